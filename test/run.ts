@@ -1,0 +1,87 @@
+// `node test/run.ts [--unit] [filter...]`: every test file, or those whose path contains one of the filters. Units run two
+// at a time, lab and e2e files alone after them. The last line is `N passed, N failed`.
+import { fileURLToPath } from "node:url";
+import { run } from "#lib/run.ts";
+import { type FileResult, findTests, runFile, type TestFile } from "./runner.ts";
+
+const UNITS_AT_ONCE = 2;
+const GRACE_MS = 30_000;
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+async function main(signal: AbortSignal): Promise<number> {
+  const args = process.argv.slice(2);
+  const unknown = args.find((arg) => arg.startsWith("-") && arg !== "--unit");
+  if (unknown !== undefined) {
+    console.error(`error: unknown option ${unknown}\nusage: node test/run.ts [--unit] [filter...]`);
+    return 2;
+  }
+  const filters = args.filter((arg) => arg !== "--unit");
+  const all = await findTests(root);
+  const chosen = all
+    .filter((file) => !(args.includes("--unit") && file.alone))
+    .filter((file) => filters.length === 0 || filters.some((filter) => file.path.includes(filter)));
+  const unmatched = filters.filter((filter) => !chosen.some((file) => file.path.includes(filter)));
+  for (const filter of unmatched) console.log(`FAIL  no test file matches "${filter}"`);
+
+  const results: FileResult[] = [];
+  const runOne = async (file: TestFile) => {
+    if (file.alone) console.log(`      ${file.path} (limit ${file.limitMs / 1_000} s)`);
+    const startedMs = performance.now();
+    const progress = setInterval(() => {
+      console.log(`      ${file.path} still running after ${Math.round((performance.now() - startedMs) / 1_000)} s`);
+    }, 60_000);
+    const result = await runFile(file, { root, signal, graceMs: GRACE_MS });
+    clearInterval(progress);
+    results.push(result);
+    report(result);
+  };
+  await inLanes(
+    chosen.filter((file) => !file.alone),
+    UNITS_AT_ONCE,
+    runOne,
+    signal,
+  );
+  await inLanes(
+    chosen.filter((file) => file.alone),
+    1,
+    runOne,
+    signal,
+  );
+
+  const notRun = chosen.length - results.length;
+  const passed = results.reduce((sum, result) => sum + result.passed, 0);
+  const failed = results.reduce((sum, result) => sum + result.failed, 0) + notRun + unmatched.length;
+  const failedFiles = results.filter((result) => result.failed > 0);
+  if (failedFiles.length > 0) console.log(`\nfailed: ${failedFiles.map((result) => result.path).join(" ")}`);
+  if (notRun > 0) console.log(`\nstopped: ${notRun} files were not run`);
+  if (chosen.length === 0) console.log("no test file was run");
+  console.log(`${passed} passed, ${failed} failed`);
+  if (signal.aborted) return 130;
+  return failed === 0 && passed > 0 ? 0 : 1;
+}
+
+function report(result: FileResult): void {
+  const seconds = `${(result.tookMs / 1_000).toFixed(1)} s`;
+  if (result.failed === 0) {
+    console.log(`ok    ${result.path}  ${result.passed} tests  ${seconds}`);
+    return;
+  }
+  const why = result.broken ?? `${result.failed} of ${result.passed + result.failed} tests failed`;
+  console.log(`FAIL  ${result.path}  ${why}  ${seconds}\n${result.output.trimEnd()}\n----- end of ${result.path}`);
+}
+
+/** Runs `work` on each item in order, at most `lanes` at once, and starts no more once the signal aborts. */
+async function inLanes<T>(
+  items: T[],
+  lanes: number,
+  work: (item: T) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const queue = [...items];
+  const lane = async () => {
+    for (let item = queue.shift(); item !== undefined && !signal.aborted; item = queue.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+}
+
+run(main, { graceMs: GRACE_MS + 10_000 });
