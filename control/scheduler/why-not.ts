@@ -1,0 +1,153 @@
+// Says in plain words why no host takes a job: the narrowest filter that left nothing, with the best that was on offer,
+// and the hosts left out by their state. One sentence for the whole group, as `flynn ps` shows it.
+import { type Ask, hasRoom } from "./feasible.ts";
+import { ELIGIBLE, type Fleet, groupKey, type HostState } from "./fleet.ts";
+import {
+  DIMENSION_NOUNS,
+  DIMENSIONS,
+  type Dimension,
+  formatAmount,
+  formatQuantity,
+  type Resources,
+  wholeNeed,
+} from "./resources.ts";
+import { carries, type Tags } from "./tag-classes.ts";
+
+const OUT_OF_USE: readonly [HostState, string][] = [
+  ["cordoned", "cordoned"],
+  ["draining", "draining"],
+  ["unready", "not ready"],
+  ["down", "lost"],
+];
+
+/** `taken`: what this same round already put where, by slot. */
+export function explain(fleet: Fleet, ask: Ask, taken: ReadonlyMap<number, number>): string {
+  if (ask.host !== undefined) return explainPinned(fleet, ask, ask.host, taken);
+  const all: number[] = [];
+  for (let slot = 0; slot < fleet.high; slot++) if (fleet.stateOf(slot) !== undefined) all.push(slot);
+  if (all.length === 0) return "no host has joined yet";
+  const open = all.filter((slot) => fleet.state[slot] === ELIGIBLE);
+  const left = outOfUse(fleet, all);
+  if (open.length === 0) return left;
+  return left === ""
+    ? explainOpen(fleet, ask, open, all, taken)
+    : `${explainOpen(fleet, ask, open, all, taken)}; ${left}`;
+}
+
+/** `3 hosts cordoned, 1 lost`, or nothing. */
+function outOfUse(fleet: Fleet, slots: readonly number[]): string {
+  const parts: string[] = [];
+  for (const [state, word] of OUT_OF_USE) {
+    const count = slots.filter((slot) => fleet.stateOf(slot) === state).length;
+    if (count > 0) parts.push(parts.length === 0 ? `${plural(count, "host")} ${word}` : `${count} ${word}`);
+  }
+  return parts.join(", ");
+}
+
+function explainOpen(
+  fleet: Fleet,
+  ask: Ask,
+  open: readonly number[],
+  all: readonly number[],
+  taken: ReadonlyMap<number, number>,
+): string {
+  const tagged = open.filter((slot) => carries(tagsOf(fleet, slot), ask.tags));
+  if (tagged.length === 0) return explainTags(fleet, ask.tags, open, all);
+  const held = fleet.countsOf(groupKey(ask.app, ask.process));
+  const alone = ask.antiAffinity ? tagged.filter((slot) => !held.has(slot) && !taken.has(slot)) : tagged;
+  const where = Object.keys(ask.tags).length === 0 ? "host" : `host with ${tagList(ask.tags)}`;
+  if (alone.length === 0) {
+    return `each ${where} already runs one ${ask.process} of this app, and it allows one per host (${plural(tagged.length, "host")})`;
+  }
+  const crowded = tagged.length - alone.length;
+  const also =
+    crowded === 0 ? "" : `; ${plural(crowded, "host")} already ${crowded === 1 ? "runs" : "run"} one ${ask.process}`;
+  return explainRoom(fleet, ask, alone, where, taken) + also;
+}
+
+function explainTags(fleet: Fleet, wanted: Tags, open: readonly number[], all: readonly number[]): string {
+  const elsewhere = all.filter((slot) => fleet.state[slot] !== ELIGIBLE && carries(tagsOf(fleet, slot), wanted));
+  const but =
+    elsewhere.length === 0
+      ? ""
+      : ` (${plural(elsewhere.length, "host")} out of use ${elsewhere.length === 1 ? "does" : "do"})`;
+  const missing = Object.keys(wanted).filter((key) => {
+    const one = { [key]: wanted[key]! };
+    return !open.some((slot) => carries(tagsOf(fleet, slot), one));
+  });
+  if (missing.length === 0) return `no host carries ${tagList(wanted)} together${but}`;
+  return `no host carries ${tagList(Object.fromEntries(missing.map((key) => [key, wanted[key]!])))}${but}`;
+}
+
+function explainRoom(
+  fleet: Fleet,
+  ask: Ask,
+  slots: readonly number[],
+  where: string,
+  taken: ReadonlyMap<number, number>,
+): string {
+  const need = wholeNeed(ask.need);
+  const short: string[] = [];
+  const counts: string[] = [];
+  for (const dimension of DIMENSIONS) {
+    if (need[dimension] === 0) continue;
+    const free = (slot: number) => freeOf(fleet, slot, dimension) - (taken.get(slot) ?? 0) * need[dimension];
+    const best = slots.reduce((most, slot) => (free(slot) > free(most) ? slot : most));
+    const lacking = slots.filter((slot) => free(slot) < need[dimension]).length;
+    if (free(best) < need[dimension]) {
+      const offer = `largest free: ${formatQuantity(dimension, free(best))} on ${nameOf(fleet, best)}`;
+      short.push(`no ${where} has ${formatAmount(dimension, need[dimension])} free (${offer})`);
+    } else if (lacking > 0) counts.push(`${lacking} short of ${DIMENSION_NOUNS[dimension]}`);
+  }
+  if (short.length > 0) return short.join("; ");
+  return `no ${where} has ${amounts(need)} free together (of ${plural(slots.length, "host")}: ${counts.join(", ")})`;
+}
+
+function explainPinned(fleet: Fleet, ask: Ask, hostId: string, taken: ReadonlyMap<number, number>): string {
+  const slot = fleet.slotOf(hostId);
+  if (slot === undefined) return `bound to host ${hostId}, which is not in the cluster`;
+  const name = nameOf(fleet, slot);
+  const word = OUT_OF_USE.find(([state]) => state === fleet.stateOf(slot))?.[1];
+  if (word !== undefined) return `bound to host ${name}, which is ${word}`;
+  if (!carries(tagsOf(fleet, slot), ask.tags))
+    return `bound to host ${name}, which does not carry ${tagList(ask.tags)}`;
+  const need = wholeNeed(ask.need);
+  const mine = taken.get(slot) ?? 0;
+  if (hasRoom(fleet, slot, need, mine))
+    return `bound to host ${name}, which already runs one ${ask.process} of this app`;
+  const lacks = DIMENSIONS.filter((dimension) => {
+    return need[dimension] > 0 && freeOf(fleet, slot, dimension) - mine * need[dimension] < need[dimension];
+  }).map((dimension) => {
+    const free = formatQuantity(dimension, freeOf(fleet, slot, dimension) - mine * need[dimension]);
+    return `${free} of the ${formatAmount(dimension, need[dimension])} needed`;
+  });
+  return `bound to host ${name}, which has only ${lacks.join(" and ")} free`;
+}
+
+function amounts(need: Resources): string {
+  const parts = DIMENSIONS.filter((dimension) => need[dimension] > 0).map((each) => formatAmount(each, need[each]));
+  return parts.length < 2 ? parts.join("") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
+}
+
+function tagList(tags: Tags): string {
+  const parts = Object.keys(tags)
+    .sort()
+    .map((key) => `${key}=${tags[key]}`);
+  return parts.length === 1 ? `tag ${parts[0]}` : `tags ${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
+}
+
+function freeOf(fleet: Fleet, slot: number, dimension: Dimension): number {
+  return { cpuMillis: fleet.freeCpu, memoryMiB: fleet.freeMemory, diskMiB: fleet.freeDisk }[dimension][slot]!;
+}
+
+function tagsOf(fleet: Fleet, slot: number): Tags {
+  return fleet.classes.tagsOf(fleet.tagClass[slot]!);
+}
+
+function nameOf(fleet: Fleet, slot: number): string {
+  return fleet.host(slot)?.name ?? "";
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
