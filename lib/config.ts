@@ -22,7 +22,11 @@ export function loadConfig<T extends TObject>(schema: T, sources: ConfigSources 
   const validate = ajv.compile({ ...schema, additionalProperties: false });
   if (!validate(merged)) {
     const problems = (validate.errors ?? []).map((error) => {
-      const name = error.instancePath.replace(/^\//, "").replaceAll("/", ".") || error.params["additionalProperty"] || error.params["missingProperty"] || "";
+      const name =
+        error.instancePath.replace(/^\//, "").replaceAll("/", ".") ||
+        error.params["additionalProperty"] ||
+        error.params["missingProperty"] ||
+        "";
       return `${name ? `${name}: ` : ""}${error.message}`;
     });
     throw new Error(`configuration${sources.file ? ` ${sources.file}` : ""}: ${[...new Set(problems)].join("; ")}`);

@@ -24,7 +24,11 @@ export class ExecError extends Error {
   readonly exitCode: number | undefined;
   readonly stdout: string;
   readonly stderr: string;
-  constructor(argv: readonly string[], what: string, out: Partial<ExecResult> & { exitCode?: number; cause?: unknown }) {
+  constructor(
+    argv: readonly string[],
+    what: string,
+    out: Partial<ExecResult> & { exitCode?: number; cause?: unknown },
+  ) {
     const tail = (out.stderr || out.stdout || "").trim().split("\n").slice(-3).join(" | ");
     super(`${argv.slice(0, 3).join(" ")} ${what}${tail ? `: ${tail}` : ""}`, { cause: out.cause });
     this.name = "ExecError";
@@ -70,7 +74,12 @@ export function exec(argv: readonly string[], options: ExecOptions = {}): Promis
       settle();
       const result = { stdout: out.stdout.text(), stderr: out.stderr.text() };
       if (code === 0 && why === "") return resolve(result);
-      reject(new ExecError(argv, why || (killed ? `died of ${killed}` : `exited ${code}`), { ...result, exitCode: code ?? undefined }));
+      reject(
+        new ExecError(argv, why || (killed ? `died of ${killed}` : `exited ${code}`), {
+          ...result,
+          exitCode: code ?? undefined,
+        }),
+      );
     });
     child.stdin.on("error", () => undefined); // a child may end without reading its input
     child.stdin.end(input);
@@ -78,7 +87,11 @@ export function exec(argv: readonly string[], options: ExecOptions = {}): Promis
 }
 
 /** Ends a long-lived child: `signalName` now, SIGKILL after `graceMs`; resolves when it is gone. */
-export async function stopChild(child: ChildProcess, graceMs = 5_000, signalName: NodeJS.Signals = "SIGTERM"): Promise<void> {
+export async function stopChild(
+  child: ChildProcess,
+  graceMs = 5_000,
+  signalName: NodeJS.Signals = "SIGTERM",
+): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   child.kill(signalName);

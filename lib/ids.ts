@@ -3,7 +3,9 @@ import { randomBytes } from "node:crypto";
 
 /** `<prefix>-<8 base32 time characters><10 random>`: lower case, sorts by second of making. */
 export function newId(prefix: string, nowMs: number = Date.now()): string {
-  const time = Math.floor(nowMs / 1000).toString(32).padStart(7, "0");
+  const time = Math.floor(nowMs / 1000)
+    .toString(32)
+    .padStart(7, "0");
   return `${prefix}-${time}${randomText(9)}`;
 }
 

@@ -1,0 +1,214 @@
+// Apps, their releases, environment and formation.
+import { type Static, Type } from "typebox";
+import { endpoint } from "./endpoint.ts";
+import { HealthCheck } from "./jobs.ts";
+import {
+  AppParams,
+  Env,
+  EnvName,
+  Id,
+  listOf,
+  Name,
+  Nothing,
+  nullable,
+  object,
+  oneOf,
+  PageQuery,
+  ProcessName,
+  Tags,
+  Time,
+} from "./schema.ts";
+
+export const Strategy = oneOf(
+  ["rolling", "all-at-once"],
+  "rolling: one new job healthy and routed before one old stops.",
+);
+export type Strategy = Static<typeof Strategy>;
+
+export const App = object({
+  id: Id,
+  name: Name,
+  releaseId: Type.Optional(Id),
+  strategy: Strategy,
+  deployTimeoutMs: Type.Integer({
+    minimum: 1_000,
+    maximum: 3_600_000,
+    description: "Longest time a deployment waits for one step, in milliseconds.",
+  }),
+  createdAt: Time,
+  deleting: Type.Optional(Type.Boolean()),
+});
+export type App = Static<typeof App>;
+
+export const ProcessType = object({
+  command: Type.Optional(
+    Type.Array(Type.String({ maxLength: 4096 }), { maxItems: 64, description: "Replaces the image's CMD." }),
+  ),
+  entrypoint: Type.Optional(Type.Array(Type.String({ maxLength: 4096 }), { maxItems: 64 })),
+  port: nullable(
+    Type.Integer({ minimum: 1, maximum: 65_535, description: "Given as $PORT; null when it listens on nothing." }),
+  ),
+  health: Type.Optional(HealthCheck),
+  cpuMillis: Type.Optional(Type.Integer({ minimum: 10, maximum: 1_000_000 })),
+  memoryBytes: Type.Optional(Type.Integer({ minimum: 4 * 1024 ** 2 })),
+  diskBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  pids: Type.Optional(Type.Integer({ minimum: 8, maximum: 65_536 })),
+  stopTimeoutMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600_000 })),
+  antiAffinity: Type.Optional(Type.Boolean({ description: "At most one job of this process on a host." })),
+});
+export type ProcessType = Static<typeof ProcessType>;
+
+/** Immutable: artifact + environment + process types. A change of any is a new release. */
+export const Release = object({
+  id: Id,
+  appId: Id,
+  version: Type.Integer({ minimum: 1 }),
+  artifactId: Id,
+  processes: Type.Record(ProcessName, ProcessType),
+  env: Env,
+  description: Type.String(),
+  createdAt: Time,
+  createdBy: Type.String(),
+});
+export type Release = Static<typeof Release>;
+/** A release as lists show it: the names of its variables, not their values. */
+export const ReleaseSummary = object({
+  id: Id,
+  appId: Id,
+  version: Type.Integer(),
+  artifactId: Id,
+  processes: Type.Record(ProcessName, ProcessType),
+  envNames: Type.Array(Type.String()),
+  description: Type.String(),
+  createdAt: Time,
+  createdBy: Type.String(),
+  current: Type.Boolean(),
+});
+export type ReleaseSummary = Static<typeof ReleaseSummary>;
+
+export const FormationEntry = object({ count: Type.Integer({ minimum: 0, maximum: 10_000 }), tags: Tags });
+/** How many jobs of each process one release is to have; the scheduler makes it so. Store key formations/<appId>/<releaseId>. */
+export const Formation = object({ appId: Id, releaseId: Id, processes: Type.Record(ProcessName, FormationEntry) });
+export type Formation = Static<typeof Formation>;
+
+export const listApps = endpoint({
+  id: "listApps",
+  method: "GET",
+  path: "/v1/apps",
+  summary: "List apps",
+  permission: "app:read",
+  query: object(PageQuery),
+  reply: listOf(App),
+});
+export const createApp = endpoint({
+  id: "createApp",
+  method: "POST",
+  path: "/v1/apps",
+  summary: "Create an app",
+  permission: "app:write",
+  body: object({ name: Type.Optional(Name) }),
+  reply: App,
+  status: 201,
+});
+export const getApp = endpoint({
+  id: "getApp",
+  method: "GET",
+  path: "/v1/apps/:app",
+  summary: "Show an app",
+  permission: "app:read",
+  params: AppParams,
+  reply: App,
+});
+export const updateApp = endpoint({
+  id: "updateApp",
+  method: "PATCH",
+  path: "/v1/apps/:app",
+  summary: "Change how an app deploys",
+  permission: "app:write",
+  params: AppParams,
+  body: object({ strategy: Type.Optional(Strategy), deployTimeoutMs: Type.Optional(App.properties.deployTimeoutMs) }),
+  reply: App,
+});
+export const deleteApp = endpoint({
+  id: "deleteApp",
+  method: "DELETE",
+  path: "/v1/apps/:app",
+  summary: "Delete an app, its routes and its releases; its jobs stop",
+  permission: "app:write",
+  params: AppParams,
+  reply: Nothing,
+});
+
+export const listReleases = endpoint({
+  id: "listReleases",
+  method: "GET",
+  path: "/v1/apps/:app/releases",
+  summary: "List releases, newest first",
+  permission: "app:read",
+  params: AppParams,
+  query: object(PageQuery),
+  reply: listOf(ReleaseSummary),
+});
+export const createRelease = endpoint({
+  id: "createRelease",
+  method: "POST",
+  path: "/v1/apps/:app/releases",
+  summary: "Make a release; what is left out is taken from the current one",
+  permission: "app:write",
+  params: AppParams,
+  status: 201,
+  body: object({
+    artifactId: Type.Optional(Id),
+    processes: Type.Optional(Type.Record(ProcessName, ProcessType)),
+    env: Type.Optional(
+      Type.Record(Type.String({ pattern: EnvName }), nullable(Type.String({ maxLength: 8192 })), {
+        description: "Changes; null removes.",
+      }),
+    ),
+    description: Type.Optional(Type.String({ maxLength: 200 })),
+  }),
+  reply: ReleaseSummary,
+});
+export const getEnv = endpoint({
+  id: "getEnv",
+  method: "GET",
+  path: "/v1/apps/:app/env",
+  summary: "The current release's environment",
+  permission: "app:write",
+  params: AppParams,
+  reply: object({ env: Env }),
+});
+export const updateEnv = endpoint({
+  id: "updateEnv",
+  method: "PATCH",
+  path: "/v1/apps/:app/env",
+  summary: "Change variables: a new release, deployed if the app runs",
+  permission: "app:write",
+  params: AppParams,
+  body: object({ env: Type.Record(Type.String({ pattern: EnvName }), nullable(Type.String({ maxLength: 8192 }))) }),
+  reply: object({ release: ReleaseSummary, deploymentId: Type.Optional(Id) }),
+  status: 202,
+});
+export const getFormation = endpoint({
+  id: "getFormation",
+  method: "GET",
+  path: "/v1/apps/:app/formation",
+  summary: "The current release's formation",
+  permission: "app:read",
+  params: AppParams,
+  reply: Formation,
+});
+export const updateFormation = endpoint({
+  id: "updateFormation",
+  method: "PATCH",
+  path: "/v1/apps/:app/formation",
+  summary: "Scale processes",
+  permission: "app:write",
+  params: AppParams,
+  body: Type.Record(
+    ProcessName,
+    object({ count: Type.Integer({ minimum: 0, maximum: 10_000 }), tags: Type.Optional(Tags) }),
+  ),
+  reply: Formation,
+  status: 202,
+});

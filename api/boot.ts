@@ -1,0 +1,249 @@
+// What boots machines: images, profiles, and the boot server's side of the contract.
+//
+// Join grant: the boot server signs, with the key of its own client certificate, that one boot of one machine may join.
+// `fjg_<base64url JSON payload>.<base64url ECDSA P-256 SHA-256 signature (IEEE P1363) over the payload text>`.
+// So a machine can boot while control is away; control accepts each nonce once.
+import { type KeyLike, sign, verify } from "node:crypto";
+import { type Static, Type } from "typebox";
+import { endpoint } from "./endpoint.ts";
+import { Fault } from "./fault.ts";
+import { Level, MachineIdentity, MachineTarget, Stage } from "./machines.ts";
+import { Id, IdParams, listOf, Mac, Name, Nothing, object, oneOf, Sha256, Tags, Time } from "./schema.ts";
+
+const File = object({ sha256: Sha256, sizeBytes: Type.Integer({ minimum: 1 }) });
+
+/** The manifest that `flynn image build` writes and signs (ed25519 over the exact bytes of manifest.json). */
+export const BootImageManifest = Type.Object({
+  id: Id,
+  name: Type.String(),
+  createdAt: Time,
+  architecture: Type.String(),
+  kernel: Type.Object({ sha256: Sha256, sizeBytes: Type.Integer(), version: Type.Optional(Type.String()) }),
+  initrd: Type.Object({ sha256: Sha256, sizeBytes: Type.Integer() }),
+  squashfs: Type.Object({ sha256: Sha256, sizeBytes: Type.Integer() }),
+  cmdline: Type.Array(Type.String({ pattern: "^[\\x21-\\x7e]+$" })),
+  memoryNeedBytes: Type.Integer({ description: "Least memory a machine needs to boot this image, in bytes." }),
+});
+export type BootImageManifest = Static<typeof BootImageManifest>;
+
+export const BootImage = object({
+  id: Id,
+  name: Type.String(),
+  architecture: Type.String(),
+  kernel: File,
+  initrd: File,
+  squashfs: File,
+  cmdline: Type.Array(Type.String()),
+  memoryNeedBytes: Type.Integer(),
+  kernelVersion: Type.Optional(Type.String()),
+  createdAt: Time,
+  current: Type.Boolean({ description: "True for the image that machines without one of their own boot." }),
+});
+export type BootImage = Static<typeof BootImage>;
+
+/**
+ * Which disk may be written. `ram`: none. `find-empty`: the one disk with nothing on it (no signature, no partition
+ * table, zero at both ends), or the one already marked as this host's state disk. `named`: that disk, if it is empty or ours.
+ */
+export const DiskPolicy = object({
+  name: Type.String({
+    minLength: 1,
+    maxLength: 63,
+    description: "The policy's name; it appears on the timeline wherever a disk is touched.",
+  }),
+  mode: oneOf(["ram", "find-empty", "named"]),
+  serial: Type.Optional(Type.String({ maxLength: 128 })),
+  wwn: Type.Optional(Type.String({ maxLength: 128 })),
+  path: Type.Optional(Type.String({ pattern: "^/dev/[a-zA-Z0-9/_.:-]+$" })),
+  minSizeBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+});
+export type DiskPolicy = Static<typeof DiskPolicy>;
+
+export const Profile = object({
+  name: Name,
+  image: Type.String({ description: "`current` or a boot image id." }),
+  cmdline: Type.Array(Type.String({ pattern: "^[\\x21-\\x7e]+$", maxLength: 200 }), {
+    maxItems: 32,
+    description: "Words added to the kernel command line.",
+  }),
+  tags: Tags,
+  diskPolicy: DiskPolicy,
+  sshKeys: Type.Array(Type.String({ maxLength: 4096, pattern: "^[\\x20-\\x7e]+$" }), { maxItems: 32 }),
+});
+export type Profile = Static<typeof Profile>;
+
+export const BootMachine = object({
+  id: Id,
+  hostname: Name,
+  macs: Type.Array(Mac),
+  uuid: Type.Optional(Type.String()),
+  serial: Type.Optional(Type.String()),
+  target: MachineTarget,
+  imageId: Type.Optional(Id),
+  profile: Profile,
+  tags: Tags,
+});
+export type BootMachine = Static<typeof BootMachine>;
+
+/** Everything a boot server decides from; it keeps its last copy on disk and answers from that when control is away. */
+export const BootTarget = object({
+  term: Type.Integer(),
+  seq: Type.Integer(),
+  controlUrls: Type.Array(Type.String()),
+  caPem: Type.String(),
+  unknownMachines: oneOf(["wait", "auto"], "wait: an operator approves. auto: approved when seen (labs)."),
+  machines: Type.Array(BootMachine),
+  images: Type.Array(BootImage),
+});
+export type BootTarget = Static<typeof BootTarget>;
+
+export const BootEvent = object({
+  eventId: Type.String({ maxLength: 64, description: "Unique; a repeated one is ignored." }),
+  at: Time,
+  identity: MachineIdentity,
+  bootId: Type.Optional(Id),
+  imageId: Type.Optional(Id),
+  stage: Stage,
+  level: Level,
+  message: Type.String({ maxLength: 400 }),
+  detail: Type.Optional(Type.Record(Type.String(), Type.Union([Type.String({ maxLength: 200 }), Type.Number()]))),
+});
+export type BootEvent = Static<typeof BootEvent>;
+
+export const bootTarget = endpoint({
+  id: "bootTarget",
+  method: "GET",
+  path: "/v1/boot-servers/:id/target",
+  summary: "What a boot server decides from; whole state at each change",
+  permission: "boot",
+  params: IdParams,
+  reply: BootTarget,
+  item: BootTarget,
+});
+export const postBootEvents = endpoint({
+  id: "postBootEvents",
+  method: "POST",
+  path: "/v1/boot-servers/:id/events",
+  summary: "Report what machines did; unknown machines become discovered",
+  permission: "boot",
+  params: IdParams,
+  body: object({ events: Type.Array(BootEvent, { maxItems: 500 }) }),
+  reply: object({ machines: Type.Array(object({ mac: Mac, machineId: Id })) }),
+});
+
+export const listBootImages = endpoint({
+  id: "listBootImages",
+  method: "GET",
+  path: "/v1/boot-images",
+  summary: "List boot images",
+  permission: "machine:read",
+  reply: listOf(BootImage),
+});
+export const getBootImage = endpoint({
+  id: "getBootImage",
+  method: "GET",
+  path: "/v1/boot-images/:id",
+  summary: "Show a boot image",
+  permission: "machine:read",
+  params: IdParams,
+  reply: BootImage,
+});
+export const registerBootImage = endpoint({
+  id: "registerBootImage",
+  method: "POST",
+  path: "/v1/boot-images",
+  summary: "Register a built image by its signed manifest; the first becomes current",
+  permission: "machine:write",
+  status: 201,
+  body: object({
+    manifest: Type.String({ maxLength: 1 << 20, description: "Exact text of manifest.json." }),
+    signature: Type.String({ maxLength: 512, description: "Text of manifest.sig." }),
+  }),
+  reply: BootImage,
+});
+export const rolloutBootImage = endpoint({
+  id: "rolloutBootImage",
+  method: "POST",
+  path: "/v1/boot-images/:id/rollout",
+  summary: "Make an image the one that machines boot next",
+  permission: "machine:write",
+  params: IdParams,
+  body: Nothing,
+  reply: BootImage,
+});
+
+export const listProfiles = endpoint({
+  id: "listProfiles",
+  method: "GET",
+  path: "/v1/profiles",
+  summary: "List profiles",
+  permission: "machine:read",
+  reply: listOf(Profile),
+});
+export const putProfile = endpoint({
+  id: "putProfile",
+  method: "PUT",
+  path: "/v1/profiles/:name",
+  summary: "Make or replace a profile",
+  permission: "machine:write",
+  params: object({ name: Name }),
+  body: Profile,
+  reply: Profile,
+});
+export const deleteProfile = endpoint({
+  id: "deleteProfile",
+  method: "DELETE",
+  path: "/v1/profiles/:name",
+  summary: "Delete a profile no machine uses",
+  permission: "machine:write",
+  params: object({ name: Name }),
+  reply: Nothing,
+});
+
+export interface JoinGrant {
+  bootServerId: string;
+  machineId: string;
+  bootId: string;
+  mac: string;
+  /** Milliseconds since the epoch. */
+  expiresAtMs: number;
+  nonce: string;
+}
+
+export function signJoinGrant(grant: JoinGrant, privateKey: KeyLike): string {
+  const payload = Buffer.from(JSON.stringify(grant)).toString("base64url");
+  const signature = sign("sha256", Buffer.from(payload), { key: privateKey as never, dsaEncoding: "ieee-p1363" });
+  return `fjg_${payload}.${signature.toString("base64url")}`;
+}
+
+/** The payload, unverified: its bootServerId says whose public key to verify with. */
+export function readJoinGrant(token: string): JoinGrant | undefined {
+  const match = /^fjg_([A-Za-z0-9_-]{1,2000})\.([A-Za-z0-9_-]{86})$/.exec(token);
+  if (!match) return undefined;
+  try {
+    const grant: unknown = JSON.parse(Buffer.from(match[1]!, "base64url").toString("utf8"));
+    const fields = grant as Record<string, unknown>;
+    const texts = ["bootServerId", "machineId", "bootId", "mac", "nonce"].every(
+      (name) => typeof fields[name] === "string",
+    );
+    return texts && typeof fields["expiresAtMs"] === "number" ? (grant as JoinGrant) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The grant if the signature is right and it has not expired; else a Fault `unauthenticated`. */
+export function verifyJoinGrant(token: string, publicKey: KeyLike, nowMs: number): JoinGrant {
+  const grant = readJoinGrant(token);
+  if (grant === undefined) throw new Fault("unauthenticated", "join grant is malformed");
+  const [payload, signature] = token.slice(4).split(".") as [string, string];
+  const good = verify(
+    "sha256",
+    Buffer.from(payload),
+    { key: publicKey as never, dsaEncoding: "ieee-p1363" },
+    Buffer.from(signature, "base64url"),
+  );
+  if (!good) throw new Fault("unauthenticated", "join grant is not signed by its boot server");
+  if (grant.expiresAtMs < nowMs) throw new Fault("unauthenticated", "join grant has expired");
+  return grant;
+}

@@ -1,0 +1,212 @@
+// The typed client: a call is derived from the endpoint's value. TLS is checked against the cluster CA, never the system's.
+import type { IncomingMessage } from "node:http";
+import { Agent, request } from "node:https";
+import type { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
+import { backoffMs } from "#lib/retry.ts";
+import { sleep } from "#lib/time.ts";
+import type { Body, Endpoint, Item, Params, Query, Reply } from "./endpoint.ts";
+import { FAULTS, Fault, type FaultCode, isFault } from "./fault.ts";
+import { KEEP_ALIVE_MS, parseEvents, type StreamEvent } from "./stream.ts";
+
+export interface ClientOptions {
+  /** https://host:port, the first that answers is used. */
+  urls: readonly string[];
+  caPem: string;
+  token?: string;
+  /** Client certificate, for agents. */
+  identity?: { certificate: string; key: string };
+  timeoutMs?: number;
+  /** DNS name the server's certificate must carry, whatever address it is reached by. Default: control's. */
+  serverName?: string;
+}
+
+/** Names in the certificates that the cluster CA issues; a host's certificate is never good for control's name. */
+export const CONTROL_NAME = "control.flynn.internal";
+export const hostServerName = (hostId: string): string => `${hostId}.host.flynn.internal`;
+
+export interface CallInput<E extends Endpoint> {
+  params?: Params<E>;
+  query?: Query<E>;
+  body?: Body<E>;
+  /** For endpoints with an upload. */
+  upload?: Readable;
+  idempotencyKey?: string;
+  ifMatch?: string;
+  signal?: AbortSignal;
+  timeoutMs?: number;
+}
+
+export interface Client {
+  call<E extends Endpoint>(endpoint: E, input?: CallInput<E>): Promise<Reply<E>>;
+  /** One SSE connection; ends when the server ends it, throws a Fault when it breaks. */
+  stream<E extends Endpoint>(
+    endpoint: E,
+    input?: CallInput<E> & { lastEventId?: string },
+  ): AsyncGenerator<StreamEvent<Item<E>>>;
+  /** Like stream, but reconnects with jittered backoff and Last-Event-ID until the signal aborts. */
+  follow<E extends Endpoint>(
+    endpoint: E,
+    input: CallInput<E> & { signal: AbortSignal; onBreak?: (error: unknown) => void },
+  ): AsyncGenerator<StreamEvent<Item<E>>>;
+  close(): void;
+}
+
+export function createClient(options: ClientOptions): Client {
+  const { caPem, token, identity, serverName = CONTROL_NAME, timeoutMs: defaultTimeoutMs = 30_000 } = options;
+  const agent = new Agent({
+    keepAlive: true,
+    maxSockets: 64,
+    ca: caPem,
+    cert: identity?.certificate,
+    key: identity?.key,
+    servername: serverName,
+  });
+  let preferred = 0;
+
+  const send = async (
+    endpoint: Endpoint,
+    input: CallInput<Endpoint>,
+    accept: string,
+    extra: Record<string, string> = {},
+  ): Promise<IncomingMessage> => {
+    let last: unknown;
+    const attempts = input.upload ? 1 : options.urls.length;
+    for (let n = 0; n < attempts; n++) {
+      const base = options.urls[(preferred + n) % options.urls.length]!;
+      try {
+        const reply = await once(base, endpoint, input, accept, extra);
+        preferred = (preferred + n) % options.urls.length;
+        return reply;
+      } catch (error) {
+        last = error;
+        if (!isFault(error, "unavailable")) throw error;
+      }
+    }
+    throw last;
+  };
+
+  const once = (
+    base: string,
+    endpoint: Endpoint,
+    input: CallInput<Endpoint>,
+    accept: string,
+    extra: Record<string, string>,
+  ): Promise<IncomingMessage> => {
+    const url = new URL(fillPath(endpoint.path, input.params as Record<string, string> | undefined), base);
+    for (const [name, value] of Object.entries((input.query ?? {}) as Record<string, unknown>))
+      if (value !== undefined) url.searchParams.set(name, String(value));
+    const body = input.body === undefined ? undefined : JSON.stringify(input.body);
+    const headers: Record<string, string> = { accept, ...extra };
+    if (token) headers["authorization"] = `Bearer ${token}`;
+    if (body !== undefined) headers["content-type"] = "application/json";
+    if (endpoint.upload) headers["content-type"] = endpoint.upload;
+    if (input.idempotencyKey) headers["idempotency-key"] = input.idempotencyKey;
+    if (input.ifMatch) headers["if-match"] = input.ifMatch;
+    const doing = `${endpoint.method} ${url.origin}${url.pathname}`;
+    return new Promise((resolve, reject) => {
+      const fail = (cause: unknown) =>
+        reject(cause instanceof Fault ? cause : new Fault("unavailable", doing, { cause }));
+      const req = request(url, { method: endpoint.method, headers, agent, signal: input.signal }, (reply) => {
+        req.setTimeout(0);
+        if ((reply.statusCode ?? 500) < 400) return resolve(reply);
+        readFault(reply, doing).then(fail, fail);
+      });
+      req.setTimeout(input.timeoutMs ?? defaultTimeoutMs, () =>
+        req.destroy(new Fault("timeout", `${doing} got no answer`)),
+      );
+      req.on("error", fail);
+      if (input.upload) pipeline(input.upload, req).catch(fail);
+      else req.end(body);
+    });
+  };
+
+  async function* stream<E extends Endpoint>(
+    endpoint: E,
+    input: CallInput<E> & { lastEventId?: string } = {},
+  ): AsyncGenerator<StreamEvent<Item<E>>> {
+    const reply = await send(
+      endpoint,
+      input as CallInput<Endpoint>,
+      "text/event-stream",
+      input.lastEventId ? { "last-event-id": input.lastEventId } : {},
+    );
+    reply.socket?.setTimeout(KEEP_ALIVE_MS * 3, () =>
+      reply.destroy(new Fault("timeout", `stream ${endpoint.path} fell silent`)),
+    );
+    try {
+      for await (const event of parseEvents(reply)) {
+        if (event?.event === "fault") throw faultFrom(event.data as FaultBody);
+        if (event) yield event as StreamEvent<Item<E>>;
+      }
+    } catch (error) {
+      if (input.signal?.aborted) return;
+      throw error instanceof Fault
+        ? error
+        : new Fault("unavailable", `stream ${endpoint.path} broke`, { cause: error });
+    } finally {
+      reply.destroy();
+    }
+  }
+
+  return {
+    async call(endpoint, input = {}) {
+      const reply = await send(endpoint, input as CallInput<Endpoint>, "application/json");
+      const received = await text(reply);
+      return (received === "" ? {} : JSON.parse(received)) as never;
+    },
+    stream,
+    async *follow(endpoint, input) {
+      let lastEventId: string | undefined;
+      for (let failures = 0; !input.signal.aborted; ) {
+        try {
+          for await (const event of stream(endpoint, { ...input, lastEventId })) {
+            failures = 0;
+            lastEventId = event.id ?? lastEventId;
+            yield event;
+          }
+        } catch (error) {
+          if (input.signal.aborted) return;
+          if (isFault(error, "gone")) lastEventId = undefined;
+          input.onBreak?.(error);
+        }
+        await sleep(backoffMs(++failures, 200, 3_000), input.signal);
+      }
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+interface FaultBody {
+  code: FaultCode;
+  message: string;
+  details?: Record<string, unknown>;
+  requestId?: string;
+  retry?: boolean;
+}
+
+async function readFault(reply: IncomingMessage, doing: string): Promise<Fault> {
+  const received = await text(reply);
+  try {
+    return faultFrom(JSON.parse(received) as FaultBody);
+  } catch {
+    return new Fault("internal", `${doing} answered ${reply.statusCode}`, {
+      details: { received: received.slice(0, 200) },
+    });
+  }
+}
+
+/** A code this client does not know (a newer server's) is kept as `internal`, its text untouched. */
+function faultFrom(body: FaultBody): Fault {
+  const code = Object.hasOwn(FAULTS, body.code) ? body.code : "internal";
+  return new Fault(code, body.message, { retry: body.retry, details: { ...body.details, requestId: body.requestId } });
+}
+
+function fillPath(path: string, params: Record<string, string> = {}): string {
+  return path.replace(/:([a-zA-Z]+)/g, (_, name: string) => {
+    const value = params[name];
+    if (value === undefined) throw new Error(`${path} needs ${name}`);
+    return encodeURIComponent(value);
+  });
+}

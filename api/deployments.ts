@@ -1,0 +1,82 @@
+// Deployments: the server-side act of replacing one release by another. A client that goes away changes nothing.
+import { type Static, Type } from "typebox";
+import { Strategy } from "./apps.ts";
+import { endpoint } from "./endpoint.ts";
+import { LogLine } from "./logs.ts";
+import { AppParams, Id, listOf, object, oneOf, Time } from "./schema.ts";
+
+export const DeploymentState = oneOf(["pending", "running", "complete", "failed", "cancelled"]);
+export const Deployment = object({
+  id: Id,
+  appId: Id,
+  fromReleaseId: Type.Optional(Id),
+  toReleaseId: Id,
+  toVersion: Type.Integer(),
+  strategy: Strategy,
+  state: DeploymentState,
+  step: Type.String({ description: "What it is doing, in plain words." }),
+  reason: Type.String({ description: "Why it failed; empty otherwise." }),
+  logTail: Type.Array(LogLine, { description: "Last log lines of the jobs that failed it." }),
+  processes: Type.Record(
+    Type.String(),
+    object({ wanted: Type.Integer(), healthy: Type.Integer(), oldLeft: Type.Integer() }),
+  ),
+  createdAt: Time,
+  startedAt: Type.Optional(Time),
+  finishedAt: Type.Optional(Time),
+});
+export type Deployment = Static<typeof Deployment>;
+
+const DeploymentParams = object({ app: Id, id: Id });
+export const listDeployments = endpoint({
+  id: "listDeployments",
+  method: "GET",
+  path: "/v1/apps/:app/deployments",
+  summary: "List deployments, newest first",
+  permission: "app:read",
+  params: AppParams,
+  reply: listOf(Deployment),
+});
+export const createDeployment = endpoint({
+  id: "createDeployment",
+  method: "POST",
+  path: "/v1/apps/:app/deployments",
+  summary: "Deploy a release (by id or vN)",
+  permission: "app:write",
+  params: AppParams,
+  status: 202,
+  body: object({ release: Type.String({ maxLength: 64 }), strategy: Type.Optional(Strategy) }),
+  reply: Deployment,
+});
+export const getDeployment = endpoint({
+  id: "getDeployment",
+  method: "GET",
+  path: "/v1/apps/:app/deployments/:id",
+  summary: "Show a deployment; SSE sends it whole at each change until it ends",
+  permission: "app:read",
+  params: DeploymentParams,
+  reply: Deployment,
+  item: Deployment,
+});
+export const cancelDeployment = endpoint({
+  id: "cancelDeployment",
+  method: "POST",
+  path: "/v1/apps/:app/deployments/:id/cancel",
+  summary: "Cancel: the old release keeps serving",
+  permission: "app:write",
+  params: DeploymentParams,
+  body: object({}),
+  reply: Deployment,
+  status: 202,
+});
+export const rollbackApp = endpoint({
+  id: "rollbackApp",
+  method: "POST",
+  path: "/v1/apps/:app/rollback",
+  summary: "Deploy an earlier release, the previous one unless named",
+  permission: "app:write",
+  params: AppParams,
+  status: 202,
+  body: object({ release: Type.Optional(Type.String({ maxLength: 64 })) }),
+  reply: Deployment,
+});

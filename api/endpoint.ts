@@ -1,0 +1,87 @@
+// One typed value per endpoint is the only definition: the server validates, serialises and authorises by it, the client
+// derives its call from it, OpenAPI is printed from it.
+import type { Static, TSchema } from "typebox";
+import { Nothing } from "./schema.ts";
+
+/**
+ * Who may call. `public`: anyone. `join`: anyone who holds a join token in the body. `agent`, `router`, `boot`: the
+ * client certificate of that role, and where the path has `:id`, only for its own id. The rest are scopes of tokens.
+ */
+export const PERMISSIONS = [
+  "public",
+  "join",
+  "agent",
+  "router",
+  "boot",
+  "cluster:read",
+  "cluster:write",
+  "machine:read",
+  "machine:write",
+  "app:read",
+  "app:write",
+] as const;
+export type Permission = (typeof PERMISSIONS)[number];
+
+export interface Endpoint<
+  P extends TSchema = TSchema,
+  Q extends TSchema = TSchema,
+  B extends TSchema = TSchema,
+  R extends TSchema = TSchema,
+  I extends TSchema = TSchema,
+> {
+  /** Unique verb-noun name; the OpenAPI operationId. */
+  id: string;
+  method: "GET" | "POST" | "PATCH" | "PUT" | "DELETE";
+  /** `/v1/hosts/:id`. */
+  path: string;
+  summary: string;
+  permission: Permission;
+  params: P;
+  query: Q;
+  /** Absent on endpoints without a body. */
+  body?: B;
+  /** Body is this media type, handed to the handler as a stream and never held in memory. */
+  upload?: string;
+  reply: R;
+  status: number;
+  /** Item of the SSE stream served when the client accepts `text/event-stream`. */
+  item?: I;
+}
+
+interface Definition<P extends TSchema, Q extends TSchema, B extends TSchema, R extends TSchema, I extends TSchema> {
+  id: string;
+  method: Endpoint["method"];
+  path: string;
+  summary: string;
+  permission: Permission;
+  params?: P;
+  query?: Q;
+  body?: B;
+  upload?: string;
+  reply: R;
+  status?: number;
+  item?: I;
+}
+
+export function endpoint<
+  R extends TSchema,
+  P extends TSchema = typeof Nothing,
+  Q extends TSchema = typeof Nothing,
+  B extends TSchema = never,
+  I extends TSchema = never,
+>(definition: Definition<P, Q, B, R, I>): Endpoint<P, Q, B, R, I> {
+  const { params = Nothing as unknown as P, query = Nothing as unknown as Q, status = 200, ...rest } = definition;
+  return { ...rest, params, query, status };
+}
+
+export type Params<E extends Endpoint> = Static<E["params"]>;
+export type Query<E extends Endpoint> = Static<E["query"]>;
+export type Body<E extends Endpoint> =
+  E extends Endpoint<TSchema, TSchema, infer B, TSchema, TSchema>
+    ? [B] extends [never]
+      ? undefined
+      : Static<B>
+    : never;
+export type Reply<E extends Endpoint> = Static<E["reply"]>;
+export type Item<E extends Endpoint> =
+  E extends Endpoint<TSchema, TSchema, TSchema, TSchema, infer I> ? ([I] extends [never] ? never : Static<I>) : never;

@@ -1,0 +1,25 @@
+// Every endpoint of control, in one list: what is mounted, what OpenAPI prints, what the contract test walks.
+import * as apps from "./apps.ts";
+import * as artifacts from "./artifacts.ts";
+import * as boot from "./boot.ts";
+import * as deployments from "./deployments.ts";
+import type { Endpoint } from "./endpoint.ts";
+import * as hosts from "./hosts.ts";
+import * as jobs from "./jobs.ts";
+import * as logs from "./logs.ts";
+import * as machines from "./machines.ts";
+import * as routes from "./routes.ts";
+import * as services from "./services.ts";
+import * as status from "./status.ts";
+
+export function isEndpoint(value: unknown): value is Endpoint {
+  return typeof value === "object" && value !== null && "path" in value && "permission" in value && "reply" in value;
+}
+
+/** Endpoints that control mounts, in the order of the nouns; hostd's own (`hostLog`) is not among them. */
+export function controlEndpoints(): Endpoint[] {
+  const nouns = [status, machines, boot, hosts, apps, artifacts, deployments, jobs, logs, routes, services];
+  return nouns
+    .flatMap((noun) => Object.values(noun).filter(isEndpoint))
+    .filter((endpoint) => endpoint.id !== "hostLog");
+}

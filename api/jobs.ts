@@ -1,0 +1,163 @@
+// Jobs: one run of one process of one release on one host. The scheduler makes them, hostd runs them.
+import { type Static, Type } from "typebox";
+import { endpoint } from "./endpoint.ts";
+import {
+  AppParams,
+  Env,
+  Id,
+  IdParams,
+  listOf,
+  Name,
+  nullable,
+  object,
+  oneOf,
+  ProcessName,
+  Resources,
+  Tags,
+  Time,
+} from "./schema.ts";
+
+export const JobState = oneOf(
+  ["pending", "starting", "up", "unhealthy", "crashed", "stopping", "down", "lost"],
+  "pending: waits for a host (reason says why). starting: pulling, created, not yet healthy. up: healthy. unhealthy: runs but its check fails. crashed: exited, will be started again. stopping: told to end. down: ended. lost: its host fell silent.",
+);
+export type JobState = Static<typeof JobState>;
+
+export const JobDesired = oneOf(
+  ["run", "drain", "stop"],
+  "drain: out of the routes, still running until its requests ended.",
+);
+export type JobDesired = Static<typeof JobDesired>;
+
+/** A process's check. `tcp`: a connection opens. `http`: GET path answers 200-399. `none`: running is healthy. */
+export const HealthCheck = object({
+  type: oneOf(["tcp", "http", "none"]),
+  path: Type.Optional(Type.String({ maxLength: 256, pattern: "^/[\\x21-\\x7e]*$" })),
+  intervalMs: Type.Integer({ minimum: 100, maximum: 60_000, default: 1_000 }),
+  timeoutMs: Type.Integer({ minimum: 100, maximum: 60_000, default: 2_000 }),
+  rise: Type.Integer({ minimum: 1, maximum: 20, default: 1, description: "Successes in a row that make it healthy." }),
+  fall: Type.Integer({ minimum: 1, maximum: 20, default: 3, description: "Failures in a row that make it unhealthy." }),
+  startTimeoutMs: Type.Integer({
+    minimum: 1_000,
+    maximum: 3_600_000,
+    default: 60_000,
+    description: "Longest time from start to healthy.",
+  }),
+});
+export type HealthCheck = Static<typeof HealthCheck>;
+
+export const DEFAULT_HEALTH: HealthCheck = {
+  type: "tcp",
+  intervalMs: 1_000,
+  timeoutMs: 2_000,
+  rise: 1,
+  fall: 3,
+  startTimeoutMs: 60_000,
+};
+export const DEFAULT_LIMITS = { cpuMillis: 100, memoryBytes: 512 * 1024 ** 2, diskBytes: 0, pids: 1024 } as const;
+export const DEFAULT_STOP_TIMEOUT_MS = 30_000;
+
+export const Job = object({
+  id: Id,
+  appId: Id,
+  app: Name,
+  releaseId: Id,
+  version: Type.Integer({ description: "The release's number, 3 for v3." }),
+  process: ProcessName,
+  desired: JobDesired,
+  state: JobState,
+  reason: Type.String({ description: "Why it waits, failed or ended, in plain words; empty when all is well." }),
+  hostId: Type.Optional(Id),
+  need: Resources,
+  tags: Tags,
+  address: Type.Optional(Type.String({ description: "Its own IPv4 address on the cluster network." })),
+  port: Type.Optional(Type.Integer()),
+  restarts: Type.Integer(),
+  exitCode: Type.Optional(Type.Integer()),
+  createdAt: Time,
+  placedAt: Type.Optional(Time),
+  startedAt: Type.Optional(Time),
+  upAt: Type.Optional(Time),
+  drainingSince: Type.Optional(Time),
+  endedAt: Type.Optional(Time),
+});
+export type Job = Static<typeof Job>;
+
+/** A job as its host is told to run it. */
+export const JobSpec = object({
+  id: Id,
+  app: Name,
+  appId: Id,
+  releaseId: Id,
+  version: Type.Integer(),
+  process: ProcessName,
+  desired: oneOf(["run", "stop"]),
+  image: Type.String({ description: "registry address/app@sha256:digest" }),
+  command: Type.Optional(Type.Array(Type.String(), { description: "Replaces the image's CMD." })),
+  entrypoint: Type.Optional(Type.Array(Type.String())),
+  env: Env,
+  port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
+  cpuMillis: Type.Integer(),
+  memoryBytes: Type.Integer(),
+  pids: Type.Integer(),
+  health: HealthCheck,
+  stopTimeoutMs: Type.Integer(),
+});
+export type JobSpec = Static<typeof JobSpec>;
+
+/** A job as its host reports it. */
+export const JobReport = object({
+  id: Id,
+  state: oneOf(["starting", "up", "unhealthy", "crashed", "stopping", "down"]),
+  reason: Type.String(),
+  address: Type.Optional(Type.String()),
+  restarts: Type.Integer(),
+  exitCode: Type.Optional(Type.Integer()),
+  startedAt: Type.Optional(Time),
+  upAt: Type.Optional(Time),
+});
+export type JobReport = Static<typeof JobReport>;
+
+export const listJobs = endpoint({
+  id: "listJobs",
+  method: "GET",
+  path: "/v1/apps/:app/jobs",
+  summary: "List an app's jobs",
+  permission: "app:read",
+  params: AppParams,
+  query: object({ all: Type.Optional(Type.Boolean({ description: "Ended jobs too." })) }),
+  reply: listOf(Job),
+});
+export const getJob = endpoint({
+  id: "getJob",
+  method: "GET",
+  path: "/v1/jobs/:id",
+  summary: "Show a job",
+  permission: "app:read",
+  params: IdParams,
+  reply: Job,
+});
+export const stopJob = endpoint({
+  id: "stopJob",
+  method: "POST",
+  path: "/v1/jobs/:id/stop",
+  summary: "Stop a job; the formation starts another",
+  permission: "app:write",
+  params: IdParams,
+  body: object({}),
+  reply: Job,
+  status: 202,
+});
+export const explainJob = endpoint({
+  id: "explainJob",
+  method: "GET",
+  path: "/v1/jobs/:id/explain",
+  summary: "Why a job is where it is",
+  permission: "app:read",
+  params: IdParams,
+  reply: object({
+    job: Job,
+    decision: Type.String(),
+    hosts: Type.Array(object({ host: Type.String(), fits: Type.Boolean(), why: nullable(Type.String()) })),
+  }),
+});

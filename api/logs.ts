@@ -1,0 +1,52 @@
+// Log lines of jobs: kept on the hosts, merged by control in time order.
+import { type Static, Type } from "typebox";
+import { endpoint } from "./endpoint.ts";
+import { AppParams, Id, Name, object, oneOf, ProcessName, Time } from "./schema.ts";
+
+export const LogLine = object({
+  at: Type.String({ description: "ISO 8601, UTC, microseconds where the engine gives them." }),
+  app: Name,
+  process: ProcessName,
+  jobId: Id,
+  stream: oneOf(["stdout", "stderr"]),
+  source: oneOf(["app", "system"], "system: what the platform says of the job, such as its exit."),
+  line: Type.String({ description: "One line, without its newline; at most 16 KiB." }),
+});
+export type LogLine = Static<typeof LogLine>;
+
+export const LogQuery = {
+  follow: Type.Optional(Type.Boolean()),
+  lines: Type.Optional(
+    Type.Integer({ minimum: 0, maximum: 10_000, default: 100, description: "Newest lines to begin with." }),
+  ),
+  jobId: Type.Optional(Id),
+  process: Type.Optional(ProcessName),
+  source: Type.Optional(oneOf(["app", "system"])),
+  since: Type.Optional(Time),
+  until: Type.Optional(Time),
+};
+
+/** Control: all hosts, merged in time order. */
+export const appLog = endpoint({
+  id: "appLog",
+  method: "GET",
+  path: "/v1/apps/:app/log",
+  summary: "An app's log lines, oldest first; SSE follows",
+  permission: "app:read",
+  params: AppParams,
+  query: object(LogQuery),
+  reply: object({ items: Type.Array(LogLine) }),
+  item: LogLine,
+});
+
+/** hostd (7779, mutual TLS): the lines this host keeps, of running and of removed containers. */
+export const hostLog = endpoint({
+  id: "hostLog",
+  method: "GET",
+  path: "/v1/log",
+  summary: "Log lines kept on this host",
+  permission: "agent",
+  query: object({ app: Name, ...LogQuery }),
+  reply: object({ items: Type.Array(LogLine) }),
+  item: LogLine,
+});

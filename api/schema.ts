@@ -1,0 +1,65 @@
+// The small shapes every noun shares. Objects refuse unknown fields: a typo is an error, not silence.
+import { type Static, type TProperties, type TSchema, Type } from "typebox";
+
+export const object = <P extends TProperties>(properties: P, description?: string) =>
+  Type.Object(properties, { additionalProperties: false, ...(description ? { description } : {}) });
+
+/** A closed set on the wire: a union of string literals that validates as one `enum`. */
+export const oneOf = <const T extends readonly [string, ...string[]]>(values: T, description?: string) =>
+  Type.Unsafe<T[number]>({ type: "string", enum: [...values], ...(description ? { description } : {}) });
+
+export const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+
+export const listOf = <T extends TSchema>(item: T) =>
+  object({
+    items: Type.Array(item),
+    nextCursor: Type.Optional(Type.String({ description: "Give as `cursor` for the next page; absent on the last." })),
+  });
+
+export const Id = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  pattern: "^[a-zA-Z0-9][a-zA-Z0-9._-]*$",
+  description: "An id, or a name where names are unique.",
+});
+export const Name = Type.String({
+  pattern: "^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$",
+  description: "1-30 of a-z, 0-9 and -, begins with a letter, ends with a letter or digit.",
+});
+export const ProcessName = Type.String({
+  pattern: "^[a-z][a-z0-9_-]{0,29}$",
+  description: "Process type of a release, such as web.",
+});
+export const Time = Type.String({ description: "ISO 8601, UTC." });
+export const Sha256 = Type.String({ pattern: "^[0-9a-f]{64}$", description: "sha256, 64 hex digits." });
+export const Mac = Type.String({
+  pattern: "^([0-9a-f]{2}:){5}[0-9a-f]{2}$",
+  description: "Ethernet address, lower case, colons.",
+});
+export const Tags = Type.Record(
+  Type.String({ pattern: "^[a-zA-Z0-9._/-]{1,63}$" }),
+  Type.String({ maxLength: 63, pattern: "^[a-zA-Z0-9._/-]*$" }),
+  {
+    description: "Labels; a job with tags is placed only on hosts that carry all of them.",
+  },
+);
+export const EnvName = "^[A-Za-z_][A-Za-z0-9_]{0,127}$";
+export const Env = Type.Record(Type.String({ pattern: EnvName }), Type.String({ maxLength: 8192 }), {
+  description: "Environment variables; a release's whole environment is at most 12 KiB.",
+});
+export const IdParams = object({ id: Id });
+export const AppParams = object({ app: Id });
+export const PageQuery = {
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 100 })),
+  cursor: Type.Optional(Type.String({ maxLength: 256 })),
+};
+export const Nothing = object({});
+
+/** CPU in thousandths of a core, memory and disk in bytes. */
+export const Resources = object({
+  cpuMillis: Type.Integer({ minimum: 0, description: "Thousandths of one CPU core." }),
+  memoryBytes: Type.Integer({ minimum: 0, description: "Bytes." }),
+  diskBytes: Type.Integer({ minimum: 0, description: "Bytes of the state file system." }),
+});
+export type Resources = Static<typeof Resources>;
+export type Tags = Static<typeof Tags>;

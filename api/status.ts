@@ -1,0 +1,75 @@
+// How the whole stands, and what happened.
+import { type Static, Type } from "typebox";
+import { endpoint } from "./endpoint.ts";
+import { Id, object, oneOf, Time } from "./schema.ts";
+
+export const Part = object({ name: Type.String(), state: oneOf(["ok", "degraded", "down"]), message: Type.String() });
+export const Status = object({
+  version: Type.String(),
+  clusterId: Id,
+  term: Type.Integer(),
+  seq: Type.Integer(),
+  startedAt: Time,
+  state: oneOf(["ok", "degraded", "down"]),
+  parts: Type.Array(Part),
+  counts: object({
+    machines: Type.Integer(),
+    hosts: Type.Integer(),
+    hostsReady: Type.Integer(),
+    apps: Type.Integer(),
+    jobs: Type.Integer(),
+    jobsUp: Type.Integer(),
+    routes: Type.Integer(),
+  }),
+});
+export type Status = Static<typeof Status>;
+export const getStatus = endpoint({
+  id: "getStatus",
+  method: "GET",
+  path: "/v1/status",
+  summary: "Every part, its version and its health",
+  permission: "cluster:read",
+  reply: Status,
+});
+export const getHealth = endpoint({
+  id: "getHealth",
+  method: "GET",
+  path: "/healthz",
+  summary: "200 while the API can answer",
+  permission: "public",
+  reply: object({ ok: Type.Boolean() }),
+});
+export const getOpenapi = endpoint({
+  id: "getOpenapi",
+  method: "GET",
+  path: "/v1/openapi.json",
+  summary: "This API as OpenAPI 3.1",
+  permission: "public",
+  reply: Type.Any(),
+});
+
+export const Event = object({
+  seq: Type.Integer(),
+  at: Time,
+  type: Type.String({ description: "noun.verb, such as app.created or host.lost." }),
+  subject: Type.String({ description: "Id of the object." }),
+  app: Type.Optional(Type.String()),
+  message: Type.String({ description: "Plain words." }),
+  actor: Type.String(),
+});
+export type Event = Static<typeof Event>;
+export const listEvents = endpoint({
+  id: "listEvents",
+  method: "GET",
+  path: "/v1/events",
+  summary: "What happened, oldest first; SSE follows and resumes by seq",
+  permission: "cluster:read",
+  query: object({
+    app: Type.Optional(Id),
+    type: Type.Optional(Type.String({ maxLength: 64 })),
+    after: Type.Optional(Type.Integer({ minimum: 0 })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 100 })),
+  }),
+  reply: object({ items: Type.Array(Event) }),
+  item: Event,
+});
