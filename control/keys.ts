@@ -1,0 +1,59 @@
+// Where each noun lives in the store. One prefix per noun; ids sort by time of making.
+
+export const PREFIX = {
+  hosts: "hosts/",
+  machines: "machines/",
+  profiles: "profiles/",
+  bootImages: "boot-images/",
+  bootServers: "boot-servers/",
+  routers: "routers/",
+  apps: "apps/",
+  appNames: "app-names/",
+  releases: "releases/",
+  formations: "formations/",
+  jobs: "jobs/",
+  artifacts: "artifacts/",
+  deployments: "deployments/",
+  routes: "routes/",
+  routeClaims: "route-claims/",
+  tokens: "tokens/",
+  joinTokens: "join-tokens/",
+  usedGrants: "used-grants/",
+  timeline: "timeline/",
+  events: "events/",
+} as const;
+
+export const keys = {
+  cluster: "cluster/settings",
+  host: (id: string) => `${PREFIX.hosts}${id}`,
+  machine: (id: string) => `${PREFIX.machines}${id}`,
+  profile: (name: string) => `${PREFIX.profiles}${name}`,
+  bootImage: (id: string) => `${PREFIX.bootImages}${id}`,
+  currentBootImage: "cluster/current-boot-image",
+  bootServer: (id: string) => `${PREFIX.bootServers}${id}`,
+  router: (id: string) => `${PREFIX.routers}${id}`,
+  app: (id: string) => `${PREFIX.apps}${id}`,
+  /** Value: the app's id. Written with the app, so that two apps never share a name. */
+  appName: (name: string) => `${PREFIX.appNames}${name}`,
+  release: (appId: string, id: string) => `${PREFIX.releases}${appId}/${id}`,
+  releasesOf: (appId: string) => `${PREFIX.releases}${appId}/`,
+  formation: (appId: string, releaseId: string) => `${PREFIX.formations}${appId}/${releaseId}`,
+  formationsOf: (appId: string) => `${PREFIX.formations}${appId}/`,
+  job: (appId: string, id: string) => `${PREFIX.jobs}${appId}/${id}`,
+  jobsOf: (appId: string) => `${PREFIX.jobs}${appId}/`,
+  artifact: (id: string) => `${PREFIX.artifacts}${id}`,
+  deployment: (appId: string, id: string) => `${PREFIX.deployments}${appId}/${id}`,
+  deploymentsOf: (appId: string) => `${PREFIX.deployments}${appId}/`,
+  route: (id: string) => `${PREFIX.routes}${id}`,
+  /** Value: the route's id. One per domain and path, so that a domain is never routed twice. */
+  routeClaim: (domain: string, path: string) => `${PREFIX.routeClaims}${domain}${path}`,
+  token: (sha256: string) => `${PREFIX.tokens}${sha256}`,
+  joinToken: (sha256: string) => `${PREFIX.joinTokens}${sha256}`,
+  usedGrant: (nonce: string) => `${PREFIX.usedGrants}${nonce}`,
+  timeline: (machineId: string, seq: number) => `${PREFIX.timeline}${machineId}/${padded(seq)}`,
+  timelineOf: (machineId: string) => `${PREFIX.timeline}${machineId}/`,
+  event: (seq: number) => `${PREFIX.events}${padded(seq)}`,
+} as const;
+
+/** Numbers in keys are padded, so that key order is number order. */
+export const padded = (n: number): string => String(n).padStart(14, "0");

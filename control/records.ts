@@ -1,0 +1,58 @@
+// What the store keeps, where that differs from what the API shows: no volatile counts, no secrets in the clear.
+import type { HostState } from "#api/hosts.ts";
+import type { Machine } from "#api/machines.ts";
+import type { Permission } from "#api/endpoint.ts";
+import type { JoinRole } from "#api/hosts.ts";
+import type { Resources, Tags } from "#api/schema.ts";
+
+export interface ClusterSettings {
+  clusterId: string;
+  /** CIDR; every host gets a /24 of it. */
+  clusterRange: string;
+  createdAt: string;
+}
+
+/** A host as stored. Frames that only say "still here" are kept in memory (control/liveness), never written. */
+export interface HostRecord {
+  id: string;
+  name: string;
+  state: HostState;
+  reason: string;
+  cordoned: boolean;
+  /** ISO time; a flapping host gets no new jobs before it. */
+  heldUntil?: string;
+  machineId?: string;
+  address?: string;
+  subnet: string;
+  capacity: Resources;
+  tags: Tags;
+  /** sha256 hex of the public key (SPKI DER) of its one good certificate: an older boot's certificate is refused. */
+  keySha256: string;
+  agentVersion?: string;
+  engineVersion?: string;
+  bootId?: string;
+  joinedAt: string;
+}
+
+export type MachineRecord = Machine;
+
+export interface MemberRecord {
+  id: string;
+  name: string;
+  keySha256: string;
+  /** SPKI PEM; a boot server's join grants are checked with it. */
+  publicKeyPem: string;
+  joinedAt: string;
+}
+
+export interface TokenRecord {
+  id: string;
+  name: string;
+  permissions: Permission[] | ["*"];
+  createdAt: string;
+}
+
+export interface JoinTokenRecord {
+  role: JoinRole;
+  expiresAt: string;
+}
