@@ -1,0 +1,23 @@
+// A bound UDP socket for numeric addresses, and its end.
+import dgram from "node:dgram";
+import { isIPv6 } from "node:net";
+
+export async function bindUdp(address: string, port: number, onError: (error: Error) => void): Promise<dgram.Socket> {
+  const socket = dgram.createSocket({
+    type: isIPv6(address) ? "udp6" : "udp4",
+    // Every address here is numeric; the default would go through the resolver for each packet sent.
+    lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
+  });
+  await new Promise<void>((resolve, reject) => {
+    socket.once("error", (cause) => reject(new Error(`bind udp ${address} port ${port}`, { cause })));
+    socket.bind({ address, port, exclusive: true }, resolve);
+  });
+  socket.removeAllListeners("error");
+  socket.on("error", onError);
+  return socket;
+}
+
+/** Closes after what was sent in this turn has left. */
+export function closeSoon(socket: dgram.Socket): Promise<void> {
+  return new Promise((resolve) => setImmediate(() => socket.close(() => resolve())));
+}
