@@ -75,7 +75,7 @@ test("a tag named like an object's own machinery is only a tag", () => {
   assert.ok(carries({ toString: "x" }, { toString: "x" }));
 });
 
-test("property: the bitset says what comparing the tags says, while classes come and go", () => {
+test("property: the bitset says what comparing the tags says, while classes come and go", async () => {
   const tags = fc.dictionary(fc.constantFrom("a", "b", "c"), fc.constantFrom("x", "y"), { maxKeys: 3 });
   const step = fc.record({ join: fc.boolean(), tags, wanted: tags });
   const check = fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
@@ -90,10 +90,10 @@ test("property: the bitset says what comparing the tags says, while classes come
       }
     }
   });
-  fc.assert(check);
+  await fc.assert(check);
 });
 
-test("property: free is capacity less what is charged, whatever the order of changes", () => {
+test("property: free is capacity less what is charged, whatever the order of changes", async () => {
   const step = fc.oneof(
     fc.record({ do: fc.constant("charge" as const), job: fc.nat(6), host: fc.nat(3), cpu: fc.nat(100) }),
     fc.record({ do: fc.constant("release" as const), job: fc.nat(6) }),
@@ -129,7 +129,7 @@ test("property: free is capacity less what is charged, whatever the order of cha
       }
     }
   });
-  fc.assert(check);
+  await fc.assert(check);
 });
 
 test.run();

@@ -157,10 +157,10 @@ test("the reason counts what the same round already placed", () => {
   ]);
 });
 
-const anyHost = (at: number) =>
+const anyHost = (at: number): fc.Arbitrary<FleetHost> =>
   fc.record({
-    id: fc.constant(`id-h${at}`),
-    name: fc.constant(`h${at}`),
+    id: fc.constant<string>(`id-h${at}`),
+    name: fc.constant<string>(`h${at}`),
     capacity: fc.record({ cpuMillis: fc.nat(4000), memoryMiB: fc.nat(4096), diskMiB: fc.nat(1000) }),
     state: fc.constantFrom<HostState>("eligible", "eligible", "eligible", "cordoned", "draining", "unready", "down"),
     tags: fc.dictionary(fc.constantFrom("a", "b"), fc.constantFrom("x", "y"), { maxKeys: 2 }),
@@ -187,10 +187,12 @@ function runAll(hosts: FleetHost[], asks: (Omit<Ask, "jobs"> & { count: number }
   });
 }
 
-test("property: never overcommits, respects state, tags and anti-affinity, and waits only when nothing fits", () => {
+test("property: never overcommits, respects state, tags and anti-affinity, and waits only when nothing fits", async () => {
   const check = fc.property(anyFleet, fc.array(anyAsk, { maxLength: 5 }), (hosts, asks) => {
     const perHost = new Map<string, number>();
-    const used = new Map<string, FleetHost["capacity"]>(hosts.map((each) => [each.id, { cpuMillis: 0, memoryMiB: 0, diskMiB: 0 }]));
+    const used = new Map<string, FleetHost["capacity"]>(
+      hosts.map((each) => [each.id, { cpuMillis: 0, memoryMiB: 0, diskMiB: 0 }]),
+    );
     const byId = new Map<string, FleetHost>(hosts.map((each) => [each.id, each]));
     for (const { asked, placements } of runAll(hosts, asks)) {
       assert.equal(
@@ -220,10 +222,10 @@ test("property: never overcommits, respects state, tags and anti-affinity, and w
       }
     }
   });
-  fc.assert(check, { numRuns: 500 });
+  await fc.assert(check, { numRuns: 500 });
 });
 
-test("property: spread differs by at most one where room allows", () => {
+test("property: spread differs by at most one where room allows", async () => {
   const check = fc.property(
     fc.integer({ min: 1, max: 9 }),
     fc.array(fc.nat(20), { minLength: 1, maxLength: 4 }),
@@ -244,15 +246,15 @@ test("property: spread differs by at most one where room allows", () => {
       assert.ok(Math.max(...each) - Math.min(...each) <= 1, each.join(" "));
     },
   );
-  fc.assert(check);
+  await fc.assert(check);
 });
 
-test("property: the same input in the same order gives the same placements", () => {
+test("property: the same input in the same order gives the same placements", async () => {
   const check = fc.property(anyFleet, fc.array(anyAsk, { maxLength: 5 }), (hosts, asks) => {
     const seen = () => runAll(hosts, asks).map(({ placements }) => placements);
     assert.equal(seen(), seen());
   });
-  fc.assert(check);
+  await fc.assert(check);
 });
 
 test.run();
