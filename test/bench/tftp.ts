@@ -1,0 +1,180 @@
+// TFTP throughput against tftpd-hpa and dnsmasq: one file of 8 MiB, blksize 1468, on loopback. Every server gets the same
+// clients in turn, in interleaved rounds; a figure is the median of its rounds, in MB/s of file content.
+import { type ChildProcess, fork, spawn } from "node:child_process";
+import dgram from "node:dgram";
+import { once } from "node:events";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { stopChild } from "#lib/exec.ts";
+import { deadline, until } from "#lib/time.ts";
+import { download } from "../bootstrap/tftp/client.ts";
+import { content } from "../bootstrap/tftp/content.ts";
+import type { Load, LoadResult } from "../bootstrap/tftp/load.ts";
+import type { ServeOptions } from "../bootstrap/tftp/serve.ts";
+
+export const name = "tftp";
+
+export interface TftpBenchOptions {
+  rounds?: number;
+  clients?: number[];
+  windowsizes?: number[];
+  warmUpMs?: number;
+  measureMs?: number;
+  log?: (line: string) => void;
+}
+
+const FILE_BYTES = 8 << 20;
+const PEERS = ["tftpdHpa", "dnsmasq"] as const;
+type Server = "ours" | (typeof PEERS)[number];
+
+export async function run(options: TftpBenchOptions = {}): Promise<{
+  figures: Record<string, number>;
+  ratios: Record<string, number>;
+  notes: string[];
+}> {
+  const {
+    rounds = 3,
+    clients = [1, 20, 200],
+    windowsizes = [1, 8],
+    warmUpMs = 300,
+    measureMs = 1_000,
+    log = () => undefined,
+  } = options;
+  const folder = await mkdtemp(join(tmpdir(), "tftp-bench-"));
+  const children: ChildProcess[] = [];
+  try {
+    await chmod(folder, 0o755);
+    await writeFile(join(folder, "file"), content(FILE_BYTES), { mode: 0o644 });
+    const servers = await startServers(folder, children);
+    const load = fork(fileURLToPath(new URL("../bootstrap/tftp/load.ts", import.meta.url)));
+    children.push(load);
+    const samples = new Map<string, number[]>();
+    for (let round = 0; round < rounds; round++) {
+      for (const count of clients) {
+        for (const windowsize of windowsizes) {
+          for (const server of rotate(["ours", ...PEERS] as Server[], round)) {
+            const { address, port } = servers[server];
+            const asked: Load = {
+              address,
+              port,
+              name: "file",
+              clients: count,
+              blksize: 1468,
+              windowsize,
+              warmUpMs,
+              measureMs,
+            };
+            load.send(asked);
+            const limitMs = warmUpMs + measureMs + 90_000;
+            const [result] = (await deadline(once(load, "message"), limitMs, `${server}, ${count} clients`)) as [
+              LoadResult,
+            ];
+            if (result.failed > 0)
+              throw new Error(`${server}: ${result.failed} downloads failed with ${count} clients`);
+            const key = `${server}Clients${count}Window${windowsize}`;
+            samples.set(key, [...(samples.get(key) ?? []), result.bytesPerSecond / 1e6]);
+            log(`round ${round + 1} ${key} ${(result.bytesPerSecond / 1e6).toFixed(1)} MB/s`);
+          }
+        }
+      }
+    }
+    return summarise(samples, clients, windowsizes);
+  } finally {
+    await Promise.all(children.map((child) => stopChild(child, 2_000)));
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function startServers(
+  folder: string,
+  children: ChildProcess[],
+): Promise<Record<Server, { address: string; port: number }>> {
+  const serve: ServeOptions = { address: "127.0.0.1", files: { file: join(folder, "file") } };
+  const ours = fork(fileURLToPath(new URL("../bootstrap/tftp/serve.ts", import.meta.url)), [JSON.stringify(serve)]);
+  children.push(ours);
+  const [{ port }] = await deadline(once(ours, "message"), 10_000, "our server to listen");
+  const hpa = { address: "127.0.0.1", port: await freePort() };
+  // dnsmasq serves TFTP on port 69 only, so it gets a loopback address of its own.
+  const dnsmasq = { address: `127.77.${process.pid & 0xff}.69`, port: 69 };
+  children.push(
+    spawn("in.tftpd", ["-L", "-a", `${hpa.address}:${hpa.port}`, "-u", "root", "-s", folder], { stdio: "ignore" }),
+    spawn(
+      "dnsmasq",
+      [
+        "-k",
+        "--conf-file=/dev/null",
+        "--port=0",
+        "--enable-tftp",
+        `--tftp-root=${folder}`,
+        "--tftp-max=1000",
+        "--user=root",
+      ].concat(`--listen-address=${dnsmasq.address}`, "--bind-interfaces", "--pid-file", "--log-facility=/dev/null"),
+      { stdio: "ignore" },
+    ),
+  );
+  const servers = { ours: { address: "127.0.0.1", port }, tftpdHpa: hpa, dnsmasq };
+  for (const [server, at] of Object.entries(servers)) {
+    const probe = () => download({ ...at, name: "file", blksize: 1468, timeoutMs: 2_000 });
+    const { bytes } = await until(probe, { what: `a first file from ${server}`, timeoutMs: 10_000 });
+    if (bytes !== FILE_BYTES) throw new Error(`${server} gave ${bytes} bytes`);
+  }
+  return servers;
+}
+
+function summarise(samples: Map<string, number[]>, clients: number[], windowsizes: number[]) {
+  const figures: Record<string, number> = {};
+  for (const [key, values] of samples) figures[`${key}MBps`] = round2(median(values));
+  const ratios: Record<string, number> = {};
+  const notes: string[] = [];
+  for (const peer of PEERS) {
+    const logs: number[] = [];
+    for (const count of clients) {
+      for (const windowsize of windowsizes) {
+        const of = (server: Server) => samples.get(`${server}Clients${count}Window${windowsize}`)!;
+        // Paired by round: what else the machine did in a round hit both.
+        const ratio = median(of("ours").map((value, round) => value / of(peer)[round]!));
+        figures[`ratio_${peer}_clients${count}_window${windowsize}`] = round2(ratio);
+        if (ratio < 1) notes.push(`${peer}, ${count} clients, windowsize ${windowsize}: ${round2(ratio)}`);
+        logs.push(Math.log(ratio));
+      }
+    }
+    ratios[peer] = round2(Math.exp(logs.reduce((sum, value) => sum + value, 0) / logs.length));
+  }
+  if (notes.length > 0) {
+    notes.push(
+      "where a ratio is below 1 the transfer is in lock step: each block waits for the server to be woken and to pass one packet " +
+        "through the event loop and back, where the peer's C loop does two system calls",
+    );
+  }
+  return { figures, ratios, notes };
+}
+
+function rotate<T>(list: T[], by: number): T[] {
+  return list.map((_, i) => list[(i + by) % list.length]!);
+}
+
+function median(values: number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
+}
+
+function round2(value: number): number {
+  return Math.round(value * 100) / 100;
+}
+
+async function freePort(): Promise<number> {
+  const socket = dgram.createSocket("udp4");
+  await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
+  const { port } = socket.address();
+  await new Promise<void>((resolve) => socket.close(() => resolve()));
+  return port;
+}
+
+if (import.meta.main) {
+  const { figures, ratios, notes } = await run({ log: (line) => console.error(line) });
+  console.table(figures);
+  console.table(ratios);
+  for (const note of notes) console.log(note);
+}
