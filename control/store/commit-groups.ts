@@ -1,0 +1,82 @@
+// Group commit: one write in flight, everything staged meanwhile goes in the next one. The first failed write ends it
+// for good, since after a failed sync nobody knows what the disk holds.
+
+export interface GroupsOptions<S> {
+  /** Makes an empty group when the first record of one is staged. */
+  begin: () => S;
+  write: (staged: S) => Promise<void>;
+  maxRecords: number;
+  maxBytes: number;
+  onFailure: (error: unknown) => void;
+}
+
+export interface Groups<S> {
+  /** Stages into the open group; resolves when that group is durable. */
+  add(records: number, stage: (staged: S) => number): Promise<void>;
+  /** Runs `work` between two writes, with none in flight. */
+  between(work: () => Promise<void>): Promise<void>;
+  /** Resolves when nothing is queued or in flight. */
+  idle(): Promise<void>;
+}
+
+interface Job<S> {
+  run: () => Promise<void>;
+  /** Undefined when this is work between two groups. */
+  staged: S | undefined;
+  records: number;
+  sizeBytes: number;
+  durable: Promise<void>;
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}
+
+export function commitGroups<S>({ begin, write, maxRecords, maxBytes, onFailure }: GroupsOptions<S>): Groups<S> {
+  const queue: Job<S>[] = [];
+  let failure: { error: unknown } | undefined;
+  let running: Promise<void> | undefined;
+
+  const enqueue = (staged: S | undefined, run: () => Promise<void>): Job<S> => {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    promise.catch(() => undefined); // whoever waits has a promise of their own
+    const job = { run, staged, records: 0, sizeBytes: 0, durable: promise, resolve, reject };
+    queue.push(job);
+    // Started a microtask later, so that commits made in one turn share the first group too.
+    running ??= Promise.resolve().then(drain);
+    return job;
+  };
+
+  const drain = async () => {
+    for (let job = queue.shift(); job !== undefined; job = queue.shift()) {
+      try {
+        if (failure !== undefined) throw failure.error;
+        await job.run();
+        job.resolve();
+      } catch (error) {
+        job.reject(error);
+        if (failure === undefined) {
+          failure = { error };
+          onFailure(error);
+        }
+      }
+    }
+    running = undefined;
+  };
+
+  return {
+    add(records, stage) {
+      if (failure !== undefined) return Promise.reject(failure.error);
+      let job = queue.at(-1);
+      if (job?.staged === undefined || job.records + records > maxRecords || job.sizeBytes >= maxBytes) {
+        const staged = begin();
+        job = enqueue(staged, () => write(staged));
+      }
+      job.sizeBytes += stage(job.staged!);
+      job.records += records;
+      return job.durable;
+    },
+    between: (work) => (failure === undefined ? enqueue(undefined, work).durable : Promise.reject(failure.error)),
+    async idle() {
+      while (running !== undefined) await running;
+    },
+  };
+}

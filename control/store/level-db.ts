@@ -1,0 +1,207 @@
+// LevelDB itself: opening it, verifying what it holds, staging records into a batch, building one anew.
+import { rm } from "node:fs/promises";
+import { Level } from "level";
+import { Fault } from "#api/fault.ts";
+import {
+  addRow,
+  HEAD_ROW,
+  type Head,
+  headRow,
+  LOG_ROWS,
+  logKey,
+  logRow,
+  parseHead,
+  parseLogRow,
+  parseViewRow,
+  removeRow,
+  VIEW_ROWS,
+  viewKey,
+  viewRow,
+} from "./level-rows.ts";
+import { type LogRecord, type ViewEntry, viewChanges } from "./log.ts";
+import { type ChainLink, chainHash, decodeRecord } from "./record.ts";
+
+export type Database = Level<string, string>;
+export type Batch = ReturnType<Database["batch"]>;
+
+const READ_CHUNK = 1000;
+const BUILD_CHUNK = 2000;
+const WRITE_BUFFER_BYTES = 32 << 20;
+
+/** What LevelDB holds and, for each view key, the checksum of its row. */
+export interface LevelState {
+  head: Head;
+  checks: Map<string, number>;
+}
+
+export interface Inspection {
+  state: LevelState;
+  entries: ViewEntry[];
+  /** What does not verify; undefined when everything does. */
+  damage: string | undefined;
+}
+
+/** Opens the database; LevelDB's error as `damage` text when its files are broken, a Fault when the surroundings are. */
+export async function openDatabase(path: string, create = false): Promise<Database | { damage: string }> {
+  const db: Database = new Level(path, {
+    createIfMissing: create,
+    errorIfExists: create,
+    writeBufferSize: WRITE_BUFFER_BYTES,
+  });
+  try {
+    await db.open();
+    return db;
+  } catch (error) {
+    const cause = ((error as Error).cause ?? error) as Error & { code?: string };
+    if (cause.code === "LEVEL_LOCKED")
+      throw new Fault("conflict", `state directory ${path} is in use by another process`, { cause });
+    const surroundings = /No space left|Permission denied|Read-only file system|Too many open files|Disk quota/.exec(
+      cause.message,
+    );
+    if (surroundings)
+      throw new Fault("unavailable", `open state in ${path}: ${surroundings[0].toLowerCase()}`, { cause });
+    return { damage: cause.message };
+  }
+}
+
+export function readHead(db: Database): Head | undefined {
+  const row = db.getSync(HEAD_ROW);
+  return row === undefined ? undefined : parseHead(row);
+}
+
+/** Reads everything once: the chain over the retained records, each view row, and the digest over all of them. */
+export async function inspect(db: Database, head: Head): Promise<Inspection> {
+  const found: Inspection = { state: { head, checks: new Map() }, entries: [], damage: undefined };
+  try {
+    found.damage = (await inspectChain(db, head)) ?? (await inspectView(db, found));
+  } catch (error) {
+    found.damage = (error as Error).message;
+  }
+  return found;
+}
+
+async function inspectChain(db: Database, head: Head): Promise<string | undefined> {
+  let seq = head.oldestSeq - 1;
+  let hash = head.baseHash;
+  for await (const [key, row] of rows(db, { gte: logKey(head.oldestSeq), lt: LOG_ROWS.lt })) {
+    const link = parseLogRow(key, row);
+    if (link.seq !== seq + 1) return `record ${seq + 1} is missing; the next one there is ${link.seq}`;
+    if (chainHash(hash, link.text) !== link.hash) return `record ${link.seq} does not match the hash chain`;
+    seq = link.seq;
+    hash = link.hash;
+  }
+  if (seq !== head.seq) return `the head says record ${head.seq}, the records end at ${seq}`;
+  return hash === head.hash ? undefined : `record ${seq} is not the one the head names`;
+}
+
+async function inspectView(db: Database, found: Inspection): Promise<string | undefined> {
+  const { head, checks } = found.state;
+  const digest = { count: 0, sum: 0 };
+  for await (const [rowKey, row] of rows(db, VIEW_ROWS)) {
+    const key = rowKey.slice(2);
+    const parsed = parseViewRow(key, row);
+    if (parsed === undefined) return `the view entry ${JSON.stringify(key)} does not match its checksum`;
+    addRow(digest, parsed.check);
+    checks.set(key, parsed.check);
+    found.entries.push({ key, value: parsed.value, version: parsed.version });
+  }
+  if (digest.count !== head.view.count) return `the view has ${digest.count} entries instead of ${head.view.count}`;
+  return digest.sum === head.view.sum ? undefined : "the view holds entries that are not the newest";
+}
+
+/** Records from `fromSeq` on, as far as they form one chain from `hash`; reading stops at the first that does not. */
+export async function chainFrom(db: Database, fromSeq: number, hash: string): Promise<ChainLink[]> {
+  const links: ChainLink[] = [];
+  let previous = hash;
+  try {
+    for await (const [key, row] of rows(db, { gte: logKey(fromSeq), lt: LOG_ROWS.lt })) {
+      const link = parseLogRow(key, row);
+      if (link.seq !== fromSeq + links.length || chainHash(previous, link.text) !== link.hash) break;
+      links.push(link);
+      previous = link.hash;
+    }
+  } catch {
+    // a block that cannot be read ends the chain
+  }
+  return links;
+}
+
+/** Key and value in chunks, closed whatever happens. */
+export async function* rows(
+  db: Database,
+  range: { gte: string; lt: string },
+): AsyncGenerator<[string, string], void, undefined> {
+  const iterator = db.iterator({ ...range, fillCache: false, highWaterMarkBytes: 1 << 20 });
+  try {
+    for (;;) {
+      const chunk = await iterator.nextv(READ_CHUNK);
+      if (chunk.length === 0) return;
+      yield* chunk;
+    }
+  } finally {
+    await iterator.close();
+  }
+}
+
+/** Puts the record's rows into the batch and moves the state on by it. Returns the record's chain hash. */
+export function stage(state: LevelState, batch: Batch, record: LogRecord, text: string): string {
+  const { head, checks } = state;
+  const hash = chainHash(head.hash, text);
+  batch.put(logKey(record.seq), logRow({ seq: record.seq, text, hash }));
+  for (const { key, value } of viewChanges(record)) {
+    const old = checks.get(key);
+    if (old !== undefined) removeRow(head.view, old);
+    if (value === null) {
+      checks.delete(key);
+      batch.del(viewKey(key));
+    } else {
+      const { row, check } = viewRow(key, record.seq, JSON.stringify(value));
+      addRow(head.view, check);
+      checks.set(key, check);
+      batch.put(viewKey(key), row);
+    }
+  }
+  head.seq = record.seq;
+  head.hash = hash;
+  head.term = Math.max(head.term, record.term);
+  return hash;
+}
+
+/** Applies records that LevelDB lacks, durably. */
+export async function forward(db: Database, state: LevelState, links: readonly ChainLink[]): Promise<void> {
+  for (let at = 0; at < links.length; at += BUILD_CHUNK) {
+    const batch = db.batch();
+    for (const { text } of links.slice(at, at + BUILD_CHUNK)) stage(state, batch, decodeRecord(text), text);
+    batch.put(HEAD_ROW, headRow(state.head));
+    await batch.write({ sync: true });
+  }
+}
+
+/** A new database at `path` with this view, then these records; anything there before is removed. */
+export async function build(
+  path: string,
+  base: Head,
+  entries: readonly ViewEntry[],
+  links: readonly ChainLink[],
+): Promise<void> {
+  await rm(path, { recursive: true, force: true });
+  const db = await openDatabase(path, true);
+  if ("damage" in db) throw new Fault("unavailable", `create state in ${path}: ${db.damage}`);
+  try {
+    const state: LevelState = { head: { ...base, view: { count: 0, sum: 0 } }, checks: new Map() };
+    for (let at = 0; at < entries.length; at += BUILD_CHUNK) {
+      const batch = db.batch();
+      for (const { key, version, value } of entries.slice(at, at + BUILD_CHUNK)) {
+        const { row, check } = viewRow(key, version, JSON.stringify(value));
+        addRow(state.head.view, check);
+        state.checks.set(key, check);
+        batch.put(viewKey(key), row);
+      }
+      await batch.write();
+    }
+    await db.put(HEAD_ROW, headRow(state.head), { sync: true });
+    await forward(db, state, links);
+  } finally {
+    await db.close();
+  }
+}

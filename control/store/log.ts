@@ -1,0 +1,82 @@
+// The port every store back end implements: one ordered log of records with dense sequence numbers, and the view those
+// records make (key -> value and the seq that wrote it). Two adapters: level (one control node), etcd (three or five).
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+
+export interface Mutation {
+  key: string;
+  /** null deletes the key. */
+  value: Json | null;
+}
+
+/** The outcome of a request that may be sent twice, kept with the record it made. */
+export interface Idempotency {
+  key: string;
+  /** Digest of the request, so that a key used again for another request is refused. */
+  hash: string;
+  result: Json;
+}
+
+export interface LogRecord {
+  /** Dense, from 1. */
+  seq: number;
+  /** Fencing token of the writer; never decreases. */
+  term: number;
+  /** ISO 8601, UTC. */
+  at: string;
+  actor: string;
+  mutations: readonly Mutation[];
+  idempotency?: Idempotency;
+}
+
+export interface ViewEntry {
+  key: string;
+  value: Json;
+  /** Seq of the record that wrote it. */
+  version: number;
+}
+
+/** How the log was found when it was opened. Everything but `clean` and `created` belongs in the program's log. */
+export interface OpenReport {
+  /** `rolled-forward`: a copy was behind by what a crash leaves. `recovered`: a copy was damaged; the other one healed it. */
+  outcome: "created" | "clean" | "rolled-forward" | "recovered";
+  findings: string[];
+  headSeq: number;
+  oldestSeq: number;
+  entries: number;
+  tookMs: number;
+}
+
+export interface Log {
+  /** Fencing term of this opening: greater than that of every record before it. */
+  readonly term: number;
+  /** Seq of the newest durable record; 0 when there is none. */
+  readonly headSeq: number;
+  /** Seq of the oldest record that `read` still has; `headSeq + 1` when it has none. */
+  readonly oldestSeq: number;
+  readonly report: OpenReport;
+  /**
+   * Makes the records durable, all or none of one call, and resolves then. Calls keep their order and may overlap: what is
+   * queued while a write is in flight goes in the next one. After the first failed write every call rejects `unavailable`.
+   */
+  append(records: readonly LogRecord[]): Promise<void>;
+  /** Durable records from `fromSeq` on, at most `limit`. Fault `gone` when `fromSeq` is older than `oldestSeq`. */
+  read(fromSeq: number, limit: number): Promise<LogRecord[]>;
+  /** The view as of `headSeq` when iteration starts, in no promised order. */
+  view(): AsyncIterable<ViewEntry>;
+  /** Forgets records with a seq below `beforeSeq`; the newest record always stays. */
+  trim(beforeSeq: number): Promise<void>;
+  /** Waits for queued writes, then lets go of the directory or connection. */
+  close(): Promise<void>;
+}
+
+/** View keys under this prefix belong to the store itself: kept outcomes of requests, by idempotency key. */
+export const IDEMPOTENCY_PREFIX = "idempotency/";
+
+/** What a record does to the view; every adapter applies exactly this. */
+export function viewChanges(record: LogRecord): readonly Mutation[] {
+  const { idempotency, mutations, at, seq } = record;
+  if (idempotency === undefined) return mutations;
+  const { key, hash, result } = idempotency;
+  return [...mutations, { key: IDEMPOTENCY_PREFIX + key, value: { hash, result, seq, at } }];
+}

@@ -1,0 +1,128 @@
+// When and how a snapshot of the view is taken while writes go on: the journal is cut between two groups, the rows are
+// read under LevelDB's own snapshot of that moment, verified on the way, and older generations go once it is durable.
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Log as Logger } from "#lib/log.ts";
+import { createSegment, type JournalWriter, listSegments } from "./journal.ts";
+import type { Database } from "./level-db.ts";
+import { addRow, type Head, parseViewRow, VIEW_ROWS } from "./level-rows.ts";
+import { listSnapshots, snapshotLine, writeSnapshot } from "./snapshot.ts";
+
+const READ_CHUNK = 1000;
+
+export interface SnapshotTaker {
+  /** Whether the journal has grown enough for another snapshot. */
+  due(journalBytes: number): boolean;
+  /** Takes one unless nothing changed since the last; joins the one being taken. */
+  take(): Promise<void>;
+  idle(): Promise<void>;
+}
+
+export interface SnapshotTakerOptions {
+  directory: string;
+  logger: Logger;
+  db: Database;
+  journalBytes: number;
+  /** Seq of the newest snapshot there is; -1 when there is none. */
+  lastSeq: number;
+  cut: (begin: (head: Head, journal: JournalWriter) => Promise<JournalWriter>) => Promise<void>;
+}
+
+export const journalDirectory = (directory: string): string => join(directory, "journal");
+
+export function snapshotTaker(options: SnapshotTakerOptions): SnapshotTaker {
+  const { directory, logger, db, journalBytes, cut } = options;
+  let lastSeq = options.lastSeq;
+  let lastBytes = 0;
+  let taking: Promise<void> | undefined;
+
+  const takeOne = async () => {
+    let head: Head | undefined;
+    let moment: ReturnType<Database["snapshot"]> | undefined;
+    await cut(async (durable, journal) => {
+      if (durable.seq <= lastSeq) return journal;
+      const { id, seq, hash, term } = durable;
+      const next = await createSegment(journalDirectory(directory), {
+        format: 1,
+        id,
+        term,
+        firstSeq: seq + 1,
+        baseHash: hash,
+      });
+      head = durable;
+      moment = db.snapshot();
+      await journal.close();
+      return next;
+    });
+    if (head === undefined || moment === undefined) return;
+    try {
+      const { id, seq, hash, term } = head;
+      lastBytes = await writeSnapshot(directory, { format: 1, id, term, seq, hash }, verifiedLines(db, head, moment));
+      lastSeq = seq;
+    } finally {
+      await moment.close();
+    }
+    await dropOlder(directory);
+    logger.debug({ seq: lastSeq, sizeBytes: lastBytes }, "snapshot taken");
+  };
+
+  return {
+    due: (bytes) => taking === undefined && bytes > Math.max(journalBytes, lastBytes),
+    take() {
+      taking ??= takeOne().finally(() => {
+        taking = undefined;
+      });
+      return taking;
+    },
+    async idle() {
+      await taking?.catch(() => undefined);
+    },
+  };
+}
+
+/** The view's lines under the snapshot; throws at the end when they are not what the head says. */
+export async function* verifiedLines(
+  db: Database,
+  head: Head,
+  moment?: ReturnType<Database["snapshot"]>,
+): AsyncGenerator<string, void, undefined> {
+  const digest = { count: 0, sum: 0 };
+  const iterator = db.iterator({
+    ...VIEW_ROWS,
+    fillCache: false,
+    highWaterMarkBytes: 1 << 20,
+    ...(moment && { snapshot: moment }),
+  });
+  try {
+    for (let chunk = await iterator.nextv(READ_CHUNK); chunk.length > 0; chunk = await iterator.nextv(READ_CHUNK)) {
+      let lines = "";
+      for (const [rowKey, row] of chunk) {
+        const key = rowKey.slice(2);
+        const parsed = parseViewRow(key, row);
+        if (parsed === undefined) throw new Error(`the view entry ${JSON.stringify(key)} does not match its checksum`);
+        addRow(digest, parsed.check);
+        lines += snapshotLine(key, parsed.version, row.slice(row.indexOf(" ", 8) + 1));
+      }
+      yield lines;
+    }
+  } finally {
+    await iterator.close();
+  }
+  const same = digest.count === head.view.count && digest.sum === head.view.sum;
+  if (!same)
+    throw new Error(
+      `LevelDB's view at record ${head.seq} is damaged: it has ${digest.count} of ${head.view.count} entries`,
+    );
+}
+
+/** Keeps two snapshots and the journal from the older of them on. */
+async function dropOlder(directory: string): Promise<void> {
+  const snapshots = await listSnapshots(directory);
+  for (const { path } of snapshots.slice(2)) await rm(path, { force: true });
+  const base = snapshots[1]?.seq ?? 0;
+  const segments = await listSegments(journalDirectory(directory));
+  for (const [index, { path }] of segments.entries()) {
+    const next = segments[index + 1];
+    if (next !== undefined && next.firstSeq <= base + 1) await rm(path, { force: true });
+  }
+}

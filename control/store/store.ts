@@ -1,0 +1,224 @@
+// The state of the control plane: the whole view in memory, changed only by records of one ordered log. A commit is
+// checked, applied and numbered in the same turn, so the next reader sees it; its promise resolves when it is durable.
+import { Fault } from "#api/fault.ts";
+import type { Log as Logger } from "#lib/log.ts";
+import { every } from "#lib/time.ts";
+import { type OutcomeIndex, outcomeIndex } from "./idempotency.ts";
+import { IDEMPOTENCY_PREFIX, type Json, type Log, type LogRecord, type Mutation, type OpenReport } from "./log.ts";
+import { type LevelLogOptions, openLevelLog } from "./log-level.ts";
+import { sortedEntries } from "./sorted-entries.ts";
+import { checkKey, freeze, storable } from "./values.ts";
+import { recordFeed } from "./watch.ts";
+
+export interface Entry<T = Json> {
+  readonly key: string;
+  /** Frozen all the way down. */
+  readonly value: T;
+  /** Seq of the record that wrote it: the version to expect when changing it. */
+  readonly version: number;
+}
+
+export interface Change {
+  key: string;
+  /** Any JSON value; null deletes the key. The store keeps a copy. */
+  value: unknown;
+}
+
+export interface Commit<R> {
+  /** Who did it, as shown in events. */
+  actor: string;
+  mutations: readonly Change[];
+  /** What must still be true: the version of each key, 0 for a key that must not exist. */
+  expect?: readonly { key: string; version: number }[];
+  /** The same key again within 24 hours gets the first outcome and writes nothing. */
+  idempotencyKey?: string;
+  /** Digest of the request: the same key with another digest is a `conflict`. */
+  idempotencyHash?: string;
+  /** Kept with the idempotency key and given back to whoever repeats the request. */
+  result?: R;
+}
+
+export interface Committed<R> {
+  seq: number;
+  result: R;
+  /** True when this was a repetition and nothing was written. */
+  replayed: boolean;
+}
+
+export interface Store {
+  /** Fencing term: goes with every order to a host or router. */
+  readonly term: number;
+  /** Seq of the newest applied record, durable or about to be. */
+  readonly seq: number;
+  readonly durableSeq: number;
+  /** Oldest record a watch can start from. */
+  readonly oldestSeq: number;
+  readonly report: OpenReport;
+  get<T = Json>(key: string): Entry<T> | undefined;
+  /** Entries whose key starts with the prefix, in key order. */
+  list<T = Json>(prefix: string): Entry<T>[];
+  count(prefix: string): number;
+  /**
+   * Applied before it returns, resolved when durable. Faults: `precondition` (a version differs), `conflict` (exists already; key
+   * used for another request), `too-large`, `invalid`, `unavailable` (log failed or closed: the outcome is unknown).
+   */
+  commit<R = undefined>(commit: Commit<R>): Promise<Committed<R>>;
+  /**
+   * Durable records from `fromSeq` (itself included) on, in order, until the signal aborts. Fault `gone` when that one is
+   * no longer kept or lies beyond the next one to be written: list again and watch from `durableSeq + 1`.
+   */
+  watch(fromSeq: number, signal: AbortSignal): AsyncIterable<LogRecord>;
+  /** Tells each record once it is durable, in order. Returns the way to stop. */
+  onDurable(listener: (record: LogRecord) => void): () => void;
+  close(): Promise<void>;
+}
+
+export interface StoreOptions {
+  directory: string;
+  log: Logger;
+  now?: () => number;
+  /** Told once when the log has failed for good; the program must end, a supervisor starts it again. */
+  onFatal?: (error: Error) => void;
+  /** Records kept for watchers; default 20,000. */
+  retainRecords?: number;
+  /** How often kept outcomes are looked through for expired ones. */
+  expireEveryMs?: number;
+  openLog?: (options: LevelLogOptions) => Promise<Log>;
+}
+
+const EXPIRE_CHUNK = 500;
+
+export async function openStore(options: StoreOptions): Promise<Store> {
+  const {
+    directory,
+    log: logger,
+    now = Date.now,
+    onFatal,
+    retainRecords,
+    expireEveryMs = 600_000,
+    openLog = openLevelLog,
+  } = options;
+  let failed = false;
+  const fatal = (error: Error) => {
+    failed = true;
+    onFatal?.(error);
+  };
+  const log = await openLog({ directory, logger, onFatal: fatal, retainRecords });
+  const entries = sortedEntries<Entry>();
+  const outcomes = outcomeIndex();
+  for await (const { key, value, version } of log.view()) {
+    if (key.startsWith(IDEMPOTENCY_PREFIX)) outcomes.load({ key, value, version });
+    else entries.set(key, Object.freeze({ key, value: freeze(value), version }));
+  }
+  const feed = recordFeed(log);
+  const stopped = new AbortController();
+  let seq = log.headSeq;
+
+  const append = (record: LogRecord): Promise<void> => {
+    const durable = log.append([record]).then(() => feed.push(record));
+    durable.catch(() => undefined); // the committer hears of it; nobody else has to
+    return durable;
+  };
+
+  const commit = async <R>(request: Commit<R>): Promise<Committed<R>> => {
+    const { actor, idempotencyKey, idempotencyHash = "" } = request;
+    if (stopped.signal.aborted || failed)
+      throw new Fault("unavailable", failed ? "the log has failed" : "the store is closed");
+    const nowMs = now();
+    if (idempotencyKey !== undefined) {
+      checkKey(idempotencyKey);
+      const earlier = outcomes.find(idempotencyKey, idempotencyHash, nowMs);
+      if (earlier !== undefined) {
+        await earlier.durable;
+        return { seq: earlier.seq, result: (earlier.result ?? undefined) as R, replayed: true };
+      }
+    }
+    for (const { key, version } of request.expect ?? []) checkVersion(key, version, entries.get(key)?.version ?? 0);
+    const mutations = request.mutations.map(toMutation);
+    const result = request.result === undefined ? null : storable(request.result, "the result");
+
+    // From here on nothing can fail: memory and the log change together or not at all.
+    const record: LogRecord = { seq: ++seq, term: log.term, at: new Date(nowMs).toISOString(), actor, mutations };
+    if (idempotencyKey !== undefined) record.idempotency = { key: idempotencyKey, hash: idempotencyHash, result };
+    for (const { key, value } of mutations) {
+      if (value === null) entries.delete(key);
+      else entries.set(key, Object.freeze({ key, value, version: record.seq }));
+    }
+    const durable = append(record);
+    if (idempotencyKey !== undefined)
+      outcomes.add(idempotencyKey, { seq: record.seq, hash: idempotencyHash, result, atMs: nowMs, durable });
+    await durable;
+    return { seq: record.seq, result: request.result as R, replayed: false };
+  };
+
+  const expiring = expireOutcomes({ outcomes, everyMs: expireEveryMs, signal: stopped.signal, now }, async (keys) => {
+    for (const key of keys) outcomes.forget(key);
+    const mutations = keys.map((key) => ({ key: IDEMPOTENCY_PREFIX + key, value: null }));
+    await append({ seq: ++seq, term: log.term, at: new Date(now()).toISOString(), actor: "store", mutations });
+  });
+
+  return {
+    term: log.term,
+    get seq() {
+      return seq;
+    },
+    get durableSeq() {
+      return feed.durableSeq;
+    },
+    get oldestSeq() {
+      return log.oldestSeq;
+    },
+    report: log.report,
+    get: <T>(key: string) => entries.get(key) as Entry<T> | undefined,
+    list: <T>(prefix: string) => entries.list(prefix) as Entry<T>[],
+    count: (prefix) => entries.count(prefix),
+    commit,
+    watch: (fromSeq, signal) => feed.watch(fromSeq, signal),
+    onDurable: (listener) => feed.listen(listener),
+    async close() {
+      stopped.abort();
+      await expiring;
+      await log.close();
+      feed.close();
+    },
+  };
+}
+
+function checkVersion(key: string, expected: number, found: number): void {
+  if (expected === found) return;
+  const details = { key, expected, found };
+  if (expected === 0) throw new Fault("conflict", `${key} exists already`, { details });
+  const state = found === 0 ? "is gone" : `has changed (version ${found})`;
+  throw new Fault("precondition", `${key} ${state} since version ${expected}`, { details });
+}
+
+function toMutation({ key, value }: Change): Mutation {
+  checkKey(key);
+  if (key.startsWith(IDEMPOTENCY_PREFIX)) throw new Fault("invalid", `${IDEMPOTENCY_PREFIX} belongs to the store`);
+  return { key, value: value === null ? null : storable(value, key) };
+}
+
+interface Expiry {
+  outcomes: OutcomeIndex;
+  everyMs: number;
+  signal: AbortSignal;
+  now: () => number;
+}
+
+async function expireOutcomes(
+  { outcomes, everyMs, signal, now }: Expiry,
+  drop: (keys: string[]) => Promise<void>,
+): Promise<void> {
+  for await (const turn of every(everyMs, signal)) {
+    if (turn === 0) continue;
+    for (;;) {
+      const keys = outcomes.expired(now(), EXPIRE_CHUNK);
+      if (keys.length === 0 || signal.aborted) break;
+      try {
+        await drop(keys);
+      } catch {
+        return; // the log has failed for good and has said so
+      }
+    }
+  }
+}
