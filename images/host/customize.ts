@@ -1,0 +1,99 @@
+// Turns the Debian tree into the host's root: unpacks it, puts our files over it, takes out what is not wanted, sets the
+// units. What happens here depends on the tree and the recipe only, not on the host agent's bundle.
+import { cp, glob, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { exec } from "#lib/exec.ts";
+import { type InsideOptions, inTree } from "./inside.ts";
+import type { ImagePackage } from "./manifest.ts";
+import { parseInstalled } from "./packages.ts";
+import { disabledUnits, enabledUnits, maskedUnits, pruned } from "./recipe.ts";
+
+export const overlayDirectory = join(import.meta.dirname, "rootfs");
+
+export interface CustomTree {
+  kernel: { path: string; version: string };
+  packages: ImagePackage[];
+  /** Date of the newest package, seconds: Debian sets every file of a package to at most its changelog's date. */
+  newestPackageSeconds: number;
+}
+
+// biome-ignore lint/suspicious/noTemplateCurlyInString: the braces are dpkg-query's
+const showFormat = "--showformat=${Package}\\t${Version}\\n";
+
+type Run = Omit<InsideOptions, "timeoutMs" | "onLine">;
+
+export async function unpackTree(tar: string, tree: string, run: Run): Promise<void> {
+  await mkdir(tree, { recursive: true });
+  const argv = [
+    "tar",
+    "--extract",
+    "--file",
+    tar,
+    "--directory",
+    tree,
+    "--numeric-owner",
+    "--xattrs",
+    "--xattrs-include=*",
+  ];
+  await exec(argv, { env: run.environment, signal: run.signal, timeoutMs: 600_000 });
+}
+
+export async function customizeTree(options: { tree: string; workDirectory: string; run: Run }): Promise<CustomTree> {
+  const { tree, workDirectory, run } = options;
+  const inside = (argv: readonly string[]) => inTree(tree, argv, { ...run, timeoutMs: 300_000 });
+  const installed = await inside(["dpkg-query", "--show", showFormat]);
+  const packages = parseInstalled(installed.stdout);
+  const newestPackageSeconds = await newestPackage(tree);
+  const version = await kernelVersion(tree);
+  const kernelPath = join(workDirectory, "vmlinuz");
+  await cp(join(tree, "boot", `vmlinuz-${version}`), kernelPath);
+  await cp(join(tree, "boot", `config-${version}`), join(workDirectory, "kernel-config"));
+
+  await prune(tree);
+  await cp(overlayDirectory, tree, { recursive: true, force: true });
+  await writeFile(join(tree, "etc/machine-id"), ""); // empty, not absent: absent means "first boot" to systemd
+  // mkinitramfs asks the kernel's configuration which compressions it can read.
+  await cp(join(workDirectory, "kernel-config"), join(tree, "boot", `config-${version}`));
+  for (const unit of maskedUnits) await mask(tree, unit);
+  await inside(["systemctl", "--quiet", "disable", ...disabledUnits]);
+  await inside(["systemctl", "--quiet", "enable", ...enabledUnits]);
+  await inside(["depmod", version]);
+  return { kernel: { path: kernelPath, version }, packages, newestPackageSeconds };
+}
+
+/** Makes the initrd inside the tree; the result carries no date but SOURCE_DATE_EPOCH. */
+export async function makeInitrd(options: { tree: string; version: string; fast: boolean; run: Run }): Promise<Buffer> {
+  const { tree, version, fast, run } = options;
+  const argv = ["mkinitramfs", "-c", fast ? "lz4" : "zstd", "-o", "/boot/initrd", version];
+  await inTree(tree, argv, { ...run, timeoutMs: 600_000 });
+  const initrd = await readFile(join(tree, "boot/initrd"));
+  await rm(join(tree, "boot"), { recursive: true });
+  await mkdir(join(tree, "boot"));
+  return initrd;
+}
+
+async function prune(tree: string): Promise<void> {
+  for (const pattern of pruned) {
+    for await (const path of glob(pattern, { cwd: tree })) await rm(join(tree, path), { recursive: true, force: true });
+  }
+}
+
+async function mask(tree: string, unit: string): Promise<void> {
+  const link = join(tree, "etc/systemd/system", unit);
+  await rm(link, { force: true });
+  await symlink("/dev/null", link);
+}
+
+async function kernelVersion(tree: string): Promise<string> {
+  const kernels = (await readdir(join(tree, "boot"))).filter((name) => name.startsWith("vmlinuz-"));
+  if (kernels.length !== 1) throw new Error(`the tree must hold one kernel, not ${kernels.length}`);
+  return kernels[0]!.slice("vmlinuz-".length);
+}
+
+async function newestPackage(tree: string): Promise<number> {
+  let newest = 0;
+  for await (const path of glob("usr/share/doc/*/copyright", { cwd: tree })) {
+    newest = Math.max(newest, Math.floor((await stat(join(tree, path))).mtimeMs / 1000));
+  }
+  return newest;
+}

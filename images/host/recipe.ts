@@ -1,0 +1,185 @@
+// What is in the host image: packages, what is taken out again, which units run, the kernel's base command line.
+// Data only; a change here changes the image's hashes.
+
+export const suite = "bookworm";
+export const architecture = "amd64";
+export const components = ["main", "non-free-firmware"] as const;
+
+/** Clock of the package installation (some maintainer scripts write dates); the image's own date is its newest package's. */
+export const installEpochSeconds = 1_700_000_000;
+
+export const packages = [
+  "linux-image-amd64",
+  "initramfs-tools",
+  "zstd",
+  "live-boot",
+  "live-boot-initramfs-tools",
+  "systemd",
+  "systemd-sysv",
+  "systemd-resolved",
+  "systemd-timesyncd",
+  "udev",
+  "dbus",
+  "kmod",
+  "procps",
+  "cloud-init",
+  "docker.io",
+  "apparmor",
+  "iproute2",
+  "iptables",
+  "e2fsprogs",
+  "util-linux",
+  "gdisk",
+  "ca-certificates",
+  "firmware-bnx2",
+  "firmware-bnx2x",
+  "firmware-misc-nonfree",
+  "firmware-netxen",
+  "firmware-qlogic",
+  "firmware-realtek",
+] as const;
+
+/** Never unpacked. */
+export const dpkgPaths = [
+  "path-exclude=/usr/share/man/*",
+  "path-exclude=/usr/share/locale/*",
+  "path-exclude=/usr/share/info/*",
+  "path-exclude=/usr/share/doc/*",
+  "path-include=/usr/share/doc/*/copyright",
+] as const;
+
+const kernel = "usr/lib/modules/*/kernel";
+
+/** Taken out of the tree, as globs from its root: what a server never loads, and what differs between two builds. */
+export const pruned = [
+  // differs between two builds, or belongs to the builder
+  "boot/*",
+  "etc/apt/sources.list",
+  "etc/apt/sources.list.d/*",
+  "etc/apt/apt.conf.d/99mmdebstrap",
+  "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+  "etc/hostname",
+  "etc/machine-id",
+  "etc/*-",
+  "initrd.img*",
+  "vmlinuz*",
+  "tmp/*",
+  "run/*",
+  "var/cache/*",
+  "var/lib/apt/lists/*",
+  "var/lib/dbus/machine-id",
+  "var/lib/dpkg/*-old",
+  "var/lib/initramfs-tools/*",
+  "var/lib/systemd/random-seed",
+  "var/lib/cloud/*",
+  "var/log/*",
+  "var/tmp/*",
+  // replaced by our cloud.cfg
+  "etc/cloud/cloud.cfg.d/00_*",
+  "etc/cloud/cloud.cfg.d/01_*",
+  "etc/cloud/cloud.cfg.d/90_*",
+  // languages, Perl's library (perl-base stays), time zones twice
+  "usr/share/i18n",
+  "usr/share/perl",
+  "usr/share/zoneinfo/posix",
+  "usr/share/zoneinfo/right",
+  "usr/share/bash-completion",
+  "usr/share/zsh",
+  "usr/lib/x86_64-linux-gnu/perl",
+  "usr/lib/x86_64-linux-gnu/libperl.so*",
+  "usr/lib/udev/hwdb.d",
+  "usr/lib/udev/hwdb.bin",
+  "usr/lib/python3/dist-packages/*/tests",
+  // sound, picture, radio
+  `${kernel}/sound`,
+  `${kernel}/drivers/media`,
+  `${kernel}/drivers/gpu/drm/amd`,
+  `${kernel}/drivers/gpu/drm/radeon`,
+  `${kernel}/drivers/gpu/drm/nouveau`,
+  `${kernel}/drivers/gpu/drm/i915`,
+  `${kernel}/drivers/gpu/drm/gma500`,
+  `${kernel}/drivers/gpu/drm/vmwgfx`,
+  `${kernel}/drivers/net/wireless`,
+  `${kernel}/drivers/net/can`,
+  `${kernel}/drivers/net/ieee802154`,
+  `${kernel}/drivers/net/wwan`,
+  `${kernel}/drivers/bluetooth`,
+  `${kernel}/drivers/comedi`,
+  `${kernel}/drivers/iio`,
+  `${kernel}/drivers/isdn`,
+  `${kernel}/drivers/staging`,
+  `${kernel}/drivers/nfc`,
+  `${kernel}/drivers/input/joystick`,
+  `${kernel}/drivers/input/tablet`,
+  `${kernel}/drivers/input/touchscreen`,
+  `${kernel}/drivers/mtd`,
+  `${kernel}/drivers/usb/serial`,
+  `${kernel}/drivers/usb/gadget`,
+  `${kernel}/drivers/parport`,
+  `${kernel}/drivers/firewire`,
+  `${kernel}/drivers/pcmcia`,
+  `${kernel}/drivers/gnss`,
+  `${kernel}/drivers/video/fbdev`,
+  `${kernel}/net/bluetooth`,
+  `${kernel}/net/mac80211`,
+  `${kernel}/net/mac802154`,
+  `${kernel}/net/wireless`,
+  `${kernel}/net/can`,
+  `${kernel}/net/nfc`,
+  `${kernel}/fs/{ocfs2,gfs2,jfs,reiserfs,hfs,hfsplus,nilfs2,ubifs,jffs2,ceph,f2fs,ntfs3,ntfs,9p,afs,coda,orangefs,smb,minix,ufs,affs,befs,bfs,efs,erofs,hpfs,omfs,qnx4,qnx6,romfs,sysv,zonefs,adfs,dlm,nfsd,vboxsf,ecryptfs,freevxfs,cramfs,udf,exfat}`,
+  "usr/lib/firmware/{i915,mediatek,nvidia,rtw88,rtw89,rtlwifi,rtl_bt,wfx,rockchip,ueagle-atm,amdgpu,radeon,matrox,r128,mwl8k,ar3k,ti-connectivity,cpia2,dsp56k,emi26,emi62,keyspan*,korg,yam,yamaha,sb16,ess,go7007,av7110,ttusb-budget,vicam,mrvl,qcom,amlogic,meson,atusb,imx,lgs8g75*,powervr,cnm,dpaa2,arm,nxp}",
+  "usr/lib/firmware/{v4l-*,rt2*,rt3*,rt73*,vntwusb*,dvb-*,as102*,lbtf*,sms1*,tlg2300*,vpu_*,mt7*,s5p-*,cmmb*,hfi1_*,wil6210*,r8a779*,whiteheat*,usbdux*,ti_*,mts_*,rsi*,TDA*,xc*,isdbt*}",
+] as const;
+
+/** Linked to /dev/null: a host in RAM has no use for them, and each is boot time. */
+export const maskedUnits = [
+  "apparmor.service", // dockerd loads its own profile; no other is used here
+  "apt-daily.timer",
+  "apt-daily-upgrade.timer",
+  "cloud-init-hotplugd.socket",
+  "cloud-init-local.service",
+  "dpkg-db-backup.timer",
+  "e2scrub_all.timer",
+  "e2scrub_reap.service",
+  "ldconfig.service",
+  "systemd-boot-system-token.service",
+  "systemd-firstboot.service",
+  "systemd-hwdb-update.service",
+  "systemd-journal-catalog-update.service",
+  "systemd-journal-flush.service",
+  "systemd-machine-id-commit.service",
+  "systemd-pstore.service",
+  "systemd-random-seed.service",
+  "systemd-rfkill.socket",
+  "systemd-update-done.service",
+  "systemd-update-utmp.service",
+  "systemd-update-utmp-runlevel.service",
+] as const;
+
+export const enabledUnits = [
+  "flynn-hostd.path",
+  "systemd-networkd.service",
+  "systemd-networkd-wait-online.service",
+  "systemd-resolved.service",
+  "systemd-timesyncd.service",
+] as const;
+
+/** Started by flynn-hostd, after the disk: never by themselves. */
+export const disabledUnits = ["docker.service", "containerd.service"] as const;
+
+/**
+ * Kernel arguments that every boot of the image needs. The boot server adds the ones of this boot: `fetch=` (must end in
+ * .squashfs), `BOOTIF=` and `ds=nocloud-net;s=`. The last console= is /dev/console.
+ */
+export const cmdline = [
+  "boot=live",
+  "skipconfig",
+  "console=tty0",
+  "console=ttyS0,115200n8",
+  "panic=30",
+  "loglevel=5",
+  "apparmor=1",
+] as const;
+
+/** Memory beside the squashfs itself: kernel, initrd while it unpacks, page cache of what runs, Docker, hostd. */
+export const memoryBesideImageBytes = 640 * 1024 ** 2;

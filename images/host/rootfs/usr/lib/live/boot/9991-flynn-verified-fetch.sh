@@ -1,0 +1,151 @@
+#!/bin/sh
+# Replaces live-boot's network part: brings one port up, fetches the root image, and mounts nothing whose size and
+# sha256 differ from what this initrd carries in image.conf (written by images/host/segment.ts). Sourced by live-boot
+# after its own 9990-* files, so these definitions win. Runs under busybox ash; the tests run it under dash.
+
+FLYNN_IMAGE_CONF="${FLYNN_IMAGE_CONF:-/etc/flynn/image.conf}"
+FLYNN_FETCH_TRIES="${FLYNN_FETCH_TRIES:-8}"
+FLYNN_RETRY_S="${FLYNN_RETRY_S:-5}"
+
+flynn_say ()
+{
+	echo "flynn: $*"
+}
+
+# Says why this boot ends; with panic= on the command line live-boot's panic() reboots after that many seconds.
+flynn_refuse ()
+{
+	panic="${panic:-30}"
+	panic "flynn: BOOT REFUSED: $*. The machine restarts in ${panic} seconds."
+}
+
+flynn_has_memory ()
+{
+	flynn_total_kib="$(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' "${FLYNN_MEMINFO:-/proc/meminfo}")"
+	[ "$((flynn_total_kib / 1024))" -ge "$((MEMORY_NEED_BYTES / 1048576))" ]
+}
+
+# The port named by BOOTIF, else every port; waits for drivers that load late.
+flynn_find_ports ()
+{
+	DEVICE=""
+	for _ in $(seq 1 60)
+	do
+		Device_from_bootif
+		[ -n "${DEVICE}" ] && return 0
+		if [ -z "${BOOTIF}" ]
+		then
+			DEVICE="$(cd /sys/class/net && for d in *; do [ -e "${d}/device" ] && echo -n "${d} "; done)"
+			[ -n "${DEVICE}" ] && return 0
+		fi
+		sleep 0.5
+	done
+	return 1
+}
+
+flynn_network ()
+{
+	modprobe -q af_packet
+	udevadm settle --timeout=30
+	flynn_find_ports || {
+		flynn_refuse "no network port ${BOOTIF:+with address ${BOOTIF#*-} }was found: no driver for it in this image"
+		return 1
+	}
+	flynn_deadline=$(($(cut -d. -f1 /proc/uptime) + ${ETHDEV_TIMEOUT:-180}))
+	while [ "$(cut -d. -f1 /proc/uptime)" -lt "${flynn_deadline}" ]
+	do
+		for interface in ${DEVICE}
+		do
+			ip link set "${interface}" up
+			flynn_say "asking for an address on ${interface}"
+			ipconfig -t 20 "${interface}"
+			[ -e "/run/net-${interface}.conf" ] || continue
+			. "/run/net-${interface}.conf"
+			[ -n "${IPV4ADDR}" ] && [ "${IPV4ADDR}" != "0.0.0.0" ] && {
+				DEVICE="${interface}"
+				flynn_say "${interface} has address ${IPV4ADDR}"
+				return 0
+			}
+		done
+		flynn_say "no DHCP answer yet; trying again"
+	done
+	flynn_refuse "no DHCP answer on ${DEVICE} within ${ETHDEV_TIMEOUT:-180} seconds"
+	return 1
+}
+
+# A line every five seconds: a transfer that stands still shows where.
+flynn_progress ()
+{
+	while sleep 5
+	do
+		flynn_say "fetched $(($(stat -c %s "$1" 2>/dev/null || echo 0) / 1048576)) of $(($2 / 1048576)) MiB"
+	done
+}
+
+# Fetches URL into FILE, hashing on the way (on the second processor). 0: it is the image of this initrd.
+flynn_fetch ()
+{
+	flynn_url="$1"
+	flynn_file="$2"
+	for flynn_try in $(seq 1 "${FLYNN_FETCH_TRIES}")
+	do
+		flynn_say "fetching the root image ${flynn_url} (try ${flynn_try} of ${FLYNN_FETCH_TRIES})"
+		: > "${flynn_file}"
+		flynn_progress "${flynn_file}" "${SQUASHFS_BYTES}" &
+		flynn_progress_pid=$!
+		flynn_sum="$(wget -q -T 30 -O - "${flynn_url}" | tee "${flynn_file}" | sha256sum | cut -d' ' -f1)"
+		kill "${flynn_progress_pid}" 2>/dev/null
+		wait "${flynn_progress_pid}" 2>/dev/null
+		flynn_size="$(stat -c %s "${flynn_file}")"
+		if [ "${flynn_size}" = "${SQUASHFS_BYTES}" ] && [ "${flynn_sum}" = "${SQUASHFS_SHA256}" ]
+		then
+			flynn_say "root image verified: sha256 ${flynn_sum}"
+			return 0
+		fi
+		if [ "${flynn_size}" -ge "${SQUASHFS_BYTES}" ]
+		then
+			rm -f "${flynn_file}"
+			flynn_refuse "the root image is not the one this initrd belongs to (sha256 ${flynn_sum}, expected ${SQUASHFS_SHA256})"
+			return 1
+		fi
+		flynn_say "the transfer broke off at ${flynn_size} of ${SQUASHFS_BYTES} bytes"
+		rm -f "${flynn_file}"
+		sleep "${FLYNN_RETRY_S}"
+	done
+	flynn_refuse "the root image could not be fetched from ${flynn_url}"
+	return 1
+}
+
+# live-boot's own version waits seven seconds for a carrier even when BOOTIF names the port.
+Select_eth_device ()
+{
+	:
+}
+
+# Called by live-boot when fetch= is given; every other network source is refused.
+do_netmount ()
+{
+	SQUASHFS_SHA256="" SQUASHFS_BYTES="" MEMORY_NEED_BYTES=""
+	[ -e "${FLYNN_IMAGE_CONF}" ] && . "${FLYNN_IMAGE_CONF}"
+	if [ -z "${SQUASHFS_SHA256}" ] || [ -z "${SQUASHFS_BYTES}" ] || [ -z "${MEMORY_NEED_BYTES}" ]
+	then
+		flynn_refuse "this initrd does not say which root image belongs to it"
+		return 1
+	fi
+	case "${FETCH}" in
+		http://*.squashfs)
+			;;
+		*)
+			flynn_refuse "fetch= must be an http URL that ends in .squashfs"
+			return 1
+			;;
+	esac
+	flynn_has_memory || {
+		flynn_refuse "this image needs $((MEMORY_NEED_BYTES / 1048576)) MiB of memory, the machine has $((flynn_total_kib / 1024)) MiB"
+		return 1
+	}
+	flynn_network || return 1
+	mount -t ramfs ram "${mountpoint}"
+	mkdir -p "${mountpoint}/${LIVE_MEDIA_PATH}"
+	flynn_fetch "${FETCH}" "${mountpoint}/${LIVE_MEDIA_PATH}/filesystem.squashfs"
+}

@@ -1,0 +1,68 @@
+// The Debian tree of the image as a tar: made by mmdebstrap once for a list of package versions, kept in the cache.
+import { readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { contained, type InsideOptions } from "./inside.ts";
+import { architecture, dpkgPaths, packages, suite } from "./recipe.ts";
+
+const KEPT_TREES = 2;
+
+export interface TreeOptions {
+  cacheDirectory: string;
+  workDirectory: string;
+  key: string;
+  sources: readonly string[];
+  say: (line: string) => void;
+  run: Omit<InsideOptions, "timeoutMs" | "onLine">;
+}
+
+/** Path of the tree's tar, from the cache or newly made. */
+export async function debianTree(options: TreeOptions): Promise<{ tar: string; cached: boolean }> {
+  const { cacheDirectory, workDirectory, key, sources, say, run } = options;
+  const tar = join(cacheDirectory, `tree-${key}.tar`);
+  if (await stat(tar).catch(() => undefined)) return { tar, cached: true };
+  const fresh = join(workDirectory, "tree.tar");
+  const argv = [
+    "mmdebstrap",
+    "--mode=root",
+    "--variant=minbase",
+    "--format=tar",
+    `--architectures=${architecture}`,
+    `--include=${packages.join(",")}`,
+    "--dpkgopt=force-unsafe-io",
+    ...dpkgPaths.map((rule) => `--dpkgopt=${rule}`),
+    suite,
+    fresh,
+    ...sources,
+  ];
+  await contained(argv, {
+    ...run,
+    environment: { ...run.environment, TMPDIR: workDirectory },
+    timeoutMs: 1_800_000,
+    onLine: (line) => {
+      const step = /^I: (.*)/.exec(line)?.[1];
+      if (step !== undefined) say(`mmdebstrap: ${step}`);
+    },
+  });
+  await rename(fresh, tar);
+  await dropOldTrees(cacheDirectory);
+  return { tar, cached: false };
+}
+
+/** The key of the newest tree in the cache, for a build without a network. */
+export async function newestTreeKey(cacheDirectory: string): Promise<string | undefined> {
+  return (await treesByAge(cacheDirectory))[0]?.slice("tree-".length, -".tar".length);
+}
+
+async function dropOldTrees(cacheDirectory: string): Promise<void> {
+  for (const name of (await treesByAge(cacheDirectory)).slice(KEPT_TREES)) {
+    await rm(join(cacheDirectory, name), { force: true });
+  }
+}
+
+async function treesByAge(cacheDirectory: string): Promise<string[]> {
+  const names = (await readdir(cacheDirectory).catch(() => [])).filter((name) => /^tree-[0-9a-f]+\.tar$/.test(name));
+  const aged = await Promise.all(
+    names.map(async (name) => ({ name, at: (await stat(join(cacheDirectory, name))).mtimeMs })),
+  );
+  return aged.sort((a, b) => b.at - a.at).map(({ name }) => name);
+}

@@ -1,0 +1,60 @@
+// The image builder: `build --out DIR --cache DIR --signing-key FILE [--lz4] [--offline] [--hostd-bundle FILE]`.
+// Progress on stderr, the result as one JSON value on stdout; exit 1 with the reason, 2 on wrong usage.
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { run } from "#lib/run.ts";
+import { formatDuration } from "#lib/units.ts";
+import { sourceDateEpoch } from "./config.ts";
+import { buildHostImage } from "./host/build.ts";
+
+const usage =
+  "usage: images/main.ts build --out DIR --cache DIR --signing-key FILE [--lz4] [--offline] [--hostd-bundle FILE]";
+
+function options(argv: readonly string[]) {
+  const { values, positionals } = parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: {
+      out: { type: "string" },
+      cache: { type: "string" },
+      "signing-key": { type: "string" },
+      "hostd-bundle": { type: "string" },
+      "hostd-entry": { type: "string", default: resolve(import.meta.dirname, "../hostd/main.ts") },
+      lz4: { type: "boolean", default: false },
+      offline: { type: "boolean", default: false },
+    },
+  });
+  const { out, cache, "signing-key": signingKey } = values;
+  if (positionals.length !== 1 || positionals[0] !== "build") throw new Error("the one command is build");
+  if (!out || !cache || !signingKey) throw new Error("--out, --cache and --signing-key are needed");
+  return { ...values, out, cache, signingKey };
+}
+
+run(async (signal) => {
+  const startedAt = performance.now();
+  const say = (line: string) =>
+    process.stderr.write(`${formatDuration(performance.now() - startedAt).padStart(7)}  ${line}\n`);
+  let given: ReturnType<typeof options>;
+  try {
+    given = options(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`error: ${(error as Error).message}\n${usage}\n`);
+    return 2;
+  }
+  const bundleFile = given["hostd-bundle"];
+  const built = await buildHostImage({
+    outDirectory: resolve(given.out),
+    cacheDirectory: resolve(given.cache),
+    signingKeyFile: resolve(given.signingKey),
+    agentEntry: resolve(given["hostd-entry"]),
+    bundleFile: bundleFile === undefined ? undefined : resolve(bundleFile),
+    fast: given.lz4,
+    offline: given.offline,
+    epochSeconds: sourceDateEpoch(),
+    say,
+    signal,
+  });
+  const seconds = Number(((performance.now() - startedAt) / 1000).toFixed(1));
+  process.stdout.write(`${JSON.stringify({ ...built, seconds })}\n`);
+  return 0;
+});
