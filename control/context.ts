@@ -1,0 +1,22 @@
+// What every route and loop of control is given. Nothing here is a singleton; main builds one and passes it.
+import type { Log } from "#lib/log.ts";
+import type { ControlConfig } from "./config.ts";
+import type { Authority } from "./identity/authority.ts";
+import type { JobIndex } from "./job-index.ts";
+import type { Presence } from "./presence.ts";
+import type { Store } from "./store/store.ts";
+
+export interface Context {
+  store: Store;
+  config: ControlConfig;
+  authority: Authority;
+  log: Log;
+  jobs: JobIndex;
+  presence: Presence;
+  /** host:port of the registry as hosts reach it. */
+  registry: string;
+  /** https URLs that hosts and people reach control by. */
+  controlUrls: string[];
+  startedAt: string;
+  now: () => Date;
+}

@@ -1,0 +1,58 @@
+// What happened, for people: an event is written in the same record as the change it tells of.
+import type { Level, Stage, TimelineEvent } from "#api/machines.ts";
+import type { Event } from "#api/status.ts";
+import type { Static } from "typebox";
+import { keys, PREFIX } from "./keys.ts";
+import type { Change, Store } from "./store/store.ts";
+
+const EVENTS_KEPT = 10_000;
+const TIMELINE_KEPT = 400;
+
+export interface NewEvent {
+  type: string;
+  subject: string;
+  message: string;
+  actor: string;
+  app?: string;
+}
+
+/**
+ * Changes that write events into the very next commit: call it synchronously before `store.commit`, once per commit.
+ * The numbers come from the record's seq, so they are unique and resumable.
+ */
+export function eventChanges(store: Store, at: Date, ...events: NewEvent[]): Change[] {
+  const seq = store.seq + 1;
+  return events.map((event, n) => {
+    const value: Event = { ...event, seq: seq * 100 + n, at: at.toISOString() };
+    return { key: keys.event(value.seq), value };
+  });
+}
+
+/** Oldest events beyond what is kept, to be deleted. */
+export function eventsToTrim(store: Store, atMost = 1_000): Change[] {
+  const surplus = store.count(PREFIX.events) - EVENTS_KEPT;
+  return surplus <= 0 ? [] : store.list(PREFIX.events).slice(0, Math.min(surplus, atMost)).map(({ key }) => ({ key, value: null }));
+}
+
+export interface NewTimelineEvent {
+  machineId: string;
+  stage: Stage;
+  message: string;
+  level?: Static<typeof Level>;
+  at?: string;
+  bootId?: string;
+  detail?: Record<string, string | number>;
+}
+
+/** Changes that append to one machine's timeline and drop what is beyond its bound. One call per machine and commit. */
+export function timelineChanges(store: Store, now: Date, machineId: string, events: Omit<NewTimelineEvent, "machineId">[]): Change[] {
+  const kept = store.list<TimelineEvent>(`${PREFIX.timeline}${machineId}/`);
+  let seq = kept.at(-1)?.value.seq ?? 0;
+  const added = events.map((event) => {
+    const value: TimelineEvent = { level: "info", at: now.toISOString(), ...event, machineId, seq: ++seq };
+    return { key: keys.timeline(machineId, seq), value };
+  });
+  const surplus = Math.max(0, kept.length + added.length - TIMELINE_KEPT);
+  return [...added, ...kept.slice(0, surplus).map(({ key }) => ({ key, value: null }))];
+}
+

@@ -1,0 +1,76 @@
+// Who calls, and may they. Tokens are known by their sha256 only; members by the certificate whose key the store names.
+import { createHash, type X509Certificate } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import type { TLSSocket } from "node:tls";
+import type { Endpoint, Permission } from "#api/endpoint.ts";
+import { Fault } from "#api/fault.ts";
+import type { JoinRole } from "#api/hosts.ts";
+import { keys } from "../keys.ts";
+import type { HostRecord, MemberRecord, TokenRecord } from "../records.ts";
+import type { Store } from "../store/store.ts";
+import { keyDigest } from "./authority.ts";
+
+export type Principal =
+  | { kind: "anonymous"; name: "anonymous" }
+  | { kind: "token"; name: string; permissions: readonly string[] }
+  | { kind: "member"; name: string; role: JoinRole; id: string };
+
+const ROLE_OF: Partial<Record<Permission, JoinRole>> = { agent: "host", router: "router", boot: "boot" };
+
+const MEMBER_KEY: Record<JoinRole, (id: string) => string> = { host: keys.host, router: keys.router, boot: keys.bootServer };
+
+export const sha256Hex = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+/** The caller of a request. A token or certificate that is shown but not good is `unauthenticated`, never anonymous. */
+export function identify(raw: IncomingMessage, store: Store): Principal {
+  const header = raw.headers.authorization;
+  if (header !== undefined) {
+    const secret = /^Bearer ([A-Za-z0-9_.-]{8,512})$/.exec(header)?.[1];
+    const token = secret === undefined ? undefined : store.get<TokenRecord>(keys.token(sha256Hex(secret)))?.value;
+    if (token === undefined) throw new Fault("unauthenticated", "the token is not known; see `flynn cluster add`");
+    return { kind: "token", name: token.name, permissions: token.permissions };
+  }
+  const certificate = clientCertificate(raw.socket as TLSSocket);
+  return certificate === undefined ? { kind: "anonymous", name: "anonymous" } : member(certificate, store);
+}
+
+/** Throws `unauthenticated` or `forbidden` unless the caller has the endpoint's permission (and, for members, its own id). */
+export function authorize(principal: Principal, endpoint: Endpoint, params: Record<string, string>): void {
+  const { permission } = endpoint;
+  if (permission === "public" || permission === "join") return;
+  if (principal.kind === "anonymous") throw new Fault("unauthenticated", `${endpoint.method} ${endpoint.path} needs a token`);
+  const role = ROLE_OF[permission];
+  if (role !== undefined) {
+    const own = principal.kind === "member" && principal.role === role && (params["id"] === undefined || params["id"] === principal.id);
+    if (!own) throw new Fault("forbidden", `${endpoint.path} is for ${role} ${params["id"] ?? ""}`.trim());
+    return;
+  }
+  const granted = principal.kind === "token" && (principal.permissions.includes("*") || principal.permissions.includes(permission));
+  if (!granted) throw new Fault("forbidden", `${principal.name} has no permission ${permission}`);
+}
+
+interface Known {
+  role: string;
+  id: string;
+  keySha256: string;
+}
+const knownBySocket = new WeakMap<TLSSocket, Known>();
+
+function clientCertificate(socket: TLSSocket): Known | undefined {
+  const kept = knownBySocket.get(socket);
+  if (kept) return kept;
+  const certificate: X509Certificate | undefined = socket.authorized ? socket.getPeerX509Certificate?.() : undefined;
+  if (certificate === undefined) return undefined;
+  const subject = new Map(certificate.subject.split("\n").map((part) => part.split("=", 2) as [string, string]));
+  const known = { role: (subject.get("O") ?? "").replace(/^flynn:/, ""), id: subject.get("CN") ?? "", keySha256: keyDigest(certificate) };
+  knownBySocket.set(socket, known);
+  return known;
+}
+
+/** The key must be the one the store names now: a removed member and an older boot's certificate are refused. */
+function member({ role, id, keySha256 }: Known, store: Store): Principal {
+  const key = MEMBER_KEY[role as JoinRole]?.(id);
+  const record = key === undefined ? undefined : store.get<HostRecord | MemberRecord>(key)?.value;
+  if (record === undefined || record.keySha256 !== keySha256) throw new Fault("unauthenticated", `the certificate of ${role} ${id} is not good any more; join again`);
+  return { kind: "member", name: `${role} ${record.name}`, role: role as JoinRole, id };
+}

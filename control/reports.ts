@@ -1,0 +1,97 @@
+// What follows from an agent's report: changes of jobs, of the host's own facts, and the boot steps it saw. A frame that
+// changes nothing writes nothing.
+import type { HostReport } from "#api/hosts.ts";
+import type { Job, JobReport } from "#api/jobs.ts";
+import type { Context } from "./context.ts";
+import { eventChanges, type NewEvent, timelineChanges } from "./events.ts";
+import { keys } from "./keys.ts";
+import type { HostRecord, MachineRecord } from "./records.ts";
+import type { Change, Entry } from "./store/store.ts";
+
+/** The job as the report leaves it, or undefined when nothing changed. Pure. */
+export function jobAfter(job: Job, report: JobReport, at: string): Job | undefined {
+  if (job.state === "down" || job.state === "lost") return undefined;
+  const changed: Job = {
+    ...job,
+    state: report.state,
+    reason: report.reason,
+    restarts: report.restarts,
+    ...(report.address === undefined ? {} : { address: report.address }),
+    ...(report.exitCode === undefined ? {} : { exitCode: report.exitCode }),
+    ...(report.startedAt === undefined ? {} : { startedAt: report.startedAt }),
+    ...(report.upAt === undefined ? {} : { upAt: report.upAt }),
+    ...(report.state === "down" ? { endedAt: at } : {}),
+  };
+  const fields = ["state", "reason", "restarts", "address", "exitCode", "startedAt", "upAt"] as const;
+  return fields.some((field) => changed[field] !== job[field]) ? changed : undefined;
+}
+
+/** The host as the report leaves it, or undefined when nothing changed. Lost and ready are decided here on evidence only. Pure. */
+export function hostAfter(host: HostRecord, { facts, engine }: HostReport): HostRecord | undefined {
+  const state = engine.healthy ? "ready" : "unhealthy";
+  const reason = engine.healthy ? "" : engine.reason;
+  const changed: HostRecord = {
+    ...host,
+    state,
+    reason,
+    capacity: facts.capacity,
+    agentVersion: facts.agentVersion,
+    bootId: facts.bootId,
+    ...(facts.address ? { address: facts.address } : {}),
+    ...(engine.version ? { engineVersion: engine.version } : {}),
+  };
+  const { capacity: a, ...rest } = changed;
+  const { capacity: b, ...before } = host;
+  const roomChanged = Math.abs(a.memoryBytes - b.memoryBytes) > 64 * 1024 ** 2 || a.cpuMillis !== b.cpuMillis || Math.abs(a.diskBytes - b.diskBytes) > 256 * 1024 ** 2;
+  if (!roomChanged) changed.capacity = host.capacity;
+  const same = Object.keys(rest).every((field) => rest[field as keyof typeof rest] === before[field as keyof typeof before]);
+  return same && !roomChanged ? undefined : changed;
+}
+
+export async function acceptReport(context: Context, hostId: string, report: HostReport): Promise<void> {
+  const { store, jobs, now } = context;
+  const entry = store.get<HostRecord>(keys.host(hostId));
+  if (entry === undefined) return;
+  const at = now();
+  const changes: Change[] = [];
+  const expect: { key: string; version: number }[] = [];
+  const events: NewEvent[] = [];
+  for (const jobReport of report.jobs) {
+    const indexed = jobs.get(jobReport.id);
+    const current = indexed && store.get<Job>(keys.job(indexed.appId, indexed.id));
+    if (current === undefined || current.value.hostId !== hostId) continue;
+    const next = jobAfter(current.value, jobReport, at.toISOString());
+    if (next === undefined) continue;
+    changes.push({ key: current.key, value: next });
+    expect.push({ key: current.key, version: current.version });
+    if (next.state !== current.value.state) events.push(jobEvent(next, current.value));
+  }
+  const host = hostAfter(entry.value, report);
+  if (host) {
+    changes.push({ key: entry.key, value: host });
+    expect.push({ key: entry.key, version: entry.version });
+    if (host.state !== entry.value.state) events.push({ type: `host.${host.state}`, subject: hostId, actor: host.name, message: `host ${host.name} is ${host.state}${host.reason ? `: ${host.reason}` : ""}` });
+  }
+  changes.push(...machineChanges(context, entry, host, report, changes, at));
+  if (changes.length === 0) return;
+  await store.commit({ actor: `host ${entry.value.name}`, expect, mutations: [...changes, ...eventChanges(store, at, ...events)] });
+}
+
+function jobEvent(job: Job, before: Job): NewEvent {
+  return { type: `job.${job.state}`, subject: job.id, app: job.app, actor: "hostd", message: `${job.process} ${job.id}: ${before.state} -> ${job.state}${job.reason ? ` (${job.reason})` : ""}` };
+}
+
+/** The machine's side: ready on the agent's evidence, and on its timeline what the agent and its first job of this boot did. */
+function machineChanges({ store }: Context, entry: Entry<HostRecord>, host: HostRecord | undefined, report: HostReport, changes: readonly Change[], at: Date): Change[] {
+  const { machineId, name } = entry.value;
+  const machine = machineId === undefined ? undefined : store.get<MachineRecord>(keys.machine(machineId))?.value;
+  if (machine === undefined) return [];
+  const seen = new Set(store.list<{ stage: string; bootId?: string }>(`${keys.timelineOf(machine.id)}`).filter(({ value }) => value.bootId === machine.bootId).map(({ value }) => value.stage));
+  const steps: Parameters<typeof timelineChanges>[3] = (report.events ?? []).map((event) => ({ ...event, bootId: machine.bootId }));
+  if (host?.state === "ready" && !seen.has("ready")) steps.push({ stage: "ready", bootId: machine.bootId, message: `host ${name} is ready for jobs (${report.engine.version ? `Docker ${report.engine.version}` : "engine up"})` });
+  const up = changes.map(({ value }) => value as Job | HostRecord | null).find((value): value is Job => value !== null && "process" in value && value.state === "up");
+  if (up && !seen.has("job-up")) steps.push({ stage: "job-up", bootId: machine.bootId, message: `first job up: ${up.app} ${up.process} ${up.id} at ${up.address}:${up.port}` });
+  const result: Change[] = steps.length === 0 ? [] : timelineChanges(store, at, machine.id, steps);
+  if (host?.state === "ready" && machine.state !== "ready") result.push({ key: keys.machine(machine.id), value: { ...machine, state: "ready", reason: "", lastSeenAt: at.toISOString() } });
+  return result;
+}

@@ -1,0 +1,119 @@
+// Boot images and profiles for people; target and events for boot servers.
+import { createPublicKey, verify } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { Ajv } from "ajv";
+import * as boot from "#api/boot.ts";
+import { Fault } from "#api/fault.ts";
+import type { Context } from "../context.ts";
+import { eventChanges } from "../events.ts";
+import { stateFeed } from "../feed.ts";
+import { keys, PREFIX } from "../keys.ts";
+import type { Mount } from "../mount.ts";
+import { observer } from "../observe.ts";
+import type { MachineRecord } from "../records.ts";
+import { bootImages, bootTargetOf } from "../targets/boot.ts";
+
+const FED_BY = [PREFIX.machines, PREFIX.profiles, PREFIX.bootImages, "cluster/"];
+
+export function mountBoot(mount: Mount, context: Context): void {
+  const { store, now, presence, config } = context;
+  const observed = observer(context);
+
+  mount(
+    boot.bootTarget,
+    () => bootTargetOf(context),
+    ({ signal, params }) =>
+      stateFeed({
+        subscribe: (wake) => store.onDurable((record) => {
+          if (record.mutations.some(({ key }) => FED_BY.some((prefix) => key.startsWith(prefix)))) wake();
+        }),
+        build: () => {
+          presence.bootServerSeen(params.id);
+          return bootTargetOf(context);
+        },
+        sameness: ({ seq: _, ...target }) => JSON.stringify(target),
+        id: (target) => String(target.seq),
+        signal,
+        coalesceMs: 100,
+      }),
+  );
+  mount(boot.postBootEvents, async ({ params, body }) => {
+    presence.bootServerSeen(params.id);
+    return { machines: await observed.take(params.id, body.events) };
+  });
+
+  const image = (id: string): boot.BootImage => {
+    const found = bootImages(store).find((candidate) => candidate.id === id);
+    if (found === undefined) throw new Fault("not-found", `no boot image ${id}`);
+    return found;
+  };
+  mount(boot.listBootImages, () => ({ items: bootImages(store) }));
+  mount(boot.getBootImage, ({ params }) => image(params.id));
+  mount(boot.registerBootImage, async ({ body, principal, idempotent }) => {
+    const manifest = checkManifest(body.manifest, body.signature, await signingKey(config.imageKey));
+    const known = store.get(keys.bootImage(manifest.id));
+    const { id, name, architecture, kernel, initrd, squashfs, cmdline, memoryNeedBytes, createdAt } = manifest;
+    const file = ({ sha256, sizeBytes }: { sha256: string; sizeBytes: number }) => ({ sha256, sizeBytes });
+    const value: Omit<boot.BootImage, "current"> = { id, name, architecture, kernel: file(kernel), initrd: file(initrd), squashfs: file(squashfs), cmdline, memoryNeedBytes, createdAt, ...(kernel.version ? { kernelVersion: kernel.version } : {}) };
+    if (known === undefined) {
+      await store.commit({
+        actor: principal.name,
+        ...idempotent,
+        mutations: [
+          { key: keys.bootImage(id), value },
+          ...(store.get(keys.currentBootImage) ? [] : [{ key: keys.currentBootImage, value: id }]),
+          ...eventChanges(store, now(), { type: "boot-image.registered", subject: id, actor: principal.name, message: `boot image ${id} was registered` }),
+        ],
+      });
+    }
+    return image(id);
+  });
+  mount(boot.rolloutBootImage, async ({ params, principal }) => {
+    const { id } = image(params.id);
+    await store.commit({ actor: principal.name, mutations: [{ key: keys.currentBootImage, value: id }, ...eventChanges(store, now(), { type: "boot-image.rollout", subject: id, actor: principal.name, message: `machines boot image ${id} from now on` })] });
+    return image(id);
+  });
+
+  mount(boot.listProfiles, () => ({ items: store.list<boot.Profile>(PREFIX.profiles).map(({ value }) => value) }));
+  mount(boot.putProfile, async ({ params, body, principal, ifMatch }) => {
+    if (body.name !== params.name) throw new Fault("invalid", `the profile's name is ${body.name}, the path says ${params.name}`);
+    if (body.image !== "current") image(body.image);
+    const key = keys.profile(params.name);
+    await store.commit({
+      actor: principal.name,
+      ...(ifMatch === undefined ? {} : { expect: [{ key, version: ifMatch }] }),
+      mutations: [{ key, value: body }, ...eventChanges(store, now(), { type: "profile.changed", subject: params.name, actor: principal.name, message: `profile ${params.name} was set (disk policy ${body.diskPolicy.name}: ${body.diskPolicy.mode})` })],
+    });
+    return body;
+  });
+  mount(boot.deleteProfile, async ({ params, principal }) => {
+    const entry = store.get(keys.profile(params.name));
+    if (entry === undefined) throw new Fault("not-found", `no profile ${params.name}`);
+    const user = store.list<MachineRecord>(PREFIX.machines).find(({ value }) => value.profile === params.name);
+    if (params.name === "default" || user) throw new Fault("conflict", user ? `machine ${user.value.name} uses profile ${params.name}` : "the profile `default` cannot be deleted");
+    await store.commit({ actor: principal.name, expect: [{ key: entry.key, version: entry.version }], mutations: [{ key: entry.key, value: null }] });
+    return {};
+  });
+}
+
+async function signingKey(path: string): Promise<string> {
+  if (path === "") throw new Fault("unavailable", "control has no image signing key configured (imageKey)");
+  return await readFile(path, "utf8").catch((cause: unknown) => {
+    throw new Fault("unavailable", `read the image signing key ${path}; \`flynn image build\` makes it`, { cause });
+  });
+}
+
+/** The manifest, if it is signed by the key (ed25519 over its exact bytes) and says what a manifest must. */
+export function checkManifest(text: string, signature: string, publicKeyPem: string): boot.BootImageManifest {
+  const good = verify(null, Buffer.from(text), createPublicKey(publicKeyPem), Buffer.from(signature.trim(), "base64"));
+  if (!good) throw new Fault("forbidden", "the boot image manifest is not signed by this appliance's image key");
+  let manifest: unknown;
+  try {
+    manifest = JSON.parse(text);
+  } catch (cause) {
+    throw new Fault("invalid", "the boot image manifest is not JSON", { cause });
+  }
+  const ajv = new Ajv({ strict: false, validateSchema: false });
+  if (!ajv.validate(boot.BootImageManifest, manifest)) throw new Fault("invalid", `the boot image manifest is wrong: ${ajv.errorsText()}`);
+  return manifest as boot.BootImageManifest;
+}

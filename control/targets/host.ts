@@ -1,0 +1,59 @@
+// What one host is told to be: pure, from the store's view.
+import type { Release } from "#api/apps.ts";
+import type { Artifact } from "#api/artifacts.ts";
+import type { HostTarget } from "#api/hosts.ts";
+import { DEFAULT_HEALTH, DEFAULT_LIMITS, DEFAULT_STOP_TIMEOUT_MS, type Job, type JobSpec } from "#api/jobs.ts";
+import type { Context } from "../context.ts";
+import { keys, PREFIX } from "../keys.ts";
+import type { ClusterSettings, HostRecord } from "../records.ts";
+import type { Store } from "../store/store.ts";
+
+const OVER = new Set<Job["state"]>(["down", "lost"]);
+
+export function hostTargetOf(hostId: string, { store, jobs, registry }: Pick<Context, "store" | "jobs" | "registry">): HostTarget {
+  const host = store.get<HostRecord>(keys.host(hostId))!.value;
+  const { clusterRange } = store.get<ClusterSettings>(keys.cluster)!.value;
+  const specs = jobs.onHost(hostId).filter((job) => !OVER.has(job.state)).map((job) => jobSpec(job, store, registry));
+  return {
+    term: store.term,
+    seq: store.durableSeq,
+    hostId,
+    subnet: host.subnet,
+    clusterRange,
+    peers: peersOf(store).filter((peer) => peer.hostId !== hostId),
+    registry,
+    jobs: specs.filter((spec) => spec !== undefined).sort((a, b) => (a.id < b.id ? -1 : 1)),
+  };
+}
+
+/** Every host whose subnet can be reached: how containers, routers and hosts find one another. */
+export function peersOf(store: Store): HostTarget["peers"] {
+  return store.list<HostRecord>(PREFIX.hosts).flatMap(({ value: { id, subnet, address } }) => (address === undefined ? [] : [{ hostId: id, subnet, address }]));
+}
+
+function jobSpec(job: Job, store: Store, registry: string): JobSpec | undefined {
+  const release = store.get<Release>(keys.release(job.appId, job.releaseId))?.value;
+  const artifact = release && store.get<Artifact>(keys.artifact(release.artifactId))?.value;
+  const process = release?.processes[job.process];
+  if (release === undefined || artifact === undefined || process === undefined) return undefined;
+  return {
+    id: job.id,
+    app: job.app,
+    appId: job.appId,
+    releaseId: job.releaseId,
+    version: job.version,
+    process: job.process,
+    desired: job.desired === "stop" ? "stop" : "run",
+    image: `${registry}/${artifact.repository}@${artifact.digest}`,
+    ...(process.command ? { command: process.command } : {}),
+    ...(process.entrypoint ? { entrypoint: process.entrypoint } : {}),
+    env: release.env,
+    ...(process.port === null ? {} : { port: process.port }),
+    cpuMillis: process.cpuMillis ?? DEFAULT_LIMITS.cpuMillis,
+    memoryBytes: process.memoryBytes ?? DEFAULT_LIMITS.memoryBytes,
+    pids: process.pids ?? DEFAULT_LIMITS.pids,
+    health: process.health ?? (process.port === null ? { ...DEFAULT_HEALTH, type: "none" } : DEFAULT_HEALTH),
+    stopTimeoutMs: process.stopTimeoutMs ?? DEFAULT_STOP_TIMEOUT_MS,
+  };
+}
+
