@@ -106,22 +106,33 @@ function explainRoom(
 function explainPinned(fleet: Fleet, ask: Ask, hostId: string, taken: ReadonlyMap<number, number>): string {
   const slot = fleet.slotOf(hostId);
   if (slot === undefined) return `bound to host ${hostId}, which is not in the cluster`;
-  const name = nameOf(fleet, slot);
+  const why = whyNotHere(fleet, slot, ask, taken) ?? `already runs one ${ask.process} of this app`;
+  return `bound to host ${nameOf(fleet, slot)}, which ${why}`;
+}
+
+/** Why this one host does not take a job of the ask: `is cordoned`, `does not carry tag disk=ssd`; undefined when it does. */
+export function whyNotHere(
+  fleet: Fleet,
+  slot: number,
+  ask: Ask,
+  taken: ReadonlyMap<number, number> = new Map(),
+): string | undefined {
   const word = OUT_OF_USE.find(([state]) => state === fleet.stateOf(slot))?.[1];
-  if (word !== undefined) return `bound to host ${name}, which is ${word}`;
-  if (!carries(tagsOf(fleet, slot), ask.tags))
-    return `bound to host ${name}, which does not carry ${tagList(ask.tags)}`;
+  if (word !== undefined) return `is ${word}`;
+  if (!carries(tagsOf(fleet, slot), ask.tags)) return `does not carry ${tagList(ask.tags)}`;
   const need = wholeNeed(ask.need);
   const mine = taken.get(slot) ?? 0;
-  if (hasRoom(fleet, slot, need, mine))
-    return `bound to host ${name}, which already runs one ${ask.process} of this app`;
-  const lacks = DIMENSIONS.filter((dimension) => {
-    return need[dimension] > 0 && freeOf(fleet, slot, dimension) - mine * need[dimension] < need[dimension];
-  }).map((dimension) => {
-    const free = formatQuantity(dimension, freeOf(fleet, slot, dimension) - mine * need[dimension]);
-    return `${free} of the ${formatAmount(dimension, need[dimension])} needed`;
-  });
-  return `bound to host ${name}, which has only ${lacks.join(" and ")} free`;
+  if (!hasRoom(fleet, slot, need, mine)) {
+    const free = (each: Dimension) => freeOf(fleet, slot, each) - mine * need[each];
+    const lacks = DIMENSIONS.filter((each) => need[each] > 0 && free(each) < need[each]);
+    const parts = lacks.map(
+      (each) => `${formatQuantity(each, free(each))} of the ${formatAmount(each, need[each])} needed`,
+    );
+    return `has only ${parts.join(" and ")} free`;
+  }
+  const held = fleet.countsOf(groupKey(ask.app, ask.process));
+  if (ask.antiAffinity && (mine > 0 || held.has(slot))) return `already runs one ${ask.process} of this app`;
+  return undefined;
 }
 
 function amounts(need: Resources): string {

@@ -1,0 +1,138 @@
+// The scheduler's own picture, kept from the store: the fleet with what every job holds, and which jobs each host has. A
+// key is always read as it stands in the store now, never from an old record, so refreshing in any order ends right.
+import type { Job } from "#api/jobs.ts";
+import { keys, PREFIX } from "../keys.ts";
+import type { HostRecord } from "../records.ts";
+import type { Store } from "../store/store.ts";
+import { Fleet, groupKey, type HostState } from "./fleet.ts";
+import { holdsRoom, isEnded, isWanted, toFleet, waitsForHost } from "./job-rules.ts";
+
+/** What a job is to its formation; an app needs another look only when this changes. */
+export type Standing = "waiting" | "placed" | "leaving" | "ended";
+
+interface Known {
+  standing: Standing;
+  hostId: string | undefined;
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+export class ClusterView {
+  readonly fleet = new Fleet();
+  readonly #store: Store;
+  readonly #known = new Map<string, Known>();
+  readonly #keysByHost = new Map<string, Set<string>>();
+  /** Draining jobs by key, with the seq at which they were first seen draining. */
+  readonly draining = new Map<string, number>();
+  /** Slots where room appeared since this was last emptied. */
+  readonly freed = new Set<number>();
+  /** Hosts given up: lost, and their jobs replaced. */
+  readonly #gone = new Set<string>();
+
+  constructor(store: Store) {
+    this.#store = store;
+    for (const { key } of store.list(PREFIX.hosts)) this.refreshHost(key);
+    for (const { key } of store.list(PREFIX.jobs)) this.refreshJob(key);
+    this.freed.clear();
+  }
+
+  /** Given up or removed: what it ran is to be replaced. */
+  isGone(hostId: string): boolean {
+    return this.#gone.has(hostId) || this.fleet.slotOf(hostId) === undefined;
+  }
+
+  /** `true`: given up. `false`: heard again, and judged by its record. */
+  setGone(hostId: string, gone: boolean): void {
+    if (gone) this.#gone.add(hostId);
+    else this.#gone.delete(hostId);
+    this.refreshHost(keys.host(hostId));
+  }
+
+  keysOn(hostId: string): ReadonlySet<string> {
+    return this.#keysByHost.get(hostId) ?? NONE;
+  }
+
+  get jobCount(): number {
+    return this.#known.size;
+  }
+
+  knows(key: string, job: Job): boolean {
+    const known = this.#known.get(key);
+    const charged = this.fleet.hostOfJob(job.id);
+    const holds = holdsRoom(job) ? job.hostId : undefined;
+    return known !== undefined && known.standing === standingOf(job) && charged === holds;
+  }
+
+  refreshHost(key: string): void {
+    const entry = this.#store.get<HostRecord>(key);
+    const id = key.slice(PREFIX.hosts.length);
+    if (entry === undefined) {
+      this.#gone.delete(id);
+      this.fleet.removeHost(id);
+      return;
+    }
+    const { name, capacity, tags } = entry.value;
+    const state = this.#gone.has(id) ? "down" : stateOf(entry.value);
+    this.fleet.setHost({ id, name, capacity: toFleet(capacity), state, tags });
+  }
+
+  /** Returns true when the job's standing changed. */
+  refreshJob(key: string): boolean {
+    const job = this.#store.get<Job>(key)?.value;
+    const before = this.#known.get(key);
+    if (job === undefined) {
+      if (before === undefined) return false;
+      this.#known.delete(key);
+      this.draining.delete(key);
+      this.#moveTo(key, before.hostId, undefined);
+      this.#release(key.slice(key.lastIndexOf("/") + 1));
+      return true;
+    }
+    const standing = standingOf(job);
+    if (holdsRoom(job)) this.fleet.charge(job.id, job.hostId!, groupKey(job.appId, job.process), toFleet(job.need));
+    else this.#release(job.id);
+    const hostId = isEnded(job) ? undefined : job.hostId;
+    if (before === undefined || before.hostId !== hostId) this.#moveTo(key, before?.hostId, hostId);
+    if (before === undefined || before.hostId !== hostId || before.standing !== standing) {
+      this.#known.set(key, { standing, hostId });
+    }
+    if (job.desired === "drain" && standing === "leaving") {
+      if (!this.draining.has(key)) this.draining.set(key, this.#store.seq);
+    } else this.draining.delete(key);
+    return before?.standing !== standing;
+  }
+
+  #release(jobId: string): void {
+    const slot = this.fleet.release(jobId);
+    if (slot !== undefined) this.freed.add(slot);
+  }
+
+  #moveTo(key: string, from: string | undefined, to: string | undefined): void {
+    if (from !== undefined) {
+      const left = this.#keysByHost.get(from);
+      left?.delete(key);
+      if (left?.size === 0) this.#keysByHost.delete(from);
+    }
+    if (to === undefined) return;
+    const there = this.#keysByHost.get(to);
+    if (there === undefined) this.#keysByHost.set(to, new Set([key]));
+    else there.add(key);
+  }
+}
+
+function standingOf(job: Job): Standing {
+  if (isEnded(job)) return "ended";
+  if (!isWanted(job)) return "leaving";
+  return waitsForHost(job) ? "waiting" : "placed";
+}
+
+function stateOf(host: HostRecord): HostState {
+  if (host.state === "lost") return "down";
+  if (host.state !== "ready" || host.heldUntil !== undefined) return "unready";
+  return host.cordoned ? "cordoned" : "eligible";
+}
+
+export function appOfKey(key: string, prefix: string): string {
+  const end = key.indexOf("/", prefix.length);
+  return end < 0 ? key.slice(prefix.length) : key.slice(prefix.length, end);
+}

@@ -1,0 +1,39 @@
+// What a job record means to the scheduler: whether it counts towards its formation, whether it holds room on its host.
+import type { ProcessType } from "#api/apps.ts";
+import { DEFAULT_LIMITS, type Job } from "#api/jobs.ts";
+import type { Resources as Need } from "#api/schema.ts";
+import type { Resources } from "./resources.ts";
+
+const MIB = 1024 ** 2;
+
+/** Over for good: nothing of it runs, or its host is gone. */
+export function isEnded(job: Job): boolean {
+  return job.state === "down" || job.state === "lost";
+}
+
+/** One of the jobs a formation counts. Draining and stopping ones no longer do. */
+export function isWanted(job: Job): boolean {
+  return job.desired === "run" && !isEnded(job);
+}
+
+export function waitsForHost(job: Job): boolean {
+  return isWanted(job) && job.hostId === undefined;
+}
+
+/** Holds room until its host has said that it ended, so a container that cannot be killed stays charged. */
+export function holdsRoom(job: Job): boolean {
+  return job.hostId !== undefined && !isEnded(job);
+}
+
+export function needOf(process: ProcessType): Need {
+  return {
+    cpuMillis: process.cpuMillis ?? DEFAULT_LIMITS.cpuMillis,
+    memoryBytes: process.memoryBytes ?? DEFAULT_LIMITS.memoryBytes,
+    diskBytes: process.diskBytes ?? DEFAULT_LIMITS.diskBytes,
+  };
+}
+
+/** From the contract's bytes to the fleet's MiB. */
+export function toFleet({ cpuMillis, memoryBytes, diskBytes }: Need): Resources {
+  return { cpuMillis, memoryMiB: memoryBytes / MIB, diskMiB: diskBytes / MIB };
+}

@@ -1,0 +1,164 @@
+// One turn on one app: the difference, hosts for what needs one, and the records to write. At most `limit` jobs change in a
+// turn, so that an app of ten thousand holds nobody up. Charges the fleet as it goes; the caller commits before it yields.
+import type { App, Formation, Release } from "#api/apps.ts";
+import type { Job } from "#api/jobs.ts";
+import { newId } from "#lib/ids.ts";
+import { keys } from "../keys.ts";
+import type { Change, Store } from "../store/store.ts";
+import type { ClusterView } from "./cluster-view.ts";
+import { type AppDiff, diffApp, type Ending, type Group, hasOtherTags } from "./diff.ts";
+import type { Ask } from "./feasible.ts";
+import { groupKey } from "./fleet.ts";
+import { needOf, toFleet } from "./job-rules.ts";
+import { place } from "./place.ts";
+
+export interface Turn {
+  changes: Change[];
+  /** Versions the changes were made from. */
+  expect: { key: string; version: number }[];
+  placed: number;
+  /** Asks that found no host: wake the app when one of them fits somewhere. */
+  blocked: Ask[];
+  /** The limit was reached; the app needs another turn. */
+  more: boolean;
+  retryAtMs?: number;
+}
+
+export interface AppRecords {
+  diff: AppDiff;
+  app: App | undefined;
+  versions: ReadonlyMap<string, number>;
+}
+
+export function readApp(store: Store, view: ClusterView, appId: string, nowMs: number): AppRecords {
+  const app = store.get<App>(keys.app(appId))?.value;
+  const formations = store.list<Formation>(keys.formationsOf(appId)).map((entry) => entry.value);
+  const releases = new Map<string, Release>();
+  for (const { releaseId } of formations) {
+    const release = store.get<Release>(keys.release(appId, releaseId))?.value;
+    if (release !== undefined) releases.set(releaseId, release);
+  }
+  const jobs: Job[] = [];
+  const versions = new Map<string, number>();
+  for (const { key, value, version } of store.list<Job>(keys.jobsOf(appId))) {
+    jobs.push(value);
+    versions.set(key, version);
+  }
+  const isGone = (hostId: string) => view.isGone(hostId);
+  return { app, versions, diff: diffApp({ app, formations, releases, jobs, isGone, nowMs }) };
+}
+
+export interface PlanOptions {
+  view: ClusterView;
+  nowMs: number;
+  limit: number;
+}
+
+export function planApp({ app, diff, versions }: AppRecords, { view, nowMs, limit }: PlanOptions): Turn {
+  const turn: Turn = { changes: [], expect: [], placed: 0, blocked: [], more: false, retryAtMs: diff.retryAtMs };
+  const at = new Date(nowMs).toISOString();
+  const write = (job: Job): boolean => {
+    if (turn.changes.length >= limit) {
+      turn.more = true;
+      return false;
+    }
+    const key = keys.job(job.appId, job.id);
+    turn.changes.push({ key, value: job });
+    turn.expect.push({ key, version: versions.get(key) ?? 0 });
+    return true;
+  };
+  for (const ending of diff.endings) {
+    const ended = endedJob(ending, view, at);
+    if (ended !== undefined) write(ended);
+  }
+  for (const group of diff.groups) {
+    const room = limit - turn.changes.length;
+    if (room <= 0) turn.more = true;
+    else planGroup(group, app!, { view, nowMs, at, room, turn, write });
+  }
+  return turn;
+}
+
+/** The record of a job that is to end; undefined when it says so already. */
+function endedJob({ job, to }: Ending, view: ClusterView, at: string): Job | undefined {
+  if (to === "down") return { ...job, desired: "stop", state: "down", reason: "not needed any more", endedAt: at };
+  if (to === "lost") {
+    const host = view.fleet.host(view.fleet.slotOf(job.hostId!) ?? -1)?.name;
+    const reason = host === undefined ? "its host was removed" : `host ${host} fell silent`;
+    return { ...job, desired: "stop", state: "lost", reason, endedAt: at };
+  }
+  if (to === "drain" && job.port !== undefined) return { ...job, desired: "drain", drainingSince: at };
+  return { ...job, desired: "stop" };
+}
+
+interface GroupContext {
+  view: ClusterView;
+  nowMs: number;
+  at: string;
+  room: number;
+  turn: Turn;
+  write: (job: Job) => boolean;
+}
+
+function planGroup(group: Group, app: App, { view, nowMs, at, room, turn, write }: GroupContext): void {
+  const { release, process, type, tags, waiting } = group;
+  const need = needOf(type);
+  const now = waiting.slice(0, room);
+  const make = Math.min(group.missing, room - now.length);
+  const made = Array.from({ length: make }, () => newJob(group, app, nowMs, at));
+  const ask: Ask = {
+    app: app.id,
+    process,
+    need: toFleet(need),
+    tags,
+    antiAffinity: type.antiAffinity === true,
+    jobs: [...now, ...made].map((job) => job.id),
+  };
+  const placements = place(view.fleet, ask);
+  let reason: string | undefined;
+  placements.forEach((placement, index) => {
+    const isNew = index >= now.length;
+    const before = isNew ? made[index - now.length]! : now[index]!;
+    if (placement.host === undefined) {
+      reason = placement.reason;
+      if (isNew || before.reason !== reason || hasOtherTags(before, tags)) write({ ...before, tags, reason });
+      return;
+    }
+    view.fleet.charge(before.id, placement.host, groupKey(app.id, process), ask.need);
+    write({ ...before, need, tags, hostId: placement.host, state: "starting", reason: "", placedAt: at });
+    turn.placed++;
+  });
+  const laterWaiting = waiting.slice(now.length);
+  const laterMissing = group.missing - make;
+  if (reason === undefined) {
+    if (laterWaiting.length > 0 || laterMissing > 0) turn.more = true;
+    return;
+  }
+  // All alike: what does not fit now fits for none of the rest either.
+  turn.blocked.push({ ...ask, jobs: [`${release.id}/${process}`] });
+  for (const job of laterWaiting) {
+    if ((job.reason !== reason || hasOtherTags(job, tags)) && !write({ ...job, tags, reason })) return;
+  }
+  for (let left = laterMissing; left > 0; left--) {
+    if (!write({ ...newJob(group, app, nowMs, at), reason })) return;
+  }
+}
+
+function newJob({ release, process, type, tags }: Group, app: App, nowMs: number, at: string): Job {
+  return {
+    id: newId("job", nowMs),
+    appId: app.id,
+    app: app.name,
+    releaseId: release.id,
+    version: release.version,
+    process,
+    desired: "run",
+    state: "pending",
+    reason: "",
+    need: needOf(type),
+    tags,
+    ...(type.port === null ? {} : { port: type.port }),
+    restarts: 0,
+    createdAt: at,
+  };
+}
