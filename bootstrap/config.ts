@@ -1,0 +1,124 @@
+// Configuration of the boot server, with what follows from the interface filled in. The example file is example.yaml.
+import { networkInterfaces } from "node:os";
+import { type Static, Type } from "typebox";
+import { Fault } from "#api/fault.ts";
+import { loadConfig } from "#lib/config.ts";
+import { parseDuration } from "#lib/units.ts";
+import type { OfferConfig } from "./dhcp/offer.ts";
+import { contains, isAddress, type Network, parseNetwork, toAddress, toNumber } from "./ipv4.ts";
+
+export const BootConfigSchema = Type.Object({
+  interface: Type.String({
+    minLength: 1,
+    description: "The network interface whose LAN is served; nothing is sent on any other.",
+  }),
+  address: Type.String({ default: "", description: "Our IPv4 address there; the interface's first one when empty." }),
+  mode: Type.Unsafe<"full" | "proxy">({
+    type: "string",
+    enum: ["full", "proxy"],
+    default: "proxy",
+    description: "full: we are the LAN's DHCP server. proxy: another one gives addresses, we add boot files.",
+  }),
+  range: Type.String({
+    default: "",
+    description: "Addresses to give out in full mode, `first-last`; the upper half of the network when empty.",
+  }),
+  router: Type.String({ default: "", description: "Default gateway told to clients; none when empty." }),
+  dns: Type.Array(Type.String(), { default: [], description: "Name servers told to clients." }),
+  domain: Type.String({ default: "", description: "Domain told to clients; none when empty." }),
+  leaseTime: Type.String({ default: "1h", description: "How long an address is lent." }),
+  reservations: Type.Record(Type.String({ pattern: "^([0-9a-f]{2}:){5}[0-9a-f]{2}$" }), Type.String(), {
+    default: {},
+    description: "MAC to the address it always gets.",
+  }),
+  httpPort: Type.Integer({ default: 7780, minimum: 1, maximum: 65535, description: "Boot plane HTTP port." }),
+  controlUrls: Type.Array(Type.String(), { minItems: 1, description: "https://host:port of the control plane." }),
+  caFile: Type.String({ description: "PEM of the cluster CA." }),
+  joinTokenFile: Type.String({ default: "", description: "File with the join token (fjt_...) for the first start." }),
+  name: Type.String({ default: "boot", description: "Name in our certificate." }),
+  stateDir: Type.String({ description: "Leases, boot tokens, unsent events, identity, last copy of the target." }),
+  imagesDir: Type.String({ description: "Boot images, one directory each." }),
+  imageKeyFile: Type.String({ description: "PEM of the ed25519 public key that image manifests are signed with." }),
+  ipxeDir: Type.String({
+    default: "/usr/lib/ipxe",
+    description: "undionly.kpxe and snponly.efi (Debian package ipxe).",
+  }),
+  logLevel: Type.Unsafe<"debug" | "info" | "warn" | "error">({
+    type: "string",
+    enum: ["debug", "info", "warn", "error"],
+    default: "info",
+  }),
+});
+
+export interface BootConfig extends Omit<Static<typeof BootConfigSchema>, "range" | "address"> {
+  address: string;
+  network: Network;
+  range: { first: string; last: string };
+  ownMacs: ReadonlySet<string>;
+}
+
+const QUARANTINE_MS = 10 * 60_000;
+
+export function readConfig(
+  options: { file?: string; flags?: Record<string, unknown>; env?: NodeJS.ProcessEnv },
+  interfaces: ReturnType<typeof networkInterfaces> = networkInterfaces(),
+): BootConfig {
+  const { file, flags, env = process.env } = options;
+  const config = loadConfig(BootConfigSchema, { file, flags, env: { prefix: "FLYNN_BOOT", variables: env } });
+  const name = config.interface;
+  const own = (interfaces[name] ?? []).filter((one) => one.family === "IPv4");
+  const at = config.address === "" ? own[0] : own.find((one) => one.address === config.address);
+  if (interfaces[name] === undefined)
+    throw new Fault("invalid", `interface: this machine has no ${name}; it has ${Object.keys(interfaces).join(", ")}`);
+  if (at?.cidr == null)
+    throw new Fault("invalid", `interface: ${name} has no IPv4 address ${config.address}`.trimEnd());
+  const network = parseNetwork(at.cidr)!;
+  const all = Object.values(interfaces).flatMap((list) => list ?? []);
+  const checked: BootConfig = {
+    ...config,
+    address: at.address,
+    network,
+    range: rangeOf(config.range, network),
+    ownMacs: new Set(all.map((one) => one.mac)),
+  };
+  for (const one of [checked.router, ...checked.dns, ...Object.values(checked.reservations)]) {
+    if (one !== "" && !isAddress(one)) throw new Fault("invalid", `${one} is not an IPv4 address`);
+  }
+  if (parseDuration(config.leaseTime) === undefined)
+    throw new Fault("invalid", `leaseTime: ${config.leaseTime} is not a time such as 1h`);
+  return checked;
+}
+
+export function offerConfig(config: BootConfig): OfferConfig {
+  return {
+    mode: config.mode,
+    address: config.address,
+    network: config.network,
+    httpPort: config.httpPort,
+    router: config.router || undefined,
+    dns: config.dns,
+    domain: config.domain || undefined,
+    leaseMs: parseDuration(config.leaseTime)!,
+    quarantineMs: QUARANTINE_MS,
+  };
+}
+
+function rangeOf(text: string, network: Network): BootConfig["range"] {
+  const size = 2 ** (32 - network.prefix);
+  const start = toNumber(network.address);
+  const [first, last] =
+    text === "" ? [toAddress(start + Math.floor(size / 2)), toAddress(start + size - 2)] : text.split("-");
+  if (
+    !first ||
+    !last ||
+    !isAddress(first) ||
+    !isAddress(last) ||
+    !contains(network, first) ||
+    !contains(network, last)
+  ) {
+    throw new Fault("invalid", `range: ${text} must be first-last inside ${network.address}/${network.prefix}`);
+  }
+  const count = toNumber(last) - toNumber(first) + 1;
+  if (count < 1 || count > 65_536) throw new Fault("invalid", `range: ${first}-${last} must hold 1 to 65536 addresses`);
+  return { first, last };
+}

@@ -1,0 +1,110 @@
+// Our side of the control plane: join once, follow the target, keep its last copy on disk, deliver events, sign join grants.
+// Everything here may be late: machines boot from the last copy meanwhile.
+import { createPrivateKey, type KeyObject } from "node:crypto";
+import { join } from "node:path";
+import { Ajv } from "ajv";
+import { BootTarget, bootTarget, postBootEvents, signJoinGrant } from "#api/boot.ts";
+import { createClient } from "#api/client.ts";
+import { Fault } from "#api/fault.ts";
+import { ensureIdentity, type Identity, loadIdentity } from "#api/join.ts";
+import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
+import type { Log } from "#lib/log.ts";
+import type { Timeline } from "./timeline.ts";
+import type { BootRecord } from "./tokens.ts";
+
+export interface ControlLinkOptions {
+  stateDir: string;
+  controlUrls: readonly string[];
+  caPem: string;
+  name: string;
+  joinTokenFile: string;
+  timeline: Timeline;
+  /** Told the last copy at once, and each newer target. */
+  onTarget: (target: BootTarget) => void;
+  log: Log;
+}
+
+export interface ControlLink {
+  grant(boot: BootRecord): string;
+  /** Runs until the signal ends; throws when control refuses us for good. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+const GRANT_TTL_MS = 15 * 60_000;
+const isTarget = new Ajv({ strict: false, validateSchema: false }).compile<BootTarget>(BootTarget);
+
+export async function controlLink(options: ControlLinkOptions): Promise<ControlLink> {
+  const { stateDir, controlUrls, caPem, name, timeline, onTarget, log } = options;
+  const directory = join(stateDir, "identity");
+  const copyPath = join(stateDir, "target.json");
+  let signer: { id: string; key: KeyObject } | undefined;
+  let term = 0;
+
+  const known = await loadIdentity(directory);
+  if (known) become(known);
+  const copy = await readJson<unknown>(copyPath);
+  if (isTarget(copy)) {
+    term = copy.term;
+    onTarget(copy);
+    log.info({ seq: copy.seq, machines: copy.machines.length }, "started from the last copy of the target");
+  }
+
+  function become(identity: Identity): void {
+    signer = { id: identity.id, key: createPrivateKey(identity.key) };
+  }
+
+  async function follow(client: ReturnType<typeof createClient>, id: string, signal: AbortSignal): Promise<void> {
+    const onBreak = (error: unknown) => log.warn({ err: error }, "control is away, the last target stands");
+    for await (const event of client.follow(bootTarget, { params: { id }, signal, onBreak })) {
+      const target = event.data;
+      if (event.event !== "item" || !isTarget(target)) continue;
+      if (target.term < term) {
+        log.warn({ term: target.term, seen: term }, "target of an older term refused");
+        continue;
+      }
+      term = target.term;
+      onTarget(target);
+      await writeFileAtomic(copyPath, JSON.stringify(target), { mode: 0o600 });
+    }
+  }
+
+  return {
+    grant(boot) {
+      if (signer === undefined) throw new Fault("unavailable", "the boot server has no certificate yet");
+      const { machineId, bootId, mac, tokenHash } = boot;
+      // The nonce is the boot's: a retried seed carries the same grant, and control takes it once.
+      const expiresAtMs = boot.mintedAtMs + 2 * GRANT_TTL_MS;
+      return signJoinGrant(
+        { bootServerId: signer.id, machineId, bootId, mac, expiresAtMs, nonce: tokenHash },
+        signer.key,
+      );
+    },
+    async run(signal) {
+      const token = options.joinTokenFile === "" ? undefined : (await readText(options.joinTokenFile))?.trim();
+      const onRetry = (error: unknown) => log.warn({ err: error }, "join not possible yet, it is tried again");
+      const identity = await ensureIdentity({
+        directory,
+        controlUrls,
+        caPem,
+        role: "boot",
+        name,
+        token,
+        signal,
+        onRetry,
+      });
+      become(identity);
+      const client = createClient({ urls: controlUrls, caPem, identity });
+      const { id } = identity;
+      try {
+        await Promise.all([
+          follow(client, id, signal),
+          timeline.deliver(async (events) => {
+            await client.call(postBootEvents, { params: { id }, body: { events }, signal });
+          }, signal),
+        ]);
+      } finally {
+        client.close();
+      }
+    },
+  };
+}

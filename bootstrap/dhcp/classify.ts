@@ -1,0 +1,78 @@
+// Who sent this DHCP packet: firmware PXE, firmware HTTP boot, iPXE, or an operating system; and for which machine type.
+// Facts: RFC 4578, the IANA registry of processor architectures, UEFI 2.10 section 24.7, iPXE's option 175.
+import * as option from "./options.ts";
+import { OPTION } from "./options.ts";
+import { macOf, type Packet } from "./packet.ts";
+
+export type ClientKind = "pxe" | "http" | "ipxe" | "os";
+export type Platform = "bios-x86" | "uefi-x64" | "uefi-arm64" | "uefi-ia32";
+
+export interface Client {
+  kind: ClientKind;
+  mac: string;
+  uuid: string | undefined;
+  archs: number[];
+  /** The first architecture of the list that we know; undefined when there is none. */
+  platform: Platform | undefined;
+  /** True when the list names only architectures that we have no file for. */
+  unknownArch: boolean;
+}
+
+const PLATFORM_OF_ARCH = new Map<number, { platform: Platform; http: boolean }>([
+  [0, { platform: "bios-x86", http: false }],
+  [6, { platform: "uefi-ia32", http: false }],
+  [7, { platform: "uefi-x64", http: false }],
+  [9, { platform: "uefi-x64", http: false }],
+  [11, { platform: "uefi-arm64", http: false }],
+  [16, { platform: "uefi-x64", http: true }],
+  [17, { platform: "uefi-x64", http: true }],
+  [19, { platform: "uefi-arm64", http: true }],
+]);
+const IPXE_FEATURE_HTTP = 0x13;
+
+/** UUIDs that vendors leave in thousands of machines: no identity at all. */
+const JUNK_UUIDS = new Set([
+  "00000000-0000-0000-0000-000000000000",
+  "ffffffff-ffff-ffff-ffff-ffffffffffff",
+  "03000200-0400-0500-0006-000700080009",
+  "00020003-0004-0005-0006-000700080009",
+  "12345678-1234-5678-90ab-cddeefaabbcc",
+]);
+
+/** The client, or undefined when the packet has no Ethernet address to answer to. */
+export function classify(packet: Packet): Client | undefined {
+  const mac = macOf(packet);
+  if (mac === undefined) return undefined;
+  const archs = option.archs(packet.options);
+  const known = archs.map((arch) => PLATFORM_OF_ARCH.get(arch)).find((one) => one !== undefined);
+  return {
+    kind: kindOf(packet),
+    mac,
+    uuid: usableUuid(option.guid(packet.options)),
+    archs,
+    platform: known?.platform ?? (archs.length === 0 ? "bios-x86" : undefined),
+    unknownArch: archs.length > 0 && known === undefined,
+  };
+}
+
+/** A UUID that can tell one machine from another, in lower case; undefined for a malformed one or a vendor's filler. */
+export function usableUuid(uuid: string | undefined): string | undefined {
+  const lower = uuid?.toLowerCase();
+  if (!lower || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(lower) || JUNK_UUIDS.has(lower)) return undefined;
+  return lower;
+}
+
+function kindOf({ options }: Packet): ClientKind {
+  const vendorClass = option.text(options, OPTION.vendorClass) ?? "";
+  if (isHttpCapableIpxe(options)) return "ipxe";
+  if (vendorClass.startsWith("HTTPClient")) return "http";
+  if (vendorClass.startsWith("PXEClient")) return "pxe";
+  return "os";
+}
+
+// VirtualBox ships an iPXE without HTTP: it says so in option 175 and is given a full iPXE like any other PXE ROM.
+function isHttpCapableIpxe(options: Packet["options"]): boolean {
+  if (!option.userClasses(options).includes("iPXE")) return false;
+  const features = options.get(OPTION.ipxe);
+  return features === undefined || option.subOptions(features).has(IPXE_FEATURE_HTTP);
+}

@@ -1,0 +1,151 @@
+// The DHCP sockets. Receives on 0.0.0.0:67 (the only way Node hears limited broadcasts), sends from the interface's own
+// address:67 (the only way a broadcast leaves by that interface, default route or not), answers port 4011 from 4011.
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import type { Log } from "#lib/log.ts";
+import { listenFault } from "../port-holder.ts";
+import { rateLimit } from "../rate.ts";
+import { type Client, classify } from "./classify.ts";
+import { createLadder } from "./ladder.ts";
+import type { Lease, Leases } from "./leases.ts";
+import { type Decision, type OfferConfig, type OfferMachine, offer, type Reply } from "./offer.ts";
+import { MESSAGE, messageType } from "./options.ts";
+import { encodePacket, parsePacket } from "./packet.ts";
+
+export interface DhcpServerOptions {
+  config: OfferConfig;
+  /** MACs of this machine: its own DHCP client is none of our business. */
+  ownMacs: ReadonlySet<string>;
+  leases: Leases;
+  /** Resolves when the lease is on disk; an ACK leaves only then. */
+  saveLease: (lease: Lease) => Promise<void>;
+  /** The machine of a client, or undefined when the table of unknown machines is full. */
+  machineOf: (client: Client) => OfferMachine | undefined;
+  /** Told every decision that was not ignored, after its replies left. */
+  onStep?: (client: Client, decision: Decision) => void;
+  log: Log;
+  nowMs?: () => number;
+  /** Ports of the wire, and where clients listen; tests without root use others. */
+  ports?: { server: number; client: number; bootServer: number };
+}
+
+export interface DhcpServer {
+  /** The machine of this MAC took an offer: seen by TFTP or HTTP. */
+  progressed(mac: string): void;
+  readonly counts: { received: number; malformed: number; limited: number; replied: number };
+  close(): Promise<void>;
+}
+
+const MAX_CLIENTS = 16_384;
+
+export async function dhcpServer(options: DhcpServerOptions): Promise<DhcpServer> {
+  const {
+    config,
+    leases,
+    log,
+    ownMacs,
+    nowMs = Date.now,
+    ports = { server: 67, client: 68, bootServer: 4011 },
+  } = options;
+  const perMac = rateLimit({ perSecond: 10, burst: 20, maxKeys: MAX_CLIENTS });
+  const ladder = createLadder({ maxKeys: MAX_CLIENTS });
+  const counts = { received: 0, malformed: 0, limited: 0, replied: 0 };
+
+  await closed(await bind("0.0.0.0", ports.server, "DHCP server", false));
+  const broadcastRx = await bind("0.0.0.0", ports.server, "DHCP server");
+  const unicast = await bind(config.address, ports.server, "DHCP server").catch(closing(broadcastRx));
+  const bootServer = await bind(config.address, ports.bootServer, "PXE boot server").catch(
+    closing(broadcastRx, unicast),
+  );
+  unicast.setBroadcast(true);
+
+  async function handle(bytes: Buffer, source: RemoteInfo, port: 67 | 4011): Promise<void> {
+    counts.received++;
+    const parsed = parsePacket(bytes);
+    if (!parsed.ok) {
+      counts.malformed++;
+      log.debug({ from: source.address, reason: parsed.reason }, "malformed DHCP packet dropped");
+      return;
+    }
+    const { packet } = parsed;
+    const client = classify(packet);
+    if (client === undefined || packet.op !== 1 || ownMacs.has(client.mac)) return;
+    if (!perMac.take(client.mac)) {
+      counts.limited++;
+      return;
+    }
+    const machine = options.machineOf(client);
+    if (machine === undefined) return;
+    const rung =
+      client.kind === "pxe" && messageType(packet.options) === MESSAGE.discover ? ladder.discovered(client.mac) : 0;
+    const decision = offer({ packet, client, port, source, machine, leases, rung, config, nowMs: nowMs() });
+    if (decision.step === "boot-file") ladder.progressed(client.mac);
+    if (decision.forgetOffer) leases.forgetOffer(client.mac);
+    if (decision.lease) {
+      leases.apply(decision.lease);
+      if (decision.lease.state !== "offered") await options.saveLease(decision.lease);
+    }
+    for (const one of decision.replies) await send(one);
+    log.debug(
+      { mac: client.mac, kind: client.kind, step: decision.step, reason: decision.reason },
+      "DHCP packet decided",
+    );
+    if (decision.step !== "ignored" || decision.otherServer) options.onStep?.(client, decision);
+  }
+
+  function send({ packet, from, to }: Reply): Promise<void> {
+    const socket = from === 4011 ? bootServer : unicast;
+    const port = to.port === 68 ? ports.client : to.port === 67 ? ports.server : to.port;
+    return new Promise((resolve) => {
+      socket.send(encodePacket(packet), port, to.address, (error) => {
+        if (error) log.warn({ err: error, to: to.address, port }, "DHCP reply not sent");
+        else counts.replied++;
+        resolve();
+      });
+    });
+  }
+
+  const sockets = [broadcastRx, unicast, bootServer];
+  for (const socket of sockets) {
+    const port = socket === bootServer ? 4011 : 67;
+    socket.on("message", (bytes, source) => {
+      handle(bytes, source, port).catch((error) => log.error({ err: error }, "DHCP packet not handled"));
+    });
+    socket.on("error", (error) => log.error({ err: error }, "DHCP socket failed"));
+  }
+  log.info({ address: config.address, mode: config.mode, ports }, "DHCP server listens");
+  return {
+    counts,
+    progressed: (mac) => ladder.progressed(mac),
+    async close() {
+      await Promise.all(sockets.map(closed));
+    },
+  };
+}
+
+/** Our two sockets share port 67, and so would another program's in silence: `shared: false` finds out whether there is one. */
+async function bind(address: string, port: number, what: string, shared = true): Promise<Socket> {
+  const socket = createSocket({ type: "udp4", reuseAddr: shared, recvBufferSize: 1 << 20 });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once("error", reject);
+      socket.bind(port, address, () => {
+        socket.off("error", reject);
+        resolve();
+      });
+    });
+    return socket;
+  } catch (cause) {
+    throw listenFault("udp", address, port, what, cause);
+  }
+}
+
+function closing(...sockets: Socket[]): (error: unknown) => Promise<never> {
+  return async (error) => {
+    await Promise.all(sockets.map(closed));
+    throw error;
+  };
+}
+
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => socket.close(() => resolve()));
+}

@@ -1,0 +1,179 @@
+// The boot plane over plain HTTP/1.1, on the boot interface's address only. node:http without a framework: every answer has a
+// Content-Length, nothing redirects, nothing is chunked, and large files hold no memory of their own.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Log } from "#lib/log.ts";
+import type { Images } from "../images.ts";
+import { listenFault } from "../port-holder.ts";
+import { type RateLimit, rateLimit } from "../rate.ts";
+import type { BootRecord } from "../tokens.ts";
+import { sendArtefact, type Transfer } from "./artefacts.ts";
+import type { Answer, BootPlane } from "./boot-plane.ts";
+import { chunkCache } from "./chunks.ts";
+import { SEED_FILES, type SeedFile } from "./seed.ts";
+
+export interface BootHttpOptions {
+  address: string;
+  port: number;
+  plane: BootPlane;
+  images: Pick<Images, "artefact">;
+  /** iPXE binaries and scripts by name, for UEFI HTTP boot. */
+  bootFiles: ReadonlyMap<string, Buffer>;
+  onTransfer?: (transfer: Transfer, boot: BootRecord | undefined) => void;
+  log: Log;
+  /** Requests per second and address, artefacts aside; wrong ones cost ten. */
+  requestsPerSecond?: number;
+  cacheBytes?: number;
+  maxConnections?: number;
+}
+
+export interface BootHttpServer {
+  readonly address: { address: string; port: number };
+  readonly cacheBytes: number;
+  close(): Promise<void>;
+}
+
+const MAX_BODY_BYTES = 64 * 1024;
+const PLAIN = "text/plain; charset=utf-8";
+
+export async function bootHttpServer(options: BootHttpOptions): Promise<BootHttpServer> {
+  const { address, port, log, requestsPerSecond = 50, cacheBytes = 32 << 20, maxConnections = 4096 } = options;
+  const chunks = chunkCache({ maxBytes: cacheBytes });
+  const limits: Limits = {
+    requests: rateLimit({ perSecond: requestsPerSecond, burst: requestsPerSecond * 4, maxKeys: 8192 }),
+    mistakes: rateLimit({ perSecond: requestsPerSecond / 10, burst: requestsPerSecond, maxKeys: 8192 }),
+  };
+  const server = createServer(
+    { keepAliveTimeout: 15_000, headersTimeout: 15_000, requestTimeout: 60_000 },
+    (request, response) => {
+      route(request, response, options, limits, chunks).catch((error) => {
+        log.error({ err: error, path: request.url?.slice(0, 80) }, "boot plane request failed");
+        if (response.headersSent) response.destroy();
+        else plain(response, 500, "internal error\n");
+      });
+    },
+  );
+  server.maxConnections = maxConnections;
+  server.timeout = 120_000; // a client that takes nothing for so long is gone
+  await listen(server, address, port);
+  const bound = server.address() as { address: string; port: number };
+  log.info({ address, port: bound.port }, "boot plane listens");
+  return {
+    address: { address: bound.address, port: bound.port },
+    get cacheBytes() {
+      return chunks.sizeBytes;
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+interface Limits {
+  requests: RateLimit;
+  mistakes: RateLimit;
+}
+
+async function route(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: BootHttpOptions,
+  limits: Limits,
+  chunks: ReturnType<typeof chunkCache>,
+): Promise<void> {
+  const { plane, images, bootFiles } = options;
+  const from = request.socket.remoteAddress ?? "";
+  const [path = "", query = ""] = splitOnce(request.url ?? "", "?");
+  const parts = path.split("/").slice(1);
+  const method = request.method ?? "";
+  const reads = method === "GET" || method === "HEAD";
+
+  if (reads && parts.length === 3 && parts[0] === "a" && /^sha256-[0-9a-f]{64}$/.test(parts[1]!)) {
+    const artefact = images.artefact(parts[1]!.slice(7), parts[2]!);
+    if (artefact === undefined) return wrong(404, "no such file\n");
+    const boot = plane.bootAt(from);
+    const transfer = await sendArtefact(request, response, artefact, chunks);
+    if (transfer) options.onTransfer?.(transfer, boot);
+    return;
+  }
+  if (!limits.requests.take(from)) return tooMany(response);
+  if (reads && path === "/healthz") return plain(response, 200, "ok\n", method === "HEAD");
+  if (reads && parts.length === 2 && parts[0] === "ipxe") {
+    const file = bootFiles.get(parts[1]!);
+    return file === undefined ? wrong(404, "no such file\n") : bootFile(response, parts[1]!, file, method === "HEAD");
+  }
+  if (method === "GET" && path === "/boot.ipxe") return answer(await plane.script(new URLSearchParams(query), from));
+  if (method === "GET" && parts.length === 3 && parts[0] === "e")
+    return answer(plane.beacon(parts[1]!, parts[2]!, from));
+  if (method === "GET" && parts.length === 3 && parts[0] === "s" && isSeedFile(parts[2]!)) {
+    return answer(await plane.seed(parts[1]!, parts[2], from));
+  }
+  if (method === "POST" && parts.length === 2 && parts[0] === "p") {
+    const body = await readBody(request);
+    return body === undefined ? wrong(413, "too large\n") : answer(plane.progress(parts[1]!, body, from));
+  }
+  return reads || method === "POST" ? wrong(404, "no such path\n") : wrong(405, "GET, HEAD or POST\n");
+
+  function answer({ status, type, body }: Answer): void {
+    if (status >= 400 && !limits.mistakes.take(from)) {
+      tooMany(response);
+      return;
+    }
+    const bytes = Buffer.from(body);
+    response
+      .writeHead(status, { "content-type": type, "content-length": bytes.length, "cache-control": "no-store" })
+      .end(bytes);
+  }
+
+  function wrong(status: number, text: string): void {
+    options.log.warn({ from, method, path: path.slice(0, 120), status }, "boot plane request refused");
+    answer({ status, type: PLAIN, body: text });
+  }
+}
+
+function isSeedFile(name: string): name is SeedFile {
+  return (SEED_FILES as readonly string[]).includes(name);
+}
+
+function plain(response: ServerResponse, status: number, text: string, head = false): void {
+  response
+    .writeHead(status, { "content-type": PLAIN, "content-length": Buffer.byteLength(text) })
+    .end(head ? undefined : text);
+}
+
+function tooMany(response: ServerResponse): void {
+  response.writeHead(429, { "content-length": 0, "retry-after": "5" }).end();
+}
+
+function bootFile(response: ServerResponse, name: string, file: Buffer, head: boolean): void {
+  const type = name.endsWith(".efi") ? "application/efi" : name.endsWith(".ipxe") ? PLAIN : "application/octet-stream";
+  response.writeHead(200, { "content-type": type, "content-length": file.length }).end(head ? undefined : file);
+}
+
+/** The body, or undefined when it is larger than a report can be. */
+async function readBody(request: IncomingMessage): Promise<string | undefined> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_BODY_BYTES) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function splitOnce(text: string, separator: string): [string, string] {
+  const at = text.indexOf(separator);
+  return at === -1 ? [text, ""] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+function listen(server: Server, address: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (cause) => reject(listenFault("tcp", address, port, "boot plane", cause)));
+    server.listen(port, address, () => {
+      server.removeAllListeners("error");
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,158 @@
+// The boot images on this machine: `<imagesDir>/<imageId>/{manifest.json,manifest.sig,vmlinuz,initrd,root.squashfs}`.
+// An image is served only if its manifest is signed by our image key (ed25519 over the exact bytes) and every file has the
+// size and sha256 the manifest names. Hashed once per file version (mtime, size, inode).
+import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { Ajv } from "ajv";
+import { BootImageManifest } from "#api/boot.ts";
+import { Fault } from "#api/fault.ts";
+import type { Log } from "#lib/log.ts";
+
+export const FILE_NAMES = { kernel: "vmlinuz", initrd: "initrd", squashfs: "root.squashfs" } as const;
+export type ImagePart = keyof typeof FILE_NAMES;
+
+export interface Artefact {
+  imageId: string;
+  part: ImagePart;
+  name: string;
+  path: string;
+  sha256: string;
+  sizeBytes: number;
+  /** The version that was hashed; another one is not served. */
+  mtimeMs: number;
+}
+
+export interface VerifiedImage {
+  manifest: BootImageManifest;
+  artefacts: Record<ImagePart, Artefact>;
+}
+
+export interface Images {
+  get(imageId: string): VerifiedImage | undefined;
+  /** The file with this content and name. */
+  artefact(sha256: string, name: string): Artefact | undefined;
+  /** Why an image on disk is not served; undefined when it is, or when it is not there. */
+  refusal(imageId: string): string | undefined;
+  /** Looks at the directory again; what did not change is not hashed again. */
+  scan(): Promise<void>;
+}
+
+export interface ImagesOptions {
+  directory: string;
+  /** PEM of the ed25519 public key. */
+  publicKeyPem: string;
+  log: Log;
+}
+
+const MAX_MANIFEST_BYTES = 1 << 20;
+const isManifest = new Ajv({ strict: false, validateSchema: false }).compile<BootImageManifest>(BootImageManifest);
+
+export function openImages({ directory, publicKeyPem, log }: ImagesOptions): Images {
+  const publicKey = readPublicKey(publicKeyPem);
+  const hashes = new Map<string, { version: string; sha256: string }>();
+  let images = new Map<string, VerifiedImage>();
+  let byContent = new Map<string, Artefact>();
+  let refusals = new Map<string, string>();
+  let scanning: Promise<void> | undefined;
+
+  async function scan(): Promise<void> {
+    const found = new Map<string, VerifiedImage>();
+    const refused = new Map<string, string>();
+    for (const name of await directoriesOf(directory)) {
+      try {
+        found.set(name, await verifyImage(join(directory, name), name, publicKey, hashOf));
+      } catch (error) {
+        const reason = (error as Error).message;
+        refused.set(name, reason);
+        if (refusals.get(name) !== reason) log.error({ imageId: name, reason }, "boot image refused");
+      }
+    }
+    for (const id of found.keys()) if (!images.has(id)) log.info({ imageId: id }, "boot image verified");
+    const artefacts = [...found.values()].flatMap((image) => Object.values(image.artefacts));
+    byContent = new Map(artefacts.map((one) => [`${one.sha256}/${one.name}`, one]));
+    images = found;
+    refusals = refused;
+  }
+
+  async function hashOf(path: string, version: string): Promise<string> {
+    const known = hashes.get(path);
+    if (known?.version === version) return known.sha256;
+    const hash = createHash("sha256");
+    await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
+    const sha256 = hash.digest("hex");
+    hashes.set(path, { version, sha256 });
+    return sha256;
+  }
+
+  return {
+    get: (imageId) => images.get(imageId),
+    artefact: (sha256, name) => byContent.get(`${sha256}/${name}`),
+    refusal: (imageId) => refusals.get(imageId),
+    scan() {
+      scanning ??= scan().finally(() => {
+        scanning = undefined;
+      });
+      return scanning;
+    },
+  };
+}
+
+async function verifyImage(
+  path: string,
+  imageId: string,
+  publicKey: KeyObject,
+  hashOf: (path: string, version: string) => Promise<string>,
+): Promise<VerifiedImage> {
+  const bytes = await readPart(join(path, "manifest.json"));
+  const signature = (await readPart(join(path, "manifest.sig"))).toString("latin1").trim();
+  if (bytes.length > MAX_MANIFEST_BYTES) throw new Fault("invalid", "manifest.json is too large");
+  if (!verify(null, bytes, publicKey, Buffer.from(signature, "base64"))) {
+    throw new Fault("invalid", "manifest.json is not signed by this appliance's image key");
+  }
+  const manifest: unknown = JSON.parse(bytes.toString("utf8"));
+  if (!isManifest(manifest))
+    throw new Fault(
+      "invalid",
+      `manifest.json: ${isManifest.errors?.[0]?.instancePath} ${isManifest.errors?.[0]?.message}`,
+    );
+  if (manifest.id !== imageId) throw new Fault("invalid", `manifest.json is of image ${manifest.id}`);
+  const artefacts = {} as Record<ImagePart, Artefact>;
+  for (const part of Object.keys(FILE_NAMES) as ImagePart[]) {
+    const name = FILE_NAMES[part];
+    const file = join(path, name);
+    const status = await stat(file).catch(() => undefined);
+    if (!status?.isFile()) throw new Fault("invalid", `${name} is missing`);
+    const { sha256, sizeBytes } = manifest[part];
+    if (status.size !== sizeBytes)
+      throw new Fault("invalid", `${name} has ${status.size} bytes, the manifest says ${sizeBytes}`);
+    if ((await hashOf(file, `${status.mtimeMs}:${status.size}:${status.ino}`)) !== sha256) {
+      throw new Fault("invalid", `${name} is not the file the manifest was signed for`);
+    }
+    artefacts[part] = { imageId, part, name, path: file, sha256, sizeBytes, mtimeMs: status.mtimeMs };
+  }
+  return { manifest, artefacts };
+}
+
+async function readPart(path: string): Promise<Buffer> {
+  return await readFile(path).catch((cause) => {
+    throw new Fault("invalid", `${path} cannot be read`, { cause });
+  });
+}
+
+async function directoriesOf(path: string): Promise<string[]> {
+  const entries = await readdir(path, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
+  const links = entries.filter((entry) => entry.isDirectory() && /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/.test(entry.name));
+  return links.map((entry) => entry.name).sort();
+}
+
+function readPublicKey(pem: string): KeyObject {
+  const key = createPublicKey(pem);
+  if (key.asymmetricKeyType !== "ed25519") throw new Fault("invalid", "the image key is not an ed25519 public key");
+  return key;
+}

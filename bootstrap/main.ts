@@ -1,0 +1,35 @@
+// The boot server: `main.ts --config FILE`. Listens first, so that a taken port is an error at once, then joins and follows.
+import { parseArgs } from "node:util";
+import { readCa } from "#api/join.ts";
+import { createLog } from "#lib/log.ts";
+import { run } from "#lib/run.ts";
+import { every } from "#lib/time.ts";
+import { bootServer } from "./boot-server.ts";
+import { readConfig } from "./config.ts";
+import { controlLink } from "./control.ts";
+import { openTimeline } from "./timeline.ts";
+
+const IMAGE_SCAN_MS = 5_000;
+
+run(async (signal) => {
+  const { values } = parseArgs({
+    options: { config: { type: "string" }, interface: { type: "string" }, mode: { type: "string" } },
+  });
+  const { config: file, ...flags } = values;
+  const config = readConfig({ file, flags });
+  const log = createLog("bootstrap", { level: config.logLevel });
+  await using stack = new AsyncDisposableStack();
+  const timeline = await openTimeline({ path: `${config.stateDir}/events.journal`, log });
+  stack.defer(() => timeline.close());
+  const caPem = await readCa(config.caFile);
+  const server = await bootServer({ config, timeline, log, grant: (boot) => link.grant(boot) });
+  stack.defer(() => server.close());
+  const link = await controlLink({ ...config, caPem, timeline, log, onTarget: server.setTarget });
+  const scan = async () => {
+    for await (const _ of every(IMAGE_SCAN_MS, signal)) {
+      await server.scanImages().catch((error) => log.error({ err: error }, "boot images not scanned"));
+    }
+  };
+  await Promise.all([link.run(signal), scan()]);
+  return 0;
+});
