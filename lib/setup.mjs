@@ -87,12 +87,22 @@ async function installNodePackages() {
   if (lock === undefined) throw new SetupError("package-lock.json is missing or unreadable: is this a whole clone?");
   const reason = outdated(lock, readJson(join(ROOT, "node_modules/.package-lock.json")));
   if (reason === undefined) return;
+  const manifest = readJson(join(ROOT, "package.json"));
+  for (const kind of ["dependencies", "devDependencies"]) {
+    if (JSON.stringify(lock.packages[""][kind]) !== JSON.stringify(manifest[kind])) {
+      throw new SetupError(`package-lock.json does not belong to package.json (${kind}): run npm install`);
+    }
+  }
+  // Not `npm ci`: npm 11.16 and later refuse a lock file when the registry in use lacks an optional package of some other
+  // platform (npm/cli #9846). Without --save nothing is written but node_modules; that it equals the lock is checked below.
   const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
-  const argv = [...npm, "ci", "--no-audit", "--no-fund"];
-  const code = await withProgress(`installing npm packages (${reason})`, () =>
-    run(argv, { cwd: ROOT, stdio: ["ignore", 2, 2] }),
-  );
-  if (code !== 0 && state.stoppedBy === undefined) throw new SetupError("`npm ci` failed: its lines above say why");
+  const argv = [...npm, "install", "--no-save", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"];
+  const options = { cwd: ROOT, stdio: ["ignore", 2, 2] };
+  const code = await withProgress(`installing npm packages (${reason})`, () => run(argv, options));
+  if (state.stoppedBy !== undefined) return;
+  if (code !== 0) throw new SetupError("npm install failed: its lines above say why");
+  const still = outdated(lock, readJson(join(ROOT, "node_modules/.package-lock.json")));
+  if (still !== undefined) throw new SetupError(`npm install did not install what package-lock.json says: ${still}`);
 }
 
 /** Why the installed tree does not match the lock file; undefined when it does. */
@@ -104,7 +114,7 @@ function outdated(lock, installed) {
     if (
       have === undefined ? !(wanted.optional || wanted.devOptional || wanted.peer) : have.version !== wanted.version
     ) {
-      return `${path.replace("node_modules/", "")} changed`;
+      return `${path.replace("node_modules/", "")} ${have === undefined ? "is missing" : "changed"}`;
     }
   }
   return undefined;
@@ -151,7 +161,8 @@ async function installDebianPackages(sets) {
 async function missingPackages(names) {
   let listed = "";
   // Exits 1 when it knows nothing of one of the names, and still lists the others.
-  await run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", ...names], {
+  const format = ["Package", "db:Status-Status"].map((field) => `$\{${field}}`).join(" ");
+  await run(["dpkg-query", "-W", "-f", `${format}\n`, ...names], {
     stdio: ["ignore", "pipe", "ignore"],
     onOutput: (chunk) => {
       listed += chunk;
