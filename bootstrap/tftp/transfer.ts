@@ -11,17 +11,26 @@ export interface TransferRules {
   minRtoMs: number;
   maxRtoMs: number;
   backoff: number;
+  /** After this many quick resends the server holds its tongue for `quietMs`, longer if the client agreed a longer `timeout`. */
+  quickResends: number;
+  /**
+   * Some clients (atftp) ignore a repeated DATA and abort on a repeated OACK: when it was their ACK that was lost, only their
+   * own timer, 5 s, saves the transfer, and every packet from us starts it anew.
+   */
+  quietMs: number;
   /** Sends of the first reply, to an address that may be forged: RFC 1350 has no proof of it before the first ACK. */
   unprovenSends: number;
 }
 
 export const DEFAULT_RULES: TransferRules = {
-  idleMs: 20_000,
+  idleMs: 30_000,
   totalMs: 600_000,
   firstRtoMs: 1_000,
   minRtoMs: 100,
   maxRtoMs: 5_000,
   backoff: 1.5,
+  quickResends: 2,
+  quietMs: 5_500,
   unprovenSends: 6,
 };
 
@@ -178,15 +187,22 @@ function send(transfer: Transfer, nowMs: number): Step {
   return { transfer: { ...next, deadlineMs: deadline(next, nowMs) }, act: { do: "send", from, to } };
 }
 
-function deadline({ plan, sends, rttMs, rttDeviationMs, startedAtMs, progressAtMs }: Transfer, nowMs: number): number {
-  const { rules } = plan;
-  const measured = rttMs === undefined ? rules.firstRtoMs : Math.max(rules.minRtoMs, rttMs + 4 * rttDeviationMs);
-  const rtoMs = Math.min(
-    measured * rules.backoff ** Math.min(sends - 1, 20),
-    rules.maxRtoMs,
-    plan.timeoutMs ?? Number.POSITIVE_INFINITY,
-  );
-  return Math.min(nowMs + rtoMs, startedAtMs + rules.totalMs, progressAtMs + rules.idleMs);
+function deadline(transfer: Transfer, nowMs: number): number {
+  const { plan, sends, acked, startedAtMs, progressAtMs } = transfer;
+  const { quickResends, totalMs, idleMs } = plan.rules;
+  const turn = (sends - 1) % (quickResends + 1);
+  const waitMs = acked === -1 || turn === quickResends ? quiet(plan) : retransmissionTimeout(transfer, turn);
+  return Math.min(nowMs + waitMs, startedAtMs + totalMs, progressAtMs + idleMs);
+}
+
+function retransmissionTimeout({ plan, rttMs, rttDeviationMs }: Transfer, turn: number): number {
+  const { firstRtoMs, minRtoMs, maxRtoMs, backoff } = plan.rules;
+  const measuredMs = rttMs === undefined ? firstRtoMs : Math.max(minRtoMs, rttMs + 4 * rttDeviationMs);
+  return Math.min(measuredMs * backoff ** turn, maxRtoMs, plan.timeoutMs ?? Number.POSITIVE_INFINITY);
+}
+
+function quiet({ timeoutMs, rules }: TransferPlan): number {
+  return Math.min(Math.max(rules.quietMs, (timeoutMs ?? 0) + 500), 2 * rules.quietMs);
 }
 
 /** RFC 6298 smoothing; only a window sent once is measured (Karn), so the sample is of that window. */
