@@ -50,7 +50,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   const base = `http://${address}:${config.httpPort}`;
   const neighbours = options.neighbours ?? kernelNeighbours(config.interface);
   const machines = createMachines();
-  const images = openImages({ directory: config.imagesDir, publicKeyPem: await readKey(config.imageKeyFile), log });
+  const images = openImages({ directory: config.imagesDir, publicKeyFile: config.imageKeyFile, log });
   await images.scan();
   const bootFiles = await readBootFiles(config.ipxeDir, base);
 
@@ -139,10 +139,4 @@ async function readBootFiles(directory: string, base: string): Promise<Map<strin
     files.set(name, content);
   }
   return files;
-}
-
-async function readKey(path: string): Promise<string> {
-  return await readFile(path, "utf8").catch((cause) => {
-    throw new Fault("unavailable", `read the image key ${path}`, { cause });
-  });
 }

@@ -9,6 +9,7 @@ import { pipeline } from "node:stream/promises";
 import { Ajv } from "ajv";
 import { BootImageManifest } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
+import { readText } from "#lib/files.ts";
 import type { Log } from "#lib/log.ts";
 
 export const FILE_NAMES = { kernel: "vmlinuz", initrd: "initrd", squashfs: "root.squashfs" } as const;
@@ -42,25 +43,33 @@ export interface Images {
 
 export interface ImagesOptions {
   directory: string;
-  /** PEM of the ed25519 public key. */
-  publicKeyPem: string;
+  /** PEM of the ed25519 public key; the first `flynn image build` makes it. */
+  publicKeyFile: string;
   log: Log;
 }
 
 const MAX_MANIFEST_BYTES = 1 << 20;
 const isManifest = new Ajv({ strict: false, validateSchema: false }).compile<BootImageManifest>(BootImageManifest);
 
-export function openImages({ directory, publicKeyPem, log }: ImagesOptions): Images {
-  const publicKey = readPublicKey(publicKeyPem);
+export function openImages({ directory, publicKeyFile, log }: ImagesOptions): Images {
   const hashes = new Map<string, { version: string; sha256: string }>();
   let images = new Map<string, VerifiedImage>();
   let byContent = new Map<string, Artefact>();
   let refusals = new Map<string, string>();
+  let keyState: "unknown" | "missing" | "read" = "unknown";
   let scanning: Promise<void> | undefined;
 
   async function scan(): Promise<void> {
     const found = new Map<string, VerifiedImage>();
     const refused = new Map<string, string>();
+    const pem = await readText(publicKeyFile);
+    if (pem === undefined) {
+      if (keyState !== "missing") log.warn({ publicKeyFile }, "no image key yet, no boot image is served");
+      keyState = "missing";
+      return;
+    }
+    keyState = "read";
+    const publicKey = readPublicKey(pem);
     for (const name of await directoriesOf(directory)) {
       try {
         found.set(name, await verifyImage(join(directory, name), name, publicKey, hashOf));

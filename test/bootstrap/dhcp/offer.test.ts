@@ -1,0 +1,316 @@
+import fc from "fast-check";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { classify } from "../../../bootstrap/dhcp/classify.ts";
+import { createLeases, type Leases } from "../../../bootstrap/dhcp/leases.ts";
+import { type Decision, type OfferConfig, type OfferInput, offer } from "../../../bootstrap/dhcp/offer.ts";
+import * as option from "../../../bootstrap/dhcp/options.ts";
+import { MESSAGE, OPTION } from "../../../bootstrap/dhcp/options.ts";
+import { encodePacket, type Packet, parsePacket } from "../../../bootstrap/dhcp/packet.ts";
+import { bios, bytes, ipxe, MAC, os, request, uefi, uefiHttp } from "./packets.ts";
+
+const SERVER = "10.77.0.1";
+const FULL: OfferConfig = {
+  mode: "full",
+  address: SERVER,
+  network: { address: "10.77.0.0", prefix: 24 },
+  httpPort: 7780,
+  router: undefined,
+  dns: ["10.77.0.1"],
+  domain: "lab.internal",
+  leaseMs: 3_600_000,
+  quarantineMs: 600_000,
+};
+const PROXY: OfferConfig = { ...FULL, mode: "proxy" };
+const SCRIPT = `http://10.77.0.1:7780/boot.ipxe?mac=${MAC}&uuid=\${uuid}`;
+
+const freshLeases = () => createLeases({ first: "10.77.0.50", last: "10.77.0.60" });
+
+function decide(packet: Packet, config = FULL, more: Partial<OfferInput> = {}): Decision {
+  const client = classify(packet);
+  if (client === undefined) throw new Error("not a client");
+  const source = { address: "10.77.0.50", port: 68 };
+  return offer({ packet, client, port: 67, source, machine: { mayBoot: true }, leases: freshLeases(), rung: 0, config, nowMs: 0, ...more });
+}
+
+/** Plays a client through leases: decides, applies, returns the decision. */
+function play(leases: Leases, packet: Packet, nowMs = 0, config = FULL): Decision {
+  const decision = decide(packet, config, { leases, nowMs });
+  if (decision.forgetOffer) leases.forgetOffer(MAC);
+  if (decision.lease) leases.apply(decision.lease);
+  return decision;
+}
+
+const text = (packet: Packet | undefined, code: number) => packet && option.text(packet.options, code);
+const has = (packet: Packet, code: number) => packet.options.has(code);
+const vendor = (packet: Packet) => packet.options.get(OPTION.vendor)?.toString("hex");
+
+// The measured truth table of firmware (OVMF 2022.11, Debian iPXE): which reply each of these boots from.
+const table: { title: string; packet: Packet; config: OfferConfig; rung?: 0 | 1 | 2; expect: { class?: string; vendor?: string; file?: string; count?: number }[] }[] = [
+  { title: "proxy, BIOS: direct offer and a second one for port 4011", packet: bios(), config: PROXY, expect: [{ class: "PXEClient", vendor: "060108ff", file: "undionly.kpxe" }, { class: "PXEClient", file: "undionly.kpxe" }] },
+  { title: "proxy, UEFI x64: the same two with snponly.efi", packet: uefi(), config: PROXY, expect: [{ class: "PXEClient", vendor: "060108ff", file: "snponly.efi" }, { class: "PXEClient", file: "snponly.efi" }] },
+  { title: "proxy, second rung: only the direct one", packet: uefi(), config: PROXY, rung: 1, expect: [{ class: "PXEClient", vendor: "060108ff", file: "snponly.efi" }] },
+  { title: "proxy, third rung: only the one without 43 (firmware before 2017)", packet: uefi(), config: PROXY, rung: 2, expect: [{ class: "PXEClient", file: "snponly.efi" }] },
+  { title: "proxy, UEFI HTTP: 60 is HTTPClient, 67 a URL, no 43", packet: uefiHttp(), config: PROXY, expect: [{ class: "HTTPClient", file: "http://10.77.0.1:7780/ipxe/snponly.efi" }] },
+  { title: "proxy, iPXE: the script's URL", packet: ipxe(), config: PROXY, expect: [{ class: "PXEClient", vendor: "060108ff", file: SCRIPT }] },
+  { title: "full, BIOS: 60 with 43.6 = 8", packet: bios(), config: FULL, expect: [{ class: "PXEClient", vendor: "060108ff", file: "undionly.kpxe" }] },
+  { title: "full, UEFI x64: 60 with 43.6 = 8", packet: uefi(), config: FULL, expect: [{ class: "PXEClient", vendor: "060108ff", file: "snponly.efi" }] },
+  { title: "full, second rung: a bare boot file, no 60, no 43", packet: uefi(), config: FULL, rung: 1, expect: [{ file: "snponly.efi" }] },
+  { title: "full, UEFI HTTP: HTTPClient and a URL", packet: uefiHttp(), config: FULL, expect: [{ class: "HTTPClient", file: "http://10.77.0.1:7780/ipxe/snponly.efi" }] },
+  { title: "full, iPXE: the script's URL", packet: ipxe(), config: FULL, expect: [{ class: "PXEClient", vendor: "060108ff", file: SCRIPT }] },
+  { title: "full, an operating system: an address and no boot file", packet: os(), config: FULL, expect: [{}] },
+  { title: "full, an architecture without a file: an address and no boot file", packet: uefi({ archs: [11] }), config: FULL, expect: [{}] },
+];
+
+for (const { title, packet, config, rung, expect } of table) {
+  test(`DISCOVER, ${title}`, () => {
+    const { replies, step } = decide(packet, config, { rung: rung ?? 0 });
+    assert.is(step, "offer");
+    assert.is(replies.length, expect.length);
+    for (const [i, want] of expect.entries()) {
+      const { packet: sent, to, from } = replies[i]!;
+      assert.is(option.messageType(sent.options), MESSAGE.offer);
+      assert.is(option.address(sent.options, OPTION.serverId), SERVER, "EDK2 drops an offer without option 54");
+      assert.equal(to, { address: "255.255.255.255", port: 68 }, "EDK2 ignores a subnet broadcast");
+      assert.is(from, 67);
+      assert.is(sent.xid, packet.xid);
+      assert.is(text(sent, OPTION.vendorClass), want.class);
+      assert.is(vendor(sent), want.vendor);
+      assert.is(sent.yiaddr !== "0.0.0.0", config.mode === "full");
+      assert.is(has(sent, OPTION.leaseSeconds), config.mode === "full");
+      if (want.file === undefined) {
+        assert.not.ok(has(sent, OPTION.bootfile));
+        continue;
+      }
+      assert.ok(text(sent, OPTION.bootfile)?.startsWith(want.file), text(sent, OPTION.bootfile));
+      if (want.file.length < 100 && !want.file.includes("$")) assert.is(sent.file, want.file, "U-Boot reads only the header");
+      assert.is(sent.siaddr, SERVER);
+      assert.equal(sent.options.get(OPTION.clientGuid), packet.options.get(OPTION.clientGuid));
+    }
+  });
+}
+
+test("never 60 without 43.6 = 8 in an answer that gives an address: the client would hang on port 4011 (edk2#8149)", () => {
+  for (const packet of [bios(), uefi(), ipxe()]) {
+    for (const rung of [0, 1, 2] as const) {
+      const sent = decide(packet, FULL, { rung }).replies[0]!.packet;
+      assert.is(has(sent, OPTION.vendorClass), vendor(sent) === "060108ff");
+    }
+  }
+});
+
+test("iPXE is told not to wait for proxies by the server that gives the address, and only by it", () => {
+  assert.equal([...decide(ipxe(), FULL).replies[0]!.packet.options.get(OPTION.ipxe)!], [0xb0, 1, 1]);
+  assert.not.ok(has(decide(ipxe(), PROXY).replies[0]!.packet, OPTION.ipxe));
+  assert.not.ok(has(decide(bios(), FULL).replies[0]!.packet, OPTION.ipxe));
+});
+
+test("the script's URL goes whole into option 67 and not truncated into the header, which iPXE would prefer", () => {
+  const sent = decide(ipxe(), FULL).replies[0]!.packet;
+  assert.ok(sent.options.get(OPTION.bootfile)!.length <= 255);
+  assert.is(sent.file, "");
+});
+
+test("proxy mode is silent to operating systems, to requests, and to architectures without a file", () => {
+  assert.equal(decide(os(), PROXY).replies, []);
+  assert.equal(decide(bios({ type: MESSAGE.request, wish: "10.77.0.50" }), PROXY).replies, []);
+  assert.equal(decide(uefi({ archs: [11] }), PROXY).replies, []);
+});
+
+test("a machine that may not boot has an address and no boot file", () => {
+  const sent = decide(bios(), FULL, { machine: { mayBoot: false } }).replies[0]!.packet;
+  assert.not.ok(has(sent, OPTION.bootfile));
+  assert.is(sent.file, "");
+  assert.equal(decide(bios(), PROXY, { machine: { mayBoot: false } }).replies, []);
+});
+
+test("4011: the answer is unicast from 4011 to where the request came from", () => {
+  for (const port of [68, 4011]) {
+    const source = { address: "10.77.0.99", port };
+    const packet = uefi({ type: MESSAGE.request, ciaddr: "10.77.0.99" });
+    const { replies, step } = decide(packet, PROXY, { port: 4011, source });
+    assert.is(step, "boot-file");
+    assert.is(replies[0]!.from, 4011);
+    assert.equal(replies[0]!.to, source);
+    assert.is(option.messageType(replies[0]!.packet.options), MESSAGE.ack);
+    assert.is(replies[0]!.packet.file, "snponly.efi");
+    assert.is(replies[0]!.packet.flags, 0);
+  }
+});
+
+test("RFC 2131 4.1: a relayed request is answered to the relay, option 82 echoed", () => {
+  const relay = Buffer.from([1, 4, 0, 0, 0, 7]);
+  const { replies } = decide(bios({ giaddr: "10.77.0.2", extra: [[82, relay]] }));
+  assert.equal(replies[0]!.to, { address: "10.77.0.2", port: 67 });
+  assert.is(replies[0]!.packet.giaddr, "10.77.0.2");
+  assert.equal(replies[0]!.packet.options.get(82), relay);
+});
+
+test("a relay of a network we have no addresses for gets none", () => {
+  assert.equal(decide(bios({ giaddr: "10.88.0.2" })).replies, []);
+});
+
+test("DISCOVER, REQUEST, ACK: the offered address is held, bound and lent for the lease time (RFC 2131 3.1)", () => {
+  const leases = freshLeases();
+  const offered = play(leases, bios());
+  assert.is(offered.lease?.state, "offered");
+  const address = offered.replies[0]!.packet.yiaddr;
+  const ack = play(leases, bios({ type: MESSAGE.request, wish: address, server: SERVER }));
+  assert.is(ack.step, "ack");
+  assert.is(ack.lease?.state, "bound");
+  assert.is(ack.lease?.expiresAtMs, FULL.leaseMs);
+  assert.is(ack.replies[0]!.packet.yiaddr, address);
+  assert.equal(ack.replies[0]!.packet.options.get(OPTION.leaseSeconds), option.uint32(3600));
+  assert.equal(ack.replies[0]!.packet.options.get(OPTION.renewSeconds), option.uint32(1800));
+  assert.equal(ack.replies[0]!.packet.options.get(OPTION.rebindSeconds), option.uint32(3150));
+});
+
+test("firmware, iPXE and the system of one machine get one address, whatever client id they send", () => {
+  const leases = freshLeases();
+  const ids = [bios({ extra: [[61, Buffer.from([1, 1])]] }), ipxe({ extra: [[61, Buffer.from([2, 2])]] }), os({ extra: [[61, Buffer.from([255, 3])]] })];
+  const addresses = ids.map((packet) => play(leases, packet).replies[0]!.packet.yiaddr);
+  assert.is(new Set(addresses).size, 1);
+});
+
+const bound = (address = "10.77.0.55", nowMs = 0) => {
+  const leases = freshLeases();
+  leases.apply({ mac: MAC, address, state: "bound", expiresAtMs: nowMs + FULL.leaseMs });
+  return leases;
+};
+const OTHER = "10.77.0.9";
+// RFC 2131 4.3.2: the four kinds of REQUEST.
+const requests: [string, Leases, Packet, Decision["step"]][] = [
+  ["SELECTING us with the offered address: ACK", bound(), bios({ type: MESSAGE.request, wish: "10.77.0.55", server: SERVER }), "ack"],
+  ["SELECTING us with another address: NAK", bound(), bios({ type: MESSAGE.request, wish: "10.77.0.56", server: SERVER }), "nak"],
+  ["SELECTING us without an offer of ours: NAK", freshLeases(), bios({ type: MESSAGE.request, wish: "10.77.0.56", server: SERVER }), "nak"],
+  ["SELECTING another server: silence", bound(), bios({ type: MESSAGE.request, wish: "10.77.0.55", server: OTHER }), "ignored"],
+  ["INIT-REBOOT with its address: ACK", bound(), os({ type: MESSAGE.request, wish: "10.77.0.55" }), "ack"],
+  ["INIT-REBOOT with another address: NAK", bound(), os({ type: MESSAGE.request, wish: "10.77.0.56" }), "nak"],
+  ["INIT-REBOOT from another network: NAK", freshLeases(), os({ type: MESSAGE.request, wish: "192.168.1.5" }), "nak"],
+  ["INIT-REBOOT with a lease we do not know: silence", freshLeases(), os({ type: MESSAGE.request, wish: "10.77.0.56" }), "ignored"],
+  ["RENEWING its address: ACK", bound(), os({ type: MESSAGE.request, ciaddr: "10.77.0.55" }), "ack"],
+  ["RENEWING another address: NAK", bound(), os({ type: MESSAGE.request, ciaddr: "10.77.0.56" }), "nak"],
+  ["REBINDING a lease we do not know: silence", freshLeases(), os({ type: MESSAGE.request, ciaddr: "10.77.0.56" }), "ignored"],
+  ["a REQUEST for no address: silence", bound(), os({ type: MESSAGE.request }), "ignored"],
+];
+for (const [title, leases, packet, step] of requests) {
+  test(`RFC 2131 4.3.2, ${title}`, () => {
+    const decision = decide(packet, FULL, { leases });
+    assert.is(decision.step, step);
+    const types = decision.replies.map((reply) => option.messageType(reply.packet.options));
+    assert.equal(types, step === "ack" ? [MESSAGE.ack] : step === "nak" ? [MESSAGE.nak] : []);
+  });
+}
+
+test("RFC 2131 4.1: a NAK is broadcast, and a relayed one asks the relay to", () => {
+  const packet = os({ type: MESSAGE.request, ciaddr: "10.77.0.56" });
+  assert.equal(decide(packet, FULL, { leases: bound() }).replies[0]!.to, { address: "255.255.255.255", port: 68 });
+  const relayed = decide({ ...packet, giaddr: "10.77.0.2" }, FULL, { leases: bound() }).replies[0]!;
+  assert.equal(relayed.to, { address: "10.77.0.2", port: 67 });
+  assert.is(relayed.packet.flags & 0x8000, 0x8000);
+});
+
+test("a renewal is answered to the client's address", () => {
+  const { replies } = decide(os({ type: MESSAGE.request, ciaddr: "10.77.0.55" }), FULL, { leases: bound() });
+  assert.equal(replies[0]!.to, { address: "10.77.0.55", port: 68 });
+});
+
+test("a client that chose another server frees our offer, and names that server", () => {
+  const leases = freshLeases();
+  play(leases, bios());
+  const decision = play(leases, bios({ type: MESSAGE.request, wish: "10.77.0.3", server: OTHER }));
+  assert.is(decision.otherServer, OTHER);
+  assert.is(leases.byMac(MAC), undefined);
+});
+
+test("a declined address rests for its quarantine, and the machine gets another one", () => {
+  const leases = bound();
+  const declined = play(leases, os({ type: MESSAGE.decline, wish: "10.77.0.55", server: SERVER }));
+  assert.is(declined.step, "decline");
+  const next = play(leases, bios({ wish: "10.77.0.55" }), 1_000).replies[0]!.packet.yiaddr;
+  assert.is.not(next, "10.77.0.55");
+  leases.apply({ mac: MAC, address: next, state: "released", expiresAtMs: 0 });
+});
+
+test("nobody can decline or release what is not theirs", () => {
+  const leases = bound();
+  for (const packet of [
+    os({ type: MESSAGE.decline, mac: "52:54:00:00:00:99", wish: "10.77.0.55", server: SERVER }),
+    os({ type: MESSAGE.release, mac: "52:54:00:00:00:99", ciaddr: "10.77.0.55", server: SERVER }),
+    os({ type: MESSAGE.release, ciaddr: "10.77.0.55", server: OTHER }),
+  ]) {
+    assert.is(decide(packet, FULL, { leases }).step, "ignored");
+  }
+});
+
+test("RELEASE is silent and sticky: the machine gets its address again", () => {
+  const leases = bound("10.77.0.58");
+  const released = play(leases, os({ type: MESSAGE.release, ciaddr: "10.77.0.58", server: SERVER }));
+  assert.is(released.step, "release");
+  assert.equal(released.replies, []);
+  assert.is(play(leases, bios()).replies[0]!.packet.yiaddr, "10.77.0.58");
+});
+
+test("RFC 2131 4.3.5: INFORM is answered without an address and without a lease", () => {
+  const { replies, lease } = decide(os({ type: MESSAGE.inform, ciaddr: "10.77.0.70" }));
+  assert.is(lease, undefined);
+  assert.is(replies[0]!.packet.yiaddr, "0.0.0.0");
+  assert.not.ok(has(replies[0]!.packet, OPTION.leaseSeconds));
+  assert.ok(has(replies[0]!.packet, OPTION.mask));
+});
+
+test("an exhausted range is silence with a reason", () => {
+  const leases = createLeases({ first: "10.77.0.50", last: "10.77.0.50" });
+  leases.apply({ mac: "52:54:00:00:00:77", address: "10.77.0.50", state: "bound", expiresAtMs: 1_000 });
+  const decision = decide(bios(), FULL, { leases });
+  assert.equal(decision.replies, []);
+  assert.is(decision.reason, "no free address in the range");
+});
+
+test("a client that takes only 576 bytes gets no more", () => {
+  const relay = Buffer.alloc(200, 1);
+  for (const size of [[2, 64], [0, 0], [255, 0]]) {
+    const packet = ipxe({ giaddr: "10.77.0.2", extra: [[57, Buffer.from(size)], [82, relay]] });
+    const sent = encodePacket(decide(packet).replies[0]!.packet);
+    assert.ok(sent.length <= 548 + 202, `${sent.length} bytes`);
+  }
+  assert.ok(encodePacket(decide(ipxe({ extra: [[57, Buffer.from([2, 64])]] })).replies[0]!.packet).length <= 548);
+});
+
+test("property: no request makes the decision throw, answer a reply, or send more than 1500 bytes; what it sends parses", () => {
+  const field = fc.record({
+    type: fc.integer({ min: 0, max: 12 }),
+    archs: fc.array(fc.integer({ min: 0, max: 65535 }), { maxLength: 6 }),
+    userClass: fc.constantFrom(undefined, "iPXE", "\x04iPXE", "x".repeat(300)),
+    vendorClass: fc.constantFrom(undefined, "PXEClient", "HTTPClient", "PXEClient:Arch:00007", "\0\0"),
+    wish: fc.constantFrom(undefined, "10.77.0.55", "0.0.0.0", "255.255.255.255"),
+    server: fc.constantFrom(undefined, SERVER, OTHER),
+    ciaddr: fc.constantFrom("0.0.0.0", "10.77.0.55", "8.8.8.8"),
+    giaddr: fc.constantFrom("0.0.0.0", "10.77.0.2", "8.8.8.8"),
+    flags: fc.integer({ min: 0, max: 65535 }),
+    guid: fc.boolean(),
+    extra: fc.array(fc.tuple(fc.integer({ min: 1, max: 254 }).filter((code) => code !== 53), fc.uint8Array({ maxLength: 400 }).map((value) => Buffer.from(value))), { maxLength: 2 }),
+  });
+  const op = fc.constantFrom(1, 1, 1, 2);
+  fc.assert(
+    fc.property(field, op, fc.constantFrom(FULL, PROXY), fc.constantFrom(67 as const, 4011 as const), fc.constantFrom(0 as const, 1 as const, 2 as const), (fields, opcode, config, port, rung) => {
+      const raw = bytes({ ...request(fields), op: opcode });
+      const result = parsePacket(raw);
+      if (!result.ok) return;
+      const { replies } = decide(result.packet, config, { port, rung, leases: bound() });
+      if (opcode === 2) assert.is(replies.length, 0, "a reply is never answered");
+      for (const { packet } of replies) {
+        const sent = encodePacket(packet);
+        assert.ok(sent.length <= 1500 - 28 && sent.length >= 300, `${sent.length} bytes`);
+        const back = parsePacket(sent);
+        assert.ok(back.ok);
+        assert.is(back.packet.op, 2);
+        const again = classify(back.packet);
+        if (again) assert.equal(decide(back.packet, config, { port }).replies, [], "its own packet is not answered");
+      }
+    }),
+    { numRuns: 3000 },
+  );
+});
+
+test.run();
