@@ -78,10 +78,10 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
     const epochSeconds = options.epochSeconds ?? custom.newestPackageSeconds;
     const dated = { environment: buildEnvironment(epochSeconds), signal };
 
-    const initrdFile = join(cacheDirectory, `initrd-${await initrdDigest(treeKey, fast, epochSeconds)}`);
+    const initrdFile = join(cacheDirectory, `initrd-${await initrdDigest(treeKey, epochSeconds)}`);
     const initrd = await cachedFile(initrdFile, async () => {
       say("making the initrd");
-      return await makeInitrd({ tree, version: custom.kernel.version, fast, run: dated });
+      return await makeInitrd({ tree, version: custom.kernel.version, run: dated });
     });
     await rm(join(tree, "boot"), { recursive: true });
     await mkdir(join(tree, "boot"));
@@ -146,9 +146,9 @@ async function currentTreeKey(options: {
   ]).slice(0, 16);
 }
 
-/** What decides the initrd: the tree, what is put over it and taken out, how it is packed. */
-async function initrdDigest(treeKey: string, fast: boolean, epochSeconds: number): Promise<string> {
-  return digest([treeKey, await digestDirectory(overlayDirectory), recipe.pruned, fast, epochSeconds]).slice(0, 16);
+/** What decides the initrd: the tree, what is put over it and taken out, how it is dated. */
+async function initrdDigest(treeKey: string, epochSeconds: number): Promise<string> {
+  return digest([treeKey, await digestDirectory(overlayDirectory), recipe.pruned, epochSeconds]).slice(0, 16);
 }
 
 async function inputsDigest(from: {

@@ -11,7 +11,7 @@ export const installEpochSeconds = 1_700_000_000;
 export const packages = [
   "linux-image-amd64",
   "initramfs-tools",
-  "zstd",
+  "lz4",
   "live-boot",
   "live-boot-initramfs-tools",
   "systemd",
@@ -90,6 +90,10 @@ export const pruned = [
   "usr/lib/udev/hwdb.d",
   "usr/lib/udev/hwdb.bin",
   "usr/lib/python3/dist-packages/*/tests",
+  // programs that belong to packages we need but are not run here
+  "usr/bin/{ctr,dnet,ovrouter,containerd-shim,containerd-shim-runc-v1,containerd-stress}",
+  "usr/sbin/{ctr,dnet,ovrouter,dhclient}",
+  "usr/bin/{localedef,perl5*}",
   // sound, picture, radio
   `${kernel}/sound`,
   `${kernel}/drivers/media`,

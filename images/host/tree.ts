@@ -1,6 +1,7 @@
 // The Debian tree of the image as a tar: made by mmdebstrap once for a list of package versions, kept in the cache.
 import { readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { exec } from "#lib/exec.ts";
 import { contained, type InsideOptions } from "./inside.ts";
 import { architecture, dpkgPaths, packages, suite } from "./recipe.ts";
 
@@ -20,18 +21,20 @@ export async function debianTree(options: TreeOptions): Promise<{ tar: string; c
   const { cacheDirectory, workDirectory, key, sources, say, run } = options;
   const tar = join(cacheDirectory, `tree-${key}.tar`);
   if (await stat(tar).catch(() => undefined)) return { tar, cached: true };
+  // A directory and our own tar: mmdebstrap's would pull the dates of all files back to SOURCE_DATE_EPOCH.
+  const root = join(workDirectory, "debian");
   const fresh = join(workDirectory, "tree.tar");
   const argv = [
     "mmdebstrap",
     "--mode=root",
     "--variant=minbase",
-    "--format=tar",
+    "--format=directory",
     `--architectures=${architecture}`,
     `--include=${packages.join(",")}`,
     "--dpkgopt=force-unsafe-io",
     ...dpkgPaths.map((rule) => `--dpkgopt=${rule}`),
     suite,
-    fresh,
+    root,
     ...sources,
   ];
   await contained(argv, {
@@ -43,7 +46,21 @@ export async function debianTree(options: TreeOptions): Promise<{ tar: string; c
       if (step !== undefined) say(`mmdebstrap: ${step}`);
     },
   });
+  const pack = [
+    "tar",
+    "--create",
+    "--file",
+    fresh,
+    "--directory",
+    root,
+    "--sort=name",
+    "--numeric-owner",
+    "--xattrs",
+    ".",
+  ];
+  await exec(pack, { env: run.environment, signal: run.signal, timeoutMs: 600_000 });
   await rename(fresh, tar);
+  await rm(root, { recursive: true });
   await dropOldTrees(cacheDirectory);
   return { tar, cached: false };
 }

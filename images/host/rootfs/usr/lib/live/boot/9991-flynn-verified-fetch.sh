@@ -6,6 +6,9 @@
 FLYNN_IMAGE_CONF="${FLYNN_IMAGE_CONF:-/etc/flynn/image.conf}"
 FLYNN_FETCH_TRIES="${FLYNN_FETCH_TRIES:-8}"
 FLYNN_RETRY_S="${FLYNN_RETRY_S:-5}"
+FLYNN_WATCH_S="${FLYNN_WATCH_S:-5}"
+FLYNN_STALL_S="${FLYNN_STALL_S:-60}"
+FLYNN_PID_FILE="${FLYNN_PID_FILE:-/run/flynn-fetch.pid}"
 
 flynn_say ()
 {
@@ -73,12 +76,19 @@ flynn_network ()
 	return 1
 }
 
-# A line every five seconds: a transfer that stands still shows where.
-flynn_progress ()
+# A line every FLYNN_WATCH_S seconds; ends a transfer that stood still for FLYNN_STALL_S (busybox wget has no read timeout).
+flynn_watch ()
 {
-	while sleep 5
+	flynn_seen=-1
+	flynn_still_s=0
+	while sleep "${FLYNN_WATCH_S}"
 	do
-		flynn_say "fetched $(($(stat -c %s "$1" 2>/dev/null || echo 0) / 1048576)) of $(($2 / 1048576)) MiB"
+		flynn_now="$(stat -c %s "$1" 2>/dev/null || echo 0)"
+		flynn_say "fetched $((flynn_now / 1048576)) of $((SQUASHFS_BYTES / 1048576)) MiB"
+		flynn_still_s=$((flynn_still_s + FLYNN_WATCH_S))
+		[ "${flynn_now}" = "${flynn_seen}" ] || flynn_still_s=0
+		flynn_seen="${flynn_now}"
+		[ "${flynn_still_s}" -lt "${FLYNN_STALL_S}" ] || kill "$(cat "${FLYNN_PID_FILE}")" 2>/dev/null
 	done
 }
 
@@ -91,25 +101,26 @@ flynn_fetch ()
 	do
 		flynn_say "fetching the root image ${flynn_url} (try ${flynn_try} of ${FLYNN_FETCH_TRIES})"
 		: > "${flynn_file}"
-		flynn_progress "${flynn_file}" "${SQUASHFS_BYTES}" &
-		flynn_progress_pid=$!
-		flynn_sum="$(wget -q -T 30 -O - "${flynn_url}" | tee "${flynn_file}" | sha256sum | cut -d' ' -f1)"
-		kill "${flynn_progress_pid}" 2>/dev/null
-		wait "${flynn_progress_pid}" 2>/dev/null
+		flynn_watch "${flynn_file}" &
+		flynn_watch_pid=$!
+		# shellcheck disable=SC2016
+		flynn_sum="$(sh -c 'echo $$ > "$0"; exec wget -q -O - "$1"' "${FLYNN_PID_FILE}" "${flynn_url}" |
+			tee "${flynn_file}" | sha256sum | cut -d' ' -f1)"
+		kill "${flynn_watch_pid}" 2>/dev/null
+		wait "${flynn_watch_pid}" 2>/dev/null
 		flynn_size="$(stat -c %s "${flynn_file}")"
 		if [ "${flynn_size}" = "${SQUASHFS_BYTES}" ] && [ "${flynn_sum}" = "${SQUASHFS_SHA256}" ]
 		then
 			flynn_say "root image verified: sha256 ${flynn_sum}"
 			return 0
 		fi
+		rm -f "${flynn_file}"
 		if [ "${flynn_size}" -ge "${SQUASHFS_BYTES}" ]
 		then
-			rm -f "${flynn_file}"
 			flynn_refuse "the root image is not the one this initrd belongs to (sha256 ${flynn_sum}, expected ${SQUASHFS_SHA256})"
 			return 1
 		fi
 		flynn_say "the transfer broke off at ${flynn_size} of ${SQUASHFS_BYTES} bytes"
-		rm -f "${flynn_file}"
 		sleep "${FLYNN_RETRY_S}"
 	done
 	flynn_refuse "the root image could not be fetched from ${flynn_url}"
