@@ -27,8 +27,9 @@ export function parseDuration(text: string): number | undefined {
 /** `512MiB`, `4GiB`, `10GB`, `1048576` -> bytes; undefined when it is none of these. */
 export function parseSize(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim());
-  const unit = match ? SIZE_BYTES[match[2]!.toLowerCase()] : undefined;
-  return match && unit !== undefined ? Math.round(Number(match[1]) * unit) : undefined;
+  const unit = match?.[2]?.toLowerCase();
+  if (match === null || unit === undefined || !Object.hasOwn(SIZE_BYTES, unit)) return undefined;
+  return Math.round(Number(match[1]) * SIZE_BYTES[unit]!);
 }
 
 export function formatSize(bytes: number): string {
@@ -44,8 +45,8 @@ export function formatSize(bytes: number): string {
 
 /** `840ms`, `12.3s`, `4m05s`, `3h10m`, `2d4h`. */
 export function formatDuration(ms: number): string {
-  if (ms < 1_000) return `${Math.round(ms)}ms`;
-  if (ms < 60_000) return `${(ms / 1_000).toFixed(1)}s`;
+  if (ms < 999.5) return `${Math.round(ms)}ms`;
+  if (ms < 59_950) return `${(ms / 1_000).toFixed(1)}s`;
   const s = Math.round(ms / 1_000);
   if (s < 3_600) return `${Math.floor(s / 60)}m${String(s % 60).padStart(2, "0")}s`;
   if (s < 86_400) return `${Math.floor(s / 3_600)}h${String(Math.floor((s % 3_600) / 60)).padStart(2, "0")}m`;
