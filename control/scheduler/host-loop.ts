@@ -23,9 +23,14 @@ export interface HostLoopOptions extends LivenessOptions {
 }
 
 export interface HostLoop {
+  /** `start`, then `tick` twice a second until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
   /** For the status page: `on` means that lost hosts are not being replaced, on purpose. */
   brake(): BrakeStatus;
+  /** Takes in the hosts on record, each with a full TTL, and listens for frames. Returns the way to stop. */
+  start(): () => void;
+  /** Looks at the clock once. */
+  tick(): void;
 }
 
 export function createHostLoop(options: HostLoopOptions): HostLoop {
@@ -115,31 +120,41 @@ export function createHostLoop(options: HostLoopOptions): HostLoop {
     }
   };
 
+  const start = (): (() => void) => {
+    knowHosts();
+    const stops = [
+      presence.onFrame(onFrame),
+      store.onDurable(({ mutations }) => {
+        for (const { key, value } of mutations) {
+          if (key.startsWith(PREFIX.hosts) && value === null) liveness.forget(key.slice(PREFIX.hosts.length));
+        }
+      }),
+    ];
+    return () => {
+      for (const stop of stops) stop();
+    };
+  };
+
+  let braked = false;
+  const tick = (): void => {
+    for (const verdict of liveness.tick(monotonicMs())) apply(verdict);
+    const brake = liveness.brake();
+    if (brake.on === braked) return;
+    braked = brake.on;
+    if (braked) log.error(brake, "many hosts lost together, their jobs are left alone");
+    else log.info("hosts back, jobs of lost hosts are replaced again");
+  };
+
   return {
+    start,
+    tick,
     brake: () => liveness.brake(),
     async run(signal) {
-      knowHosts();
-      const stops = [
-        presence.onFrame(onFrame),
-        store.onDurable(({ mutations }) => {
-          for (const { key, value } of mutations) {
-            if (key.startsWith(PREFIX.hosts) && value === null) liveness.forget(key.slice(PREFIX.hosts.length));
-          }
-        }),
-      ];
-      let braked = false;
+      const stop = start();
       try {
-        for await (const _ of every(tickMs, signal)) {
-          for (const verdict of liveness.tick(monotonicMs())) apply(verdict);
-          const brake = liveness.brake();
-          if (brake.on !== braked) {
-            braked = brake.on;
-            if (braked) log.error(brake, "many hosts lost together, their jobs are left alone");
-            else log.info("hosts back, jobs of lost hosts are replaced again");
-          }
-        }
+        for await (const _ of every(tickMs, signal)) tick();
       } finally {
-        for (const stop of stops) stop();
+        stop();
       }
     },
   };

@@ -71,7 +71,7 @@ export interface Scheduler {
 
 const ACTOR = "scheduler";
 const SLICE_MS = 5;
-const TURN_JOBS = 128;
+const TURN_JOBS = 64;
 const COMMITS_IN_FLIGHT = 4;
 const REFUSED_RETRY_MS = 5_000;
 const DRAIN_LOOK_MS = 200;

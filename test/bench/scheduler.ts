@@ -50,7 +50,7 @@ export async function run({ quick = false, log, signal }: BenchOptions): Promise
     ratios: {},
     notes: [
       `${hosts} hosts; ${apps} apps of 100 jobs, then ${apps / 5} of 100 with 2 tags, anti-affinity and 3 resources`,
-      "a placement counts once its record is synced; a decision is one turn: difference, hosts and commit of up to 128 jobs",
+      "a placement counts once its record is synced; a decision is one turn: difference, hosts and commit of up to 64 jobs",
       "memory: resident set of the whole process with all records in memory, after a collection where --expose-gc allows it",
     ],
   };

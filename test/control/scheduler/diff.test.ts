@@ -1,0 +1,288 @@
+import * as fc from "fast-check";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { App, Formation, Release } from "#api/apps.ts";
+import type { Job, JobState } from "#api/jobs.ts";
+import { type AppView, chooseSurplus, diffApp } from "../../../control/scheduler/diff.ts";
+import { isEnded, isWanted } from "../../../control/scheduler/job-rules.ts";
+import { expiredJobs } from "../../../control/scheduler/retention.ts";
+
+const AT = "2026-01-01T00:00:00.000Z";
+const NOW = Date.parse(AT) + 1_000;
+const app: App = { id: "app-1", name: "one", strategy: "rolling", deployTimeoutMs: 1000, createdAt: AT };
+
+function release(id: string): Release {
+  const processes = { web: { port: 8080 }, worker: { port: null } };
+  return {
+    id,
+    appId: app.id,
+    version: 1,
+    artifactId: "art",
+    processes,
+    env: {},
+    description: "",
+    createdAt: AT,
+    createdBy: "me",
+  };
+}
+
+function job(id: string, over: Partial<Job> = {}): Job {
+  const need = { cpuMillis: 100, memoryBytes: 512 * 1024 ** 2, diskBytes: 0 };
+  return {
+    id,
+    appId: app.id,
+    app: app.name,
+    releaseId: "r1",
+    version: 1,
+    process: "web",
+    desired: "run",
+    state: "up",
+    reason: "",
+    hostId: "h1",
+    need,
+    tags: {},
+    port: 8080,
+    restarts: 0,
+    createdAt: AT,
+    ...over,
+  };
+}
+
+function formation(releaseId: string, web: number, worker = 0): Formation {
+  return {
+    appId: app.id,
+    releaseId,
+    processes: { web: { count: web, tags: {} }, worker: { count: worker, tags: {} } },
+  };
+}
+
+function view(over: Partial<AppView>): AppView {
+  const releases = new Map(["r1", "r2"].map((id) => [id, release(id)]));
+  return { app, formations: [], releases, jobs: [], isGone: () => false, nowMs: NOW, ...over };
+}
+
+const summary = (over: Partial<AppView>) => {
+  const { groups, endings } = diffApp(view(over));
+  return {
+    missing: groups.map((group) => `${group.release.id} ${group.process} ${group.missing}+${group.waiting.length}`),
+    endings: endings.map(({ job, to }) => `${job.id} ${to}`),
+  };
+};
+
+const waiting = (id: string) => job(id, { state: "pending", hostId: undefined });
+
+const table: [title: string, over: Partial<AppView>, missing: string[], endings: string[]][] = [
+  ["as wanted: nothing", { formations: [formation("r1", 1)], jobs: [job("a")] }, [], []],
+  [
+    "missing jobs are made",
+    { formations: [formation("r1", 3, 1)], jobs: [job("a")] },
+    ["r1 web 2+0", "r1 worker 1+0"],
+    [],
+  ],
+  [
+    "waiting jobs count and want a host",
+    { formations: [formation("r1", 2)], jobs: [job("a"), waiting("b")] },
+    ["r1 web 0+1"],
+    [],
+  ],
+  [
+    "a healthy surplus job is drained",
+    { formations: [formation("r1", 1)], jobs: [job("a"), job("b")] },
+    [],
+    ["b drain"],
+  ],
+  [
+    "a starting surplus job is stopped",
+    { formations: [formation("r1", 1)], jobs: [job("a"), job("b", { state: "starting" })] },
+    [],
+    ["b stop"],
+  ],
+  [
+    "a waiting surplus job just ends",
+    { formations: [formation("r1", 1)], jobs: [job("a"), waiting("b")] },
+    [],
+    ["b down"],
+  ],
+  [
+    "a release without formation ends",
+    { formations: [formation("r2", 1)], jobs: [job("a")] },
+    ["r2 web 1+0"],
+    ["a drain"],
+  ],
+  [
+    "a process no longer in the formation ends",
+    { formations: [formation("r1", 1)], jobs: [job("a"), job("b", { process: "old" })] },
+    [],
+    ["b drain"],
+  ],
+  [
+    "an app being deleted ends",
+    { app: { ...app, deleting: true }, formations: [formation("r1", 1)], jobs: [job("a")] },
+    [],
+    ["a drain"],
+  ],
+  ["an app that is gone ends", { app: undefined, formations: [formation("r1", 1)], jobs: [job("a")] }, [], ["a drain"]],
+  [
+    "draining and stopping jobs do not count",
+    {
+      formations: [formation("r1", 2)],
+      jobs: [job("a", { desired: "drain" }), job("b", { desired: "stop", state: "stopping" })],
+    },
+    ["r1 web 2+0"],
+    [],
+  ],
+  [
+    "a crashed job counts: its host starts it again",
+    { formations: [formation("r1", 1)], jobs: [job("a", { state: "crashed" })] },
+    [],
+    [],
+  ],
+  [
+    "jobs of a gone host are lost and replaced",
+    { formations: [formation("r1", 1)], jobs: [job("a")], isGone: () => true },
+    ["r1 web 1+0"],
+    ["a lost"],
+  ],
+  [
+    "a draining job of a gone host is lost and not replaced",
+    { formations: [formation("r1", 0)], jobs: [job("a", { desired: "drain" })], isGone: () => true },
+    [],
+    ["a lost"],
+  ],
+  [
+    "a job told to stop before it had a host ends",
+    { formations: [formation("r1", 0)], jobs: [job("a", { state: "pending", hostId: undefined, desired: "stop" })] },
+    [],
+    ["a down"],
+  ],
+  [
+    "a formation whose release is not known changes nothing",
+    { formations: [formation("r9", 1)], jobs: [job("a", { releaseId: "r9" })] },
+    [],
+    [],
+  ],
+  [
+    "a formation's process named like an object's machinery is no process",
+    { formations: [{ ...formation("r1", 0), processes: { constructor: { count: 1, tags: {} } } }] },
+    [],
+    [],
+  ],
+];
+for (const [title, over, missing, endings] of table) {
+  test(`diff: ${title}`, () => assert.equal(summary(over), { missing, endings }));
+}
+
+test("surplus order: without host, crashed, unhealthy, starting, then most crowded host, then newest", () => {
+  const at = (n: number) => new Date(Date.parse(AT) + n).toISOString();
+  const jobs = [
+    job("old-crowded", { createdAt: at(1) }),
+    job("mid-crowded", { createdAt: at(2) }),
+    job("new-crowded", { createdAt: at(3) }),
+    job("lone", { hostId: "h2", createdAt: at(9) }),
+    job("starting", { hostId: "h3", state: "starting" }),
+    job("unhealthy", { hostId: "h4", state: "unhealthy" }),
+    job("crashed", { hostId: "h5", state: "crashed" }),
+    waiting("waiting"),
+  ];
+  const order = chooseSurplus(jobs, jobs.length).map(({ id }) => id);
+  assert.equal(order, [
+    "waiting",
+    "crashed",
+    "unhealthy",
+    "starting",
+    "new-crowded",
+    "mid-crowded",
+    "lone",
+    "old-crowded",
+  ]);
+});
+
+test("a job that keeps ending is made again at once twice, then ever later", () => {
+  const ended = (n: number) => job(`e${n}`, { state: "down", endedAt: new Date(NOW - 100 * n).toISOString() });
+  const retryIn = (count: number) => {
+    const jobs = Array.from({ length: count }, (_, n) => ended(n));
+    const diff = diffApp(view({ formations: [formation("r1", 1)], jobs }));
+    return diff.retryAtMs === undefined ? "now" : diff.retryAtMs - NOW;
+  };
+  assert.equal([1, 2, 3, 4, 5, 20].map(retryIn), ["now", "now", 1_000, 2_000, 4_000, 300_000]);
+  const asked = Array.from({ length: 9 }, (_, n) => ({ ...ended(n), desired: "stop" as const }));
+  assert.equal(
+    diffApp(view({ formations: [formation("r1", 1)], jobs: asked })).groups[0]?.missing,
+    1,
+    "asked ends are no failures",
+  );
+});
+
+test("property: applying a diff leaves nothing to do", async () => {
+  const states: JobState[] = ["pending", "starting", "up", "unhealthy", "crashed", "stopping", "down", "lost"];
+  const anyJob = fc
+    .record({
+      releaseId: fc.constantFrom("r1", "r2"),
+      process: fc.constantFrom("web", "worker", "old"),
+      state: fc.constantFrom(...states),
+      desired: fc.constantFrom<Job["desired"]>("run", "run", "run", "drain", "stop"),
+      hostId: fc.constantFrom("h1", "h2", "gone"),
+    })
+    .map((each) => ({ ...each, ...(each.state === "pending" ? { hostId: undefined } : {}) }));
+  const check = fc.property(
+    fc.array(anyJob, { maxLength: 12 }),
+    fc.array(fc.tuple(fc.nat(4), fc.nat(4)), { maxLength: 2 }),
+    fc.boolean(),
+    (parts, counts, deleting) => {
+      const formations = counts.map(([web, worker], n) => formation(`r${n + 1}`, web, worker));
+      const isGone = (id: string) => id === "gone";
+      const nowMs = NOW + 86_400_000;
+      let jobs = parts.map((each, n) => job(`j${n}`, each));
+      const base = { app: { ...app, deleting }, formations, isGone, nowMs };
+      const first = diffApp(view({ ...base, jobs }));
+      assert.is(new Set(first.endings.map((each) => each.job.id)).size, first.endings.length, "no job ends twice");
+      const to = new Map(first.endings.map((each) => [each.job.id, each.to]));
+      jobs = jobs.map((each) => {
+        const end = to.get(each.id);
+        if (end === undefined)
+          return each.hostId === undefined && isWanted(each) ? { ...each, hostId: "h1", state: "starting" } : each;
+        if (end === "lost" || end === "down") return { ...each, desired: "stop", state: end };
+        return { ...each, desired: end };
+      });
+      for (const group of first.groups) {
+        for (let n = 0; n < group.missing; n++) {
+          jobs.push(
+            job(`new-${group.release.id}-${group.process}-${n}`, {
+              releaseId: group.release.id,
+              process: group.process,
+            }),
+          );
+        }
+      }
+      const second = diffApp(view({ ...base, jobs }));
+      assert.equal(second.groups, []);
+      assert.equal(second.endings, []);
+      for (const { releaseId, processes } of deleting ? [] : formations) {
+        for (const [process, { count }] of Object.entries(processes)) {
+          const held = jobs.filter(
+            (each) => isWanted(each) && each.releaseId === releaseId && each.process === process,
+          );
+          assert.is(held.length, count);
+        }
+      }
+    },
+  );
+  await fc.assert(check, { numRuns: 500 });
+});
+
+test("ended jobs are kept a while, the newest longest; jobs that are not over are never dropped", () => {
+  const old = (n: number, state: JobState, ageMs: number) => ({
+    key: `k${n}`,
+    value: job(`j${n}`, { state, endedAt: new Date(NOW - ageMs).toISOString() }),
+  });
+  const many = Array.from({ length: 30 }, (_, n) => old(n, n % 2 ? "down" : "lost", 3_600_000 + n));
+  const gone = expiredJobs([...many, old(98, "up", 1e12)], NOW);
+  assert.equal(
+    gone,
+    Array.from({ length: 10 }, (_, n) => `k${n + 20}`),
+  );
+  assert.equal(expiredJobs([old(1, "down", 2 * 86_400_000)], NOW), ["k1"]);
+  assert.ok(isEnded(many[0]!.value));
+});
+
+test.run();
