@@ -197,6 +197,8 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
   const hourly = (async () => {
     for await (const turn of every(snapshotEveryMs, stopped.signal)) if (turn > 0) background(snapshots.take());
   })();
+  const checking = snapshots.check();
+  background(checking);
   background(db.clear({ gte: LOG_ROWS.gte, lt: logKey(state.head.oldestSeq) })); // what a crash left of a trim
 
   return {
@@ -216,6 +218,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
       if (stopped.signal.aborted) return;
       stopped.abort();
       await hourly;
+      await checking.catch(() => undefined);
       await groups.idle();
       if (fatal === undefined)
         await snapshots.take().catch((error) => logger.error({ err: error, directory }, "snapshot at close failed"));

@@ -92,7 +92,9 @@ function soundLevel(level: LevelFound, journal: JournalFound): Decision {
     ...(missing > 0 ? [`the journal ends at record ${journal.headSeq}, LevelDB at ${headSeq}`] : []),
   ];
   if (level.oldestSeq > journal.headSeq + 1) return healed("reseed", ...findings);
-  return { act: "catch-up", outcome: missing > MAX_GROUP_RECORDS ? "recovered" : "rolled-forward", findings };
+  const lostFrames =
+    missing > MAX_GROUP_RECORDS || (journal.claimedSeq > journal.headSeq && journal.claimedSeq < headSeq);
+  return { act: "catch-up", outcome: lostFrames ? "recovered" : "rolled-forward", findings };
 }
 
 function brokenLevel(level: LevelFound, journal: JournalFound): Decision {

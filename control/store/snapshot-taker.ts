@@ -6,7 +6,7 @@ import type { Log as Logger } from "#lib/log.ts";
 import { createSegment, type JournalWriter, listSegments } from "./journal.ts";
 import type { Database } from "./level-db.ts";
 import { addRow, type Head, parseViewRow, VIEW_ROWS } from "./level-rows.ts";
-import { listSnapshots, snapshotLine, writeSnapshot } from "./snapshot.ts";
+import { listSnapshots, snapshotLine, verifySnapshot, writeSnapshot } from "./snapshot.ts";
 
 const READ_CHUNK = 1000;
 
@@ -15,6 +15,8 @@ export interface SnapshotTaker {
   due(journalBytes: number): boolean;
   /** Takes one unless nothing changed since the last; joins the one being taken. */
   take(): Promise<void>;
+  /** Verifies the newest snapshot; when it is damaged says so and takes another. */
+  check(): Promise<void>;
   idle(): Promise<void>;
 }
 
@@ -73,6 +75,13 @@ export function snapshotTaker(options: SnapshotTakerOptions): SnapshotTaker {
         taking = undefined;
       });
       return taking;
+    },
+    async check() {
+      const newest = (await listSnapshots(directory))[0];
+      if (newest === undefined || (await verifySnapshot(newest.path))) return;
+      logger.error({ path: newest.path }, "snapshot is damaged, taking another");
+      lastSeq = -1;
+      await this.take();
     },
     async idle() {
       await taking?.catch(() => undefined);

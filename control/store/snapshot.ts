@@ -7,6 +7,8 @@ import { syncDirectory } from "#lib/files.ts";
 import type { ViewEntry } from "./log.ts";
 import { paddedSeq } from "./record.ts";
 
+const DIGEST_LINE_BYTES = 65;
+
 export interface SnapshotHeader {
   format: 1;
   id: string;
@@ -68,6 +70,23 @@ export async function writeSnapshot(
 
 export function snapshotLine(key: string, version: number, valueText: string): string {
   return `[${JSON.stringify(key)},${version},${valueText}]\n`;
+}
+
+/** Whether the file is what was written, without reading it into memory. */
+export async function verifySnapshot(path: string): Promise<boolean> {
+  const file = await open(path, "r");
+  try {
+    const { size } = await file.stat();
+    const lastLine = size - DIGEST_LINE_BYTES;
+    if (lastLine <= 0) return false;
+    const sha = createHash("sha256");
+    for await (const chunk of file.createReadStream({ start: 0, end: lastLine - 1, autoClose: false }))
+      sha.update(chunk);
+    const { buffer } = await file.read(Buffer.alloc(DIGEST_LINE_BYTES), 0, DIGEST_LINE_BYTES, lastLine);
+    return buffer.toString("latin1") === `${sha.digest("hex")}\n`;
+  } finally {
+    await file.close();
+  }
 }
 
 /** Undefined when the file does not verify to its last byte. */

@@ -11,7 +11,11 @@ export interface LogHome {
 
 type Test = (title: string, body: () => Promise<void>) => void;
 
-export function recordAt(log: { term: number }, seq: number, mutations: LogRecord["mutations"] = [{ key: `jobs/${seq}`, value: { seq } }]): LogRecord {
+export function recordAt(
+  log: { term: number },
+  seq: number,
+  mutations: LogRecord["mutations"] = [{ key: `jobs/${seq}`, value: { seq } }],
+): LogRecord {
   return { seq, term: log.term, at: "2026-11-22T00:00:00.000Z", actor: "contract", mutations };
 }
 
@@ -55,10 +59,16 @@ export function logContract(name: string, test: Test, makeHome: () => Promise<Lo
   claim("records come back as they were written, after a new opening too", async (home) => {
     const first = await home.open();
     const hostile = [
-      { key: "jobs/__proto__", value: { constructor: 1, list: [null, true, 1.5, "\u2028 \ud83d\ude00 \\ \" \n #1 2 3"] } },
+      {
+        key: "jobs/__proto__",
+        value: { constructor: 1, list: [null, true, 1.5, '\u2028 \ud83d\ude00 \\ " \n #1 2 3'] },
+      },
       { key: "jobs/ünï", value: "x" },
     ];
-    const records = [recordAt(first, 1, hostile), { ...recordAt(first, 2), idempotency: { key: "k", hash: "h", result: { id: 7 } } }];
+    const records = [
+      recordAt(first, 1, hostile),
+      { ...recordAt(first, 2), idempotency: { key: "k", hash: "h", result: { id: 7 } } },
+    ];
     await first.append(records);
     assert.equal(await first.read(1, 10), records);
     await first.close();
@@ -70,8 +80,19 @@ export function logContract(name: string, test: Test, makeHome: () => Promise<Lo
 
   claim("the view has the newest value of each key and the seq that wrote it", async (home) => {
     const log = await home.open();
-    await log.append([recordAt(log, 1, [{ key: "a/1", value: 1 }, { key: "a/2", value: 1 }])]);
-    await log.append([recordAt(log, 2, [{ key: "a/1", value: { two: 2 } }]), recordAt(log, 3, [{ key: "a/2", value: null }, { key: "a/3", value: false }])]);
+    await log.append([
+      recordAt(log, 1, [
+        { key: "a/1", value: 1 },
+        { key: "a/2", value: 1 },
+      ]),
+    ]);
+    await log.append([
+      recordAt(log, 2, [{ key: "a/1", value: { two: 2 } }]),
+      recordAt(log, 3, [
+        { key: "a/2", value: null },
+        { key: "a/3", value: false },
+      ]),
+    ]);
     const expected = new Map<string, ViewEntry>([
       ["a/1", { key: "a/1", value: { two: 2 }, version: 2 }],
       ["a/3", { key: "a/3", value: false, version: 3 }],
@@ -97,7 +118,10 @@ export function logContract(name: string, test: Test, makeHome: () => Promise<Lo
     const finished: number[] = [];
     await Promise.all(range(1, 500).map((seq) => log.append([recordAt(log, seq)]).then(() => finished.push(seq))));
     assert.equal(finished, range(1, 500));
-    assert.equal((await log.read(1, 1000)).map((record) => record.seq), range(1, 500));
+    assert.equal(
+      (await log.read(1, 1000)).map((record) => record.seq),
+      range(1, 500),
+    );
     await log.close();
   });
 
@@ -113,8 +137,14 @@ export function logContract(name: string, test: Test, makeHome: () => Promise<Lo
   claim("read gives at most the limit and ends at the head", async (home) => {
     const log = await home.open();
     await log.append(range(1, 30).map((seq) => recordAt(log, seq)));
-    assert.equal((await log.read(5, 3)).map((record) => record.seq), [5, 6, 7]);
-    assert.equal((await log.read(29, 100)).map((record) => record.seq), [29, 30]);
+    assert.equal(
+      (await log.read(5, 3)).map((record) => record.seq),
+      [5, 6, 7],
+    );
+    assert.equal(
+      (await log.read(29, 100)).map((record) => record.seq),
+      [29, 30],
+    );
     assert.equal(await log.read(31, 100), []);
     await log.close();
   });
@@ -125,7 +155,10 @@ export function logContract(name: string, test: Test, makeHome: () => Promise<Lo
     await log.trim(21);
     assert.is(log.oldestSeq, 21);
     assert.ok(isFault(await rejection(log.read(20, 1)), "gone"));
-    assert.equal((await log.read(21, 100)).map((record) => record.seq), range(21, 30));
+    assert.equal(
+      (await log.read(21, 100)).map((record) => record.seq),
+      range(21, 30),
+    );
     await log.trim(1000);
     assert.is(log.oldestSeq, 30);
     assert.is((await viewOf(log)).size, 30);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type Fault, isFault } from "#api/fault.ts";
-import { silentLog } from "#lib/log.ts";
+import { createLog, silentLog } from "#lib/log.ts";
 import { openLevelLog } from "../../../control/store/log-level.ts";
 import { rejection, viewOf } from "../../contract/log.ts";
 import { inScratch } from "./scratch.ts";
@@ -49,7 +49,12 @@ async function damage(path: string, kind: (typeof KINDS)[number], random: () => 
     try {
       const bytes = Buffer.alloc(length);
       await file.read(bytes, 0, length, page);
-      await file.write(kind === "flip" ? Buffer.from([bytes[0]! ^ (1 << Math.floor(random() * 8))]) : bytes.fill(0), 0, length, page);
+      await file.write(
+        kind === "flip" ? Buffer.from([bytes[0]! ^ (1 << Math.floor(random() * 8))]) : bytes.fill(0),
+        0,
+        length,
+        page,
+      );
     } finally {
       await file.close();
     }
@@ -60,10 +65,18 @@ async function damage(path: string, kind: (typeof KINDS)[number], random: () => 
 async function assertComplete(directory: string, acknowledged: number, what: string): Promise<string> {
   const log = await openLevelLog({ directory, logger: silentLog(), retainRecords: 1000 });
   try {
-    assert.ok(log.headSeq >= acknowledged, `${what}: opened with ${log.headSeq} of ${acknowledged} records, ${log.report.outcome}`);
-    for (const record of await log.read(log.oldestSeq, 10_000)) assert.equal(record.mutations, mutationsOf(record.seq), what);
+    assert.ok(
+      log.headSeq >= acknowledged,
+      `${what}: opened with ${log.headSeq} of ${acknowledged} records, ${log.report.outcome}`,
+    );
+    for (const record of await log.read(log.oldestSeq, 10_000))
+      assert.equal(record.mutations, mutationsOf(record.seq), what);
     assert.equal(await viewOf(log), workloadView(log.headSeq), what);
-    assert.is(log.report.findings.length > 0, log.report.outcome === "recovered" || log.report.outcome === "rolled-forward", what);
+    assert.is(
+      log.report.findings.length > 0,
+      log.report.outcome === "recovered" || log.report.outcome === "rolled-forward",
+      what,
+    );
     return log.report.outcome;
   } finally {
     await log.close();
@@ -78,7 +91,10 @@ test(`${CASES} seeded damages to any one file: all acknowledged records are ther
       .map((entry) => join(entry.parentPath, entry.name).slice(image.directory.length + 1))
       .sort();
     for (const needed of [/\.ldb$/, /level\/\d+\.log$/, /MANIFEST/, /journal-/, /snapshot-/]) {
-      assert.ok(files.some((file) => needed.test(file)), `no ${needed} in ${files.join(" ")}`);
+      assert.ok(
+        files.some((file) => needed.test(file)),
+        `no ${needed} in ${files.join(" ")}`,
+      );
     }
     const random = seeded(20261122);
     const counts: Record<string, number> = {};
@@ -98,7 +114,11 @@ test(`${CASES} seeded damages to any one file: all acknowledged records are ther
       counts[outcome] = (counts[outcome] ?? 0) + 1;
       await rm(copy, { recursive: true, force: true });
     }
-    console.log(`${CASES} damages: ${Object.entries(counts).map(([outcome, count]) => `${count} ${outcome}`).join(", ")}`);
+    console.log(
+      `${CASES} damages: ${Object.entries(counts)
+        .map(([outcome, count]) => `${count} ${outcome}`)
+        .join(", ")}`,
+    );
     assert.ok(counts["recovered"]! >= 10, "damage was found and healed");
     assert.is(counts["refused"] ?? 0, 0, "damage to one file always heals from the others");
   }));
@@ -127,6 +147,25 @@ test("LevelDB emptied is rebuilt from snapshot and journal", () =>
     const { acknowledged } = await crashImage(directory);
     for (const name of await readdir(join(directory, "level"))) await rm(join(directory, "level", name));
     assert.is(await assertComplete(directory, acknowledged, "no files"), "recovered");
+  }));
+
+test("a damaged snapshot is noticed while nothing needs it, said, and replaced", () =>
+  inScratch(async (directory) => {
+    const { acknowledged } = await crashImage(directory);
+    const name = (await readdir(directory))
+      .filter((file) => file.startsWith("snapshot-"))
+      .sort()
+      .at(-1)!;
+    await damage(join(directory, name), "flip", seeded(1));
+    const lines: string[] = [];
+    const logger = createLog("test", { destination: { write: (line: string) => void lines.push(line) } });
+    await (await openLevelLog({ directory, logger })).close();
+    assert.ok(
+      lines.some((line) => line.includes("snapshot is damaged") && line.includes(name)),
+      lines.join(""),
+    );
+    await rm(join(directory, "level"), { recursive: true });
+    assert.is(await assertComplete(directory, acknowledged, "rebuilt"), "recovered");
   }));
 
 test("both copies cut short is refused, says what is missing, and salvage opens with what verifies", () =>

@@ -17,8 +17,9 @@ test("kill -9 in the middle of writing, five times: every acknowledged record is
       const log = await openLevelLog({ directory, logger: silentLog(), retainRecords: 1000 });
       try {
         assert.ok(log.headSeq >= acknowledged, `${log.headSeq} of ${acknowledged}`);
-        assert.not.equal(log.report.outcome, "recovered", log.report.findings.join("; "));
-        for (const record of await log.read(log.oldestSeq, 10_000)) assert.equal(record.mutations, mutationsOf(record.seq));
+        assert.is.not(log.report.outcome, "recovered", log.report.findings.join("; "));
+        for (const record of await log.read(log.oldestSeq, 10_000))
+          assert.equal(record.mutations, mutationsOf(record.seq));
         assert.equal(await viewOf(log), workloadView(log.headSeq));
       } finally {
         await log.close();

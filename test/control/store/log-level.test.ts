@@ -42,7 +42,10 @@ test("a second opening is refused and names the process that has the directory",
 
 test("an owner file left behind by a process that is gone does not matter", () =>
   inScratch(async (directory) => {
-    await writeFile(join(directory, "owner.json"), JSON.stringify({ pid: process.pid, startTicks: "1", program: "x", since: "y" }));
+    await writeFile(
+      join(directory, "owner.json"),
+      JSON.stringify({ pid: process.pid, startTicks: "1", program: "x", since: "y" }),
+    );
     const log = await openLevelLog({ directory, logger });
     await log.close();
     assert.not.ok((await readdir(directory)).includes("owner.json"));
@@ -65,7 +68,9 @@ test("snapshots taken while records are written are each whole, and LevelDB can 
   inScratch(async (directory) => {
     const log = await openLevelLog({ directory, logger, snapshotJournalBytes: 20_000 });
     for (let seq = 1; seq <= 3000; seq++) {
-      const appended = log.append([recordAt(log, seq, [{ key: `a/${seq % 300}`, value: { seq, pad: "x".repeat(50) } }])]);
+      const appended = log.append([
+        recordAt(log, seq, [{ key: `a/${seq % 300}`, value: { seq, pad: "x".repeat(50) } }]),
+      ]);
       if (seq % 100 === 0) await appended;
     }
     const view = await viewOf(log);

@@ -56,7 +56,12 @@ export async function writeAndKill(directory: string, records: number): Promise<
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const log = await openLevelLog({ directory: process.argv[2]!, logger: silentLog(), retainRecords: 1000, snapshotJournalBytes: 200_000 });
+  const log = await openLevelLog({
+    directory: process.argv[2]!,
+    logger: silentLog(),
+    retainRecords: 1000,
+    snapshotJournalBytes: 200_000,
+  });
   let seq = log.headSeq;
   // Several writers, so that groups of many sizes are in flight when the kill comes.
   const writers = Array.from({ length: 8 }, async () => {

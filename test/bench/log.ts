@@ -1,0 +1,236 @@
+// The log against bare `level`: the same rows, the same batch sizes, sync on, in interleaved rounds of one run; a figure
+// is the median of its rounds. The peer gets its rows ready made and the better of one or two batches in flight; ours
+// also serialises, chains, writes its journal. Then the commit path through the store, and opening after a million records.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Level } from "level";
+import { silentLog } from "#lib/log.ts";
+import { headRow, logKey, logRow, viewKey, viewRow } from "../../control/store/level-rows.ts";
+import type { Log, LogRecord } from "../../control/store/log.ts";
+import { openLevelLog } from "../../control/store/log-level.ts";
+import { chainHash, encodeRecord, GENESIS } from "../../control/store/record.ts";
+import { openStore } from "../../control/store/store.ts";
+
+export const name = "log";
+
+export interface LogBenchOptions {
+  rounds?: number;
+  /** Records per round and batch size. */
+  records?: number;
+  reopenRecords?: number;
+  log?: (line: string) => void;
+}
+
+interface BenchResult {
+  figures: Record<string, number>;
+  ratios: Record<string, number>;
+  notes: string[];
+}
+
+const KEYS = 20_000;
+const GROUPS = [1, 100, 1000] as const;
+const IN_FLIGHT = 2;
+
+export async function run(options: LogBenchOptions = {}): Promise<BenchResult> {
+  const { rounds = 3, records = 60_000, reopenRecords = 1_000_000, log = () => undefined } = options;
+  const folder = await mkdtemp(join(tmpdir(), "log-bench-"));
+  const figures: Record<string, number> = {};
+  const ratios: Record<string, number> = {};
+  try {
+    for (const group of GROUPS) {
+      const count = group === 1 ? Math.min(1_000, records) : records;
+      const samples = { ours: [] as number[], one: [] as number[], two: [] as number[] };
+      for (let round = 0; round < rounds; round++) {
+        for (const side of rotate(["ours", "one", "two"] as const, round)) {
+          const directory = join(folder, `${side}-${group}-${round}`);
+          const perSecond =
+            side === "ours"
+              ? await ours(directory, count, group)
+              : await bare(directory, count, group, side === "one" ? 1 : IN_FLIGHT);
+          samples[side].push(perSecond);
+          await rm(directory, { recursive: true, force: true });
+        }
+      }
+      const peer = Math.max(median(samples.one), median(samples.two));
+      figures[`recordsPerSecondGroup${group}`] = Math.round(median(samples.ours));
+      figures[`levelRecordsPerSecondGroup${group}`] = Math.round(peer);
+      ratios[`levelGroup${group}`] = round2(median(samples.ours) / peer);
+      log(`groups of ${group}: ${Math.round(median(samples.ours))} records/s, bare level ${Math.round(peer)}`);
+    }
+    ratios["level"] = Math.min(ratios["levelGroup100"]!, ratios["levelGroup1000"]!);
+    Object.assign(figures, await throughStore(join(folder, "store"), records));
+    const reopen = await reopening(join(folder, "reopen"), reopenRecords, log);
+    Object.assign(figures, reopen.figures);
+    return { figures, ratios, notes: [...NOTES, reopen.note] };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const NOTES = [
+  "ratios.level is the smaller of the two in groups; bare level gets ready-made rows, and the better of one and two batches in flight",
+  "ours has two groups in flight as seen by the caller; on disk it writes every record twice (LevelDB and journal), both synced",
+];
+
+function recordOf(seq: number, keys = KEYS): LogRecord {
+  const value = {
+    state: "running",
+    hostId: `host-${seq % 50}`,
+    seq,
+    image: "registry/app@sha256:0123456789abcdef",
+    env: "x".repeat(150),
+  };
+  return {
+    seq,
+    term: 1,
+    at: "2026-11-22T00:00:00.000Z",
+    actor: "bench",
+    mutations: [{ key: `jobs/${seq % keys}`, value }],
+  };
+}
+
+/** Appends through the adapter, a call of `group` records at a time. */
+async function ours(directory: string, records: number, group: number): Promise<number> {
+  const log = await openLevelLog({ directory, logger: silentLog() });
+  try {
+    const calls = chunks(records, group).map(([from, to]) => span(from, to).map((seq) => recordOf(seq)));
+    const startedMs = performance.now();
+    await inFlight(calls, group === 1 ? 1 : IN_FLIGHT, (call) => log.append(call));
+    return (records / (performance.now() - startedMs)) * 1000;
+  } finally {
+    await log.close();
+  }
+}
+
+/** The rows our adapter would write for the same records, as a chained batch (level's fastest form). */
+async function bare(directory: string, records: number, group: number, window: number): Promise<number> {
+  const db = new Level<string, string>(directory, { writeBufferSize: 32 << 20 });
+  await db.open();
+  try {
+    let hash = GENESIS;
+    const batches = chunks(records, group).map(([from, to]) => {
+      const rows: [string, string][] = [];
+      for (const record of span(from, to).map((seq) => recordOf(seq))) {
+        const text = encodeRecord(record);
+        hash = chainHash(hash, text);
+        const { key, value } = record.mutations[0]!;
+        rows.push(
+          [logKey(record.seq), logRow({ seq: record.seq, text, hash })],
+          [viewKey(key), viewRow(key, record.seq, JSON.stringify(value)).row],
+        );
+      }
+      rows.push([
+        "m",
+        headRow({ id: "bench", seq: to, hash, term: 1, oldestSeq: 1, baseHash: GENESIS, view: { count: 1, sum: 1 } }),
+      ]);
+      return rows;
+    });
+    const startedMs = performance.now();
+    await inFlight(batches, window, (rows) => {
+      const batch = db.batch();
+      for (const [key, value] of rows) batch.put(key, value);
+      return batch.write({ sync: true });
+    });
+    return (records / (performance.now() - startedMs)) * 1000;
+  } finally {
+    await db.close();
+  }
+}
+
+/** Commits through the store: latency of one committer and of 64, and records/s with 2,000 in flight. */
+async function throughStore(directory: string, records: number): Promise<Record<string, number>> {
+  const store = await openStore({ directory, log: silentLog() });
+  try {
+    const commit = (seq: number) => store.commit({ actor: "bench", mutations: recordOf(seq).mutations });
+    const measure = async (count: number, window: number) => {
+      const latencies: number[] = [];
+      const startedMs = performance.now();
+      await inFlight(span(1, count), window, async (seq) => {
+        const beganMs = performance.now();
+        await commit(seq);
+        latencies.push(performance.now() - beganMs);
+      });
+      latencies.sort((a, b) => a - b);
+      const at = (share: number) => round2(latencies[Math.floor(latencies.length * share)]!);
+      return { perSecond: Math.round((count / (performance.now() - startedMs)) * 1000), p50: at(0.5), p99: at(0.99) };
+    };
+    const alone = await measure(1_000, 1);
+    const many = await measure(20_000, 64);
+    const full = await measure(records, 2_000);
+    return {
+      commitsPerSecond: alone.perSecond,
+      commitP50Ms: alone.p50,
+      commitP99Ms: alone.p99,
+      commitsPerSecond64: many.perSecond,
+      commitP99Ms64: many.p99,
+      storeRecordsPerSecond: full.perSecond,
+    };
+  } finally {
+    await store.close();
+  }
+}
+
+async function reopening(
+  directory: string,
+  records: number,
+  say: (line: string) => void,
+): Promise<{ figures: Record<string, number>; note: string }> {
+  const keys = Math.max(1, records / 10);
+  let log: Log = await openLevelLog({ directory, logger: silentLog() });
+  try {
+    const writingMs = performance.now();
+    await inFlight(chunks(records, 1000), IN_FLIGHT, ([from, to]) =>
+      log.append(span(from, to).map((seq) => recordOf(seq, keys))),
+    );
+    const sustained = Math.round((records / (performance.now() - writingMs)) * 1000);
+    say(`${records} records written, ${sustained}/s with snapshots and trimming`);
+    await log.close();
+    const startedMs = performance.now();
+    log = await openLevelLog({ directory, logger: silentLog() });
+    const reopenMs = Math.round(performance.now() - startedMs);
+    const { oldestSeq, headSeq, entries } = log.report;
+    await log.close();
+    const storeMs = performance.now();
+    const store = await openStore({ directory, log: silentLog() });
+    const storeOpenMs = Math.round(performance.now() - storeMs);
+    await store.close();
+    const note = `reopened after ${headSeq} records: ${headSeq - oldestSeq + 1} retained and verified, ${entries} view entries verified and loaded`;
+    return { figures: { sustainedRecordsPerSecond: sustained, reopenMs, storeOpenMs }, note };
+  } finally {
+    await log.close();
+  }
+}
+
+/** Runs `work` over the items, `window` of them at a time. */
+async function inFlight<T>(items: readonly T[], window: number, work: (item: T) => Promise<unknown>): Promise<void> {
+  let next = 0;
+  const worker = async () => {
+    while (next < items.length) await work(items[next++]!);
+  };
+  await Promise.all(Array.from({ length: Math.min(window, items.length) }, worker));
+}
+
+function chunks(count: number, size: number): [from: number, to: number][] {
+  return Array.from({ length: Math.ceil(count / size) }, (_, i) => [i * size + 1, Math.min((i + 1) * size, count)]);
+}
+
+const span = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+const round2 = (value: number): number => Math.round(value * 100) / 100;
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[sorted.length >> 1]!;
+}
+
+function rotate<T>(items: readonly T[], by: number): T[] {
+  return items.map((_, i) => items[(i + by) % items.length]!);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { figures, ratios, notes } = await run({ log: (line) => console.error(line) });
+  console.table(figures);
+  console.table(ratios);
+  for (const note of notes) console.log(note);
+}

@@ -1,0 +1,190 @@
+// The rule over every combination of the two copies that a crash or a single damage leaves, and the ones it must refuse.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { decide, type JournalFound, type LevelFound } from "../../../control/store/recovery.ts";
+
+const level = (over: Partial<LevelFound>): LevelFound => ({
+  state: "sound",
+  id: "one",
+  headSeq: 100,
+  oldestSeq: 1,
+  meetingHash: "h",
+  ...over,
+});
+const journal = (over: Partial<JournalFound>): JournalFound => ({
+  state: "clean",
+  id: "one",
+  firstSeq: 1,
+  headSeq: 100,
+  lastFrameSeq: 95,
+  claimedSeq: 100,
+  meetingHash: "h",
+  ...over,
+});
+const none: JournalFound = { state: "absent", firstSeq: 0, headSeq: 0, lastFrameSeq: 0, claimedSeq: 0 };
+
+const CASES: [title: string, LevelFound, JournalFound, act: string, outcome: string][] = [
+  ["nothing at all is a new log", level({ state: "absent" }), none, "create", "created"],
+  ["a first start that was killed before its journal is a new log", level({ headSeq: 0 }), none, "reseed", "created"],
+  [
+    "a first start that was killed within its journal's header is a new log",
+    level({ headSeq: 0 }),
+    { ...none, state: "torn" },
+    "reseed",
+    "created",
+  ],
+  ["two equal copies are used", level({}), journal({}), "use", "clean"],
+  ["LevelDB one frame behind is what a crash leaves", level({ headSeq: 94 }), journal({}), "forward", "rolled-forward"],
+  [
+    "LevelDB two frames behind has lost acknowledged records",
+    level({ headSeq: 90 }),
+    journal({}),
+    "forward",
+    "recovered",
+  ],
+  [
+    "LevelDB behind the newest segment is rebuilt",
+    level({ headSeq: 40 }),
+    journal({ firstSeq: 60 }),
+    "rebuild",
+    "recovered",
+  ],
+  ["the journal a group behind catches up", level({ headSeq: 120 }), journal({}), "catch-up", "rolled-forward"],
+  [
+    "the journal far behind catches up and it is called damage",
+    level({ headSeq: 9000 }),
+    journal({}),
+    "catch-up",
+    "recovered",
+  ],
+  [
+    "the journal behind what LevelDB keeps is seeded anew",
+    level({ headSeq: 9000, oldestSeq: 5000 }),
+    journal({}),
+    "reseed",
+    "recovered",
+  ],
+  [
+    "a torn last frame that LevelDB has is written again",
+    level({ headSeq: 105 }),
+    journal({ state: "torn", claimedSeq: 105 }),
+    "catch-up",
+    "rolled-forward",
+  ],
+  [
+    "a torn frame that LevelDB went on from was more than the last",
+    level({ headSeq: 130 }),
+    journal({ state: "torn", claimedSeq: 105 }),
+    "catch-up",
+    "recovered",
+  ],
+  [
+    "a torn last frame that LevelDB does not have was never acknowledged",
+    level({}),
+    journal({ state: "torn", claimedSeq: 105 }),
+    "catch-up",
+    "rolled-forward",
+  ],
+  [
+    "a damaged journal within what LevelDB has is seeded anew",
+    level({ headSeq: 200 }),
+    journal({ state: "damaged", claimedSeq: 200 }),
+    "reseed",
+    "recovered",
+  ],
+  [
+    "a journal whose header is damaged is seeded anew",
+    level({}),
+    journal({ state: "damaged", id: undefined, headSeq: 0 }),
+    "reseed",
+    "recovered",
+  ],
+  ["a missing journal is seeded anew and said", level({}), none, "reseed", "recovered"],
+  ["a damaged LevelDB is rebuilt", level({ state: "damaged" }), journal({}), "rebuild", "recovered"],
+  [
+    "a missing LevelDB is rebuilt",
+    level({ state: "absent", headSeq: undefined, id: undefined }),
+    journal({}),
+    "rebuild",
+    "recovered",
+  ],
+  [
+    "a damaged LevelDB ahead of the journal is rebuilt with its own last records",
+    level({ state: "damaged", headSeq: 110, salvageableSeq: 110 }),
+    journal({}),
+    "rebuild",
+    "recovered",
+  ],
+  [
+    "a damaged LevelDB beside a torn frame it does not speak of is rebuilt",
+    level({ state: "damaged" }),
+    journal({ state: "torn" }),
+    "rebuild",
+    "recovered",
+  ],
+  [
+    "LevelDB and journal short of a record that one names is refused",
+    level({ state: "damaged", headSeq: 110 }),
+    journal({}),
+    "refuse",
+    "recovered",
+  ],
+  [
+    "LevelDB behind a journal that is torn is refused",
+    level({ headSeq: 90 }),
+    journal({ state: "torn" }),
+    "refuse",
+    "recovered",
+  ],
+  [
+    "a journal damaged before records that LevelDB lacks is refused",
+    level({}),
+    journal({ state: "damaged", claimedSeq: 130 }),
+    "refuse",
+    "recovered",
+  ],
+  [
+    "a damaged header before records that LevelDB lacks is refused",
+    level({}),
+    journal({ state: "damaged", id: undefined, claimedSeq: 130 }),
+    "refuse",
+    "recovered",
+  ],
+  [
+    "a LevelDB without a head beside a torn journal is refused",
+    level({ state: "damaged", headSeq: undefined }),
+    journal({ state: "torn" }),
+    "refuse",
+    "recovered",
+  ],
+  ["a damaged LevelDB without a journal is refused", level({ state: "damaged" }), none, "refuse", "recovered"],
+  ["copies of two logs are refused", level({}), journal({ id: "two" }), "refuse", "recovered"],
+  [
+    "a damaged LevelDB and another log's journal are refused",
+    level({ state: "damaged" }),
+    journal({ id: "two" }),
+    "refuse",
+    "recovered",
+  ],
+  ["two histories of one log are refused", level({}), journal({ meetingHash: "other" }), "refuse", "recovered"],
+];
+
+for (const [title, levelFound, journalFound, act, outcome] of CASES) {
+  test(title, () => {
+    const decision = decide(levelFound, journalFound);
+    assert.equal([decision.act, decision.outcome], [act, outcome]);
+    const silent = outcome === "clean" || outcome === "created";
+    assert.is(decision.findings.length > 0, !silent, "anything found is said");
+  });
+}
+
+test("salvage turns every refusal into an opening that says what it gave up, and nothing else", () => {
+  for (const [title, levelFound, journalFound, act] of CASES) {
+    const decision = decide(levelFound, journalFound, true);
+    assert.is.not(decision.act, "refuse", title);
+    if (act !== "refuse") assert.is(decision.act, act, title);
+    else assert.match(decision.findings.at(-1)!, "as asked");
+  }
+});
+
+test.run();
