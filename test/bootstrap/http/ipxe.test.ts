@@ -1,0 +1,66 @@
+import fc from "fast-check";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { isFault } from "#api/fault.ts";
+import { autoexecScript, bootScript, consoleText, localDiskScript, refuseScript, rescueScript, waitScript, word } from "../../../bootstrap/http/ipxe.ts";
+import { matchesGolden } from "../../golden/golden.ts";
+
+const base = "http://10.77.0.1:7780";
+const mac = "52:54:00:00:00:01";
+const token = "T".repeat(43);
+const image = {
+  kernelSha256: "a".repeat(64),
+  initrdSha256: "b".repeat(64),
+  squashfsSha256: "c".repeat(64),
+  cmdline: ["boot=live", "console=tty0", "console=ttyS0,115200n8", "panic=30"],
+};
+
+test("the boot script is the golden one", () => matchesGolden("boot.ipxe", bootScript({ base, mac, token, image })));
+test("the rescue script has neither a token nor a seed", () => {
+  const text = rescueScript({ base, mac, image });
+  assert.not.match(text, token);
+  assert.not.match(text, "/s/");
+  matchesGolden("rescue.ipxe", text);
+});
+test("the waiting script asks again every few seconds", () =>
+  matchesGolden("wait.ipxe", waitScript({ base, mac, lines: ["Flynn: machine 52:54:00:00:00:01 waits for approval"] })));
+test("the local disk scripts differ by firmware", () => {
+  matchesGolden("local-disk-bios.ipxe", localDiskScript({ platform: "pcbios" }));
+  matchesGolden("local-disk-efi.ipxe", localDiskScript({ platform: "efi" }));
+});
+test("the refusing script ends", () => matchesGolden("refuse.ipxe", refuseScript({ reason: "its serial number is not the one known" })));
+test("autoexec.ipxe gets an address without the IPv6 wait", () => matchesGolden("autoexec.ipxe", autoexecScript({ base })));
+
+test("boot=live is there once, whoever says it", () => {
+  const without = bootScript({ base, mac, token, image: { ...image, cmdline: ["panic=30"] } });
+  assert.is(without.split("boot=live").length, 2);
+  assert.is(bootScript({ base, mac, token, image }).split("boot=live").length, 2);
+});
+
+test("the root image's URL ends in .squashfs, as live-boot wants it, and BOOTIF is hyphenated", () => {
+  const text = bootScript({ base, mac, token, image });
+  assert.match(text, /fetch=http:\S+\.squashfs /);
+  assert.match(text, " BOOTIF=01-52-54-00-00-00-01 ");
+  assert.match(text, ` ds=nocloud-net;s=${base}/s/${token}/ `);
+});
+
+test("a kernel argument that iPXE would expand, split or quote is refused", () => {
+  for (const bad of ["a b", "a\nb", "$" + "{net0/mac}", "x;`id`", 'a"b', "a'b", "a\\b", "&&", "||", ";", "#x", "é", "", "a\0b"]) {
+    assert.throws(() => word(bad), (error: unknown) => isFault(error, "invalid"), bad);
+    assert.throws(() => bootScript({ base, mac, token, image: { ...image, cmdline: [bad] } }));
+  }
+});
+
+test("property: no text on the console ends its line or becomes a command", () => {
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.string({ unit: "binary" })), (hostile) => {
+      const text = waitScript({ base, mac, lines: [hostile] });
+      const lines = text.split("\n");
+      assert.is(lines.length, 6);
+      assert.ok(lines[1]!.startsWith("echo "));
+      assert.not.match(consoleText(hostile), /[$;&|`"'\\\n\r#]/);
+    }),
+  );
+});
+
+test.run();

@@ -1,0 +1,71 @@
+import fc from "fast-check";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { parse } from "yaml";
+import { renderCloudConfig, renderYaml } from "../../../bootstrap/cloud-config/document.ts";
+import { progressOf } from "../../../bootstrap/http/progress.ts";
+import { metaData, userData, vendorData } from "../../../bootstrap/http/seed.ts";
+import { matchesGolden } from "../../golden/golden.ts";
+
+const input = {
+  bootId: "boot-0001",
+  machineId: "m-1",
+  hostname: "node-1",
+  tags: { zone: "a", disk: "no" },
+  diskPolicy: { name: "default", mode: "ram" as const },
+  sshKeys: ["ssh-ed25519 AAAAC3Nza operator@desk"],
+  controlUrls: ["https://10.77.0.1:7777"],
+  caPem: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+  joinToken: "fjg_payload.signature",
+};
+const read = (text: string) => parse(text, { version: "1.1" });
+
+test("meta-data is the golden one", () => matchesGolden("meta-data", metaData(input)));
+test("user-data is the golden one", () => matchesGolden("user-data", userData(input)));
+test("vendor-data is the golden one", () => matchesGolden("vendor-data", vendorData({ base: "http://10.77.0.1:7780", token: "T".repeat(43) })));
+
+test("user-data writes hostd.json readable by root alone, with what a host needs to join", () => {
+  const file = read(userData(input)).write_files[0];
+  assert.is(file.path, "/etc/flynn/hostd.json");
+  assert.is(file.permissions, "0600");
+  const { sshKeys: _, ...seed } = input;
+  assert.equal(JSON.parse(file.content), seed);
+});
+
+test("without SSH keys nothing is written to root's home", () => {
+  assert.is(read(userData({ ...input, sshKeys: [] })).write_files.length, 1);
+});
+
+test("text that YAML 1.1 would read as something else stays text", () => {
+  const traps = ["no", "yes", "n", "on", "0755", "12:30:45", "1:20", "1.10", "1e3", "2001-01-01", "~", "null", "", " x", "x ", "- a", "a: b", "#x", "&a", "*a", "!t", "%", "@", "`", "0x1f", "1_000", "=", "<<", "\t", "a\nb", "'", '"', "é", "\u2028"];
+  assert.equal(read(renderYaml({ traps })).traps, traps);
+});
+
+test("property: any text and any name survives a YAML 1.1 reader", () => {
+  fc.assert(
+    fc.property(fc.dictionary(fc.string({ minLength: 1 }), fc.string({ unit: "grapheme" })), (record) => {
+      assert.equal(read(renderYaml({ ...record })), { ...record });
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("a long value is not folded into several lines", () => {
+  const text = renderCloudConfig({ runcmd: [["echo", "word ".repeat(60).trim()]] });
+  assert.ok(text.startsWith("#cloud-config\n"));
+  assert.is(read(text).runcmd[0][1], "word ".repeat(60).trim());
+  assert.ok(text.split("\n").length < 6);
+});
+
+test("cloud-init's outer stages and its failures are progress, the rest is not", () => {
+  const report = (more: object) => progressOf(JSON.stringify({ name: "init-network", event_type: "finish", result: "SUCCESS", ...more }));
+  assert.is(report({})?.message, "cloud-init init-network is done");
+  assert.is(report({ event_type: "start" })?.message, "cloud-init init-network begins");
+  assert.is(report({ name: "modules-final/config-scripts-user" }), undefined);
+  assert.is(report({ name: "modules-final/config-scripts-user", result: "FAIL" })?.level, "warning");
+  for (const bad of ["", "null", "[]", "{", '{"name":1}', JSON.stringify({ name: "a\nb", event_type: "start" })]) {
+    assert.is(progressOf(bad), undefined, bad);
+  }
+});
+
+test.run();

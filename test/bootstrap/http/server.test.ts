@@ -1,0 +1,271 @@
+import { mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
+import { type IncomingHttpHeaders, request } from "node:http";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text as readText } from "node:stream/consumers";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { parse } from "yaml";
+import type { BootMachine } from "#api/boot.ts";
+import { silentLog } from "#lib/log.ts";
+import { until } from "#lib/time.ts";
+import { createBootPlane } from "../../../bootstrap/http/boot-plane.ts";
+import { bootHttpServer } from "../../../bootstrap/http/server.ts";
+import type { Transfer } from "../../../bootstrap/http/artefacts.ts";
+import { openImages } from "../../../bootstrap/images.ts";
+import { createMachines } from "../../../bootstrap/machines.ts";
+import type { Happening } from "../../../bootstrap/timeline.ts";
+import { createTokens } from "../../../bootstrap/tokens.ts";
+import { bootMachine, bootTarget, type ImageFixture, writeImage } from "../image-fixture.ts";
+
+const MAC = "52:54:00:00:00:01";
+const UUID = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+
+interface Reply {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: string;
+}
+
+interface Rig {
+  fixture: ImageFixture;
+  events: Happening[];
+  transfers: Transfer[];
+  port: number;
+  /** The network card the requests seem to come from. */
+  wire: { card: string | undefined };
+  get(path: string, options?: { method?: string; headers?: Record<string, string>; body?: string }): Promise<Reply>;
+  scanImages(): Promise<void>;
+}
+
+async function withServer(machines: BootMachine[], work: (rig: Rig) => Promise<void>, requestsPerSecond = 1_000): Promise<void> {
+  const root = await mkdtemp(join(tmpdir(), "flynn-http-"));
+  const fixture = await writeImage(root);
+  const images = openImages({ directory: fixture.imagesDir, publicKeyFile: fixture.keyFile, log: silentLog() });
+  await images.scan();
+  const known = createMachines();
+  known.setTarget(bootTarget(machines, fixture.manifest));
+  const events: Happening[] = [];
+  const transfers: Transfer[] = [];
+  const wire: Rig["wire"] = { card: MAC };
+  const plane = createBootPlane({
+    base: "http://127.0.0.1:7780",
+    machines: known,
+    images,
+    tokens: createTokens({ save: async () => undefined }),
+    timeline: { record: (event) => void events.push(event) },
+    neighbours: () => wire.card,
+    grant: (boot) => `fjg_${boot.bootId}`,
+    progressed: () => undefined,
+  });
+  const bootFiles = new Map([["snponly.efi", Buffer.from("MZ firmware")]]);
+  const onTransfer = (transfer: Transfer) => void transfers.push(transfer);
+  const server = await bootHttpServer({ address: "127.0.0.1", port: 0, plane, images, bootFiles, onTransfer, log: silentLog(), requestsPerSecond });
+  const { port } = server.address;
+  try {
+    await work({ fixture, events, transfers, port, wire, scanImages: images.scan, get: (path, options) => get(port, path, options) });
+  } finally {
+    await server.close();
+    await rm(root, { recursive: true });
+  }
+}
+
+function get(port: number, path: string, { method = "GET", headers = {}, body }: { method?: string; headers?: Record<string, string>; body?: string } = {}): Promise<Reply> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ host: "127.0.0.1", port, path, method, headers, agent: false }, (reply) => {
+      reply.setEncoding("latin1");
+      readText(reply).then((text) => resolve({ status: reply.statusCode!, headers: reply.headers, body: text }), reject);
+    });
+    sent.on("error", reject);
+    sent.end(body);
+  });
+}
+
+const scriptPath = (more = "") => `/boot.ipxe?mac=${MAC}&uuid=${UUID}&serial=A1&arch=x86_64&platform=pcbios${more}`;
+const tokenIn = (script: string) => /\/s\/([A-Za-z0-9_-]{43})\//.exec(script)?.[1] ?? "";
+const stages = (events: Happening[]) => events.map((event) => event.stage);
+
+test("an artefact: GET, HEAD, ETag and every kind of range, always with a length and never chunked", () =>
+  withServer([], async ({ fixture, get }) => {
+    const content = fixture.contents["root.squashfs"].toString("latin1");
+    const { sha256, sizeBytes } = fixture.manifest.squashfs;
+    const path = `/a/sha256-${sha256}/root.squashfs`;
+    const whole = await get(path);
+    assert.is(whole.status, 200);
+    assert.is(whole.body, content);
+    const head = await get(path, { method: "HEAD" });
+    assert.is(head.headers["content-length"], String(sizeBytes));
+    assert.is(head.headers.etag, `"sha256-${sha256}"`);
+    assert.is(head.body, "");
+    assert.is((await get(path, { headers: { "if-none-match": head.headers.etag! } })).status, 304);
+    const ranges: [string, number, string, string?][] = [
+      ["bytes=0-0", 206, content.slice(0, 1), `bytes 0-0/${sizeBytes}`],
+      ["bytes=1048570-1048585", 206, content.slice(1048570, 1048586), `bytes 1048570-1048585/${sizeBytes}`],
+      ["bytes=2999990-", 206, content.slice(2999990), `bytes 2999990-2999999/${sizeBytes}`],
+      ["bytes=-5", 206, content.slice(-5), `bytes 2999995-2999999/${sizeBytes}`],
+      ["bytes=2999999-9999999", 206, content.slice(-1), `bytes 2999999-2999999/${sizeBytes}`],
+      [`bytes=${sizeBytes}-`, 416, "", `bytes */${sizeBytes}`],
+      ["bytes=-0", 416, "", `bytes */${sizeBytes}`],
+      ["bytes=5-2", 200, content],
+      ["bytes=0-1,3-4", 200, content],
+      ["lines=0-1", 200, content],
+    ];
+    for (const [range, status, body, contentRange] of ranges) {
+      const reply = await get(path, { headers: { range } });
+      assert.is(reply.status, status, range);
+      assert.ok(reply.body === body, range);
+      assert.is(reply.headers["content-range"], contentRange, range);
+      assert.is(reply.headers["content-length"], String(body.length), range);
+      assert.is(reply.headers["transfer-encoding"], undefined, range);
+    }
+    const stale = await get(path, { headers: { range: "bytes=0-0", "if-range": '"other"' } });
+    assert.is(stale.status, 200);
+  }));
+
+test("a file that changed since it was verified is not served", () =>
+  withServer([], async ({ fixture, get }) => {
+    const path = join(fixture.imagesDir, "img1", "vmlinuz");
+    await writeFile(path, Buffer.alloc(70_000, "evil!!"));
+    await utimes(path, new Date(), new Date(Date.now() + 9_000));
+    assert.is((await get(`/a/sha256-${fixture.manifest.kernel.sha256}/vmlinuz`)).status, 503);
+  }));
+
+test("paths that are not there are 404, not files of the machine", () =>
+  withServer([], async ({ get }) => {
+    for (const path of ["/", "/a/sha256-00/vmlinuz", `/a/sha256-${"0".repeat(64)}/vmlinuz`, "/ipxe/../../../etc/passwd", "/ipxe/%2e%2e", "/a/../etc/passwd", "/__proto__", "/e/x/toString", "//boot.ipxe"]) {
+      const { status, headers } = await get(path);
+      assert.ok(status === 404 || status === 403, `${path}: ${status}`);
+      assert.is(headers.location, undefined);
+    }
+    assert.is((await get("/boot.ipxe", { method: "DELETE" })).status, 405);
+    assert.is((await get("/p/x", { method: "POST", body: "x".repeat(70_000) })).status, 413);
+    assert.is((await get("/healthz")).body, "ok\n");
+  }));
+
+test("UEFI HTTP boot finds its binary, typed as application/efi", () =>
+  withServer([], async ({ get }) => {
+    const { headers, body } = await get("/ipxe/snponly.efi");
+    assert.is(headers["content-type"], "application/efi");
+    assert.is(body, "MZ firmware");
+    assert.is((await get("/ipxe/snponly.efi", { method: "HEAD" })).headers["content-length"], "11");
+  }));
+
+test("an unknown machine waits, and the timeline says so once, however often it asks", () =>
+  withServer([], async ({ get, events }) => {
+    for (let n = 0; n < 3; n++) assert.match((await get(scriptPath())).body, "waits for approval");
+    assert.equal(stages(events), ["wait-approval"]);
+    assert.equal(events[0]!.identity, { mac: MAC, uuid: UUID, serial: "A1", architecture: "x86_64", firmware: "bios" });
+  }));
+
+test("hostile MAC, UUID and serial never reach a script", () =>
+  withServer([bootMachine(MAC)], async ({ get, events, wire }) => {
+    wire.card = undefined;
+    for (const bad of ["", "x", "52:54:00:00:00:01%0aecho%20owned", "ff:ff:ff:ff:ff:ff", "$" + "{net0/mac}"]) {
+      assert.is((await get(`/boot.ipxe?mac=${encodeURI(bad)}`)).status, 400, bad);
+    }
+    const hostile = encodeURIComponent('x" || shell\n#!ipxe\nshell ${net0/mac} `id` && reboot');
+    const { body } = await get(`/boot.ipxe?mac=52:54:00:00:00:99&uuid=${hostile}&serial=${hostile}&product=${hostile}&platform=${hostile}`);
+    assert.match(body, "waits for approval");
+    for (const line of body.split("\n")) assert.match(line, /^(#!ipxe|echo |:retry|sleep 5|chain --autofree --replace http:\/\/127|)/);
+    assert.not.match(body, "shell\n");
+    assert.not.match(body, "||\nshell");
+    assert.is(events[0]!.identity.uuid, undefined);
+  }));
+
+test("a script for one card asked from another is refused, with an event", () =>
+  withServer([bootMachine(MAC)], async ({ get, events, wire }) => {
+    wire.card = "52:54:00:00:00:66";
+    const { body } = await get(scriptPath());
+    assert.match(body, "does not boot this machine");
+    assert.not.match(body, "kernel");
+    assert.is(events[0]!.level, "error");
+  }));
+
+test("a known card in another machine (UUID differs) is refused; a UUID in the other byte order is the same", () =>
+  withServer([bootMachine(MAC, { uuid: UUID })], async ({ get }) => {
+    const swapped = "3c2d1e0f-5a4b-7869-8796-a5b4c3d2e1f0";
+    assert.match((await get(`/boot.ipxe?mac=${MAC}&uuid=${swapped}`)).body, "kernel");
+    assert.match((await get(`/boot.ipxe?mac=${MAC}&uuid=aaaaaaaa-4b5a-6978-8796-a5b4c3d2e1f0`)).body, "does not boot this machine");
+  }));
+
+test("an approved machine: script, beacon, kernel, seed, progress; each on the timeline with its boot", () =>
+  withServer([bootMachine(MAC)], async ({ get, events, fixture, transfers }) => {
+    const script = (await get(scriptPath())).body;
+    const token = tokenIn(script);
+    assert.is((await get(`/e/${token}/ipxe`)).status, 200);
+    for (const url of script.match(/\/a\/sha256-\S+/g)!) assert.is((await get(url)).status, 200, url);
+    assert.is((await get(`/s/${token}/network-config`)).status, 404);
+    const meta = parse((await get(`/s/${token}/meta-data`)).body);
+    assert.is(meta["local-hostname"], "node-01");
+    const user = parse((await get(`/s/${token}/user-data`)).body);
+    const seed = JSON.parse(user.write_files[0].content);
+    assert.is(seed.joinToken, `fjg_${seed.bootId}`);
+    assert.equal(seed.tags, { zone: "a" });
+    assert.match((await get(`/s/${token}/vendor-data`)).body, `/p/${token}`);
+    const report = JSON.stringify({ name: "modules-final", event_type: "finish", result: "SUCCESS" });
+    assert.is((await get(`/p/${token}`, { method: "POST", body: report })).status, 200);
+    assert.equal(stages(events), ["script", "script", "seed", "cloud-init"]);
+    assert.ok(events.every((event) => event.bootId === seed.bootId));
+    await until(() => transfers.length === 3, { what: "three transfers", timeoutMs: 5_000 });
+    assert.equal(transfers.map((one) => one.artefact.part).sort(), ["initrd", "kernel", "squashfs"]);
+    assert.ok(transfers.every((one) => one.sentBytes === one.askedBytes && one.whole));
+    assert.is(transfers.find((one) => one.artefact.part === "squashfs")!.sentBytes, fixture.manifest.squashfs.sizeBytes);
+  }));
+
+test("a replayed and a foreign token are refused, with an event, and no secret leaves", () =>
+  withServer([bootMachine(MAC)], async ({ get, events, wire }) => {
+    const token = tokenIn((await get(scriptPath())).body);
+    wire.card = "52:54:00:00:00:66";
+    const foreign = await get(`/s/${token}/user-data`);
+    assert.is(foreign.status, 403);
+    assert.not.match(foreign.body, "fjg_");
+    wire.card = MAC;
+    assert.is((await get(`/s/${token}/user-data`)).status, 200);
+    assert.is((await get(`/s/${token}/user-data`)).status, 200, "one retry within a minute");
+    const replay = await get(`/s/${token}/user-data`);
+    assert.is(replay.status, 410);
+    assert.not.match(replay.body, "fjg_");
+    assert.is(stages(events).filter((stage) => stage === "token-refused").length, 2);
+    assert.is((await get(`/s/${"A".repeat(43)}/user-data`)).status, 403);
+  }));
+
+test("local disk, rescue and a missing image each have their script", async () => {
+  await withServer([bootMachine(MAC, { target: "local-disk" })], async ({ get }) => {
+    assert.match((await get(scriptPath())).body, "sanboot");
+  });
+  await withServer([bootMachine(MAC, { target: "rescue" })], async ({ get }) => {
+    const { body } = await get(scriptPath());
+    assert.match(body, "rescue.target");
+    assert.is(tokenIn(body), "");
+  });
+  await withServer([bootMachine(MAC, { imageId: "gone" })], async ({ get, events }) => {
+    assert.match((await get(scriptPath())).body, "boot image gone cannot be served");
+    assert.equal(stages(events), ["note"]);
+  });
+});
+
+test("an address that asks too much, or wrongly too often, is told to wait", async () => {
+  await withServer([], async ({ get }) => {
+    const statuses = [];
+    for (let n = 0; n < 30; n++) statuses.push((await get("/wrong")).status);
+    assert.ok(statuses.includes(404) && statuses.includes(429));
+    assert.is((await get("/healthz")).status, 200, "requests that are right go on");
+  }, 20);
+});
+
+test("a client that leaves in the middle is seen as a transfer that stopped", () =>
+  withServer([bootMachine(MAC)], async ({ port, fixture, transfers, scanImages, get }) => {
+    await writeImage(join(fixture.imagesDir, ".."), { id: "big", squashfs: Buffer.alloc(40_000_000, 1) });
+    await scanImages();
+    assert.is((await get("/healthz")).status, 200);
+    const { createHash } = await import("node:crypto");
+    const sha256 = createHash("sha256").update(Buffer.alloc(40_000_000, 1)).digest("hex");
+    const socket = connect(port, "127.0.0.1");
+    socket.write(`GET /a/sha256-${sha256}/root.squashfs HTTP/1.1\r\nHost: x\r\n\r\n`);
+    socket.once("data", () => socket.destroy());
+    await until(() => transfers.length === 1, { what: "the transfer ends", timeoutMs: 5_000 });
+    assert.ok(transfers[0]!.sentBytes < transfers[0]!.askedBytes);
+  }));
+
+test.run();
