@@ -1,0 +1,102 @@
+// Carries out one step on the engine. Starting a job is the long one: image, network, container, start, each bounded.
+import { Fault, isFault } from "#api/fault.ts";
+import type { HostTarget } from "#api/hosts.ts";
+import { backoffMs } from "#lib/retry.ts";
+import { causeChain } from "#lib/run.ts";
+import { sleep } from "#lib/time.ts";
+import type { BridgeNetwork, Engine } from "./engine/engine.ts";
+import { BRIDGE, containerName, containerSpec, NETWORK } from "./job-container.ts";
+import { firstAddress } from "./network.ts";
+import type { Step } from "./plan.ts";
+import { limiter, singleflight } from "./singleflight.ts";
+
+export interface ApplyOptions {
+  engine: Engine;
+  dns: (target: HostTarget) => string[];
+  /** Pulls of one image before the job counts as crashed and waits for its backoff. */
+  pullAttempts?: number;
+  pullBackoffMs?: number;
+}
+
+export interface StepContext {
+  target: HostTarget;
+  signal: AbortSignal;
+  /** What a long step is at, for the job's reason. */
+  onProgress: (reason: string) => void;
+}
+
+/** A start that failed for good; the message is the job's reason. Anything else thrown is the engine's trouble. */
+export class StartError extends Error {}
+
+export type Apply = (step: Step, context: StepContext) => Promise<void>;
+
+export function createApply({ engine, dns, pullAttempts = 5, pullBackoffMs = 1_000 }: ApplyOptions): Apply {
+  const pulls = limiter(3);
+  const starts = limiter(4);
+  const pullOnce = singleflight((image, signal) => pulls(() => engine.pull(image, signal), signal));
+
+  const pull = async (image: string, { signal, onProgress }: StepContext): Promise<void> => {
+    onProgress("pulling image");
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await pullOnce(image, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        const reason = causeChain(error)[0] ?? "";
+        if (isFault(error, "invalid")) throw new StartError(reason, { cause: error });
+        if (attempt >= pullAttempts) throw new StartError(`pull failed ${attempt} times: ${reason}`, { cause: error });
+        onProgress(`pulling image, attempt ${attempt + 1}: ${reason}`);
+        await sleep(backoffMs(attempt, pullBackoffMs, 15_000), signal);
+      }
+    }
+  };
+
+  /** A start that was refused leaves nothing behind; one without an answer may have worked and is looked at again. */
+  const start = async (name: string): Promise<void> => {
+    try {
+      await engine.start(name);
+    } catch (error) {
+      if (isEngineTrouble(error)) throw error;
+      await engine.remove(name);
+      throw new StartError(startReason(error), { cause: error });
+    }
+  };
+
+  const create = async (step: Extract<Step, { do: "create" }>, context: StepContext): Promise<void> => {
+    const { target, signal, onProgress } = context;
+    await pull(step.job.image, context);
+    await starts(async () => {
+      onProgress("creating container");
+      await engine.ensureNetwork(bridgeNetwork(target));
+      signal.throwIfAborted();
+      await engine.create(containerSpec(step.job, target, dns(target), step.attempt)).catch((error: unknown) => {
+        if (isEngineTrouble(error)) throw error;
+        throw new StartError(startReason(error), { cause: error });
+      });
+      signal.throwIfAborted();
+      await start(containerName(step.job.id));
+    }, signal);
+  };
+
+  return async (step, context) => {
+    if (step.do === "create") return create(step, context);
+    if (step.do === "start") return start(step.container);
+    if (step.do === "signal") return engine.signal(step.container, step.signal);
+    if (step.do === "remove") return engine.remove(step.container);
+  };
+}
+
+export function bridgeNetwork({ subnet }: Pick<HostTarget, "subnet">): BridgeNetwork {
+  return { name: NETWORK, bridge: BRIDGE, subnet, gateway: firstAddress(subnet) };
+}
+
+const isEngineTrouble = (error: unknown): boolean => isFault(error, "unavailable") || isFault(error, "timeout");
+
+/** Docker's words for a refused start, made short. */
+export function startReason(error: unknown): string {
+  const text = (causeChain(error).at(-1) ?? "").replace(/^\(HTTP code \d+\) [^-]*- /, "").trim();
+  if (error instanceof Fault && error.code === "conflict") return causeChain(error).join(": ").slice(0, 300);
+  if (/exec format error/.test(text)) return "its program is for another architecture (exec format error)";
+  const exec = /exec: "([^"]*)": (.*?)(?:: unknown)?$/.exec(text);
+  return exec ? `cannot run "${exec[1]}": ${exec[2]}` : `could not be started: ${text.slice(0, 300)}`;
+}

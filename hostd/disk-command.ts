@@ -1,0 +1,1 @@
+export async function diskCommand(_: { seedFile: string; signal: AbortSignal }): Promise<void> {}

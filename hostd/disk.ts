@@ -1,0 +1,4 @@
+export interface DiskOutcome {
+  failed: boolean;
+  reason: string;
+}

@@ -1,0 +1,90 @@
+// The port to a container engine: what hostd asks of Docker, and of the fake that tests run on. Every call ends by itself
+// within a deadline; what the engine refuses arrives as a Fault (`unavailable`/`timeout`: the engine itself is in trouble).
+
+export interface Engine {
+  /** Version of a live engine; throws when it does not answer. */
+  probe(): Promise<EngineFacts>;
+  /** Every container with a `flynn.job` label, running or not. */
+  list(): Promise<Container[]>;
+  /** Makes the image present. Throws Fault `invalid` when it can never run here (architecture). */
+  pull(image: string, signal: AbortSignal): Promise<void>;
+  /** Creates a container, or finds that the one of this name exists already. */
+  create(spec: ContainerSpec): Promise<void>;
+  start(name: string): Promise<void>;
+  signal(name: string, signalName: "SIGTERM" | "SIGKILL"): Promise<void>;
+  /** Removes a container, running or not; one that is gone already is no error. */
+  remove(name: string): Promise<void>;
+  /** The log from `since` on, then what follows; ends when the container has ended and all was read. */
+  log(name: string, options: { since?: string; signal: AbortSignal }): AsyncIterable<EngineLogLine>;
+  /** One item per change of any flynn container: a hint to look again, nothing more. */
+  changes(signal: AbortSignal): AsyncIterable<void>;
+  ensureNetwork(network: BridgeNetwork): Promise<void>;
+  /** References of the images here by which containers name them. */
+  images(): Promise<ImageRef[]>;
+  removeImage(ref: string): Promise<void>;
+}
+
+export interface EngineFacts {
+  version: string;
+  /** As image manifests spell it: amd64, arm64. */
+  architecture: string;
+}
+
+export type ContainerStatus = "created" | "running" | "exited" | "removing" | "dead";
+
+export interface Container {
+  id: string;
+  name: string;
+  status: ContainerStatus;
+  labels: Readonly<Record<string, string>>;
+  image: string;
+  address?: string;
+  startedAt?: string;
+  exitCode?: number;
+  oomKilled?: boolean;
+  /** What the engine says of a failed start. */
+  error?: string;
+}
+
+export interface ContainerSpec {
+  name: string;
+  image: string;
+  labels: Record<string, string>;
+  env: Record<string, string>;
+  command?: string[];
+  entrypoint?: string[];
+  hostname: string;
+  network: string;
+  dns: string[];
+  memoryBytes: number;
+  cpuMillis: number;
+  pids: number;
+}
+
+export interface EngineLogLine {
+  /** RFC 3339 UTC with microseconds. */
+  at: string;
+  stream: "stdout" | "stderr";
+  line: string;
+}
+
+export interface BridgeNetwork {
+  name: string;
+  bridge: string;
+  subnet: string;
+  gateway: string;
+}
+
+export interface ImageRef {
+  ref: string;
+  sizeBytes: number;
+}
+
+export const LABELS = {
+  job: "flynn.job",
+  app: "flynn.app",
+  process: "flynn.process",
+  host: "flynn.host",
+  spec: "flynn.spec",
+  attempt: "flynn.attempt",
+} as const;

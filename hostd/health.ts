@@ -1,0 +1,145 @@
+// Health of running containers: rise and fall as a rule, one probing loop per container as its adapter.
+import { request } from "node:http";
+import { connect } from "node:net";
+import type { HealthCheck } from "#api/jobs.ts";
+import { sleep } from "#lib/time.ts";
+import type { HealthState, JobHealth } from "./job-record.ts";
+
+export interface Streak {
+  state: HealthState;
+  successes: number;
+  failures: number;
+  reason: string;
+}
+
+export const freshStreak = (state: HealthState = "starting"): Streak => ({
+  state,
+  successes: 0,
+  failures: 0,
+  reason: "",
+});
+
+/** One probe's outcome folded in; `failure` undefined is a success. */
+export function fold(
+  streak: Streak,
+  failure: string | undefined,
+  { rise, fall }: Pick<HealthCheck, "rise" | "fall">,
+): Streak {
+  if (failure === undefined) {
+    const successes = streak.successes + 1;
+    return { state: successes >= rise ? "healthy" : streak.state, successes, failures: 0, reason: streak.reason };
+  }
+  const failures = streak.failures + 1;
+  // Before its first success a process is starting, however often it does not answer yet.
+  const fell = failures >= fall && streak.state !== "starting";
+  return { state: fell ? "unhealthy" : streak.state, successes: 0, failures, reason: failure };
+}
+
+/** Why the probe failed, or undefined. Never throws, never outlives `timeoutMs`. */
+export type Probe = (
+  check: HealthCheck,
+  to: { address: string; port: number },
+  signal: AbortSignal,
+) => Promise<string | undefined>;
+
+export const probe: Probe = (check, to, signal) => {
+  const limited = AbortSignal.any([signal, AbortSignal.timeout(check.timeoutMs)]);
+  return check.type === "http" ? probeHttp(check.path ?? "/", to, limited) : probeTcp(to, limited);
+};
+
+function probeTcp(
+  { address, port }: { address: string; port: number },
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: address, port });
+    const done = (failure?: string) => {
+      socket.destroy();
+      resolve(failure);
+    };
+    socket.on("connect", () => done());
+    socket.on("error", (error: NodeJS.ErrnoException) => done(refusal(error, port)));
+    signal.addEventListener("abort", () => done(`no connection on port ${port} in time`), { once: true });
+  });
+}
+
+function probeHttp(
+  path: string,
+  { address, port }: { address: string; port: number },
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const headers = { "user-agent": "flynn-health", connection: "close" };
+    const req = request({ host: address, port, path, method: "GET", headers, agent: false, signal }, (reply) => {
+      const status = reply.statusCode ?? 0;
+      reply.destroy();
+      resolve(status >= 200 && status < 400 ? undefined : `GET ${path} answered ${status}`);
+    });
+    req.on("error", (error: NodeJS.ErrnoException) =>
+      resolve(signal.aborted ? `GET ${path} got no answer in time` : refusal(error, port)),
+    );
+    req.end();
+  });
+}
+
+function refusal(error: NodeJS.ErrnoException, port: number): string {
+  return error.code === "ECONNREFUSED" ? `nothing listens on port ${port}` : `port ${port}: ${error.message}`;
+}
+
+export interface Watched {
+  containerId: string;
+  check: HealthCheck;
+  address: string | undefined;
+  port: number | undefined;
+  /** It was healthy when last looked at, by this hostd or the one before. */
+  wasHealthy: boolean;
+}
+
+export interface HealthWatch {
+  /** Watches exactly these; others are forgotten. */
+  sync(containers: readonly Watched[]): void;
+  get(containerId: string): JobHealth | undefined;
+}
+
+export function watchHealth(options: { onChange: () => void; signal: AbortSignal; probe?: Probe }): HealthWatch {
+  const { onChange, signal, probe: look = probe } = options;
+  const watched = new Map<string, { streak: Streak; known: boolean; controller: AbortController }>();
+
+  const loop = async ({ containerId, check, address, port }: Watched, ended: AbortSignal) => {
+    while (!ended.aborted) {
+      const failure =
+        check.type === "none" || port === undefined || address === undefined
+          ? undefined
+          : await look(check, { address, port }, ended);
+      const entry = watched.get(containerId);
+      if (ended.aborted || entry === undefined) return;
+      const streak = fold(entry.streak, failure, check);
+      const changed = !entry.known || streak.state !== entry.streak.state || streak.reason !== entry.streak.reason;
+      Object.assign(entry, { streak, known: true });
+      if (changed) onChange();
+      await sleep(check.intervalMs, ended);
+    }
+  };
+
+  return {
+    sync(containers) {
+      const ids = new Set(containers.map(({ containerId }) => containerId));
+      for (const [id, { controller }] of watched)
+        if (!ids.has(id)) {
+          controller.abort();
+          watched.delete(id);
+        }
+      for (const container of containers) {
+        if (watched.has(container.containerId)) continue;
+        const controller = new AbortController();
+        const streak = freshStreak(container.wasHealthy ? "healthy" : "starting");
+        watched.set(container.containerId, { streak, known: false, controller });
+        void loop(container, AbortSignal.any([signal, controller.signal]));
+      }
+    },
+    get(containerId) {
+      const entry = watched.get(containerId);
+      return entry?.known ? { state: entry.streak.state, reason: entry.streak.reason } : undefined;
+    },
+  };
+}

@@ -1,0 +1,110 @@
+// Follows the log of every container into the store, and says when one has been kept to its end. A reader that breaks goes on
+// where the store's cursor stands: the engine repeats that instant, and as many lines as are kept of it are stepped over.
+import { isFault } from "#api/fault.ts";
+import { backoffMs } from "#lib/retry.ts";
+import { sleep } from "#lib/time.ts";
+import { type Container, type Engine, LABELS } from "../engine/engine.ts";
+import type { AppLog } from "./app-log.ts";
+import type { KeptLine } from "./segment.ts";
+import type { LogStore } from "./store.ts";
+
+export interface LogCapture {
+  /** Reads exactly these containers' logs. */
+  sync(containers: readonly Container[]): void;
+  captured: ReadonlySet<string>;
+  lastLine(containerId: string): string | undefined;
+}
+
+export interface CaptureOptions {
+  engine: Pick<Engine, "log">;
+  store: LogStore;
+  /** A container's log has been kept to its end. */
+  onEnd: () => void;
+  onError: (error: unknown, containerId: string) => void;
+  signal: AbortSignal;
+}
+
+interface Reader {
+  controller: AbortController;
+  /** The container had ended before the reading that is now under way began. */
+  ended: boolean;
+  app: string;
+}
+
+const MAX_LINE = 16 << 10;
+
+export function captureLogs({ engine, store, onEnd, onError, signal }: CaptureOptions): LogCapture {
+  const readers = new Map<string, Reader>();
+  const captured = new Set<string>();
+  const lastLines = new Map<string, string>();
+
+  /** One reading, to its end. */
+  const read = async (container: Container, log: AppLog, ended: AbortSignal): Promise<void> => {
+    const { id, labels } = container;
+    const about = { app: labels[LABELS.app]!, process: labels[LABELS.process] ?? "", jobId: labels[LABELS.job]! };
+    const cursor = log.cursor(id);
+    let skip = cursor?.count ?? 0;
+    for await (const { at, stream, line } of engine.log(container.name, { since: cursor?.at, signal: ended })) {
+      if (cursor && (at < cursor.at || (at === cursor.at && skip-- > 0))) continue;
+      const kept: KeptLine = { at, ...about, stream, source: "app", line: line.slice(0, MAX_LINE), container: id };
+      log.append([kept]);
+      if (line.trim() !== "") lastLines.set(id, line);
+      await log.ready();
+    }
+  };
+
+  const follow = async (container: Container, reader: Reader): Promise<void> => {
+    const ended = AbortSignal.any([signal, reader.controller.signal]);
+    for (let failures = 0; !ended.aborted; ) {
+      const wasEnded = reader.ended;
+      try {
+        await read(container, await store.open(reader.app), ended);
+        // Reading a container that had ended before is final; one that ended during it is read once more.
+        if (wasEnded && !ended.aborted) {
+          captured.add(container.id);
+          return onEnd();
+        }
+        if (reader.ended) continue;
+        failures++;
+      } catch (error) {
+        if (ended.aborted) return;
+        if (isFault(error, "not-found")) return;
+        failures++;
+        onError(error, container.id);
+      }
+      await sleep(backoffMs(Math.max(1, failures), 200, 1_000), ended);
+    }
+  };
+
+  return {
+    captured,
+    lastLine: (containerId) => lastLines.get(containerId),
+    sync(containers) {
+      const ids = new Set(containers.map(({ id }) => id));
+      for (const [id, reader] of readers) {
+        if (ids.has(id)) continue;
+        reader.controller.abort();
+        readers.delete(id);
+        captured.delete(id);
+        lastLines.delete(id);
+        void store.open(reader.app).then(
+          (log) => log.forget(id),
+          () => undefined,
+        );
+      }
+      for (const container of containers) {
+        const { id, labels, status } = container;
+        const ended = status === "exited" || status === "dead";
+        const existing = readers.get(id);
+        if (existing) {
+          existing.ended = ended;
+          continue;
+        }
+        if (status !== "running" && !ended) continue;
+        const reader: Reader = { controller: new AbortController(), ended, app: labels[LABELS.app] ?? "" };
+        readers.set(id, reader);
+        void follow(container, reader);
+      }
+    },
+  };
+}

@@ -1,0 +1,39 @@
+// hostd: `run` (default) keeps this machine's containers as control wants them; `disk` prepares the state disk before Docker
+// starts; `explain <jobId>` prints the last plan's decision about a job with its inputs.
+import { parseArgs } from "node:util";
+import { run } from "#lib/run.ts";
+import { loadHostdConfig, SEED_FILE } from "./config.ts";
+import { diskCommand } from "./disk-command.ts";
+import { explain } from "./explain.ts";
+import { runHostd } from "./program.ts";
+
+const USAGE = `usage: hostd [run] [--config FILE]
+       hostd disk [--seed FILE]
+       hostd explain [--config FILE] JOB
+`;
+
+run(async (signal) => {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      config: { type: "string" },
+      seed: { type: "string" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  const [command = "run", jobId, ...more] = positionals;
+  const config = () => loadHostdConfig({ file: values.config, env: process.env });
+  if (values.help) {
+    process.stdout.write(USAGE);
+  } else if (command === "run" && jobId === undefined) {
+    await runHostd(config(), signal);
+  } else if (command === "disk" && jobId === undefined) {
+    await diskCommand({ seedFile: values.seed ?? SEED_FILE, signal });
+  } else if (command === "explain" && jobId !== undefined && more.length === 0) {
+    process.stdout.write(await explain({ stateDir: config().stateDir, jobId }));
+  } else {
+    process.stderr.write(USAGE);
+    return 2;
+  }
+  return 0;
+});

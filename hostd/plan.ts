@@ -1,0 +1,151 @@
+// The plan: what must be done so that this host's containers equal its target. Pure; every job gets a decision with its reason,
+// also when there is nothing to do, and a decision carries at most one step.
+import type { HostTarget } from "#api/hosts.ts";
+import type { JobSpec } from "#api/jobs.ts";
+import { formatDuration } from "#lib/units.ts";
+import { type Container, LABELS } from "./engine/engine.ts";
+import { containerName, isOutdated } from "./job-container.ts";
+import type { JobRecord } from "./job-record.ts";
+
+export type Step =
+  /** Pull, create and start. `attempt` counts the starts before. */
+  | { do: "create"; job: JobSpec; attempt: number }
+  | { do: "start"; container: string }
+  | { do: "signal"; container: string; signal: "SIGTERM" | "SIGKILL" }
+  | { do: "remove"; container: string }
+  /** Give up a start under way. */
+  | { do: "cancel" };
+
+export interface Decision {
+  jobId: string;
+  step?: Step;
+  why: string;
+  /** When to look again though nothing has changed. */
+  dueMs?: number;
+}
+
+export interface PlanInput {
+  target?: HostTarget;
+  /** The target was received from control since this hostd started; a copy from disk ends no unknown container. */
+  fresh: boolean;
+  containers: readonly Container[];
+  records: ReadonlyMap<string, JobRecord>;
+  /** Steps under way, by job. */
+  busy: ReadonlyMap<string, Step["do"]>;
+  engineHealthy: boolean;
+  /** Containers whose log has been kept to its end. */
+  captured: ReadonlySet<string>;
+  nowMs: number;
+}
+
+const SHORTEST_STOP_MS = 1_000;
+/** SIGKILL is sent again this often to a process that does not die of it. */
+export const KILL_AGAIN_MS = 10_000;
+/** A log that cannot be read to its end keeps an ended container no longer than this. */
+const UNCAPTURED_MS = 60_000;
+
+export function plan(input: PlanInput): Decision[] {
+  const { target, containers } = input;
+  const byJob = Map.groupBy(containers, (container) => container.labels[LABELS.job] ?? "");
+  const wanted = new Map(target?.jobs.map((job) => [job.id, job]));
+  const ids = new Set([...wanted.keys(), ...byJob.keys()]);
+  return [...ids].map((jobId) => {
+    if (!input.engineHealthy) return { jobId, why: "the container engine does not answer; what runs goes on" };
+    if (target === undefined) return { jobId, why: "no target was ever received" };
+    const found = byJob.get(jobId) ?? [];
+    const own = found.find((container) => container.name === containerName(jobId));
+    const job = wanted.get(jobId);
+    const doing = input.busy.get(jobId);
+    if (doing === "create" && job?.desired !== "run")
+      return { jobId, step: { do: "cancel" }, why: "its start is under way and it is no longer wanted" };
+    if (doing !== undefined) return { jobId, why: `${doing} is under way` };
+    // Never two containers of one job: a stranger with its label goes first.
+    const stranger = found.find((container) => container !== own);
+    if (stranger && (job || input.fresh))
+      return {
+        jobId,
+        step: { do: "remove", container: stranger.name },
+        why: `${stranger.name} is not the container of job ${jobId}`,
+      };
+    if (job === undefined) return unknown(input, jobId, own);
+    return job.desired === "stop" ? stop(input, job, own) : run(input, job, own);
+  });
+}
+
+export const steps = (decisions: readonly Decision[]): Decision[] => decisions.filter(({ step }) => step !== undefined);
+
+/** The earliest time at which a decision changes by itself. */
+export function nextDueMs(decisions: readonly Decision[]): number {
+  return Math.min(...decisions.map(({ dueMs }) => dueMs ?? Number.POSITIVE_INFINITY));
+}
+
+function unknown(input: PlanInput, jobId: string, own: Container | undefined): Decision {
+  if (own === undefined) return { jobId, why: "nothing is left of it" };
+  if (!input.fresh)
+    return { jobId, why: "not in the target kept on disk; it runs on until control has said so itself" };
+  return end(input, jobId, own, 30_000, "no longer in the target");
+}
+
+function stop(input: PlanInput, job: JobSpec, own: Container | undefined): Decision {
+  if (own === undefined) return { jobId: job.id, why: "stopped, as wanted" };
+  return end(input, job.id, own, job.stopTimeoutMs, "control wants it stopped");
+}
+
+function run(input: PlanInput, job: JobSpec, own: Container | undefined): Decision {
+  const jobId = job.id;
+  const record = input.records.get(jobId);
+  if (own === undefined) {
+    const startAfterMs = record?.startAfterMs ?? 0;
+    if (startAfterMs > input.nowMs)
+      return {
+        jobId,
+        dueMs: startAfterMs,
+        why: `starts again in ${formatDuration(startAfterMs - input.nowMs)} after ${record?.crashes} crashes in a row`,
+      };
+    const attempt = (record?.endedId === undefined ? record?.restarts : record.restarts + 1) ?? 0;
+    return { jobId, step: { do: "create", job, attempt }, why: "wanted, and has no container" };
+  }
+  if (own.status === "created" && own.error === undefined && !isOutdated(own, job))
+    return { jobId, step: { do: "start", container: own.name }, why: "its container was created and never started" };
+  if (own.status !== "running") return end(input, jobId, own, 0, "its container has ended");
+  if (isOutdated(own, job)) return end(input, jobId, own, job.stopTimeoutMs, "its container is of an older spec");
+  if (record?.stoppingSinceMs !== undefined)
+    return end(input, jobId, own, job.stopTimeoutMs, record.stopReason ?? "it was told to end");
+  const { runningSinceMs, upSinceMs } = record ?? {};
+  if (runningSinceMs === undefined || upSinceMs !== undefined) return { jobId, why: "runs, as wanted" };
+  const dueMs = runningSinceMs + job.health.startTimeoutMs;
+  if (dueMs > input.nowMs) return { jobId, dueMs, why: "runs, not yet healthy" };
+  return end(input, jobId, own, job.stopTimeoutMs, startTimeoutReason(job, record));
+}
+
+function startTimeoutReason(job: JobSpec, record: JobRecord | undefined): string {
+  const detail = record?.reason ? `: ${record.reason}` : "";
+  return `not healthy within ${formatDuration(job.health.startTimeoutMs)}${detail}`;
+}
+
+/** The way out of any container: SIGTERM, SIGKILL after the grace, log kept, removed. */
+function end(input: PlanInput, jobId: string, container: Container, graceMs: number, why: string): Decision {
+  const { nowMs, captured } = input;
+  const record = input.records.get(jobId);
+  const name = container.name;
+  if (container.status === "removing") return { jobId, why: `${why}; the engine removes it` };
+  if (container.status === "created" || container.status === "dead")
+    return { jobId, step: { do: "remove", container: name }, why };
+  if (container.status === "exited") {
+    const waitedMs = nowMs - (record?.endSeenMs ?? nowMs);
+    if (captured.has(container.id) || waitedMs >= UNCAPTURED_MS)
+      return { jobId, step: { do: "remove", container: name }, why };
+    return { jobId, dueMs: nowMs + 1_000, why: `${why}; its log is being kept` };
+  }
+  const since = record?.containerId === container.id ? record.stoppingSinceMs : undefined;
+  if (since === undefined) return { jobId, step: { do: "signal", container: name, signal: "SIGTERM" }, why };
+  const killAtMs = since + Math.max(graceMs, SHORTEST_STOP_MS);
+  if (nowMs < killAtMs) return { jobId, dueMs: killAtMs, why: `${why}; has until SIGKILL to end` };
+  const againMs = (record?.killedAtMs ?? Number.NEGATIVE_INFINITY) + KILL_AGAIN_MS;
+  if (nowMs < againMs) return { jobId, dueMs: againMs, why: `${why}; SIGKILL was sent` };
+  return {
+    jobId,
+    step: { do: "signal", container: name, signal: "SIGKILL" },
+    why: `${why}; did not end within its grace`,
+  };
+}

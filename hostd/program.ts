@@ -1,0 +1,168 @@
+// Wires one hostd: identity, engine, agent, and its loops; ends when the signal aborts and leaves every container running.
+import { mkdir } from "node:fs/promises";
+import { isIPv4 } from "node:net";
+import { join } from "node:path";
+import { createClient } from "#api/client.ts";
+import type { HostTarget } from "#api/hosts.ts";
+import { ensureIdentity } from "#api/join.ts";
+import { createLog, type Log } from "#lib/log.ts";
+import { sleep } from "#lib/time.ts";
+import { createAgent } from "./agent.ts";
+import { createApply } from "./apply.ts";
+import { bootEvents } from "./boot-events.ts";
+import type { HostdConfig } from "./config.ts";
+import { containerDns } from "./dns.ts";
+import { dockerEngine } from "./engine/docker.ts";
+import type { Engine } from "./engine/engine.ts";
+import { monitorEngine } from "./engine-monitor.ts";
+import { readFacts } from "./facts.ts";
+import { BRIDGE } from "./job-container.ts";
+import { startLogServer } from "./logs/server.ts";
+import { logStore } from "./logs/store.ts";
+import { applyNetwork } from "./network-apply.ts";
+import { pollTarget } from "./poll.ts";
+import { pruneLoop } from "./prune-loop.ts";
+import { trustRegistry } from "./registry-trust.ts";
+import { sendReports } from "./report.ts";
+import { loadState, recordsAfter, saveState } from "./state-file.ts";
+import { loadTarget } from "./target.ts";
+import { createWake } from "./wake.ts";
+
+export interface ProgramParts {
+  engine?: Engine;
+  log?: Log;
+  /** Told the log server's port once it listens. */
+  onListen?: (port: number) => void;
+}
+
+const NETWORK_EVERY_MS = 30_000;
+
+export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: ProgramParts = {}): Promise<void> {
+  const { log = createLog("hostd"), engine = dockerEngine({ socketPath: config.dockerSocket }) } = parts;
+  const { stateDir, controlUrls, name } = config;
+  const caPem = config.caPem!;
+  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  // One loop that fails ends them all, so that the supervisor starts a whole hostd again.
+  const failed = new AbortController();
+  const signal = AbortSignal.any([outer, failed.signal]);
+
+  let facts = await readFacts({ stateDir, controlUrls, address: config.address });
+  const identity = await ensureIdentity({
+    directory: join(stateDir, "identity"),
+    controlUrls,
+    caPem,
+    role: "host",
+    name,
+    token: config.joinToken,
+    facts,
+    addresses: facts.address === undefined ? [] : [facts.address],
+    signal,
+    onRetry: (error) => log.warn({ err: error }, "join is tried again"),
+  });
+  const hostId = identity.id;
+  log.info({ hostId, name, address: facts.address }, "host identity");
+
+  const kept = await loadState(stateDir);
+  const keptTarget = await loadTarget(stateDir, hostId);
+  const reports = createWake();
+  const networkWake = createWake();
+  const events = await bootEvents({ runDir: config.runDir, told: kept?.bootId === facts.bootId ? kept.told : [] });
+  const logs = logStore({
+    directory: join(stateDir, "logs"),
+    maxBytes: config.logMaxBytes,
+    segmentBytes: Math.ceil(config.logMaxBytes / 8),
+    onError: (error) => log.error({ err: error }, "log lines not kept"),
+  });
+  const monitor = monitorEngine({
+    engine,
+    onChange(healthy) {
+      log.info({ ...monitor.report() }, "engine health changed");
+      if (healthy) events.add("docker", "info", `Docker ${monitor.report().version} is up`);
+      agent.wake();
+      networkWake.ring();
+      reports.ring();
+    },
+  });
+  const trust = async (target: HostTarget): Promise<void> =>
+    trustRegistry({ certsDir: config.dockerCertsDir, registry: target.registry, identity }).catch((error: unknown) =>
+      log.error({ err: error }, "registry certificate not written"),
+    );
+  const dns = await containerDns(config.dns);
+  const agent = createAgent({
+    engine,
+    monitor,
+    apply: createApply({ engine, dns }),
+    logs,
+    target: keptTarget,
+    records: recordsAfter(kept, facts.bootId),
+    onChange: reports.ring,
+    save: (state) => saveState(stateDir, { ...state, bootId: facts.bootId, told: events.toldStages() }),
+    log,
+    signal,
+  });
+  if (keptTarget) await trust(keptTarget);
+
+  const server = await startLogServer({ store: logs, identity, port: config.port, log });
+  parts.onListen?.(server.port);
+  const client = createClient({ urls: controlUrls, caPem, identity, timeoutMs: 10_000 });
+  const onTarget = (target: HostTarget): void => {
+    log.info({ term: target.term, seq: target.seq, jobs: target.jobs.length }, "target received");
+    if (!monitor.healthy()) log.warn("the engine does not work; the target waits for it");
+    else events.add("ready", "info", "the agent follows its target and Docker works");
+    void trust(target).then(() => {
+      agent.setTarget(target);
+      networkWake.ring();
+    });
+  };
+  const current = () => {
+    const { term = 0, seq = 0 } = agent.target() ?? {};
+    return { term, seq, facts, engine: monitor.report(), jobs: agent.jobs() };
+  };
+
+  const networkLoop = async (): Promise<void> => {
+    if (!config.manageNetwork) return;
+    const control = controlUrls.map((url) => new URL(url).hostname).filter((host) => isIPv4(host));
+    const allowedAddresses = [...control, ...config.allowedAddresses];
+    let last = "";
+    while (!signal.aborted) {
+      const target = agent.target();
+      if (target && monitor.healthy())
+        await applyNetwork({ target, bridge: BRIDGE, allowedAddresses }, signal).then(
+          () => {
+            last = "";
+          },
+          (error: unknown) => {
+            if (!signal.aborted && last !== String(error)) log.warn({ err: error }, "network not as it should be");
+            last = String(error);
+          },
+        );
+      await networkWake.wait(last === "" ? NETWORK_EVERY_MS : 2_000, signal);
+    }
+  };
+  const factsLoop = async (): Promise<void> => {
+    for (; !signal.aborted; await sleep(60_000, signal))
+      facts = await readFacts({ stateDir, controlUrls, address: config.address }).catch(() => facts);
+  };
+
+  const loops = [
+    monitor.run(signal),
+    agent.run(),
+    pollTarget({ client, hostId, stateDir, seen: keptTarget, onTarget, log, signal }),
+    sendReports({ client, hostId, current, events, wake: reports, log, signal }),
+    networkLoop(),
+    factsLoop(),
+    pruneLoop({ engine, agent, logs, healthy: monitor.healthy, log, signal }),
+  ];
+  try {
+    await Promise.all(loops);
+  } catch (error) {
+    if (!signal.aborted) log.fatal({ err: error }, "a loop failed");
+    throw error;
+  } finally {
+    failed.abort();
+    await Promise.allSettled(loops);
+    client.close();
+    await server.close();
+    await logs.close();
+  }
+}
