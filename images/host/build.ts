@@ -7,7 +7,7 @@ import { formatSize } from "#lib/units.ts";
 import { buildEnvironment } from "../config.ts";
 import { debianSources } from "./apt-sources.ts";
 import { type Agent, agent } from "./bundle.ts";
-import { appendSegment } from "./cpio.ts";
+import { prependSegment } from "./cpio.ts";
 import { customizeTree, makeInitrd, overlayDirectory, unpackTree } from "./customize.ts";
 import { digest, digestBytes, digestDirectory, digestFile } from "./digest.ts";
 import { createManifest, imageFiles, type Manifest, manifestText, parseManifest } from "./manifest.ts";
@@ -95,7 +95,7 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
     const squashfs = await digestFile(squashfsPath);
     const memoryNeedBytes = squashfs.sizeBytes + recipe.memoryBesideImageBytes;
     const tie = { squashfsSha256: squashfs.sha256, squashfsBytes: squashfs.sizeBytes, memoryNeedBytes };
-    await writeFile(join(staged, imageFiles.initrd), appendSegment(initrd, tieSegment(tie, epochSeconds)));
+    await writeFile(join(staged, imageFiles.initrd), prependSegment(tieSegment(tie, epochSeconds), initrd));
     await cp(custom.kernel.path, join(staged, imageFiles.kernel));
 
     const manifest = createManifest({

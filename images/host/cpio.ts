@@ -15,15 +15,15 @@ const ALIGN = 4;
 export function cpioArchive(entries: readonly CpioEntry[], mtimeSeconds: number): Buffer {
   const parts = entries.map((entry, index) => member(entry, index + 1, mtimeSeconds));
   parts.push(header({ ino: 0, mode: 0, nlink: 1, mtime: 0, name: "TRAILER!!!", size: 0 }));
-  return padTo(Buffer.concat(parts), 512);
+  return Buffer.concat(parts);
 }
 
 /**
- * An initrd with one more segment behind it. The kernel reads concatenated archives when an uncompressed one begins at a
- * multiple of four bytes; zero bytes between them are skipped.
+ * An initrd with one more segment before it. The kernel reads an uncompressed archive, skips zero bytes to a multiple of
+ * four, then reads the compressed one. Behind it would not do: the kernel's lz4 reader takes whatever follows for its own.
  */
-export function appendSegment(initrd: Buffer, segment: Buffer): Buffer {
-  return Buffer.concat([padTo(initrd, ALIGN), segment]);
+export function prependSegment(segment: Buffer, initrd: Buffer): Buffer {
+  return Buffer.concat([padTo(segment, 512), initrd]);
 }
 
 function member({ path, mode, content }: CpioEntry, ino: number, mtime: number): Buffer {

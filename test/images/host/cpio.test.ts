@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { appendSegment, cpioArchive } from "../../../images/host/cpio.ts";
+import { cpioArchive, prependSegment } from "../../../images/host/cpio.ts";
 
 /** A reader of its own, after the kernel's buffer-format.rst: what the writer wrote must be found by it. */
 function readNewc(archive: Buffer): { name: string; mode: number; mtime: number; content: string }[] {
@@ -37,12 +37,16 @@ test("the same entries give the same bytes, and other content gives others", () 
   assert.not.ok(make("one").equals(make("two")));
 });
 
-test("an appended segment begins at a multiple of four, behind zero bytes only", () => {
-  for (const length of [4, 5, 6, 7, 512]) {
-    const whole = appendSegment(Buffer.alloc(length, 0xff), cpioArchive([{ path: "a", content: "b" }], 0));
-    const begin = Math.ceil(length / 4) * 4;
-    assert.equal(readNewc(whole.subarray(begin))[0]!.content, "b");
-    assert.ok(whole.subarray(length, begin).every((byte) => byte === 0));
+test("an initrd with a segment before it keeps its bytes, behind the segment and zero bytes up to a multiple of 512", () => {
+  const initrd = Buffer.from([0x02, 0x21, 0x4c, 0x18, 1, 2, 3]); // the magic of lz4's legacy format
+  for (const content of ["", "b", "12345", "x".repeat(600)]) {
+    const segment = cpioArchive([{ path: "a", content }], 0);
+    const whole = prependSegment(segment, initrd);
+    assert.is(readNewc(whole)[0]!.content, content);
+    const begin = whole.length - initrd.length;
+    assert.is(begin % 512, 0);
+    assert.ok(whole.subarray(begin).equals(initrd));
+    assert.ok(whole.subarray(segment.length, begin).every((byte) => byte === 0));
   }
 });
 
