@@ -19,7 +19,7 @@ import {
   viewRow,
 } from "./level-rows.ts";
 import { type LogRecord, type ViewEntry, viewChanges } from "./log.ts";
-import { type ChainLink, chainHash, decodeRecord } from "./record.ts";
+import { type ChainLink, chainHash, decodeRecord, type EncodedRecord } from "./record.ts";
 
 export type Database = Level<string, string>;
 export type Batch = ReturnType<Database["batch"]>;
@@ -103,7 +103,7 @@ async function inspectView(db: Database, found: Inspection): Promise<string | un
     if (parsed === undefined) return `the view entry ${JSON.stringify(key)} does not match its checksum`;
     addRow(digest, parsed.check);
     checks.set(key, parsed.check);
-    found.entries.push({ key, value: parsed.value, version: parsed.version });
+    found.entries.push({ key, value: JSON.parse(parsed.valueText), version: parsed.version });
   }
   if (digest.count !== head.view.count) return `the view has ${digest.count} entries instead of ${head.view.count}`;
   return digest.sum === head.view.sum ? undefined : "the view holds entries that are not the newest";
@@ -144,18 +144,18 @@ export async function* rows(
 }
 
 /** Puts the record's rows into the batch and moves the state on by it. Returns the record's chain hash. */
-export function stage(state: LevelState, batch: Batch, record: LogRecord, text: string): string {
+export function stage(state: LevelState, batch: Batch, record: LogRecord, { text, values }: EncodedRecord): string {
   const { head, checks } = state;
   const hash = chainHash(head.hash, text);
   batch.put(logKey(record.seq), logRow({ seq: record.seq, text, hash }));
-  for (const { key, value } of viewChanges(record)) {
+  for (const [index, { key, value }] of viewChanges(record).entries()) {
     const old = checks.get(key);
     if (old !== undefined) removeRow(head.view, old);
     if (value === null) {
       checks.delete(key);
       batch.del(viewKey(key));
     } else {
-      const { row, check } = viewRow(key, record.seq, JSON.stringify(value));
+      const { row, check } = viewRow(key, record.seq, values[index] ?? JSON.stringify(value));
       addRow(head.view, check);
       checks.set(key, check);
       batch.put(viewKey(key), row);
@@ -167,11 +167,17 @@ export function stage(state: LevelState, batch: Batch, record: LogRecord, text: 
   return hash;
 }
 
+/** The same from a record's text, which is kept to the byte: the chain covers it. */
+function stageText(state: LevelState, batch: Batch, text: string): void {
+  const record = decodeRecord(text);
+  stage(state, batch, record, { text, values: [] });
+}
+
 /** Applies records that LevelDB lacks, durably. */
 export async function forward(db: Database, state: LevelState, links: readonly ChainLink[]): Promise<void> {
   for (let at = 0; at < links.length; at += BUILD_CHUNK) {
     const batch = db.batch();
-    for (const { text } of links.slice(at, at + BUILD_CHUNK)) stage(state, batch, decodeRecord(text), text);
+    for (const { text } of links.slice(at, at + BUILD_CHUNK)) stageText(state, batch, text);
     batch.put(HEAD_ROW, headRow(state.head));
     await batch.write({ sync: true });
   }

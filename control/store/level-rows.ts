@@ -1,7 +1,6 @@
 // Rows in LevelDB: `l/<seq>` a record with its chain hash, `v/<key>` a view entry, `m` the head. LevelDB does not verify
 // its block checksums on reads, so view rows and the head carry their own, and the head a digest over the whole view.
 import { crc32 } from "node:zlib";
-import type { Json } from "./log.ts";
 import { type ChainLink, HASH_LENGTH, paddedSeq } from "./record.ts";
 
 export const HEAD_ROW = "m";
@@ -37,20 +36,24 @@ export function parseLogRow(key: string, row: string): ChainLink {
   return { seq: Number(key.slice(2)), hash: row.slice(0, HASH_LENGTH), text: row.slice(HASH_LENGTH) };
 }
 
-/** `<checksum><version> <value>`; the checksum, as a signed 32-bit integer, also goes into the digest. */
+/** `<checksum> <version> <value>`; the checksum, as a signed 32-bit integer (a small one to V8), also goes into the digest. */
 export function viewRow(key: string, version: number, valueText: string): { row: string; check: number } {
   const body = `${version} ${valueText}`;
-  const check = crc32(`${key}\n${body}`);
-  return { row: hex(check) + body, check: check | 0 };
+  const check = crc32(`${key}\n${body}`) | 0;
+  return { row: `${check} ${body}`, check };
 }
 
 /** Undefined when the row's checksum does not match. */
-export function parseViewRow(key: string, row: string): { version: number; value: Json; check: number } | undefined {
-  const body = row.slice(8);
-  const check = crc32(`${key}\n${body}`);
-  if (row.slice(0, 8) !== hex(check)) return undefined;
+export function parseViewRow(
+  key: string,
+  row: string,
+): { version: number; valueText: string; check: number } | undefined {
+  const bodyAt = row.indexOf(" ") + 1;
+  const body = row.slice(bodyAt);
+  const check = crc32(`${key}\n${body}`) | 0;
+  if (bodyAt === 0 || row.slice(0, bodyAt - 1) !== String(check)) return undefined;
   const space = body.indexOf(" ");
-  return { version: Number(body.slice(0, space)), value: JSON.parse(body.slice(space + 1)) as Json, check: check | 0 };
+  return { version: Number(body.slice(0, space)), valueText: body.slice(space + 1), check };
 }
 
 export function headRow(head: Omit<Head, "format">): string {

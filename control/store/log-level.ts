@@ -119,10 +119,10 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     const done = groups.add(records.length, (staged) => {
       let sizeBytes = 0;
       for (const record of records) {
-        const text = encodeRecord(record);
-        stage(state, staged.batch, record, text);
-        staged.texts.push(text);
-        sizeBytes += text.length * 2;
+        const encoded = encodeRecord(record);
+        stage(state, staged.batch, record, encoded);
+        staged.texts.push(encoded.text);
+        sizeBytes += encoded.text.length * 2;
       }
       staged.head = { ...state.head, view: { ...state.head.view } };
       return sizeBytes;
@@ -190,7 +190,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
         throw new Fault("unavailable", `the view entry ${key} is damaged on disk; restart control to recover it`, {
           retry: false,
         });
-      yield { key, value: parsed.value, version: parsed.version };
+      yield { key, value: JSON.parse(parsed.valueText), version: parsed.version };
     }
   }
 

@@ -15,9 +15,26 @@ export interface ChainLink {
   hash: string;
 }
 
-/** JSON on one line. */
-export function encodeRecord(record: LogRecord): string {
-  return JSON.stringify(record);
+/** A record as JSON on one line, and the JSON of each mutation's value, made only once. */
+export interface EncodedRecord {
+  text: string;
+  values: string[];
+}
+
+export function encodeRecord(record: LogRecord): EncodedRecord {
+  const { seq, term, at, actor, mutations, idempotency } = record;
+  const values: string[] = [];
+  let list = "";
+  for (const { key, value } of mutations) {
+    const text = JSON.stringify(value);
+    values.push(text);
+    list += `${list === "" ? "" : ","}{"key":${JSON.stringify(key)},"value":${text}}`;
+  }
+  const head = `{"seq":${seq},"term":${term},"at":${JSON.stringify(at)},"actor":${JSON.stringify(actor)},"mutations":[${list}]`;
+  return {
+    text: idempotency === undefined ? `${head}}` : `${head},"idempotency":${JSON.stringify(idempotency)}}`,
+    values,
+  };
 }
 
 export function decodeRecord(text: string): LogRecord {

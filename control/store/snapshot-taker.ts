@@ -110,7 +110,7 @@ export async function* verifiedLines(
         const parsed = parseViewRow(key, row);
         if (parsed === undefined) throw new Error(`the view entry ${JSON.stringify(key)} does not match its checksum`);
         addRow(digest, parsed.check);
-        lines += snapshotLine(key, parsed.version, row.slice(row.indexOf(" ", 8) + 1));
+        lines += snapshotLine(key, parsed.version, parsed.valueText);
       }
       yield lines;
     }

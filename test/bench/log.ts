@@ -113,12 +113,12 @@ async function bare(directory: string, records: number, group: number, window: n
     const batches = chunks(records, group).map(([from, to]) => {
       const rows: [string, string][] = [];
       for (const record of span(from, to).map((seq) => recordOf(seq))) {
-        const text = encodeRecord(record);
+        const { text, values } = encodeRecord(record);
         hash = chainHash(hash, text);
-        const { key, value } = record.mutations[0]!;
+        const { key } = record.mutations[0]!;
         rows.push(
           [logKey(record.seq), logRow({ seq: record.seq, text, hash })],
-          [viewKey(key), viewRow(key, record.seq, JSON.stringify(value)).row],
+          [viewKey(key), viewRow(key, record.seq, values[0]!).row],
         );
       }
       rows.push([
