@@ -1,0 +1,66 @@
+// HAProxy writes a line per request into a named pipe and drops it when nobody reads: logging never slows a request.
+// Here each line gets the job's name for its slot and goes to access.log, which is kept to two files of bounded size.
+import { constants } from "node:fs";
+import { appendFile, open, rename, stat } from "node:fs/promises";
+import { Socket } from "node:net";
+import type { Log } from "#lib/log.ts";
+
+const KEPT_BYTES = 16 << 20;
+const LINE_BYTES = 64 << 10;
+
+/** `be_0001/s2` -> the job there now, or undefined. */
+export type JobOf = (slot: string) => { jobId: string; app: string } | undefined;
+
+/** One line as HAProxy wrote it -> the agreed line; undefined when it is not a request but a notice. */
+export function accessLine(raw: string, jobOf: JobOf): string | undefined {
+  const match = /^at=info (.*) job=(\S+) (connect=.*) state=(\S\S)$/.exec(raw);
+  if (!match) return undefined;
+  const [, before, slot, after, state] = match;
+  const job = jobOf(slot!);
+  // Termination state (HAProxy configuration manual 8.5): a capital first letter other than L (answered here) is a failure.
+  const isError = /^[A-KM-Z]/.test(state!) || state === "LH" || / status=5\d\d /.test(` ${after} `);
+  const who = job ? `app=${job.app} job=${job.jobId}` : "job=-";
+  return `at=${isError ? "error" : "info"}${isError ? ` code=${state}` : ""} ${before} ${who} ${after}`;
+}
+
+export interface AccessLogOptions {
+  pipe: string;
+  file: string;
+  jobOf: JobOf;
+  log: Log;
+  signal: AbortSignal;
+}
+
+/** Copies the pipe to the file until the signal aborts. */
+export async function copyAccessLog({ pipe, file, jobOf, log, signal }: AccessLogOptions): Promise<void> {
+  const handle = await open(pipe, constants.O_RDWR | constants.O_NONBLOCK);
+  const socket = new Socket({ fd: handle.fd, readable: true, writable: false });
+  const stop = () => socket.destroy();
+  signal.addEventListener("abort", stop, { once: true });
+  if (signal.aborted) stop();
+  let rest = "";
+  let sizeBytes = (await stat(file).catch(() => ({ size: 0 }))).size;
+  try {
+    for await (const chunk of socket) {
+      const lines = (rest + (chunk as Buffer).toString("latin1")).split("\n");
+      rest = lines.pop()!.slice(-LINE_BYTES);
+      let text = "";
+      for (const raw of lines) {
+        const line = accessLine(raw, jobOf);
+        if (line !== undefined) text += `${line}\n`;
+        else if (raw !== "") log.info({ notice: raw.slice(0, 500) }, "haproxy notice");
+      }
+      if (text === "") continue;
+      await appendFile(file, text, { mode: 0o640 });
+      sizeBytes += text.length;
+      if (sizeBytes > KEPT_BYTES) {
+        await rename(file, `${file}.1`);
+        sizeBytes = 0;
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}

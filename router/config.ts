@@ -1,0 +1,68 @@
+// Configuration of the router: file < environment (FLYNN_ROUTER_*) < flags, checked before any socket opens.
+import { type Static, Type } from "typebox";
+import { object } from "#api/schema.ts";
+import { loadConfig } from "#lib/config.ts";
+
+export const Config = object({
+  name: Type.String({ default: "router", minLength: 1, maxLength: 63, description: "Label of this router." }),
+  controlUrls: Type.Array(Type.String({ pattern: "^https://" }), {
+    minItems: 1,
+    description: "Control, https://host:port each.",
+  }),
+  caPem: Type.Optional(Type.String({ description: "Certificate of the cluster CA, PEM." })),
+  caFile: Type.Optional(Type.String({ description: "File with it, instead of caPem." })),
+  joinToken: Type.Optional(
+    Type.String({ description: "Single-use token; needed until this router has a certificate." }),
+  ),
+  stateDir: Type.String({
+    default: "/var/lib/flynn/router",
+    description: "Last target, certificate, HAProxy's files and sockets.",
+  }),
+  bind: Type.String({ default: "0.0.0.0", pattern: "^[0-9a-fA-F.:]+$", description: "Address HAProxy listens on." }),
+  httpPort: Type.Integer({ default: 80, minimum: 1, maximum: 65_535, description: "Port for HTTP." }),
+  address: Type.Optional(
+    Type.String({ maxLength: 45, description: "Address clients reach this router by, shown by control." }),
+  ),
+  haproxyBinary: Type.String({ default: "haproxy", pattern: "^[^\\s]+$", description: "HAProxy 2.6 or newer." }),
+  haproxyAccount: Type.String({
+    default: "haproxy",
+    pattern: "^[a-z_][a-z0-9_-]*$",
+    description: "Account of the workers when started by root; root when there is no such account.",
+  }),
+  maxConnections: Type.Integer({
+    default: 10_000,
+    minimum: 10,
+    maximum: 1_000_000,
+    description: "Client connections at once.",
+  }),
+  threads: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 64, description: "HAProxy threads; one per CPU when absent." }),
+  ),
+  backends: Type.Integer({
+    default: 64,
+    minimum: 1,
+    maximum: 10_000,
+    description: "Pools served without a reload at first; doubles.",
+  }),
+  slots: Type.Integer({
+    default: 8,
+    minimum: 1,
+    maximum: 1_024,
+    description: "Jobs per pool without a reload at first; doubles.",
+  }),
+  manageRoutes: Type.Boolean({ default: true, description: "Set kernel routes to the other hosts' subnets." }),
+  accessLog: Type.Boolean({ default: true, description: "Write each request to access.log in the state directory." }),
+  keepHaproxy: Type.Boolean({ default: false, description: "Leave HAProxy serving when this program is stopped." }),
+  stopGraceMs: Type.Integer({
+    default: 3_000,
+    minimum: 0,
+    maximum: 10_000,
+    description: "Time for open requests at a stop.",
+  }),
+  logLevel: Type.String({ default: "info", description: "pino level." }),
+});
+export type Config = Static<typeof Config>;
+
+export function routerConfig(file?: string): Config {
+  return loadConfig(Config, { file, env: { prefix: "FLYNN_ROUTER", variables: process.env } });
+}

@@ -1,0 +1,98 @@
+// From what HAProxy runs to what it should run: runtime commands in an order that never loses a request.
+// First what adds capacity, then the maps, then what takes capacity away.
+import { type Assignment, backendName, type Slot, slotName } from "./assign.ts";
+import { PARKED, poolNames } from "./render.ts";
+import type { Running, RunningSlot } from "./verify.ts";
+
+export interface Wanted {
+  assignment: Assignment;
+  routes: ReadonlyMap<string, string>;
+}
+export interface Difference {
+  /** Each inner list goes on one line: HAProxy runs it without anything in between. */
+  commands: string[][];
+  /** Backends or slots that the running configuration does not have. */
+  needsReload: boolean;
+}
+export interface DiffOptions {
+  /** Directory of the map files, as in the configuration. */
+  directory: string;
+  /** `address:port` known to accept connections now: traffic at once; else HAProxy's own check decides first. */
+  reachable: ReadonlySet<string>;
+}
+
+export function diff(running: Running, { assignment, routes }: Wanted, options: DiffOptions): Difference {
+  const enable: string[][] = [];
+  const drain: string[][] = [];
+  const park: string[][] = [];
+  let needsReload = false;
+  for (const [b, { slots }] of assignment.backends.entries()) {
+    for (const [s, slot] of slots.entries()) {
+      const name = `${backendName(b)}/${slotName(s)}`;
+      const now = running.slots.get(name);
+      if (now === undefined) needsReload = true;
+      else if (slot === null) park.push(parkSlot(name, now));
+      else if (slot.state === "up") enable.push(enableSlot(name, slot, now, options.reachable));
+      else drain.push(drainSlot(name, slot, now));
+    }
+  }
+  const served = new Map([...routes].filter(([, backend]) => running.slots.has(`${backend}/s1`)));
+  const [routesSet, routesDel] = diffMap(`${options.directory}/routes.map`, running.routes, served);
+  const [poolsSet, poolsDel] = diffMap(`${options.directory}/pools.map`, running.pools, poolNames(assignment));
+  const commands = [enable, poolsSet, routesSet, routesDel, drain, park, poolsDel].flat();
+  return { commands: commands.filter((group) => group.length > 0), needsReload };
+}
+
+/** Slots that `diff` would let traffic to, to be probed before. */
+export function newAddresses(running: Running, assignment: Assignment): { address: string; port: number }[] {
+  return assignment.backends.flatMap(({ slots }, b) =>
+    slots.flatMap((slot, s) => {
+      const now = running.slots.get(`${backendName(b)}/${slotName(s)}`);
+      return slot?.state === "up" && now && !serves(slot, now) ? [{ address: slot.address, port: slot.port }] : [];
+    }),
+  );
+}
+
+const isAt = (slot: { address: string; port: number }, now: RunningSlot) =>
+  slot.address === now.address && slot.port === now.port;
+const serves = (slot: Slot, now: RunningSlot) => isAt(slot, now) && now.mode === "ready" && now.weight === 1;
+const setAddress = (name: string, to: { address: string; port: number }) =>
+  `set server ${name} addr ${to.address} port ${to.port}`;
+
+function enableSlot(name: string, slot: Slot, now: RunningSlot, reachable: ReadonlySet<string>): string[] {
+  if (serves(slot, now)) return [];
+  const health = reachable.has(`${slot.address}:${slot.port}`) ? "up" : "down";
+  return [
+    ...(isAt(slot, now) ? [] : [`set server ${name} state maint`, setAddress(name, slot)]),
+    ...(now.weight === 1 ? [] : [`set server ${name} weight 1`]),
+    `set server ${name} state ready`,
+    `set server ${name} health ${health}`,
+  ];
+}
+
+function drainSlot(name: string, slot: Slot, now: RunningSlot): string[] {
+  if (!isAt(slot, now)) return [`set server ${name} state maint`, setAddress(name, slot)];
+  return now.mode === "ready" ? [`set server ${name} state drain`] : [];
+}
+
+function parkSlot(name: string, now: RunningSlot): string[] {
+  return [
+    ...(now.mode === "maint" ? [] : [`set server ${name} state maint`]),
+    ...(isAt(PARKED, now) ? [] : [setAddress(name, PARKED)]),
+  ];
+}
+
+function diffMap(
+  file: string,
+  now: ReadonlyMap<string, string>,
+  wanted: ReadonlyMap<string, string>,
+): [string[][], string[][]] {
+  const sets: string[][] = [];
+  for (const [key, value] of wanted) {
+    if (!now.has(key)) sets.push([`add map ${file} ${key} ${value}`]);
+    else if (now.get(key) !== value && now.get(key) === "\0twice")
+      sets.push([`del map ${file} ${key}`, `add map ${file} ${key} ${value}`]);
+    else if (now.get(key) !== value) sets.push([`set map ${file} ${key} ${value}`]);
+  }
+  return [sets, [...now.keys()].filter((key) => !wanted.has(key)).map((key) => [`del map ${file} ${key}`])];
+}

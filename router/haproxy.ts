@@ -1,0 +1,242 @@
+// HAProxy as a process: master-worker, in a session of its own so that it outlives this program, found again by a record
+// of pid and start time. It is asked and told over its sockets; reloaded through the master, which hands over listeners.
+import { spawn } from "node:child_process";
+import { constants } from "node:fs";
+import { mkdir, open, stat, truncate } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { Fault } from "#api/fault.ts";
+import { exec } from "#lib/exec.ts";
+import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
+import { portTaken } from "#lib/port-holder.ts";
+import { sleep, until } from "#lib/time.ts";
+import { isAlive, type ProcessId, processId, signalProcess } from "./process-id.ts";
+import type { Rendered } from "./render.ts";
+import { ask, runCommands } from "./runtime.ts";
+import { type Processes, parseMap, parseProcesses, parseServersState, parseSessions, type Running } from "./verify.ts";
+
+const STDERR_KEPT_BYTES = 1 << 20;
+const SOCKET_PATH_BYTES = 100; // sun_path is 108, HAProxy binds beside and renames
+
+export interface HaproxyOptions {
+  binary: string;
+  directory: string;
+  bind: string;
+  httpPort: number;
+  accessLog: boolean;
+}
+
+export interface Haproxy {
+  /** Takes over the HAProxy that an earlier run of this program left; false when there is none. */
+  adopt(): Promise<boolean>;
+  /** Starts it from the files on disk and waits until it serves. */
+  start(shape: string): Promise<void>;
+  /** Checks the files on disk, then replaces the worker; resolves when the new one serves. */
+  reload(shape: string): Promise<void>;
+  isRunning(): Promise<boolean>;
+  /** Shape the running worker was loaded with. */
+  loadedShape(): string | undefined;
+  write(files: Rendered): Promise<void>;
+  running(): Promise<Running>;
+  /** Runs the commands on the worker, and on older workers as far as they apply. */
+  run(commands: readonly string[][]): Promise<void>;
+  /** Requests on each slot of those backends, all workers together. */
+  sessions(backends: readonly string[]): Promise<Map<string, number>>;
+  processes(): Promise<Processes>;
+  /** Lets requests end for up to `graceMs`, then ends it. */
+  stop(graceMs: number): Promise<void>;
+  accessPipe: string;
+}
+
+interface Loaded {
+  master: ProcessId;
+  workers: ProcessId[];
+  shape: string;
+}
+
+export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
+  const { binary, directory, bind, httpPort, accessLog } = options;
+  const path = (name: string) => join(directory, name);
+  const masterSocket = path("master.sock");
+  const workerSocket = path("worker.sock");
+  const accessPipe = path("access.pipe");
+  const stderrFile = path("haproxy.stderr");
+  if (!/^\/[A-Za-z0-9._/-]+$/.test(directory) || workerSocket.length > SOCKET_PATH_BYTES)
+    throw new Fault("invalid", `state directory ${directory}: must be absolute, plain and under 88 characters`);
+  await mkdir(directory, { recursive: true, mode: 0o755 });
+  if (!(await stat(accessPipe).catch(() => undefined))?.isFIFO()) await exec(["mkfifo", "-m", "600", accessPipe]);
+
+  let loaded: Loaded | undefined;
+  const written = new Map<string, string>();
+
+  const processes = async () => parseProcesses(await ask(masterSocket, "show proc", 2_000));
+  const remember = async (shape: string) => {
+    const { master, worker, old } = await processes();
+    const ids = await Promise.all([master, worker ?? 0, ...old].map((pid) => processId(pid)));
+    if (!ids[0]) throw new Error("HAProxy's master is gone");
+    loaded = { master: ids[0], workers: ids.slice(1).filter((id) => id !== undefined), shape };
+    await writeFileAtomic(path("haproxy.json"), JSON.stringify(loaded));
+  };
+  const isRunning = async () => loaded !== undefined && (await isAlive(loaded.master));
+  const kill = async (ids: readonly ProcessId[]) => {
+    for (const id of ids) await signalProcess(id, "SIGKILL");
+    for (const id of ids)
+      await until(async () => !(await isAlive(id)), { what: `end of ${id.pid}`, timeoutMs: 5_000, everyMs: 10 });
+  };
+  const isServing = async (worker: number | undefined) =>
+    worker !== undefined && /^Pid: (\d+)$/m.exec(await ask(workerSocket, "show info", 1_000))?.[1] === String(worker);
+
+  return {
+    accessPipe,
+    processes,
+    isRunning,
+    loadedShape: () => loaded?.shape,
+
+    async adopt() {
+      const record = await readJson<Loaded>(path("haproxy.json"));
+      if (!record) return false;
+      loaded = record;
+      if (!(await isRunning())) return false;
+      try {
+        await until(async () => (await processes()).master === record.master.pid, {
+          what: "answer of HAProxy's master",
+          timeoutMs: 3_000,
+        });
+        await until(async () => isServing((await processes()).worker), {
+          what: "answer of HAProxy's worker",
+          timeoutMs: 3_000,
+        });
+        await remember(record.shape);
+        return true;
+      } catch {
+        await kill([record.master, ...record.workers]); // alive but deaf: a fresh one serves better
+        return false;
+      }
+    },
+
+    async start(shape) {
+      if (loaded) await kill([loaded.master, ...loaded.workers]);
+      await until(() => isFree(bind, httpPort), { what: "free port", timeoutMs: 500, everyMs: 50 }).catch(
+        async (error: Error) => {
+          if (error.cause instanceof Fault) throw error.cause;
+          throw new Fault("conflict", `router: ${await portTaken("tcp", httpPort)}`);
+        },
+      );
+      // Read and write end at once and not blocking: HAProxy neither waits for a reader nor fails without one.
+      const stdout = accessLog ? await open(accessPipe, constants.O_RDWR | constants.O_NONBLOCK) : undefined;
+      const stderr = await open(
+        stderrFile,
+        constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_TRUNC,
+      );
+      try {
+        const argv = ["-W", "-S", `${masterSocket},mode,600`, "-f", path("haproxy.cfg")];
+        const child = spawn(binary, argv, { detached: true, stdio: ["ignore", stdout?.fd ?? "ignore", stderr.fd] });
+        let ended = "";
+        child.on("error", (error) => (ended = error.message));
+        child.on("exit", (code, signal) => (ended = `ended with ${signal ?? code}`));
+        child.unref();
+        const master = child.pid;
+        const answered = async () => {
+          if (ended !== "" || master === undefined) return true;
+          const now = await processes();
+          return now.master === master && (await isServing(now.worker));
+        };
+        await until(answered, { what: "start of HAProxy", timeoutMs: 10_000, everyMs: 10 });
+        if (ended !== "" || master === undefined)
+          throw new Fault("unavailable", `start ${binary}: ${ended}: ${lastAlert(await readText(stderrFile))}`);
+        await remember(shape);
+      } finally {
+        await stdout?.close();
+        await stderr.close();
+      }
+    },
+
+    async reload(shape) {
+      await exec([binary, "-c", "-q", "-f", path("haproxy.cfg")], { timeoutMs: 30_000 });
+      const before = (await processes()).worker;
+      await ask(masterSocket, "reload", 2_000).catch(() => ""); // the master closes its socket as it starts over
+      const replaced = async () => {
+        const { worker } = await processes();
+        return worker !== before && (await isServing(worker));
+      };
+      await until(replaced, { what: "start of the new worker", timeoutMs: 15_000, everyMs: 20 });
+      await remember(shape);
+    },
+
+    async write(files) {
+      const texts = { "routes.map": files.routesMap, "pools.map": files.poolsMap, "haproxy.cfg": files.cfg };
+      for (const [name, text] of Object.entries(texts)) {
+        if (written.get(name) === text) continue;
+        await writeFileAtomic(path(name), text);
+        written.set(name, text);
+      }
+      const { size } = await stat(stderrFile).catch(() => ({ size: 0 }));
+      if (size > STDERR_KEPT_BYTES) await truncate(stderrFile);
+    },
+
+    async running() {
+      const [state, routes, pools] = await Promise.all([
+        ask(workerSocket, "show servers state"),
+        ask(workerSocket, `show map ${path("routes.map")}`),
+        ask(workerSocket, `show map ${path("pools.map")}`),
+      ]);
+      return { slots: parseServersState(state), routes: parseMap(routes), pools: parseMap(pools) };
+    },
+
+    async run(commands) {
+      if (commands.length === 0) return;
+      await runCommands(workerSocket, commands);
+      for (const pid of (await processes()).old)
+        await runCommands(masterSocket, commands, { prefix: `@!${pid} `, isStrict: false }).catch(() => undefined);
+    },
+
+    async sessions(backends) {
+      const sum = new Map<string, number>();
+      const add = (text: string) => {
+        for (const [slot, count] of parseSessions(text)) sum.set(slot, (sum.get(slot) ?? 0) + count);
+      };
+      const { old } = await processes();
+      for (const backend of backends) {
+        add(await ask(workerSocket, `show stat ${backend} 4 -1`));
+        for (const pid of old) {
+          const text = await ask(masterSocket, `@!${pid} show stat ${backend} 4 -1`).catch(() => "");
+          if (text.startsWith("# pxname")) add(text);
+        }
+      }
+      return sum;
+    },
+
+    async stop(graceMs) {
+      if (!loaded) return;
+      const { master, workers } = loaded;
+      const isGone = async () => !(await isAlive(master));
+      for (const [signalName, waitMs] of [
+        ["SIGUSR1", graceMs],
+        ["SIGTERM", 1_000],
+      ] as const) {
+        await signalProcess(master, signalName);
+        const deadlineMs = performance.now() + waitMs;
+        while (!(await isGone()) && performance.now() < deadlineMs) await sleep(20);
+      }
+      await kill([master, ...workers]);
+    },
+  };
+}
+
+/** Whether nobody listens there: HAProxy itself would silently share the port with another one (SO_REUSEPORT). */
+function isFree(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      error.code === "EADDRINUSE"
+        ? resolve(false)
+        : reject(new Fault("invalid", `router: listen on ${host} port ${port}`, { cause: error })),
+    );
+    server.listen({ host, port }, () => server.close(() => resolve(true)));
+  });
+}
+
+function lastAlert(stderr = ""): string {
+  const lines = stderr.trim().split("\n");
+  return (lines.findLast((line) => line.startsWith("[ALERT]")) ?? lines.at(-1) ?? "").slice(0, 300);
+}

@@ -1,0 +1,140 @@
+// The router: HAProxy kept equal to what control wants served. `router [--config FILE]` runs it,
+// `router explain DOMAIN[/PATH]` prints what would serve a request.
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { createClient } from "#api/client.ts";
+import { Fault } from "#api/fault.ts";
+import { ensureIdentity, readCa } from "#api/join.ts";
+import type { RouterTarget } from "#api/routes.ts";
+import { readJson } from "#lib/files.ts";
+import { createLog, type Log } from "#lib/log.ts";
+import { run } from "#lib/run.ts";
+import { every } from "#lib/time.ts";
+import { copyAccessLog } from "./access-log.ts";
+import type { Assignment } from "./assign.ts";
+import { type Config, routerConfig } from "./config.ts";
+import { ASSIGNMENT_FILE, type Converger, createConverger, TARGET_FILE } from "./converge.ts";
+import { explain } from "./explain.ts";
+import { createHaproxy } from "./haproxy.ts";
+import { applyPeers } from "./peers.ts";
+import { reportLoop } from "./report.ts";
+import { ask } from "./runtime.ts";
+import { parseServersState } from "./verify.ts";
+import { targets } from "./watch.ts";
+
+const PEERS_EVERY_MS = 10_000;
+
+run(async (signal) => {
+  const { values, positionals } = parseArgs({
+    options: { config: { type: "string", short: "c" } },
+    allowPositionals: true,
+  });
+  const config = routerConfig(values.config);
+  if (positionals[0] === "explain" && positionals[1]) return await explainRequest(config, positionals[1]);
+  if (positionals.length > 0) throw new Fault("invalid", "usage: router [--config FILE] [explain DOMAIN[/PATH]]");
+  await serve(config, signal);
+});
+
+async function serve(config: Config, signal: AbortSignal): Promise<void> {
+  const { bind, httpPort, maxConnections, threads, accessLog, haproxyBinary: binary } = config;
+  const stateDir = resolve(config.stateDir);
+  const directory = join(stateDir, "haproxy");
+  const log = createLog("router", { level: config.logLevel });
+  const haproxy = await createHaproxy({ binary, directory, bind, httpPort, accessLog });
+  const account = await workerAccount(config.haproxyAccount);
+  const converger = createConverger({
+    haproxy,
+    render: { directory, bind, httpPort, maxConnections, threads, account, accessLog },
+    stateDir,
+    backends: config.backends,
+    slots: config.slots,
+    log,
+  });
+  const ended = new AbortController();
+  const stop = AbortSignal.any([signal, ended.signal]);
+  const file = join(stateDir, "access.log");
+  const loops: Promise<void>[] = [];
+  try {
+    if (accessLog)
+      loops.push(copyAccessLog({ pipe: haproxy.accessPipe, file, jobOf: converger.jobOf, log, signal: stop }));
+    await converger.begin();
+    log.info({ bind, httpPort, ...converger.state() }, "router serves");
+    loops.push(converger.run(stop), keepPeers(config, converger, log, stop), follow(config, converger, log, stop));
+    await Promise.race(loops);
+  } finally {
+    ended.abort();
+    await Promise.allSettled(loops);
+    if (!config.keepHaproxy) await haproxy.stop(config.stopGraceMs);
+    log.info({ isHaproxyKept: config.keepHaproxy }, "router stopped");
+  }
+}
+
+/** Everything that needs control: join, follow the target, report. HAProxy serves the last target meanwhile. */
+async function follow(config: Config, converger: Converger, log: Log, signal: AbortSignal): Promise<void> {
+  const caPem = config.caPem ?? (config.caFile ? await readCa(config.caFile) : undefined);
+  if (caPem === undefined) throw new Fault("invalid", "configuration: caPem or caFile is needed");
+  const identity = await ensureIdentity({
+    directory: resolve(config.stateDir),
+    controlUrls: config.controlUrls,
+    caPem,
+    role: "router",
+    name: config.name,
+    token: config.joinToken,
+    signal,
+    onRetry: (error) => log.warn({ err: error }, "join failed, trying again"),
+  });
+  const client = createClient({ urls: config.controlUrls, caPem, identity });
+  const followTargets = async () => {
+    for await (const target of targets(client, identity.id, log, signal)) {
+      const { term, generation } = target;
+      if (!converger.accept(target)) {
+        log.warn({ term, generation }, "older target refused");
+        continue;
+      }
+      await setPeers(config, converger, log, signal);
+    }
+  };
+  try {
+    const { address } = config;
+    await Promise.all([followTargets(), reportLoop({ client, id: identity.id, address, converger, log, signal })]);
+  } finally {
+    client.close();
+  }
+}
+
+async function keepPeers(config: Config, converger: Converger, log: Log, signal: AbortSignal): Promise<void> {
+  for await (const _ of every(PEERS_EVERY_MS, signal)) await setPeers(config, converger, log, signal);
+}
+
+async function setPeers(config: Config, converger: Converger, log: Log, signal: AbortSignal): Promise<void> {
+  const target = converger.target();
+  if (!config.manageRoutes || target.term === 0) return;
+  try {
+    const commands = await applyPeers(target, signal);
+    if (commands.length > 0) log.info({ commands }, "kernel routes set");
+  } catch (error) {
+    if (!signal.aborted) log.error({ err: error }, "kernel routes failed");
+  }
+}
+
+async function explainRequest(config: Config, request: string): Promise<number> {
+  const stateDir = resolve(config.stateDir);
+  const target = await readJson<RouterTarget>(join(stateDir, TARGET_FILE));
+  const assignment = await readJson<Assignment>(join(stateDir, ASSIGNMENT_FILE));
+  if (!target || !assignment)
+    throw new Fault("not-found", `no target is kept in ${stateDir}: has this router served yet?`);
+  const slots = await ask(join(stateDir, "haproxy", "worker.sock"), "show servers state")
+    .then(parseServersState)
+    .catch(() => undefined);
+  process.stdout.write(`${explain(request, { target, assignment, slots }).join("\n")}\n`);
+  if (!slots) process.stderr.write("HAProxy does not answer; health of the slots is not known\n");
+  return 0;
+}
+
+/** The account the workers run as: only root can change it, and only to one that exists. */
+async function workerAccount(name: string): Promise<string | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const accounts = await readFile("/etc/passwd", "utf8");
+  return accounts.split("\n").some((line) => line.startsWith(`${name}:`)) ? name : undefined;
+}

@@ -1,0 +1,32 @@
+// A process told apart from a later one with the same pid by its start time (proc(5), stat field 22).
+import { readFile } from "node:fs/promises";
+
+export interface ProcessId {
+  pid: number;
+  startTicks: number;
+}
+
+/** The process with that pid now, or undefined when there is none or it is only a zombie. */
+export async function processId(pid: number): Promise<ProcessId | undefined> {
+  const stat = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => "");
+  // The name in parentheses may hold anything; the fields after the last one are plain.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const startTicks = Number(fields[19]);
+  return stat === "" || fields[0] === "Z" || fields[0] === "X" || !Number.isInteger(startTicks)
+    ? undefined
+    : { pid, startTicks };
+}
+
+export async function isAlive(process: ProcessId): Promise<boolean> {
+  return (await processId(process.pid))?.startTicks === process.startTicks;
+}
+
+/** Signals exactly that process, never a later one with its pid. */
+export async function signalProcess(target: ProcessId, signalName: NodeJS.Signals): Promise<void> {
+  if (!(await isAlive(target))) return;
+  try {
+    process.kill(target.pid, signalName);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}

@@ -1,0 +1,170 @@
+import fc from "fast-check";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { RouterTarget } from "#api/routes.ts";
+import { type Assigned, type Assignment, assign, backendName } from "../../router/assign.ts";
+import { target } from "./rig.ts";
+
+const EMPTY: Assignment = { backends: [] };
+const idle = { isBusy: () => false, backends: 2, slots: 2 };
+const busy = { ...idle, isBusy: () => true };
+const job = (port: number, state: "up" | "drain" = "up") => ({ port, state });
+const hello = (...ports: number[]) => ({ app: "hello", routes: ["a.test"], jobs: ports.map((port) => job(port)) });
+const slots = ({ assignment }: Assigned, b = 0) =>
+  assignment.backends[b]!.slots.map((slot) =>
+    slot ? `${slot.port}${slot.state === "up" ? "" : ` ${slot.state}`}` : "-",
+  );
+
+test("a pool gets a free backend and each job a slot of it", () => {
+  const first = assign(EMPTY, target(1, [hello(1001)]), idle);
+  assert.equal(slots(first), ["1001", "-"]);
+  assert.equal([...first.routes], [["a.test/", "be_0001"]]);
+  assert.is(first.assignment.backends.length, 2);
+});
+
+test("a pool without a route takes no backend", () => {
+  const { assignment } = assign(EMPTY, target(1, [{ app: "hidden", routes: [], jobs: [job(1)] }]), idle);
+  assert.ok(assignment.backends.every(({ pool }) => pool === undefined));
+});
+
+test("a job that drains keeps its slot, and its place is not given away while it has requests", () => {
+  const first = assign(EMPTY, target(1, [hello(1001, 1002)]), idle);
+  const jobs = [job(1001, "drain"), job(1002), job(1003)];
+  const second = assign(first.assignment, target(2, [{ ...hello(), jobs }]), busy);
+  assert.equal(slots(second), ["1001 drain", "1002", "1003", "-"], "and the backend doubled");
+});
+
+test("a job that leaves is drained for a turn at least, and its slot is free only when nothing is open on it", () => {
+  let now = assign(EMPTY, target(1, [hello(1001, 1002)]), idle);
+  now = assign(now.assignment, target(2, [hello(1002)]), idle);
+  assert.equal(slots(now), ["1001 leaving", "1002"], "idle, but it was open to traffic until this turn");
+  now = assign(now.assignment, target(2, [hello(1002)]), busy);
+  assert.equal(slots(now), ["1001 leaving", "1002"]);
+  now = assign(now.assignment, target(2, [hello(1002)]), idle);
+  assert.equal(slots(now), ["-", "1002"]);
+});
+
+test("a job that comes back before its slot was free keeps it", () => {
+  let now = assign(EMPTY, target(1, [hello(1001)]), idle);
+  now = assign(now.assignment, target(2, [hello()]), busy);
+  now = assign(now.assignment, target(3, [hello(1001)]), busy);
+  assert.equal(slots(now), ["1001", "-"]);
+});
+
+test("the same job at another address gets another slot", () => {
+  const at = (port: number) => target(1, [{ ...hello(), jobs: [{ name: "j", port }] }]);
+  const first = assign(EMPTY, at(1001), idle);
+  assert.equal(slots(assign(first.assignment, at(1002), idle)), ["1001 leaving", "1002"]);
+});
+
+test("the backend of a pool that is gone is free again only when its last request ended", () => {
+  let now = assign(EMPTY, target(1, [hello(1001)]), idle);
+  now = assign(now.assignment, target(2, []), busy);
+  assert.is(now.assignment.backends[0]!.pool?.id, "hello/web");
+  assert.equal([...now.routes], [], "its route goes at once");
+  now = assign(now.assignment, target(2, []), idle);
+  assert.is(now.assignment.backends[0]!.pool, undefined);
+});
+
+test("with no backend free their number doubles", () => {
+  const pools = ["one", "two", "three"].map((app) => ({ app, routes: [`${app}.test`], jobs: [] }));
+  const { assignment, routes } = assign(EMPTY, target(1, pools), idle);
+  assert.is(assignment.backends.length, 4);
+  assert.is(routes.get("three.test/"), "be_0003");
+});
+
+test("a large pool is given the backend with most room rather than a new one", () => {
+  const first = assign(EMPTY, target(1, [hello(1, 2, 3, 4)]), idle);
+  const gone = assign(assign(first.assignment, target(2, []), idle).assignment, target(2, []), idle);
+  const again = assign(gone.assignment, target(3, [{ ...hello(5, 6), app: "other" }]), idle);
+  assert.is(again.routes.get("a.test/"), "be_0001");
+});
+
+for (const [domain, path, poolId, why] of [
+  ["bad domain", "/", "hello/web", "host name"],
+  ["a.test\n  server x 1.2.3.4:1", "/", "hello/web", "host name"],
+  ["a.test;quit", "/", "hello/web", "host name"],
+  ["A.test", "/", "hello/web", "host name"],
+  ["*", "/", "hello/web", "host name"],
+  ["b.*.test", "/", "hello/web", "host name"],
+  [`${"a".repeat(64)}.test`, "/", "hello/web", "host name"],
+  ["b.test", "/a b", "hello/web", "plain path"],
+  ["b.test", "no-slash", "hello/web", "plain path"],
+  ["b.test", "/x\0", "hello/web", "plain path"],
+  ["b.test", "/", "nobody/web", "no pool nobody/web"],
+  ["a.test", "/", "other/web", "pool hello/web has it already"],
+] as const)
+  test(`a route ${JSON.stringify(`${domain} ${path} ${poolId}`).slice(0, 60)} is refused and spoils no other`, () => {
+    const good = target(1, [hello(1001), { app: "other", routes: ["o.test"], jobs: [] }]);
+    const { routes, refused } = assign(EMPTY, { ...good, routes: [...good.routes, { domain, path, poolId }] }, idle);
+    assert.equal([...routes.keys()], ["a.test/", "o.test/"]);
+    assert.is(refused.length, 1);
+    assert.match(refused[0]!.why, why);
+    assert.match(refused[0]!.what, /^route [\x21-\x7e]*$/);
+  });
+
+for (const [address, port] of [
+  ["10.0.0.1 check", 80],
+  ["::1", 80],
+  ["", 80],
+  ["10.0.0.1", 0],
+  ["10.0.0.1", 1.5],
+  ["10.0.0.1", 70_000],
+] as const)
+  test(`a job at ${JSON.stringify(address)} port ${port} is refused and spoils no other`, () => {
+    const good = target(1, [hello(1001)]);
+    good.pools[0]!.backends.push({ jobId: "bad", address, port, state: "up" });
+    const assigned = assign(EMPTY, good, idle);
+    assert.equal(slots(assigned), ["1001", "-"]);
+    assert.equal(
+      assigned.refused.map(({ what }) => what),
+      ["job bad"],
+    );
+  });
+
+const anyTarget: fc.Arbitrary<RouterTarget> = fc
+  .uniqueArray(fc.constantFrom("p", "q", "r", "s", "t"), { maxLength: 5 })
+  .chain((apps) =>
+    fc.tuple(
+      ...apps.map((app) =>
+        fc
+          .uniqueArray(fc.tuple(fc.integer({ min: 1, max: 12 }), fc.constantFrom("up" as const, "drain" as const)), {
+            maxLength: 6,
+            selector: ([port]) => port,
+          })
+          .map((jobs) => ({ app, routes: [`${app}.test`], jobs: jobs.map(([port, state]) => job(port, state)) })),
+      ),
+    ),
+  )
+  .map((pools) => target(1, pools));
+
+test("over any sequence of targets a wanted job never moves, none is there twice, and no pool shares a backend", () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(anyTarget, fc.boolean()), { maxLength: 8 }), (sequence) => {
+      let current = EMPTY;
+      for (const [next, isBusy] of sequence) {
+        const { assignment, routes } = assign(current, next, { ...idle, isBusy: () => isBusy });
+        for (const pool of next.pools) {
+          const b = assignment.backends.findIndex((backend) => backend.pool?.id === pool.id);
+          assert.is(routes.get(`${pool.app}.test/`), backendName(b));
+          assert.is(assignment.backends.filter((backend) => backend.pool?.id === pool.id).length, 1);
+          const before = current.backends.findIndex((backend) => backend.pool?.id === pool.id);
+          if (before >= 0) assert.is(b, before);
+          for (const { jobId, state } of pool.backends) {
+            const at = assignment.backends[b]!.slots.flatMap((slot, s) => (slot?.jobId === jobId ? [s] : []));
+            assert.ok(at.length === 1 || (at.length === 0 && state === "drain"));
+            const was = before >= 0 ? current.backends[before]!.slots.findIndex((slot) => slot?.jobId === jobId) : -1;
+            if (was >= 0) assert.equal(at, [was]);
+          }
+        }
+        for (const [b, backend] of current.backends.entries())
+          for (const [s, slot] of backend.slots.entries())
+            if (slot && isBusy)
+              assert.is(assignment.backends[b]!.slots[s]?.jobId, slot.jobId, "a busy slot is never reused");
+        current = assignment;
+      }
+    }),
+  );
+});
+
+test.run();
