@@ -68,8 +68,7 @@ export function planApp({ app, diff, versions }: AppRecords, { view, nowMs, limi
     return true;
   };
   for (const ending of diff.endings) {
-    const ended = endedJob(ending, view, at);
-    if (ended !== undefined) write(ended);
+    if (!write(endedJob(ending, view, at))) break;
   }
   for (const group of diff.groups) {
     const room = limit - turn.changes.length;
@@ -79,9 +78,12 @@ export function planApp({ app, diff, versions }: AppRecords, { view, nowMs, limi
   return turn;
 }
 
-/** The record of a job that is to end; undefined when it says so already. */
-function endedJob({ job, to }: Ending, view: ClusterView, at: string): Job | undefined {
-  if (to === "down") return { ...job, desired: "stop", state: "down", reason: "not needed any more", endedAt: at };
+/** The record of a job that is to end. */
+function endedJob({ job, to }: Ending, view: ClusterView, at: string): Job {
+  if (to === "down") {
+    const reason = job.desired === "run" ? "not needed any more" : job.reason;
+    return { ...job, desired: "stop", state: "down", reason, endedAt: at };
+  }
   if (to === "lost") {
     const host = view.fleet.host(view.fleet.slotOf(job.hostId!) ?? -1)?.name;
     const reason = host === undefined ? "its host was removed" : `host ${host} fell silent`;

@@ -12,10 +12,10 @@ import type { Commit, Store } from "../store/store.ts";
 import { appOfKey, ClusterView } from "./cluster-view.ts";
 import { type Ask, fits } from "./feasible.ts";
 import { gate } from "./gate.ts";
-import { needOf, toFleet } from "./job-rules.ts";
-import { place } from "./place.ts";
+import { toFleet } from "./job-rules.ts";
 import { planApp, readApp } from "./plan-app.ts";
 import { expiredJobs } from "./retention.ts";
+import { differenceOf } from "./sweep.ts";
 import { whyNotHere } from "./why-not.ts";
 
 export interface SchedulerOptions {
@@ -72,7 +72,7 @@ export interface Scheduler {
 const ACTOR = "scheduler";
 const SLICE_MS = 5;
 const TURN_JOBS = 64;
-const COMMITS_IN_FLIGHT = 4;
+const COMMITS_IN_FLIGHT = 16;
 const REFUSED_RETRY_MS = 5_000;
 const DRAIN_LOOK_MS = 200;
 const IDLE_MS = 1_000;
@@ -187,25 +187,6 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
 
   const pause = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-  /** What the app lacks that nobody said, in words; undefined when all is as it should be. */
-  const difference = (appId: string): string | undefined => {
-    const { diff } = readApp(store, view, appId, now());
-    if (diff.endings.length > 0) return `${diff.endings.length} jobs to end`;
-    for (const group of diff.groups) {
-      if (group.missing > 0) return `${group.missing} jobs of ${group.process} missing`;
-      const [first] = group.waiting;
-      if (first === undefined) continue;
-      const need = toFleet(needOf(group.type));
-      const { process, tags, type } = group;
-      const ask = { app: appId, process, need, tags, antiAffinity: type.antiAffinity === true, jobs: [first.id] };
-      if (place(view.fleet, ask)[0]?.host !== undefined) return `a waiting job of ${process} fits a host`;
-    }
-    for (const { key, value } of store.list<Job>(keys.jobsOf(appId))) {
-      if (!view.knows(key, value)) return `job ${value.id} is not as remembered`;
-    }
-    return undefined;
-  };
-
   /** Others' commits are seen here once durable: what is known by then and was not acted upon is a true difference. */
   const settled = async (signal: AbortSignal): Promise<void> => {
     const seq = store.seq;
@@ -234,7 +215,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     };
     for (const appId of appIds) {
       if (signal.aborted) return 0;
-      if (!dirty.has(appId) && difference(appId) !== undefined) suspects.push(appId);
+      if (!dirty.has(appId) && differenceOf(store, view, appId, now()) !== undefined) suspects.push(appId);
       const mutations = expiredJobs(store.list<Job>(keys.jobsOf(appId)), now()).map((key) => ({ key, value: null }));
       if (mutations.length > 0) commit({ mutations });
       await breathe();
@@ -244,7 +225,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     retryDue();
     if (suspects.length > 0) await settled(signal);
     for (const appId of suspects) {
-      const found = dirty.has(appId) || signal.aborted ? undefined : difference(appId);
+      const found = dirty.has(appId) || signal.aborted ? undefined : differenceOf(store, view, appId, now());
       if (found === undefined) continue;
       differences++;
       log.error({ appId, found }, "sweep found a difference");
