@@ -15,7 +15,10 @@ export interface ApiServer {
 
 const BODY_LIMIT_BYTES = 1 << 20;
 
-export function apiServer(context: Pick<Context, "store" | "log" | "authority">, tls: { key: string; certificate: string }): ApiServer {
+export function apiServer(
+  context: Pick<Context, "store" | "log" | "authority">,
+  tls: { key: string; certificate: string },
+): ApiServer {
   const app = Fastify({
     bodyLimit: BODY_LIMIT_BYTES,
     genReqId: (raw) => newRequestId(raw.headers["x-request-id"]),
@@ -31,6 +34,21 @@ export function apiServer(context: Pick<Context, "store" | "log" | "authority">,
   return { app, mount, mounted };
 }
 
-function tlsServer(handler: (...args: never[]) => void, tls: { key: string; certificate: string }, caPem: string): Server {
-  return createServer({ key: tls.key, cert: `${tls.certificate.trim()}\n${caPem}`, ca: caPem, requestCert: true, rejectUnauthorized: false, minVersion: "TLSv1.2", headersTimeout: 20_000 }, handler as never);
+function tlsServer(
+  handler: (...args: never[]) => void,
+  tls: { key: string; certificate: string },
+  caPem: string,
+): Server {
+  return createServer(
+    {
+      key: tls.key,
+      cert: `${tls.certificate.trim()}\n${caPem}`,
+      ca: caPem,
+      requestCert: true,
+      rejectUnauthorized: false,
+      minVersion: "TLSv1.2",
+      headersTimeout: 20_000,
+    },
+    handler as never,
+  );
 }

@@ -7,17 +7,56 @@ export const ControlConfig = Type.Object({
   stateDir: Type.String({ default: "/var/lib/flynn/control", description: "Everything control keeps." }),
   address: Type.String({ default: "0.0.0.0", description: "Address the API listens on." }),
   port: Type.Integer({ default: 7777, minimum: 0, maximum: 65_535 }),
-  advertise: Type.Array(Type.String(), { default: [], description: "Addresses (IP or name) that hosts and people reach this API by; they go into its certificate. The first is told to new hosts." }),
-  clusterRange: Type.String({ default: "100.64.0.0/16", pattern: "^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$", description: "Every host gets a /24 of it. Fixed at first start." }),
-  registry: Type.String({ default: "", description: "host:port hosts pull images from; empty means the first advertised address, port 5000." }),
-  registryPush: Type.String({ default: "127.0.0.1:5001", description: "host:port of the writable registry, reached only from here." }),
-  unknownMachines: Type.Unsafe<"wait" | "auto">({ type: "string", enum: ["wait", "auto"], default: "wait", description: "auto: machines are approved when first seen. For labs." }),
-  diskPolicy: Type.Unsafe<"ram" | "find-empty">({ type: "string", enum: ["ram", "find-empty"], default: "ram", description: "Disk policy of the profile `default` when it is first made." }),
-  imageKey: Type.String({ default: "", description: "Public key (ed25519, PEM file) that boot image manifests are signed with; empty: the one beside the images." }),
-  dockerSocket: Type.String({ default: "/var/run/docker.sock", description: "Local Docker that POST /v1/services may take images from." }),
+  advertise: Type.Array(Type.String(), {
+    default: [],
+    description:
+      "Addresses (IP or name) that hosts and people reach this API by; they go into its certificate. The first is told to new hosts.",
+  }),
+  clusterRange: Type.String({
+    default: "100.64.0.0/16",
+    pattern: "^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$",
+    description: "Every host gets a /24 of it. Fixed at first start.",
+  }),
+  registry: Type.String({
+    default: "",
+    description: "host:port hosts pull images from; empty means the first advertised address, port 5000.",
+  }),
+  registryPush: Type.String({
+    default: "127.0.0.1:5001",
+    description: "host:port of the writable registry, reached only from here.",
+  }),
+  unknownMachines: Type.Unsafe<"wait" | "auto">({
+    type: "string",
+    enum: ["wait", "auto"],
+    default: "wait",
+    description: "auto: machines are approved when first seen. For labs.",
+  }),
+  diskPolicy: Type.Unsafe<"ram" | "find-empty">({
+    type: "string",
+    enum: ["ram", "find-empty"],
+    default: "ram",
+    description: "Disk policy of the profile `default` when it is first made.",
+  }),
+  imageKey: Type.String({
+    default: "",
+    description:
+      "Public key (ed25519, PEM file) that boot image manifests are signed with; empty: the one beside the images.",
+  }),
+  dockerSocket: Type.String({
+    default: "/var/run/docker.sock",
+    description: "Local Docker that POST /v1/services may take images from.",
+  }),
   logLevel: Type.String({ default: "info" }),
-  hostLostAfterMs: Type.Integer({ default: 10_000, minimum: 2_000, description: "Silence after which a host is lost." }),
-  drainTimeoutMs: Type.Integer({ default: 30_000, minimum: 0, description: "Longest wait for a job's open requests before it is stopped." }),
+  hostLostAfterMs: Type.Integer({
+    default: 10_000,
+    minimum: 2_000,
+    description: "Silence after which a host is lost.",
+  }),
+  drainTimeoutMs: Type.Integer({
+    default: 30_000,
+    minimum: 0,
+    description: "Longest wait for a job's open requests before it is stopped.",
+  }),
 });
 export type ControlConfig = Static<typeof ControlConfig>;
 

@@ -1,7 +1,8 @@
 // The boot doctor: from a machine's timeline to a plain-words answer to "why is it not a host yet?". Pure.
+
+import type { Static } from "typebox";
 import type { Explanation, Machine, Stage, TimelineEvent } from "#api/machines.ts";
 import { formatDuration } from "#lib/units.ts";
-import type { Static } from "typebox";
 
 type Finding = Static<typeof Explanation>["findings"][number];
 
@@ -24,39 +25,154 @@ interface Waiting {
 
 /** After each step: what its absence of a successor means. */
 const WAITING: Waiting[] = [
-  { stage: "discover", patienceMs: 20_000, what: "it asked for an address and got no offer from us", todo: "look for a second DHCP server, or a switch port that comes up late (STP: set the port to edge/portfast)" },
-  { stage: "offer", patienceMs: 30_000, what: "it was offered a boot file and fetched nothing", todo: "its firmware may have taken another server's offer, or UDP 69 is filtered; check that network boot is first in its boot order" },
-  { stage: "tftp", patienceMs: 30_000, what: "it fetched iPXE and did not come back for a script", todo: "Secure Boot may have refused iPXE, or iPXE has no driver for this network card; look at its console" },
-  { stage: "wait-approval", patienceMs: 0, what: "it waits on the network for approval", todo: "flynn machine approve" },
-  { stage: "script", patienceMs: 60_000, what: "it got its boot script and fetched no kernel", todo: "HTTP to the boot server may be filtered (TCP 7780); look at its console" },
-  { stage: "kernel", patienceMs: 120_000, what: "it fetched the kernel and not the initrd", todo: "the transfer broke or it ran out of memory; look at its console" },
-  { stage: "initrd", patienceMs: 180_000, what: "its kernel started and did not fetch the root image", todo: "the initrd may lack a driver for this network card, or the link comes up late" },
-  { stage: "squashfs", patienceMs: 240_000, what: "it fetched the root image and cloud-init did not ask for its seed", todo: "too little memory for the image, or the root image failed its checksum; look at its console" },
-  { stage: "seed", patienceMs: 180_000, what: "cloud-init got its seed and the agent did not join", todo: "the machine may not reach control (TCP 7777); look at its console for flynn-hostd" },
-  { stage: "cloud-init", patienceMs: 180_000, what: "cloud-init ran and the agent did not join", todo: "the machine may not reach control (TCP 7777); look at its console for flynn-hostd" },
-  { stage: "join", patienceMs: 120_000, what: "its agent joined and has not reported itself ready", todo: "the container engine does not start; look at its console for docker" },
-  { stage: "disk", patienceMs: 120_000, what: "its disk is set up and the container engine is not up", todo: "look at its console for docker" },
+  {
+    stage: "discover",
+    patienceMs: 20_000,
+    what: "it asked for an address and got no offer from us",
+    todo: "look for a second DHCP server, or a switch port that comes up late (STP: set the port to edge/portfast)",
+  },
+  {
+    stage: "offer",
+    patienceMs: 30_000,
+    what: "it was offered a boot file and fetched nothing",
+    todo: "its firmware may have taken another server's offer, or UDP 69 is filtered; check that network boot is first in its boot order",
+  },
+  {
+    stage: "tftp",
+    patienceMs: 30_000,
+    what: "it fetched iPXE and did not come back for a script",
+    todo: "Secure Boot may have refused iPXE, or iPXE has no driver for this network card; look at its console",
+  },
+  {
+    stage: "wait-approval",
+    patienceMs: 0,
+    what: "it waits on the network for approval",
+    todo: "flynn machine approve",
+  },
+  {
+    stage: "script",
+    patienceMs: 60_000,
+    what: "it got its boot script and fetched no kernel",
+    todo: "HTTP to the boot server may be filtered (TCP 7780); look at its console",
+  },
+  {
+    stage: "kernel",
+    patienceMs: 120_000,
+    what: "it fetched the kernel and not the initrd",
+    todo: "the transfer broke or it ran out of memory; look at its console",
+  },
+  {
+    stage: "initrd",
+    patienceMs: 180_000,
+    what: "its kernel started and did not fetch the root image",
+    todo: "the initrd may lack a driver for this network card, or the link comes up late",
+  },
+  {
+    stage: "squashfs",
+    patienceMs: 240_000,
+    what: "it fetched the root image and cloud-init did not ask for its seed",
+    todo: "too little memory for the image, or the root image failed its checksum; look at its console",
+  },
+  {
+    stage: "seed",
+    patienceMs: 180_000,
+    what: "cloud-init got its seed and the agent did not join",
+    todo: "the machine may not reach control (TCP 7777); look at its console for flynn-hostd",
+  },
+  {
+    stage: "cloud-init",
+    patienceMs: 180_000,
+    what: "cloud-init ran and the agent did not join",
+    todo: "the machine may not reach control (TCP 7777); look at its console for flynn-hostd",
+  },
+  {
+    stage: "join",
+    patienceMs: 120_000,
+    what: "its agent joined and has not reported itself ready",
+    todo: "the container engine does not start; look at its console for docker",
+  },
+  {
+    stage: "disk",
+    patienceMs: 120_000,
+    what: "its disk is set up and the container engine is not up",
+    todo: "look at its console for docker",
+  },
 ];
 
-export function diagnose(machine: Machine, timeline: readonly TimelineEvent[], { now, bootServers, hostSeenAt }: Circumstances): Explanation {
-  const boot = machine.bootId === undefined ? timeline : timeline.filter((event) => event.bootId === undefined || event.bootId === machine.bootId || event.at >= (timeline.find((e) => e.bootId === machine.bootId)?.at ?? ""));
+export function diagnose(
+  machine: Machine,
+  timeline: readonly TimelineEvent[],
+  { now, bootServers, hostSeenAt }: Circumstances,
+): Explanation {
+  const boot =
+    machine.bootId === undefined
+      ? timeline
+      : timeline.filter(
+          (event) =>
+            event.bootId === undefined ||
+            event.bootId === machine.bootId ||
+            event.at >= (timeline.find((e) => e.bootId === machine.bootId)?.at ?? ""),
+        );
   const findings: Finding[] = [];
-  if (bootServers === 0) findings.push({ level: "warning", what: "no boot server is connected to control", evidence: "none has been heard since control started", todo: "start one: `flynn up --interface IFACE`; `flynn doctor` says what is in its way" });
-  for (const event of boot.filter(({ level }) => level !== "info").slice(-5)) findings.push({ level: event.level, what: event.message, evidence: `${event.stage} at ${event.at}`, todo: event.stage === "token-refused" ? "two machines may share an identity, or somebody replays a boot; power-cycle the machine to start a fresh boot" : "see the timeline around it" });
+  if (bootServers === 0)
+    findings.push({
+      level: "warning",
+      what: "no boot server is connected to control",
+      evidence: "none has been heard since control started",
+      todo: "start one: `flynn up --interface IFACE`; `flynn doctor` says what is in its way",
+    });
+  for (const event of boot.filter(({ level }) => level !== "info").slice(-5))
+    findings.push({
+      level: event.level,
+      what: event.message,
+      evidence: `${event.stage} at ${event.at}`,
+      todo:
+        event.stage === "token-refused"
+          ? "two machines may share an identity, or somebody replays a boot; power-cycle the machine to start a fresh boot"
+          : "see the timeline around it",
+    });
   const retried = boot.filter(({ stage }) => stage === "discover").length;
-  if (retried >= 4 && !boot.some(({ stage }) => stage === "script")) findings.push({ level: "warning", what: `it asked for an address ${retried} times without getting to a script`, evidence: "repeated DISCOVER", todo: "another DHCP server may be answering it as well" });
+  if (retried >= 4 && !boot.some(({ stage }) => stage === "script"))
+    findings.push({
+      level: "warning",
+      what: `it asked for an address ${retried} times without getting to a script`,
+      evidence: "repeated DISCOVER",
+      todo: "another DHCP server may be answering it as well",
+    });
 
-  if (machine.state === "ready") return { summary: `${machine.name} is a ready host${hostSeenAt ? `, last heard ${ago(hostSeenAt, now)}` : ""}.`, findings };
-  if (machine.state === "lost") return { summary: `${machine.name} was a host and fell silent${hostSeenAt ? ` ${ago(hostSeenAt, now)}` : ""}: power, link or kernel. Its jobs run elsewhere.`, findings };
-  if (machine.state === "discovered") return { summary: `${machine.name} waits for approval: flynn machine approve ${machine.name}`, findings };
+  if (machine.state === "ready")
+    return {
+      summary: `${machine.name} is a ready host${hostSeenAt ? `, last heard ${ago(hostSeenAt, now)}` : ""}.`,
+      findings,
+    };
+  if (machine.state === "lost")
+    return {
+      summary: `${machine.name} was a host and fell silent${hostSeenAt ? ` ${ago(hostSeenAt, now)}` : ""}: power, link or kernel. Its jobs run elsewhere.`,
+      findings,
+    };
+  if (machine.state === "discovered")
+    return { summary: `${machine.name} waits for approval: flynn machine approve ${machine.name}`, findings };
   const last = boot.findLast(({ stage }) => WAITING.some((step) => step.stage === stage));
-  if (last === undefined) return { summary: `${machine.name} is ${machine.state}; it has not been seen booting yet. Switch it on, network boot first.`, findings };
+  if (last === undefined)
+    return {
+      summary: `${machine.name} is ${machine.state}; it has not been seen booting yet. Switch it on, network boot first.`,
+      findings,
+    };
   const step = WAITING.find(({ stage }) => stage === last.stage)!;
   const silentMs = now.getTime() - Date.parse(last.at);
-  if (silentMs <= step.patienceMs) return { summary: `${machine.name} is booting: ${last.message} (${ago(last.at, now)}).`, findings };
+  if (silentMs <= step.patienceMs)
+    return { summary: `${machine.name} is booting: ${last.message} (${ago(last.at, now)}).`, findings };
   return {
     summary: `${machine.name} stopped: ${step.what}, and nothing was heard for ${formatDuration(silentMs)}.`,
-    findings: [{ level: "error", what: step.what, evidence: `last step: ${last.stage}, ${last.message}, at ${last.at}`, todo: step.todo }, ...findings],
+    findings: [
+      {
+        level: "error",
+        what: step.what,
+        evidence: `last step: ${last.stage}, ${last.message}, at ${last.at}`,
+        todo: step.todo,
+      },
+      ...findings,
+    ],
   };
 }
 

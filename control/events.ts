@@ -1,7 +1,8 @@
 // What happened, for people: an event is written in the same record as the change it tells of.
+
+import type { Static } from "typebox";
 import type { Level, Stage, TimelineEvent } from "#api/machines.ts";
 import type { Event } from "#api/status.ts";
-import type { Static } from "typebox";
 import { keys, PREFIX } from "./keys.ts";
 import type { Change, Store } from "./store/store.ts";
 
@@ -31,7 +32,12 @@ export function eventChanges(store: Store, at: Date, ...events: NewEvent[]): Cha
 /** Oldest events beyond what is kept, to be deleted. */
 export function eventsToTrim(store: Store, atMost = 1_000): Change[] {
   const surplus = store.count(PREFIX.events) - EVENTS_KEPT;
-  return surplus <= 0 ? [] : store.list(PREFIX.events).slice(0, Math.min(surplus, atMost)).map(({ key }) => ({ key, value: null }));
+  return surplus <= 0
+    ? []
+    : store
+        .list(PREFIX.events)
+        .slice(0, Math.min(surplus, atMost))
+        .map(({ key }) => ({ key, value: null }));
 }
 
 export interface NewTimelineEvent {
@@ -45,7 +51,12 @@ export interface NewTimelineEvent {
 }
 
 /** Changes that append to one machine's timeline and drop what is beyond its bound. One call per machine and commit. */
-export function timelineChanges(store: Store, now: Date, machineId: string, events: Omit<NewTimelineEvent, "machineId">[]): Change[] {
+export function timelineChanges(
+  store: Store,
+  now: Date,
+  machineId: string,
+  events: Omit<NewTimelineEvent, "machineId">[],
+): Change[] {
   const kept = store.list<TimelineEvent>(`${PREFIX.timeline}${machineId}/`);
   let seq = kept.at(-1)?.value.seq ?? 0;
   const added = events.map((event) => {
@@ -55,4 +66,3 @@ export function timelineChanges(store: Store, now: Date, machineId: string, even
   const surplus = Math.max(0, kept.length + added.length - TIMELINE_KEPT);
   return [...added, ...kept.slice(0, surplus).map(({ key }) => ({ key, value: null }))];
 }
-

@@ -18,7 +18,15 @@ export interface FeedOptions<T> {
 
 /** Sends the state now, an event `current`, then the state at each change until the signal aborts. */
 export async function* stateFeed<T>(options: FeedOptions<T>): AsyncGenerator<StreamEvent<T>> {
-  const { subscribe, build, sameness = (state) => JSON.stringify(state), id, signal, coalesceMs = 20, last = () => false } = options;
+  const {
+    subscribe,
+    build,
+    sameness = (state) => JSON.stringify(state),
+    id,
+    signal,
+    coalesceMs = 20,
+    last = () => false,
+  } = options;
   let dirty = true;
   let wake: () => void = () => undefined;
   const unsubscribe = subscribe(() => {

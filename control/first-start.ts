@@ -12,15 +12,30 @@ import type { Store } from "./store/store.ts";
 export async function firstStart(store: Store, config: ControlConfig, now: Date): Promise<string | undefined> {
   const settings = store.get<ClusterSettings>(keys.cluster)?.value;
   if (settings !== undefined) {
-    if (settings.clusterRange !== config.clusterRange) throw new Fault("invalid", `clusterRange is ${config.clusterRange}, this cluster was made with ${settings.clusterRange}; it cannot change`);
+    if (settings.clusterRange !== config.clusterRange)
+      throw new Fault(
+        "invalid",
+        `clusterRange is ${config.clusterRange}, this cluster was made with ${settings.clusterRange}; it cannot change`,
+      );
     return undefined;
   }
   const token = newSecret();
   const at = now.toISOString();
-  const cluster: ClusterSettings = { clusterId: newId("cluster", now.getTime()), clusterRange: config.clusterRange, createdAt: at };
+  const cluster: ClusterSettings = {
+    clusterId: newId("cluster", now.getTime()),
+    clusterRange: config.clusterRange,
+    createdAt: at,
+  };
   const profile: Profile = {
-    name: "default", image: "current", cmdline: [], tags: {}, sshKeys: [],
-    diskPolicy: config.diskPolicy === "find-empty" ? { name: "find-empty", mode: "find-empty", minSizeBytes: 1024 ** 3 } : { name: "ram-only", mode: "ram" },
+    name: "default",
+    image: "current",
+    cmdline: [],
+    tags: {},
+    sshKeys: [],
+    diskPolicy:
+      config.diskPolicy === "find-empty"
+        ? { name: "find-empty", mode: "find-empty", minSizeBytes: 1024 ** 3 }
+        : { name: "ram-only", mode: "ram" },
   };
   const admin: TokenRecord = { id: newId("token", now.getTime()), name: "admin", permissions: ["*"], createdAt: at };
   await store.commit({

@@ -3,14 +3,54 @@ import { randomText } from "#lib/ids.ts";
 
 /** `wanted` made a valid host name, with a number behind it while taken. */
 export function hostName(wanted: string, taken: readonly string[]): string {
-  const base = wanted.toLowerCase().replace(/[^a-z0-9-]+/g, "-").replace(/^[^a-z]+/, "").slice(0, 26).replace(/-+$/, "") || "host";
+  const base =
+    wanted
+      .toLowerCase()
+      .replace(/[^a-z0-9-]+/g, "-")
+      .replace(/^[^a-z]+/, "")
+      .slice(0, 26)
+      .replace(/-+$/, "") || "host";
   const used = new Set(taken);
   if (!used.has(base)) return base;
   for (let n = 2; ; n++) if (!used.has(`${base}-${n}`)) return `${base}-${n}`;
 }
 
-const FIRST = ["brave", "calm", "clever", "eager", "gentle", "happy", "keen", "lively", "noble", "proud", "quiet", "swift", "vivid", "warm", "wise", "young"];
-const SECOND = ["badger", "comet", "falcon", "harbor", "heron", "island", "lantern", "maple", "meadow", "otter", "pebble", "raven", "river", "summit", "thicket", "willow"];
+const FIRST = [
+  "brave",
+  "calm",
+  "clever",
+  "eager",
+  "gentle",
+  "happy",
+  "keen",
+  "lively",
+  "noble",
+  "proud",
+  "quiet",
+  "swift",
+  "vivid",
+  "warm",
+  "wise",
+  "young",
+];
+const SECOND = [
+  "badger",
+  "comet",
+  "falcon",
+  "harbor",
+  "heron",
+  "island",
+  "lantern",
+  "maple",
+  "meadow",
+  "otter",
+  "pebble",
+  "raven",
+  "river",
+  "summit",
+  "thicket",
+  "willow",
+];
 
 /** A name for an app whose maker gave none. */
 export function appName(random: () => number = Math.random): string {

@@ -14,15 +14,23 @@ const SEEN_EVENTS_KEPT = 20_000;
 const MACHINES_MOST = 10_000;
 
 /** The machine that has this MAC, or else this UUID together with this serial (a UUID alone is often a duplicate). Pure. */
-export function findMachine(machines: readonly Entry<MachineRecord>[], identity: Pick<MachineIdentity, "mac" | "uuid" | "serial">): Entry<MachineRecord> | undefined {
+export function findMachine(
+  machines: readonly Entry<MachineRecord>[],
+  identity: Pick<MachineIdentity, "mac" | "uuid" | "serial">,
+): Entry<MachineRecord> | undefined {
   return (
     machines.find(({ value }) => value.macs.includes(identity.mac)) ??
-    (identity.uuid && identity.serial ? machines.find(({ value }) => value.identity.uuid === identity.uuid && value.identity.serial === identity.serial) : undefined)
+    (identity.uuid && identity.serial
+      ? machines.find(({ value }) => value.identity.uuid === identity.uuid && value.identity.serial === identity.serial)
+      : undefined)
   );
 }
 
 /** A machine never seen before. Pure but for its id. */
-export function newMachine(identity: MachineIdentity, options: { names: readonly string[]; auto: boolean; at: string }): MachineRecord {
+export function newMachine(
+  identity: MachineIdentity,
+  options: { names: readonly string[]; auto: boolean; at: string },
+): MachineRecord {
   const { names, auto, at } = options;
   return {
     id: newId("m"),
@@ -45,14 +53,22 @@ export function machineAfter(machine: MachineRecord, event: BootEvent): MachineR
   const { mac, ...known } = event.identity;
   const next: MachineRecord = {
     ...machine,
-    identity: { ...machine.identity, ...Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined && value !== "unknown")) },
+    identity: {
+      ...machine.identity,
+      ...Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined && value !== "unknown")),
+    },
     macs: machine.macs.includes(mac) ? machine.macs : [...machine.macs, mac],
     lastSeenAt: event.at,
   };
   const fetched = event.stage === "kernel" || event.stage === "initrd" || event.stage === "squashfs";
   const otherBoot = event.bootId !== undefined && event.bootId !== machine.bootId;
   if (fetched && (otherBoot || machine.state === "approved" || machine.state === "lost")) {
-    Object.assign(next, { state: "booting" satisfies Machine["state"], reason: "", bootId: event.bootId ?? machine.bootId, imageId: event.imageId ?? machine.imageId });
+    Object.assign(next, {
+      state: "booting" satisfies Machine["state"],
+      reason: "",
+      bootId: event.bootId ?? machine.bootId,
+      imageId: event.imageId ?? machine.imageId,
+    });
   }
   if (event.stage === "boot-failed") next.reason = event.message;
   return next;
@@ -73,16 +89,31 @@ export function observer(context: Context): Observer {
       const touched = new Map<string, { entry: Entry<MachineRecord>; next: MachineRecord; steps: BootEvent[] }>();
       const told: NewEvent[] = [];
       for (const event of fresh) {
-        let entry = findMachine([...[...touched.values()].map(({ next, entry: { key, version } }) => ({ key, version, value: next })), ...machines], event.identity);
+        let entry = findMachine(
+          [
+            ...[...touched.values()].map(({ next, entry: { key, version } }) => ({ key, version, value: next })),
+            ...machines,
+          ],
+          event.identity,
+        );
         if (entry === undefined) {
           if (machines.length >= MACHINES_MOST) {
             log.warn({ mac: event.identity.mac }, "machine table is full, not recorded");
             continue;
           }
-          const value = newMachine(event.identity, { names: machines.map((machine) => machine.value.name), auto: config.unknownMachines === "auto", at: event.at });
+          const value = newMachine(event.identity, {
+            names: machines.map((machine) => machine.value.name),
+            auto: config.unknownMachines === "auto",
+            at: event.at,
+          });
           entry = { key: keys.machine(value.id), value, version: 0 };
           machines.push(entry);
-          told.push({ type: "machine.discovered", subject: value.id, actor: `boot server ${bootServerId}`, message: `machine ${value.name} (${event.identity.mac}) was seen for the first time` });
+          told.push({
+            type: "machine.discovered",
+            subject: value.id,
+            actor: `boot server ${bootServerId}`,
+            message: `machine ${value.name} (${event.identity.mac}) was seen for the first time`,
+          });
         }
         const known = touched.get(entry.key) ?? { entry, next: entry.value, steps: [] };
         known.next = machineAfter(known.next, event);
@@ -92,8 +123,23 @@ export function observer(context: Context): Observer {
       const at = now();
       const changes: Change[] = [];
       for (const { entry, next, steps } of touched.values()) {
-        if (JSON.stringify(next) !== JSON.stringify(entry.value) || entry.version === 0) changes.push({ key: entry.key, value: next });
-        changes.push(...timelineChanges(store, at, next.id, steps.map(({ at: when, stage, level, message, bootId, detail }) => ({ at: when, stage, level, message, bootId, detail }))));
+        if (JSON.stringify(next) !== JSON.stringify(entry.value) || entry.version === 0)
+          changes.push({ key: entry.key, value: next });
+        changes.push(
+          ...timelineChanges(
+            store,
+            at,
+            next.id,
+            steps.map(({ at: when, stage, level, message, bootId, detail }) => ({
+              at: when,
+              stage,
+              level,
+              message,
+              bootId,
+              detail,
+            })),
+          ),
+        );
       }
       if (changes.length > 0) {
         await store.commit({

@@ -1,8 +1,8 @@
 // What the store keeps, where that differs from what the API shows: no volatile counts, no secrets in the clear.
-import type { HostState } from "#api/hosts.ts";
-import type { Machine } from "#api/machines.ts";
+
 import type { Permission } from "#api/endpoint.ts";
-import type { JoinRole } from "#api/hosts.ts";
+import type { HostState, JoinRole } from "#api/hosts.ts";
+import type { Machine } from "#api/machines.ts";
 import type { Resources, Tags } from "#api/schema.ts";
 
 export interface ClusterSettings {

@@ -6,7 +6,7 @@ import type { Context } from "./context.ts";
 import { eventChanges, type NewEvent, timelineChanges } from "./events.ts";
 import { keys } from "./keys.ts";
 import type { HostRecord, MachineRecord } from "./records.ts";
-import type { Change, Entry } from "./store/store.ts";
+import type { Change } from "./store/store.ts";
 
 /** The job as the report leaves it, or undefined when nothing changed. Pure. */
 export function jobAfter(job: Job, report: JobReport, at: string): Job | undefined {
@@ -42,9 +42,14 @@ export function hostAfter(host: HostRecord, { facts, engine }: HostReport): Host
   };
   const { capacity: a, ...rest } = changed;
   const { capacity: b, ...before } = host;
-  const roomChanged = Math.abs(a.memoryBytes - b.memoryBytes) > 64 * 1024 ** 2 || a.cpuMillis !== b.cpuMillis || Math.abs(a.diskBytes - b.diskBytes) > 256 * 1024 ** 2;
+  const roomChanged =
+    Math.abs(a.memoryBytes - b.memoryBytes) > 64 * 1024 ** 2 ||
+    a.cpuMillis !== b.cpuMillis ||
+    Math.abs(a.diskBytes - b.diskBytes) > 256 * 1024 ** 2;
   if (!roomChanged) changed.capacity = host.capacity;
-  const same = Object.keys(rest).every((field) => rest[field as keyof typeof rest] === before[field as keyof typeof before]);
+  const same = Object.keys(rest).every(
+    (field) => rest[field as keyof typeof rest] === before[field as keyof typeof before],
+  );
   return same && !roomChanged ? undefined : changed;
 }
 
@@ -70,28 +75,74 @@ export async function acceptReport(context: Context, hostId: string, report: Hos
   if (host) {
     changes.push({ key: entry.key, value: host });
     expect.push({ key: entry.key, version: entry.version });
-    if (host.state !== entry.value.state) events.push({ type: `host.${host.state}`, subject: hostId, actor: host.name, message: `host ${host.name} is ${host.state}${host.reason ? `: ${host.reason}` : ""}` });
+    if (host.state !== entry.value.state)
+      events.push({
+        type: `host.${host.state}`,
+        subject: hostId,
+        actor: host.name,
+        message: `host ${host.name} is ${host.state}${host.reason ? `: ${host.reason}` : ""}`,
+      });
   }
-  changes.push(...machineChanges(context, entry, host, report, changes, at));
+  changes.push(...machineChanges(context, entry.value, report, changes, at));
   if (changes.length === 0) return;
-  await store.commit({ actor: `host ${entry.value.name}`, expect, mutations: [...changes, ...eventChanges(store, at, ...events)] });
+  await store.commit({
+    actor: `host ${entry.value.name}`,
+    expect,
+    mutations: [...changes, ...eventChanges(store, at, ...events)],
+  });
 }
 
 function jobEvent(job: Job, before: Job): NewEvent {
-  return { type: `job.${job.state}`, subject: job.id, app: job.app, actor: "hostd", message: `${job.process} ${job.id}: ${before.state} -> ${job.state}${job.reason ? ` (${job.reason})` : ""}` };
+  return {
+    type: `job.${job.state}`,
+    subject: job.id,
+    app: job.app,
+    actor: "hostd",
+    message: `${job.process} ${job.id}: ${before.state} -> ${job.state}${job.reason ? ` (${job.reason})` : ""}`,
+  };
 }
 
 /** The machine's side: ready on the agent's evidence, and on its timeline what the agent and its first job of this boot did. */
-function machineChanges({ store }: Context, entry: Entry<HostRecord>, host: HostRecord | undefined, report: HostReport, changes: readonly Change[], at: Date): Change[] {
-  const { machineId, name } = entry.value;
+function machineChanges(
+  { store }: Context,
+  { machineId, name }: HostRecord,
+  report: HostReport,
+  changes: readonly Change[],
+  at: Date,
+): Change[] {
+  const { healthy, version } = report.engine;
   const machine = machineId === undefined ? undefined : store.get<MachineRecord>(keys.machine(machineId))?.value;
   if (machine === undefined) return [];
-  const seen = new Set(store.list<{ stage: string; bootId?: string }>(`${keys.timelineOf(machine.id)}`).filter(({ value }) => value.bootId === machine.bootId).map(({ value }) => value.stage));
-  const steps: Parameters<typeof timelineChanges>[3] = (report.events ?? []).map((event) => ({ ...event, bootId: machine.bootId }));
-  if (host?.state === "ready" && !seen.has("ready")) steps.push({ stage: "ready", bootId: machine.bootId, message: `host ${name} is ready for jobs (${report.engine.version ? `Docker ${report.engine.version}` : "engine up"})` });
-  const up = changes.map(({ value }) => value as Job | HostRecord | null).find((value): value is Job => value !== null && "process" in value && value.state === "up");
-  if (up && !seen.has("job-up")) steps.push({ stage: "job-up", bootId: machine.bootId, message: `first job up: ${up.app} ${up.process} ${up.id} at ${up.address}:${up.port}` });
+  const seen = new Set(
+    store
+      .list<{ stage: string; bootId?: string }>(`${keys.timelineOf(machine.id)}`)
+      .filter(({ value }) => value.bootId === machine.bootId)
+      .map(({ value }) => value.stage),
+  );
+  const steps: Parameters<typeof timelineChanges>[3] = (report.events ?? []).map((event) => ({
+    ...event,
+    bootId: machine.bootId,
+  }));
+  if (healthy && !seen.has("ready"))
+    steps.push({
+      stage: "ready",
+      bootId: machine.bootId,
+      message: `host ${name} is ready for jobs (${version ? `Docker ${version}` : "engine up"})`,
+    });
+  const up = changes
+    .map(({ value }) => value as Job | HostRecord | null)
+    .find((value): value is Job => value !== null && "process" in value && value.state === "up");
+  if (up && !seen.has("job-up"))
+    steps.push({
+      stage: "job-up",
+      bootId: machine.bootId,
+      message: `first job up: ${up.app} ${up.process} ${up.id} at ${up.address}:${up.port}`,
+    });
   const result: Change[] = steps.length === 0 ? [] : timelineChanges(store, at, machine.id, steps);
-  if (host?.state === "ready" && machine.state !== "ready") result.push({ key: keys.machine(machine.id), value: { ...machine, state: "ready", reason: "", lastSeenAt: at.toISOString() } });
+  if (healthy && machine.state !== "ready")
+    result.push({
+      key: keys.machine(machine.id),
+      value: { ...machine, state: "ready", reason: "", lastSeenAt: at.toISOString() },
+    });
   return result;
 }

@@ -10,7 +10,10 @@ export interface RunOptions {
 }
 
 /** Runs a program to its end and exits: 0, the code main returns, 130 after SIGINT, 1 on an error. */
-export function run(main: (signal: AbortSignal) => Promise<number | undefined>, options: RunOptions = {}): void {
+export function run(
+  main: (signal: AbortSignal) => Promise<number | undefined> | Promise<void>,
+  options: RunOptions = {},
+): void {
   const { graceMs = 15_000, onError = printError } = options;
   const controller = new AbortController();
   let interrupted = false;
@@ -24,7 +27,7 @@ export function run(main: (signal: AbortSignal) => Promise<number | undefined>, 
   process.on("SIGTERM", stop);
   process.on("SIGHUP", stop);
   main(controller.signal).then(
-    (code) => process.exit(code ?? (interrupted ? 130 : 0)),
+    (code) => process.exit(typeof code === "number" ? code : interrupted ? 130 : 0),
     (error) => process.exit(controller.signal.aborted ? (interrupted ? 130 : 0) : onError(error)),
   );
 }

@@ -38,7 +38,10 @@ export async function openAuthority(directory: string): Promise<Authority> {
   const files = { key: join(directory, "ca.key"), certificate: join(directory, "ca.pem") };
   const [keptKey, keptPem] = await Promise.all([readText(files.key), readText(files.certificate)]);
   if ((keptKey === undefined) !== (keptPem === undefined)) {
-    throw new Fault("internal", `the certificate authority in ${directory} is incomplete: restore ca.key and ca.pem together from a backup`);
+    throw new Fault(
+      "internal",
+      `the certificate authority in ${directory} is incomplete: restore ca.key and ca.pem together from a backup`,
+    );
   }
   const keyPem = keptKey ?? newKeyPem();
   const caPem = keptPem ?? (await selfSigned(keyPem));
@@ -49,10 +52,21 @@ export async function openAuthority(directory: string): Promise<Authority> {
   const caKeys = await importKeyPair(keyPem);
   const issuer = new x509.X509Certificate(caPem).subject;
 
-  const issue = async (publicKey: webcrypto.CryptoKey, subject: string, names: x509.JsonGeneralNames, lifeMs: number): Promise<string> => {
+  const issue = async (
+    publicKey: webcrypto.CryptoKey,
+    subject: string,
+    names: x509.JsonGeneralNames,
+    lifeMs: number,
+  ): Promise<string> => {
     const certificate = await x509.X509CertificateGenerator.create({
-      serialNumber: serialNumber(), issuer, subject, publicKey: publicKey as never, signingKey: caKeys.privateKey as never, signingAlgorithm: KEY_ALGORITHM,
-      notBefore: new Date(Date.now() - SKEW_MS), notAfter: new Date(Date.now() + lifeMs),
+      serialNumber: serialNumber(),
+      issuer,
+      subject,
+      publicKey: publicKey as never,
+      signingKey: caKeys.privateKey as never,
+      signingAlgorithm: KEY_ALGORITHM,
+      notBefore: new Date(Date.now() - SKEW_MS),
+      notAfter: new Date(Date.now() + lifeMs),
       extensions: [
         new x509.BasicConstraintsExtension(false, undefined, true),
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
@@ -68,14 +82,27 @@ export async function openAuthority(directory: string): Promise<Authority> {
     pin: certificatePin(caPem),
     async issueMember({ role, id, csrPem }) {
       const publicKey = await requestedKey(csrPem);
-      const certificate = await issue(publicKey, `O=flynn:${role}, CN=${id}`, [{ type: "dns", value: hostServerName(id) }], YEAR_MS);
+      const certificate = await issue(
+        publicKey,
+        `O=flynn:${role}, CN=${id}`,
+        [{ type: "dns", value: hostServerName(id) }],
+        YEAR_MS,
+      );
       const parsed = new X509Certificate(certificate);
-      return { certificate, expiresAt: new Date(parsed.validTo).toISOString(), keySha256: keyDigest(parsed), publicKeyPem: parsed.publicKey.export({ type: "spki", format: "pem" }).toString() };
+      return {
+        certificate,
+        expiresAt: new Date(parsed.validTo).toISOString(),
+        keySha256: keyDigest(parsed),
+        publicKeyPem: parsed.publicKey.export({ type: "spki", format: "pem" }).toString(),
+      };
     },
     async issueControl(addresses) {
       const key = newKeyPem();
       const { publicKey } = await importKeyPair(key);
-      const names = [...new Set([CONTROL_NAME, "localhost", ...addresses])].map((value) => ({ type: isIP(value) ? ("ip" as const) : ("dns" as const), value }));
+      const names = [...new Set([CONTROL_NAME, "localhost", ...addresses])].map((value) => ({
+        type: isIP(value) ? ("ip" as const) : ("dns" as const),
+        value,
+      }));
       return { key, certificate: await issue(publicKey, "O=flynn:control, CN=control", names, YEAR_MS) };
     },
   };
@@ -83,15 +110,24 @@ export async function openAuthority(directory: string): Promise<Authority> {
 
 /** sha256 hex of a certificate's public key: what ties an id to the one key that may use it. */
 export function keyDigest(certificate: X509Certificate): string {
-  return createHash("sha256").update(certificate.publicKey.export({ type: "spki", format: "der" })).digest("hex");
+  return createHash("sha256")
+    .update(certificate.publicKey.export({ type: "spki", format: "der" }))
+    .digest("hex");
 }
 
 async function selfSigned(keyPem: string): Promise<string> {
   const keys = await importKeyPair(keyPem);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    serialNumber: serialNumber(), name: `O=Flynn, CN=Flynn cluster CA ${randomBytes(4).toString("hex")}`, keys: keys as never, signingAlgorithm: KEY_ALGORITHM,
-    notBefore: new Date(Date.now() - SKEW_MS), notAfter: new Date(Date.now() + 10 * YEAR_MS),
-    extensions: [new x509.BasicConstraintsExtension(true, 0, true), new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true)],
+    serialNumber: serialNumber(),
+    name: `O=Flynn, CN=Flynn cluster CA ${randomBytes(4).toString("hex")}`,
+    keys: keys as never,
+    signingAlgorithm: KEY_ALGORITHM,
+    notBefore: new Date(Date.now() - SKEW_MS),
+    notAfter: new Date(Date.now() + 10 * YEAR_MS),
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+    ],
   });
   return certificate.toString("pem");
 }

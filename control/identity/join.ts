@@ -26,7 +26,8 @@ interface Worth {
 export async function joinMember(context: Context, request: JoinRequest): Promise<JoinReply> {
   const { store, authority, now, log } = context;
   const worth = weigh(store, request.token, now());
-  if (worth.role !== request.role) throw new Fault("forbidden", `this token lets in a ${worth.role}, not a ${request.role}`);
+  if (worth.role !== request.role)
+    throw new Fault("forbidden", `this token lets in a ${worth.role}, not a ${request.role}`);
   if (request.role === "host" && request.facts === undefined) throw new Fault("invalid", "a host joins with its facts");
   const known = request.role === "host" ? knownHost(store, worth.machine) : undefined;
   const id = known?.id ?? newId(request.role);
@@ -35,10 +36,23 @@ export async function joinMember(context: Context, request: JoinRequest): Promis
   const at = now();
 
   let member: { key: string; value: HostRecord | MemberRecord };
-  if (request.role === "host") member = { key: keys.host(id), value: hostRecord({ store, settings, id, known, worth, issued, facts: request.facts!, wanted: request.name, at }) };
+  if (request.role === "host")
+    member = {
+      key: keys.host(id),
+      value: hostRecord({ store, settings, id, known, worth, issued, facts: request.facts!, wanted: request.name, at }),
+    };
   else {
     const key = request.role === "router" ? keys.router(id) : keys.bootServer(id);
-    member = { key, value: { id, name: request.name.slice(0, 63), keySha256: issued.keySha256, publicKeyPem: issued.publicKeyPem, joinedAt: at.toISOString() } };
+    member = {
+      key,
+      value: {
+        id,
+        name: request.name.slice(0, 63),
+        keySha256: issued.keySha256,
+        publicKeyPem: issued.publicKeyPem,
+        joinedAt: at.toISOString(),
+      },
+    };
   }
   const host = request.role === "host" ? (member.value as HostRecord) : undefined;
   await store.commit({
@@ -48,11 +62,23 @@ export async function joinMember(context: Context, request: JoinRequest): Promis
       ...worth.spend,
       member,
       ...(worth.machine && host ? machineJoined(store, worth, host, at) : []),
-      ...eventChanges(store, at, { type: `${request.role}.joined`, subject: id, actor: request.role, message: `${request.role} ${member.value.name} joined${known ? " again" : ""}` }),
+      ...eventChanges(store, at, {
+        type: `${request.role}.joined`,
+        subject: id,
+        actor: request.role,
+        message: `${request.role} ${member.value.name} joined${known ? " again" : ""}`,
+      }),
     ],
   });
   log.info({ id, role: request.role, name: member.value.name, machineId: worth.machine?.id }, "member joined");
-  return { id, certificate: issued.certificate, caPem: authority.caPem, expiresAt: issued.expiresAt, clusterRange: settings.clusterRange, ...(host ? { subnet: host.subnet } : {}) };
+  return {
+    id,
+    certificate: issued.certificate,
+    caPem: authority.caPem,
+    expiresAt: issued.expiresAt,
+    clusterRange: settings.clusterRange,
+    ...(host ? { subnet: host.subnet } : {}),
+  };
 }
 
 function weigh(store: Store, token: string, now: Date): Worth {
@@ -61,7 +87,8 @@ function weigh(store: Store, token: string, now: Date): Worth {
     const key = keys.joinToken(sha256Hex(token));
     const entry = store.get<JoinTokenRecord>(key);
     if (entry === undefined) throw new Fault("unauthenticated", "the join token is not known, or was used already");
-    if (Date.parse(entry.value.expiresAt) < now.getTime()) throw new Fault("unauthenticated", "the join token has expired");
+    if (Date.parse(entry.value.expiresAt) < now.getTime())
+      throw new Fault("unauthenticated", "the join token has expired");
     return { role: entry.value.role, spend: [{ key, value: null }], expect: [{ key, version: entry.version }] };
   }
   const server = store.get<MemberRecord>(keys.bootServer(grant.bootServerId))?.value;
@@ -72,7 +99,13 @@ function weigh(store: Store, token: string, now: Date): Worth {
   if (machine.approvedAt === undefined) throw new Fault("forbidden", `machine ${machine.name} is not approved`);
   const used = keys.usedGrant(grant.nonce);
   if (store.get(used)) throw new Fault("unauthenticated", "the join grant was used already");
-  return { role: "host", machine, grant, spend: [{ key: used, value: { expiresAt: new Date(grant.expiresAtMs).toISOString() } }], expect: [{ key: used, version: 0 }] };
+  return {
+    role: "host",
+    machine,
+    grant,
+    spend: [{ key: used, value: { expiresAt: new Date(grant.expiresAtMs).toISOString() } }],
+    expect: [{ key: used, version: 0 }],
+  };
 }
 
 /** The host this machine was before: a power cycle brings back the same host, not a new one. */
@@ -97,13 +130,23 @@ function hostRecord({ store, settings, id, known, worth, issued, facts, wanted, 
   const profile = worth.machine && store.get<Profile>(keys.profile(worth.machine.profile))?.value;
   return {
     id,
-    name: known?.name ?? hostName(worth.machine?.name ?? wanted, hosts.map(({ name }) => name)),
+    name:
+      known?.name ??
+      hostName(
+        worth.machine?.name ?? wanted,
+        hosts.map(({ name }) => name),
+      ),
     state: "joining",
     reason: "has a certificate, has not reported yet",
     cordoned: known?.cordoned ?? false,
     ...(worth.machine ? { machineId: worth.machine.id } : {}),
     ...(facts.address ? { address: facts.address } : {}),
-    subnet: known?.subnet ?? freeSubnet(settings.clusterRange, hosts.map(({ subnet }) => subnet)),
+    subnet:
+      known?.subnet ??
+      freeSubnet(
+        settings.clusterRange,
+        hosts.map(({ subnet }) => subnet),
+      ),
     capacity: facts.capacity,
     tags: { ...profile?.tags, ...worth.machine?.tags, ...known?.tags },
     keySha256: issued.keySha256,
@@ -118,7 +161,8 @@ function machineJoined(store: Store, worth: Worth, host: HostRecord, at: Date): 
   const bootId = worth.grant!.bootId;
   return [
     { key: keys.machine(machine.id), value: { ...machine, hostId: host.id, bootId, lastSeenAt: at.toISOString() } },
-    ...timelineChanges(store, at, machine.id, [{ stage: "join", bootId, message: `its agent joined as host ${host.name} (${host.subnet})` }]),
+    ...timelineChanges(store, at, machine.id, [
+      { stage: "join", bootId, message: `its agent joined as host ${host.name} (${host.subnet})` },
+    ]),
   ];
 }
-

@@ -17,7 +17,11 @@ export type Principal =
 
 const ROLE_OF: Partial<Record<Permission, JoinRole>> = { agent: "host", router: "router", boot: "boot" };
 
-const MEMBER_KEY: Record<JoinRole, (id: string) => string> = { host: keys.host, router: keys.router, boot: keys.bootServer };
+const MEMBER_KEY: Record<JoinRole, (id: string) => string> = {
+  host: keys.host,
+  router: keys.router,
+  boot: keys.bootServer,
+};
 
 export const sha256Hex = (text: string): string => createHash("sha256").update(text).digest("hex");
 
@@ -38,14 +42,19 @@ export function identify(raw: IncomingMessage, store: Store): Principal {
 export function authorize(principal: Principal, endpoint: Endpoint, params: Record<string, string>): void {
   const { permission } = endpoint;
   if (permission === "public" || permission === "join") return;
-  if (principal.kind === "anonymous") throw new Fault("unauthenticated", `${endpoint.method} ${endpoint.path} needs a token`);
+  if (principal.kind === "anonymous")
+    throw new Fault("unauthenticated", `${endpoint.method} ${endpoint.path} needs a token`);
   const role = ROLE_OF[permission];
   if (role !== undefined) {
-    const own = principal.kind === "member" && principal.role === role && (params["id"] === undefined || params["id"] === principal.id);
+    const own =
+      principal.kind === "member" &&
+      principal.role === role &&
+      (params["id"] === undefined || params["id"] === principal.id);
     if (!own) throw new Fault("forbidden", `${endpoint.path} is for ${role} ${params["id"] ?? ""}`.trim());
     return;
   }
-  const granted = principal.kind === "token" && (principal.permissions.includes("*") || principal.permissions.includes(permission));
+  const granted =
+    principal.kind === "token" && (principal.permissions.includes("*") || principal.permissions.includes(permission));
   if (!granted) throw new Fault("forbidden", `${principal.name} has no permission ${permission}`);
 }
 
@@ -62,7 +71,11 @@ function clientCertificate(socket: TLSSocket): Known | undefined {
   const certificate: X509Certificate | undefined = socket.authorized ? socket.getPeerX509Certificate?.() : undefined;
   if (certificate === undefined) return undefined;
   const subject = new Map(certificate.subject.split("\n").map((part) => part.split("=", 2) as [string, string]));
-  const known = { role: (subject.get("O") ?? "").replace(/^flynn:/, ""), id: subject.get("CN") ?? "", keySha256: keyDigest(certificate) };
+  const known = {
+    role: (subject.get("O") ?? "").replace(/^flynn:/, ""),
+    id: subject.get("CN") ?? "",
+    keySha256: keyDigest(certificate),
+  };
   knownBySocket.set(socket, known);
   return known;
 }
@@ -71,6 +84,7 @@ function clientCertificate(socket: TLSSocket): Known | undefined {
 function member({ role, id, keySha256 }: Known, store: Store): Principal {
   const key = MEMBER_KEY[role as JoinRole]?.(id);
   const record = key === undefined ? undefined : store.get<HostRecord | MemberRecord>(key)?.value;
-  if (record === undefined || record.keySha256 !== keySha256) throw new Fault("unauthenticated", `the certificate of ${role} ${id} is not good any more; join again`);
+  if (record === undefined || record.keySha256 !== keySha256)
+    throw new Fault("unauthenticated", `the certificate of ${role} ${id} is not good any more; join again`);
   return { kind: "member", name: `${role} ${record.name}`, role: role as JoinRole, id };
 }

@@ -24,9 +24,10 @@ export function mountBoot(mount: Mount, context: Context): void {
     () => bootTargetOf(context),
     ({ signal, params }) =>
       stateFeed({
-        subscribe: (wake) => store.onDurable((record) => {
-          if (record.mutations.some(({ key }) => FED_BY.some((prefix) => key.startsWith(prefix)))) wake();
-        }),
+        subscribe: (wake) =>
+          store.onDurable((record) => {
+            if (record.mutations.some(({ key }) => FED_BY.some((prefix) => key.startsWith(prefix)))) wake();
+          }),
         build: () => {
           presence.bootServerSeen(params.id);
           return bootTargetOf(context);
@@ -54,7 +55,18 @@ export function mountBoot(mount: Mount, context: Context): void {
     const known = store.get(keys.bootImage(manifest.id));
     const { id, name, architecture, kernel, initrd, squashfs, cmdline, memoryNeedBytes, createdAt } = manifest;
     const file = ({ sha256, sizeBytes }: { sha256: string; sizeBytes: number }) => ({ sha256, sizeBytes });
-    const value: Omit<boot.BootImage, "current"> = { id, name, architecture, kernel: file(kernel), initrd: file(initrd), squashfs: file(squashfs), cmdline, memoryNeedBytes, createdAt, ...(kernel.version ? { kernelVersion: kernel.version } : {}) };
+    const value: Omit<boot.BootImage, "current"> = {
+      id,
+      name,
+      architecture,
+      kernel: file(kernel),
+      initrd: file(initrd),
+      squashfs: file(squashfs),
+      cmdline,
+      memoryNeedBytes,
+      createdAt,
+      ...(kernel.version ? { kernelVersion: kernel.version } : {}),
+    };
     if (known === undefined) {
       await store.commit({
         actor: principal.name,
@@ -62,7 +74,12 @@ export function mountBoot(mount: Mount, context: Context): void {
         mutations: [
           { key: keys.bootImage(id), value },
           ...(store.get(keys.currentBootImage) ? [] : [{ key: keys.currentBootImage, value: id }]),
-          ...eventChanges(store, now(), { type: "boot-image.registered", subject: id, actor: principal.name, message: `boot image ${id} was registered` }),
+          ...eventChanges(store, now(), {
+            type: "boot-image.registered",
+            subject: id,
+            actor: principal.name,
+            message: `boot image ${id} was registered`,
+          }),
         ],
       });
     }
@@ -70,19 +87,39 @@ export function mountBoot(mount: Mount, context: Context): void {
   });
   mount(boot.rolloutBootImage, async ({ params, principal }) => {
     const { id } = image(params.id);
-    await store.commit({ actor: principal.name, mutations: [{ key: keys.currentBootImage, value: id }, ...eventChanges(store, now(), { type: "boot-image.rollout", subject: id, actor: principal.name, message: `machines boot image ${id} from now on` })] });
+    await store.commit({
+      actor: principal.name,
+      mutations: [
+        { key: keys.currentBootImage, value: id },
+        ...eventChanges(store, now(), {
+          type: "boot-image.rollout",
+          subject: id,
+          actor: principal.name,
+          message: `machines boot image ${id} from now on`,
+        }),
+      ],
+    });
     return image(id);
   });
 
   mount(boot.listProfiles, () => ({ items: store.list<boot.Profile>(PREFIX.profiles).map(({ value }) => value) }));
   mount(boot.putProfile, async ({ params, body, principal, ifMatch }) => {
-    if (body.name !== params.name) throw new Fault("invalid", `the profile's name is ${body.name}, the path says ${params.name}`);
+    if (body.name !== params.name)
+      throw new Fault("invalid", `the profile's name is ${body.name}, the path says ${params.name}`);
     if (body.image !== "current") image(body.image);
     const key = keys.profile(params.name);
     await store.commit({
       actor: principal.name,
       ...(ifMatch === undefined ? {} : { expect: [{ key, version: ifMatch }] }),
-      mutations: [{ key, value: body }, ...eventChanges(store, now(), { type: "profile.changed", subject: params.name, actor: principal.name, message: `profile ${params.name} was set (disk policy ${body.diskPolicy.name}: ${body.diskPolicy.mode})` })],
+      mutations: [
+        { key, value: body },
+        ...eventChanges(store, now(), {
+          type: "profile.changed",
+          subject: params.name,
+          actor: principal.name,
+          message: `profile ${params.name} was set (disk policy ${body.diskPolicy.name}: ${body.diskPolicy.mode})`,
+        }),
+      ],
     });
     return body;
   });
@@ -90,8 +127,16 @@ export function mountBoot(mount: Mount, context: Context): void {
     const entry = store.get(keys.profile(params.name));
     if (entry === undefined) throw new Fault("not-found", `no profile ${params.name}`);
     const user = store.list<MachineRecord>(PREFIX.machines).find(({ value }) => value.profile === params.name);
-    if (params.name === "default" || user) throw new Fault("conflict", user ? `machine ${user.value.name} uses profile ${params.name}` : "the profile `default` cannot be deleted");
-    await store.commit({ actor: principal.name, expect: [{ key: entry.key, version: entry.version }], mutations: [{ key: entry.key, value: null }] });
+    if (params.name === "default" || user)
+      throw new Fault(
+        "conflict",
+        user ? `machine ${user.value.name} uses profile ${params.name}` : "the profile `default` cannot be deleted",
+      );
+    await store.commit({
+      actor: principal.name,
+      expect: [{ key: entry.key, version: entry.version }],
+      mutations: [{ key: entry.key, value: null }],
+    });
     return {};
   });
 }
@@ -114,6 +159,7 @@ export function checkManifest(text: string, signature: string, publicKeyPem: str
     throw new Fault("invalid", "the boot image manifest is not JSON", { cause });
   }
   const ajv = new Ajv({ strict: false, validateSchema: false });
-  if (!ajv.validate(boot.BootImageManifest, manifest)) throw new Fault("invalid", `the boot image manifest is wrong: ${ajv.errorsText()}`);
+  if (!ajv.validate(boot.BootImageManifest, manifest))
+    throw new Fault("invalid", `the boot image manifest is wrong: ${ajv.errorsText()}`);
   return manifest as boot.BootImageManifest;
 }

@@ -20,7 +20,9 @@ export function mountHosts(mount: Mount, context: Context): void {
   const { store, now, presence, jobs } = context;
 
   const find = (idOrName: string): Entry<HostRecord> => {
-    const entry = store.get<HostRecord>(keys.host(idOrName)) ?? store.list<HostRecord>(PREFIX.hosts).find(({ value }) => value.name === idOrName);
+    const entry =
+      store.get<HostRecord>(keys.host(idOrName)) ??
+      store.list<HostRecord>(PREFIX.hosts).find(({ value }) => value.name === idOrName);
     if (entry === undefined) throw new Fault("not-found", `no host ${idOrName}`);
     return entry;
   };
@@ -30,12 +32,21 @@ export function mountHosts(mount: Mount, context: Context): void {
     const running = jobs.onHost(host.id).filter((job) => job.state !== "down" && job.state !== "lost");
     return { ...host, used: sumNeeds(running), jobs: running.length, ...(seen ? { lastSeenAt: seen.at } : {}) };
   };
-  const change = async (entry: Entry<HostRecord>, changed: Partial<HostRecord>, actor: string, message: string, version = entry.version): Promise<hosts.Host> => {
+  const change = async (
+    entry: Entry<HostRecord>,
+    changed: Partial<HostRecord>,
+    actor: string,
+    message: string,
+    version = entry.version,
+  ): Promise<hosts.Host> => {
     const value = { ...entry.value, ...changed };
     await store.commit({
       actor,
       expect: [{ key: entry.key, version }],
-      mutations: [{ key: entry.key, value }, ...eventChanges(store, now(), { type: "host.changed", subject: value.id, actor, message })],
+      mutations: [
+        { key: entry.key, value },
+        ...eventChanges(store, now(), { type: "host.changed", subject: value.id, actor, message }),
+      ],
     });
     return shown(find(value.id));
   };
@@ -48,13 +59,30 @@ export function mountHosts(mount: Mount, context: Context): void {
   });
   mount(hosts.updateHost, async ({ params, body, principal, ifMatch }) => {
     const entry = find(params.id);
-    if (body.name !== undefined && store.list<HostRecord>(PREFIX.hosts).some(({ value }) => value.name === body.name && value.id !== entry.value.id)) throw new Fault("conflict", `a host is named ${body.name} already`);
-    const tags = Object.fromEntries(Object.entries({ ...entry.value.tags, ...body.tags }).filter((tag): tag is [string, string] => tag[1] !== null));
-    return change(entry, { name: body.name ?? entry.value.name, tags }, principal.name, `host ${entry.value.name} was changed`, ifMatch);
+    if (
+      body.name !== undefined &&
+      store.list<HostRecord>(PREFIX.hosts).some(({ value }) => value.name === body.name && value.id !== entry.value.id)
+    )
+      throw new Fault("conflict", `a host is named ${body.name} already`);
+    const tags = Object.fromEntries(
+      Object.entries({ ...entry.value.tags, ...body.tags }).filter((tag): tag is [string, string] => tag[1] !== null),
+    );
+    return change(
+      entry,
+      { name: body.name ?? entry.value.name, tags },
+      principal.name,
+      `host ${entry.value.name} was changed`,
+      ifMatch,
+    );
   });
   mount(hosts.cordonHost, ({ params, principal }) => {
     const entry = find(params.id);
-    return change(entry, { cordoned: true }, principal.name, `host ${entry.value.name} was cordoned: no new jobs are placed there`);
+    return change(
+      entry,
+      { cordoned: true },
+      principal.name,
+      `host ${entry.value.name} was cordoned: no new jobs are placed there`,
+    );
   });
   mount(hosts.uncordonHost, ({ params, principal }) => {
     const entry = find(params.id);
@@ -68,8 +96,22 @@ export function mountHosts(mount: Mount, context: Context): void {
       expect: [{ key, version }],
       mutations: [
         { key, value: null },
-        ...gone.map((job) => ({ key: keys.job(job.appId, job.id), value: { ...job, state: "lost", desired: "stop", reason: `host ${host.name} was removed`, endedAt: now().toISOString() } satisfies Job })),
-        ...eventChanges(store, now(), { type: "host.removed", subject: host.id, actor: principal.name, message: `host ${host.name} was removed; ${gone.length} jobs go elsewhere` }),
+        ...gone.map((job) => ({
+          key: keys.job(job.appId, job.id),
+          value: {
+            ...job,
+            state: "lost",
+            desired: "stop",
+            reason: `host ${host.name} was removed`,
+            endedAt: now().toISOString(),
+          } satisfies Job,
+        })),
+        ...eventChanges(store, now(), {
+          type: "host.removed",
+          subject: host.id,
+          actor: principal.name,
+          message: `host ${host.name} was removed; ${gone.length} jobs go elsewhere`,
+        }),
       ],
     });
     presence.forget(host.id);
@@ -85,7 +127,12 @@ export function mountHosts(mount: Mount, context: Context): void {
       ...idempotent,
       mutations: [
         { key: keys.joinToken(sha256Hex(token)), value: record },
-        ...eventChanges(store, now(), { type: "join-token.created", subject: body.role, actor: principal.name, message: `a join token for a ${body.role} was made, good until ${expiresAt}` }),
+        ...eventChanges(store, now(), {
+          type: "join-token.created",
+          subject: body.role,
+          actor: principal.name,
+          message: `a join token for a ${body.role} was made, good until ${expiresAt}`,
+        }),
       ],
     });
     return { token, expiresAt };
@@ -97,11 +144,12 @@ export function mountHosts(mount: Mount, context: Context): void {
     ({ params }) => hostTargetOf(params.id, context),
     ({ params: { id }, signal }) =>
       stateFeed({
-        subscribe: (wake) => context.store.onDurable((record) => {
-          const peers = record.mutations.some(({ key }) => key.startsWith(PREFIX.hosts));
-          // The index has applied the record before any listener here runs; a job that left this host was dropped from it then.
-          if (peers || record.mutations.some(({ key }) => key.startsWith(PREFIX.jobs))) wake();
-        }),
+        subscribe: (wake) =>
+          context.store.onDurable((record) => {
+            const peers = record.mutations.some(({ key }) => key.startsWith(PREFIX.hosts));
+            // The index has applied the record before any listener here runs; a job that left this host was dropped from it then.
+            if (peers || record.mutations.some(({ key }) => key.startsWith(PREFIX.jobs))) wake();
+          }),
         build: () => hostTargetOf(id, context),
         sameness: ({ seq: _, ...target }) => JSON.stringify(target),
         id: (target) => String(target.seq),
@@ -109,7 +157,11 @@ export function mountHosts(mount: Mount, context: Context): void {
       }),
   );
   mount(hosts.reportHost, async ({ params, body }) => {
-    if (body.term > store.term) throw new Fault("conflict", `host has seen term ${body.term}, this control is at ${store.term}: it is an old one`);
+    if (body.term > store.term)
+      throw new Fault(
+        "conflict",
+        `host has seen term ${body.term}, this control is at ${store.term}: it is an old one`,
+      );
     presence.hostSeen(params.id, body);
     await acceptReport(context, params.id, body);
     return { term: store.term, seq: store.durableSeq };

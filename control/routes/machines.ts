@@ -1,7 +1,8 @@
 // Machines: list, approve, change, forget; their timeline and what the boot doctor says of it.
+
+import type { Profile } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
 import * as machines from "#api/machines.ts";
-import type { Profile } from "#api/boot.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import type { Context } from "../context.ts";
 import { diagnose } from "../doctor.ts";
@@ -17,29 +18,55 @@ export function mountMachines(mount: Mount, context: Context): void {
 
   const find = (text: string): Entry<MachineRecord> => {
     const wanted = text.toLowerCase();
-    const entry = store.get<MachineRecord>(keys.machine(text)) ?? store.list<MachineRecord>(PREFIX.machines).find(({ value }) => value.name === text || value.macs.includes(wanted));
+    const entry =
+      store.get<MachineRecord>(keys.machine(text)) ??
+      store
+        .list<MachineRecord>(PREFIX.machines)
+        .find(({ value }) => value.name === text || value.macs.includes(wanted));
     if (entry === undefined) throw new Fault("not-found", `no machine ${text}`);
     return entry;
   };
-  const timeline = (id: string, bootId?: string) => store.list<machines.TimelineEvent>(keys.timelineOf(id)).map(({ value }) => value).filter((event) => bootId === undefined || event.bootId === bootId);
-  const change = async (entry: Entry<MachineRecord>, changed: Partial<MachineRecord>, actor: string, message: string, version = entry.version): Promise<machines.Machine> => {
+  const timeline = (id: string, bootId?: string) =>
+    store
+      .list<machines.TimelineEvent>(keys.timelineOf(id))
+      .map(({ value }) => value)
+      .filter((event) => bootId === undefined || event.bootId === bootId);
+  const change = async (
+    entry: Entry<MachineRecord>,
+    changed: Partial<MachineRecord>,
+    actor: string,
+    message: string,
+    version = entry.version,
+  ): Promise<machines.Machine> => {
     const value: MachineRecord = { ...entry.value, ...changed };
     const all = store.list<MachineRecord>(PREFIX.machines);
-    if (all.some((other) => other.value.name === value.name && other.value.id !== value.id)) throw new Fault("conflict", `a machine is named ${value.name} already`);
-    if (store.get<Profile>(keys.profile(value.profile)) === undefined) throw new Fault("not-found", `no profile ${value.profile}`);
+    if (all.some((other) => other.value.name === value.name && other.value.id !== value.id))
+      throw new Fault("conflict", `a machine is named ${value.name} already`);
+    if (store.get<Profile>(keys.profile(value.profile)) === undefined)
+      throw new Fault("not-found", `no profile ${value.profile}`);
     await store.commit({
       actor,
       expect: [{ key: entry.key, version }],
       mutations: [
         { key: entry.key, value },
-        ...(value.approvedAt !== entry.value.approvedAt ? timelineChanges(store, now(), value.id, [{ stage: "approved", message: `approved by ${actor}` }]) : []),
+        ...(value.approvedAt !== entry.value.approvedAt
+          ? timelineChanges(store, now(), value.id, [{ stage: "approved", message: `approved by ${actor}` }])
+          : []),
         ...eventChanges(store, now(), { type: "machine.changed", subject: value.id, actor, message }),
       ],
     });
     return value;
   };
 
-  mount(machines.listMachines, ({ query }) => page(store.list<MachineRecord>(PREFIX.machines).filter(({ value }) => query.state === undefined || value.state === query.state), query, ({ value }) => value));
+  mount(machines.listMachines, ({ query }) =>
+    page(
+      store
+        .list<MachineRecord>(PREFIX.machines)
+        .filter(({ value }) => query.state === undefined || value.state === query.state),
+      query,
+      ({ value }) => value,
+    ),
+  );
   mount(machines.getMachine, ({ params, etag }) => {
     const entry = find(params.id);
     etag(entry.version);
@@ -47,28 +74,55 @@ export function mountMachines(mount: Mount, context: Context): void {
   });
   mount(machines.updateMachine, ({ params, body, principal, ifMatch }) => {
     const entry = find(params.id);
-    if (body.target === "boot" && entry.value.approvedAt === undefined) throw new Fault("conflict", `machine ${entry.value.name} is not approved; see \`flynn machine approve ${entry.value.name}\``);
-    const tags = Object.fromEntries(Object.entries({ ...entry.value.tags, ...body.tags }).filter((tag): tag is [string, string] => tag[1] !== null));
+    if (body.target === "boot" && entry.value.approvedAt === undefined)
+      throw new Fault(
+        "conflict",
+        `machine ${entry.value.name} is not approved; see \`flynn machine approve ${entry.value.name}\``,
+      );
+    const tags = Object.fromEntries(
+      Object.entries({ ...entry.value.tags, ...body.tags }).filter((tag): tag is [string, string] => tag[1] !== null),
+    );
     const { name = entry.value.name, profile = entry.value.profile, target = entry.value.target } = body;
-    return change(entry, { name, profile, target, tags }, principal.name, `machine ${entry.value.name} was changed`, ifMatch);
+    return change(
+      entry,
+      { name, profile, target, tags },
+      principal.name,
+      `machine ${entry.value.name} was changed`,
+      ifMatch,
+    );
   });
   mount(machines.approveMachine, ({ params, body, principal }) => {
     const entry = find(params.id);
     const { name = entry.value.name, profile = entry.value.profile } = body;
-    const state = entry.value.state === "discovered" || entry.value.state === "rejected" ? "approved" : entry.value.state;
-    const approved = { name, profile, target: "boot" as const, state, reason: "", approvedAt: entry.value.approvedAt ?? now().toISOString(), approvedBy: entry.value.approvedBy ?? principal.name };
+    const state =
+      entry.value.state === "discovered" || entry.value.state === "rejected" ? "approved" : entry.value.state;
+    const approved = {
+      name,
+      profile,
+      target: "boot" as const,
+      state,
+      reason: "",
+      approvedAt: entry.value.approvedAt ?? now().toISOString(),
+      approvedBy: entry.value.approvedBy ?? principal.name,
+    };
     return change(entry, approved, principal.name, `machine ${name} was approved`);
   });
   mount(machines.deleteMachine, async ({ params, principal }) => {
     const entry = find(params.id);
-    if (entry.value.hostId && store.get(keys.host(entry.value.hostId))) throw new Fault("conflict", `machine ${entry.value.name} is a host of the cluster; remove the host first`);
+    if (entry.value.hostId && store.get(keys.host(entry.value.hostId)))
+      throw new Fault("conflict", `machine ${entry.value.name} is a host of the cluster; remove the host first`);
     await store.commit({
       actor: principal.name,
       expect: [{ key: entry.key, version: entry.version }],
       mutations: [
         { key: entry.key, value: null },
         ...store.list(keys.timelineOf(entry.value.id)).map(({ key }) => ({ key, value: null })),
-        ...eventChanges(store, now(), { type: "machine.removed", subject: entry.value.id, actor: principal.name, message: `machine ${entry.value.name} was forgotten` }),
+        ...eventChanges(store, now(), {
+          type: "machine.removed",
+          subject: entry.value.id,
+          actor: principal.name,
+          message: `machine ${entry.value.name} was forgotten`,
+        }),
       ],
     });
     return {};
@@ -79,7 +133,7 @@ export function mountMachines(mount: Mount, context: Context): void {
     async function* ({ params, query, signal, lastEventId }): AsyncGenerator<StreamEvent<machines.TimelineEvent>> {
       const { id } = find(params.id).value;
       let after = Number(lastEventId ?? 0) || 0;
-      let wake = () => undefined as void;
+      let wake: () => void = () => undefined;
       const stop = store.onDurable((record) => {
         if (record.mutations.some(({ key }) => key.startsWith(keys.timelineOf(id)))) wake();
       });
@@ -105,6 +159,10 @@ export function mountMachines(mount: Mount, context: Context): void {
   mount(machines.explainMachine, ({ params }) => {
     const { value: machine } = find(params.id);
     const host = machine.hostId ? presence.hosts.get(machine.hostId) : undefined;
-    return diagnose(machine, timeline(machine.id), { now: now(), bootServers: presence.bootServers.size, hostSeenAt: host?.at });
+    return diagnose(machine, timeline(machine.id), {
+      now: now(),
+      bootServers: presence.bootServers.size,
+      hostSeenAt: host?.at,
+    });
   });
 }

@@ -1,12 +1,12 @@
 // How the whole stands: every part with its state in plain words; and what happened.
 
+import type { Static } from "typebox";
 import type { App } from "#api/apps.ts";
 import type { Job } from "#api/jobs.ts";
 import { openapi } from "#api/openapi.ts";
 import { listRouters, type Router } from "#api/routes.ts";
 import * as status from "#api/status.ts";
 import type { StreamEvent } from "#api/stream.ts";
-import type { Static } from "typebox";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
@@ -28,10 +28,29 @@ export function mountStatus(mount: Mount, context: Context, { more, monotonicMs,
   const routers = (): Router[] =>
     store.list<MemberRecord>(PREFIX.routers).map(({ value: { id, name, joinedAt } }) => {
       const seen = presence.routers.get(id);
-      if (seen === undefined) return { id, name, state: "joining", reason: "not heard since control started", generation: 0, reloads: 0, joinedAt };
+      if (seen === undefined)
+        return {
+          id,
+          name,
+          state: "joining",
+          reason: "not heard since control started",
+          generation: 0,
+          reloads: 0,
+          joinedAt,
+        };
       const { generation, healthy, reason, address, reloads } = seen.report;
       const silent = monotonicMs() - seen.atMs > SILENT_MS;
-      return { id, name, state: silent ? "lost" : healthy ? "ready" : "unhealthy", reason: silent ? "fell silent" : reason, generation, address, reloads, joinedAt, lastSeenAt: seen.at };
+      return {
+        id,
+        name,
+        state: silent ? "lost" : healthy ? "ready" : "unhealthy",
+        reason: silent ? "fell silent" : reason,
+        generation,
+        address,
+        reloads,
+        joinedAt,
+        lastSeenAt: seen.at,
+      };
     });
 
   mount(status.getHealth, () => ({ ok: true }));
@@ -39,11 +58,21 @@ export function mountStatus(mount: Mount, context: Context, { more, monotonicMs,
   mount(listRouters, () => ({ items: routers() }));
   mount(status.getStatus, async () => {
     const hosts = store.list<HostRecord>(PREFIX.hosts).map(({ value }) => value);
-    const jobs = store.list<Job>(PREFIX.jobs).map(({ value }) => value).filter(({ state }) => state !== "down" && state !== "lost");
+    const jobs = store
+      .list<Job>(PREFIX.jobs)
+      .map(({ value }) => value)
+      .filter(({ state }) => state !== "down" && state !== "lost");
     const parts: Part[] = [
-      { name: "store", state: store.report.outcome === "recovered" ? "degraded" : "ok", message: `LevelDB, seq ${store.durableSeq}${store.report.findings.length ? `; at open: ${store.report.findings.join("; ")}` : ""}` },
+      {
+        name: "store",
+        state: store.report.outcome === "recovered" ? "degraded" : "ok",
+        message: `LevelDB, seq ${store.durableSeq}${store.report.findings.length ? `; at open: ${store.report.findings.join("; ")}` : ""}`,
+      },
       ...routerParts(routers()),
-      bootPart(store.list<MemberRecord>(PREFIX.bootServers).length, [...presence.bootServers.values()].some(({ atMs }) => monotonicMs() - atMs < 6 * SILENT_MS)),
+      bootPart(
+        store.list<MemberRecord>(PREFIX.bootServers).length,
+        [...presence.bootServers.values()].some(({ atMs }) => monotonicMs() - atMs < 6 * SILENT_MS),
+      ),
       hostsPart(hosts),
       ...(await more()),
     ];
@@ -53,7 +82,11 @@ export function mountStatus(mount: Mount, context: Context, { more, monotonicMs,
       term: store.term,
       seq: store.durableSeq,
       startedAt,
-      state: parts.some(({ state }) => state === "down") ? "down" : parts.some(({ state }) => state === "degraded") ? "degraded" : "ok",
+      state: parts.some(({ state }) => state === "down")
+        ? "down"
+        : parts.some(({ state }) => state === "degraded")
+          ? "degraded"
+          : "ok",
       parts,
       counts: {
         machines: store.count(PREFIX.machines),
@@ -69,7 +102,10 @@ export function mountStatus(mount: Mount, context: Context, { more, monotonicMs,
 
   const events = (after: number): status.Event[] => {
     const from = keys.event(after + 1);
-    return store.list<status.Event>(PREFIX.events).filter(({ key }) => key >= from).map(({ value }) => value);
+    return store
+      .list<status.Event>(PREFIX.events)
+      .filter(({ key }) => key >= from)
+      .map(({ value }) => value);
   };
   mount(
     status.listEvents,
@@ -79,7 +115,7 @@ export function mountStatus(mount: Mount, context: Context, { more, monotonicMs,
     },
     async function* ({ query: { app, type, after }, signal, lastEventId }): AsyncGenerator<StreamEvent<status.Event>> {
       let seen = Number(lastEventId ?? after ?? 0) || 0;
-      let wake = () => undefined as void;
+      let wake: () => void = () => undefined;
       const stop = store.onDurable(() => wake());
       signal.addEventListener("abort", () => wake(), { once: true });
       try {
@@ -102,15 +138,21 @@ export function mountStatus(mount: Mount, context: Context, { more, monotonicMs,
 }
 
 const wanted = (event: status.Event, app: string | undefined, type: string | undefined): boolean =>
-  (app === undefined || event.app === app) && (type === undefined || event.type === type || event.type.startsWith(`${type}.`));
+  (app === undefined || event.app === app) &&
+  (type === undefined || event.type === type || event.type.startsWith(`${type}.`));
 
 function routerParts(routers: readonly Router[]): Part[] {
   if (routers.length === 0) return [{ name: "router", state: "down", message: "no router has joined" }];
-  return routers.map(({ name, state, reason, generation }) => ({ name: `router ${name}`, state: state === "ready" ? "ok" : state === "joining" ? "degraded" : "down", message: state === "ready" ? `serves generation ${generation}` : `${state}: ${reason}` }));
+  return routers.map(({ name, state, reason, generation }) => ({
+    name: `router ${name}`,
+    state: state === "ready" ? "ok" : state === "joining" ? "degraded" : "down",
+    message: state === "ready" ? `serves generation ${generation}` : `${state}: ${reason}`,
+  }));
 }
 
 function bootPart(joined: number, heard: boolean): Part {
-  if (joined === 0) return { name: "boot server", state: "ok", message: "off (start with `flynn up --interface IFACE`)" };
+  if (joined === 0)
+    return { name: "boot server", state: "ok", message: "off (start with `flynn up --interface IFACE`)" };
   return { name: "boot server", state: heard ? "ok" : "degraded", message: heard ? "connected" : "not heard lately" };
 }
 
@@ -118,6 +160,9 @@ function hostsPart(hosts: readonly HostRecord[]): Part {
   const ready = hosts.filter(({ state }) => state === "ready").length;
   const bad = hosts.filter(({ state }) => state === "lost" || state === "unhealthy");
   if (hosts.length === 0) return { name: "hosts", state: "degraded", message: "no host has joined yet" };
-  return { name: "hosts", state: ready === 0 ? "down" : bad.length > 0 ? "degraded" : "ok", message: `${ready} of ${hosts.length} ready${bad.length ? `; ${bad.map(({ name, state }) => `${name} ${state}`).join(", ")}` : ""}` };
+  return {
+    name: "hosts",
+    state: ready === 0 ? "down" : bad.length > 0 ? "degraded" : "ok",
+    message: `${ready} of ${hosts.length} ready${bad.length ? `; ${bad.map(({ name, state }) => `${name} ${state}`).join(", ")}` : ""}`,
+  };
 }
-

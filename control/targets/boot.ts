@@ -5,7 +5,12 @@ import { keys, PREFIX } from "../keys.ts";
 import type { MachineRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
 
-export function bootTargetOf({ store, authority, config, controlUrls }: Pick<Context, "store" | "authority" | "config" | "controlUrls">): BootTarget {
+export function bootTargetOf({
+  store,
+  authority,
+  config,
+  controlUrls,
+}: Pick<Context, "store" | "authority" | "config" | "controlUrls">): BootTarget {
   const images = bootImages(store);
   const current = images.find((image) => image.current)?.id;
   return {
@@ -15,7 +20,8 @@ export function bootTargetOf({ store, authority, config, controlUrls }: Pick<Con
     caPem: authority.caPem,
     unknownMachines: config.unknownMachines,
     machines: store.list<MachineRecord>(PREFIX.machines).map(({ value: machine }) => {
-      const profile = store.get<Profile>(keys.profile(machine.profile))?.value ?? store.get<Profile>(keys.profile("default"))!.value;
+      const profile =
+        store.get<Profile>(keys.profile(machine.profile))?.value ?? store.get<Profile>(keys.profile("default"))!.value;
       const imageId = profile.image === "current" ? current : profile.image;
       return {
         id: machine.id,
@@ -35,5 +41,7 @@ export function bootTargetOf({ store, authority, config, controlUrls }: Pick<Con
 
 export function bootImages(store: Store): BootImage[] {
   const current = store.get<string>(keys.currentBootImage)?.value;
-  return store.list<Omit<BootImage, "current">>(PREFIX.bootImages).map(({ value }) => ({ ...value, current: value.id === current }));
+  return store
+    .list<Omit<BootImage, "current">>(PREFIX.bootImages)
+    .map(({ value }) => ({ ...value, current: value.id === current }));
 }

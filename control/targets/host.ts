@@ -10,10 +10,16 @@ import type { Store } from "../store/store.ts";
 
 const OVER = new Set<Job["state"]>(["down", "lost"]);
 
-export function hostTargetOf(hostId: string, { store, jobs, registry }: Pick<Context, "store" | "jobs" | "registry">): HostTarget {
+export function hostTargetOf(
+  hostId: string,
+  { store, jobs, registry }: Pick<Context, "store" | "jobs" | "registry">,
+): HostTarget {
   const host = store.get<HostRecord>(keys.host(hostId))!.value;
   const { clusterRange } = store.get<ClusterSettings>(keys.cluster)!.value;
-  const specs = jobs.onHost(hostId).filter((job) => !OVER.has(job.state)).map((job) => jobSpec(job, store, registry));
+  const specs = jobs
+    .onHost(hostId)
+    .filter((job) => !OVER.has(job.state))
+    .map((job) => jobSpec(job, store, registry));
   return {
     term: store.term,
     seq: store.durableSeq,
@@ -28,12 +34,15 @@ export function hostTargetOf(hostId: string, { store, jobs, registry }: Pick<Con
 
 /** Every host whose subnet can be reached: how containers, routers and hosts find one another. */
 export function peersOf(store: Store): HostTarget["peers"] {
-  return store.list<HostRecord>(PREFIX.hosts).flatMap(({ value: { id, subnet, address } }) => (address === undefined ? [] : [{ hostId: id, subnet, address }]));
+  return store
+    .list<HostRecord>(PREFIX.hosts)
+    .flatMap(({ value: { id, subnet, address } }) => (address === undefined ? [] : [{ hostId: id, subnet, address }]));
 }
 
 function jobSpec(job: Job, store: Store, registry: string): JobSpec | undefined {
   const release = store.get<Release>(keys.release(job.appId, job.releaseId))?.value;
-  const artifact = release && store.get<Artifact>(keys.artifact(release.artifactId))?.value;
+  const artifact =
+    release?.artifactId === undefined ? undefined : store.get<Artifact>(keys.artifact(release.artifactId))?.value;
   const process = release?.processes[job.process];
   if (release === undefined || artifact === undefined || process === undefined) return undefined;
   return {
@@ -56,4 +65,3 @@ function jobSpec(job: Job, store: Store, registry: string): JobSpec | undefined 
     stopTimeoutMs: process.stopTimeoutMs ?? DEFAULT_STOP_TIMEOUT_MS,
   };
 }
-

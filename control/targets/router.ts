@@ -1,7 +1,8 @@
 // What every router is told to serve: pure, from the store's view. A backend is there while its job is up or drains.
+
+import type { Static } from "typebox";
 import type { Job } from "#api/jobs.ts";
 import type { Backend, Route, RouterTarget } from "#api/routes.ts";
-import type { Static } from "typebox";
 import { keys, PREFIX } from "../keys.ts";
 import type { ClusterSettings } from "../records.ts";
 import type { Store } from "../store/store.ts";
@@ -44,6 +45,7 @@ export function backendState(job: Pick<Job, "state" | "desired" | "upAt">): Back
 
 /** True for a record that may change what routers serve. */
 export function changesRouting(mutatedKey: string): boolean {
-  return mutatedKey.startsWith(PREFIX.routes) || mutatedKey.startsWith(PREFIX.jobs) || mutatedKey.startsWith(PREFIX.hosts);
+  return (
+    mutatedKey.startsWith(PREFIX.routes) || mutatedKey.startsWith(PREFIX.jobs) || mutatedKey.startsWith(PREFIX.hosts)
+  );
 }
-

@@ -1,0 +1,27 @@
+// Deleting an app: name, formations and routes go at once, so the scheduler stops every job; what is left is swept when
+// the last one is down (retention.ts).
+import type { App } from "#api/apps.ts";
+import type { Route } from "#api/routes.ts";
+import { eventChanges } from "../events.ts";
+import { keys, PREFIX } from "../keys.ts";
+import type { Change, Store } from "../store/store.ts";
+
+export function deletionOf(store: Store, app: App, at: Date, by: string): Change[] {
+  const routes = store.list<Route>(PREFIX.routes).filter(({ value }) => value.appId === app.id);
+  return [
+    { key: keys.app(app.id), value: { ...app, deleting: true } },
+    { key: keys.appName(app.name), value: null },
+    ...store.list(keys.formationsOf(app.id)).map(({ key }) => ({ key, value: null })),
+    ...routes.flatMap(({ key, value }) => [
+      { key, value: null },
+      { key: keys.routeClaim(value.domain, value.path), value: null },
+    ]),
+    ...eventChanges(store, at, {
+      type: "app.deleted",
+      subject: app.id,
+      app: app.name,
+      actor: by,
+      message: `app ${app.name} was deleted`,
+    }),
+  ];
+}

@@ -1,0 +1,47 @@
+// Apps and what belongs to them, by id or name. Absence becomes `not-found` here, once.
+import type { App, Formation, Release } from "#api/apps.ts";
+import { Fault } from "#api/fault.ts";
+import type { Job } from "#api/jobs.ts";
+import { keys } from "../keys.ts";
+import type { Entry, Store } from "../store/store.ts";
+
+export function findApp(store: Store, idOrName: string): Entry<App> {
+  const id = store.get<string>(keys.appName(idOrName))?.value ?? idOrName;
+  const entry = store.get<App>(keys.app(id));
+  if (entry === undefined || entry.value.deleting) throw new Fault("not-found", `no app ${idOrName}`);
+  return entry;
+}
+
+/** A release of the app by id, by `v3`, or by `3`. */
+export function findRelease(store: Store, appId: string, text: string): Release {
+  const version = /^v?(\d{1,9})$/.exec(text)?.[1];
+  const release =
+    store.get<Release>(keys.release(appId, text))?.value ??
+    releasesOf(store, appId).find((candidate) => String(candidate.version) === version);
+  if (release === undefined) throw new Fault("not-found", `no release ${text}`);
+  return release;
+}
+
+/** Oldest first. */
+export function releasesOf(store: Store, appId: string): Release[] {
+  return store
+    .list<Release>(keys.releasesOf(appId))
+    .map(({ value }) => value)
+    .sort((a, b) => a.version - b.version);
+}
+
+export function currentRelease(store: Store, app: App): Release | undefined {
+  return app.releaseId === undefined ? undefined : store.get<Release>(keys.release(app.id, app.releaseId))?.value;
+}
+
+export function formationOf(store: Store, appId: string, releaseId: string): Entry<Formation> | undefined {
+  return store.get<Formation>(keys.formation(appId, releaseId));
+}
+
+/** Jobs that are not over. */
+export function liveJobs(store: Store, appId: string): Job[] {
+  return store
+    .list<Job>(keys.jobsOf(appId))
+    .map(({ value }) => value)
+    .filter(({ state }) => state !== "down" && state !== "lost");
+}

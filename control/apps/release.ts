@@ -1,0 +1,72 @@
+// Making releases: immutable, numbered, everything left out taken from the one before. Pure but for the id.
+import type { ProcessType, Release, ReleaseSummary } from "#api/apps.ts";
+import { Fault } from "#api/fault.ts";
+import { newId } from "#lib/ids.ts";
+
+export const ENV_MOST_BYTES = 12 * 1024;
+
+export interface ReleaseWish {
+  artifactId?: string;
+  processes?: Record<string, ProcessType>;
+  /** Changes; null removes. */
+  env?: Record<string, string | null>;
+  description?: string;
+}
+
+export interface ReleaseFrame {
+  appId: string;
+  version: number;
+  by: string;
+  at: string;
+}
+
+export const DEFAULT_PROCESSES: Record<string, ProcessType> = { web: { port: 8080 } };
+
+/** Names that the platform sets for every job; an app that set them would be lied to. */
+const RESERVED_ENV = new Set(["PORT", "HOST_ID", "FLYNN_APP", "FLYNN_RELEASE", "FLYNN_JOB", "FLYNN_PROCESS"]);
+
+export function makeRelease(before: Release | undefined, wish: ReleaseWish, frame: ReleaseFrame): Release {
+  const artifactId = wish.artifactId ?? before?.artifactId;
+  const env = Object.fromEntries(
+    Object.entries({ ...before?.env, ...wish.env }).filter((pair): pair is [string, string] => pair[1] !== null),
+  );
+  const reserved = Object.keys(wish.env ?? {}).find((name) => RESERVED_ENV.has(name));
+  if (reserved !== undefined)
+    throw new Fault("invalid", `${reserved} is set by the platform for every job and cannot be changed`, {
+      details: { field: reserved },
+    });
+  if (Buffer.byteLength(JSON.stringify(env)) > ENV_MOST_BYTES)
+    throw new Fault("too-large", "the environment of a release is at most 12 KiB");
+  return {
+    id: newId("release"),
+    appId: frame.appId,
+    version: frame.version,
+    ...(artifactId === undefined ? {} : { artifactId }),
+    processes: wish.processes ?? before?.processes ?? DEFAULT_PROCESSES,
+    env,
+    description: wish.description ?? describe(before, wish),
+    createdAt: frame.at,
+    createdBy: frame.by,
+  };
+}
+
+function describe(before: Release | undefined, wish: ReleaseWish): string {
+  const set = Object.entries(wish.env ?? {})
+    .filter(([, value]) => value !== null)
+    .map(([name]) => name);
+  const removed = Object.entries(wish.env ?? {})
+    .filter(([, value]) => value === null)
+    .map(([name]) => name);
+  const parts = [
+    wish.artifactId !== undefined && wish.artifactId !== before?.artifactId ? "new image" : "",
+    set.length ? `set ${set.join(", ")}` : "",
+    removed.length ? `removed ${removed.join(", ")}` : "",
+    wish.processes ? "processes changed" : "",
+  ].filter(Boolean);
+  return parts.join("; ").slice(0, 200) || "no change";
+}
+
+export function summary(release: Release, currentId: string | undefined): ReleaseSummary {
+  const { env, ...rest } = release;
+  return { ...rest, envNames: Object.keys(env).sort(), current: release.id === currentId };
+}

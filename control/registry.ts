@@ -1,0 +1,143 @@
+// Into the built-in registry: a `docker save` archive is streamed to a file, checked, and copied by skopeo. The registry
+// takes writes only on loopback and only from control's own certificate.
+import { createWriteStream } from "node:fs";
+import { mkdir, readFile, rm, stat, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { type Readable, Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { Fault } from "#api/fault.ts";
+import { ExecError, exec } from "#lib/exec.ts";
+import { writeFileAtomic } from "#lib/files.ts";
+import { newId } from "#lib/ids.ts";
+import { formatSize } from "#lib/units.ts";
+
+export interface Registry {
+  /** Stores the archive's one image as `repository`; returns its digest. Faults `invalid` on a broken or foreign image. */
+  push(
+    archive: Readable,
+    repository: string,
+    signal: AbortSignal,
+  ): Promise<{ digest: string; sizeBytes: number; architecture: string }>;
+  /** Undefined when the registry answers, else why not. */
+  problem(): Promise<string | undefined>;
+}
+
+export interface RegistryOptions {
+  /** host:port of the writable registry. */
+  address: string;
+  /** Where uploads wait and certificates lie. */
+  directory: string;
+  identity: { key: string; certificate: string };
+  caPem: string;
+  /** Architecture of the hosts, as images name it. */
+  architecture?: string;
+  uploadMostBytes?: number;
+}
+
+const COPY_TIMEOUT_MS = 600_000;
+const FREE_FLOOR_BYTES = 256 * 1024 ** 2;
+
+export async function registry(options: RegistryOptions): Promise<Registry> {
+  const { address, directory, identity, caPem, architecture = "amd64", uploadMostBytes = 20 * 1024 ** 3 } = options;
+  const certificates = join(directory, "certs");
+  const uploads = join(directory, "uploads");
+  await rm(uploads, { recursive: true, force: true }); // what a crash left half uploaded
+  await mkdir(uploads, { recursive: true, mode: 0o700 });
+  await writeFileAtomic(join(certificates, "ca.crt"), caPem);
+  await writeFileAtomic(join(certificates, "client.cert"), identity.certificate);
+  await writeFileAtomic(join(certificates, "client.key"), identity.key, { mode: 0o600 });
+
+  const skopeo = async (args: string[], doing: string, signal?: AbortSignal): Promise<string> => {
+    try {
+      return (await exec(["skopeo", ...args], { timeoutMs: COPY_TIMEOUT_MS, signal })).stdout;
+    } catch (error) {
+      const missing =
+        error instanceof ExecError && (error.cause as NodeJS.ErrnoException | undefined)?.code === "ENOENT";
+      if (missing) throw new Fault("unavailable", "skopeo is not installed; apt-get install skopeo");
+      const said = error instanceof ExecError ? lastWords(error.stderr) : String(error);
+      const network = /connection refused|no such host|i\/o timeout|dial tcp/i.test(said);
+      throw network
+        ? new Fault("unavailable", `the registry at ${address} does not answer`, { details: { said } })
+        : new Fault("invalid", `${doing}: ${said}`);
+    }
+  };
+
+  return {
+    async push(archive, repository, signal) {
+      const file = join(uploads, `${newId("upload")}.tar`);
+      const place = `docker://${address}/${repository}:${newId("t")}`;
+      try {
+        await receive(archive, file, uploadMostBytes, signal);
+        const { size: sizeBytes } = await stat(file);
+        const config = JSON.parse(
+          await skopeo(
+            ["inspect", "--config", `docker-archive:${file}`],
+            "the archive is not a sound `docker save` image",
+            signal,
+          ),
+        ) as { architecture?: string; os?: string };
+        if (config.architecture !== architecture || config.os !== "linux")
+          throw new Fault(
+            "invalid",
+            `the image is for ${config.os}/${config.architecture}, the hosts are linux/${architecture}`,
+          );
+        const digestFile = `${file}.digest`;
+        try {
+          await skopeo(
+            ["copy", "--dest-cert-dir", certificates, "--digestfile", digestFile, `docker-archive:${file}`, place],
+            "the archive could not be copied into the registry",
+            signal,
+          );
+          return { digest: (await readFile(digestFile, "utf8")).trim(), sizeBytes, architecture };
+        } finally {
+          await rm(digestFile, { force: true });
+        }
+      } finally {
+        await rm(file, { force: true });
+      }
+    },
+    async problem() {
+      try {
+        await exec(["skopeo", "inspect", "--cert-dir", certificates, `docker://${address}/flynn-probe-of-registry`], {
+          timeoutMs: 5_000,
+        });
+        return undefined;
+      } catch (error) {
+        const said = error instanceof ExecError ? error.stderr : String(error);
+        return /manifest unknown|name unknown|not found/i.test(said) ? undefined : lastWords(said);
+      }
+    },
+  };
+}
+
+async function receive(archive: Readable, file: string, mostBytes: number, signal: AbortSignal): Promise<void> {
+  const { bavail, bsize } = await statfs(join(file, ".."));
+  const room = Math.min(mostBytes, bavail * bsize - FREE_FLOOR_BYTES);
+  let received = 0;
+  const bounded = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      received += chunk.length;
+      done(
+        received > room
+          ? new Fault(
+              "too-large",
+              `the archive is larger than ${formatSize(Math.max(0, room))}, the room there is for it`,
+            )
+          : null,
+        chunk,
+      );
+    },
+  });
+  try {
+    await pipeline(archive, bounded, createWriteStream(file, { mode: 0o600 }), { signal });
+  } catch (cause) {
+    throw cause instanceof Fault ? cause : new Fault("invalid", "the upload broke off; nothing was kept", { cause });
+  }
+  if (received === 0) throw new Fault("invalid", "the upload is empty");
+}
+
+/** The end of what skopeo says: `time=... level=fatal msg="..."` without the decoration. */
+function lastWords(stderr: string): string {
+  const line = stderr.trim().split("\n").at(-1) ?? "";
+  return (/msg="((?:[^"\\]|\\.)*)"/.exec(line)?.[1]?.replaceAll('\\"', '"') ?? line).slice(0, 400);
+}

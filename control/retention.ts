@@ -1,0 +1,77 @@
+// Nothing grows for ever: old events, ended deployments, releases beyond the last ten, spent grants, apps whose last job ended.
+import type { App, Release } from "#api/apps.ts";
+import type { Artifact } from "#api/artifacts.ts";
+import type { Deployment } from "#api/deployments.ts";
+import type { Log } from "#lib/log.ts";
+import { causeChain } from "#lib/run.ts";
+import { every } from "#lib/time.ts";
+import { liveJobs } from "./apps/find.ts";
+import { eventsToTrim } from "./events.ts";
+import { keys, PREFIX } from "./keys.ts";
+import type { JoinTokenRecord } from "./records.ts";
+import type { Change, Store } from "./store/store.ts";
+
+export const RELEASES_KEPT = 10;
+export const DEPLOYMENTS_KEPT = 30;
+const ENDED = ["complete", "failed", "cancelled"];
+
+/** What may be deleted now. Pure but for reading the store. */
+export function surplus(store: Store, nowMs: number): Change[] {
+  const gone: string[] = eventsToTrim(store).map(({ key }) => key);
+  for (const prefix of [PREFIX.joinTokens, PREFIX.usedGrants]) {
+    for (const { key, value } of store.list<JoinTokenRecord>(prefix))
+      if (Date.parse(value.expiresAt) < nowMs) gone.push(key);
+  }
+  for (const { key, value: app } of store.list<App>(PREFIX.apps)) {
+    if (app.deleting) {
+      if (liveJobs(store, app.id).length === 0) gone.push(key, ...everythingOf(store, app.id));
+      continue;
+    }
+    const ended = store.list<Deployment>(keys.deploymentsOf(app.id)).filter(({ value }) => ENDED.includes(value.state));
+    gone.push(...ended.slice(0, Math.max(0, ended.length - DEPLOYMENTS_KEPT)).map((entry) => entry.key));
+    gone.push(...oldReleases(store, app));
+  }
+  return gone.map((key) => ({ key, value: null }));
+}
+
+function everythingOf(store: Store, appId: string): string[] {
+  const artifacts = store.list<Artifact>(PREFIX.artifacts).filter(({ value }) => value.appId === appId);
+  return [keys.releasesOf(appId), keys.deploymentsOf(appId), keys.jobsOf(appId), keys.formationsOf(appId)]
+    .flatMap((prefix) => store.list(prefix))
+    .concat(artifacts as never)
+    .map(({ key }) => key);
+}
+
+/** Releases beyond the newest ten that nothing runs and nothing may roll back to, with the artifacts only they used. */
+function oldReleases(store: Store, app: App): string[] {
+  const releases = store.list<Release>(keys.releasesOf(app.id)).sort((a, b) => a.value.version - b.value.version);
+  if (releases.length <= RELEASES_KEPT) return [];
+  const wanted = new Set([
+    app.releaseId,
+    ...store.list<{ releaseId: string }>(keys.formationsOf(app.id)).map(({ value }) => value.releaseId),
+    ...store
+      .list<Deployment>(keys.deploymentsOf(app.id))
+      .filter(({ value }) => !ENDED.includes(value.state))
+      .map(({ value }) => value.toReleaseId),
+    ...liveJobs(store, app.id).map(({ releaseId }) => releaseId),
+  ]);
+  const old = releases.slice(0, -RELEASES_KEPT).filter(({ value }) => !wanted.has(value.id));
+  const left = new Set(releases.filter((entry) => !old.includes(entry)).map(({ value }) => value.artifactId));
+  const artifacts = new Set(
+    old.map(({ value }) => value.artifactId).filter((id): id is string => id !== undefined && !left.has(id)),
+  );
+  return [...old.map(({ key }) => key), ...[...artifacts].map((id) => keys.artifact(id))];
+}
+
+export async function retentionLoop(
+  store: Store,
+  options: { log: Log; signal: AbortSignal; everyMs?: number },
+): Promise<void> {
+  for await (const _ of every(options.everyMs ?? 30_000, options.signal)) {
+    const mutations = surplus(store, Date.now()).slice(0, 5_000);
+    if (mutations.length === 0) continue;
+    await store
+      .commit({ actor: "retention", mutations })
+      .catch((error: unknown) => options.log.warn({ causes: causeChain(error) }, "retention failed"));
+  }
+}

@@ -1,0 +1,255 @@
+// Apps, releases, environment, formation and jobs: thin routes over the rules in apps/ and deploy/.
+import * as apps from "#api/apps.ts";
+import type { Artifact } from "#api/artifacts.ts";
+import { Fault } from "#api/fault.ts";
+import * as jobs from "#api/jobs.ts";
+import { newId } from "#lib/ids.ts";
+import { deletionOf } from "../apps/delete.ts";
+import { currentRelease, findApp, findRelease, formationOf, liveJobs, releasesOf } from "../apps/find.ts";
+import { makeRelease, summary } from "../apps/release.ts";
+import type { Context } from "../context.ts";
+import type { Deployments } from "../deploy/deployments.ts";
+import { eventChanges } from "../events.ts";
+import { keys, PREFIX } from "../keys.ts";
+import type { Mount } from "../mount.ts";
+import { appName } from "../names.ts";
+import { page } from "../paging.ts";
+import type { HostVerdict } from "../scheduler/scheduler.ts";
+import type { Entry } from "../store/store.ts";
+
+export interface AppParts {
+  deployments: Deployments;
+  explain: (job: jobs.Job) => HostVerdict[];
+}
+
+const RESERVED_NAMES = new Set(["www", "api", "dashboard", "registry", "router", "control", "flynn", "localhost"]);
+const DEFAULT_DEPLOY_TIMEOUT_MS = 120_000;
+
+export function mountApps(mount: Mount, context: Context, { deployments, explain }: AppParts): void {
+  const { store, now } = context;
+
+  mount(apps.listApps, ({ query }) =>
+    page(
+      store.list<apps.App>(PREFIX.apps).filter(({ value }) => !value.deleting),
+      query,
+      ({ value }) => value,
+    ),
+  );
+  mount(apps.createApp, async ({ body, principal, idempotent, location }) => {
+    const name = body.name ?? appName();
+    if (RESERVED_NAMES.has(name))
+      throw new Fault("invalid", `the name ${name} is reserved`, { details: { field: "name" } });
+    const app: apps.App = {
+      id: newId("app"),
+      name,
+      strategy: "rolling",
+      deployTimeoutMs: DEFAULT_DEPLOY_TIMEOUT_MS,
+      createdAt: now().toISOString(),
+    };
+    const committed = await store
+      .commit({
+        actor: principal.name,
+        ...idempotent,
+        expect: [{ key: keys.appName(name), version: 0 }],
+        mutations: [
+          { key: keys.app(app.id), value: app },
+          { key: keys.appName(name), value: app.id },
+          ...eventChanges(store, now(), {
+            type: "app.created",
+            subject: app.id,
+            app: name,
+            actor: principal.name,
+            message: `app ${name} was created`,
+          }),
+        ],
+        result: app,
+      })
+      .catch((error: unknown) => {
+        throw error instanceof Fault && error.details?.["key"] === keys.appName(name)
+          ? new Fault("conflict", `an app is named ${name} already`)
+          : error;
+      });
+    location(`/v1/apps/${committed.result.id}`);
+    return committed.result;
+  });
+  mount(apps.getApp, ({ params, etag }) => {
+    const entry = findApp(store, params.app);
+    etag(entry.version);
+    return entry.value;
+  });
+  mount(apps.updateApp, async ({ params, body, principal, ifMatch }) => {
+    const { key, value, version } = findApp(store, params.app);
+    const app = { ...value, ...body };
+    await store.commit({
+      actor: principal.name,
+      expect: [{ key, version: ifMatch ?? version }],
+      mutations: [{ key, value: app }],
+    });
+    return app;
+  });
+  mount(apps.deleteApp, async ({ params, principal }) => {
+    const { key, value: app, version } = findApp(store, params.app);
+    await store.commit({
+      actor: principal.name,
+      expect: [{ key, version }],
+      mutations: deletionOf(store, app, now(), principal.name),
+    });
+    return {};
+  });
+
+  mount(apps.listReleases, ({ params, query }) => {
+    const { value: app } = findApp(store, params.app);
+    const newestFirst = releasesOf(store, app.id)
+      .reverse()
+      .map((value) => ({ key: String(1e9 - value.version), value, version: 0 }));
+    return page(newestFirst, query, ({ value }) => summary(value, app.releaseId));
+  });
+  const release = async (
+    app: apps.App,
+    wish: Parameters<typeof makeRelease>[1],
+    by: string,
+    idempotent = {},
+  ): Promise<apps.Release> => {
+    if (wish.artifactId !== undefined && store.get<Artifact>(keys.artifact(wish.artifactId))?.value.appId !== app.id)
+      throw new Fault("not-found", `no artifact ${wish.artifactId} of app ${app.name}`);
+    const newest = releasesOf(store, app.id).at(-1);
+    const made = makeRelease(currentRelease(store, app) ?? newest, wish, {
+      appId: app.id,
+      version: (newest?.version ?? 0) + 1,
+      by,
+      at: now().toISOString(),
+    });
+    const committed = await store.commit({
+      actor: by,
+      ...idempotent,
+      mutations: [
+        { key: keys.release(app.id, made.id), value: made },
+        ...eventChanges(store, now(), {
+          type: "release.created",
+          subject: made.id,
+          app: app.name,
+          actor: by,
+          message: `release v${made.version} of ${app.name}: ${made.description}`,
+        }),
+      ],
+      result: made.id,
+    });
+    return findRelease(store, app.id, committed.result);
+  };
+  mount(apps.createRelease, async ({ params, body, principal, idempotent }) => {
+    const { value: app } = findApp(store, params.app);
+    return summary(await release(app, body, principal.name, idempotent), app.releaseId);
+  });
+  mount(apps.getEnv, ({ params }) => {
+    const { value: app } = findApp(store, params.app);
+    return { env: currentRelease(store, app)?.env ?? {} };
+  });
+  mount(apps.updateEnv, async ({ params, body, principal }) => {
+    const { value: app } = findApp(store, params.app);
+    const made = await release(app, { env: body.env }, principal.name);
+    const deployment = await deployments.create(app, made, { by: principal.name });
+    return { release: summary(made, app.releaseId), deploymentId: deployment.id };
+  });
+
+  const formation = (app: apps.App): Entry<apps.Formation> => {
+    const entry = app.releaseId === undefined ? undefined : formationOf(store, app.id, app.releaseId);
+    if (entry === undefined) throw new Fault("conflict", `app ${app.name} has nothing deployed yet`);
+    return entry;
+  };
+  mount(apps.getFormation, ({ params, etag }) => {
+    const entry = formation(findApp(store, params.app).value);
+    etag(entry.version);
+    return entry.value;
+  });
+  mount(apps.updateFormation, async ({ params, body, principal, ifMatch }) => {
+    const { value: app } = findApp(store, params.app);
+    if (deployments.running(app.id))
+      throw new Fault("conflict", `app ${app.name} is being deployed; scale it when that has ended`, { retry: true });
+    const { key, value, version } = formation(app);
+    const { processes } = currentRelease(store, app)!;
+    const unknown = Object.keys(body).find((name) => !Object.hasOwn(processes, name));
+    if (unknown !== undefined)
+      throw new Fault(
+        "invalid",
+        `app ${app.name} has no process ${unknown}; it has ${Object.keys(processes).join(", ")}`,
+        { details: { field: unknown } },
+      );
+    const next: apps.Formation = {
+      ...value,
+      processes: {
+        ...value.processes,
+        ...Object.fromEntries(
+          Object.entries(body).map(([name, { count, tags }]) => [
+            name,
+            { count, tags: tags ?? value.processes[name]?.tags ?? {} },
+          ]),
+        ),
+      },
+    };
+    const message = Object.entries(body)
+      .map(([name, { count }]) => `${name}: ${value.processes[name]?.count ?? 0} => ${count}`)
+      .join(", ");
+    await store.commit({
+      actor: principal.name,
+      expect: [{ key, version: ifMatch ?? version }],
+      mutations: [
+        { key, value: next },
+        ...eventChanges(store, now(), {
+          type: "app.scaled",
+          subject: app.id,
+          app: app.name,
+          actor: principal.name,
+          message: `scaled ${app.name}: ${message}`,
+        }),
+      ],
+    });
+    return next;
+  });
+
+  mount(jobs.listJobs, ({ params, query }) => {
+    const { value: app } = findApp(store, params.app);
+    return {
+      items: query.all ? store.list<jobs.Job>(keys.jobsOf(app.id)).map(({ value }) => value) : liveJobs(store, app.id),
+    };
+  });
+  const findJob = (id: string): jobs.Job => {
+    const job = context.jobs.get(id);
+    if (job === undefined) throw new Fault("not-found", `no job ${id}`);
+    return job;
+  };
+  mount(jobs.getJob, ({ params }) => findJob(params.id));
+  mount(jobs.stopJob, async ({ params, principal }) => {
+    const job = findJob(params.id);
+    const entry = store.get<jobs.Job>(keys.job(job.appId, job.id))!;
+    if (entry.value.desired === "run" && entry.value.state !== "down" && entry.value.state !== "lost") {
+      const value: jobs.Job = {
+        ...entry.value,
+        desired: "drain",
+        drainingSince: now().toISOString(),
+        reason: `stopped by ${principal.name}`,
+      };
+      await store.commit({
+        actor: principal.name,
+        expect: [{ key: entry.key, version: entry.version }],
+        mutations: [
+          { key: entry.key, value },
+          ...eventChanges(store, now(), {
+            type: "job.killed",
+            subject: job.id,
+            app: job.app,
+            actor: principal.name,
+            message: `job ${job.id} was told to stop`,
+          }),
+        ],
+      });
+    }
+    return findJob(params.id);
+  });
+  mount(jobs.explainJob, ({ params }) => {
+    const job = findJob(params.id);
+    const decision = job.hostId
+      ? `it is on host ${job.hostId}: ${job.state}${job.reason ? `, ${job.reason}` : ""}`
+      : `it waits: ${job.reason || "not looked at yet"}`;
+    return { job, decision, hosts: explain(job) };
+  });
+}

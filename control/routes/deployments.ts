@@ -1,0 +1,83 @@
+// Deployments and rollback.
+import type { App, Release } from "#api/apps.ts";
+import * as deployments from "#api/deployments.ts";
+import { Fault } from "#api/fault.ts";
+import { findApp, findRelease, releasesOf } from "../apps/find.ts";
+import type { Context } from "../context.ts";
+import type { DeploymentRecord, Deployments } from "../deploy/deployments.ts";
+import { stateFeed } from "../feed.ts";
+import { keys } from "../keys.ts";
+import type { Mount } from "../mount.ts";
+
+const ENDED = ["complete", "failed", "cancelled"];
+
+export function mountDeployments(mount: Mount, { store }: Context, deployer: Deployments): void {
+  const find = (app: App, id: string): DeploymentRecord => {
+    const found = deployer.get(app.id, id)?.value;
+    if (found === undefined) throw new Fault("not-found", `no deployment ${id} of app ${app.name}`);
+    return found;
+  };
+  mount(deployments.listDeployments, ({ params }) => {
+    const { value: app } = findApp(store, params.app);
+    return {
+      items: store
+        .list<DeploymentRecord>(keys.deploymentsOf(app.id))
+        .map(({ value }) => value)
+        .reverse(),
+    };
+  });
+  mount(deployments.createDeployment, ({ params, body, principal, idempotent }) => {
+    const { value: app } = findApp(store, params.app);
+    return deployer.create(app, findRelease(store, app.id, body.release), {
+      by: principal.name,
+      strategy: body.strategy ?? app.strategy,
+      idempotent,
+    });
+  });
+  mount(
+    deployments.getDeployment,
+    ({ params }) => find(findApp(store, params.app).value, params.id),
+    ({ params, signal }) => {
+      const { value: app } = findApp(store, params.app);
+      find(app, params.id);
+      return stateFeed<deployments.Deployment>({
+        subscribe: (wake) =>
+          store.onDurable((record) => {
+            if (record.mutations.some(({ key }) => key === keys.deployment(app.id, params.id))) wake();
+          }),
+        build: () => {
+          const { before: _, cancel: __, ...shown } = find(app, params.id);
+          return shown;
+        },
+        id: () => String(store.durableSeq),
+        last: ({ state }) => ENDED.includes(state),
+        signal,
+      });
+    },
+  );
+  mount(deployments.cancelDeployment, ({ params, principal }) =>
+    deployer.cancel(findApp(store, params.app).value, params.id, principal.name),
+  );
+  mount(deployments.rollbackApp, ({ params, body, principal, idempotent }) => {
+    const { value: app } = findApp(store, params.app);
+    const release =
+      body.release === undefined
+        ? previous(
+            store.list<DeploymentRecord>(keys.deploymentsOf(app.id)).map(({ value }) => value),
+            releasesOf(store, app.id),
+            app,
+          )
+        : findRelease(store, app.id, body.release);
+    if (release.id === app.releaseId) throw new Fault("conflict", `v${release.version} is what runs now`);
+    return deployer.create(app, release, { by: principal.name, idempotent });
+  });
+}
+
+/** The release that ran before the current one: what the last complete deployment replaced. */
+function previous(history: readonly DeploymentRecord[], releases: readonly Release[], app: App): Release {
+  const last = history.findLast(({ state, toReleaseId }) => state === "complete" && toReleaseId === app.releaseId);
+  const found = releases.find(({ id }) => id === last?.fromReleaseId);
+  if (found === undefined)
+    throw new Fault("conflict", `app ${app.name} has no earlier release to go back to; name one: flynn rollback vN`);
+  return found;
+}

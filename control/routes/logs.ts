@@ -1,0 +1,17 @@
+// Log lines of an app: the newest, or as they come.
+import { appLog } from "#api/logs.ts";
+import { findApp } from "../apps/find.ts";
+import type { Context } from "../context.ts";
+import type { Logs } from "../logs.ts";
+import type { Mount } from "../mount.ts";
+
+export function mountLogs(mount: Mount, { store }: Context, logs: Logs): void {
+  mount(
+    appLog,
+    async ({ params, query: { follow: _, ...wish } }) => ({
+      items: (await logs.tail(findApp(store, params.app).value.name, wish)).items,
+    }),
+    ({ params, query: { follow: _, ...wish }, signal }) =>
+      logs.follow(findApp(store, params.app).value.name, wish, signal),
+  );
+}
