@@ -45,7 +45,7 @@ export interface Machine extends Port {
   /** Everything the machine wrote to its serial console since the lab began, escape codes removed. */
   console(): string;
   consoleTail(lines: number): string[];
-  waitForConsole(pattern: RegExp, timeoutMs: number): Promise<RegExpExecArray>;
+  waitForConsole(pattern: RegExp, timeoutMs: number): Promise<RegExpMatchArray>;
 }
 
 export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions): Promise<Machine> {
@@ -148,7 +148,7 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
         .filter((line) => line.trim() !== "")
         .slice(-lines),
     async waitForConsole(pattern, timeoutMs) {
-      const probe = () => pattern.exec(text()) ?? (isOn() ? undefined : { off: true as const });
+      const probe = () => text().match(once(pattern)) ?? (isOn() ? undefined : { off: true as const });
       const found = await until(probe, {
         what: `${pattern} on the console of ${name}`,
         timeoutMs,
@@ -165,8 +165,13 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
 /** Console text as a person would read it: no escape sequences, no carriage returns, no control characters. */
 export function plainText(raw: string): string {
   return raw
-    .replace(/\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-Z\\-_a-z0-9=>]|\x1b\][^\x07]*\x07/g, "")
+    .replace(/\x1b\][^\x07]*\x07|\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[ -~]/g, "")
     .replace(/[\x00-\x09\x0b-\x1f\x7f]/g, "");
+}
+
+/** A global or sticky pattern would start where it ended the last time. */
+export function once(pattern: RegExp): RegExp {
+  return new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ""));
 }
 
 /** One command on a connection of its own; QEMU serves one client at a time. */
