@@ -22,7 +22,7 @@ export class ClusterView {
   readonly #store: Store;
   readonly #known = new Map<string, Known>();
   readonly #keysByHost = new Map<string, Set<string>>();
-  /** Draining jobs by key, with the seq at which they were first seen draining. */
+  /** Draining jobs by key, with the seq that made them so. */
   readonly draining = new Map<string, number>();
   /** Slots where room appeared since this was last emptied. */
   readonly freed = new Set<number>();
@@ -76,8 +76,8 @@ export class ClusterView {
     this.fleet.setHost({ id, name, capacity: toFleet(capacity), state, tags });
   }
 
-  /** Returns true when the job's standing changed. */
-  refreshJob(key: string): boolean {
+  /** Returns true when the job's standing changed. `seq`: of the record that may have changed it. */
+  refreshJob(key: string, seq = this.#store.seq): boolean {
     const job = this.#store.get<Job>(key)?.value;
     const before = this.#known.get(key);
     if (job === undefined) {
@@ -97,7 +97,7 @@ export class ClusterView {
       this.#known.set(key, { standing, hostId });
     }
     if (job.desired === "drain" && standing === "leaving") {
-      if (!this.draining.has(key)) this.draining.set(key, this.#store.seq);
+      if (!this.draining.has(key)) this.draining.set(key, seq);
     } else this.draining.delete(key);
     return before?.standing !== standing;
   }

@@ -88,7 +88,8 @@ function addGroup(
   const release = view.releases.get(releaseId);
   const type =
     release !== undefined && Object.hasOwn(release.processes, process) ? release.processes[process] : undefined;
-  if (release === undefined || type === undefined) return;
+  // Without an image there is nothing to run yet.
+  if (release?.artifactId === undefined || type === undefined) return;
   const waiting = jobs.filter(waitsForHost);
   const retryAtMs = missing > 0 ? notBefore(failedAtMs, view.nowMs) : 0;
   const held = retryAtMs > view.nowMs;

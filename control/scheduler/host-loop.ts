@@ -87,9 +87,8 @@ export function createHostLoop(options: HostLoopOptions): HostLoop {
   /** What its newest report says of it. */
   const stateNow = (hostId: string): Pick<HostRecord, "state" | "reason"> => {
     const engine = presence.hosts.get(hostId)?.report.engine;
-    return engine === undefined || engine.healthy
-      ? { state: "ready", reason: "" }
-      : { state: "unhealthy", reason: engine.reason || "its container engine does not answer" };
+    if (engine === undefined || engine.healthy) return { state: "ready", reason: "" };
+    return { state: "unhealthy", reason: engine.reason };
   };
 
   const onFrame = (hostId: string): void => {

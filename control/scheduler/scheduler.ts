@@ -110,7 +110,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   const onRecord = (record: LogRecord) => {
     for (const { key } of record.mutations) {
       if (key.startsWith(PREFIX.jobs)) {
-        if (view.refreshJob(key)) mark(appOfKey(key, PREFIX.jobs));
+        if (view.refreshJob(key, record.seq)) mark(appOfKey(key, PREFIX.jobs));
       } else if (key.startsWith(PREFIX.hosts)) {
         const on = [...view.keysOn(key.slice(PREFIX.hosts.length))];
         view.refreshHost(key);

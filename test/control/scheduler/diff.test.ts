@@ -168,6 +168,11 @@ const table: [title: string, over: Partial<AppView>, missing: string[], endings:
     [],
   ],
 ];
+test("diff: a release without an image makes no jobs", () => {
+  const { artifactId: _, ...bare } = release("r1");
+  assert.equal(diffApp(view({ formations: [formation("r1", 2)], releases: new Map([["r1", bare]]) })).groups, []);
+});
+
 for (const [title, over, missing, endings] of table) {
   test(`diff: ${title}`, () => assert.equal(summary(over), { missing, endings }));
 }

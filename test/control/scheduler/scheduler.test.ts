@@ -65,6 +65,21 @@ test("a healthy surplus job is drained first and stopped once the routers let go
   await until(() => w.jobs()[0]?.desired === "stop", { what: "stop after drain", timeoutMs: 3_000, everyMs: 5 });
 });
 
+test("a job that others put in drain is asked about with the seq of their record", async ({ w }) => {
+  await w.host("h1");
+  await w.app("one", { web: 1 });
+  const asked: number[] = [];
+  const s = w.start({ isDrained: (_, drainSeq) => asked.push(drainSeq) === 0 });
+  await s.settled();
+  await w.report(w.live()[0]!, { state: "up" });
+  const drained = w.report(w.live()[0]!, { desired: "drain" });
+  const { seq } = w.store;
+  const later = w.scale("one", { web: 1 });
+  await Promise.all([drained, later]);
+  await until(() => asked.length > 0, { what: "question", timeoutMs: 3_000, everyMs: 5 });
+  assert.is(asked[0], seq);
+});
+
 test("a job without a host waits with a reason, and is placed when a host joins", async ({ w }) => {
   await w.app("one", { web: 1 });
   const s = w.start();
