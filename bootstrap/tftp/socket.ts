@@ -3,10 +3,11 @@ import dgram from "node:dgram";
 import { isIPv6 } from "node:net";
 
 export async function bindUdp(address: string, port: number, onError: (error: Error) => void): Promise<dgram.Socket> {
+  const family = isIPv6(address) ? 6 : 4;
   const socket = dgram.createSocket({
-    type: isIPv6(address) ? "udp6" : "udp4",
+    type: `udp${family}`,
     // Every address here is numeric; the default would go through the resolver for each packet sent.
-    lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
+    lookup: (host, _options, done) => done(null, host, family),
   });
   await new Promise<void>((resolve, reject) => {
     socket.once("error", (cause) => reject(new Error(`bind udp ${address} port ${port}`, { cause })));

@@ -172,9 +172,10 @@ function summarise(samples: Map<string, number[]>, clients: number[], windowsize
   }
   if (notes.length > 0) {
     notes.push(
-      "below 1 is lock step, one block per round trip: profiled, the server is idle half of that time, waiting for the client, and a " +
-        "quarter is in sendmsg; its own code takes under 5 %. What binds is Node's path for one packet (epoll_wait, two recvmsg, " +
-        "sendmsg) against select, recv, send in C. A window makes up for it, which neither peer has.",
+      "what binds is Node's processor time for one packet (epoll_wait, two recvmsg, sendmsg and their objects; profiled: half in Node, " +
+        "a third in the kernel, this code under 5 %) where C does select, recv, send: it shows in lock step, and wherever other load " +
+        "leaves less than a processor each for client and server. tftpd-hpa also has one process per transfer. A window makes up for " +
+        "it, which neither peer has.",
     );
   }
   return { figures, ratios, notes };
