@@ -1,10 +1,10 @@
 // A control plane for hostd's tests: a CA, joining, the target stream and the reports, over real mutual TLS on loopback.
 import "reflect-metadata";
 import { randomBytes } from "node:crypto";
-import { createServer } from "node:https";
 import type { ServerResponse } from "node:http";
-import type { TLSSocket } from "node:tls";
+import { createServer } from "node:https";
 import { text } from "node:stream/consumers";
+import type { TLSSocket } from "node:tls";
 import * as x509 from "@peculiar/x509";
 import { CONTROL_NAME, hostServerName } from "#api/client.ts";
 import type { HostReport, HostTarget, JoinReply, JoinRequest } from "#api/hosts.ts";
@@ -15,7 +15,11 @@ const HOUR_MS = 3_600_000;
 
 export interface TestCa {
   caPem: string;
-  issue(options: { subject: string; names: string[]; key?: x509.PublicKey }): Promise<{ certificate: string; key: string }>;
+  issue(options: {
+    subject: string;
+    names: string[];
+    key?: x509.PublicKey;
+  }): Promise<{ certificate: string; key: string }>;
 }
 
 export async function testCa(): Promise<TestCa> {
@@ -43,9 +47,7 @@ export async function testCa(): Promise<TestCa> {
         publicKey,
         signingKey: caKeys.privateKey as never,
         signingAlgorithm: KEY_ALGORITHM,
-        extensions: [
-          new x509.SubjectAlternativeNameExtension(names.map((value) => ({ type: "dns" as const, value }))),
-        ],
+        extensions: [new x509.SubjectAlternativeNameExtension(names.map((value) => ({ type: "dns" as const, value })))],
       });
       return { certificate: certificate.toString("pem"), key: keyPem };
     },
@@ -94,13 +96,16 @@ export async function fakeControl(): Promise<FakeControl> {
         jobs: [],
         ...next,
       };
-      for (const follower of followers) follower.write(formatEvent({ id: String(target.seq), event: "item", data: target }));
+      for (const follower of followers)
+        follower.write(formatEvent({ id: String(target.seq), event: "item", data: target }));
     },
     async start() {
       server = createServer(
         { cert: own.certificate, key: own.key, ca: ca.caPem, requestCert: true, rejectUnauthorized: false },
         async (req, res) => {
-          const peer = (req.socket as TLSSocket).getPeerCertificate().subject as { CN?: string; O?: string } | undefined;
+          const peer = (req.socket as TLSSocket).getPeerCertificate().subject as
+            | { CN?: string; O?: string }
+            | undefined;
           const reply = (status: number, body: unknown) => {
             res.writeHead(status, { "content-type": "application/json" });
             res.end(JSON.stringify(body));
