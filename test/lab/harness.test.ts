@@ -1,6 +1,7 @@
 // time limit: 240 s
 // The lab's own parts, each on the real thing: scope, LAN, Docker hosts, images, container network, load, machine.
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { access, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
@@ -47,8 +48,8 @@ lab.after(async (context) => {
 
 lab("a container answers the appliance and other hosts on its own address", async ({ lan, hosts }) => {
   const [one, two] = hosts as [DockerHost, DockerHost];
-  await runHello(one, "100.64.1.7", "job-1");
-  await runHello(two, "100.64.2.7", "job-2");
+  await runApp(one, "hello", "100.64.1.7", "job-1");
+  await runApp(two, "hello", "100.64.2.7", "job-2");
   await until(async () => (await get(lan, "100.64.1.7")) === "Hello from hello job-1\n", {
     what: "an answer from h1",
     timeoutMs: 5_000,
@@ -135,14 +136,60 @@ lab("there is no way out of the lab", async ({ lan, hosts }) => {
   assert.match((await hosts[0]!.exec(["ip", "route"])).stdout, /default via 10\.77\.0\.1/);
 });
 
-lab("after the process is killed the watchdog takes away what it made", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "flynn-harness-"));
-  try {
-    const program = join(folder, "victim.ts");
-    const from = (file: string) => JSON.stringify(fileURLToPath(new URL(file, import.meta.url)));
-    await writeFile(
-      program,
-      `import { openScope } from ${from("scope.ts")};
+lab("each test app does what it is for", async ({ scope, lan, hosts }) => {
+  const host = hosts[1]!;
+  for (const app of ["slow", "crasher", "never-healthy", "logger"] as const) {
+    await loadImage(host, (await writeAppImage(join(scope.folder, `${app}.tar`), app)).path);
+  }
+  await runApp(host, "slow", "100.64.2.21", "job-s");
+  await runApp(host, "crasher", "100.64.2.22", "job-c");
+  await runApp(host, "never-healthy", "100.64.2.23", "job-n");
+  await runApp(host, "logger", "100.64.2.24", "job-l");
+  const within = (what: string, timeoutMs: number) => ({ what, timeoutMs });
+  await until(
+    async () => (await get(lan, "100.64.2.21")) === "Hello from slow job-s\n",
+    within("slow's answer", 8_000),
+  );
+  const listening = /(\d{4}-\d\d-\d\dT\S+) listening on/.exec(await logOf(host, "slow"))?.[1] ?? "";
+  assert.ok(
+    Date.parse(listening) - Date.parse((await state(host, "slow")).StartedAt) >= 2_900,
+    `slow listened at ${listening}`,
+  );
+  await until(async () => (await state(host, "crasher")).Status === "exited", within("crasher's end", 5_000));
+  assert.is((await state(host, "crasher")).ExitCode, 3);
+  assert.match(await logOf(host, "crasher"), "fatal: no database");
+  await until(
+    async () => /line 0[\s\S]*line 1[\s\S]*line 2/.test(await logOf(host, "logger")),
+    within("three lines", 5_000),
+  );
+  assert.is(await get(lan, "100.64.2.24"), "Hello from logger job-l\n");
+  assert.is((await state(host, "never-healthy")).Status, "running");
+  assert.is(await get(lan, "100.64.2.23"), undefined);
+});
+
+lab("the same inputs make the same image, and another architecture another one", async ({ scope }) => {
+  const hashed = async (name: string, options: { architecture?: string } = {}) => {
+    const { path, id } = await writeAppImage(join(scope.folder, name), "hello", options);
+    return {
+      id,
+      sha: createHash("sha256")
+        .update(await readFile(path))
+        .digest("hex"),
+    };
+  };
+  assert.equal(await hashed("one.tar"), await hashed("two.tar"));
+  assert.is.not((await hashed("arm.tar", { architecture: "arm64" })).id, (await hashed("one.tar")).id);
+});
+
+for (const name of ["SIGKILL", "SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  lab(`after ${name} nothing is left of what a lab process made`, async () => {
+    const folder = await mkdtemp(join(tmpdir(), "flynn-harness-"));
+    try {
+      const program = join(folder, "victim.ts");
+      const from = (file: string) => JSON.stringify(fileURLToPath(new URL(file, import.meta.url)));
+      await writeFile(
+        program,
+        `import { openScope } from ${from("scope.ts")};
 import { openLan } from ${from("network.ts")};
 import { startDockerHost } from ${from("docker-host.ts")};
 const scope = await openScope();
@@ -153,36 +200,47 @@ const outside = await lan.spawn(["sleep", "1000"]);
 console.log("made " + scope.id + " " + inside.pid + " " + outside.pid);
 await new Promise(() => setInterval(() => {}, 1000));
 `,
-    );
-    const env = { ...process.env };
-    delete env["FLYNN_LAB_RUN"];
-    const victim = spawn(process.execPath, [program], { stdio: ["ignore", "pipe", "inherit"], env });
-    let output = "";
-    victim.stdout.on("data", (chunk) => {
-      output += chunk;
-    });
-    await until(() => output.includes("made"), { what: "the victim's lab", timeoutMs: 20_000 });
-    const [, id = "", inside = "", outside = ""] = /made (\S+) (\d+) (\d+)/.exec(output) ?? [];
-    assert.match((await exec(["ip", "netns", "list"])).stdout, `${id}-victim`);
-    victim.kill("SIGKILL");
-    await until(
-      () =>
-        access(join(LAB_FOLDER, id)).then(
-          () => false,
-          () => true,
-        ),
-      { what: "the clean-up", timeoutMs: 15_000 },
-    );
-    assert.not.match((await exec(["ip", "netns", "list"])).stdout, id);
-    for (const pid of [inside, outside]) assert.not.ok(await isAlive(pid), `process ${pid} is left`);
-    await until(
-      async () => (await exec(["find", "/sys/fs/cgroup", "-maxdepth", "2", "-name", `${id}*`])).stdout === "",
-      { what: "the cgroups' end", timeoutMs: 5_000 },
-    );
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-});
+      );
+      const victim = spawn(process.execPath, [program], { stdio: ["ignore", "pipe", "inherit"] });
+      let output = "";
+      victim.stdout.on("data", (chunk) => {
+        output += chunk;
+      });
+      await until(() => output.includes("made"), { what: "the victim's lab", timeoutMs: 20_000 });
+      const [, id = "", inside = "", outside = ""] = /made (\S+) (\d+) (\d+)/.exec(output) ?? [];
+      assert.match((await exec(["ip", "netns", "list"])).stdout, `${id}-victim`);
+      victim.kill(name);
+      await until(() => isMissing(join(LAB_FOLDER, id)), { what: "the clean-up", timeoutMs: 15_000 });
+      assert.not.match((await exec(["ip", "netns", "list"])).stdout, id);
+      for (const pid of [inside, outside]) assert.not.ok(await isAlive(pid), `process ${pid} is left`);
+      assert.is((await exec(["find", "/sys/fs/cgroup", "-maxdepth", "2", "-name", `${id}*`])).stdout, "");
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+}
+
+function isMissing(path: string): Promise<boolean> {
+  return access(path).then(
+    () => false,
+    () => true,
+  );
+}
+
+interface ContainerState {
+  Status: string;
+  ExitCode: number;
+  StartedAt: string;
+}
+
+async function state(host: DockerHost, name: string): Promise<ContainerState> {
+  const { body } = await host.docker("GET", `/v1.41/containers/${name}/json`);
+  return (JSON.parse(body) as { State: ContainerState }).State;
+}
+
+async function logOf(host: DockerHost, name: string): Promise<string> {
+  return (await host.docker("GET", `/v1.41/containers/${name}/logs?stdout=1&stderr=1&timestamps=1`)).body;
+}
 
 async function isAlive(pid: string): Promise<boolean> {
   const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
@@ -230,10 +288,10 @@ async function joinContainerNetwork({ lan, hosts }: Context, host: DockerHost, n
     await other.exec(["ip", "route", "replace", `100.64.${n}.0/24`, "via", host.ip]);
 }
 
-async function runHello(host: DockerHost, ip: string, job: string): Promise<void> {
-  const made = await host.docker("POST", "/v1.41/containers/create?name=hello", {
-    Image: "hello:latest",
-    Env: ["PORT=8080", "FLYNN_APP=hello", `FLYNN_JOB=${job}`],
+async function runApp(host: DockerHost, app: string, ip: string, job: string): Promise<void> {
+  const made = await host.docker("POST", `/v1.41/containers/create?name=${app}`, {
+    Image: `${app}:latest`,
+    Env: ["PORT=8080", `FLYNN_APP=${app}`, `FLYNN_JOB=${job}`],
     HostConfig: {
       NetworkMode: "flynn",
       CapDrop: ["ALL"],
@@ -244,7 +302,7 @@ async function runHello(host: DockerHost, ip: string, job: string): Promise<void
     NetworkingConfig: { EndpointsConfig: { flynn: { IPAMConfig: { IPv4Address: ip } } } },
   });
   assert.is(made.status, 201, made.body);
-  assert.is((await host.docker("POST", "/v1.41/containers/hello/start")).status, 204);
+  assert.is((await host.docker("POST", `/v1.41/containers/${app}/start`)).status, 204);
 }
 
 lab.run();

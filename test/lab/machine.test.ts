@@ -66,7 +66,7 @@ lab(
 lab("after a power cycle it is the same machine, boots again, and its disk is the same file", async ({ machine }) => {
   const before = await stat(machine.diskFile!);
   await machine.powerCycle();
-  await machine.waitForConsole(new RegExp(`(${SCRIPT_TEXT.source}[^]*){2}`), BOOT_MS);
+  await machine.waitForConsole(new RegExp(`(${SCRIPT_TEXT.source}[\\s\\S]*){2}`), BOOT_MS);
   assert.equal(shown(machine)[1]?.slice(1), [machine.uuid, machine.mac]);
   assert.is((await stat(machine.diskFile!)).ino, before.ino);
   assert.is(before.size, 4 * 1024 ** 3);
@@ -77,7 +77,7 @@ lab("the reset button starts it over without a new emulator", async ({ machine }
   const starts = () => machine.console().split("SeaBIOS (version").length - 1;
   const before = starts();
   await machine.reset();
-  await machine.waitForConsole(new RegExp(`(SeaBIOS \\(version[^]*){${before + 1}}`), BOOT_MS);
+  await machine.waitForConsole(new RegExp(`(SeaBIOS \\(version[\\s\\S]*){${before + 1}}`), BOOT_MS);
 });
 
 lab("with its cable pulled it gets nothing from the LAN", async ({ machine }) => {

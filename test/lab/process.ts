@@ -25,7 +25,7 @@ export interface Running {
   output(): string;
   kill(name?: NodeJS.Signals): Promise<void>;
   /** Resolves with the match once the output has it; throws when the program ends or the time is over first. */
-  waitFor(pattern: RegExp, timeoutMs: number): Promise<RegExpExecArray>;
+  waitFor(pattern: RegExp, timeoutMs: number): Promise<RegExpMatchArray>;
 }
 
 /** Starts argv. `wrapper` comes before it and forks into a pid namespace when `forks` (nsenter, unshare). */
@@ -71,7 +71,7 @@ export async function start(
       if (signalName === "SIGKILL") await exited;
     },
     async waitFor(pattern, timeoutMs) {
-      const probe = () => pattern.exec(output()) ?? (hasEnded() ? { ended: true as const } : undefined);
+      const probe = () => output().match(once(pattern)) ?? (hasEnded() ? { ended: true as const } : undefined);
       const found = await until(probe, { what: `${pattern} from ${name}`, timeoutMs, signal: scope.signal });
       if ("ended" in found) throw new Error(`${name} ended before it printed ${pattern}: ${output().slice(-2_000)}`);
       return found;
@@ -79,6 +79,11 @@ export async function start(
   };
   scope.defer(`stop ${name}`, () => end(child, pid, exited, graceMs));
   return running;
+}
+
+/** A global or sticky pattern would start where it ended the last time. */
+export function once(pattern: RegExp): RegExp {
+  return new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ""));
 }
 
 async function end(child: ChildProcess, pid: number, exited: Promise<unknown>, graceMs: number): Promise<void> {

@@ -7,7 +7,7 @@ import { createConnection } from "node:net";
 import { join } from "node:path";
 import { deadline, until } from "#lib/time.ts";
 import { type Lan, macOf, type Port } from "./network.ts";
-import { type Running, start } from "./process.ts";
+import { once, type Running, start } from "./process.ts";
 import type { Scope } from "./scope.ts";
 
 export interface MachineOptions {
@@ -167,11 +167,6 @@ export function plainText(raw: string): string {
   return raw
     .replace(/\x1b\][^\x07]*\x07|\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[ -~]/g, "")
     .replace(/[\x00-\x09\x0b-\x1f\x7f]/g, "");
-}
-
-/** A global or sticky pattern would start where it ended the last time. */
-export function once(pattern: RegExp): RegExp {
-  return new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ""));
 }
 
 /** One command on a connection of its own; QEMU serves one client at a time. */

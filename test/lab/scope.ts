@@ -128,7 +128,10 @@ async function endRun(run: Run): Promise<void> {
 
 function startWatchdog(id: string): { release(): void } {
   const program = fileURLToPath(new URL("watchdog.ts", import.meta.url));
+  const env = { ...process.env };
+  delete env[RUN_VARIABLE]; // set when this lab runs inside another one, which must not end this watchdog
   const child = spawn(process.execPath, [program, id], {
+    env,
     detached: true,
     stdio: ["pipe", "ignore", "ignore"],
     cwd: "/",
