@@ -148,7 +148,9 @@ export function stage(state: LevelState, batch: Batch, record: LogRecord, { text
   const { head, checks } = state;
   const hash = chainHash(head.hash, text);
   batch.put(logKey(record.seq), logRow({ seq: record.seq, text, hash }));
-  for (const [index, { key, value }] of viewChanges(record).entries()) {
+  const changes = viewChanges(record);
+  for (let index = 0; index < changes.length; index++) {
+    const { key, value } = changes[index]!;
     const old = checks.get(key);
     if (old !== undefined) removeRow(head.view, old);
     if (value === null) {
