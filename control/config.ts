@@ -46,6 +46,11 @@ export const ControlConfig = Type.Object({
     default: "/var/run/docker.sock",
     description: "Local Docker that POST /v1/services may take images from.",
   }),
+  localJoin: Type.Array(Type.Unsafe<"host" | "router" | "boot">({ type: "string", enum: ["host", "router", "boot"] }), {
+    default: [],
+    description:
+      "Roles that programs on this machine may join with: a fresh single-use token for each is written to local-join/ at every start, readable by this user only.",
+  }),
   logLevel: Type.String({ default: "info" }),
   hostLostAfterMs: Type.Integer({
     default: 10_000,

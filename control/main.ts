@@ -13,6 +13,7 @@ import type { Context } from "./context.ts";
 import { deployments } from "./deploy/deployments.ts";
 import { firstStart } from "./first-start.ts";
 import { openAuthority } from "./identity/authority.ts";
+import { writeLocalJoinTokens } from "./identity/local-join.ts";
 import { jobIndex } from "./job-index.ts";
 import { localDocker } from "./local-docker.ts";
 import { logs } from "./logs.ts";
@@ -62,6 +63,8 @@ async function main(signal: AbortSignal): Promise<void> {
   await writeFileAtomic(join(config.stateDir, "pki", "ca.pem"), authority.caPem);
   await writeFileAtomic(join(config.stateDir, "pki", "registry.crt"), registryIdentity.certificate);
   await writeFileAtomic(join(config.stateDir, "pki", "registry.key"), registryIdentity.key, { mode: 0o600 });
+
+  await writeLocalJoinTokens(store, config, now());
 
   const jobs = jobIndex(store);
   store.onDurable((record) => jobs.apply(record)); // first of all listeners: the others read the index

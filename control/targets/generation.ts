@@ -27,7 +27,7 @@ export function routing(store: Store): Routing {
       const next = routerTargetOf(store, target.generation);
       const nextContent = JSON.stringify(next);
       if (nextContent !== content) {
-        target = { ...next, generation: Math.max(store.durableSeq, target.generation + (content === "" ? 0 : 1)) };
+        target = { ...next, generation: Math.max(store.seq, target.generation + (content === "" ? 0 : 1)) };
         content = JSON.stringify({ ...next, generation: target.generation });
       }
       return target;

@@ -1,0 +1,80 @@
+// up and down: the appliance on this machine.
+import { fileURLToPath } from "node:url";
+import { Fault } from "#api/fault.ts";
+import { until } from "#lib/time.ts";
+import type { Command, Invocation } from "../command.ts";
+import { loadUpConfig, type UpConfig } from "../up/config.ts";
+import { runningUp, up } from "../up/up.ts";
+
+const FLAGS = [
+  { name: "interface", value: "IFACE", help: "Boot machines on this interface's LAN (DHCP, TFTP, HTTP boot)" },
+  { name: "dhcp", value: "MODE", help: "proxy: beside the LAN's DHCP server (default). full: be the DHCP server" },
+  { name: "dhcp-range", value: "FIRST-LAST", help: "Addresses to give out in full mode" },
+  {
+    name: "unknown-machines",
+    value: "POLICY",
+    help: "wait: machines need `flynn machine approve` (default). auto: approve all",
+  },
+  { name: "disk-policy", value: "POLICY", help: "Of a new cluster: ram (default) or find-empty" },
+  { name: "address", value: "IP", help: "Address this machine is reached by" },
+  { name: "http-port", value: "PORT", help: "Router's port, 80" },
+  { name: "no-host", help: "Run no apps on this machine" },
+  { name: "images", value: "DIR", help: "Boot images" },
+  { name: "state", value: "DIR", help: "State directory: /var/lib/flynn as root, ~/.flynn/state otherwise" },
+  { name: "config", value: "FILE", help: "YAML file with the same settings" },
+] as const;
+
+export const upCommands: readonly Command[] = [
+  {
+    words: "up",
+    summary: "Run the appliance on this machine, in the foreground",
+    flags: FLAGS,
+    run: ({ cli, ...call }) =>
+      up({
+        config: configOf({ cli, ...call }),
+        signal: cli.signal,
+        say: cli.say,
+        env: cli.env,
+        treeDir: fileURLToPath(new URL("../..", import.meta.url)),
+      }),
+  },
+  {
+    words: "down",
+    summary: "End the appliance that runs on this machine; apps on other hosts go on",
+    flags: FLAGS.filter(({ name }) => name === "state" || name === "config"),
+    async run(call) {
+      const { stateDir } = configOf(call);
+      const running = await runningUp(stateDir);
+      if (running === undefined) throw new Fault("not-found", `no appliance runs here with state ${stateDir}`);
+      process.kill(running.pid, "SIGTERM");
+      await until(async () => (await runningUp(stateDir)) === undefined, {
+        what: `the end of the appliance (pid ${running.pid})`,
+        timeoutMs: 60_000,
+        signal: call.cli.signal,
+      });
+      call.cli.say("the appliance has ended");
+    },
+  },
+];
+
+export function configOf(call: Invocation): UpConfig {
+  const { text, on, cli } = call;
+  const number = (name: string) => (text(name) === undefined ? undefined : Number(text(name)));
+  return loadUpConfig({
+    file: text("config"),
+    env: cli.env,
+    root: process.getuid?.() === 0,
+    flags: {
+      interface: text("interface"),
+      dhcp: text("dhcp"),
+      dhcpRange: text("dhcp-range"),
+      unknownMachines: text("unknown-machines"),
+      diskPolicy: text("disk-policy"),
+      address: text("address"),
+      httpPort: number("http-port"),
+      host: on("no-host") ? false : undefined,
+      imagesDir: text("images"),
+      stateDir: text("state"),
+    },
+  });
+}

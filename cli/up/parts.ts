@@ -1,0 +1,155 @@
+// What `flynn up` starts, as data: each part's argv and the config file it is given. The same files a cluster host uses.
+import { join } from "node:path";
+import type { UpConfig } from "./config.ts";
+
+export interface Part {
+  name: "control" | "registry" | "registry-push" | "router" | "hostd" | "boot server";
+  argv: string[];
+  /** Config file to write before each start: path and content (YAML is a superset of JSON). */
+  file: { path: string; content: string };
+  /** Ports it listens on, checked before anything starts. */
+  ports: { protocol: "tcp" | "udp"; port: number }[];
+  /** Directory it needs to exist. */
+  stateDir: string;
+}
+
+export interface PartOptions {
+  config: UpConfig;
+  address: string;
+  /** Absolute path of the tree, for the programs' main.ts. */
+  treeDir: string;
+  node: string;
+  /** A secret for the registry's upload sessions; new at each start. */
+  registrySecret: string;
+  hostname: string;
+}
+
+export function parts(options: PartOptions): Part[] {
+  const { config, address, treeDir, node, hostname } = options;
+  const { stateDir } = config;
+  const at = (...names: string[]) => join(stateDir, ...names);
+  const program = (name: Part["name"], folder: string, settings: object, ports: Part["ports"]): Part => {
+    const path = at("run", `${folder}.json`);
+    return {
+      name,
+      argv: [node, join(treeDir, folder, "main.ts"), ...(folder === "hostd" ? ["run"] : []), "--config", path],
+      file: { path, content: `${JSON.stringify(settings, null, 2)}\n` },
+      ports,
+      stateDir: at(folder),
+    };
+  };
+  const controlUrls = [`https://127.0.0.1:${config.port}`];
+  const caFile = at("control", "pki", "ca.pem");
+  const localJoin = [...(config.host ? ["host"] : []), "router", ...(config.interface ? ["boot"] : [])];
+  const list: Part[] = [
+    program(
+      "control",
+      "control",
+      {
+        stateDir: at("control"),
+        port: config.port,
+        advertise: [address],
+        clusterRange: config.clusterRange,
+        registry: `${address}:${config.registryPort}`,
+        registryPush: `127.0.0.1:${config.registryPushPort}`,
+        unknownMachines: config.unknownMachines,
+        diskPolicy: config.diskPolicy,
+        imageKey: at("image-signing.pub"),
+        dockerSocket: config.dockerSocket,
+        localJoin,
+      },
+      [{ protocol: "tcp", port: config.port }],
+    ),
+    registryPart("registry", options, `0.0.0.0:${config.registryPort}`, true),
+    registryPart("registry-push", options, `127.0.0.1:${config.registryPushPort}`, false),
+    program(
+      "router",
+      "router",
+      { name: hostname, controlUrls, caFile, stateDir: at("router"), httpPort: config.httpPort, address },
+      [{ protocol: "tcp", port: config.httpPort }],
+    ),
+  ];
+  if (config.host)
+    list.push(
+      program(
+        "hostd",
+        "hostd",
+        {
+          name: hostname,
+          controlUrls,
+          caFile,
+          stateDir: at("hostd"),
+          dockerSocket: config.dockerSocket,
+          address,
+          port: config.hostPort,
+        },
+        [{ protocol: "tcp", port: config.hostPort }],
+      ),
+    );
+  if (config.interface) {
+    list.push(
+      program(
+        "boot server",
+        "bootstrap",
+        {
+          interface: config.interface,
+          address,
+          mode: config.dhcp,
+          range: config.dhcpRange,
+          httpPort: config.bootPort,
+          controlUrls,
+          caFile,
+          joinTokenFile: at("control", "local-join", "boot"),
+          name: hostname,
+          stateDir: at("bootstrap"),
+          imagesDir: config.imagesDir,
+          imageKeyFile: at("image-signing.pub"),
+        },
+        [
+          { protocol: "udp", port: 67 },
+          { protocol: "udp", port: 69 },
+          { protocol: "udp", port: 4011 },
+          { protocol: "tcp", port: config.bootPort },
+        ],
+      ),
+    );
+  }
+  return list;
+}
+
+/** CNCF distribution 2.8: TLS with the cluster CA; only holders of a certificate of that CA get in; the LAN side is read-only. */
+function registryPart(
+  name: "registry" | "registry-push",
+  { config, registrySecret }: PartOptions,
+  listen: string,
+  readOnly: boolean,
+): Part {
+  const { stateDir } = config;
+  const pki = join(stateDir, "control", "pki");
+  const settings = {
+    version: "0.1",
+    log: { level: "warn", formatter: "json", accesslog: { disabled: true } },
+    storage: {
+      filesystem: { rootdirectory: join(stateDir, "registry") },
+      delete: { enabled: true },
+      maintenance: {
+        readonly: { enabled: readOnly },
+        uploadpurging: { enabled: !readOnly, age: "168h", interval: "24h", dryrun: false },
+      },
+    },
+    http: {
+      addr: listen,
+      secret: registrySecret,
+      headers: { "X-Content-Type-Options": ["nosniff"] },
+      tls: { certificate: join(pki, "registry.crt"), key: join(pki, "registry.key"), clientcas: [join(pki, "ca.pem")] },
+    },
+  };
+  const path = join(stateDir, "run", `${name}.yml`);
+  return {
+    name,
+    argv: ["docker-registry", "serve", path],
+    file: { path, content: JSON.stringify(settings, null, 2) },
+    ports: [{ protocol: "tcp", port: Number(listen.split(":")[1]) }],
+    stateDir: join(stateDir, "registry"),
+  };
+}

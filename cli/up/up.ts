@@ -1,0 +1,182 @@
+// `flynn up`: the whole appliance on this machine, in the foreground. It checks, starts the parts in order with the same config
+// files a cluster host uses, watches them, and ends them in the reverse order. A second start goes on where the first ended.
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { Fault } from "#api/fault.ts";
+import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
+import { until } from "#lib/time.ts";
+import { clustersFile, saveCluster } from "../clusters.ts";
+import { ownAddress } from "./address.ts";
+import { findProblems, refuse } from "./checks.ts";
+import type { UpConfig } from "./config.ts";
+import { type Part, parts as partList } from "./parts.ts";
+import { type Supervised, supervise } from "./supervisor.ts";
+
+export interface UpOptions {
+  config: UpConfig;
+  signal: AbortSignal;
+  /** A line of progress for people. */
+  say: (line: string) => void;
+  env: NodeJS.ProcessEnv;
+  treeDir: string;
+}
+
+/** What control prints on stdout at its very first start. */
+interface FirstStart {
+  adminToken: string;
+  pin: string;
+  url: string;
+}
+
+const READY_MS = 60_000;
+
+export async function up({ config, signal, say, env, treeDir }: UpOptions): Promise<void> {
+  const { stateDir } = config;
+  const address = await ownAddress(config);
+  const list = partList({
+    config,
+    address,
+    treeDir,
+    node: process.execPath,
+    registrySecret: randomBytes(32).toString("hex"),
+    hostname: hostName(),
+  });
+  await refuseSecond(stateDir);
+  refuse(await findProblems(config, list, env));
+  const runDir = join(stateDir, "run");
+  for (const directory of [stateDir, runDir, config.imagesDir])
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+  await writeFileAtomic(
+    join(runDir, "up.json"),
+    JSON.stringify({ pid: process.pid, address, port: config.port, startedAt: new Date().toISOString() }),
+  );
+
+  const started: { part: Supervised; stop: AbortController }[] = [];
+  const start = (part: Part, onOutput?: (text: string) => void): Supervised => {
+    const stop = new AbortController();
+    const child = supervise(part, {
+      runDir,
+      logDir: join(stateDir, "log"),
+      signal: stop.signal,
+      env: childEnvironment(env),
+      onOutput,
+      onDeath: (name, how, waitMs) =>
+        say(
+          `${name} ${how}; started again in ${waitMs} ms (its log: ${join(stateDir, "log", `${name.replace(/ /g, "-")}.log`)})`,
+        ),
+    });
+    child.done.catch((error: unknown) => say(`${part.name}: ${String(error)}`));
+    started.push({ part: child, stop });
+    return child;
+  };
+  try {
+    const of = (name: Part["name"]) => list.find((part) => part.name === name);
+    await rm(join(stateDir, "control", "ready.json"), { force: true });
+    const control = start(
+      of("control")!,
+      (text) => void firstToken(text, { say, env, stateDir, url: `https://${address}:${config.port}` }),
+    );
+    const ready = await until(
+      async () => {
+        const kept = await readJson<{ pid: number; pin: string }>(join(stateDir, "control", "ready.json"));
+        return kept !== undefined && kept.pid === control.pid ? kept : undefined;
+      },
+      { what: `control coming up (its log: ${join(stateDir, "log", "control.log")})`, timeoutMs: READY_MS, signal },
+    ).catch((cause: unknown) => {
+      throw signal.aborted ? cause : new Fault("unavailable", "control did not come up", { cause });
+    });
+    say(`control is up at https://${address}:${config.port} (pin ${ready.pin})`);
+    for (const name of ["registry-push", "registry", "router", "hostd", "boot server"] as const) {
+      const part = of(name);
+      if (part === undefined) continue;
+      start(await withToken(part, stateDir));
+      say(
+        `${name} started${name === "router" ? `, http://${address}:${config.httpPort}/` : name === "boot server" ? ` on ${config.interface} (${config.dhcp} DHCP)` : ""}`,
+      );
+    }
+    if (!config.interface) say("boot services are off; machines boot from here with --interface IFACE");
+    say("the appliance is up; Ctrl-C ends it");
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    say("ending");
+  } finally {
+    for (const { part, stop } of started.reverse()) {
+      stop.abort();
+      await part.done.catch(() => undefined);
+    }
+    await rm(join(runDir, "up.json"), { force: true });
+  }
+}
+
+/** The running appliance of this state directory, or undefined. */
+export async function runningUp(stateDir: string): Promise<{ pid: number; address: string; port: number } | undefined> {
+  const kept = await readJson<{ pid: number; address: string; port: number }>(join(stateDir, "run", "up.json"));
+  if (kept === undefined) return undefined;
+  const command = await readFile(`/proc/${kept.pid}/cmdline`, "utf8").catch(() => "");
+  return command.includes("cli/main") || command.includes("flynn") ? kept : undefined;
+}
+
+async function refuseSecond(stateDir: string): Promise<void> {
+  const running = await runningUp(stateDir);
+  if (running && running.pid !== process.pid)
+    throw new Fault(
+      "conflict",
+      `an appliance with state ${stateDir} runs already (pid ${running.pid}); end it with \`flynn down\``,
+    );
+}
+
+/** router and hostd take their first join token in the config; it is harmless once they have joined. */
+async function withToken(part: Part, stateDir: string): Promise<Part> {
+  const role = part.name === "router" ? "router" : part.name === "hostd" ? "host" : undefined;
+  const joinToken = role && (await readText(join(stateDir, "control", "local-join", role)));
+  if (!joinToken) return part;
+  return {
+    ...part,
+    file: {
+      ...part.file,
+      content: `${JSON.stringify({ ...(JSON.parse(part.file.content) as object), joinToken }, null, 2)}\n`,
+    },
+  };
+}
+
+async function firstToken(
+  text: string,
+  { say, env, stateDir, url }: { say: (line: string) => void; env: NodeJS.ProcessEnv; stateDir: string; url: string },
+): Promise<void> {
+  try {
+    const first = JSON.parse(text) as FirstStart;
+    const caPem = await readFile(join(stateDir, "control", "pki", "ca.pem"), "utf8");
+    const file = clustersFile(env);
+    await saveCluster(
+      file,
+      { name: "default", url, pin: first.pin, caPem, token: first.adminToken },
+      { makeDefault: true },
+    );
+    say(`new cluster. The admin token, shown this once: ${first.adminToken}`);
+    say(
+      `saved as cluster "default" in ${file}; from another machine: flynn cluster add -p ${first.pin} default ${url} ${first.adminToken}`,
+    );
+  } catch (error) {
+    say(`control printed ${JSON.stringify(text.slice(0, 100))}: ${String(error)}`);
+  }
+}
+
+function childEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const { PATH = "/usr/sbin:/usr/bin:/sbin:/bin", LANG, TZ } = env;
+  return { PATH: `${PATH}:/usr/sbin:/sbin`, HOME: "/nonexistent", ...(LANG ? { LANG } : {}), ...(TZ ? { TZ } : {}) };
+}
+
+function hostName(): string {
+  return (
+    hostname()
+      .toLowerCase()
+      .replace(/[^a-z0-9-]/g, "-")
+      .replace(/^[^a-z]+/, "")
+      .slice(0, 30)
+      .replace(/-+$/, "") || "appliance"
+  );
+}
