@@ -148,6 +148,9 @@ function endReason(container: Container, { job, lastLine }: Observation): string
   if (container.error) return `could not be started: ${container.error.slice(0, 300)}`;
   if (container.oomKilled) return `out of memory${job ? ` (limit ${formatSize(job.memoryBytes)})` : ""}`;
   const line = lastLine?.trim().slice(0, 200);
+  // Docker's init found nothing to run: its words, without its own name.
+  const init = /^\[FATAL tini \(\d+\)\] exec (.+) failed: (.+)$/.exec(line ?? "");
+  if (init) return `cannot run ${init[1]}: ${init[2]}${/format/.test(init[2]!) ? " (another architecture?)" : ""}`;
   return `exited ${container.exitCode ?? "?"}${line ? `: ${line}` : ""}`;
 }
 
