@@ -104,7 +104,9 @@ export async function runFile(file: TestFile, options: RunFileOptions): Promise<
   const startedMs = performance.now();
   const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: "1", AWS_EC2_METADATA_DISABLED: "true" };
   delete env["FORCE_COLOR"];
-  const child = spawn(process.execPath, [file.path], {
+  // The file is told to end when this runner is killed outright.
+  const argv = ["--pdeathsig", "TERM", "--", process.execPath, file.path];
+  const child = spawn("setpriv", argv, {
     cwd: root,
     env,
     detached: true,
@@ -159,7 +161,7 @@ function signalGroup(pid: number | undefined, name: NodeJS.Signals | 0): boolean
 
 /** What the file started and left behind in its group gets `graceMs` to end, then is killed. */
 async function endGroup(pid: number | undefined, graceMs: number): Promise<void> {
-  if (graceMs > 0) {
+  if (graceMs > 0 && signalGroup(pid, "SIGTERM")) {
     const gone = { what: "the process group's end", timeoutMs: graceMs, everyMs: 50 };
     await until(() => !signalGroup(pid, 0), gone).catch(() => undefined); // what is left then is killed below
   }
