@@ -57,6 +57,7 @@ export async function customizeTree(options: { tree: string; workDirectory: stri
   for (const unit of maskedUnits) await mask(tree, unit);
   await inside(["systemctl", "--quiet", "disable", ...disabledUnits]);
   await inside(["systemctl", "--quiet", "enable", ...enabledUnits]);
+  await inside(["systemctl", "--quiet", "set-default", "multi-user.target"]);
   await inside(["depmod", version]);
   // Compiled files that are believed without a look at their source: the same bytes every time, and cloud-init starts sooner.
   await inside([

@@ -16,7 +16,6 @@ export const packages = [
   "live-boot-initramfs-tools",
   "systemd",
   "systemd-sysv",
-  "systemd-resolved",
   "systemd-timesyncd",
   "udev",
   "dbus",
@@ -60,6 +59,7 @@ export const pruned = [
   "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
   "etc/hostname",
   "etc/machine-id",
+  "etc/resolv.conf",
   "etc/*-",
   "initrd.img*",
   "vmlinuz*",
@@ -74,7 +74,8 @@ export const pruned = [
   "var/lib/cloud/*",
   "var/log/*",
   "var/tmp/*",
-  // replaced by our cloud.cfg
+  // replaced by our cloud.cfg and by multi-user.target.d/flynn.conf
+  "usr/lib/systemd/system-generators/cloud-init-generator",
   "etc/cloud/cloud.cfg.d/00_*",
   "etc/cloud/cloud.cfg.d/01_*",
   "etc/cloud/cloud.cfg.d/90_*",
@@ -145,7 +146,14 @@ export const maskedUnits = [
   "dpkg-db-backup.timer",
   "e2scrub_all.timer",
   "e2scrub_reap.service",
+  "dev-hugepages.mount",
+  "dev-mqueue.mount",
   "ldconfig.service",
+  "proc-sys-fs-binfmt_misc.automount",
+  "sys-fs-fuse-connections.mount",
+  "sys-kernel-debug.mount",
+  "sys-kernel-tracing.mount",
+  "systemd-binfmt.service",
   "systemd-boot-system-token.service",
   "systemd-firstboot.service",
   "systemd-hwdb-update.service",
@@ -164,12 +172,10 @@ export const enabledUnits = [
   "flynn-hostd.path",
   "systemd-networkd.service",
   "systemd-networkd-wait-online.service",
-  "systemd-resolved.service",
-  "systemd-timesyncd.service",
 ] as const;
 
-/** Started by flynn-hostd, after the disk: never by themselves. */
-export const disabledUnits = ["docker.service", "containerd.service"] as const;
+/** Started by flynn-hostd, after the disk (the clock: after sysinit.target): never by themselves. */
+export const disabledUnits = ["docker.service", "containerd.service", "systemd-timesyncd.service"] as const;
 
 /**
  * Kernel arguments that every boot of the image needs. The boot server adds the ones of this boot: `fetch=` (must end in

@@ -46,6 +46,19 @@ flynn_find_ports ()
 	return 1
 }
 
+# live-boot copies it into the root, where nothing else writes one.
+flynn_resolv_conf ()
+{
+	[ -z "${DNSDOMAIN}" ] || echo "search ${DNSDOMAIN}"
+	for flynn_server in "${IPV4DNS0}" "${IPV4DNS1}"
+	do
+		case "${flynn_server}" in
+			"" | 0.0.0.0) ;;
+			*) echo "nameserver ${flynn_server}" ;;
+		esac
+	done
+}
+
 flynn_network ()
 {
 	modprobe -q af_packet
@@ -66,6 +79,7 @@ flynn_network ()
 			. "/run/net-${interface}.conf"
 			[ -n "${IPV4ADDR}" ] && [ "${IPV4ADDR}" != "0.0.0.0" ] && {
 				DEVICE="${interface}"
+				flynn_resolv_conf > /etc/resolv.conf
 				flynn_say "${interface} has address ${IPV4ADDR}"
 				return 0
 			}
@@ -92,7 +106,8 @@ flynn_watch ()
 	done
 }
 
-# Fetches URL into FILE, hashing on the way (on the second processor). 0: it is the image of this initrd.
+# Fetches URL into FILE. 0: it is there and it is the image of this initrd. Hashed afterwards, not on the way: busybox
+# copies four KiB at a time, and every further process in a pipe costs more than reading memory again.
 flynn_fetch ()
 {
 	flynn_url="$1"
@@ -104,24 +119,27 @@ flynn_fetch ()
 		flynn_watch "${flynn_file}" &
 		flynn_watch_pid=$!
 		# shellcheck disable=SC2016
-		flynn_sum="$(sh -c 'echo $$ > "$0"; exec wget -q -O - "$1"' "${FLYNN_PID_FILE}" "${flynn_url}" |
-			tee "${flynn_file}" | sha256sum | cut -d' ' -f1)"
+		sh -c 'echo $$ > "$0"; exec wget -q -O "$1" "$2"' "${FLYNN_PID_FILE}" "${flynn_file}" "${flynn_url}"
 		kill "${flynn_watch_pid}" 2>/dev/null
 		wait "${flynn_watch_pid}" 2>/dev/null
 		flynn_size="$(stat -c %s "${flynn_file}")"
+		if [ "${flynn_size}" -lt "${SQUASHFS_BYTES}" ]
+		then
+			rm -f "${flynn_file}"
+			flynn_say "the transfer broke off at ${flynn_size} of ${SQUASHFS_BYTES} bytes"
+			sleep "${FLYNN_RETRY_S}"
+			continue
+		fi
+		flynn_say "checking the root image"
+		flynn_sum="$(sha256sum "${flynn_file}" | cut -d' ' -f1)"
 		if [ "${flynn_size}" = "${SQUASHFS_BYTES}" ] && [ "${flynn_sum}" = "${SQUASHFS_SHA256}" ]
 		then
 			flynn_say "root image verified: sha256 ${flynn_sum}"
 			return 0
 		fi
 		rm -f "${flynn_file}"
-		if [ "${flynn_size}" -ge "${SQUASHFS_BYTES}" ]
-		then
-			flynn_refuse "the root image is not the one this initrd belongs to (sha256 ${flynn_sum}, expected ${SQUASHFS_SHA256})"
-			return 1
-		fi
-		flynn_say "the transfer broke off at ${flynn_size} of ${SQUASHFS_BYTES} bytes"
-		sleep "${FLYNN_RETRY_S}"
+		flynn_refuse "the root image is not the one this initrd belongs to (sha256 ${flynn_sum}, expected ${SQUASHFS_SHA256})"
+		return 1
 	done
 	flynn_refuse "the root image could not be fetched from ${flynn_url}"
 	return 1
