@@ -46,7 +46,11 @@ function run(command: Command, head: string[], tail: string[]): Parsed {
   const switches = flags
     .filter(({ value }) => value === undefined)
     .flatMap(({ name, short }) => (short ? [name, short] : [name]));
-  const rest = dropWords(head, command.words, flags);
+  const negated = flags.filter(({ name }) => name.startsWith("no-")).map(({ name }) => name);
+  // mri reads --no-x as x = false: switches of ours that begin with no- are told by hand and not shown to it.
+  const dropped = dropWords(head, command.words, flags);
+  const given = negated.filter((name) => dropped.includes(`--${name}`));
+  const rest = dropped.filter((word) => !given.some((name) => word === `--${name}`));
   program.parse(["node", "flynn", command.words.replaceAll(" ", "-"), ...rest], {
     string: [...texts, "_"],
     boolean: switches,
@@ -71,6 +75,7 @@ function run(command: Command, head: string[], tail: string[]): Parsed {
       throw new Fault("invalid", `--${flag.name} needs a value: --${flag.name} ${flag.value}`);
     if (Array.isArray(value) && !flag.repeat) throw new Fault("invalid", `--${flag.name} was given more than once`);
   }
+  for (const name of given) matched.flags[name] = true;
   return { type: "run", command, args, tail, flags: matched.flags };
 }
 
