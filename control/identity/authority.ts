@@ -99,7 +99,7 @@ export async function openAuthority(directory: string): Promise<Authority> {
     async issueControl(addresses) {
       const key = newKeyPem();
       const { publicKey } = await importKeyPair(key);
-      const names = [...new Set([CONTROL_NAME, "localhost", ...addresses])].map((value) => ({
+      const names = [...new Set([CONTROL_NAME, "localhost", "127.0.0.1", ...addresses])].map((value) => ({
         type: isIP(value) ? ("ip" as const) : ("dns" as const),
         value,
       }));
