@@ -103,16 +103,20 @@ export interface HealthWatch {
 
 export function watchHealth(options: { onChange: () => void; signal: AbortSignal; probe?: Probe }): HealthWatch {
   const { onChange, signal, probe: look = probe } = options;
-  const watched = new Map<string, { streak: Streak; known: boolean; controller: AbortController }>();
+  const watched = new Map<string, { of: Watched; streak: Streak; known: boolean; controller: AbortController }>();
 
-  const loop = async ({ containerId, check, address, port }: Watched, ended: AbortSignal) => {
+  const once = async ({ check, address, port }: Watched, ended: AbortSignal): Promise<string | undefined> => {
+    if (check.type === "none" || port === undefined) return undefined;
+    return address === undefined ? "it has no address yet" : look(check, { address, port }, ended);
+  };
+
+  const loop = async (containerId: string, ended: AbortSignal) => {
     while (!ended.aborted) {
-      const failure =
-        check.type === "none" || port === undefined || address === undefined
-          ? undefined
-          : await look(check, { address, port }, ended);
       const entry = watched.get(containerId);
-      if (ended.aborted || entry === undefined) return;
+      if (entry === undefined) return;
+      const { check } = entry.of;
+      const failure = await once(entry.of, ended);
+      if (ended.aborted) return;
       const streak = fold(entry.streak, failure, check);
       const changed = !entry.known || streak.state !== entry.streak.state || streak.reason !== entry.streak.reason;
       Object.assign(entry, { streak, known: true });
@@ -130,11 +134,15 @@ export function watchHealth(options: { onChange: () => void; signal: AbortSignal
           watched.delete(id);
         }
       for (const container of containers) {
-        if (watched.has(container.containerId)) continue;
+        const existing = watched.get(container.containerId);
+        if (existing) {
+          existing.of = container;
+          continue;
+        }
         const controller = new AbortController();
         const streak = freshStreak(container.wasHealthy ? "healthy" : "starting");
-        watched.set(container.containerId, { streak, known: false, controller });
-        void loop(container, AbortSignal.any([signal, controller.signal]));
+        watched.set(container.containerId, { of: container, streak, known: false, controller });
+        void loop(container.containerId, AbortSignal.any([signal, controller.signal]));
       }
     },
     get(containerId) {

@@ -80,7 +80,8 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
           const kept = inspected.get(keys[n]!);
           if (kept) return kept;
           const container = await inspect(row.Id);
-          if (container && `${row.Id} ${container.status}` === keys[n] && container.status !== "created")
+          const settled = container?.status === "exited" || (container?.status === "running" && container.address);
+          if (container && settled && `${row.Id} ${container.status}` === keys[n])
             inspected.set(keys[n]!, container);
           return container;
         }),

@@ -1,0 +1,165 @@
+import { appendFile, mkdtemp, readdir, rm, utimes } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { openAppLog } from "../../../hostd/logs/app-log.ts";
+import { formatHeader, formatLine, type KeptLine, parseSegment } from "../../../hostd/logs/segment.ts";
+import { logStore } from "../../../hostd/logs/store.ts";
+
+const directory = await mkdtemp(join(tmpdir(), "flynn-logs-"));
+test.after(() => rm(directory, { recursive: true, force: true }));
+let made = 0;
+const fresh = () => join(directory, `d${++made}`);
+const onError = (error: unknown) => {
+  throw error;
+};
+const at = (n: number) => `2026-01-01T00:00:00.${String(n).padStart(6, "0")}Z`;
+const line = (n: number, container = "c1"): KeptLine => ({
+  at: at(n),
+  app: "hello",
+  process: "web",
+  jobId: "j1",
+  stream: "stdout",
+  source: "app",
+  line: `line ${n}`,
+  container,
+});
+const all = () => true;
+const open = (path: string, sizes = { maxBytes: 8_000, segmentBytes: 1_000 }) =>
+  openAppLog({ directory: path, ...sizes, onError });
+
+test("lines come back in order, the newest when limited", async () => {
+  const log = await open(fresh());
+  log.append([1, 2, 3, 4].map((n) => line(n)));
+  assert.equal(
+    (await log.read(all, 100)).map(({ line: text }) => text),
+    ["line 1", "line 2", "line 3", "line 4"],
+  );
+  assert.equal(
+    (await log.read(all, 2)).map(({ line: text }) => text),
+    ["line 3", "line 4"],
+  );
+  assert.equal(await log.read(all, 0), []);
+});
+
+test("the size stays under its cap and the newest lines stay", async () => {
+  const path = fresh();
+  const log = await open(path);
+  for (let n = 0; n < 500; n++) log.append([line(n)]);
+  const kept = await log.read(all, 1_000);
+  assert.ok((await readdir(path)).length <= 8);
+  assert.ok(kept.length > 20 && kept.length < 80);
+  assert.is(kept.at(-1)?.line, "line 499");
+  assert.equal(
+    kept.map(({ at: time }) => time),
+    kept.map(({ at: time }) => time).toSorted(),
+  );
+});
+
+test("a restart goes on: lines and cursors are there, also of containers whose lines were dropped", async () => {
+  const path = fresh();
+  const first = await open(path);
+  first.append([line(1, "quiet")]);
+  for (let n = 2; n < 300; n++) first.append([line(n, "loud")]);
+  await first.close();
+  const second = await open(path);
+  assert.equal(second.cursor("quiet"), { at: at(1), count: 1 });
+  assert.equal(second.cursor("loud"), { at: at(299), count: 1 });
+  second.append([line(300, "loud")]);
+  assert.is((await second.read(all, 1))[0]?.line, "line 300");
+});
+
+test("a cursor counts the lines of its last instant", async () => {
+  const log = await open(fresh());
+  log.append([line(1), line(2), { ...line(2), line: "same time" }]);
+  assert.equal(log.cursor("c1"), { at: at(2), count: 2 });
+  log.forget("c1");
+  assert.is(log.cursor("c1"), undefined);
+});
+
+test("a torn tail is cut off and the log goes on behind it", async () => {
+  const path = fresh();
+  const first = await open(path);
+  first.append([line(1), line(2)]);
+  await first.close();
+  await appendFile(join(path, "0000000000.ndjson"), '{"at":"2026-01-01T00:00');
+  const second = await open(path);
+  second.append([line(3)]);
+  assert.equal(
+    (await second.read(all, 10)).map(({ line: text }) => text),
+    ["line 1", "line 2", "line 3"],
+  );
+});
+
+test("reading past and then live has no gap and no repeat, while lines keep coming", async () => {
+  const log = await open(fresh(), { maxBytes: 1 << 20, segmentBytes: 1 << 16 });
+  for (let round = 0; round < 20; round++) {
+    const before = (await log.read(all, 10_000)).length;
+    log.append(Array.from({ length: 30 }, (_, n) => line(round * 100 + n)));
+    const live: KeptLine[] = [];
+    const unsubscribe = log.subscribe((entry) => live.push(entry));
+    const reading = log.read(all, 10_000);
+    log.append(Array.from({ length: 30 }, (_, n) => line(round * 100 + 50 + n)));
+    const past = await reading;
+    unsubscribe();
+    assert.is(past.length, before + 30);
+    assert.is(live.length, 30);
+  }
+});
+
+test("any line survives its segment, a hostile one too", () => {
+  fc.assert(
+    fc.property(fc.array(fc.string({ unit: "binary" })), (texts) => {
+      const lines = texts.map((text, n) => ({ ...line(n), line: text }));
+      const parsed = parseSegment(formatHeader(new Map()) + lines.map(formatLine).join(""));
+      assert.equal(
+        parsed.lines.map((entry) => entry.line),
+        JSON.parse(JSON.stringify(texts)),
+      );
+    }),
+  );
+});
+
+test("bytes that are no log are stepped over, never thrown on", () => {
+  fc.assert(
+    fc.property(fc.string({ unit: "binary" }), (noise) => {
+      const parsed = parseSegment(`${formatLine(line(1))}${noise}\n${formatLine(line(2))}`);
+      assert.is(parsed.lines[0]?.line, "line 1");
+      assert.is(parsed.lines.at(-1)?.line, "line 2");
+    }),
+  );
+});
+
+test("one app's flood costs another no line", async () => {
+  const store = logStore({ directory: fresh(), maxBytes: 8_000, segmentBytes: 1_000, onError });
+  const quiet = await store.open("quiet");
+  quiet.append([line(1)]);
+  const loud = await store.open("loud");
+  for (let n = 0; n < 1_000; n++) loud.append([line(n)]);
+  await store.close();
+  assert.equal((await quiet.read(all, 10)).length, 1);
+});
+
+test("an app's name is a directory name or an error", async () => {
+  const store = logStore({ directory: fresh(), onError });
+  for (const name of ["../etc", "a/b", "", ".", "A", "x".repeat(40)]) {
+    assert.is(await store.find(name), undefined);
+    const error = await store.open(name).catch((caught: unknown) => caught);
+    assert.instance(error, Error);
+  }
+  assert.is(await store.find("never-written"), undefined);
+});
+
+test("logs of apps long gone are removed, those in use are not", async () => {
+  const path = fresh();
+  const store = logStore({ directory: path, onError });
+  for (const app of ["used", "gone", "new"]) (await store.open(app)).append([line(1)]);
+  await store.close();
+  for (const app of ["used", "gone"]) await utimes(join(path, app, "0000000000.ndjson"), 1_000, 1_000);
+  assert.equal(await store.prune(new Set(["used"]), Date.now() - 60_000), ["gone"]);
+  assert.equal((await readdir(path)).sort(), ["new", "used"]);
+});
+
+test.run();
