@@ -1,7 +1,7 @@
 // HAProxy writes a line per request into a named pipe and drops it when nobody reads: logging never slows a request.
 // Here each line gets the job's name for its slot and goes to access.log, which is kept to two files of bounded size.
-import { constants } from "node:fs";
-import { appendFile, open, rename, stat } from "node:fs/promises";
+import { constants, openSync } from "node:fs";
+import { appendFile, rename, stat } from "node:fs/promises";
 import { Socket } from "node:net";
 import type { Log } from "#lib/log.ts";
 
@@ -33,8 +33,9 @@ export interface AccessLogOptions {
 
 /** Copies the pipe to the file until the signal aborts. */
 export async function copyAccessLog({ pipe, file, jobOf, log, signal }: AccessLogOptions): Promise<void> {
-  const handle = await open(pipe, constants.O_RDWR | constants.O_NONBLOCK);
-  const socket = new Socket({ fd: handle.fd, readable: true, writable: false });
+  // A plain descriptor: the socket owns it and closes it. Read and write, so that no HAProxy being there is not an end.
+  const fd = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
+  const socket = new Socket({ fd, readable: true, writable: false });
   const stop = () => socket.destroy();
   signal.addEventListener("abort", stop, { once: true });
   if (signal.aborted) stop();

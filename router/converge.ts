@@ -8,7 +8,7 @@ import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep } from "#lib/time.ts";
 import { type Assigned, type Assignment, assign, backendName, slotName } from "./assign.ts";
-import { diff, newAddresses } from "./diff.ts";
+import { diff, fitTo, newAddresses } from "./diff.ts";
 import type { Haproxy } from "./haproxy.ts";
 import { probe } from "./probe.ts";
 import { type RenderOptions, render, renderShape } from "./render.ts";
@@ -53,6 +53,7 @@ const EMPTY: RouterTarget = { term: 0, generation: 0, clusterRange: "", peers: [
 
 export function createConverger(options: ConvergeOptions): Converger {
   const { haproxy, stateDir, backends, slots, log, verifyEveryMs = VERIFY_EVERY_MS } = options;
+  const { directory } = options.render;
   let target = EMPTY;
   let storedTarget = EMPTY;
   let assigned: Assigned = { assignment: { backends: [] }, routes: new Map(), refused: [] };
@@ -129,13 +130,18 @@ export function createConverger(options: ConvergeOptions): Converger {
     const now = known ?? (await haproxy.running());
     known = undefined;
     const reachable = await probe(newAddresses(now, assigned.assignment));
-    const difference = diff(now, assigned, { directory: options.render.directory, reachable });
+    const difference = diff(now, assigned, { directory, reachable });
     const { commands } = difference;
     if (isDriftCheck && commands.length > 0) log.warn({ commands: commands.slice(0, 20) }, "haproxy had drifted");
     await haproxy.run(commands).catch((error: unknown) => {
       mustReload = true; // what it did of it is not known: the configuration on disk is
       log.error({ err: error }, "haproxy command failed");
     });
+    if (commands.length > 0) {
+      const up = [...now.slots.values()].flatMap((slot) => (slot.isUp ? [`${slot.address}:${slot.port}`] : []));
+      const accepting = new Set([...reachable, ...up]);
+      await haproxy.runOnOld((old) => diff(old, fitTo(old, assigned), { directory, reachable: accepting }).commands);
+    }
     await store();
     if (commands.length === 0 && !difference.needsReload) known = now;
     if (difference.needsReload || haproxy.loadedShape() !== shape()) mustReload = true;
@@ -200,7 +206,10 @@ export function createConverger(options: ConvergeOptions): Converger {
     void bell.promise.then(() => (isWoken = true));
     while (!signal.aborted && !isWoken && performance.now() < untilMs) {
       if (!(await haproxy.isRunning())) return;
-      await Promise.race([bell.promise, sleep(Math.min(ALIVE_EVERY_MS, untilMs - performance.now()), signal)]);
+      await Promise.race([
+        bell.promise,
+        sleep(Math.max(1, Math.min(ALIVE_EVERY_MS, untilMs - performance.now())), signal),
+      ]);
     }
   };
 

@@ -43,6 +43,20 @@ export function diff(running: Running, { assignment, routes }: Wanted, options: 
   return { commands: commands.filter((group) => group.length > 0), needsReload };
 }
 
+/**
+ * The same for a worker of an earlier configuration, which still answers on connections it has: a pool whose jobs are all
+ * in slots that it lacks gets them in the slots that it has, else its last requests would find no job.
+ */
+export function fitTo(running: Running, { assignment, routes }: Wanted): Wanted {
+  const backends = assignment.backends.map((backend, b) => {
+    const has = backend.slots.filter((_, s) => running.slots.has(`${backendName(b)}/${slotName(s)}`));
+    const up = backend.slots.filter((slot) => slot?.state === "up");
+    if (has.some((slot) => slot?.state === "up")) return { ...backend, slots: has };
+    return { ...backend, slots: has.map((slot, s) => up[s] ?? slot) };
+  });
+  return { assignment: { backends }, routes };
+}
+
 /** Slots that `diff` would let traffic to, to be probed before. */
 export function newAddresses(running: Running, assignment: Assignment): { address: string; port: number }[] {
   return assignment.backends.flatMap(({ slots }, b) =>
@@ -63,7 +77,10 @@ function enableSlot(name: string, slot: Slot, now: RunningSlot, reachable: Reado
   if (serves(slot, now)) return [];
   const health = reachable.has(`${slot.address}:${slot.port}`) ? "up" : "down";
   return [
-    ...(isAt(slot, now) ? [] : [`set server ${name} state maint`, setAddress(name, slot)]),
+    // A slot open at another address goes over at once: an older worker is told command by command (see fitTo), and
+    // must not be without a job in between.
+    ...(isAt(slot, now) || now.mode === "ready" ? [] : [`set server ${name} state maint`]),
+    ...(isAt(slot, now) ? [] : [setAddress(name, slot)]),
     ...(now.weight === 1 ? [] : [`set server ${name} weight 1`]),
     `set server ${name} state ready`,
     `set server ${name} health ${health}`,

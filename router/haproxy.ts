@@ -38,8 +38,9 @@ export interface Haproxy {
   loadedShape(): string | undefined;
   write(files: Rendered): Promise<void>;
   running(): Promise<Running>;
-  /** Runs the commands on the worker, and on older workers as far as they apply. */
   run(commands: readonly string[][]): Promise<void>;
+  /** Runs what `plan` answers on each older worker that still has connections; as far as it lives to do it. */
+  runOnOld(plan: (running: Running) => string[][]): Promise<void>;
   /** Requests on each slot of those backends, all workers together. */
   sessions(backends: readonly string[]): Promise<Map<string, number>>;
   processes(): Promise<Processes>;
@@ -82,6 +83,14 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
     for (const id of ids) await signalProcess(id, "SIGKILL");
     for (const id of ids)
       await until(async () => !(await isAlive(id)), { what: `end of ${id.pid}`, timeoutMs: 5_000, everyMs: 10 });
+  };
+  const read = async (socket: string, prefix: string): Promise<Running> => {
+    const [state, routes, pools] = await Promise.all([
+      ask(socket, `${prefix}show servers state`),
+      ask(socket, `${prefix}show map ${path("routes.map")}`),
+      ask(socket, `${prefix}show map ${path("pools.map")}`),
+    ]);
+    return { slots: parseServersState(state), routes: parseMap(routes), pools: parseMap(pools) };
   };
   const isServing = async (worker: number | undefined) =>
     worker !== undefined && /^Pid: (\d+)$/m.exec(await ask(workerSocket, "show info", 1_000))?.[1] === String(worker);
@@ -143,7 +152,7 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
         };
         await until(answered, { what: "start of HAProxy", timeoutMs: 10_000, everyMs: 10 });
         if (ended !== "" || master === undefined)
-          throw new Fault("unavailable", `start ${binary}: ${ended}: ${lastAlert(await readText(stderrFile))}`);
+          throw new Fault("unavailable", `start ${binary}: ${ended}: ${firstAlert(await readText(stderrFile))}`);
         await remember(shape);
       } finally {
         await stdout?.close();
@@ -174,20 +183,16 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
       if (size > STDERR_KEPT_BYTES) await truncate(stderrFile);
     },
 
-    async running() {
-      const [state, routes, pools] = await Promise.all([
-        ask(workerSocket, "show servers state"),
-        ask(workerSocket, `show map ${path("routes.map")}`),
-        ask(workerSocket, `show map ${path("pools.map")}`),
-      ]);
-      return { slots: parseServersState(state), routes: parseMap(routes), pools: parseMap(pools) };
-    },
+    running: () => read(workerSocket, ""),
 
-    async run(commands) {
-      if (commands.length === 0) return;
-      await runCommands(workerSocket, commands);
-      for (const pid of (await processes()).old)
-        await runCommands(masterSocket, commands, { prefix: `@!${pid} `, isStrict: false }).catch(() => undefined);
+    run: (commands) => runCommands(workerSocket, commands),
+
+    async runOnOld(plan) {
+      for (const pid of (await processes()).old) {
+        const prefix = `@!${pid} `;
+        const running = await read(masterSocket, prefix).catch(() => undefined); // it may end at any moment
+        if (running) await runCommands(masterSocket, plan(running), { prefix, isStrict: false }).catch(() => undefined);
+      }
     },
 
     async sessions(backends) {
@@ -236,7 +241,7 @@ function isFree(host: string, port: number): Promise<boolean> {
   });
 }
 
-function lastAlert(stderr = ""): string {
+function firstAlert(stderr = ""): string {
   const lines = stderr.trim().split("\n");
-  return (lines.findLast((line) => line.startsWith("[ALERT]")) ?? lines.at(-1) ?? "").slice(0, 300);
+  return (lines.find((line) => line.startsWith("[ALERT]")) ?? lines.at(-1) ?? "").slice(0, 300);
 }

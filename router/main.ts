@@ -37,11 +37,14 @@ run(async (signal) => {
 });
 
 async function serve(config: Config, signal: AbortSignal): Promise<void> {
-  const { bind, httpPort, maxConnections, threads, accessLog, haproxyBinary: binary } = config;
+  const { bind, httpPort, threads, accessLog, haproxyBinary: binary } = config;
   const stateDir = resolve(config.stateDir);
   const directory = join(stateDir, "haproxy");
   const log = createLog("router", { level: config.logLevel });
   const haproxy = await createHaproxy({ binary, directory, bind, httpPort, accessLog });
+  const maxConnections = Math.min(config.maxConnections, await connectionsPossible());
+  if (maxConnections < config.maxConnections)
+    log.warn({ maxConnections }, "the limit of open files allows fewer connections");
   const account = await workerAccount(config.haproxyAccount);
   const converger = createConverger({
     haproxy,
@@ -74,6 +77,7 @@ async function serve(config: Config, signal: AbortSignal): Promise<void> {
 async function follow(config: Config, converger: Converger, log: Log, signal: AbortSignal): Promise<void> {
   const caPem = config.caPem ?? (config.caFile ? await readCa(config.caFile) : undefined);
   if (caPem === undefined) throw new Fault("invalid", "configuration: caPem or caFile is needed");
+  let isRetrying = false;
   const identity = await ensureIdentity({
     directory: resolve(config.stateDir),
     controlUrls: config.controlUrls,
@@ -82,7 +86,10 @@ async function follow(config: Config, converger: Converger, log: Log, signal: Ab
     name: config.name,
     token: config.joinToken,
     signal,
-    onRetry: (error) => log.warn({ err: error }, "join failed, trying again"),
+    onRetry: (error) => {
+      if (!isRetrying) log.warn({ err: error }, "join failed, trying until it works");
+      isRetrying = true;
+    },
   });
   const client = createClient({ urls: config.controlUrls, caPem, identity });
   const followTargets = async () => {
@@ -137,4 +144,13 @@ async function workerAccount(name: string): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const accounts = await readFile("/etc/passwd", "utf8");
   return accounts.split("\n").some((line) => line.startsWith(`${name}:`)) ? name : undefined;
+}
+
+/** Two files per request under the hard limit that HAProxy inherits, with a fifth left for checks, pipes and sockets. */
+async function connectionsPossible(): Promise<number> {
+  const limits = await readFile("/proc/self/limits", "utf8");
+  const hard = /^Max open files\s+\S+\s+(\S+)/m.exec(limits)?.[1];
+  return hard === undefined || hard === "unlimited"
+    ? Number.POSITIVE_INFINITY
+    : Math.max(10, Math.floor(Number(hard) * 0.4));
 }

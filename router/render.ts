@@ -64,6 +64,7 @@ const LOG_FORMAT = [
   'fwd=\\"%ci\\" job=%b/%s connect=%Tc%[str(ms)] service=%Tr%[str(ms)] status=%ST bytes=%B protocol=http state=%ts',
 ].join(" ");
 
+// No rule asks `nbsrv` for the 503: in a worker that is being replaced it is 0 while its last requests are still served.
 function renderHead(options: RenderOptions): string {
   const { directory, bind, httpPort, maxConnections, threads, account, accessLog } = options;
   const routes = `${directory}/routes.map`;
@@ -76,6 +77,7 @@ global
   stats timeout 1m
   maxconn ${maxConnections}
 ${threads === undefined ? "" : `  nbthread ${threads}\n`}${account === undefined ? "" : `  user ${account}\n  group ${account}\n`}\
+  no strict-limits
   hard-stop-after 30m
 ${accessLog ? "  log stdout format raw local0\n" : ""}
 defaults common
@@ -92,7 +94,7 @@ defaults common
   timeout http-request 15s
   timeout http-keep-alive 30s
   http-error status 502 content-type text/plain lf-string "the job of ${app} closed the connection without an answer\\n"
-  http-error status 503 content-type text/plain lf-string "no job of ${app} could be reached\\n"
+  http-error status 503 content-type text/plain hdr retry-after 1 lf-string "no job of ${app} is up\\n"
   http-error status 504 content-type text/plain lf-string "the job of ${app} did not answer in time\\n"
 
 frontend http from common
@@ -124,7 +126,6 @@ defaults pool from common
   http-reuse safe
   http-response del-header keep-alive
   http-request disable-l7-retry unless { method GET HEAD OPTIONS }
-  http-request return status 503 content-type text/plain hdr retry-after 1 lf-string "no job of ${app} is up\\n" if { nbsrv eq 0 }
   default-server check inter 800ms fastinter 300ms downinter 200ms fall 2 rise 1 pool-purge-delay 4s
 `;
 }

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type Assignment, assign, backendName, type Slot, slotName } from "../../router/assign.ts";
-import { diff, newAddresses } from "../../router/diff.ts";
+import { diff, fitTo, newAddresses } from "../../router/diff.ts";
 import { PARKED } from "../../router/render.ts";
 import type { Running, RunningSlot } from "../../router/verify.ts";
 import { target } from "./rig.ts";
@@ -131,7 +131,7 @@ function apply(now: Running, commands: string[]): Running {
     }
     const old = next.slots.get(name!)!;
     if (rest[0] === "addr") {
-      assert.is(old.mode, "maint", "an address changes only in maintenance");
+      assert.is.not(old.mode, "drain", "an address changes in maintenance, or with traffic on its way to the next job");
       next.slots.set(name!, { ...old, address: rest[1]!, port: Number(rest[3]) });
     } else if (rest[0] === "state") next.slots.set(name!, { ...old, mode: rest[1] as RunningSlot["mode"] });
     else if (rest[0] === "weight") next.slots.set(name!, { ...old, weight: Number(rest[1]) });
@@ -185,6 +185,22 @@ test("whatever runs, the commands make it what is wanted: a second comparison fi
       },
     ),
   );
+});
+
+test("an older worker gets a pool's jobs in the slots it has when it has none of theirs", () => {
+  const old = running(at(80));
+  const want = wanted(slot(80, "drain"), slot(81), null);
+  const fitted = fitTo(old, want);
+  assert.equal(fitted.assignment.backends[0]!.slots, [slot(81)]);
+  assert.equal(diff(old, fitted, { ...options, reachable: new Set(["127.0.0.1:81"]) }).commands, [
+    [
+      "set server be_0001/s1 addr 127.0.0.1 port 81",
+      "set server be_0001/s1 state ready",
+      "set server be_0001/s1 health up",
+    ],
+  ]);
+  const enough = wanted(slot(80), slot(81));
+  assert.equal(fitTo(old, enough).assignment.backends[0]!.slots, [slot(80)], "and is left alone when it has one");
 });
 
 test("an untouched pool gets no command when another changes", () => {

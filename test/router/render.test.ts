@@ -1,4 +1,6 @@
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { exec } from "#lib/exec.ts";
@@ -46,11 +48,17 @@ test("without account, log and thread count nothing of them is printed; IPv6 is 
 });
 
 test("HAProxy finds nothing to warn about in it", async () => {
-  const directory = "/tmp";
-  const { cfg } = render(ASSIGNMENT, ROUTES, { ...OPTIONS, directory });
-  const local = cfg.replace(/\/tmp\/(routes|pools)\.map/g, "/dev/null");
-  const { stderr, stdout } = await exec(["haproxy", "-c", "-f", "/dev/stdin"], { input: local });
-  assert.is((stderr + stdout).trim(), "Configuration file is valid");
+  const directory = await mkdtemp(join(tmpdir(), "router-render-"));
+  try {
+    const { cfg, routesMap, poolsMap } = render(ASSIGNMENT, ROUTES, { ...OPTIONS, directory, httpPort: 18_080 });
+    await writeFile(join(directory, "routes.map"), routesMap);
+    await writeFile(join(directory, "pools.map"), poolsMap);
+    await writeFile(join(directory, "haproxy.cfg"), cfg);
+    const { stderr, stdout } = await exec(["haproxy", "-c", "-f", join(directory, "haproxy.cfg")]);
+    assert.is((stderr + stdout).trim(), "Configuration file is valid");
+  } finally {
+    await rm(directory, { recursive: true });
+  }
 });
 
 test("addresses are no part of the shape, the number of slots and the options are", () => {
