@@ -137,8 +137,12 @@ export function createAgent(options: AgentOptions): Agent {
     const done = apply(step, context).then(
       () => {
         if (step.do !== "signal") return;
-        if (step.signal === "SIGKILL") put({ ...record(), killedAtMs: monotonicMs() });
-        else put({ ...record(), state: "stopping", stoppingSinceMs: monotonicMs(), stopReason: why });
+        const before = record();
+        if (step.signal === "SIGTERM")
+          return put({ ...before, state: "stopping", reason: why, stoppingSinceMs: monotonicMs(), stopReason: why });
+        // Uninterruptible sleep, most often: its memory and address stay taken, and control should know.
+        const reason = before.killedAtMs === undefined ? why : "does not die of SIGKILL";
+        put({ ...before, reason, killedAtMs: monotonicMs() });
       },
       async (error: unknown) => {
         if (context.signal.aborted) return;

@@ -32,14 +32,14 @@ export const HostdConfig = Type.Object({
   port: Type.Integer({ default: 7779, minimum: 0, maximum: 65_535, description: "Log server, mutual TLS." }),
   logMaxBytes: Type.Integer({ default: 16 << 20, minimum: 1 << 16, description: "Kept log lines per app." }),
   runDir: Type.String({ default: "/run/flynn", description: "What this boot did: disk.json." }),
-  tags: Type.Unsafe<Static<typeof Tags>>({ ...Tags, default: {} }),
+  tags: Type.Unsafe<Static<typeof Tags>>({ ...Tags, default: {}, description: "As in the seed; control's own count." }),
 });
 export type HostdConfig = Static<typeof HostdConfig>;
 
 export const SEED_FILE = "/etc/flynn/hostd.json";
 
-export function loadHostdConfig(options: { file?: string; seedFile?: string; env: NodeJS.ProcessEnv }): HostdConfig {
-  const { file, seedFile = SEED_FILE, env } = options;
+export function loadHostdConfig(options: { file?: string; seedFile?: string; env?: NodeJS.ProcessEnv }): HostdConfig {
+  const { file, seedFile = SEED_FILE, env = process.env } = options;
   if (file === undefined && existsSync(seedFile)) {
     const { controlUrls, caPem, joinToken, hostname, tags } = readSeed(seedFile);
     return withCa(

@@ -104,7 +104,7 @@ export function observe(seen: Observation): JobRecord {
 function observeNone(record: JobRecord, seen: Observation): JobRecord {
   const { containerId, ...rest } = record;
   if (seen.job?.desired === "stop" || seen.job === undefined)
-    return { ...rest, state: "down", stoppingSinceMs: undefined, address: undefined };
+    return { ...rest, state: "down", reason: "", stoppingSinceMs: undefined, address: undefined };
   if (containerId === undefined || containerId === record.endedId) return rest;
   const ended = { ...rest, endedId: containerId };
   if (record.stoppingSinceMs !== undefined) return crashed(ended, record.stopReason ?? "stopped", seen);

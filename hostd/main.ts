@@ -22,7 +22,7 @@ run(async (signal) => {
     },
   });
   const [command = "run", jobId, ...more] = positionals;
-  const config = () => loadHostdConfig({ file: values.config, env: process.env });
+  const config = () => loadHostdConfig({ file: values.config });
   if (values.help) {
     process.stdout.write(USAGE);
   } else if (command === "run" && jobId === undefined) {

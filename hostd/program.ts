@@ -23,6 +23,7 @@ import { applyNetwork } from "./network-apply.ts";
 import { pollTarget } from "./poll.ts";
 import { pruneLoop } from "./prune-loop.ts";
 import { trustRegistry } from "./registry-trust.ts";
+import { giveUpIdentity, rememberToken } from "./rejoin.ts";
 import { sendReports } from "./report.ts";
 import { loadState, recordsAfter, saveState } from "./state-file.ts";
 import { loadTarget } from "./target.ts";
@@ -47,8 +48,9 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
   const signal = AbortSignal.any([outer, failed.signal]);
 
   let facts = await readFacts({ stateDir, controlUrls, address: config.address });
+  const identityDir = join(stateDir, "identity");
   const identity = await ensureIdentity({
-    directory: join(stateDir, "identity"),
+    directory: identityDir,
     controlUrls,
     caPem,
     role: "host",
@@ -59,6 +61,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     signal,
     onRetry: (error) => log.warn({ err: error }, "join is tried again"),
   });
+  await rememberToken(identityDir, config.joinToken);
   const hostId = identity.id;
   log.info({ hostId, name, address: facts.address }, "host identity");
 
@@ -119,6 +122,10 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     return { term, seq, facts, engine: monitor.report(), jobs: agent.jobs() };
   };
 
+  const onRefused = async (): Promise<void> => {
+    if (await giveUpIdentity(identityDir, config.joinToken))
+      throw new Error("control refuses this host's certificate; it joins anew with its seed's token at the next start");
+  };
   const networkLoop = async (): Promise<void> => {
     if (!config.manageNetwork) return;
     const control = controlUrls.map((url) => new URL(url).hostname).filter((host) => isIPv4(host));
@@ -140,7 +147,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     }
   };
   const factsLoop = async (): Promise<void> => {
-    for (; !signal.aborted; await sleep(60_000, signal))
+    for (; !signal.aborted; await sleep(facts.address === undefined ? 5_000 : 60_000, signal))
       facts = await readFacts({ stateDir, controlUrls, address: config.address }).catch(() => facts);
   };
 
@@ -148,7 +155,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     monitor.run(signal),
     agent.run(),
     pollTarget({ client, hostId, stateDir, seen: keptTarget, onTarget, log, signal }),
-    sendReports({ client, hostId, current, events, wake: reports, log, signal }),
+    sendReports({ client, hostId, current, events, wake: reports, onRefused, log, signal }),
     networkLoop(),
     factsLoop(),
     pruneLoop({ engine, agent, logs, healthy: monitor.healthy, log, signal }),

@@ -1,5 +1,6 @@
 // Tells control what is: every 2 s, and at once when something changed. A report that fails is simply followed by the next.
 import type { Client } from "#api/client.ts";
+import { isFault } from "#api/fault.ts";
 import { type HostReport, reportHost } from "#api/hosts.ts";
 import type { Log } from "#lib/log.ts";
 import type { Wake } from "./wake.ts";
@@ -14,6 +15,8 @@ export interface ReportOptions {
   /** Boot steps not yet told; `told` is called when control has them. */
   events: { pending: () => BootEvents; told: (events: BootEvents) => void };
   wake: Wake;
+  /** Control does not accept this host's certificate (any more). */
+  onRefused?: () => Promise<void>;
   log: Log;
   signal: AbortSignal;
   everyMs?: number;
@@ -23,7 +26,7 @@ export interface ReportOptions {
 const GATHER_MS = 50;
 
 export async function sendReports(options: ReportOptions): Promise<void> {
-  const { client, hostId, current, events, wake, log, signal, everyMs = 2_000 } = options;
+  const { client, hostId, current, events, wake, onRefused, log, signal, everyMs = 2_000 } = options;
   let failing = false;
   while (!signal.aborted) {
     const pending = events.pending().slice(0, 50);
@@ -35,6 +38,7 @@ export async function sendReports(options: ReportOptions): Promise<void> {
       failing = false;
     } catch (error) {
       if (signal.aborted) return;
+      if (isFault(error, "unauthenticated") || isFault(error, "forbidden")) await onRefused?.();
       if (!failing) log.warn({ err: error }, "report did not reach control");
       failing = true;
     }

@@ -46,8 +46,15 @@ export function limiter(limit: number) {
       line.push(resolve);
       signal.addEventListener("abort", () => resolve(), { once: true });
       await promise;
+      // One who leaves must not stay in line: the next turn would be given to nobody.
+      const at = line.indexOf(resolve);
+      if (at >= 0) line.splice(at, 1);
     }
-    signal.throwIfAborted();
+    if (signal.aborted) {
+      // It may have been given the turn it no longer wants.
+      if (running < limit) line.shift()?.();
+      throw signal.reason;
+    }
     running++;
     try {
       return await work();

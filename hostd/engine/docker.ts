@@ -81,8 +81,7 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
           if (kept) return kept;
           const container = await inspect(row.Id);
           const settled = container?.status === "exited" || (container?.status === "running" && container.address);
-          if (container && settled && `${row.Id} ${container.status}` === keys[n])
-            inspected.set(keys[n]!, container);
+          if (container && settled && `${row.Id} ${container.status}` === keys[n]) inspected.set(keys[n]!, container);
           return container;
         }),
       );

@@ -3,8 +3,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { DiskPolicy } from "#api/boot.ts";
 import { chooseDisk, type Disk, isStateDisk, notEmptyBecause } from "../../hostd/disk.ts";
-import { parseBlkid, parseLsblk } from "../../hostd/disk-probe.ts";
 import { isMountPoint } from "../../hostd/disk-command.ts";
+import { parseBlkid, parseLsblk } from "../../hostd/disk-probe.ts";
 
 const GIB = 1 << 30;
 const empty: Disk = {
@@ -59,8 +59,16 @@ for (const [what, hostile, why] of HOSTILE) {
 }
 
 test("no disk that is in doubt is ever formatted, among any others", () => {
-  const any = fc.constantFrom(empty, ...HOSTILE.map(([, hostile]) => hostile), disk({ signature: "ext4", label: "flynn-state" }));
-  const policy = fc.constantFrom<DiskPolicy>(findEmpty, { name: "p", mode: "named", path: "/dev/vdb" }, { name: "p", mode: "ram" });
+  const any = fc.constantFrom(
+    empty,
+    ...HOSTILE.map(([, hostile]) => hostile),
+    disk({ signature: "ext4", label: "flynn-state" }),
+  );
+  const policy = fc.constantFrom<DiskPolicy>(
+    findEmpty,
+    { name: "p", mode: "named", path: "/dev/vdb" },
+    { name: "p", mode: "ram" },
+  );
   fc.assert(
     fc.property(fc.array(any, { maxLength: 6 }), policy, (found, p) => {
       const disks = found.map((one, n) => ({ ...one, path: `/dev/vd${String.fromCharCode(97 + n)}` }));
@@ -75,7 +83,10 @@ test("no disk that is in doubt is ever formatted, among any others", () => {
 });
 
 test("policy ram uses no disk, not even an empty or marked one", () => {
-  const choice = chooseDisk([empty, disk({ signature: "ext4", label: "flynn-state" })], { name: "diskless", mode: "ram" });
+  const choice = chooseDisk([empty, disk({ signature: "ext4", label: "flynn-state" })], {
+    name: "diskless",
+    mode: "ram",
+  });
   assert.equal(choice, { do: "ram", reason: "state in RAM: policy diskless uses no disk" });
 });
 
@@ -88,7 +99,11 @@ test("the sole empty disk is formatted, and the reason names disk, size and poli
 });
 
 test("of several empty disks the largest is taken, then the first by path", () => {
-  const three = [disk({ path: "/dev/vdc" }), disk({ path: "/dev/vdb" }), disk({ path: "/dev/vdd", sizeBytes: 10 * GIB })];
+  const three = [
+    disk({ path: "/dev/vdc" }),
+    disk({ path: "/dev/vdb" }),
+    disk({ path: "/dev/vdd", sizeBytes: 10 * GIB }),
+  ];
   const choice = chooseDisk(three, findEmpty);
   assert.is("path" in choice && choice.path, "/dev/vdb");
 });
@@ -117,7 +132,8 @@ test("a label alone marks nothing: another file system, or a partition of that n
 });
 
 test("a named disk must fit every given name, and be one", () => {
-  const by = (policy: Partial<DiskPolicy>) => chooseDisk([empty, disk({ path: "/dev/vdb", serial: "S2" })], { name: "p", mode: "named", ...policy });
+  const by = (policy: Partial<DiskPolicy>) =>
+    chooseDisk([empty, disk({ path: "/dev/vdb", serial: "S2" })], { name: "p", mode: "named", ...policy });
   assert.is(by({ serial: "S2" }).do, "format");
   assert.is(by({ serial: "S2", path: "/dev/vda" }).do, "ram");
   assert.is(by({ wwn: "0x5000" }).do, "ram", "two disks have it");
@@ -135,25 +151,88 @@ test("lsblk's tree tells mounts, partitions and what drivers built on them", () 
   const text = JSON.stringify({
     blockdevices: [
       {
-        name: "sda", path: "/dev/sda", type: "disk", size: 1000, ro: false, rm: false, tran: "sata", serial: " X1 ", wwn: null, mountpoints: [null],
+        name: "sda",
+        path: "/dev/sda",
+        type: "disk",
+        size: 1000,
+        ro: false,
+        rm: false,
+        tran: "sata",
+        serial: " X1 ",
+        wwn: null,
+        mountpoints: [null],
         children: [
           {
-            name: "sda1", path: "/dev/sda1", type: "part", size: 900, ro: false, rm: false, tran: null, serial: null, wwn: null, mountpoints: [null],
-            children: [{ name: "vg-root", path: "/dev/mapper/vg-root", type: "lvm", size: 800, ro: false, rm: false, tran: null, serial: null, wwn: null, mountpoints: ["/"] }],
+            name: "sda1",
+            path: "/dev/sda1",
+            type: "part",
+            size: 900,
+            ro: false,
+            rm: false,
+            tran: null,
+            serial: null,
+            wwn: null,
+            mountpoints: [null],
+            children: [
+              {
+                name: "vg-root",
+                path: "/dev/mapper/vg-root",
+                type: "lvm",
+                size: 800,
+                ro: false,
+                rm: false,
+                tran: null,
+                serial: null,
+                wwn: null,
+                mountpoints: ["/"],
+              },
+            ],
           },
         ],
       },
-      { name: "sdb", path: "/dev/sdb", type: "disk", size: 5, ro: true, rm: false, tran: "usb", serial: null, wwn: "0x1", mountpoints: [] },
+      {
+        name: "sdb",
+        path: "/dev/sdb",
+        type: "disk",
+        size: 5,
+        ro: true,
+        rm: false,
+        tran: "usb",
+        serial: null,
+        wwn: "0x1",
+        mountpoints: [],
+      },
     ],
   });
   assert.equal(parseLsblk(text), [
-    { path: "/dev/sda", type: "disk", sizeBytes: 1000, serial: "X1", readOnly: false, removable: false, mounted: true, holders: ["sda1", "vg-root"] },
-    { path: "/dev/sdb", type: "disk", sizeBytes: 5, wwn: "0x1", readOnly: true, removable: true, mounted: false, holders: [] },
+    {
+      path: "/dev/sda",
+      type: "disk",
+      sizeBytes: 1000,
+      serial: "X1",
+      readOnly: false,
+      removable: false,
+      mounted: true,
+      holders: ["sda1", "vg-root"],
+    },
+    {
+      path: "/dev/sdb",
+      type: "disk",
+      sizeBytes: 5,
+      wwn: "0x1",
+      readOnly: true,
+      removable: true,
+      mounted: false,
+      holders: [],
+    },
   ]);
 });
 
 test("blkid's words become a signature, a partition table too, and an unknown one is one", () => {
-  assert.equal(parseBlkid("DEVNAME=/dev/vda\nLABEL=flynn-state\nTYPE=ext4\nUSAGE=filesystem\n"), { signature: "ext4", label: "flynn-state" });
+  assert.equal(parseBlkid("DEVNAME=/dev/vda\nLABEL=flynn-state\nTYPE=ext4\nUSAGE=filesystem\n"), {
+    signature: "ext4",
+    label: "flynn-state",
+  });
   assert.equal(parseBlkid("DEVNAME=/dev/vda\nPTTYPE=gpt\n"), { signature: "gpt" });
   assert.equal(parseBlkid("DEVNAME=/dev/vda\nUSAGE=crypto\n"), { signature: "an unknown signature" });
   assert.equal(parseBlkid(""), {});

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { createServer as createTcp, type AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createTcp } from "node:net";
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -34,18 +34,22 @@ test("a process that never answered is starting, not unhealthy", () => {
 
 test("the state never changes without a whole streak", () => {
   fc.assert(
-    fc.property(fc.array(fc.option(fc.constant("no"), { nil: undefined })), fc.integer({ min: 1, max: 4 }), (outcomes, n) => {
-      let streak = freshStreak("healthy");
-      outcomes.forEach((failure, at) => {
-        const next = fold(streak, failure, { rise: n, fall: n });
-        if (next.state !== streak.state) {
-          const last = outcomes.slice(at - n + 1, at + 1);
-          assert.is(last.length, n);
-          assert.ok(last.every((outcome) => (outcome === undefined) === (failure === undefined)));
-        }
-        streak = next;
-      });
-    }),
+    fc.property(
+      fc.array(fc.option(fc.constant("no"), { nil: undefined })),
+      fc.integer({ min: 1, max: 4 }),
+      (outcomes, n) => {
+        let streak = freshStreak("healthy");
+        outcomes.forEach((failure, at) => {
+          const next = fold(streak, failure, { rise: n, fall: n });
+          if (next.state !== streak.state) {
+            const last = outcomes.slice(at - n + 1, at + 1);
+            assert.is(last.length, n);
+            assert.ok(last.every((outcome) => (outcome === undefined) === (failure === undefined)));
+          }
+          streak = next;
+        });
+      },
+    ),
   );
 });
 
@@ -109,7 +113,11 @@ test("one adopted as healthy is healthy until fall failures say otherwise", asyn
   let failing = 0;
   const watch = watchHealth({ signal: stop.signal, onChange: () => {}, probe: async () => `no ${++failing}` });
   watch.sync([{ containerId: "c1", check: { ...check, intervalMs: 5 }, address: "a", port: 1, wasHealthy: true }]);
-  await until(() => failing === 1 && watch.get("c1")?.state === "healthy", { what: "first look", timeoutMs: 5_000, everyMs: 1 });
+  await until(() => failing === 1 && watch.get("c1")?.state === "healthy", {
+    what: "first look",
+    timeoutMs: 5_000,
+    everyMs: 1,
+  });
   await until(() => watch.get("c1")?.state === "unhealthy", { what: "its fall", timeoutMs: 5_000, everyMs: 5 });
   stop.abort();
 });

@@ -1,7 +1,14 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { changeLines, type JobRecord, jobReport, newRecord, type Observation, observe } from "../../hostd/job-record.ts";
+import {
+  changeLines,
+  type JobRecord,
+  jobReport,
+  newRecord,
+  type Observation,
+  observe,
+} from "../../hostd/job-record.ts";
 import { container, job } from "./jobs.ts";
 
 const NOW = 1_000_000;
@@ -121,10 +128,18 @@ test("a container removed from outside is a crash, told as that", () => {
 });
 
 test("a stopped job ends down, without a crash", () => {
-  const stopping = { ...look({ container: own, health: healthy }), stoppingSinceMs: NOW, stopReason: "control wants it stopped" };
+  const stopping = {
+    ...look({ container: own, health: healthy }),
+    stoppingSinceMs: NOW,
+    stopReason: "control wants it stopped",
+  };
   const stopped = job({ desired: "stop" });
   assert.is(look({ job: stopped, record: stopping, container: own }).state, "stopping");
-  const ended = look({ job: stopped, record: stopping, container: container(job(), { status: "exited", exitCode: 143 }) });
+  const ended = look({
+    job: stopped,
+    record: stopping,
+    container: container(job(), { status: "exited", exitCode: 143 }),
+  });
   assert.is(ended.state, "down");
   assert.is(ended.exitCode, 143);
   assert.is(ended.crashes, 0);

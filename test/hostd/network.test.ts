@@ -1,7 +1,14 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { chainText, firstAddress, isSubnet, jumpCommands, type KernelRoute, routeCommands } from "../../hostd/network.ts";
+import {
+  chainText,
+  firstAddress,
+  isSubnet,
+  jumpCommands,
+  type KernelRoute,
+  routeCommands,
+} from "../../hostd/network.ts";
 import { target } from "./jobs.ts";
 
 const peer = (n: number) => ({ hostId: `h${n}`, subnet: `100.64.${n}.0/24`, address: `10.77.0.${n}` });
@@ -38,11 +45,18 @@ test("this host, its own subnet, and peers with odd addresses get no route", () 
 
 test("routes carried out once need nothing more", () => {
   const n = fc.integer({ min: 10, max: 250 });
-  const anyPeer = fc.record({ subnet: n.map((x) => `100.64.${x}.0/24`), hostId: fc.constant("h"), address: n.map((x) => `10.77.0.${x}`) });
-  const peers = fc.uniqueArray(anyPeer, { selector: ({ subnet }) => subnet });
-  const routes = fc.uniqueArray(fc.record({ dst: n.map((x) => `100.64.${x}.0/24`), gateway: n.map((x) => `10.77.0.${x}`) }), {
-    selector: ({ dst }) => dst,
+  const anyPeer = fc.record({
+    subnet: n.map((x) => `100.64.${x}.0/24`),
+    hostId: fc.constant("h"),
+    address: n.map((x) => `10.77.0.${x}`),
   });
+  const peers = fc.uniqueArray(anyPeer, { selector: ({ subnet }) => subnet });
+  const routes = fc.uniqueArray(
+    fc.record({ dst: n.map((x) => `100.64.${x}.0/24`), gateway: n.map((x) => `10.77.0.${x}`) }),
+    {
+      selector: ({ dst }) => dst,
+    },
+  );
   fc.assert(
     fc.property(peers, routes, (p, r) => {
       const wanted = target([], { peers: p });

@@ -40,12 +40,7 @@ const TABLE: [claim: string, input: Parameters<typeof decide>[0], step: Step | u
     { do: "start", container: "flynn-j1" },
     /never started/,
   ],
-  [
-    "an ended container whose log is not yet kept stays",
-    { containers: [exited] },
-    undefined,
-    /its log is being kept/,
-  ],
+  ["an ended container whose log is not yet kept stays", { containers: [exited] }, undefined, /its log is being kept/],
   [
     "an ended container whose log is kept is removed",
     { containers: [exited], captured: new Set([exited.id]) },
@@ -145,7 +140,10 @@ const TABLE: [claim: string, input: Parameters<typeof decide>[0], step: Step | u
   ],
   [
     "a job still not healthy at its start timeout is stopped with the reason",
-    { containers: [own], record: { containerId: own.id, runningSinceMs: NOW - 60_000, reason: "nothing listens on port 8080" } },
+    {
+      containers: [own],
+      record: { containerId: own.id, runningSinceMs: NOW - 60_000, reason: "nothing listens on port 8080" },
+    },
     { do: "signal", container: "flynn-j1", signal: "SIGTERM" },
     /^not healthy within 1m00s: nothing listens on port 8080$/,
   ],
@@ -186,7 +184,10 @@ class World {
     this.containers = containers;
   }
   look(): void {
-    const ids = new Set([...this.jobs.map(({ id }) => id), ...this.containers.map(({ labels }) => labels[LABELS.job]!)]);
+    const ids = new Set([
+      ...this.jobs.map(({ id }) => id),
+      ...this.containers.map(({ labels }) => labels[LABELS.job]!),
+    ]);
     for (const jobId of ids) {
       const seen = observe({
         job: this.jobs.find(({ id }) => id === jobId),
@@ -269,7 +270,8 @@ test("from any start the plan reaches the target, is empty there, and never make
         for (const decision of todo) world.apply(decision);
         const alive = world.containers.filter(({ name }) => name.startsWith("flynn-"));
         assert.is(new Set(alive.map(({ name }) => name)).size, alive.length);
-        if (todo.length === 0) world.nowMs = Math.max(world.nowMs + 1, Math.min(nextDueMs(world.decisions()), world.nowMs + 10_000));
+        if (todo.length === 0)
+          world.nowMs = Math.max(world.nowMs + 1, Math.min(nextDueMs(world.decisions()), world.nowMs + 10_000));
       }
       assert.equal(steps(world.decisions()), []);
       const wanted = world.jobs.filter(({ desired }) => desired === "run").map(({ id }) => `flynn-${id}`);
@@ -292,7 +294,8 @@ test("a plan applied once and looked at again without time passing has no step t
       const first = steps(world.decisions());
       for (const decision of first) world.apply(decision);
       const again = steps(world.decisions());
-      for (const { step } of first) assert.not.ok(again.some((decision) => JSON.stringify(decision.step) === JSON.stringify(step)));
+      for (const { step } of first)
+        assert.not.ok(again.some((decision) => JSON.stringify(decision.step) === JSON.stringify(step)));
     }),
     { numRuns: 300 },
   );

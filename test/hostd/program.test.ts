@@ -1,5 +1,5 @@
 // A whole hostd against a control over real TLS, with the fake engine: what it promises when control, engine or itself fail.
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -7,7 +7,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createClient, hostServerName } from "#api/client.ts";
 import { hostLog } from "#api/logs.ts";
-import { createLog } from "#lib/log.ts";
+import { createLog, silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import { type HostdConfig, loadHostdConfig } from "../../hostd/config.ts";
 import { type FakeEngine, fakeEngine } from "../../hostd/engine/fake.ts";
@@ -55,7 +55,7 @@ async function rig(engine = fakeEngine()): Promise<Rig> {
     port: 0,
   };
   const file = join(directory, "hostd.json");
-  await import("node:fs/promises").then(({ writeFile }) => writeFile(file, JSON.stringify(configFlags)));
+  await writeFile(file, JSON.stringify(configFlags));
   const config = loadHostdConfig({ file, env: {} });
   rigs.push(async () => {
     await control.stop();
@@ -85,7 +85,8 @@ async function rig(engine = fakeEngine()): Promise<Rig> {
     },
   };
 }
-const happens = <T>(what: string, probe: () => T | Promise<T>) => until(probe, { what, timeoutMs: 20_000, everyMs: 10 });
+const happens = <T>(what: string, probe: () => T | Promise<T>) =>
+  until(probe, { what, timeoutMs: 20_000, everyMs: 10 });
 const isUp = ({ job: find }: Rig, id = "j1") => happens(`${id} up`, () => find(id)?.state === "up");
 
 test("a fresh host joins once, runs its job, and reports it up with an address", async () => {
@@ -144,7 +145,9 @@ test("a hostd that is started again adopts what runs, restarts nothing, and join
     [],
   );
   assert.is(r.control.joins, 1);
-  assert.ok(r.control.reports.every(({ jobs }) => jobs.every(({ state, restarts }) => state === "up" && restarts === 0)));
+  assert.ok(
+    r.control.reports.every(({ jobs }) => jobs.every(({ state, restarts }) => state === "up" && restarts === 0)),
+  );
 });
 
 test("with control away a restarted hostd goes on from its kept target and stops nothing", async () => {
@@ -155,7 +158,14 @@ test("with control away a restarted hostd goes on from its kept target and stops
   await first.stop();
   await r.control.stop();
   // Somebody else's container, and one that crashed meanwhile.
-  r.engine.add({ ...r.engine.containers.get("flynn-j1")!.spec, name: "flynn-old", labels: { "flynn.job": "old", "flynn.app": "old" } }, "running");
+  r.engine.add(
+    {
+      ...r.engine.containers.get("flynn-j1")!.spec,
+      name: "flynn-old",
+      labels: { "flynn.job": "old", "flynn.app": "old" },
+    },
+    "running",
+  );
   r.engine.exit("flynn-j1", 1);
   await r.start();
   await happens("restart of the crashed job", () => r.engine.containers.get("flynn-j1")?.status === "running");
@@ -185,7 +195,9 @@ test("a crashed job is told with its last line and started again", async () => {
   await isUp(r);
   r.engine.print("flynn-j1", "Error: no database");
   r.engine.exit("flynn-j1", 1);
-  await happens("crash report", () => r.control.reports.some(({ jobs }) => jobs[0]?.reason === "exited 1: Error: no database"));
+  await happens("crash report", () =>
+    r.control.reports.some(({ jobs }) => jobs[0]?.reason === "exited 1: Error: no database"),
+  );
   await happens("restart", () => r.job("j1")?.state === "up" && r.job("j1")?.restarts === 1);
 });
 
@@ -277,13 +289,35 @@ test("explain tells the decision, its inputs, and no secret", async () => {
   assert.match((error as Error).message, /neither in the target nor on this host/);
 });
 
+test("a removed host that is booted with a fresh token joins anew; with the spent one it does not forget itself", async () => {
+  const r = await rig();
+  const first = await r.start();
+  await happens("first report", () => r.report());
+  await first.stop();
+  r.control.hostId = "host-2";
+  const spent = await r.start();
+  await happens("refusal", () => r.said.some((line) => line.includes("report did not reach control")));
+  await spent.stop();
+  assert.is(r.control.joins, 1);
+  r.config.joinToken = "fjt_fresh";
+  r.control.token = "fjt_fresh";
+  const controller = new AbortController();
+  const error = await runHostd(r.config, controller.signal, { engine: r.engine, log: silentLog() }).catch(
+    (caught: unknown) => caught,
+  );
+  assert.match((error as Error).message, /joins anew/);
+  r.control.reports.length = 0;
+  await r.start();
+  await happens("report as the new host", () => r.report());
+  assert.is(r.control.joins, 2);
+});
+
 test("a torn state file and a torn target cost nothing that runs", async () => {
   const r = await rig();
   const first = await r.start();
   r.control.push({ jobs: [job()] });
   await isUp(r);
   await first.stop();
-  const { writeFile } = await import("node:fs/promises");
   await writeFile(join(r.config.stateDir, "state.json"), '{"records": [{"jobId"');
   await writeFile(join(r.config.stateDir, "target.json"), "\0\0\0");
   r.control.reports.length = 0;

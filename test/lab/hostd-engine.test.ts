@@ -133,7 +133,10 @@ test("docker: a program that is not in the image ends with init's word on it", a
   const said: string[] = [];
   for await (const { line } of engine.log("flynn-nope", { signal: AbortSignal.timeout(20_000) })) said.push(line);
   await engine.remove("flynn-nope");
-  assert.match(said.at(-1) ?? "", /^\[FATAL tini \(\d+\)\] exec \/no\/such\/program failed: No such file or directory$/);
+  assert.match(
+    said.at(-1) ?? "",
+    /^\[FATAL tini \(\d+\)\] exec \/no\/such\/program failed: No such file or directory$/,
+  );
 });
 
 test("docker: an image that cannot be had is a fault that says why, within its deadline", async () => {

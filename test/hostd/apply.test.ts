@@ -1,0 +1,104 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { Fault } from "#api/fault.ts";
+import { createApply, StartError, type StepContext, startReason } from "../../hostd/apply.ts";
+import { fakeEngine } from "../../hostd/engine/fake.ts";
+import { job, target } from "./jobs.ts";
+
+function rig() {
+  const engine = fakeEngine();
+  const progress: string[] = [];
+  const context: StepContext = {
+    target: target([job()]),
+    signal: new AbortController().signal,
+    onProgress: (reason) => progress.push(reason),
+  };
+  const apply = createApply({ engine, dns: () => ["100.64.7.1"], pullAttempts: 3, pullBackoffMs: 1 });
+  return { engine, progress, context, apply, create: { do: "create", job: job(), attempt: 2 } as const };
+}
+const caught = (promise: Promise<void>) =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+
+test("a start pulls, makes the network, creates and starts, in that order", async () => {
+  const { engine, apply, create, context, progress } = rig();
+  await apply(create, context);
+  assert.equal(
+    engine.calls.map((call) => call.split(" ")[0]),
+    ["pull", "ensureNetwork", "create", "start"],
+  );
+  const { spec, status } = engine.containers.get("flynn-j1")!;
+  assert.is(status, "running");
+  assert.is(spec.labels["flynn.attempt"], "2");
+  assert.equal(spec.dns, ["100.64.7.1"]);
+  assert.equal(progress, ["pulling image", "creating container"]);
+});
+
+test("a pull is tried a few times, each told with the reason before, then the start has failed", async () => {
+  const { engine, apply, create, context, progress } = rig();
+  engine.fail("pull", new Fault("unavailable", "429 too many requests"));
+  const error = await caught(apply(create, context));
+  assert.instance(error, StartError);
+  assert.is((error as Error).message, "pull failed 3 times: 429 too many requests");
+  assert.equal(progress, [
+    "pulling image",
+    "pulling image, attempt 2: 429 too many requests",
+    "pulling image, attempt 3: 429 too many requests",
+  ]);
+  assert.is(engine.containers.size, 0);
+});
+
+test("an image of another architecture is not tried again", async () => {
+  const { engine, apply, create, context } = rig();
+  engine.fail("pull", new Fault("invalid", "image hello is for arm64, this host is amd64"));
+  const error = await caught(apply(create, context));
+  assert.is((error as Error).message, "image hello is for arm64, this host is amd64");
+  assert.is(engine.calls.length, 1);
+});
+
+test("a refused start leaves no container behind; one without an answer does, to be looked at again", async () => {
+  const refused = rig();
+  refused.engine.fail(
+    "start",
+    new Fault("internal", "start", { cause: new Error("(HTTP code 400) bad - no space left") }),
+  );
+  const error = await caught(refused.apply(refused.create, refused.context));
+  assert.instance(error, StartError);
+  assert.is((error as Error).message, "could not be started: no space left");
+  assert.is(refused.engine.containers.size, 0);
+  const silent = rig();
+  silent.engine.fail("start", new Fault("timeout", "start: the engine does not answer"));
+  assert.not.instance(await caught(silent.apply(silent.create, silent.context)), StartError);
+  assert.is(silent.engine.containers.size, 1);
+});
+
+test("two jobs of one image are one pull", async () => {
+  const { engine, apply, create, context } = rig();
+  const gate = engine.hang();
+  const both = [apply(create, context), apply({ ...create, job: job({ id: "j2" }) }, context)];
+  gate.release();
+  await Promise.all(both);
+  assert.is(engine.calls.filter((call) => call.startsWith("pull")).length, 1);
+  assert.is(engine.containers.size, 2);
+});
+
+test("what Docker says of a refused start becomes plain words", () => {
+  const docker = (text: string) =>
+    new Fault("internal", "start", { cause: new Error(`(HTTP code 400) unexpected - ${text} `) });
+  assert.is(
+    startReason(
+      docker(
+        'failed to create shim task: OCI runtime create failed: exec: "serve": executable file not found in $PATH: unknown',
+      ),
+    ),
+    'cannot run "serve": executable file not found in $PATH',
+  );
+  assert.match(
+    startReason(docker("standard_init_linux.go:228: exec user process caused: exec format error")),
+    /another architecture/,
+  );
+});
+
+test.run();

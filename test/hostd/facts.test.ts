@@ -1,0 +1,106 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { bootEvents } from "../../hostd/boot-events.ts";
+import { containerDns, nameServers } from "../../hostd/dns.ts";
+import { localAddress, readFacts } from "../../hostd/facts.ts";
+import { newRecord } from "../../hostd/job-record.ts";
+import { prunableImages } from "../../hostd/prune.ts";
+import { trustRegistry } from "../../hostd/registry-trust.ts";
+import { recordsAfter } from "../../hostd/state-file.ts";
+import { job } from "./jobs.ts";
+
+const directory = await mkdtemp(join(tmpdir(), "flynn-facts-"));
+test.after(() => rm(directory, { recursive: true, force: true }));
+const put = async (path: string, text: string) => {
+  await mkdir(join(directory, path, ".."), { recursive: true });
+  await writeFile(join(directory, path), text);
+};
+
+test("facts are the kernel's: boot id, SMBIOS names, and only cards with a device", async () => {
+  await put("proc/sys/kernel/random/boot_id", "6f1c\n");
+  await put("sys/class/dmi/id/product_uuid", "4C4C4544-0000\n");
+  await put("sys/class/dmi/id/product_serial", "\n");
+  await put("sys/class/net/eth0/address", "52:54:00:12:34:56\n");
+  await put("sys/class/net/eth0/device/vendor", "0x1af4\n");
+  await put("sys/class/net/flynn0/address", "02:42:00:00:00:01\n");
+  const facts = await readFacts({
+    stateDir: directory,
+    controlUrls: ["https://127.0.0.1:7777"],
+    sys: join(directory, "sys"),
+    proc: join(directory, "proc"),
+  });
+  assert.is(facts.bootId, "6f1c");
+  assert.is(facts.uuid, "4c4c4544-0000");
+  assert.not.ok("serial" in facts);
+  assert.equal(facts.macs, ["52:54:00:12:34:56"]);
+  assert.is(facts.address, "127.0.0.1");
+});
+
+test("the address is the one from which control is reached; of none that can be reached it is unknown", async () => {
+  assert.is(await localAddress(["https://127.0.0.1:1"]), "127.0.0.1");
+  assert.is(await localAddress([]), undefined);
+});
+
+test("containers get the host's name servers, never a loopback one, and else the bridge's gateway", async () => {
+  assert.equal(nameServers("# x\nnameserver 127.0.0.53\nnameserver 10.77.0.1\noptions edns0\nnameserver ::1\n"), [
+    "10.77.0.1",
+  ]);
+  await put("stub", "nameserver 127.0.0.53\n");
+  await put("real", "nameserver 10.0.0.2\n");
+  const subnet = { subnet: "100.64.7.0/24" };
+  const files = (...names: string[]) => names.map((name) => join(directory, name));
+  assert.equal((await containerDns([], files("none", "stub")))(subnet), ["100.64.7.1"]);
+  assert.equal((await containerDns([], files("real", "stub")))(subnet), ["10.0.0.2"]);
+  assert.equal((await containerDns(["9.9.9.9"], files("real")))(subnet), ["9.9.9.9"]);
+});
+
+test("only images unused for an hour go, and never the newest few", () => {
+  const refs = ["a", "b", "c", "d", "e"];
+  const lastUsedMs = new Map(refs.map((ref, n) => [ref, n * 60_000]));
+  const at = (nowMs: number, keep: number) =>
+    prunableImages({ refs, used: new Set(["a"]), lastUsedMs, nowMs, keep, unusedForMs: 3_600_000 });
+  assert.equal(at(3_600_000, 1), []);
+  assert.equal(at(3_600_000 + 120_000, 1), ["c", "b"]);
+  assert.equal(at(1e9, 1), ["d", "c", "b"]);
+  assert.equal(at(1e9, 5), []);
+  assert.equal(prunableImages({ refs: ["new"], used: new Set(), lastUsedMs: new Map(), nowMs: 1e9, keep: 0 }), []);
+});
+
+test("a registry's name is a directory of one level or an error", async () => {
+  const identity = { certificate: "C", key: "K", caPem: "CA" };
+  for (const registry of ["../../etc", "a/b", "", "..", "h:port"]) {
+    const error = await trustRegistry({ certsDir: directory, registry, identity }).catch((caught: unknown) => caught);
+    assert.instance(error, Error, registry);
+  }
+});
+
+test("what `hostd disk` did is told once per boot", async () => {
+  await put("run/disk.json", JSON.stringify({ reason: "state on /dev/vda", failed: false }));
+  const runDir = join(directory, "run");
+  const first = await bootEvents({ runDir, told: [] });
+  assert.equal(
+    first.pending().map(({ stage, level, message }) => [stage, level, message]),
+    [["disk", "info", "state on /dev/vda"]],
+  );
+  first.told(first.pending());
+  assert.equal(first.pending(), []);
+  const second = await bootEvents({ runDir, told: first.toldStages() });
+  assert.equal(second.pending(), []);
+});
+
+test("after another boot records keep their counts and forget the old clock", () => {
+  const record = { ...newRecord(job()), crashes: 3, startAfterMs: 9e9, upSinceMs: 5, stoppingSinceMs: 7 };
+  const kept = { bootId: "a", savedAt: "", nowMs: 0, fresh: true, engineHealthy: true, records: [record] };
+  const state = { ...kept, containers: [], busy: [], captured: [], told: [] };
+  assert.equal(recordsAfter(state, "a").get("j1"), record);
+  const next = recordsAfter(state, "b").get("j1")!;
+  assert.is(next.crashes, 3);
+  assert.is(next.startAfterMs, 0);
+  assert.is(next.upSinceMs, undefined);
+  assert.is(next.stoppingSinceMs, undefined);
+});
+
+test.run();
