@@ -2,12 +2,16 @@
 
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import type { Plugin } from "esbuild";
 
 export interface Agent {
   bundle: Buffer;
   nodePath: string;
 }
+
+/** Packages that dockerode loads for Docker over SSH and for BuildKit: of no use on a local socket, and slow to start. */
+const unused = ["ssh2", "@grpc/grpc-js", "@grpc/proto-loader"];
 
 /** Bundles `entry` (hostd/main.ts of this checkout), or reads a bundle made elsewhere. */
 export async function agent(options: { entry: string; bundleFile?: string }): Promise<Agent> {
@@ -18,7 +22,16 @@ export async function agent(options: { entry: string; bundleFile?: string }): Pr
 
 async function bundleAgent(entry: string): Promise<Buffer> {
   const { build } = await import("esbuild");
+  const leaveOut: Plugin = {
+    name: "leave-out",
+    setup(on) {
+      const filter = new RegExp(`^(${unused.join("|")})$`);
+      on.onResolve({ filter }, ({ path }) => ({ path, namespace: "left-out" }));
+      on.onLoad({ filter: /.*/, namespace: "left-out" }, () => ({ contents: "module.exports = {};" }));
+    },
+  };
   const result = await build({
+    absWorkingDir: resolve(import.meta.dirname, "../.."), // paths inside the bundle must not depend on where it is made
     entryPoints: [entry],
     bundle: true,
     write: false,
@@ -26,13 +39,17 @@ async function bundleAgent(entry: string): Promise<Buffer> {
     platform: "node",
     target: "node24",
     legalComments: "none",
-    minifyWhitespace: true, // read from a compressed image on every boot
-    keepNames: true,
     logLevel: "silent",
-    loader: { ".node": "empty" },
-    external: ["cpu-features"], // an optional native part of ssh2, which dockerode drags in and a local socket never needs
-    // CommonJS packages inside an ESM bundle still call require() for Node's own modules.
-    banner: { js: 'import{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);' },
+    plugins: [leaveOut],
+    // CommonJS packages inside an ESM bundle still use what only CommonJS has.
+    banner: {
+      js: [
+        'import { createRequire as __createRequire } from "node:module";',
+        "const require = __createRequire(import.meta.url);",
+        "const __filename = import.meta.filename;",
+        "const __dirname = import.meta.dirname;",
+      ].join("\n"),
+    },
   }).catch((cause) => {
     throw new Error(`bundle ${entry}`, { cause });
   });

@@ -76,6 +76,10 @@ export const pruned = [
   "var/tmp/*",
   // replaced by our cloud.cfg and by multi-user.target.d/flynn.conf
   "usr/lib/systemd/system-generators/cloud-init-generator",
+  // each runs on every boot before the first unit, to look for what this root does not have
+  "usr/lib/systemd/system-generators/systemd-{bless-boot,cryptsetup,gpt-auto,hibernate-resume,integritysetup,rc-local,system-update,sysv,veritysetup}-generator",
+  "etc/init.d/*",
+  "etc/rc?.d",
   "etc/cloud/cloud.cfg.d/00_*",
   "etc/cloud/cloud.cfg.d/01_*",
   "etc/cloud/cloud.cfg.d/90_*",
@@ -149,8 +153,15 @@ export const maskedUnits = [
   "dev-hugepages.mount",
   "dev-mqueue.mount",
   "ldconfig.service",
+  "modprobe@configfs.service",
+  "modprobe@dm_mod.service",
+  "modprobe@drm.service",
+  "modprobe@efi_pstore.service",
+  "modprobe@fuse.service",
+  "modprobe@loop.service",
   "proc-sys-fs-binfmt_misc.automount",
   "sys-fs-fuse-connections.mount",
+  "sys-kernel-config.mount",
   "sys-kernel-debug.mount",
   "sys-kernel-tracing.mount",
   "systemd-binfmt.service",
@@ -159,6 +170,7 @@ export const maskedUnits = [
   "systemd-hwdb-update.service",
   "systemd-journal-catalog-update.service",
   "systemd-journal-flush.service",
+  "systemd-network-generator.service",
   "systemd-machine-id-commit.service",
   "systemd-pstore.service",
   "systemd-random-seed.service",
@@ -169,13 +181,15 @@ export const maskedUnits = [
 ] as const;
 
 export const enabledUnits = [
+  "containerd.service", // while the seed is read; Docker waits for the disk
   "flynn-hostd.path",
+  "flynn-warm.service",
   "systemd-networkd.service",
   "systemd-networkd-wait-online.service",
 ] as const;
 
 /** Started by flynn-hostd, after the disk (the clock: after sysinit.target): never by themselves. */
-export const disabledUnits = ["docker.service", "containerd.service", "systemd-timesyncd.service"] as const;
+export const disabledUnits = ["docker.service", "systemd-timesyncd.service"] as const;
 
 /**
  * Kernel arguments that every boot of the image needs. The boot server adds the ones of this boot: `fetch=` (must end in
