@@ -126,7 +126,8 @@ export function createAgent(options: AgentOptions): Agent {
     const spec = current.jobs.find(({ id }) => id === jobId);
     const record = (): JobRecord =>
       records.get(jobId) ?? newRecord(spec ?? { id: jobId, app: "unknown", process: "unknown" });
-    if (step.do === "create") put({ ...record(), state: "starting", reason: "", restarts: step.attempt });
+    if (step.do === "create")
+      put({ ...record(), state: "starting", reason: "", restarts: step.attempt, startedAt: undefined });
     const context = {
       target: current,
       signal: AbortSignal.any([signal, controller.signal]),
@@ -229,11 +230,20 @@ export function createAgent(options: AgentOptions): Agent {
     }),
     async run() {
       const changes = followChanges();
+      let trouble = "";
       while (!signal.aborted) {
-        const waitMs = await turn().catch((error: unknown) => {
-          log.warn({ err: error }, "look at the engine failed");
-          return tickMs;
-        });
+        const waitMs = await turn().then(
+          (ms) => {
+            trouble = "";
+            return ms;
+          },
+          (error: unknown) => {
+            const told = String(error);
+            if (told !== trouble) log.warn({ err: error }, "look at the engine failed");
+            trouble = told;
+            return tickMs;
+          },
+        );
         await wake.wait(Math.max(waitMs, 10), signal);
       }
       await changes;

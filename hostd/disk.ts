@@ -40,9 +40,13 @@ export interface DiskOutcome {
   disks: { path: string; why: string }[];
 }
 
+/** Memory, network block devices and floppies call themselves disks too. */
+const NOT_A_DISK = /^\/dev\/(z?ram|nbd|fd|mtdblock)\d/;
+
 /** Why a disk may not be formatted, or undefined: it is empty beyond doubt. */
 export function notEmptyBecause(disk: Disk): string | undefined {
   if (disk.type !== "disk") return `is a ${disk.type || "device of unknown type"}, not a disk`;
+  if (NOT_A_DISK.test(disk.path)) return "is not a disk of this machine";
   if (!(disk.sizeBytes > 0)) return "has no size";
   if (disk.readOnly) return "is read-only";
   if (disk.removable) return "is removable";

@@ -1,5 +1,6 @@
 // Whether the container engine works: one probe at a time, unhealthy after two failures in a row, so within 13 s of a hang.
 // Jobs keep their last state meanwhile: an engine that does not answer says nothing about what runs under it.
+import { isFault } from "#api/fault.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep } from "#lib/time.ts";
 import type { Engine, EngineFacts } from "./engine/engine.ts";
@@ -29,7 +30,7 @@ export function monitorEngine({ engine, onChange, everyMs = 1_500 }: EngineMonit
         facts = found;
         return undefined;
       },
-      (error: unknown) => causeChain(error).join(": "),
+      (error: unknown) => (isFault(error, "timeout") ? error.message : causeChain(error).join(": ")),
     );
     const before = streak.state;
     streak = fold(streak, failure, RULE);

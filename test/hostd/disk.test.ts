@@ -41,6 +41,8 @@ const HOSTILE: [what: string, disk: Disk, why: RegExp][] = [
   ["a mounted disk", disk({ mounted: true }), /is mounted/],
   ["a read-only disk", disk({ readOnly: true }), /read-only/],
   ["a stick", disk({ removable: true }), /removable/],
+  ["compressed memory that calls itself a disk", disk({ path: "/dev/zram0" }), /not a disk of this machine/],
+  ["a network block device", disk({ path: "/dev/nbd3" }), /not a disk of this machine/],
   ["a partition", disk({ type: "part" }), /is a part/],
   ["a RAID device", disk({ type: "raid1" }), /is a raid1/],
 ];
