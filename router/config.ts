@@ -39,7 +39,7 @@ export const Config = object({
     Type.Integer({ minimum: 1, maximum: 64, description: "HAProxy threads; one per CPU when absent." }),
   ),
   backends: Type.Integer({
-    default: 64,
+    default: 32,
     minimum: 1,
     maximum: 10_000,
     description: "Pools served without a reload at first; doubles.",

@@ -126,6 +126,6 @@ defaults pool from common
   http-reuse safe
   http-response del-header keep-alive
   http-request disable-l7-retry unless { method GET HEAD OPTIONS }
-  default-server check inter 800ms fastinter 300ms downinter 200ms fall 2 rise 1 pool-purge-delay 4s
+  default-server check inter 800ms fastinter 300ms downinter 1s fall 2 rise 1 pool-purge-delay 4s
 `;
 }

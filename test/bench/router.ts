@@ -34,7 +34,7 @@ export async function run({ quick = false, log = () => undefined, signal }: Rout
     for (const child of children) child.kill("SIGKILL");
   };
   process.once("exit", killAll);
-  const rig = await startRig({ threads: 1, accessLog: true, backends: 64, slots: 8 });
+  const rig = await startRig({ threads: 1, accessLog: true, backends: 32, slots: 8 });
   let copying: Promise<void> = Promise.resolve();
   try {
     const [originPort, handPort] = [await freePort(), await freePort()];
@@ -72,7 +72,7 @@ export async function run({ quick = false, log = () => undefined, signal }: Rout
       ratios: { haproxy: Number(ratio.toFixed(3)) },
       notes: [
         `1 HAProxy thread each, wrk with ${CONNECTIONS} connections kept open, origin another HAProxy; ${rounds} rounds of ${seconds} s`,
-        "the configuration by hand knows one host and one server; ours looks up maps and has 512 slots ready",
+        "the configuration by hand knows one host and one server; ours looks up maps and has 256 slots ready",
         "client, proxy, origin and the reader of the log share the machine's cores",
       ],
     };
