@@ -34,6 +34,7 @@ type HostLogQuery = Query<typeof hostLog>;
 export const CONTROL_ORGANISATION = "flynn:control";
 /** A reader this far behind is let go; it comes back and reads the past from disk. */
 const MAX_BEHIND_BYTES = 8 << 20;
+const MAX_RESUME_LINES = 10_000;
 
 const checkQuery = new Ajv({ coerceTypes: true, useDefaults: true, strict: false }).compile<HostLogQuery>(
   hostLog.query,
@@ -100,8 +101,10 @@ async function stream(req: IncomingMessage, res: ServerResponse, query: HostLogQ
   const log = query.follow ? await store.open(query.app) : await store.find(query.app);
   const matches = lineFilter(query);
   let early: KeptLine[] | undefined = [];
+  let place: Place | undefined;
   const send = (line: KeptLine) => {
-    res.write(formatEvent({ event: "item", data: publicLine(line) }));
+    place = nextPlace(place, line.at);
+    res.write(formatEvent({ id: `${place.at}/${place.count}`, event: "item", data: publicLine(line) }));
     if (res.writableLength > MAX_BEHIND_BYTES) res.destroy();
   };
   const unsubscribe = query.follow
@@ -112,9 +115,19 @@ async function stream(req: IncomingMessage, res: ServerResponse, query: HostLogQ
       })
     : undefined;
   try {
-    const past = (await log?.read(matches, query.lines ?? 100)) ?? [];
+    const after = parsePlace(req.headers["last-event-id"]);
+    const past = inOrder(
+      (await log?.read(
+        (line) => matches(line) && (after === undefined || line.at >= after.at),
+        after === undefined ? (query.lines ?? 100) : MAX_RESUME_LINES,
+      )) ?? [],
+    );
     res.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
-    for (const line of inOrder(past)) send(line);
+    for (const line of past) {
+      const next = nextPlace(place, line.at);
+      if (after && next.at === after.at && next.count <= after.count) place = next;
+      else send(line);
+    }
     res.write(formatEvent({ event: "current" }));
     for (const line of early) send(line);
     early = undefined;
@@ -125,6 +138,23 @@ async function stream(req: IncomingMessage, res: ServerResponse, query: HostLogQ
   } finally {
     unsubscribe?.();
   }
+}
+
+/** Where a stream stands: the latest time sent, and how many lines of exactly that time were. Its text is the event id. */
+interface Place {
+  at: string;
+  count: number;
+}
+
+function nextPlace(place: Place | undefined, at: string): Place {
+  if (place === undefined || at > place.at) return { at, count: 1 };
+  // A line of another container that was read a little late moves nothing.
+  return at === place.at ? { at, count: place.count + 1 } : place;
+}
+
+function parsePlace(id: string | string[] | undefined): Place | undefined {
+  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)\/(\d{1,9})$/.exec(String(id ?? ""));
+  return match ? { at: match[1]!, count: Number(match[2]) } : undefined;
 }
 
 export function lineFilter(query: HostLogQuery): (line: KeptLine) => boolean {

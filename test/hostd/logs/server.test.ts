@@ -89,6 +89,29 @@ test("following gives the past, `current`, then each new line of the query", asy
   assert.equal(events, ["line 3", "current", "line 6", "line 7"]);
 });
 
+test("a stream that broke goes on with Last-Event-ID, without loss or repeat, with many lines in one instant", async () => {
+  const busy = await store.open("busy");
+  const lines = Array.from({ length: 12 }, (_, n) => kept(Math.floor(n / 4), { app: "busy", line: `line ${n}` }));
+  busy.append(lines);
+  const read: string[] = [];
+  let lastEventId: string | undefined;
+  while (read.length < lines.length) {
+    const stop = new AbortController();
+    const input = { query: { app: "busy", follow: true }, signal: stop.signal, lastEventId };
+    for await (const { event, id, data } of control.stream(hostLog, input)) {
+      assert.is(event, "item", "there is a line left to read");
+      lastEventId = id;
+      read.push((data as LogLine).line);
+      break; // one line per connection
+    }
+    stop.abort();
+  }
+  assert.equal(
+    read,
+    lines.map(({ line }) => line),
+  );
+});
+
 test("a stream that does not follow ends after `current`", async () => {
   const events: string[] = [];
   for await (const { event } of control.stream(hostLog, { query: { app: "hello", lines: 1 } })) events.push(event);
