@@ -16,8 +16,9 @@ export interface Argument {
   /** Takes all that is left. */
   rest?: boolean;
   /** What completion offers. */
-  offers?: "apps" | "machines" | "hosts" | "clusters" | "shells";
+  offers?: Offer;
 }
+export type Offer = "apps" | "machines" | "hosts" | "clusters" | "images" | "shells" | "files";
 
 export interface Command {
   /** Words, such as `route add http`. `route:add:http` works too. */
@@ -25,6 +26,8 @@ export interface Command {
   summary: string;
   args?: readonly Argument[];
   flags?: readonly Flag[];
+  /** What the words after `--` are, for commands that take them. */
+  tail?: string;
   /** Says more than the summary, with examples. */
   more?: string;
   hidden?: boolean;
@@ -44,16 +47,32 @@ export interface Invocation {
 /** What commands are given to work with. */
 export interface Cli {
   env: NodeJS.ProcessEnv;
+  cwd: string;
   signal: AbortSignal;
   json: boolean;
-  terminal: { out: boolean; err: boolean; columns: number };
+  terminal: Terminal;
+  /** Colours, per stream: on terminals only, NO_COLOR and --no-color honoured. */
+  colour: { out: boolean; err: boolean };
   commands: readonly Command[];
   /** A line on stdout: the answer. */
   print(line: string): void;
   /** A line on stderr: progress and notes. */
   say(line: string): void;
-  /** Raw text on stdout. */
-  write(text: string): void;
+  /** Raw text on stderr, for a line that is drawn over. */
+  draw(text: string): void;
+  /** Asks on the terminal and gives the line typed. */
+  ask(question: string): Promise<string>;
+  /** All of stdin. */
+  readStdin(): Promise<string>;
+}
+
+/** Which streams are terminals, and how wide (0: not known, as on serial consoles). */
+export interface Terminal {
+  in: boolean;
+  out: boolean;
+  err: boolean;
+  columns: number;
+  errColumns: number;
 }
 
 export const GLOBAL_FLAGS: readonly Flag[] = [

@@ -1,5 +1,33 @@
 // The command table: every command of every noun.
 import type { Command } from "./command.ts";
+import { appCommands } from "./commands/apps.ts";
+import { clusterCommands } from "./commands/cluster.ts";
+import { deployCommands } from "./commands/deploy.ts";
+import { envCommands } from "./commands/env.ts";
+import { hostCommands } from "./commands/hosts.ts";
+import { imageCommands } from "./commands/images.ts";
+import { jobCommands } from "./commands/jobs.ts";
+import { logCommands } from "./commands/log.ts";
+import { machineCommands } from "./commands/machines.ts";
+import { releaseCommands } from "./commands/releases.ts";
+import { routeCommands } from "./commands/routes.ts";
+import { scaleCommands } from "./commands/scale.ts";
+import { statusCommands } from "./commands/status.ts";
 import { upCommands } from "./commands/up.ts";
 
-export const commands: readonly Command[] = [...upCommands];
+export const commands: readonly Command[] = [
+  ...upCommands,
+  ...statusCommands,
+  ...clusterCommands,
+  ...machineCommands,
+  ...hostCommands,
+  ...imageCommands,
+  ...appCommands,
+  ...deployCommands,
+  ...releaseCommands,
+  ...envCommands,
+  ...scaleCommands,
+  ...jobCommands,
+  ...logCommands,
+  ...routeCommands,
+];

@@ -14,21 +14,24 @@ export function helpText(words: string, commands: readonly Command[]): string {
     title,
     ...rows,
     "",
-    "`flynn help <command>` says more. Every read takes --json. Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 conflict, 6 timed out, 130 interrupted.",
+    "`flynn help <command>` says more. Every read takes --json.",
+    "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 conflict, 6 timed out, 130 interrupted.",
   ].join("\n");
 }
 
 function commandHelp(command: Command): string {
-  const flags = [...(command.flags ?? []), ...GLOBAL_FLAGS];
   const left = (flag: Flag) =>
     `${flag.short ? `-${flag.short}, ` : "    "}--${flag.name}${flag.value ? ` ${flag.value}` : ""}`;
-  const width = Math.max(...flags.map((flag) => left(flag).length)) + 2;
+  const own = command.flags ?? [];
+  const width = Math.max(...[...own, ...GLOBAL_FLAGS].map((flag) => left(flag).length)) + 2;
+  const rows = (flags: readonly Flag[]) => flags.map((flag) => `  ${left(flag).padEnd(width)}${flag.help}`);
   return [
     `usage: flynn ${usage(command)}`,
     "",
     command.summary,
     ...(command.more ? ["", command.more] : []),
     "",
-    ...flags.map((flag) => `  ${left(flag).padEnd(width)}${flag.help}`),
+    ...(own.length > 0 ? [...rows(own), ""] : []),
+    ...rows(GLOBAL_FLAGS),
   ].join("\n");
 }

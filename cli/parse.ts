@@ -1,157 +1,113 @@
-// From argv to a command and its arguments. sade matches the words; what it lacks is added here: groups, `topic:verb`, all
-// arguments that are left, unknown flags as errors, and text that stays text (mri would make 007 a number).
+// From argv to a command and its arguments. sade matches the words; flags are scanned by our own table (scan.ts), since mri
+// makes numbers of text, takes --no-x for "x is false" and lets switches eat the next word. Groups and suggestions are ours too.
 import sade from "sade";
 import { Fault } from "#api/fault.ts";
 import { type Command, type Flag, GLOBAL_FLAGS } from "./command.ts";
+import { scan } from "./scan.ts";
 
 export type Parsed =
-  | { type: "run"; command: Command; args: string[]; tail: string[]; flags: Record<string, unknown> }
-  | { type: "help"; words: string; commands: readonly Command[] };
+  | { type: "run"; command: Command; args: string[]; tail: string[]; flags: ReadonlyMap<string, readonly string[]> }
+  /** `asked` is false when the words are only the beginning of commands: that is wrong usage. */
+  | { type: "help"; words: string; commands: readonly Command[]; asked: boolean };
 
 export function parse(argv: readonly string[], commands: readonly Command[]): Parsed {
-  const end = argv.indexOf("--");
-  const head = (end < 0 ? argv : argv.slice(0, end)).map(String);
-  const tail = end < 0 ? [] : argv.slice(end + 1);
-  const words = spread(head, commands);
-  const command = longest(words, commands);
-  const wantsHelp = head.includes("--help") || head.includes("-h") || words[0] === "help";
-  if (command === undefined || wantsHelp) {
-    const asked = (words[0] === "help" ? words.slice(1) : words).join(" ");
-    const exact = commands.filter(({ words: name }) => name === asked);
-    const group =
-      exact.length > 0
-        ? exact
-        : commands.filter(({ words: name, hidden }) => !hidden && (asked === "" || name.startsWith(`${asked} `)));
-    if (wantsHelp && command) return { type: "help", words: command.words, commands: [command] };
-    if (group.length > 0 && (wantsHelp || asked === "" || exact.length === 0))
-      return { type: "help", words: asked, commands: group };
-    throw new Fault("invalid", `${asked || "that"} is not a command${suggestion(asked, commands)}; see \`flynn help\``);
-  }
-  return run(command, head, tail);
+  const first = scan(argv, GLOBAL_FLAGS, { unknown: "skip" });
+  if (first.positionals.length === 0 && argv.includes("--version")) return parse(["version"], commands);
+  const wantsHelp = first.flags.has("help") || first.positionals[0] === "help";
+  const words = spread(first.positionals[0] === "help" ? first.positionals.slice(1) : first.positionals, commands);
+  const command = match(words, commands);
+  if (wantsHelp || command === undefined) return help(words, command, wantsHelp, commands);
+  return run(command, argv);
 }
 
-function run(command: Command, head: string[], tail: string[]): Parsed {
-  const flags = [...GLOBAL_FLAGS, ...(command.flags ?? [])];
-  const program = sade("flynn").version("0");
-  program.command(command.words.replaceAll(" ", "-"));
-  for (const flag of flags) program.option(`${flag.short ? `-${flag.short}, ` : ""}--${flag.name}`, flag.help);
-  let matched: { args: string[]; flags: Record<string, unknown> } | undefined;
-  program.action((options: Record<string, unknown> & { _: string[] }) => {
-    const { _: args, ...rest } = options;
-    matched = { args, flags: rest };
-  });
-  const texts = flags
-    .filter(({ value }) => value !== undefined)
-    .flatMap(({ name, short }) => (short ? [name, short] : [name]));
-  const switches = flags
-    .filter(({ value }) => value === undefined)
-    .flatMap(({ name, short }) => (short ? [name, short] : [name]));
-  const negated = flags.filter(({ name }) => name.startsWith("no-")).map(({ name }) => name);
-  // mri reads --no-x as x = false: switches of ours that begin with no- are told by hand and not shown to it.
-  const dropped = dropWords(head, command.words, flags);
-  const given = negated.filter((name) => dropped.includes(`--${name}`));
-  const rest = dropped.filter((word) => !given.some((name) => word === `--${name}`));
-  program.parse(["node", "flynn", command.words.replaceAll(" ", "-"), ...rest], {
-    string: [...texts, "_"],
-    boolean: switches,
-    unknown: (name: string) => {
-      throw new Fault("invalid", `${command.words} has no flag ${name}; see \`flynn help ${command.words}\``);
-    },
-  });
-  if (matched === undefined) throw new Fault("invalid", `see \`flynn help ${command.words}\``);
-  const args = matched.args.map(String);
-  const wanted = command.args ?? [];
+export function usage({ words, args = [], flags = [], tail }: Command): string {
+  const shown = args.map(({ name, required, rest }) => `${required ? `<${name}>` : `[${name}]`}${rest ? "..." : ""}`);
+  const options = flags.map(
+    ({ name, short, value, repeat }) =>
+      `[${short ? `-${short}` : `--${name}`}${value ? ` ${value}` : ""}]${repeat ? "..." : ""}`,
+  );
+  return [words, ...options, ...shown, ...(tail ? [`[-- ${tail}]`] : [])].join(" ");
+}
+
+export function flagsOf(command: Command): Flag[] {
+  return [...GLOBAL_FLAGS, ...(command.flags ?? [])];
+}
+
+function run(command: Command, argv: readonly string[]): Parsed {
+  const { words, args: wanted = [] } = command;
+  const { positionals, flags, tail } = scan(argv, flagsOf(command), { unknown: "refuse", words });
+  const own = words.split(" ");
+  const given = spread(positionals, [command]);
+  if (own.some((word, n) => given[n] !== word))
+    throw new Fault("invalid", `put the flags of ${words} after its words: flynn ${usage(command)}`);
+  const args = given.slice(own.length);
   const missing = wanted.filter(({ required }) => required)[args.length];
-  if (missing !== undefined)
-    throw new Fault("invalid", `${command.words} needs ${missing.name}: flynn ${usage(command)}`);
-  if (args.length > wanted.length && !wanted.at(-1)?.rest)
+  if (missing !== undefined) throw new Fault("invalid", `${words} needs ${missing.name}: flynn ${usage(command)}`);
+  const extra = args.slice(wanted.length);
+  if (extra.length > 0 && !wanted.at(-1)?.rest)
     throw new Fault(
       "invalid",
-      `${command.words} takes ${wanted.length === 0 ? "no arguments" : `${wanted.length} at most`}, not ${args.slice(wanted.length).join(" ")}`,
+      `${words} takes ${wanted.length === 0 ? "no arguments" : `at most ${wanted.length}`}, not ${extra.join(" ")}: flynn ${usage(command)}`,
     );
-  for (const flag of flags) {
-    const value = matched.flags[flag.name];
-    if (flag.value !== undefined && value === "")
-      throw new Fault("invalid", `--${flag.name} needs a value: --${flag.name} ${flag.value}`);
-    if (Array.isArray(value) && !flag.repeat) throw new Fault("invalid", `--${flag.name} was given more than once`);
-  }
-  for (const name of given) matched.flags[name] = true;
-  return { type: "run", command, args, tail, flags: matched.flags };
+  if (tail.length > 0 && command.tail === undefined)
+    throw new Fault("invalid", `${words} takes nothing after --: flynn ${usage(command)}`);
+  return { type: "run", command, args, tail, flags };
 }
 
-export function usage({ words, args = [], flags = [] }: Command): string {
-  const shown = args.map(({ name, required, rest }) => `${required ? `<${name}>` : `[${name}]`}${rest ? "..." : ""}`);
-  const options = flags
-    .filter(({ name }) => name !== "help")
-    .map(({ name, short, value }) => `[${short ? `-${short}` : `--${name}`}${value ? ` ${value}` : ""}]`);
-  return [words, ...options, ...shown].join(" ");
+function help(
+  words: readonly string[],
+  command: Command | undefined,
+  asked: boolean,
+  commands: readonly Command[],
+): Parsed {
+  if (command !== undefined) return { type: "help", words: command.words, commands: [command], asked };
+  const text = words.join(" ");
+  const group = commands.filter(
+    ({ words: name, hidden }) => !hidden && (text === "" || name.startsWith(`${text} `) || name === text),
+  );
+  if (group.length > 0) return { type: "help", words: text, commands: group, asked: asked || text === "" };
+  throw new Fault("invalid", `${text} is not a command${suggestion(words, commands)}; see \`flynn help\``);
 }
 
-/** `route:add:http` is `route add http`, where the first word is a topic. */
-function spread(head: readonly string[], commands: readonly Command[]): string[] {
-  const plain = positionals(head);
-  const [first, ...rest] = plain;
-  if (first?.includes(":") && commands.some(({ words }) => words.startsWith(first.split(":")[0]!)))
-    return [...first.split(":"), ...rest];
-  return plain;
+/** The command with the most words that begin `words`, by sade. */
+function match(words: readonly string[], commands: readonly Command[]): Command | undefined {
+  // sade ends the process on words it does not know: it is asked only about first words there are.
+  const known = commands.some((command) => command.words.split(" ")[0] === words[0]);
+  if (!known) return undefined;
+  const program = sade("flynn").command(NONE, "", { default: true });
+  for (const command of commands) program.command(command.words);
+  const end = words.findIndex((word) => !/^[a-z][a-z-]*$/.test(word));
+  const matched = program.parse(["node", "flynn", ...words.slice(0, end < 0 ? undefined : end)], { lazy: true });
+  return commands.find((command) => command.words === matched?.name);
+}
+const NONE = "(none)";
+
+/** `route:add:http` is `route add http`, when there are commands that begin so. */
+function spread(words: readonly string[], commands: readonly Command[]): string[] {
+  const [first = "", ...rest] = words;
+  const parts = first.split(":");
+  const text = parts.join(" ");
+  const begins = commands.some(({ words: name }) => name === text || name.startsWith(`${text} `));
+  return parts.length > 1 && begins ? [...parts, ...rest] : [...words];
 }
 
-/** Words that are not flags or values of the global flags that may stand before the command. */
-function positionals(head: readonly string[]): string[] {
-  const result: string[] = [];
-  for (let n = 0; n < head.length; n++) {
-    const word = head[n]!;
-    if (!word.startsWith("-") || word === "-") result.push(word);
-    else if (
-      !word.includes("=") &&
-      GLOBAL_FLAGS.some(
-        ({ name, short, value }) => value !== undefined && (word === `--${name}` || word === `-${short}`),
-      )
-    )
-      n++;
-  }
-  return result;
-}
-
-function longest(words: readonly string[], commands: readonly Command[]): Command | undefined {
-  let best: Command | undefined;
-  for (const command of commands) {
-    const own = command.words.split(" ");
-    if (own.every((word, n) => words[n] === word) && (best === undefined || own.length > best.words.split(" ").length))
-      best = command;
-  }
-  return best;
-}
-
-/** argv without the command's own words, flags left in their places. */
-function dropWords(head: readonly string[], words: string, flags: readonly Flag[]): string[] {
-  const left = words.split(" ");
-  const rest: string[] = [];
-  for (let n = 0; n < head.length; n++) {
-    const word = head[n]!;
-    if (word.startsWith("-") && word !== "-") {
-      rest.push(word);
-      const takes = flags.some(
-        ({ name, short, value }) => value !== undefined && (word === `--${name}` || word === `-${short}`),
-      );
-      if (takes && n + 1 < head.length) rest.push(head[++n]!);
-    } else if (left.length > 0 && word.split(":").every((part, at) => left[at] === part))
-      left.splice(0, word.split(":").length);
-    else rest.push(word);
-  }
-  return rest;
-}
-
-function suggestion(asked: string, commands: readonly Command[]): string {
-  const close = commands
+function suggestion(words: readonly string[], commands: readonly Command[]): string {
+  const given = words.flatMap((word) => word.split(":"));
+  const [close] = commands
     .filter(({ hidden }) => !hidden)
-    .map(({ words }) => ({ words, far: distance(asked, words) }))
-    .sort((a, b) => a.far - b.far)[0];
-  return close && asked && close.far <= Math.max(2, asked.length / 3) ? `; did you mean \`${close.words}\`?` : "";
+    .map((command) => {
+      const asked = given.slice(0, command.words.split(" ").length).join(" ");
+      return { words: command.words, far: distance(asked, command.words), asked };
+    })
+    .sort((a, b) => a.far - b.far || b.asked.length - a.asked.length);
+  return close && close.far <= Math.max(1, Math.min(3, close.asked.length / 3))
+    ? `; did you mean \`${close.words}\`?`
+    : "";
 }
 
-/** Levenshtein. */
+/** Edits (insert, remove, replace) between two words: Levenshtein. */
 function distance(a: string, b: string): number {
+  if (Math.abs(a.length - b.length) > 3) return 4;
   let row = Array.from({ length: b.length + 1 }, (_, n) => n);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];

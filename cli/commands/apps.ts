@@ -1,0 +1,100 @@
+// create, delete, apps, info.
+import { createApp, deleteApp, getApp, getFormation, listApps, listReleases } from "#api/apps.ts";
+import { isFault } from "#api/fault.ts";
+import { listJobs } from "#api/jobs.ts";
+import { listRoutes } from "#api/routes.ts";
+import { appName } from "../app.ts";
+import type { Command } from "../command.ts";
+import { CONFIRM, confirm } from "../confirm.ts";
+import { listAll, withCluster } from "../connect.ts";
+import { addRemote, REMOTE, remoteUrl, removeRemote } from "../git.ts";
+import { age, answer, answerList } from "../output/answer.ts";
+import { printFacts } from "../output/table.ts";
+
+export const appCommands: readonly Command[] = [
+  {
+    words: "create",
+    summary: "Create an app; in a git repository its remote `flynn` is added",
+    args: [{ name: "NAME" }],
+    run: (call) =>
+      withCluster(call, async (client, { url }) => {
+        const { cli } = call;
+        const name = call.args[0] ?? call.text("app");
+        const app = await client.call(createApp, { body: name === undefined ? {} : { name }, signal: cli.signal });
+        const remote = await addRemote(remoteUrl(url, app.name), cli.cwd, cli.env);
+        answer(cli, app, () => cli.print(`Created ${app.name}`));
+        if (remote === "kept") cli.say(`this repository has a git remote ${REMOTE} already; it was left as it is`);
+      }),
+  },
+  {
+    words: "delete",
+    summary: "Delete an app with its releases, environment and routes; its jobs stop",
+    flags: [CONFIRM],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const { name } = await client.call(getApp, { params: { app: await appName(call) }, signal: cli.signal });
+        const input = { params: { app: name }, signal: cli.signal };
+        const [routes, jobs] = await Promise.all([
+          listAll(client, listRoutes, { query: { app: name }, signal: cli.signal }),
+          client.call(listJobs, input).then(({ items }) => items),
+        ]);
+        const lost = [`${jobs.length} running jobs stop`, "every release and variable is lost"];
+        if (routes.length > 0)
+          lost.push(`these routes end: ${routes.map(({ domain, path }) => domain + path).join(", ")}`);
+        await confirm(call, name, `app ${name} is deleted for good: ${lost.join(", ")}.`);
+        await client.call(deleteApp, input);
+        await removeRemote(name, cli.cwd, cli.env);
+        answer(cli, { name }, () => cli.print(`Deleted ${name}`));
+      }),
+  },
+  {
+    words: "apps",
+    summary: "List apps",
+    run: (call) =>
+      withCluster(call, async (client) =>
+        answerList(call.cli, await listAll(client, listApps, { signal: call.cli.signal }), {
+          titles: ["NAME", "ID", "AGE"],
+          row: (app) => [app.name, app.id, age(app.createdAt)],
+          none: "there are no apps yet; make one: flynn create NAME",
+        }),
+      ),
+  },
+  {
+    words: "info",
+    summary: "Show an app: its release, processes and routes",
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const input = { params: { app: await appName(call) }, signal: cli.signal };
+        const app = await client.call(getApp, input);
+        const [releases, routes, jobs, formation] = await Promise.all([
+          client.call(listReleases, { ...input, query: { limit: 20 } }).then(({ items }) => items),
+          listAll(client, listRoutes, { query: { app: app.id }, signal: cli.signal }),
+          client.call(listJobs, input).then(({ items }) => items),
+          client.call(getFormation, input).catch((error: unknown) => {
+            if (isFault(error, "conflict")) return undefined; // nothing deployed yet
+            throw error;
+          }),
+        ]);
+        const release = releases.find(({ current }) => current);
+        const up = (process: string) => jobs.filter((job) => job.process === process && job.state === "up").length;
+        answer(cli, { app, release, formation, routes, jobs: jobs.length }, () => {
+          cli.print(`=== ${app.name}`);
+          printFacts(cli, [
+            ["Release", release ? `v${release.version}  ${release.description}` : "none yet: flynn deploy"],
+            [
+              "Processes",
+              Object.entries(formation?.processes ?? {})
+                .map(([name, { count }]) => `${name}: ${up(name)} of ${count} up`)
+                .join(", "),
+            ],
+            ["Web URL", routes.map(({ domain, path }) => `http://${domain}${path}`).join(" ")],
+            ["Strategy", app.strategy],
+            ["Created", `${app.createdAt} (${age(app.createdAt)} ago)`],
+            ["ID", app.id],
+          ]);
+        });
+      }),
+  },
+];

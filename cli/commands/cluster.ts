@@ -1,0 +1,148 @@
+// cluster: which clusters this user knows.
+
+import { Fault, isFault } from "#api/fault.ts";
+import { fetchPinnedCa } from "#api/join.ts";
+import { getStatus } from "#api/status.ts";
+import { type Cluster, clusterClient, clustersFile, readClusters, saveCluster, writeClusters } from "../clusters.ts";
+import type { Command, Invocation } from "../command.ts";
+import { CONFIRM, confirm } from "../confirm.ts";
+import { unreachable } from "../connect.ts";
+import { answer, answerList } from "../output/answer.ts";
+
+const DEFAULT_PORT = "7777";
+
+export const clusterCommands: readonly Command[] = [
+  {
+    words: "cluster add",
+    summary: "Add a cluster, after checking its certificate authority and the token",
+    more: "The pin, URL and token are printed by `flynn up` at its first start. TOKEN may be - to read it from stdin.",
+    args: [
+      { name: "NAME", required: true },
+      { name: "URL", required: true },
+      { name: "TOKEN", required: true },
+    ],
+    flags: [
+      { name: "pin", short: "p", value: "PIN", help: "sha256 of the cluster's CA certificate, base64" },
+      { name: "default", short: "d", help: "Make it the default cluster" },
+      { name: "force", short: "f", help: "Replace a cluster of that name" },
+    ],
+    run: addCluster,
+  },
+  {
+    words: "cluster list",
+    summary: "List the clusters known here",
+    async run({ cli }) {
+      const known = await readClusters(clustersFile(cli.env));
+      answerList(
+        cli,
+        known.clusters.map(({ name, url, pin }) => ({ name, url, pin, default: name === known.default })),
+        {
+          titles: ["NAME", "URL", "PIN", ""],
+          row: (cluster) => [cluster.name, cluster.url, cluster.pin, cluster.default ? "(default)" : ""],
+          none: "no cluster is known here; start one with `flynn up` or add one with `flynn cluster add`",
+        },
+      );
+    },
+  },
+  {
+    words: "cluster default",
+    summary: "Show or choose the default cluster",
+    args: [{ name: "NAME", offers: "clusters" }],
+    async run({ args: [name], cli }) {
+      const file = clustersFile(cli.env);
+      const known = await readClusters(file);
+      if (name === undefined) {
+        if (known.default === undefined)
+          throw new Fault("not-found", "there is no default cluster; see `flynn cluster list`");
+        return answer(cli, { name: known.default }, () => cli.print(known.default!));
+      }
+      named(known.clusters, name);
+      await writeClusters(file, { ...known, default: name });
+      answer(cli, { name }, () => cli.print(`"${name}" is now the default cluster.`));
+    },
+  },
+  {
+    words: "cluster remove",
+    summary: "Forget a cluster and its token; the cluster itself goes on",
+    args: [{ name: "NAME", required: true, offers: "clusters" }],
+    flags: [CONFIRM],
+    async run(call) {
+      const { cli } = call;
+      const file = clustersFile(cli.env);
+      const known = await readClusters(file);
+      const { name } = named(known.clusters, call.args[0]!);
+      if (name === known.default)
+        await confirm(call, name, `${name} is the default cluster; its URL, pin and token kept here are lost.`);
+      const clusters = known.clusters.filter((cluster) => cluster.name !== name);
+      const { default: first, ...rest } = known;
+      await writeClusters(file, {
+        ...rest,
+        ...(first !== undefined && first !== name ? { default: first } : {}),
+        clusters,
+      });
+      answer(cli, { name }, () => cli.print(`Cluster "${name}" removed.`));
+    },
+  },
+];
+
+async function addCluster(call: Invocation): Promise<void> {
+  const { cli } = call;
+  const [name, url, given] = call.args as [string, string, string];
+  const pin = call.text("pin");
+  if (!/^[a-z0-9][a-z0-9._-]{0,62}$/i.test(name))
+    throw new Fault("invalid", `cluster name ${name}: use letters, digits, dots and dashes`);
+  if (pin === undefined || !/^[A-Za-z0-9+/]{43}=$/.test(pin))
+    throw new Fault(
+      "invalid",
+      "the pin is needed: -p PIN, 44 characters of base64, as `flynn up` printed it at its first start",
+    );
+  const token = given === "-" ? (await cli.readStdin()).trim() : given;
+  if (!/^[\x21-\x7e]+$/.test(token)) throw new Fault("invalid", "the token must be one word of printable characters");
+  const file = clustersFile(cli.env);
+  const cluster: Cluster = { name, url: clusterUrl(url), pin, caPem: "", token };
+  const known = (await readClusters(file)).clusters.find((candidate) => candidate.name === name);
+  if (known !== undefined && known.pin !== pin && !call.on("force"))
+    throw new Fault(
+      "conflict",
+      `another cluster is named ${name} (${known.url}); choose another name, or replace it with --force`,
+    );
+  try {
+    cluster.caPem = await fetchPinnedCa(cluster.url, pin);
+    await checkToken(cluster, cli.signal);
+  } catch (error) {
+    throw unreachable(error, cluster) ?? error;
+  }
+  await saveCluster(file, cluster, { makeDefault: call.on("default") });
+  answer(cli, { name, url: cluster.url, pin }, () => cli.print(`Cluster "${name}" added.`));
+}
+
+/** A token that may not read the status is a good token all the same. */
+async function checkToken(cluster: Cluster, signal: AbortSignal): Promise<void> {
+  const client = clusterClient(cluster);
+  try {
+    await client.call(getStatus, { signal });
+  } catch (error) {
+    if (!isFault(error, "forbidden")) throw error;
+  } finally {
+    client.close();
+  }
+}
+
+/** `10.77.0.1` -> `https://10.77.0.1:7777`. */
+export function clusterUrl(text: string): string {
+  let url: URL | undefined;
+  try {
+    url = new URL(text.includes("://") ? text : `https://${text}`);
+  } catch {}
+  if (url === undefined || url.protocol !== "https:" || url.pathname !== "/" || url.username || url.search || url.hash)
+    throw new Fault("invalid", `${text} is not a cluster's URL; it looks like https://10.77.0.1:7777`);
+  // URL drops a written :443; whoever wrote it means it.
+  if (url.port === "") url.port = /:443\/?$/.test(text) ? "443" : DEFAULT_PORT;
+  return url.origin;
+}
+
+function named(clusters: readonly Cluster[], name: string): Cluster {
+  const found = clusters.find((cluster) => cluster.name === name);
+  if (found === undefined) throw new Fault("not-found", `no cluster named ${name}; see \`flynn cluster list\``);
+  return found;
+}

@@ -1,0 +1,136 @@
+// host: machines that run jobs.
+import { cordonHost, deleteHost, getHost, type Host, listHosts, uncordonHost, updateHost } from "#api/hosts.ts";
+import { formatSize } from "#lib/units.ts";
+import type { Command, Invocation } from "../command.ts";
+import { CONFIRM, confirm } from "../confirm.ts";
+import { listAll, withCluster } from "../connect.ts";
+import { age, answer, answerList } from "../output/answer.ts";
+import { printFacts } from "../output/table.ts";
+import { tagChanges } from "../tag-changes.ts";
+
+const HOST = { name: "HOST", required: true, offers: "hosts" } as const;
+
+export const hostCommands: readonly Command[] = [
+  {
+    words: "host list",
+    summary: "List hosts",
+    run: (call) =>
+      withCluster(call, async (client) =>
+        answerList(call.cli, await listAll(client, listHosts, { signal: call.cli.signal }), {
+          titles: ["ID", "NAME", "STATE", "ADDRESS", "JOBS", "CPU", "MEMORY", "SEEN", "REASON"],
+          row: (host) => [
+            host.id,
+            host.name,
+            stateOf(host),
+            host.address,
+            String(host.jobs),
+            cpu(host),
+            memory(host),
+            host.lastSeenAt && `${age(host.lastSeenAt)} ago`,
+            host.reason,
+          ],
+          none: "no host has joined yet; boot a machine, or run apps here with `flynn up` (without --no-host)",
+        }),
+      ),
+  },
+  {
+    words: "host show",
+    summary: "Show a host, by id or name",
+    args: [HOST],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const host = await client.call(getHost, { params: { id: call.args[0]! }, signal: cli.signal });
+        answer(cli, host, () =>
+          printFacts(cli, [
+            ["ID", host.id],
+            ["Name", host.name],
+            ["State", stateOf(host)],
+            ["Reason", host.reason],
+            ["Address", host.address],
+            ["Subnet", host.subnet],
+            ["Jobs", String(host.jobs)],
+            ["CPU", `${cpu(host)} cores asked for`],
+            ["Memory", `${memory(host)} asked for`],
+            ["Disk", `${formatSize(host.used.diskBytes)} of ${formatSize(host.capacity.diskBytes)} asked for`],
+            ["Tags", tagText(host)],
+            ["Machine", host.machineId],
+            ["Agent", host.agentVersion],
+            ["Engine", host.engineVersion],
+            ["Joined", `${host.joinedAt} (${age(host.joinedAt)} ago)`],
+            ["Seen", host.lastSeenAt && `${age(host.lastSeenAt)} ago`],
+          ]),
+        );
+      }),
+  },
+  {
+    words: "host cordon",
+    summary: "Place no new jobs on a host; what runs goes on",
+    args: [HOST],
+    run: (call) => change(call, cordonHost, ({ name }) => `Host ${name} is cordoned: no new jobs are placed there.`),
+  },
+  {
+    words: "host uncordon",
+    summary: "Place jobs on a host again",
+    args: [HOST],
+    run: (call) => change(call, uncordonHost, ({ name }) => `Host ${name} takes jobs again.`),
+  },
+  {
+    words: "host tags",
+    summary: "Show or change a host's tags",
+    more: "  flynn host tags node1 zone=a disk=ssd old-     sets two tags and removes `old`",
+    args: [HOST, { name: "TAG=VALUE|TAG-", rest: true }],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const [id, ...words] = call.args as [string, ...string[]];
+        const input = { params: { id }, signal: cli.signal };
+        const host =
+          words.length === 0
+            ? await client.call(getHost, input)
+            : await client.call(updateHost, { ...input, body: { tags: tagChanges(words) } });
+        answer(cli, host.tags, () => {
+          for (const [name, value] of Object.entries(host.tags)) cli.print(`${name}=${value}`);
+        });
+      }),
+  },
+  {
+    words: "host remove",
+    summary: "Remove a host; its certificate is refused from then on",
+    args: [HOST],
+    flags: [CONFIRM],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const host = await client.call(getHost, { params: { id: call.args[0]! }, signal: cli.signal });
+        await confirm(
+          call,
+          host.name,
+          `host ${host.name} leaves the cluster; its ${host.jobs} jobs are started elsewhere.`,
+        );
+        await client.call(deleteHost, { params: { id: host.id }, signal: cli.signal });
+        answer(cli, { id: host.id, name: host.name }, () => cli.print(`Host ${host.name} removed.`));
+      }),
+  },
+];
+
+function change(
+  call: Invocation,
+  endpoint: typeof cordonHost | typeof uncordonHost,
+  words: (host: Host) => string,
+): Promise<void> {
+  const { cli } = call;
+  return withCluster(call, async (client) => {
+    const host = await client.call(endpoint, { params: { id: call.args[0]! }, body: {}, signal: cli.signal });
+    answer(cli, host, () => cli.print(words(host)));
+  });
+}
+
+const stateOf = ({ state, cordoned }: Host): string => (cordoned ? `${state}, cordoned` : state);
+const cpu = ({ used, capacity }: Host): string => `${used.cpuMillis / 1000}/${capacity.cpuMillis / 1000}`;
+const memory = ({ used, capacity }: Host): string =>
+  `${formatSize(used.memoryBytes)}/${formatSize(capacity.memoryBytes)}`;
+const tagText = ({ tags }: Host): string =>
+  Object.entries(tags)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(" ");

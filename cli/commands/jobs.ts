@@ -1,0 +1,64 @@
+// ps, kill.
+import { isFault } from "#api/fault.ts";
+import { listHosts } from "#api/hosts.ts";
+import { type Job, listJobs, stopJob } from "#api/jobs.ts";
+import { appName } from "../app.ts";
+import type { Command } from "../command.ts";
+import { listAll, withCluster } from "../connect.ts";
+import { age, answer, answerList } from "../output/answer.ts";
+
+export const jobCommands: readonly Command[] = [
+  {
+    words: "ps",
+    summary: "List an app's jobs, and why those wait that do",
+    flags: [
+      { name: "all", help: "Ended jobs too" },
+      { name: "type", short: "t", value: "TYPE", help: "Only jobs of this process" },
+    ],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const params = { app: await appName(call) };
+        const query = call.on("all") ? { all: true } : {};
+        const [{ items }, hosts] = await Promise.all([
+          client.call(listJobs, { params, query, signal: cli.signal }),
+          listAll(client, listHosts, { signal: cli.signal }).catch((error: unknown) => {
+            if (isFault(error, "forbidden")) return []; // a token for apps alone: host ids instead of names
+            throw error;
+          }),
+        ]);
+        const hostNames = new Map(hosts.map(({ id, name }) => [id, name]));
+        const type = call.text("type");
+        const jobs = items.filter((job) => type === undefined || job.process === type);
+        answerList(cli, jobs, {
+          titles: ["ID", "TYPE", "STATE", "HOST", "RELEASE", "RESTARTS", "AGE", "REASON"],
+          row: (job) => [
+            job.id,
+            job.process,
+            job.desired === "run" || job.endedAt ? job.state : `${job.state}, ${job.desired}`,
+            job.hostId === undefined ? "" : (hostNames.get(job.hostId) ?? job.hostId),
+            `v${job.version}`,
+            String(job.restarts),
+            age(job.createdAt),
+            job.reason,
+          ],
+          none: `${params.app} has no jobs${query.all ? "" : " now"}; see \`flynn scale\``,
+        });
+      }),
+  },
+  {
+    words: "kill",
+    summary: "Stop jobs; the formation starts others in their place",
+    args: [{ name: "JOB", required: true, rest: true }],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const stopped: Job[] = [];
+        for (const id of call.args)
+          stopped.push(await client.call(stopJob, { params: { id }, body: {}, signal: cli.signal }));
+        answer(cli, stopped, () => {
+          for (const { id } of stopped) cli.print(`Job ${id} killed.`);
+        });
+      }),
+  },
+];

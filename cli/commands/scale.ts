@@ -1,0 +1,108 @@
+// scale: how many jobs of each process, watched until they are there.
+import { type Formation, getFormation, updateFormation } from "#api/apps.ts";
+import type { Client } from "#api/client.ts";
+import { Fault } from "#api/fault.ts";
+import { type Job, listJobs } from "#api/jobs.ts";
+import { sleep } from "#lib/time.ts";
+import { formatDuration } from "#lib/units.ts";
+import { appName } from "../app.ts";
+import type { Cli, Command, Invocation } from "../command.ts";
+import { withCluster } from "../connect.ts";
+import { durationMs } from "../duration.ts";
+import { answer } from "../output/answer.ts";
+import { clock, paint, stateColour } from "../output/text.ts";
+import { formatScale, parseScale, standing } from "../scale.ts";
+
+const WAIT_MS = 180_000;
+const POLL_MS = 200;
+
+export const scaleCommands: readonly Command[] = [
+  {
+    words: "scale",
+    summary: "Show or set how many jobs of each process run",
+    more: [
+      "  flynn scale                       prints web=3 worker=1",
+      "  flynn scale web=3 worker=1,zone=a worker's jobs go to hosts with the tag zone=a",
+      "  flynn scale web=3,                web's tags are taken away",
+    ].join("\n"),
+    args: [{ name: "TYPE=N[,TAG=V]", rest: true }],
+    flags: [
+      { name: "no-wait", short: "n", help: "Do not wait until the jobs are up or gone" },
+      { name: "timeout", value: "TIME", help: "Longest wait, 3m unless said" },
+    ],
+    run: scale,
+  },
+];
+
+async function scale(call: Invocation): Promise<void> {
+  const { cli } = call;
+  const wish = parseScale(call.args);
+  const timeoutMs = durationMs("--timeout", call.text("timeout")) ?? WAIT_MS;
+  await withCluster(call, async (client) => {
+    const input = { params: { app: await appName(call) }, signal: cli.signal };
+    const before = await client.call(getFormation, input);
+    if (call.args.length === 0) return answer(cli, before, () => cli.print(formatScale(before)));
+    const startedMs = performance.now();
+    const seen = new Map((await jobsOf(client, input)).map((job) => [job.id, shownState(job)]));
+    const formation = await client.call(updateFormation, { ...input, body: wish });
+    const print = cli.json ? cli.say : cli.print;
+    const changes = Object.entries(wish).map(
+      ([name, { count }]) => `${name}: ${before.processes[name]?.count ?? 0}=>${count}`,
+    );
+    print(`scaling ${changes.join(", ")}`);
+    if (!call.on("no-wait")) {
+      print("");
+      await arrive({ client, input, formation, asked: Object.keys(wish), seen, timeoutMs, cli, print });
+      print("");
+      print(`scale completed in ${formatDuration(performance.now() - startedMs)}`);
+    }
+    if (cli.json) cli.print(JSON.stringify(formation, null, 2));
+  });
+}
+
+interface Arrival {
+  client: Client;
+  input: { params: { app: string }; signal: AbortSignal };
+  formation: Formation;
+  asked: string[];
+  /** Last state shown of each job. */
+  seen: Map<string, string>;
+  timeoutMs: number;
+  cli: Cli;
+  print: (line: string) => void;
+}
+
+async function arrive({ client, input, formation, asked, seen, timeoutMs, cli, print }: Arrival): Promise<void> {
+  const deadlineMs = performance.now() + timeoutMs;
+  for (;;) {
+    const jobs = await jobsOf(client, input);
+    for (const job of jobs) {
+      const state = shownState(job);
+      if (!asked.includes(job.process) || seen.get(job.id) === state) continue;
+      // A job that ended before we looked for the first time is history.
+      if (seen.has(job.id) || job.endedAt === undefined)
+        print(
+          `${clock(new Date())} ==> ${job.process} ${job.id} ${paint(state, stateColour(job.state), cli.colour.out && !cli.json)}`,
+        );
+      seen.set(job.id, state);
+    }
+    const { done, missing } = standing(jobs, formation, asked);
+    if (done) return;
+    cli.signal.throwIfAborted();
+    if (performance.now() >= deadlineMs)
+      throw new Fault(
+        "timeout",
+        `not there after ${formatDuration(timeoutMs)}: ${missing.join("; ")}. The cluster goes on trying; see \`flynn ps\``,
+      );
+    await sleep(POLL_MS, cli.signal);
+  }
+}
+
+const jobsOf = async (client: Client, input: Arrival["input"]): Promise<Job[]> =>
+  (await client.call(listJobs, { ...input, query: { all: true } })).items;
+
+/** `pending: no host has room` says more than `pending`. */
+const shownState = ({ state, reason }: Job): string =>
+  reason !== "" && (state === "pending" || state === "crashed" || state === "unhealthy")
+    ? `${state}: ${reason}`
+    : state;

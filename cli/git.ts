@@ -1,0 +1,37 @@
+// The working directory's git remote: how `flynn` knows which app it stands in. git by argv; no git and no repository are fine.
+import { exec } from "#lib/exec.ts";
+
+const GIT_MS = 5_000;
+export const REMOTE = "flynn";
+
+/** `https://HOST:7777/git/hello.git` -> `hello`. */
+export function appOfUrl(url: string): string | undefined {
+  return /\/([a-z][a-z0-9-]*)\.git\/?$/.exec(url.trim())?.[1];
+}
+
+/** https://HOST:7777/git/APP.git */
+export function remoteUrl(clusterUrl: string, app: string): string {
+  return new URL(`/git/${app}.git`, clusterUrl).href;
+}
+
+export async function remoteOf(cwd: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
+  const url = await git(["remote", "get-url", REMOTE], cwd, env);
+  return url?.trim() || undefined;
+}
+
+/** `added`; `kept` when there is a remote of that name already; `none` outside of a repository or without git. */
+export async function addRemote(url: string, cwd: string, env: NodeJS.ProcessEnv): Promise<"added" | "kept" | "none"> {
+  if ((await git(["rev-parse", "--git-dir"], cwd, env)) === undefined) return "none";
+  if ((await remoteOf(cwd, env)) !== undefined) return "kept";
+  return (await git(["remote", "add", REMOTE, url], cwd, env)) === undefined ? "none" : "added";
+}
+
+export async function removeRemote(app: string, cwd: string, env: NodeJS.ProcessEnv): Promise<void> {
+  const url = await remoteOf(cwd, env);
+  if (url !== undefined && appOfUrl(url) === app) await git(["remote", "remove", REMOTE], cwd, env);
+}
+
+async function git(args: string[], cwd: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
+  const result = await exec(["git", ...args], { cwd, env, timeoutMs: GIT_MS }).catch(() => undefined);
+  return result?.stdout;
+}

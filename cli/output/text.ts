@@ -1,0 +1,33 @@
+// Text for people: colours, ages, and what must never reach a terminal from an app, a machine or a server (escape sequences).
+
+// ESC sequences (ECMA-48 CSI, OSC and the two-character ones), then every other control character of C0, DEL and C1.
+const ESCAPES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])?/g;
+const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
+
+/** Text that a terminal only shows: no escape sequences, no control characters; one line unless `lines`. */
+export function plain(text: string, options: { lines?: boolean } = {}): string {
+  const shown = text.replace(ESCAPES, "").replace(CONTROLS, "");
+  return options.lines ? shown : shown.replace(/[\n\t]+/g, " ");
+}
+
+const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
+export type Colour = keyof typeof CODES;
+
+export function paint(text: string, colour: Colour | undefined, on: boolean): string {
+  return on && colour !== undefined && text !== "" ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text;
+}
+
+/** The colour of a state's word: green is well, yellow is under way, red needs somebody. */
+export function stateColour(state: string): Colour | undefined {
+  if (["ok", "up", "ready", "complete"].includes(state)) return "green";
+  if (["down", "crashed", "lost", "failed", "unhealthy", "rejected", "error"].includes(state)) return "red";
+  if (["degraded", "pending", "starting", "stopping", "booting", "joining", "running", "discovered"].includes(state))
+    return "yellow";
+  return undefined;
+}
+
+/** `HH:MM:SS.mmm`, local time. */
+export function clock(at: Date): string {
+  const two = (n: number) => String(n).padStart(2, "0");
+  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+}

@@ -1,0 +1,78 @@
+// One invocation: parse, run, print the error once, give the exit code. Everything it touches comes in.
+import { FAULTS, Fault, isFault } from "#api/fault.ts";
+import { causeChain } from "#lib/run.ts";
+import type { Cli, Command, Invocation, Terminal } from "./command.ts";
+import { helpText } from "./help.ts";
+import { plain } from "./output/text.ts";
+import { type Parsed, parse } from "./parse.ts";
+
+export interface Surroundings {
+  commands: readonly Command[];
+  env: NodeJS.ProcessEnv;
+  cwd: string;
+  signal: AbortSignal;
+  terminal: Terminal;
+  writeOut(text: string): void;
+  writeErr(text: string): void;
+  ask(question: string): Promise<string>;
+  readStdin(): Promise<string>;
+}
+
+const USAGE_EXIT = FAULTS.invalid.exit;
+
+/** The exit code: 0, what the command returns, or the one of its Fault. After an interrupt it throws, so that run() says 130. */
+export async function runCli(argv: readonly string[], around: Surroundings): Promise<number> {
+  try {
+    const parsed = parse(argv, around.commands);
+    if (parsed.type === "help") {
+      const text = `${helpText(parsed.words, parsed.commands)}\n`;
+      if (parsed.asked) around.writeOut(text);
+      else around.writeErr(text);
+      return parsed.asked ? 0 : USAGE_EXIT;
+    }
+    return (await parsed.command.run(invocation(parsed, around))) ?? 0;
+  } catch (error) {
+    if (around.signal.aborted) throw error;
+    return report(error, around);
+  }
+}
+
+function invocation({ args, tail, flags }: Extract<Parsed, { type: "run" }>, around: Surroundings): Invocation {
+  const { env, cwd, signal, terminal, commands } = around;
+  const colours = !env["NO_COLOR"] && !flags.has("no-color") && env["TERM"] !== "dumb";
+  const cli: Cli = {
+    env,
+    cwd,
+    signal,
+    json: flags.has("json"),
+    terminal,
+    colour: { out: colours && terminal.out, err: colours && terminal.err },
+    commands,
+    print: (line) => around.writeOut(`${line}\n`),
+    say: (line) => around.writeErr(`${line}\n`),
+    draw: (text) => around.writeErr(text),
+    ask: around.ask,
+    readStdin: around.readStdin,
+  };
+  return {
+    args,
+    tail,
+    cli,
+    on: (name) => flags.has(name),
+    text: (name) => flags.get(name)?.[0],
+    texts: (name) => [...(flags.get(name) ?? [])],
+  };
+}
+
+/** What failed, why, and (in the message itself) what to do next. */
+function report(error: unknown, { terminal, writeErr }: Surroundings): number {
+  const fault = isFault(error)
+    ? error
+    : new Fault("internal", error instanceof Error ? error.message : String(error), {
+        cause: error instanceof Error ? error.cause : undefined,
+      });
+  const request = fault.code === "internal" && fault.details?.["requestId"];
+  const text = [...new Set(causeChain(fault))].join(": ") + (request ? ` (request ${request})` : "");
+  writeErr(`error: ${terminal.err ? plain(text, { lines: true }) : text}\n`);
+  return FAULTS[fault.code].exit;
+}
