@@ -34,6 +34,8 @@ export function createApply({ engine, dns, pullAttempts = 5, pullBackoffMs = 1_0
   const pulls = limiter(3);
   const starts = limiter(4);
   const pullOnce = singleflight((image, signal) => pulls(() => engine.pull(image, signal), signal));
+  // Docker looks for a free range and takes it in two steps: asked twice at once, it refuses one with "Pool overlaps".
+  const networkOnce = singleflight((subnet) => engine.ensureNetwork(bridgeNetwork({ subnet })));
 
   const pull = async (image: string, { signal, onProgress }: StepContext): Promise<void> => {
     onProgress("pulling image");
@@ -67,7 +69,7 @@ export function createApply({ engine, dns, pullAttempts = 5, pullBackoffMs = 1_0
     await pull(step.job.image, context);
     await starts(async () => {
       onProgress("creating container");
-      await engine.ensureNetwork(bridgeNetwork(target));
+      await networkOnce(target.subnet, signal);
       signal.throwIfAborted();
       await engine.create(containerSpec(step.job, target, dns(target), step.attempt)).catch((error: unknown) => {
         if (isEngineTrouble(error)) throw error;

@@ -74,6 +74,13 @@ test("a refused start leaves no container behind; one without an answer does, to
   assert.is(silent.engine.containers.size, 1);
 });
 
+test("jobs that start together ask for the network once", async () => {
+  const { engine, apply, create, context } = rig();
+  await Promise.all(["j1", "j2", "j3"].map((id) => apply({ ...create, job: job({ id }) }, context)));
+  assert.is(engine.calls.filter((call) => call.startsWith("ensureNetwork")).length, 1);
+  assert.is(engine.containers.size, 3);
+});
+
 test("two jobs of one image are one pull", async () => {
   const { engine, apply, create, context } = rig();
   const gate = engine.hang();
