@@ -1,10 +1,10 @@
 // Configuration of the boot server, with what follows from the interface filled in. The example file is example.yaml.
-import { networkInterfaces } from "node:os";
 import { type Static, Type } from "typebox";
 import { Fault } from "#api/fault.ts";
 import { loadConfig } from "#lib/config.ts";
 import { parseDuration } from "#lib/units.ts";
 import type { OfferConfig } from "./dhcp/offer.ts";
+import type { Interface } from "./interfaces.ts";
 import { contains, isAddress, type Network, parseNetwork, toAddress, toNumber } from "./ipv4.ts";
 
 export const BootConfigSchema = Type.Object({
@@ -29,6 +29,7 @@ export const BootConfigSchema = Type.Object({
   leaseTime: Type.String({ default: "1h", description: "How long an address is lent." }),
   reservations: Type.Record(Type.String({ pattern: "^([0-9a-f]{2}:){5}[0-9a-f]{2}$" }), Type.String(), {
     default: {},
+    additionalProperties: false,
     description: "MAC to the address it always gets.",
   }),
   httpPort: Type.Integer({ default: 7780, minimum: 1, maximum: 65535, description: "Boot plane HTTP port." }),
@@ -61,25 +62,26 @@ const QUARANTINE_MS = 10 * 60_000;
 
 export function readConfig(
   options: { file?: string; flags?: Record<string, unknown>; env?: NodeJS.ProcessEnv },
-  interfaces: ReturnType<typeof networkInterfaces> = networkInterfaces(),
+  interfaces: readonly Interface[],
 ): BootConfig {
   const { file, flags, env = process.env } = options;
   const config = loadConfig(BootConfigSchema, { file, flags, env: { prefix: "FLYNN_BOOT", variables: env } });
-  const name = config.interface;
-  const own = (interfaces[name] ?? []).filter((one) => one.family === "IPv4");
-  const at = config.address === "" ? own[0] : own.find((one) => one.address === config.address);
-  if (interfaces[name] === undefined)
-    throw new Fault("invalid", `interface: this machine has no ${name}; it has ${Object.keys(interfaces).join(", ")}`);
-  if (at?.cidr == null)
-    throw new Fault("invalid", `interface: ${name} has no IPv4 address ${config.address}`.trimEnd());
-  const network = parseNetwork(at.cidr)!;
-  const all = Object.values(interfaces).flatMap((list) => list ?? []);
+  const link = interfaces.find((one) => one.name === config.interface);
+  if (link === undefined) {
+    const names = interfaces.map((one) => one.name).join(", ");
+    throw new Fault("invalid", `interface: this machine has no ${config.interface}; it has ${names}`);
+  }
+  const cidr = link.cidrs.find((one) => config.address === "" || one.startsWith(`${config.address}/`));
+  if (cidr === undefined) {
+    throw new Fault("invalid", `interface: ${link.name} has no IPv4 address ${config.address}`.trimEnd());
+  }
+  const network = parseNetwork(cidr)!;
   const checked: BootConfig = {
     ...config,
-    address: at.address,
+    address: cidr.split("/")[0]!,
     network,
     range: rangeOf(config.range, network),
-    ownMacs: new Set(all.map((one) => one.mac)),
+    ownMacs: new Set(interfaces.map((one) => one.mac)),
   };
   for (const one of [checked.router, ...checked.dns, ...Object.values(checked.reservations)]) {
     if (one !== "" && !isAddress(one)) throw new Fault("invalid", `${one} is not an IPv4 address`);

@@ -2,10 +2,8 @@
 // An image is served only if its manifest is signed by our image key (ed25519 over the exact bytes) and every file has the
 // size and sha256 the manifest names. Hashed once per file version (mtime, size, inode).
 import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { Ajv } from "ajv";
 import { BootImageManifest } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
@@ -89,9 +87,7 @@ export function openImages({ directory, publicKeyFile, log }: ImagesOptions): Im
   async function hashOf(path: string, version: string): Promise<string> {
     const known = hashes.get(path);
     if (known?.version === version) return known.sha256;
-    const hash = createHash("sha256");
-    await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
-    const sha256 = hash.digest("hex");
+    const sha256 = await sha256Of(path);
     hashes.set(path, { version, sha256 });
     return sha256;
   }
@@ -143,6 +139,17 @@ async function verifyImage(
     artefacts[part] = { imageId, part, name, path: file, sha256, sizeBytes, mtimeMs: status.mtimeMs };
   }
   return { manifest, artefacts };
+}
+
+async function sha256Of(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  const buffer = Buffer.allocUnsafeSlow(1 << 20);
+  await using file = await open(path, "r");
+  for (;;) {
+    const { bytesRead } = await file.read(buffer, 0, buffer.length);
+    if (bytesRead === 0) return hash.digest("hex");
+    hash.update(buffer.subarray(0, bytesRead));
+  }
 }
 
 async function readPart(path: string): Promise<Buffer> {

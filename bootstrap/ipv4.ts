@@ -12,13 +12,23 @@ export function isAddress(text: string): boolean {
   return DOTTED.test(text);
 }
 
+/** Of a checked dotted address. */
 export function toNumber(address: string): number {
-  const [a, b, c, d] = address.split(".").map(Number) as [number, number, number, number];
-  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
+  let value = 0;
+  let byte = 0;
+  for (let at = 0; at < address.length; at++) {
+    const code = address.charCodeAt(at);
+    if (code !== 46) byte = byte * 10 + code - 48;
+    else {
+      value = (value << 8) | byte;
+      byte = 0;
+    }
+  }
+  return ((value << 8) | byte) >>> 0;
 }
 
 export function toAddress(value: number): string {
-  return [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255].join(".");
+  return `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}`;
 }
 
 export function maskOf(prefix: number): string {

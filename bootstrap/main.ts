@@ -7,6 +7,7 @@ import { every } from "#lib/time.ts";
 import { bootServer } from "./boot-server.ts";
 import { readConfig } from "./config.ts";
 import { controlLink } from "./control.ts";
+import { listInterfaces } from "./interfaces.ts";
 import { openTimeline } from "./timeline.ts";
 
 const IMAGE_SCAN_MS = 5_000;
@@ -16,7 +17,7 @@ run(async (signal) => {
     options: { config: { type: "string" }, interface: { type: "string" }, mode: { type: "string" } },
   });
   const { config: file, ...flags } = values;
-  const config = readConfig({ file, flags });
+  const config = readConfig({ file, flags }, await listInterfaces());
   const log = createLog("bootstrap", { level: config.logLevel });
   await using stack = new AsyncDisposableStack();
   const timeline = await openTimeline({ path: `${config.stateDir}/events.journal`, log });

@@ -1,6 +1,8 @@
 // DHCP option numbers (RFC 2132, 3046, 4578; iPXE's 175) and readers and writers of their values. Readers return
 // undefined for a value that has not the shape the option's document gives it.
 
+import { toNumber } from "../ipv4.ts";
+
 export const OPTION = {
   pad: 0,
   mask: 1,
@@ -115,7 +117,9 @@ export function subOptions(value: Buffer | undefined): Map<number, Buffer> {
 }
 
 export function addressBytes(...addresses: string[]): Buffer {
-  return Buffer.from(addresses.flatMap((one) => one.split(".").map(Number)));
+  const bytes = Buffer.alloc(addresses.length * 4);
+  for (const [i, one] of addresses.entries()) bytes.writeUInt32BE(toNumber(one), i * 4);
+  return bytes;
 }
 
 export function uint32(value: number): Buffer {

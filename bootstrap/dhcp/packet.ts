@@ -1,5 +1,6 @@
 // The DHCP wire format, both ways: RFC 2131 header, RFC 2132 options, RFC 3396 long options, option 52 overload (read,
 // never written). Bytes come from anyone on the LAN: parsing returns a reason instead of throwing.
+import { toNumber } from "../ipv4.ts";
 import { OPTION } from "./options.ts";
 
 export interface Packet {
@@ -32,6 +33,7 @@ const MAGIC = 0x63825363;
 const MIN_REPLY_BYTES = 300; // BOOTP minimum: some ROMs drop less
 const MAX_PACKET_BYTES = 1500;
 
+/** Values are views of `bytes`. */
 export function parsePacket(bytes: Buffer): ParsedPacket {
   if (bytes.length < HEADER_BYTES + 4) return refuse("shorter than a DHCP header");
   if (bytes.length > MAX_PACKET_BYTES) return refuse("longer than an Ethernet frame");
@@ -60,7 +62,7 @@ export function parsePacket(bytes: Buffer): ParsedPacket {
       yiaddr: addressAt(bytes, 16),
       siaddr: addressAt(bytes, 20),
       giaddr: addressAt(bytes, 24),
-      chaddr: Buffer.from(bytes.subarray(28, 44)),
+      chaddr: bytes.subarray(28, 44),
       sname: overload & 2 ? "" : terminated(sname),
       file: overload & 1 ? "" : terminated(file),
       options,
@@ -68,32 +70,37 @@ export function parsePacket(bytes: Buffer): ParsedPacket {
   };
 }
 
+/** How long encodePacket will make it. */
+export function encodedBytes({ options }: Packet): number {
+  let size = HEADER_BYTES + 4 + 1;
+  for (const value of options.values()) size += value.length + 2 * Math.max(1, Math.ceil(value.length / 255));
+  return Math.max(size, MIN_REPLY_BYTES);
+}
+
 /** Bytes of a packet, at least 300; option 82 is written last (RFC 3046 2.1). Throws when a fixed field does not fit. */
 export function encodePacket(packet: Packet): Buffer {
-  const header = Buffer.alloc(HEADER_BYTES + 4);
-  header[0] = packet.op;
-  header[1] = packet.htype;
-  header[2] = packet.hlen;
-  header[3] = packet.hops;
-  header.writeUInt32BE(packet.xid, 4);
-  header.writeUInt16BE(packet.secs, 8);
-  header.writeUInt16BE(packet.flags, 10);
-  writeAddress(header, 12, packet.ciaddr);
-  writeAddress(header, 16, packet.yiaddr);
-  writeAddress(header, 20, packet.siaddr);
-  writeAddress(header, 24, packet.giaddr);
-  packet.chaddr.copy(header, 28, 0, 16);
-  writeText(header, 44, 64, packet.sname);
-  writeText(header, 108, 128, packet.file);
-  header.writeUInt32BE(MAGIC, HEADER_BYTES);
-  const parts: Buffer[] = [header];
-  for (const [code, value] of packet.options) if (code !== OPTION.relayAgent) pushOption(parts, code, value);
+  const bytes = Buffer.alloc(encodedBytes(packet));
+  bytes[0] = packet.op;
+  bytes[1] = packet.htype;
+  bytes[2] = packet.hlen;
+  bytes[3] = packet.hops;
+  bytes.writeUInt32BE(packet.xid, 4);
+  bytes.writeUInt16BE(packet.secs, 8);
+  bytes.writeUInt16BE(packet.flags, 10);
+  writeAddress(bytes, 12, packet.ciaddr);
+  writeAddress(bytes, 16, packet.yiaddr);
+  writeAddress(bytes, 20, packet.siaddr);
+  writeAddress(bytes, 24, packet.giaddr);
+  bytes.set(packet.chaddr.subarray(0, 16), 28);
+  writeText(bytes, 44, 64, packet.sname);
+  writeText(bytes, 108, 128, packet.file);
+  bytes.writeUInt32BE(MAGIC, HEADER_BYTES);
+  let at = HEADER_BYTES + 4;
+  for (const [code, value] of packet.options) if (code !== OPTION.relayAgent) at = writeOption(bytes, at, code, value);
   const relay = packet.options.get(OPTION.relayAgent);
-  if (relay) pushOption(parts, OPTION.relayAgent, relay);
-  parts.push(Buffer.from([OPTION.end]));
-  const size = parts.reduce((sum, part) => sum + part.length, 0);
-  if (size < MIN_REPLY_BYTES) parts.push(Buffer.alloc(MIN_REPLY_BYTES - size));
-  return Buffer.concat(parts);
+  if (relay) at = writeOption(bytes, at, OPTION.relayAgent, relay);
+  bytes[at] = OPTION.end;
+  return bytes;
 }
 
 /** `aa:bb:cc:dd:ee:ff`, or undefined when the hardware address is not six bytes of Ethernet, or is nobody's. */
@@ -117,17 +124,22 @@ function readOptions(field: Buffer, into: Map<number, Buffer>): string | undefin
     if (length === undefined || at + 2 + length > field.length) return `option ${code} runs past the end`;
     const value = field.subarray(at + 2, at + 2 + length);
     const before = into.get(code);
-    into.set(code, before ? Buffer.concat([before, value]) : Buffer.from(value));
+    into.set(code, before ? Buffer.concat([before, value]) : value);
     at += 2 + length;
   }
   return undefined; // no 255 at the end: tolerated, real ROMs send it so
 }
 
-function pushOption(parts: Buffer[], code: number, value: Buffer): void {
-  for (let at = 0; at === 0 || at < value.length; at += 255) {
-    const part = value.subarray(at, at + 255);
-    parts.push(Buffer.from([code, part.length]), part);
+function writeOption(bytes: Buffer, start: number, code: number, value: Buffer): number {
+  let at = start;
+  for (let from = 0; from === 0 || from < value.length; from += 255) {
+    const length = Math.min(255, value.length - from);
+    bytes[at] = code;
+    bytes[at + 1] = length;
+    bytes.set(value.subarray(from, from + length), at + 2);
+    at += 2 + length;
   }
+  return at;
 }
 
 function refuse(reason: string): ParsedPacket {
@@ -138,12 +150,12 @@ function addressAt(bytes: Buffer, at: number): string {
   return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
 }
 
-function writeAddress(header: Buffer, at: number, address: string): void {
-  const parts = address.split(".").map(Number);
-  for (let i = 0; i < 4; i++) header[at + i] = parts[i]!;
+function writeAddress(bytes: Buffer, at: number, address: string): void {
+  if (address !== NO_ADDRESS) bytes.writeUInt32BE(toNumber(address), at);
 }
 
 function writeText(header: Buffer, at: number, size: number, text: string): void {
+  if (text === "") return;
   if (Buffer.byteLength(text, "latin1") >= size) throw new RangeError(`${text} does not fit its ${size} byte field`);
   header.write(text, at, "latin1");
 }

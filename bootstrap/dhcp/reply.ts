@@ -3,7 +3,7 @@ import { broadcastOf, maskOf } from "../ipv4.ts";
 import type { OfferInput, Reply } from "./offer.ts";
 import * as option from "./options.ts";
 import { MESSAGE, OPTION } from "./options.ts";
-import { BROADCAST_FLAG, encodePacket, NO_ADDRESS, type Packet } from "./packet.ts";
+import { BROADCAST_FLAG, encodedBytes, NO_ADDRESS, type Packet } from "./packet.ts";
 
 const LIMITED_BROADCAST = "255.255.255.255";
 const PXE_DISCOVERY_CONTROL = Buffer.from([6, 1, 8, 255]); // 43.6 = 8: use the file of this offer, ask nobody else
@@ -86,9 +86,10 @@ const DROPPABLE = [OPTION.domain, OPTION.broadcast, OPTION.tftpServer, OPTION.ho
 /** Drops what the client can do without until the packet fits what it said it takes. */
 function fit(body: Packet, request: Packet): Packet {
   const max = maxReplyBytes(request);
+  if (encodedBytes(body) <= max) return body;
   const options = new Map(body.options);
   for (const code of DROPPABLE) {
-    if (encodePacket({ ...body, options }).length <= max) break;
+    if (encodedBytes({ ...body, options }) <= max) break;
     options.delete(code);
   }
   return { ...body, options };

@@ -124,7 +124,10 @@ export async function dhcpServer(options: DhcpServerOptions): Promise<DhcpServer
 
 /** Our two sockets share port 67, and so would another program's in silence: `shared: false` finds out whether there is one. */
 async function bind(address: string, port: number, what: string, shared = true): Promise<Socket> {
-  const socket = createSocket({ type: "udp4", reuseAddr: shared, recvBufferSize: 1 << 20 });
+  // Addresses only: Node would ask its resolver before each packet otherwise.
+  const lookup = (host: string, _: unknown, done: (error: null, address: string, family: number) => void) =>
+    done(null, host, 4);
+  const socket = createSocket({ type: "udp4", reuseAddr: shared, recvBufferSize: 4 << 20, lookup: lookup as never });
   try {
     await new Promise<void>((resolve, reject) => {
       socket.once("error", reject);

@@ -1,11 +1,13 @@
 // Kernels, initrds and root images by content hash: HEAD, one Range, ETag, always a Content-Length, never a redirect and
 // never chunked (UEFI HTTP boot and iPXE want it so). Memory is that of the shared chunk cache.
-import { once } from "node:events";
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Artefact } from "../images.ts";
-import { CHUNK_BYTES, type ChunkCache } from "./chunks.ts";
+import type { ChunkCache } from "./chunks.ts";
 import { parseRange } from "./range.ts";
+
+/** Pieces handed to one connection and not yet taken by it. */
+const PIECES_AHEAD = 3;
 
 export interface Transfer {
   artefact: Artefact;
@@ -61,35 +63,57 @@ export async function sendArtefact(
   }
   send();
   const startedAt = performance.now();
-  let at = first;
-  const gone = new AbortController();
-  response.once("close", () => gone.abort());
-  try {
-    while (at <= last && !gone.signal.aborted) {
-      const index = Math.floor(at / CHUNK_BYTES);
-      const piece = await chunks.read(sha256, file, index, sizeBytes);
-      const from = at - index * CHUNK_BYTES;
-      const part = piece.subarray(from, Math.min(piece.length, from + (last - at) + 1));
-      const flowing = response.write(part);
-      at += part.length;
-      if (!flowing && at <= last) await once(response, "drain", { signal: gone.signal });
-    }
-    if (!gone.signal.aborted) {
-      response.end();
-      await once(response, "finish", { signal: gone.signal });
-    }
-  } catch (error) {
-    if (!gone.signal.aborted) {
-      response.destroy();
-      throw error;
-    }
-  }
-  const unsent = gone.signal.aborted && !response.writableFinished ? response.writableLength : 0;
+  const sentBytes = await sendBytes(response, { key: sha256, file, sizeBytes, first, last }, chunks);
   return {
     artefact,
-    sentBytes: Math.max(0, at - first - unsent),
+    sentBytes,
     askedBytes: last - first + 1,
     durationMs: performance.now() - startedAt,
     whole: first === 0 && last === sizeBytes - 1,
   };
+}
+
+interface Span {
+  key: string;
+  file: FileHandle;
+  sizeBytes: number;
+  first: number;
+  last: number;
+}
+
+/** Sends the span, a few pieces ahead of the connection; resolves with the bytes that left when it ends or the client goes. */
+async function sendBytes(response: ServerResponse, span: Span, chunks: ChunkCache): Promise<number> {
+  const { key, file, sizeBytes, first, last } = span;
+  const inFlight = new Set<() => void>();
+  let sentBytes = 0;
+  let moved = () => {};
+  let gone = false;
+  response.once("close", () => {
+    gone = true;
+    moved();
+  });
+  const movement = () => new Promise<void>((resolve) => (moved = resolve));
+  try {
+    for (let at = first; at <= last && !gone; ) {
+      const { bytes, release } = await chunks.take(key, file, at, sizeBytes);
+      const part = bytes.subarray(0, last - at + 1);
+      at += part.length;
+      inFlight.add(release);
+      response.write(part, (error) => {
+        if (inFlight.delete(release)) release();
+        if (!error) sentBytes += part.length;
+        moved();
+      });
+      while (inFlight.size >= PIECES_AHEAD && !gone) await movement();
+    }
+    response.end();
+    while (inFlight.size > 0 && !gone) await movement();
+  } catch (error) {
+    response.destroy();
+    throw error;
+  } finally {
+    for (const release of inFlight) release(); // of a connection that is gone
+    inFlight.clear();
+  }
+  return sentBytes;
 }

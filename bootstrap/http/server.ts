@@ -36,7 +36,7 @@ const MAX_BODY_BYTES = 64 * 1024;
 const PLAIN = "text/plain; charset=utf-8";
 
 export async function bootHttpServer(options: BootHttpOptions): Promise<BootHttpServer> {
-  const { address, port, log, requestsPerSecond = 50, cacheBytes = 32 << 20, maxConnections = 4096 } = options;
+  const { address, port, log, requestsPerSecond = 50, cacheBytes = 64 << 20, maxConnections = 2048 } = options;
   const chunks = chunkCache({ maxBytes: cacheBytes });
   const limits: Limits = {
     requests: rateLimit({ perSecond: requestsPerSecond, burst: requestsPerSecond * 4, maxKeys: 8192 }),

@@ -41,8 +41,19 @@ async function withRig(work: (rig: Rig, scope: Scope) => Promise<void>): Promise
         async serve(machines, config = {}) {
           const targetFile = join(scope.folder, "target.json");
           await writeFile(targetFile, JSON.stringify(bootTarget(machines, fixture.manifest)));
-          const common = { interface: lan.bridge, mode: "full", controlUrls: ["https://10.77.0.1:7777"], caFile: "", stateDir, imagesDir: fixture.imagesDir, imageKeyFile: fixture.keyFile };
-          const options: ServeOptions = { targetFile, config: { ...common, range: "10.77.0.50-10.77.0.99", ...config } };
+          const common = {
+            interface: lan.bridge,
+            mode: "full",
+            controlUrls: ["https://10.77.0.1:7777"],
+            caFile: "",
+            stateDir,
+            imagesDir: fixture.imagesDir,
+            imageKeyFile: fixture.keyFile,
+          };
+          const options: ServeOptions = {
+            targetFile,
+            config: { ...common, range: "10.77.0.50-10.77.0.99", ...config },
+          };
           return await lan.spawn([process.execPath, here("serve.ts"), JSON.stringify(options)], { name: "boot" });
         },
         async walk() {
@@ -55,7 +66,8 @@ async function withRig(work: (rig: Rig, scope: Scope) => Promise<void>): Promise
   });
 }
 
-const eventsOf = (server: Running) => [...server.output().matchAll(/^event (.*)$/gm)].map((line) => JSON.parse(line[1]!) as BootEvent);
+const eventsOf = (server: Running) =>
+  [...server.output().matchAll(/^event (.*)$/gm)].map((line) => JSON.parse(line[1]!) as BootEvent);
 
 // Held for the whole file: when a process's last scope closes, its watchdog cleans up whatever bears the process's name.
 const file = await openScope();
@@ -70,14 +82,46 @@ test("an approved machine walks from DISCOVER to its seed, and its timeline tell
     assert.is(seen.firmwareFile, "undionly.kpxe");
     assert.is(seen.tftpBytes, (await stat("/usr/lib/ipxe/undionly.kpxe")).size);
     const hash = (content: Buffer) => createHash("sha256").update(content).digest("hex");
-    assert.equal(seen.artefacts, Object.fromEntries(Object.entries(fixture.contents).map(([name, content]) => [name, hash(content)])));
-    assert.equal(seen.statuses, { beacon: 200, "network-config": 404, "meta-data": 200, "user-data": 410, "vendor-data": 200, progress: 200, replay: 410 });
+    assert.equal(
+      seen.artefacts,
+      Object.fromEntries(Object.entries(fixture.contents).map(([name, content]) => [name, hash(content)])),
+    );
+    assert.equal(seen.statuses, {
+      beacon: 200,
+      "network-config": 404,
+      "meta-data": 200,
+      "user-data": 410,
+      "vendor-data": 200,
+      progress: 200,
+      replay: 410,
+    });
     assert.is(seen.seed["machineId"], bootMachine(machine.mac).id);
-    await until(() => eventsOf(server).some((event) => event.stage === "token-refused"), { what: "the replay on the timeline", timeoutMs: 5_000 });
+    await until(() => eventsOf(server).some((event) => event.stage === "token-refused"), {
+      what: "the replay on the timeline",
+      timeoutMs: 5_000,
+    });
     const stages = eventsOf(server).map((event) => event.stage);
-    const wanted = ["discover", "offer", "tftp", "discover", "offer", "script", "script", "seed", "cloud-init", "token-refused"];
-    assert.equal(stages.filter((stage) => !["kernel", "initrd", "squashfs"].includes(stage)), wanted);
-    assert.equal(stages.filter((stage) => ["kernel", "initrd", "squashfs"].includes(stage)).sort(), ["initrd", "kernel", "squashfs"]);
+    const wanted = [
+      "discover",
+      "offer",
+      "tftp",
+      "discover",
+      "offer",
+      "script",
+      "script",
+      "seed",
+      "cloud-init",
+      "token-refused",
+    ];
+    assert.equal(
+      stages.filter((stage) => !["kernel", "initrd", "squashfs"].includes(stage)),
+      wanted,
+    );
+    assert.equal(stages.filter((stage) => ["kernel", "initrd", "squashfs"].includes(stage)).sort(), [
+      "initrd",
+      "kernel",
+      "squashfs",
+    ]);
     assert.ok(eventsOf(server).every((event) => event.identity.mac === machine.mac));
   }));
 
@@ -87,7 +131,10 @@ test("an unknown machine is given an address, iPXE and a script that waits, and 
     await server.waitFor(/ready/, 15_000);
     const seen = await walk();
     assert.ok(seen.waited);
-    await until(() => eventsOf(server).some((event) => event.stage === "wait-approval"), { what: "wait-approval", timeoutMs: 5_000 });
+    await until(() => eventsOf(server).some((event) => event.stage === "wait-approval"), {
+      what: "wait-approval",
+      timeoutMs: 5_000,
+    });
   }));
 
 test("killed and started again, the boot server lends the same address to the same machine", () =>
@@ -108,7 +155,10 @@ test("a port already taken is an error that names the port and who has it", () =
     await other.waitFor(/bound/, 10_000);
     const server = await serve([]);
     assert.is((await server.exited).code, 1);
-    assert.match(server.output(), new RegExp(`DHCP server cannot listen on udp 0\\.0\\.0\\.0:67: .*\\(pid ${other.pid}\\)`));
+    assert.match(
+      server.output(),
+      new RegExp(`DHCP server cannot listen on udp 0\\.0\\.0\\.0:67: .*\\(pid ${other.pid}\\)`),
+    );
   }));
 
 test("SIGTERM ends it with 0, ports and all", () =>

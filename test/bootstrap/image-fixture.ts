@@ -13,11 +13,23 @@ export interface ImageFixture {
 
 export async function writeImage(
   root: string,
-  { id = "img1", squashfs = Buffer.alloc(3_000_000, "squash"), key = generateKeyPairSync("ed25519").privateKey as KeyObject, publicKeyPem = "" } = {},
+  {
+    id = "img1",
+    squashfs = Buffer.alloc(3_000_000, "squash"),
+    key = generateKeyPairSync("ed25519").privateKey as KeyObject,
+    publicKeyPem = "",
+  } = {},
 ): Promise<ImageFixture> {
   const imagesDir = join(root, "images");
-  const contents = { vmlinuz: Buffer.alloc(70_000, "kernel"), initrd: Buffer.alloc(90_001, "initrd"), "root.squashfs": squashfs };
-  const file = (content: Buffer) => ({ sha256: createHash("sha256").update(content).digest("hex"), sizeBytes: content.length });
+  const contents = {
+    vmlinuz: Buffer.alloc(70_000, "kernel"),
+    initrd: Buffer.alloc(90_001, "initrd"),
+    "root.squashfs": squashfs,
+  };
+  const file = (content: Buffer) => ({
+    sha256: createHash("sha256").update(content).digest("hex"),
+    sizeBytes: content.length,
+  });
   const manifest: BootImageManifest = {
     id,
     name: "host",
@@ -40,7 +52,9 @@ export async function writeImage(
 }
 
 export function publicPem(key: KeyObject): string {
-  return createPublicKey(key as never).export({ type: "spki", format: "pem" }).toString();
+  return createPublicKey(key as never)
+    .export({ type: "spki", format: "pem" })
+    .toString();
 }
 
 export function bootMachine(mac: string, more: Partial<BootMachine> = {}): BootMachine {
@@ -49,13 +63,24 @@ export function bootMachine(mac: string, more: Partial<BootMachine> = {}): BootM
     hostname: `node-${mac.slice(-2)}`,
     macs: [mac],
     target: "boot",
-    profile: { name: "default", image: "current", cmdline: [], tags: { zone: "a" }, diskPolicy: { name: "default", mode: "ram" }, sshKeys: [] },
+    profile: {
+      name: "default",
+      image: "current",
+      cmdline: [],
+      tags: { zone: "a" },
+      diskPolicy: { name: "default", mode: "ram" },
+      sshKeys: [],
+    },
     tags: {},
     ...more,
   };
 }
 
-export function bootTarget(machines: BootMachine[], manifest: BootImageManifest, more: Partial<BootTarget> = {}): BootTarget {
+export function bootTarget(
+  machines: BootMachine[],
+  manifest: BootImageManifest,
+  more: Partial<BootTarget> = {},
+): BootTarget {
   const { id, name, architecture, kernel, initrd, squashfs, cmdline, memoryNeedBytes, createdAt } = manifest;
   return {
     term: 1,

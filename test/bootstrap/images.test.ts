@@ -10,7 +10,9 @@ import { type ImageFixture, writeImage } from "./image-fixture.ts";
 
 const key = generateKeyPairSync("ed25519").privateKey;
 
-async function withImage(work: (fixture: ImageFixture, images: ReturnType<typeof openImages>) => Promise<void>): Promise<void> {
+async function withImage(
+  work: (fixture: ImageFixture, images: ReturnType<typeof openImages>) => Promise<void>,
+): Promise<void> {
   const root = await mkdtemp(join(tmpdir(), "flynn-images-"));
   try {
     const fixture = await writeImage(root, { key });
@@ -63,7 +65,10 @@ test("a truncated file, a changed manifest and a missing file are refused", asyn
 
 test("an image signed by another key, or lying under another id, is refused", async () => {
   await withImage(async ({ imagesDir }, images) => {
-    await writeImage(join(imagesDir, ".."), { id: "img2", publicKeyPem: await readFile(join(imagesDir, "..", "image.pub"), "utf8") });
+    await writeImage(join(imagesDir, ".."), {
+      id: "img2",
+      publicKeyPem: await readFile(join(imagesDir, "..", "image.pub"), "utf8"),
+    });
     await images.scan();
     assert.match(images.refusal("img2")!, "not signed by this appliance's image key");
     assert.ok(images.get("img1"), "the other image goes on");

@@ -28,7 +28,11 @@ async function open(path: string, compactAfter?: number) {
     replay: ([name, value]) => map.set(name, value),
     live: () => map,
   });
-  return { map, journal, set: (name: string, value: number) => (map.set(name, value), journal.append([name, value])) };
+  const set = (name: string, value: number) => {
+    map.set(name, value);
+    return journal.append([name, value]);
+  };
+  return { map, journal, set };
 }
 
 test("what was appended is there after a restart, the last value winning", () =>
@@ -37,7 +41,13 @@ test("what was appended is there after a restart, the last value winning", () =>
     await Promise.all([first.set("a", 1), first.set("b", 2), first.set("a", 3)]);
     await first.journal.close();
     const second = await open(path);
-    assert.equal([...second.map], [["a", 3], ["b", 2]]);
+    assert.equal(
+      [...second.map],
+      [
+        ["a", 3],
+        ["b", 2],
+      ],
+    );
     await second.journal.close();
   }));
 
@@ -53,7 +63,13 @@ test("a torn last line is left out, and what is appended after it is whole", () 
     await second.set("c", 3);
     await second.journal.close();
     const third = await open(path);
-    assert.equal([...third.map], [["a", 1], ["c", 3]]);
+    assert.equal(
+      [...third.map],
+      [
+        ["a", 1],
+        ["c", 3],
+      ],
+    );
     await third.journal.close();
   }));
 
@@ -92,7 +108,10 @@ test("kill -9 between append and answer loses nothing that was answered", () =>
       const journal = await openJournal({ path: ${JSON.stringify(path)}, log: silentLog(), replay() {}, live: () => [] });
       for (let n = 0; ; n++) { await journal.append(["a", n]); process.stdout.write(n + "\\n"); }`;
     const cwd = fileURLToPath(new URL("../..", import.meta.url));
-    const child = spawn(process.execPath, ["--input-type=module", "-e", source], { cwd, stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, ["--input-type=module", "-e", source], {
+      cwd,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     let answered = "";
     for await (const chunk of child.stdout) {
       answered += chunk;

@@ -3,14 +3,17 @@
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { Agent, request as httpRequest } from "node:http";
-import { MESSAGE, OPTION } from "../../bootstrap/dhcp/options.ts";
 import * as option from "../../bootstrap/dhcp/options.ts";
+import { MESSAGE, OPTION } from "../../bootstrap/dhcp/options.ts";
 import { macOf, type Packet, parsePacket } from "../../bootstrap/dhcp/packet.ts";
 import { bytes } from "./dhcp/packets.ts";
 
 export interface DhcpClient {
   /** Sends and resolves with the first answer of this type to this xid; repeats after 2, 4 and 8 s as firmware does. */
-  ask(packet: Packet, want: number): Promise<{ packet: Packet; from: { address: string; port: number }; ms: number; tries: number }>;
+  ask(
+    packet: Packet,
+    want: number,
+  ): Promise<{ packet: Packet; from: { address: string; port: number }; ms: number; tries: number }>;
   /** Sends and resolves with every answer of the next `ms` milliseconds. */
   collect(packet: Packet, ms: number): Promise<Packet[]>;
   send(packet: Packet | Buffer, port?: number, address?: string): void;
@@ -80,7 +83,10 @@ export interface HttpAnswer {
 
 export function httpClient({ maxSockets = 200 } = {}) {
   const agent = new Agent({ keepAlive: true, maxSockets });
-  const fetchUrl = (url: string, { method = "GET", body }: { method?: string; body?: string } = {}): Promise<HttpAnswer> =>
+  const fetchUrl = (
+    url: string,
+    { method = "GET", body }: { method?: string; body?: string } = {},
+  ): Promise<HttpAnswer> =>
     new Promise((resolve, reject) => {
       const sent = httpRequest(url, { method, agent, timeout: 30_000 }, (reply) => {
         const chunks: Buffer[] = [];

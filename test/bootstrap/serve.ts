@@ -1,12 +1,14 @@
 // The boot server as its own process with a control plane that is a file: `serve.ts OPTIONS_JSON`. Prints `ready`, then each
 // machine event as a line `event {...}`; `memory` answers SIGUSR2.
-import { join } from "node:path";
+
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { BootTarget } from "#api/boot.ts";
 import { silentLog } from "#lib/log.ts";
 import { run } from "#lib/run.ts";
 import { bootServer } from "../../bootstrap/boot-server.ts";
 import { readConfig } from "../../bootstrap/config.ts";
+import { listInterfaces } from "../../bootstrap/interfaces.ts";
 import { openTimeline } from "../../bootstrap/timeline.ts";
 
 export interface ServeOptions {
@@ -19,7 +21,7 @@ export interface ServeOptions {
 if (import.meta.main) {
   run(async (signal) => {
     const options = JSON.parse(process.argv[2] ?? "{}") as ServeOptions;
-    const config = readConfig({ flags: options.config, env: {} });
+    const config = readConfig({ flags: options.config, env: {} }, await listInterfaces());
     const log = silentLog();
     await using stack = new AsyncDisposableStack();
     const timeline = await openTimeline({ path: join(config.stateDir, "events.journal"), log });
@@ -33,7 +35,9 @@ if (import.meta.main) {
     });
     stack.defer(() => server.close());
     server.setTarget(JSON.parse(readFileSync(options.targetFile, "utf8")) as BootTarget);
-    process.on("SIGUSR2", () => console.log(`memory ${JSON.stringify({ rssBytes: process.memoryUsage.rss(), ...server.dhcp.counts })}`));
+    process.on("SIGUSR2", () =>
+      console.log(`memory ${JSON.stringify({ rssBytes: process.memoryUsage.rss(), ...server.dhcp.counts })}`),
+    );
     console.log("ready");
     await timeline.deliver(async (events) => {
       for (const event of events) if (!options.simulated) console.log(`event ${JSON.stringify(event)}`);

@@ -33,14 +33,34 @@ run(async () => {
   const firmwareFile = bootfileOf(await boot(bios, 1));
   const tftp = await download({ address: server, port: 69, name: firmwareFile, blksize: 1432 });
   const scriptUrl = bootfileOf(await boot(ipxe, 2));
-  const script = (await http.fetch(expand(scriptUrl, { uuid: "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", serial: "A 1", buildarch: "i386", platform: "pcbios" }))).body.toString();
-  const result: Walk = { addresses, firmwareFile, tftpBytes: tftp.bytes, scriptUrl, waited: script.includes("waits for approval"), artefacts: {}, seed: {}, statuses: {} };
+  const script = (
+    await http.fetch(
+      expand(scriptUrl, {
+        uuid: "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0",
+        serial: "A 1",
+        buildarch: "i386",
+        platform: "pcbios",
+      }),
+    )
+  ).body.toString();
+  const result: Walk = {
+    addresses,
+    firmwareFile,
+    tftpBytes: tftp.bytes,
+    scriptUrl,
+    waited: script.includes("waits for approval"),
+    artefacts: {},
+    seed: {},
+    statuses: {},
+  };
   if (!result.waited) {
     const beacon = /imgfetch --name beacon (\S+ipxe)/.exec(script)![1]!;
     const seedUrl = / ds=nocloud-net;s=(\S+)/.exec(script)![1]!;
     result.statuses["beacon"] = (await http.fetch(beacon)).status;
     for (const [url, name] of script.matchAll(/http:\S+\/a\/sha256-[0-9a-f]+\/(\S+)/g)) {
-      result.artefacts[name!] = createHash("sha256").update((await http.fetch(url)).body).digest("hex");
+      result.artefacts[name!] = createHash("sha256")
+        .update((await http.fetch(url)).body)
+        .digest("hex");
     }
     await boot(os, 3);
     const get = async (file: string) => {

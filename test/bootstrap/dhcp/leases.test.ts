@@ -3,7 +3,8 @@ import * as assert from "uvu/assert";
 import { createLadder } from "../../../bootstrap/dhcp/ladder.ts";
 import { createLeases } from "../../../bootstrap/dhcp/leases.ts";
 
-const mac = (n: number) => `52:54:00:00:${(n >> 8).toString(16).padStart(2, "0")}:${(n & 255).toString(16).padStart(2, "0")}`;
+const mac = (n: number) =>
+  `52:54:00:00:${(n >> 8).toString(16).padStart(2, "0")}:${(n & 255).toString(16).padStart(2, "0")}`;
 const range = { first: "10.77.0.50", last: "10.77.0.59" };
 
 test("an empty table gives the same machine the same address every time", () => {
@@ -59,7 +60,10 @@ test("only what outlives a restart is durable", () => {
   leases.apply({ mac: mac(1), address: "10.77.0.50", state: "offered", expiresAtMs: 30 });
   leases.apply({ mac: mac(2), address: "10.77.0.51", state: "bound", expiresAtMs: 30 });
   leases.apply({ mac: mac(3), address: "10.77.0.52", state: "declined", expiresAtMs: 30 });
-  assert.equal(leases.durable().map((lease) => lease.state), ["bound", "declined"]);
+  assert.equal(
+    leases.durable().map((lease) => lease.state),
+    ["bound", "declined"],
+  );
 });
 
 test("firmware that ignores an offer twice is shown the next shape, and keeps the one that worked", () => {

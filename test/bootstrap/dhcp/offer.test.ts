@@ -30,7 +30,18 @@ function decide(packet: Packet, config = FULL, more: Partial<OfferInput> = {}): 
   const client = classify(packet);
   if (client === undefined) throw new Error("not a client");
   const source = { address: "10.77.0.50", port: 68 };
-  return offer({ packet, client, port: 67, source, machine: { mayBoot: true }, leases: freshLeases(), rung: 0, config, nowMs: 0, ...more });
+  return offer({
+    packet,
+    client,
+    port: 67,
+    source,
+    machine: { mayBoot: true },
+    leases: freshLeases(),
+    rung: 0,
+    config,
+    nowMs: 0,
+    ...more,
+  });
 }
 
 /** Plays a client through leases: decides, applies, returns the decision. */
@@ -46,20 +57,95 @@ const has = (packet: Packet, code: number) => packet.options.has(code);
 const vendor = (packet: Packet) => packet.options.get(OPTION.vendor)?.toString("hex");
 
 // The measured truth table of firmware (OVMF 2022.11, Debian iPXE): which reply each of these boots from.
-const table: { title: string; packet: Packet; config: OfferConfig; rung?: 0 | 1 | 2; expect: { class?: string; vendor?: string; file?: string; count?: number }[] }[] = [
-  { title: "proxy, BIOS: direct offer and a second one for port 4011", packet: bios(), config: PROXY, expect: [{ class: "PXEClient", vendor: "060108ff", file: "undionly.kpxe" }, { class: "PXEClient", file: "undionly.kpxe" }] },
-  { title: "proxy, UEFI x64: the same two with snponly.efi", packet: uefi(), config: PROXY, expect: [{ class: "PXEClient", vendor: "060108ff", file: "snponly.efi" }, { class: "PXEClient", file: "snponly.efi" }] },
-  { title: "proxy, second rung: only the direct one", packet: uefi(), config: PROXY, rung: 1, expect: [{ class: "PXEClient", vendor: "060108ff", file: "snponly.efi" }] },
-  { title: "proxy, third rung: only the one without 43 (firmware before 2017)", packet: uefi(), config: PROXY, rung: 2, expect: [{ class: "PXEClient", file: "snponly.efi" }] },
-  { title: "proxy, UEFI HTTP: 60 is HTTPClient, 67 a URL, no 43", packet: uefiHttp(), config: PROXY, expect: [{ class: "HTTPClient", file: "http://10.77.0.1:7780/ipxe/snponly.efi" }] },
-  { title: "proxy, iPXE: the script's URL", packet: ipxe(), config: PROXY, expect: [{ class: "PXEClient", vendor: "060108ff", file: SCRIPT }] },
-  { title: "full, BIOS: 60 with 43.6 = 8", packet: bios(), config: FULL, expect: [{ class: "PXEClient", vendor: "060108ff", file: "undionly.kpxe" }] },
-  { title: "full, UEFI x64: 60 with 43.6 = 8", packet: uefi(), config: FULL, expect: [{ class: "PXEClient", vendor: "060108ff", file: "snponly.efi" }] },
-  { title: "full, second rung: a bare boot file, no 60, no 43", packet: uefi(), config: FULL, rung: 1, expect: [{ file: "snponly.efi" }] },
-  { title: "full, UEFI HTTP: HTTPClient and a URL", packet: uefiHttp(), config: FULL, expect: [{ class: "HTTPClient", file: "http://10.77.0.1:7780/ipxe/snponly.efi" }] },
-  { title: "full, iPXE: the script's URL", packet: ipxe(), config: FULL, expect: [{ class: "PXEClient", vendor: "060108ff", file: SCRIPT }] },
+const table: {
+  title: string;
+  packet: Packet;
+  config: OfferConfig;
+  rung?: 0 | 1 | 2;
+  expect: { class?: string; vendor?: string; file?: string; count?: number }[];
+}[] = [
+  {
+    title: "proxy, BIOS: direct offer and a second one for port 4011",
+    packet: bios(),
+    config: PROXY,
+    expect: [
+      { class: "PXEClient", vendor: "060108ff", file: "undionly.kpxe" },
+      { class: "PXEClient", file: "undionly.kpxe" },
+    ],
+  },
+  {
+    title: "proxy, UEFI x64: the same two with snponly.efi",
+    packet: uefi(),
+    config: PROXY,
+    expect: [
+      { class: "PXEClient", vendor: "060108ff", file: "snponly.efi" },
+      { class: "PXEClient", file: "snponly.efi" },
+    ],
+  },
+  {
+    title: "proxy, second rung: only the direct one",
+    packet: uefi(),
+    config: PROXY,
+    rung: 1,
+    expect: [{ class: "PXEClient", vendor: "060108ff", file: "snponly.efi" }],
+  },
+  {
+    title: "proxy, third rung: only the one without 43 (firmware before 2017)",
+    packet: uefi(),
+    config: PROXY,
+    rung: 2,
+    expect: [{ class: "PXEClient", file: "snponly.efi" }],
+  },
+  {
+    title: "proxy, UEFI HTTP: 60 is HTTPClient, 67 a URL, no 43",
+    packet: uefiHttp(),
+    config: PROXY,
+    expect: [{ class: "HTTPClient", file: "http://10.77.0.1:7780/ipxe/snponly.efi" }],
+  },
+  {
+    title: "proxy, iPXE: the script's URL",
+    packet: ipxe(),
+    config: PROXY,
+    expect: [{ class: "PXEClient", vendor: "060108ff", file: SCRIPT }],
+  },
+  {
+    title: "full, BIOS: 60 with 43.6 = 8",
+    packet: bios(),
+    config: FULL,
+    expect: [{ class: "PXEClient", vendor: "060108ff", file: "undionly.kpxe" }],
+  },
+  {
+    title: "full, UEFI x64: 60 with 43.6 = 8",
+    packet: uefi(),
+    config: FULL,
+    expect: [{ class: "PXEClient", vendor: "060108ff", file: "snponly.efi" }],
+  },
+  {
+    title: "full, second rung: a bare boot file, no 60, no 43",
+    packet: uefi(),
+    config: FULL,
+    rung: 1,
+    expect: [{ file: "snponly.efi" }],
+  },
+  {
+    title: "full, UEFI HTTP: HTTPClient and a URL",
+    packet: uefiHttp(),
+    config: FULL,
+    expect: [{ class: "HTTPClient", file: "http://10.77.0.1:7780/ipxe/snponly.efi" }],
+  },
+  {
+    title: "full, iPXE: the script's URL",
+    packet: ipxe(),
+    config: FULL,
+    expect: [{ class: "PXEClient", vendor: "060108ff", file: SCRIPT }],
+  },
   { title: "full, an operating system: an address and no boot file", packet: os(), config: FULL, expect: [{}] },
-  { title: "full, an architecture without a file: an address and no boot file", packet: uefi({ archs: [11] }), config: FULL, expect: [{}] },
+  {
+    title: "full, an architecture without a file: an address and no boot file",
+    packet: uefi({ archs: [11] }),
+    config: FULL,
+    expect: [{}],
+  },
 ];
 
 for (const { title, packet, config, rung, expect } of table) {
@@ -83,7 +169,8 @@ for (const { title, packet, config, rung, expect } of table) {
         continue;
       }
       assert.ok(text(sent, OPTION.bootfile)?.startsWith(want.file), text(sent, OPTION.bootfile));
-      if (want.file.length < 100 && !want.file.includes("$")) assert.is(sent.file, want.file, "U-Boot reads only the header");
+      if (want.file.length < 100 && !want.file.includes("$"))
+        assert.is(sent.file, want.file, "U-Boot reads only the header");
       assert.is(sent.siaddr, SERVER);
       assert.equal(sent.options.get(OPTION.clientGuid), packet.options.get(OPTION.clientGuid));
     }
@@ -167,7 +254,11 @@ test("DISCOVER, REQUEST, ACK: the offered address is held, bound and lent for th
 
 test("firmware, iPXE and the system of one machine get one address, whatever client id they send", () => {
   const leases = freshLeases();
-  const ids = [bios({ extra: [[61, Buffer.from([1, 1])]] }), ipxe({ extra: [[61, Buffer.from([2, 2])]] }), os({ extra: [[61, Buffer.from([255, 3])]] })];
+  const ids = [
+    bios({ extra: [[61, Buffer.from([1, 1])]] }),
+    ipxe({ extra: [[61, Buffer.from([2, 2])]] }),
+    os({ extra: [[61, Buffer.from([255, 3])]] }),
+  ];
   const addresses = ids.map((packet) => play(leases, packet).replies[0]!.packet.yiaddr);
   assert.is(new Set(addresses).size, 1);
 });
@@ -180,17 +271,47 @@ const bound = (address = "10.77.0.55", nowMs = 0) => {
 const OTHER = "10.77.0.9";
 // RFC 2131 4.3.2: the four kinds of REQUEST.
 const requests: [string, Leases, Packet, Decision["step"]][] = [
-  ["SELECTING us with the offered address: ACK", bound(), bios({ type: MESSAGE.request, wish: "10.77.0.55", server: SERVER }), "ack"],
-  ["SELECTING us with another address: NAK", bound(), bios({ type: MESSAGE.request, wish: "10.77.0.56", server: SERVER }), "nak"],
-  ["SELECTING us without an offer of ours: NAK", freshLeases(), bios({ type: MESSAGE.request, wish: "10.77.0.56", server: SERVER }), "nak"],
-  ["SELECTING another server: silence", bound(), bios({ type: MESSAGE.request, wish: "10.77.0.55", server: OTHER }), "ignored"],
+  [
+    "SELECTING us with the offered address: ACK",
+    bound(),
+    bios({ type: MESSAGE.request, wish: "10.77.0.55", server: SERVER }),
+    "ack",
+  ],
+  [
+    "SELECTING us with another address: NAK",
+    bound(),
+    bios({ type: MESSAGE.request, wish: "10.77.0.56", server: SERVER }),
+    "nak",
+  ],
+  [
+    "SELECTING us without an offer of ours: NAK",
+    freshLeases(),
+    bios({ type: MESSAGE.request, wish: "10.77.0.56", server: SERVER }),
+    "nak",
+  ],
+  [
+    "SELECTING another server: silence",
+    bound(),
+    bios({ type: MESSAGE.request, wish: "10.77.0.55", server: OTHER }),
+    "ignored",
+  ],
   ["INIT-REBOOT with its address: ACK", bound(), os({ type: MESSAGE.request, wish: "10.77.0.55" }), "ack"],
   ["INIT-REBOOT with another address: NAK", bound(), os({ type: MESSAGE.request, wish: "10.77.0.56" }), "nak"],
   ["INIT-REBOOT from another network: NAK", freshLeases(), os({ type: MESSAGE.request, wish: "192.168.1.5" }), "nak"],
-  ["INIT-REBOOT with a lease we do not know: silence", freshLeases(), os({ type: MESSAGE.request, wish: "10.77.0.56" }), "ignored"],
+  [
+    "INIT-REBOOT with a lease we do not know: silence",
+    freshLeases(),
+    os({ type: MESSAGE.request, wish: "10.77.0.56" }),
+    "ignored",
+  ],
   ["RENEWING its address: ACK", bound(), os({ type: MESSAGE.request, ciaddr: "10.77.0.55" }), "ack"],
   ["RENEWING another address: NAK", bound(), os({ type: MESSAGE.request, ciaddr: "10.77.0.56" }), "nak"],
-  ["REBINDING a lease we do not know: silence", freshLeases(), os({ type: MESSAGE.request, ciaddr: "10.77.0.56" }), "ignored"],
+  [
+    "REBINDING a lease we do not know: silence",
+    freshLeases(),
+    os({ type: MESSAGE.request, ciaddr: "10.77.0.56" }),
+    "ignored",
+  ],
   ["a REQUEST for no address: silence", bound(), os({ type: MESSAGE.request }), "ignored"],
 ];
 for (const [title, leases, packet, step] of requests) {
@@ -269,8 +390,18 @@ test("an exhausted range is silence with a reason", () => {
 
 test("a client that takes only 576 bytes gets no more", () => {
   const relay = Buffer.alloc(200, 1);
-  for (const size of [[2, 64], [0, 0], [255, 0]]) {
-    const packet = ipxe({ giaddr: "10.77.0.2", extra: [[57, Buffer.from(size)], [82, relay]] });
+  for (const size of [
+    [2, 64],
+    [0, 0],
+    [255, 0],
+  ]) {
+    const packet = ipxe({
+      giaddr: "10.77.0.2",
+      extra: [
+        [57, Buffer.from(size)],
+        [82, relay],
+      ],
+    });
     const sent = encodePacket(decide(packet).replies[0]!.packet);
     assert.ok(sent.length <= 548 + 202, `${sent.length} bytes`);
   }
@@ -289,26 +420,39 @@ test("property: no request makes the decision throw, answer a reply, or send mor
     giaddr: fc.constantFrom("0.0.0.0", "10.77.0.2", "8.8.8.8"),
     flags: fc.integer({ min: 0, max: 65535 }),
     guid: fc.boolean(),
-    extra: fc.array(fc.tuple(fc.integer({ min: 1, max: 254 }).filter((code) => code !== 53), fc.uint8Array({ maxLength: 400 }).map((value) => Buffer.from(value))), { maxLength: 2 }),
+    extra: fc.array(
+      fc.tuple(
+        fc.integer({ min: 1, max: 254 }).filter((code) => code !== 53),
+        fc.uint8Array({ maxLength: 400 }).map((value) => Buffer.from(value)),
+      ),
+      { maxLength: 2 },
+    ),
   });
   const op = fc.constantFrom(1, 1, 1, 2);
   fc.assert(
-    fc.property(field, op, fc.constantFrom(FULL, PROXY), fc.constantFrom(67 as const, 4011 as const), fc.constantFrom(0 as const, 1 as const, 2 as const), (fields, opcode, config, port, rung) => {
-      const raw = bytes({ ...request(fields), op: opcode });
-      const result = parsePacket(raw);
-      if (!result.ok) return;
-      const { replies } = decide(result.packet, config, { port, rung, leases: bound() });
-      if (opcode === 2) assert.is(replies.length, 0, "a reply is never answered");
-      for (const { packet } of replies) {
-        const sent = encodePacket(packet);
-        assert.ok(sent.length <= 1500 - 28 && sent.length >= 300, `${sent.length} bytes`);
-        const back = parsePacket(sent);
-        assert.ok(back.ok);
-        assert.is(back.packet.op, 2);
-        const again = classify(back.packet);
-        if (again) assert.equal(decide(back.packet, config, { port }).replies, [], "its own packet is not answered");
-      }
-    }),
+    fc.property(
+      field,
+      op,
+      fc.constantFrom(FULL, PROXY),
+      fc.constantFrom(67 as const, 4011 as const),
+      fc.constantFrom(0 as const, 1 as const, 2 as const),
+      (fields, opcode, config, port, rung) => {
+        const raw = bytes({ ...request(fields), op: opcode });
+        const result = parsePacket(raw);
+        if (!result.ok) return;
+        const { replies } = decide(result.packet, config, { port, rung, leases: bound() });
+        if (opcode === 2) assert.is(replies.length, 0, "a reply is never answered");
+        for (const { packet } of replies) {
+          const sent = encodePacket(packet);
+          assert.ok(sent.length <= 1500 - 28 && sent.length >= 300, `${sent.length} bytes`);
+          const back = parsePacket(sent);
+          assert.ok(back.ok);
+          assert.is(back.packet.op, 2);
+          const again = classify(back.packet);
+          if (again) assert.equal(decide(back.packet, config, { port }).replies, [], "its own packet is not answered");
+        }
+      },
+    ),
     { numRuns: 3000 },
   );
 });

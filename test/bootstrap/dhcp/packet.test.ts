@@ -5,7 +5,7 @@ import { classify } from "../../../bootstrap/dhcp/classify.ts";
 import * as option from "../../../bootstrap/dhcp/options.ts";
 import { OPTION } from "../../../bootstrap/dhcp/options.ts";
 import { encodePacket, macOf, type Packet, parsePacket } from "../../../bootstrap/dhcp/packet.ts";
-import { bios, bytes, ipxe, MAC, request, UUID } from "./packets.ts";
+import { bios, bytes, ipxe, request, UUID } from "./packets.ts";
 
 const parsed = (raw: Buffer): Packet => {
   const result = parsePacket(raw);
@@ -80,7 +80,12 @@ test("two message types joined are no message type (RFC 3396 concatenation)", ()
 });
 
 test("a hardware address that is not six bytes of unicast Ethernet is nobody", () => {
-  for (const [at, value] of [[1, 32], [2, 0], [2, 16], [28, 0x01]] as const) {
+  for (const [at, value] of [
+    [1, 32],
+    [2, 0],
+    [2, 16],
+    [28, 0x01],
+  ] as const) {
     const raw = Buffer.from(HAND_MADE);
     raw[at] = value;
     assert.is(macOf(parsed(raw)), undefined, `byte ${at} = ${value}`);
@@ -88,7 +93,14 @@ test("a hardware address that is not six bytes of unicast Ethernet is nobody", (
 });
 
 test("RFC 3046: option 82 is written last, after whatever was set later", () => {
-  const raw = bytes(request({ extra: [[82, Buffer.from([1, 2, 3])], [12, Buffer.from("x")]] }));
+  const raw = bytes(
+    request({
+      extra: [
+        [82, Buffer.from([1, 2, 3])],
+        [12, Buffer.from("x")],
+      ],
+    }),
+  );
   const end = raw.lastIndexOf(255);
   assert.equal([...raw.subarray(end - 5, end)], [82, 3, 1, 2, 3]);
 });
@@ -141,7 +153,13 @@ test("property: no bytes make the parser, the readers or the classifier throw", 
 });
 
 test("property: parse(encode(packet)) is the packet, whatever its options hold", () => {
-  const options = fc.uniqueArray(fc.tuple(fc.integer({ min: 1, max: 254 }).filter((code) => code !== 52 && code !== 82), fc.uint8Array({ minLength: 1, maxLength: 300 })), { maxLength: 3, selector: ([code]) => code });
+  const options = fc.uniqueArray(
+    fc.tuple(
+      fc.integer({ min: 1, max: 254 }).filter((code) => code !== 52 && code !== 82),
+      fc.uint8Array({ minLength: 1, maxLength: 300 }),
+    ),
+    { maxLength: 3, selector: ([code]) => code },
+  );
   fc.assert(
     fc.property(options, (list) => {
       const packet = { ...request(), options: new Map(list.map(([code, value]) => [code, Buffer.from(value)])) };

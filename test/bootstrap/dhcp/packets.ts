@@ -1,7 +1,6 @@
 // DHCP requests as firmware, iPXE and an operating system send them, for tests and benches.
-import { ascii, MESSAGE, OPTION, uint32 } from "../../../bootstrap/dhcp/options.ts";
+import { addressBytes, ascii, MESSAGE, OPTION, uint32 } from "../../../bootstrap/dhcp/options.ts";
 import { BROADCAST_FLAG, encodePacket, NO_ADDRESS, type Packet } from "../../../bootstrap/dhcp/packet.ts";
-import { addressBytes } from "../../../bootstrap/dhcp/options.ts";
 
 export const MAC = "52:54:00:00:00:01";
 export const UUID = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
@@ -57,12 +56,24 @@ export function request(options: RequestOptions = {}): Packet {
   };
 }
 
-export const bios = (more: RequestOptions = {}): Packet => request({ vendorClass: "PXEClient:Arch:00000:UNDI:002001", archs: [0], guid: true, ...more });
-export const uefi = (more: RequestOptions = {}): Packet => request({ vendorClass: "PXEClient:Arch:00007:UNDI:003000", archs: [7], guid: true, ...more });
-export const uefiHttp = (more: RequestOptions = {}): Packet => request({ vendorClass: "HTTPClient:Arch:00016:UNDI:003001", archs: [16], guid: true, ...more });
+export const bios = (more: RequestOptions = {}): Packet =>
+  request({ vendorClass: "PXEClient:Arch:00000:UNDI:002001", archs: [0], guid: true, ...more });
+export const uefi = (more: RequestOptions = {}): Packet =>
+  request({ vendorClass: "PXEClient:Arch:00007:UNDI:003000", archs: [7], guid: true, ...more });
+export const uefiHttp = (more: RequestOptions = {}): Packet =>
+  request({ vendorClass: "HTTPClient:Arch:00016:UNDI:003001", archs: [16], guid: true, ...more });
 export const ipxe = (more: RequestOptions = {}): Packet =>
-  request({ vendorClass: "PXEClient:Arch:00000:UNDI:002001", archs: [0], guid: true, userClass: "iPXE", ipxeFeatures: [0x10, 0x13, 0x15, 0x17, 0x18], flags: 0, ...more });
-export const os = (more: RequestOptions = {}): Packet => request({ extra: [[OPTION.leaseSeconds, uint32(3600)]], flags: 0, ...more });
+  request({
+    vendorClass: "PXEClient:Arch:00000:UNDI:002001",
+    archs: [0],
+    guid: true,
+    userClass: "iPXE",
+    ipxeFeatures: [0x10, 0x13, 0x15, 0x17, 0x18],
+    flags: 0,
+    ...more,
+  });
+export const os = (more: RequestOptions = {}): Packet =>
+  request({ extra: [[OPTION.leaseSeconds, uint32(3600)]], flags: 0, ...more });
 
 export function bytes(packet: Packet): Buffer {
   return encodePacket(packet);

@@ -2,7 +2,16 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
-import { autoexecScript, bootScript, consoleText, localDiskScript, refuseScript, rescueScript, waitScript, word } from "../../../bootstrap/http/ipxe.ts";
+import {
+  autoexecScript,
+  bootScript,
+  consoleText,
+  localDiskScript,
+  refuseScript,
+  rescueScript,
+  waitScript,
+  word,
+} from "../../../bootstrap/http/ipxe.ts";
 import { matchesGolden } from "../../golden/golden.ts";
 
 const base = "http://10.77.0.1:7780";
@@ -23,13 +32,18 @@ test("the rescue script has neither a token nor a seed", () => {
   matchesGolden("rescue.ipxe", text);
 });
 test("the waiting script asks again every few seconds", () =>
-  matchesGolden("wait.ipxe", waitScript({ base, mac, lines: ["Flynn: machine 52:54:00:00:00:01 waits for approval"] })));
+  matchesGolden(
+    "wait.ipxe",
+    waitScript({ base, mac, lines: ["Flynn: machine 52:54:00:00:00:01 waits for approval"] }),
+  ));
 test("the local disk scripts differ by firmware", () => {
   matchesGolden("local-disk-bios.ipxe", localDiskScript({ platform: "pcbios" }));
   matchesGolden("local-disk-efi.ipxe", localDiskScript({ platform: "efi" }));
 });
-test("the refusing script ends", () => matchesGolden("refuse.ipxe", refuseScript({ reason: "its serial number is not the one known" })));
-test("autoexec.ipxe gets an address without the IPv6 wait", () => matchesGolden("autoexec.ipxe", autoexecScript({ base })));
+test("the refusing script ends", () =>
+  matchesGolden("refuse.ipxe", refuseScript({ reason: "its serial number is not the one known" })));
+test("autoexec.ipxe gets an address without the IPv6 wait", () =>
+  matchesGolden("autoexec.ipxe", autoexecScript({ base })));
 
 test("boot=live is there once, whoever says it", () => {
   const without = bootScript({ base, mac, token, image: { ...image, cmdline: ["panic=30"] } });
@@ -45,8 +59,27 @@ test("the root image's URL ends in .squashfs, as live-boot wants it, and BOOTIF 
 });
 
 test("a kernel argument that iPXE would expand, split or quote is refused", () => {
-  for (const bad of ["a b", "a\nb", "$" + "{net0/mac}", "x;`id`", 'a"b', "a'b", "a\\b", "&&", "||", ";", "#x", "é", "", "a\0b"]) {
-    assert.throws(() => word(bad), (error: unknown) => isFault(error, "invalid"), bad);
+  for (const bad of [
+    "a b",
+    "a\nb",
+    "$" + "{net0/mac}",
+    "x;`id`",
+    'a"b',
+    "a'b",
+    "a\\b",
+    "&&",
+    "||",
+    ";",
+    "#x",
+    "é",
+    "",
+    "a\0b",
+  ]) {
+    assert.throws(
+      () => word(bad),
+      (error: unknown) => isFault(error, "invalid"),
+      bad,
+    );
     assert.throws(() => bootScript({ base, mac, token, image: { ...image, cmdline: [bad] } }));
   }
 });

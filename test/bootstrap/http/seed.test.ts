@@ -22,7 +22,8 @@ const read = (text: string) => parse(text, { version: "1.1" });
 
 test("meta-data is the golden one", () => matchesGolden("meta-data", metaData(input)));
 test("user-data is the golden one", () => matchesGolden("user-data", userData(input)));
-test("vendor-data is the golden one", () => matchesGolden("vendor-data", vendorData({ base: "http://10.77.0.1:7780", token: "T".repeat(43) })));
+test("vendor-data is the golden one", () =>
+  matchesGolden("vendor-data", vendorData({ base: "http://10.77.0.1:7780", token: "T".repeat(43) })));
 
 test("user-data writes hostd.json readable by root alone, with what a host needs to join", () => {
   const file = read(userData(input)).write_files[0];
@@ -37,7 +38,42 @@ test("without SSH keys nothing is written to root's home", () => {
 });
 
 test("text that YAML 1.1 would read as something else stays text", () => {
-  const traps = ["no", "yes", "n", "on", "0755", "12:30:45", "1:20", "1.10", "1e3", "2001-01-01", "~", "null", "", " x", "x ", "- a", "a: b", "#x", "&a", "*a", "!t", "%", "@", "`", "0x1f", "1_000", "=", "<<", "\t", "a\nb", "'", '"', "é", "\u2028"];
+  const traps = [
+    "no",
+    "yes",
+    "n",
+    "on",
+    "0755",
+    "12:30:45",
+    "1:20",
+    "1.10",
+    "1e3",
+    "2001-01-01",
+    "~",
+    "null",
+    "",
+    " x",
+    "x ",
+    "- a",
+    "a: b",
+    "#x",
+    "&a",
+    "*a",
+    "!t",
+    "%",
+    "@",
+    "`",
+    "0x1f",
+    "1_000",
+    "=",
+    "<<",
+    "\t",
+    "a\nb",
+    "'",
+    '"',
+    "é",
+    "\u2028",
+  ];
   assert.equal(read(renderYaml({ traps })).traps, traps);
 });
 
@@ -58,7 +94,8 @@ test("a long value is not folded into several lines", () => {
 });
 
 test("cloud-init's outer stages and its failures are progress, the rest is not", () => {
-  const report = (more: object) => progressOf(JSON.stringify({ name: "init-network", event_type: "finish", result: "SUCCESS", ...more }));
+  const report = (more: object) =>
+    progressOf(JSON.stringify({ name: "init-network", event_type: "finish", result: "SUCCESS", ...more }));
   assert.is(report({})?.message, "cloud-init init-network is done");
   assert.is(report({ event_type: "start" })?.message, "cloud-init init-network begins");
   assert.is(report({ name: "modules-final/config-scripts-user" }), undefined);

@@ -10,9 +10,9 @@ import { parse } from "yaml";
 import type { BootMachine } from "#api/boot.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
+import type { Transfer } from "../../../bootstrap/http/artefacts.ts";
 import { createBootPlane } from "../../../bootstrap/http/boot-plane.ts";
 import { bootHttpServer } from "../../../bootstrap/http/server.ts";
-import type { Transfer } from "../../../bootstrap/http/artefacts.ts";
 import { openImages } from "../../../bootstrap/images.ts";
 import { createMachines } from "../../../bootstrap/machines.ts";
 import type { Happening } from "../../../bootstrap/timeline.ts";
@@ -39,7 +39,11 @@ interface Rig {
   scanImages(): Promise<void>;
 }
 
-async function withServer(machines: BootMachine[], work: (rig: Rig) => Promise<void>, requestsPerSecond = 1_000): Promise<void> {
+async function withServer(
+  machines: BootMachine[],
+  work: (rig: Rig) => Promise<void>,
+  requestsPerSecond = 1_000,
+): Promise<void> {
   const root = await mkdtemp(join(tmpdir(), "flynn-http-"));
   const fixture = await writeImage(root);
   const images = openImages({ directory: fixture.imagesDir, publicKeyFile: fixture.keyFile, log: silentLog() });
@@ -61,21 +65,45 @@ async function withServer(machines: BootMachine[], work: (rig: Rig) => Promise<v
   });
   const bootFiles = new Map([["snponly.efi", Buffer.from("MZ firmware")]]);
   const onTransfer = (transfer: Transfer) => void transfers.push(transfer);
-  const server = await bootHttpServer({ address: "127.0.0.1", port: 0, plane, images, bootFiles, onTransfer, log: silentLog(), requestsPerSecond });
+  const server = await bootHttpServer({
+    address: "127.0.0.1",
+    port: 0,
+    plane,
+    images,
+    bootFiles,
+    onTransfer,
+    log: silentLog(),
+    requestsPerSecond,
+  });
   const { port } = server.address;
   try {
-    await work({ fixture, events, transfers, port, wire, scanImages: images.scan, get: (path, options) => get(port, path, options) });
+    await work({
+      fixture,
+      events,
+      transfers,
+      port,
+      wire,
+      scanImages: images.scan,
+      get: (path, options) => get(port, path, options),
+    });
   } finally {
     await server.close();
     await rm(root, { recursive: true });
   }
 }
 
-function get(port: number, path: string, { method = "GET", headers = {}, body }: { method?: string; headers?: Record<string, string>; body?: string } = {}): Promise<Reply> {
+function get(
+  port: number,
+  path: string,
+  { method = "GET", headers = {}, body }: { method?: string; headers?: Record<string, string>; body?: string } = {},
+): Promise<Reply> {
   return new Promise((resolve, reject) => {
     const sent = request({ host: "127.0.0.1", port, path, method, headers, agent: false }, (reply) => {
       reply.setEncoding("latin1");
-      readText(reply).then((text) => resolve({ status: reply.statusCode!, headers: reply.headers, body: text }), reject);
+      readText(reply).then(
+        (text) => resolve({ status: reply.statusCode!, headers: reply.headers, body: text }),
+        reject,
+      );
     });
     sent.on("error", reject);
     sent.end(body);
@@ -133,7 +161,17 @@ test("a file that changed since it was verified is not served", () =>
 
 test("paths that are not there are 404, not files of the machine", () =>
   withServer([], async ({ get }) => {
-    for (const path of ["/", "/a/sha256-00/vmlinuz", `/a/sha256-${"0".repeat(64)}/vmlinuz`, "/ipxe/../../../etc/passwd", "/ipxe/%2e%2e", "/a/../etc/passwd", "/__proto__", "/e/x/toString", "//boot.ipxe"]) {
+    for (const path of [
+      "/",
+      "/a/sha256-00/vmlinuz",
+      `/a/sha256-${"0".repeat(64)}/vmlinuz`,
+      "/ipxe/../../../etc/passwd",
+      "/ipxe/%2e%2e",
+      "/a/../etc/passwd",
+      "/__proto__",
+      "/e/x/toString",
+      "//boot.ipxe",
+    ]) {
       const { status, headers } = await get(path);
       assert.ok(status === 404 || status === 403, `${path}: ${status}`);
       assert.is(headers.location, undefined);
@@ -164,10 +202,13 @@ test("hostile MAC, UUID and serial never reach a script", () =>
     for (const bad of ["", "x", "52:54:00:00:00:01%0aecho%20owned", "ff:ff:ff:ff:ff:ff", "$" + "{net0/mac}"]) {
       assert.is((await get(`/boot.ipxe?mac=${encodeURI(bad)}`)).status, 400, bad);
     }
-    const hostile = encodeURIComponent('x" || shell\n#!ipxe\nshell ${net0/mac} `id` && reboot');
-    const { body } = await get(`/boot.ipxe?mac=52:54:00:00:00:99&uuid=${hostile}&serial=${hostile}&product=${hostile}&platform=${hostile}`);
+    const hostile = encodeURIComponent(`x" || shell\n#!ipxe\nshell \${net0/mac} \`id\` && reboot`);
+    const { body } = await get(
+      `/boot.ipxe?mac=52:54:00:00:00:99&uuid=${hostile}&serial=${hostile}&product=${hostile}&platform=${hostile}`,
+    );
     assert.match(body, "waits for approval");
-    for (const line of body.split("\n")) assert.match(line, /^(#!ipxe|echo |:retry|sleep 5|chain --autofree --replace http:\/\/127|)/);
+    for (const line of body.split("\n"))
+      assert.match(line, /^(#!ipxe|echo |:retry|sleep 5|chain --autofree --replace http:\/\/127|)/);
     assert.not.match(body, "shell\n");
     assert.not.match(body, "||\nshell");
     assert.is(events[0]!.identity.uuid, undefined);
@@ -186,7 +227,10 @@ test("a known card in another machine (UUID differs) is refused; a UUID in the o
   withServer([bootMachine(MAC, { uuid: UUID })], async ({ get }) => {
     const swapped = "3c2d1e0f-5a4b-7869-8796-a5b4c3d2e1f0";
     assert.match((await get(`/boot.ipxe?mac=${MAC}&uuid=${swapped}`)).body, "kernel");
-    assert.match((await get(`/boot.ipxe?mac=${MAC}&uuid=aaaaaaaa-4b5a-6978-8796-a5b4c3d2e1f0`)).body, "does not boot this machine");
+    assert.match(
+      (await get(`/boot.ipxe?mac=${MAC}&uuid=aaaaaaaa-4b5a-6978-8796-a5b4c3d2e1f0`)).body,
+      "does not boot this machine",
+    );
   }));
 
 test("an approved machine: script, beacon, kernel, seed, progress; each on the timeline with its boot", () =>
@@ -210,7 +254,10 @@ test("an approved machine: script, beacon, kernel, seed, progress; each on the t
     await until(() => transfers.length === 3, { what: "three transfers", timeoutMs: 5_000 });
     assert.equal(transfers.map((one) => one.artefact.part).sort(), ["initrd", "kernel", "squashfs"]);
     assert.ok(transfers.every((one) => one.sentBytes === one.askedBytes && one.whole));
-    assert.is(transfers.find((one) => one.artefact.part === "squashfs")!.sentBytes, fixture.manifest.squashfs.sizeBytes);
+    assert.is(
+      transfers.find((one) => one.artefact.part === "squashfs")!.sentBytes,
+      fixture.manifest.squashfs.sizeBytes,
+    );
   }));
 
 test("a replayed and a foreign token are refused, with an event, and no secret leaves", () =>
@@ -246,12 +293,16 @@ test("local disk, rescue and a missing image each have their script", async () =
 });
 
 test("an address that asks too much, or wrongly too often, is told to wait", async () => {
-  await withServer([], async ({ get }) => {
-    const statuses = [];
-    for (let n = 0; n < 30; n++) statuses.push((await get("/wrong")).status);
-    assert.ok(statuses.includes(404) && statuses.includes(429));
-    assert.is((await get("/healthz")).status, 200, "requests that are right go on");
-  }, 20);
+  await withServer(
+    [],
+    async ({ get }) => {
+      const statuses = [];
+      for (let n = 0; n < 30; n++) statuses.push((await get("/wrong")).status);
+      assert.ok(statuses.includes(404) && statuses.includes(429));
+      assert.is((await get("/healthz")).status, 200, "requests that are right go on");
+    },
+    20,
+  );
 });
 
 test("a client that leaves in the middle is seen as a transfer that stopped", () =>

@@ -1,0 +1,122 @@
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { parse } from "yaml";
+import { isFault } from "#api/fault.ts";
+import { BootConfigSchema, readConfig } from "../../bootstrap/config.ts";
+import { parseInterfaces } from "../../bootstrap/interfaces.ts";
+import { contains, isAddress, parseNetwork, toAddress, toNumber } from "../../bootstrap/ipv4.ts";
+import { parseArpTable } from "../../bootstrap/neighbours.ts";
+import { listenFault, portHolder } from "../../bootstrap/port-holder.ts";
+
+const eth1 = { name: "eth1", mac: "02:00:00:00:00:01", cidrs: ["10.77.0.1/24"] };
+const required = {
+  interface: "eth1",
+  controlUrls: ["https://10.77.0.1:7777"],
+  caFile: "ca",
+  stateDir: "s",
+  imagesDir: "i",
+  imageKeyFile: "k",
+};
+const read = (flags: Record<string, unknown> = {}) => readConfig({ flags: { ...required, ...flags }, env: {} }, [eth1]);
+
+test("what is not said follows from the interface", () => {
+  const config = read();
+  assert.is(config.mode, "proxy", "a DHCP server must never surprise a LAN");
+  assert.is(config.address, "10.77.0.1");
+  assert.equal(config.network, { address: "10.77.0.0", prefix: 24 });
+  assert.equal(config.range, { first: "10.77.0.128", last: "10.77.0.254" });
+  assert.ok(config.ownMacs.has("02:00:00:00:00:01"));
+});
+
+test("a wrong configuration is refused in words, before any socket opens", () => {
+  const wrong: [Record<string, unknown>, RegExp][] = [
+    [{ interface: "eth9" }, /no eth9; it has eth1/],
+    [{ address: "10.0.0.1" }, /eth1 has no IPv4 address 10.0.0.1/],
+    [{ range: "10.78.0.1-10.78.0.9" }, /range/],
+    [{ range: "10.77.0.9-10.77.0.1" }, /range/],
+    [{ range: "10.77.0.9" }, /range/],
+    [{ router: "gateway" }, /gateway is not an IPv4 address/],
+    [{ leaseTime: "soon" }, /leaseTime/],
+    [{ mode: "both" }, /mode/],
+    [{ httpPort: 99_999 }, /httpPort/],
+    [{ reservations: { "aa-bb": "10.77.0.5" } }, /.*/],
+    [{ typo: 1 }, /typo/],
+  ];
+  for (const [flags, message] of wrong) assert.throws(() => read(flags), message, JSON.stringify(flags));
+});
+
+test("the example file names every field, and what it comments out are the defaults", () => {
+  const text = readFileSync(fileURLToPath(new URL("../../bootstrap/example.yaml", import.meta.url)), "utf8");
+  const commented = parse(text.replace(/^#(?=[a-z])/gim, "").replace(/^# .*\n/, "")) as Record<string, unknown>;
+  const given = parse(text) as Record<string, unknown>;
+  assert.equal(Object.keys(commented), Object.keys(BootConfigSchema.properties));
+  for (const [name, field] of Object.entries(BootConfigSchema.properties) as [string, { default?: unknown }][]) {
+    if (name in given) assert.is(field.default, undefined, `${name} has no default`);
+    else assert.equal(commented[name], field.default, name);
+  }
+});
+
+test("addresses", () => {
+  for (const bad of ["", "1.2.3", "1.2.3.256", "1.2.3.4.5", "01.2.3.4.", "a.b.c.d", " 1.2.3.4"])
+    assert.not.ok(isAddress(bad), bad);
+  assert.is(toAddress(toNumber("255.10.0.7")), "255.10.0.7");
+  assert.is(parseNetwork("10.0.0.1/33"), undefined);
+  assert.ok(contains({ address: "10.77.0.0", prefix: 22 }, "10.77.3.255"));
+  assert.not.ok(contains({ address: "10.77.0.0", prefix: 22 }, "10.77.4.0"));
+});
+
+test("who holds a UDP or TCP port is found by its process id", async () => {
+  const udp = createSocket("udp4");
+  udp.bind(0, "127.0.0.1");
+  await once(udp, "listening");
+  const tcp = createServer().listen(0, "127.0.0.1");
+  await once(tcp, "listening");
+  assert.is(portHolder("udp", udp.address().port)?.pid, process.pid);
+  const { port } = tcp.address() as { port: number };
+  assert.is(portHolder("tcp", port)?.pid, process.pid);
+  const fault = listenFault("tcp", "127.0.0.1", port, "boot plane", Object.assign(new Error(), { code: "EADDRINUSE" }));
+  assert.ok(isFault(fault, "conflict"));
+  assert.match(fault.message, `pid ${process.pid}`);
+  udp.close();
+  tcp.close();
+  await once(tcp, "close");
+  assert.is(portHolder("tcp", port), undefined);
+});
+
+test("an interface without a carrier, or without an address, is there", () => {
+  const json = JSON.stringify([
+    {
+      ifname: "br0",
+      flags: ["NO-CARRIER", "UP"],
+      address: "02:00:00:00:00:02",
+      addr_info: [
+        { family: "inet", local: "10.77.0.1", prefixlen: 24 },
+        { family: "inet6", local: "fe80::1", prefixlen: 64 },
+      ],
+    },
+    { ifname: "eth9", address: "02:00:00:00:00:03" },
+    {},
+  ]);
+  assert.equal(parseInterfaces(json), [
+    { name: "br0", mac: "02:00:00:00:00:02", cidrs: ["10.77.0.1/24"] },
+    { name: "eth9", mac: "02:00:00:00:00:03", cidrs: [] },
+  ]);
+});
+
+test("only complete neighbours of our own interface are known", () => {
+  const table = parseArpTable(
+    `IP address       HW type     Flags       HW address            Mask     Device
+10.77.0.50       0x1         0x2         52:54:00:AA:BB:CC     *        br0
+10.77.0.51       0x1         0x0         00:00:00:00:00:00     *        br0
+192.0.2.9        0x1         0x2         52:54:00:00:00:09     *        eth0\n`,
+    "br0",
+  );
+  assert.equal([...table], [["10.77.0.50", "52:54:00:aa:bb:cc"]]);
+});
+
+test.run();

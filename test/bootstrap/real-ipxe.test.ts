@@ -1,0 +1,84 @@
+// time limit: 300 s
+// Real firmware against the real boot server: SeaBIOS and the network card's iPXE ROM in an emulated machine, on a LAN of its
+// own. The image's kernel is no kernel, so the boot ends in the script's own failure path, which is part of what is tested.
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { BootEvent, BootMachine } from "#api/boot.ts";
+import { openLan } from "../lab/network.ts";
+import { addMachine } from "../lab/qemu.ts";
+import { openScope, withScope } from "../lab/scope.ts";
+import { bootMachine, bootTarget, writeImage } from "./image-fixture.ts";
+import type { ServeOptions } from "./serve.ts";
+
+const serveProgram = fileURLToPath(new URL("serve.ts", import.meta.url));
+const file = await openScope();
+test.after(() => file.close());
+
+async function bootOne(
+  machinesFor: (mac: string) => BootMachine[],
+  until: (event: BootEvent) => boolean,
+): Promise<{ events: BootEvent[]; console: string }> {
+  return await withScope(async (scope) => {
+    const lan = await openLan(scope);
+    const machine = await addMachine(scope, lan, { name: "metal", memoryMiB: 256, cpus: 1, diskGiB: 0 });
+    const fixture = await writeImage(scope.folder);
+    const stateDir = join(scope.folder, "state");
+    await mkdir(stateDir);
+    const targetFile = join(scope.folder, "target.json");
+    await writeFile(targetFile, JSON.stringify(bootTarget(machinesFor(machine.mac), fixture.manifest)));
+    const paths = {
+      stateDir,
+      imagesDir: fixture.imagesDir,
+      imageKeyFile: fixture.keyFile,
+      caFile: "",
+      controlUrls: ["https://10.77.0.1:7777"],
+    };
+    const options: ServeOptions = { targetFile, config: { interface: lan.bridge, mode: "full", ...paths } };
+    const server = await lan.spawn([process.execPath, serveProgram, JSON.stringify(options)], { name: "boot" });
+    await server.waitFor(/ready/, 20_000);
+    await machine.powerOn();
+    const events = () =>
+      [...server.output().matchAll(/^event (.*)$/gm)].map((line) => JSON.parse(line[1]!) as BootEvent);
+    const deadlineMs = performance.now() + 120_000;
+    while (!events().some(until)) {
+      if (performance.now() > deadlineMs)
+        throw new Error(
+          `only ${events().map((event) => event.stage)}; console: ${machine.consoleTail(15).join(" | ")}`,
+        );
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+    return { events: events(), console: machine.console() };
+  });
+}
+
+test("an unknown machine's ROM is offered the script, says who it is, and waits", async () => {
+  const { events } = await bootOne(
+    () => [],
+    (event) => event.stage === "wait-approval",
+  );
+  assert.equal(
+    events.map((event) => event.stage),
+    ["discover", "offer", "wait-approval"],
+  );
+  const { identity } = events.at(-1)!;
+  assert.match(identity.serial!, "LAB-METAL");
+  assert.match(identity.uuid!, /^6c616221-/, "the UUID of the script's query and of option 97 are read alike");
+  assert.is(identity.firmware, "bios");
+  assert.ok(identity.product);
+});
+
+test("an approved machine's ROM runs the script: beacon, kernel and initrd over HTTP, and the failure beacon when it cannot start", async () => {
+  const { events } = await bootOne(
+    (mac) => [bootMachine(mac)],
+    (event) => event.stage === "boot-failed",
+  );
+  assert.equal(
+    events.map((event) => event.stage),
+    ["discover", "offer", "script", "script", "kernel", "boot-failed"],
+  );
+});
+
+test.run();
