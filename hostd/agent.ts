@@ -40,6 +40,8 @@ export interface Agent {
   target(): HostTarget | undefined;
   /** Look now. */
   wake(): void;
+  /** Keep the state on disk anew, since something beside the records has changed. */
+  keep(): void;
   jobs(): JobReport[];
   /** Images and apps in use, for pruning. */
   used(): { images: Set<string>; apps: Set<string> };
@@ -220,6 +222,10 @@ export function createAgent(options: AgentOptions): Agent {
     },
     target: () => target,
     wake: wake.ring,
+    keep() {
+      dirty = true;
+      wake.ring();
+    },
     jobs() {
       const wanted = new Set(target?.jobs.map(({ id }) => id));
       return [...records.values()].filter(({ jobId, state }) => wanted.has(jobId) || state !== "down").map(jobReport);

@@ -122,6 +122,13 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     return { term, seq, facts, engine: monitor.report(), jobs: agent.jobs() };
   };
 
+  const untold = {
+    pending: events.pending,
+    told(sent: ReturnType<typeof events.pending>) {
+      events.told(sent);
+      if (sent.length > 0) agent.keep();
+    },
+  };
   const onRefused = async (): Promise<void> => {
     if (await giveUpIdentity(identityDir, config.joinToken))
       throw new Error("control refuses this host's certificate; it joins anew with its seed's token at the next start");
@@ -155,7 +162,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     monitor.run(signal),
     agent.run(),
     pollTarget({ client, hostId, stateDir, seen: keptTarget, onTarget, log, signal }),
-    sendReports({ client, hostId, current, events, wake: reports, onRefused, log, signal }),
+    sendReports({ client, hostId, current, events: untold, wake: reports, onRefused, log, signal }),
     networkLoop(),
     factsLoop(),
     pruneLoop({ engine, agent, logs, healthy: monitor.healthy, log, signal }),

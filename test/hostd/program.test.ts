@@ -140,6 +140,10 @@ test("a hostd that is started again adopts what runs, restarts nothing, and join
   await isUp(r);
   await isUp(r, "j2");
   await happens("another look", () => r.engine.calls.filter((call) => call === "list").length > 2);
+  assert.not.ok(
+    r.control.reports.some(({ events }) => events !== undefined),
+    "boot steps are told once per boot, not once per hostd",
+  );
   assert.equal(
     r.engine.calls.filter((call) => /^(create|start|remove|signal|pull)/.test(call)),
     [],

@@ -1,7 +1,7 @@
 // The engine contract on a real dockerd, started here in a network namespace of its own; needs root.
 import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
-import { copyFile, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, rm, rmdir, symlink } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -53,6 +53,9 @@ test.after(async () => {
   if (dockerd) await stopChild(dockerd, 30_000);
   await exec(["ip", "netns", "del", netns]).catch(() => undefined);
   await rm(directory, { recursive: true, force: true });
+  // dockerd leaves its parent group behind, empty: one per controller in cgroup v1, one in all in v2.
+  const controllers = await readdir("/sys/fs/cgroup");
+  for (const parent of ["", ...controllers]) await rmdir(join("/sys/fs/cgroup", parent, netns)).catch(() => undefined);
 });
 
 async function importBusybox(): Promise<void> {
