@@ -1,0 +1,77 @@
+// The boot image for a lab: built when its inputs changed, else the one in the cache. Same recipe, same command as for real.
+import { copyFile, mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { exec } from "#lib/exec.ts";
+
+export const CACHE = process.env["FLYNN_CACHE"] ?? "/var/cache/flynn";
+const BUILD_MS = 1_500_000;
+
+export interface BuiltImage {
+  id: string;
+  imagesDir: string;
+  manifest: string;
+  signature: string;
+  publicKeyFile: string;
+  /** True when the cache had it. */
+  reused: boolean;
+  seconds: number;
+  squashfsBytes: number;
+}
+
+export async function bootImage(options: { say: (line: string) => void; signal: AbortSignal }): Promise<BuiltImage> {
+  const { say, signal } = options;
+  const imagesDir = join(CACHE, "images");
+  await mkdir(imagesDir, { recursive: true });
+  let line = "";
+  const main = fileURLToPath(new URL("../../images/main.ts", import.meta.url));
+  const { stdout } = await exec(
+    [
+      process.execPath,
+      main,
+      "build",
+      "--out",
+      imagesDir,
+      "--cache",
+      join(CACHE, "image-cache"),
+      "--signing-key",
+      join(CACHE, "images.key"),
+    ],
+    {
+      timeoutMs: BUILD_MS,
+      signal,
+      onOutput(chunk, stream) {
+        if (stream !== "stderr") return;
+        line += chunk.toString();
+        const lines = line.split("\n");
+        line = lines.pop()!;
+        for (const done of lines) if (done.trim()) say(`  ${done}`);
+      },
+    },
+  );
+  const built = JSON.parse(stdout) as {
+    directory: string;
+    manifest: { id: string; squashfs: { sizeBytes: number } };
+    publicKeyFile: string;
+    reused: boolean;
+    seconds: number;
+  };
+  const text = (name: string) => readFile(join(built.directory, name), "utf8");
+  return {
+    id: built.manifest.id,
+    imagesDir,
+    manifest: await text("manifest.json"),
+    signature: await text("manifest.sig"),
+    publicKeyFile: built.publicKeyFile,
+    reused: built.reused,
+    seconds: built.seconds,
+    squashfsBytes: built.manifest.squashfs.sizeBytes,
+  };
+}
+
+/** Gives an appliance's state directory the public key that the image is signed for. */
+export async function trustImage(image: BuiltImage, stateDir: string): Promise<void> {
+  await mkdir(stateDir, { recursive: true });
+  await copyFile(image.publicKeyFile, join(stateDir, "image-signing.pub"));
+}
