@@ -14,9 +14,9 @@ import { bootHttpServer } from "./http/server.ts";
 import { identityOfClient } from "./identity.ts";
 import { openImages } from "./images.ts";
 import { openJournal } from "./journal.ts";
+import { listenFault } from "./listen-fault.ts";
 import { createMachines } from "./machines.ts";
 import { kernelNeighbours, type Neighbours } from "./neighbours.ts";
-import { listenFault } from "./port-holder.ts";
 import { dhcpSteps, tftpSteps, transferStep } from "./steps.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
@@ -92,8 +92,8 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     files: fixedFiles(bootFiles),
     log,
     onTransfer: tftpSteps({ timeline, machines, macAt, progressed: dhcp.progressed }),
-  }).catch((cause) => {
-    throw listenFault("udp", address, 69, "TFTP server", cause);
+  }).catch(async (cause) => {
+    throw await listenFault("udp", address, 69, "TFTP server", cause);
   });
   stack.defer(() => tftp.close());
   const plane = createBootPlane({

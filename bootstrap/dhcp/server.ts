@@ -2,7 +2,7 @@
 // address:67 (the only way a broadcast leaves by that interface, default route or not), answers port 4011 from 4011.
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import type { Log } from "#lib/log.ts";
-import { listenFault } from "../port-holder.ts";
+import { listenFault } from "../listen-fault.ts";
 import { rateLimit } from "../rate.ts";
 import { type Client, classify } from "./classify.ts";
 import { createLadder } from "./ladder.ts";
@@ -138,7 +138,7 @@ async function bind(address: string, port: number, what: string, shared = true):
     });
     return socket;
   } catch (cause) {
-    throw listenFault("udp", address, port, what, cause);
+    throw await listenFault("udp", address, port, what, cause);
   }
 }
 

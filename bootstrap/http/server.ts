@@ -3,7 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Log } from "#lib/log.ts";
 import type { Images } from "../images.ts";
-import { listenFault } from "../port-holder.ts";
+import { listenFault } from "../listen-fault.ts";
 import { type RateLimit, rateLimit } from "../rate.ts";
 import type { BootRecord } from "../tokens.ts";
 import { sendArtefact, type Transfer } from "./artefacts.ts";
@@ -170,7 +170,7 @@ function splitOnce(text: string, separator: string): [string, string] {
 
 function listen(server: Server, address: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once("error", (cause) => reject(listenFault("tcp", address, port, "boot plane", cause)));
+    server.once("error", (cause) => listenFault("tcp", address, port, "boot plane", cause).then(reject, reject));
     server.listen(port, address, () => {
       server.removeAllListeners("error");
       resolve();

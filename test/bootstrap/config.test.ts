@@ -1,4 +1,3 @@
-import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -10,8 +9,8 @@ import { isFault } from "#api/fault.ts";
 import { BootConfigSchema, readConfig } from "../../bootstrap/config.ts";
 import { parseInterfaces } from "../../bootstrap/interfaces.ts";
 import { contains, isAddress, parseNetwork, toAddress, toNumber } from "../../bootstrap/ipv4.ts";
+import { listenFault } from "../../bootstrap/listen-fault.ts";
 import { parseArpTable } from "../../bootstrap/neighbours.ts";
-import { listenFault, portHolder } from "../../bootstrap/port-holder.ts";
 
 const eth1 = { name: "eth1", mac: "02:00:00:00:00:01", cidrs: ["10.77.0.1/24"] };
 const required = {
@@ -70,22 +69,20 @@ test("addresses", () => {
   assert.not.ok(contains({ address: "10.77.0.0", prefix: 22 }, "10.77.4.0"));
 });
 
-test("who holds a UDP or TCP port is found by its process id", async () => {
-  const udp = createSocket("udp4");
-  udp.bind(0, "127.0.0.1");
-  await once(udp, "listening");
+test("a server that cannot listen says on which port, and who has it or what is wrong", async () => {
   const tcp = createServer().listen(0, "127.0.0.1");
   await once(tcp, "listening");
-  assert.is(portHolder("udp", udp.address().port)?.pid, process.pid);
   const { port } = tcp.address() as { port: number };
-  assert.is(portHolder("tcp", port)?.pid, process.pid);
-  const fault = listenFault("tcp", "127.0.0.1", port, "boot plane", Object.assign(new Error(), { code: "EADDRINUSE" }));
-  assert.ok(isFault(fault, "conflict"));
-  assert.match(fault.message, `pid ${process.pid}`);
-  udp.close();
+  const of = (code: string) =>
+    listenFault("tcp", "127.0.0.1", port, "boot plane", Object.assign(new Error(), { code }));
+  const taken = await of("EADDRINUSE");
+  assert.ok(isFault(taken, "conflict"));
+  assert.match(taken.message, `boot plane cannot listen on tcp 127.0.0.1:${port}: `);
+  assert.match(taken.message, `(pid ${process.pid})`);
+  assert.match((await of("EACCES")).message, "need root");
+  assert.match((await of("EADDRNOTAVAIL")).message, "does not have the address");
   tcp.close();
   await once(tcp, "close");
-  assert.is(portHolder("tcp", port), undefined);
 });
 
 test("an interface without a carrier, or without an address, is there", () => {
