@@ -2,26 +2,32 @@
 import type { Command } from "./command.ts";
 import { appCommands } from "./commands/apps.ts";
 import { clusterCommands } from "./commands/cluster.ts";
+import { completionCommands } from "./commands/completion.ts";
 import { deployCommands } from "./commands/deploy.ts";
+import { doctorCommands } from "./commands/doctor.ts";
 import { envCommands } from "./commands/env.ts";
 import { hostCommands } from "./commands/hosts.ts";
 import { imageCommands } from "./commands/images.ts";
 import { jobCommands } from "./commands/jobs.ts";
 import { logCommands } from "./commands/log.ts";
 import { machineCommands } from "./commands/machines.ts";
+import { profileCommands } from "./commands/profiles.ts";
 import { releaseCommands } from "./commands/releases.ts";
 import { routeCommands } from "./commands/routes.ts";
 import { scaleCommands } from "./commands/scale.ts";
+import { serviceCommands } from "./commands/services.ts";
 import { statusCommands } from "./commands/status.ts";
 import { upCommands } from "./commands/up.ts";
 
 export const commands: readonly Command[] = [
   ...upCommands,
   ...statusCommands,
+  ...doctorCommands,
   ...clusterCommands,
   ...machineCommands,
   ...hostCommands,
   ...imageCommands,
+  ...profileCommands,
   ...appCommands,
   ...deployCommands,
   ...releaseCommands,
@@ -30,4 +36,6 @@ export const commands: readonly Command[] = [
   ...jobCommands,
   ...logCommands,
   ...routeCommands,
+  ...serviceCommands,
+  ...completionCommands,
 ];

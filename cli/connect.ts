@@ -19,7 +19,7 @@ export async function withCluster<T>(
   try {
     return await work(client, cluster);
   } catch (error) {
-    throw unreachable(error, cluster) ?? error;
+    throw unreachable(error, cluster) ?? withTodo(error);
   } finally {
     client.close();
   }
@@ -34,6 +34,26 @@ export function unreachable(error: unknown, { name, url }: Pick<Cluster, "name" 
     ? "its certificate is not of the cluster that was added; if the cluster was made anew, add it again: flynn cluster add"
     : "is the appliance running (`flynn up`), and is this the right address (`flynn cluster list`)?";
   return new Fault("unavailable", `cluster ${name} does not answer at ${url}: ${message || code}; ${todo}`);
+}
+
+const LIST_OF: Record<string, string> = {
+  app: "flynn apps",
+  machine: "flynn machine list",
+  host: "flynn host list",
+  job: "flynn ps",
+  release: "flynn releases",
+  deployment: "flynn deployment list",
+  route: "flynn route list",
+  service: "flynn service list",
+  profile: "flynn profile list",
+  "boot image": "flynn image list",
+};
+
+/** `no app x` from control, with the command that lists what there is. */
+function withTodo(error: unknown): unknown {
+  const noun = isFault(error, "not-found") && /^no (boot image|[a-z]+) [^;]*$/.exec(error.message)?.[1];
+  const list = noun && Object.hasOwn(LIST_OF, noun) ? LIST_OF[noun] : undefined;
+  return isFault(error) && list ? new Fault(error.code, `${error.message}; see \`${list}\``, error) : error;
 }
 
 interface Page {

@@ -1,7 +1,6 @@
 // cluster: which clusters this user knows.
 
 import { Fault, isFault } from "#api/fault.ts";
-import { fetchPinnedCa } from "#api/join.ts";
 import { getStatus } from "#api/status.ts";
 import { type Cluster, clusterClient, clustersFile, readClusters, saveCluster, writeClusters } from "../clusters.ts";
 import type { Command, Invocation } from "../command.ts";
@@ -107,6 +106,7 @@ async function addCluster(call: Invocation): Promise<void> {
       `another cluster is named ${name} (${known.url}); choose another name, or replace it with --force`,
     );
   try {
+    const { fetchPinnedCa } = await import("#api/join.ts"); // the X.509 library takes longer to load than all other commands to run
     cluster.caPem = await fetchPinnedCa(cluster.url, pin);
     await checkToken(cluster, cli.signal);
   } catch (error) {

@@ -12,7 +12,6 @@ import { formatSize } from "#lib/units.ts";
 import type { Command, Flag, Invocation } from "../command.ts";
 import { listAll, withCluster } from "../connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
-import { configOf } from "./up.ts";
 
 /** What images/main.ts prints on stdout. */
 interface Built {
@@ -89,6 +88,7 @@ export const imageCommands: readonly Command[] = [
 
 async function build(call: Invocation): Promise<void> {
   const { cli } = call;
+  const { configOf } = await import("../up/configure.ts");
   const { stateDir, imagesDir } = configOf(call);
   const argv = [
     fileURLToPath(new URL("../../images/main.ts", import.meta.url)),

@@ -2,8 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { Fault } from "#api/fault.ts";
 import { until } from "#lib/time.ts";
-import type { Command, Invocation } from "../command.ts";
-import { loadUpConfig, type UpConfig } from "../up/config.ts";
+import type { Command } from "../command.ts";
 import { runningUp, up } from "../up/up.ts";
 
 const FLAGS = [
@@ -29,20 +28,18 @@ export const upCommands: readonly Command[] = [
     words: "up",
     summary: "Run the appliance on this machine, in the foreground",
     flags: FLAGS,
-    run: ({ cli, ...call }) =>
-      up({
-        config: configOf({ cli, ...call }),
-        signal: cli.signal,
-        say: cli.say,
-        env: cli.env,
-        treeDir: fileURLToPath(new URL("../..", import.meta.url)),
-      }),
+    async run(call) {
+      const { configOf } = await import("../up/configure.ts");
+      const { signal, say, env } = call.cli;
+      await up({ config: configOf(call), signal, say, env, treeDir: fileURLToPath(new URL("../..", import.meta.url)) });
+    },
   },
   {
     words: "down",
     summary: "End the appliance that runs on this machine; apps on other hosts go on",
     flags: FLAGS.filter(({ name }) => name === "state" || name === "config"),
     async run(call) {
+      const { configOf } = await import("../up/configure.ts");
       const { stateDir } = configOf(call);
       const running = await runningUp(stateDir);
       if (running === undefined) throw new Fault("not-found", `no appliance runs here with state ${stateDir}`);
@@ -56,25 +53,3 @@ export const upCommands: readonly Command[] = [
     },
   },
 ];
-
-export function configOf(call: Invocation): UpConfig {
-  const { text, on, cli } = call;
-  const number = (name: string) => (text(name) === undefined ? undefined : Number(text(name)));
-  return loadUpConfig({
-    file: text("config"),
-    env: cli.env,
-    root: process.getuid?.() === 0,
-    flags: {
-      interface: text("interface"),
-      dhcp: text("dhcp"),
-      dhcpRange: text("dhcp-range"),
-      unknownMachines: text("unknown-machines"),
-      diskPolicy: text("disk-policy"),
-      address: text("address"),
-      httpPort: number("http-port"),
-      host: on("no-host") ? false : undefined,
-      imagesDir: text("images"),
-      stateDir: text("state"),
-    },
-  });
-}

@@ -1,0 +1,181 @@
+// profile: what machines boot and how: image, kernel arguments, tags, disk policy, SSH keys.
+import { readFile } from "node:fs/promises";
+import { type DiskPolicy, deleteProfile, listProfiles, type Profile, putProfile } from "#api/boot.ts";
+import type { Client } from "#api/client.ts";
+import { Fault } from "#api/fault.ts";
+import { parseSize } from "#lib/units.ts";
+import type { Cli, Command, Invocation } from "../command.ts";
+import { CONFIRM, confirm } from "../confirm.ts";
+import { listAll, withCluster } from "../connect.ts";
+import { answer, answerList } from "../output/answer.ts";
+import { printFacts } from "../output/table.ts";
+import { tagChanges } from "../tag-changes.ts";
+
+const PROFILE = { name: "PROFILE", required: true } as const;
+const DEFAULT_LEAST_BYTES = 1024 ** 3;
+
+export const profileCommands: readonly Command[] = [
+  {
+    words: "profile list",
+    summary: "List profiles",
+    run: (call) =>
+      withCluster(call, async (client) =>
+        answerList(call.cli, await listAll(client, listProfiles, { signal: call.cli.signal }), {
+          titles: ["NAME", "IMAGE", "DISK", "TAGS", "CMDLINE"],
+          row: (profile) => [
+            profile.name,
+            profile.image,
+            diskText(profile.diskPolicy),
+            tagText(profile),
+            profile.cmdline.join(" "),
+          ],
+          none: "there are no profiles",
+        }),
+      ),
+  },
+  {
+    words: "profile show",
+    summary: "Show a profile",
+    args: [PROFILE],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const profile = await find(client, call.args[0]!, call.cli.signal);
+        if (profile === undefined) throw new Fault("not-found", `no profile ${call.args[0]}`);
+        show(call.cli, profile);
+      }),
+  },
+  {
+    words: "profile set",
+    summary: "Make a profile, or change the parts of it that are given",
+    more: [
+      "  flynn profile set storage --disk find-empty --min-disk 100GiB --tag disk=ssd",
+      "  flynn profile set default --cmdline console=ttyS0 --cmdline quiet",
+      "",
+      "--cmdline and --ssh-key-file replace what there was; --tag changes single tags (name- removes one).",
+    ].join("\n"),
+    args: [PROFILE],
+    flags: [
+      { name: "image", value: "ID", help: "Boot image, or `current`" },
+      { name: "cmdline", value: "WORD", help: "Word for the kernel's command line", repeat: true },
+      { name: "tag", value: "K=V", help: "Tag of the hosts it makes; K- removes it", repeat: true },
+      {
+        name: "disk",
+        value: "POLICY",
+        help: "ram: write no disk. find-empty: the one empty disk. named: the one of --disk-...",
+      },
+      { name: "disk-serial", value: "TEXT", help: "Disk of policy `named`, by serial number" },
+      { name: "disk-wwn", value: "TEXT", help: "... by World Wide Name" },
+      { name: "disk-path", value: "PATH", help: "... by path" },
+      { name: "min-disk", value: "SIZE", help: "Smallest disk to take, such as 100GiB" },
+      { name: "ssh-key-file", value: "FILE", help: "Public key that may log in on hosts it makes", repeat: true },
+    ],
+    run: set,
+  },
+  {
+    words: "profile remove",
+    summary: "Delete a profile no machine uses",
+    args: [PROFILE],
+    flags: [CONFIRM],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const name = call.args[0]!;
+        if ((await find(client, name, call.cli.signal)) === undefined)
+          throw new Fault("not-found", `no profile ${name}`);
+        await confirm(call, name, `profile ${name} and its settings are lost.`);
+        await client.call(deleteProfile, { params: { name }, signal: call.cli.signal });
+        answer(call.cli, { name }, () => call.cli.print(`Profile ${name} removed.`));
+      }),
+  },
+];
+
+async function set(call: Invocation): Promise<void> {
+  const { cli, text, texts } = call;
+  const name = call.args[0]!;
+  const sshKeys = (await Promise.all(texts("ssh-key-file").map(publicKeys))).flat();
+  await withCluster(call, async (client) => {
+    const before: Profile = (await find(client, name, cli.signal)) ?? {
+      name,
+      image: "current",
+      cmdline: [],
+      tags: {},
+      sshKeys: [],
+      diskPolicy: { name: "ram-only", mode: "ram" },
+    };
+    const tags = Object.entries({ ...before.tags, ...tagChanges(texts("tag")) });
+    const body: Profile = {
+      ...before,
+      image: text("image") ?? before.image,
+      cmdline: texts("cmdline").length > 0 ? texts("cmdline") : before.cmdline,
+      tags: Object.fromEntries(tags.filter((tag): tag is [string, string] => tag[1] !== null)),
+      sshKeys: sshKeys.length > 0 ? sshKeys : before.sshKeys,
+      diskPolicy: diskPolicy(call, before.diskPolicy),
+    };
+    show(cli, await client.call(putProfile, { params: { name }, body, signal: cli.signal }));
+  });
+}
+
+function diskPolicy({ text }: Invocation, before: DiskPolicy): DiskPolicy {
+  const mode = text("disk");
+  const [serial, wwn, path] = [text("disk-serial"), text("disk-wwn"), text("disk-path")];
+  const least = text("min-disk");
+  const minSizeBytes = least === undefined ? undefined : parseSize(least);
+  if (least !== undefined && minSizeBytes === undefined)
+    throw new Fault("invalid", `--min-disk ${least}: write a size such as 100GiB`);
+  const named = serial !== undefined || wwn !== undefined || path !== undefined;
+  if (mode === undefined) {
+    if (named) throw new Fault("invalid", "--disk-serial, --disk-wwn and --disk-path go with --disk named");
+    return minSizeBytes === undefined ? before : { ...before, minSizeBytes };
+  }
+  if (mode !== "ram" && mode !== "find-empty" && mode !== "named")
+    throw new Fault("invalid", `--disk ${mode}: a policy is ram, find-empty or named`);
+  if ((mode === "named") !== named)
+    throw new Fault(
+      "invalid",
+      "--disk named needs one of --disk-serial, --disk-wwn and --disk-path, and only it takes them",
+    );
+  if (mode === "ram") return { name: "ram-only", mode };
+  return {
+    name: mode,
+    mode,
+    ...(serial === undefined ? {} : { serial }),
+    ...(wwn === undefined ? {} : { wwn }),
+    ...(path === undefined ? {} : { path }),
+    minSizeBytes: minSizeBytes ?? before.minSizeBytes ?? DEFAULT_LEAST_BYTES,
+  };
+}
+
+async function publicKeys(file: string): Promise<string[]> {
+  const content = await readFile(file, "utf8").catch((cause: unknown) => {
+    throw new Fault("invalid", `read SSH key ${file}`, { cause });
+  });
+  // The private half must never leave this machine by mistake.
+  if (content.includes("PRIVATE KEY")) throw new Fault("invalid", `${file} is a private key; give its .pub file`);
+  return content
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !line.startsWith("#"));
+}
+
+async function find(client: Client, name: string, signal: AbortSignal): Promise<Profile | undefined> {
+  return (await listAll(client, listProfiles, { signal })).find((profile) => profile.name === name);
+}
+
+function show(cli: Cli, profile: Profile): void {
+  answer(cli, profile, () =>
+    printFacts(cli, [
+      ["Name", profile.name],
+      ["Image", profile.image],
+      ["Disk", diskText(profile.diskPolicy)],
+      ["Tags", tagText(profile)],
+      ["Cmdline", profile.cmdline.join(" ")],
+      ["SSH keys", profile.sshKeys.length > 0 ? String(profile.sshKeys.length) : ""],
+    ]),
+  );
+}
+
+const tagText = ({ tags }: Profile): string =>
+  Object.entries(tags)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(" ");
+const diskText = ({ name, mode, serial, wwn, path }: DiskPolicy): string =>
+  [name === mode ? mode : `${mode} (${name})`, serial, wwn, path].filter(Boolean).join(" ");
