@@ -1,17 +1,17 @@
 // The boot server's side of the contract against the real control plane on loopback: join, target, events, last copy, grants.
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type BootTarget, verifyJoinGrant } from "#api/boot.ts";
+import { loadIdentity } from "#api/join.ts";
 import { stopChild } from "#lib/exec.ts";
 import { readText } from "#lib/files.ts";
-import { loadIdentity } from "#api/join.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import { publicKeyOf } from "#lib/x509.ts";
@@ -39,26 +39,63 @@ test("a stranger's event makes it a machine of the target; with control gone the
   let control: ChildProcess | undefined;
   try {
     const port = await freePort();
-    const config = { stateDir: controlDir, address: "127.0.0.1", port, advertise: ["127.0.0.1"], unknownMachines: "auto", localJoin: ["boot"] };
+    const config = {
+      stateDir: controlDir,
+      address: "127.0.0.1",
+      port,
+      advertise: ["127.0.0.1"],
+      unknownMachines: "auto",
+      localJoin: ["boot"],
+    };
     await writeFile(join(root, "control.yaml"), JSON.stringify(config));
-    control = spawn(process.execPath, [program, "--config", join(root, "control.yaml")], { stdio: ["ignore", "ignore", "inherit"] });
-    const joinTokenFile = join(controlDir, "local-join", "boot");
-    const caPem = await until(async () => ((await readText(joinTokenFile)) ? await readFile(join(controlDir, "pki", "ca.pem"), "utf8") : undefined), {
-      what: "control starts",
-      timeoutMs: 30_000,
+    control = spawn(process.execPath, [program, "--config", join(root, "control.yaml")], {
+      stdio: ["ignore", "ignore", "inherit"],
     });
+    const joinTokenFile = join(controlDir, "local-join", "boot");
+    const caPem = await until(
+      async () =>
+        (await readText(joinTokenFile)) ? await readFile(join(controlDir, "pki", "ca.pem"), "utf8") : undefined,
+      {
+        what: "control starts",
+        timeoutMs: 30_000,
+      },
+    );
     const timeline = await openTimeline({ path: join(stateDir, "events.journal"), log });
     const targets: BootTarget[] = [];
-    const options = { stateDir, controlUrls: [`https://127.0.0.1:${port}`], caPem, name: "boot", joinTokenFile, timeline, log };
+    const options = {
+      stateDir,
+      controlUrls: [`https://127.0.0.1:${port}`],
+      caPem,
+      name: "boot",
+      joinTokenFile,
+      timeline,
+      log,
+    };
     const link = await controlLink({ ...options, onTarget: (target) => targets.push(target) });
     const controller = new AbortController();
     const running = link.run(controller.signal);
     running.catch(() => undefined);
-    timeline.record({ identity: { mac: MAC, firmware: "bios" }, stage: "discover", message: "firmware looks for a boot server" });
-    await until(() => targets.at(-1)?.machines.some((machine) => machine.macs.includes(MAC)), { what: "the machine in the target", timeoutMs: 20_000 });
+    timeline.record({
+      identity: { mac: MAC, firmware: "bios" },
+      stage: "discover",
+      message: "firmware looks for a boot server",
+    });
+    await until(() => targets.at(-1)?.machines.some((machine) => machine.macs.includes(MAC)), {
+      what: "the machine in the target",
+      timeoutMs: 20_000,
+    });
     assert.is(timeline.queued, 0);
 
-    const boot: BootRecord = { bootId: "boot-1", machineId: "m-1", imageId: "i", mac: MAC, address: "10.0.0.5", tokenHash: "h", mintedAtMs: Date.now(), uses: {} };
+    const boot: BootRecord = {
+      bootId: "boot-1",
+      machineId: "m-1",
+      imageId: "i",
+      mac: MAC,
+      address: "10.0.0.5",
+      tokenHash: "h",
+      mintedAtMs: Date.now(),
+      uses: {},
+    };
     const identity = (await loadIdentity(join(stateDir, "identity")))!;
     const grant = verifyJoinGrant(link.grant(boot), publicKeyOf(identity.certificate), Date.now());
     assert.is(grant.machineId, "m-1");
@@ -70,7 +107,11 @@ test("a stranger's event makes it a machine of the target; with control gone the
     const later: BootTarget[] = [];
     const again = await controlLink({ ...options, onTarget: (target) => later.push(target) });
     assert.equal(later, [targets.at(-1)]);
-    assert.is(verifyJoinGrant(again.grant(boot), publicKeyOf(identity.certificate), Date.now()).nonce, grant.nonce, "a retried seed carries the same nonce");
+    assert.is(
+      verifyJoinGrant(again.grant(boot), publicKeyOf(identity.certificate), Date.now()).nonce,
+      grant.nonce,
+      "a retried seed carries the same nonce",
+    );
     await timeline.close();
   } finally {
     if (control) await stopChild(control, 5_000, "SIGKILL");
