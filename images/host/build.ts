@@ -8,7 +8,7 @@ import { buildEnvironment } from "../config.ts";
 import { debianSources } from "./apt-sources.ts";
 import { type Agent, agent } from "./bundle.ts";
 import { prependSegment } from "./cpio.ts";
-import { customizeTree, makeInitrd, overlayDirectory, unpackTree } from "./customize.ts";
+import { customizeTree, dateDirectories, makeInitrd, overlayDirectory, unpackTree } from "./customize.ts";
 import { digest, digestBytes, digestDirectory, digestFile } from "./digest.ts";
 import { createManifest, imageFiles, type Manifest, manifestText, parseManifest } from "./manifest.ts";
 import { resolvePackages } from "./packages.ts";
@@ -87,6 +87,7 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
     await mkdir(join(tree, "boot"));
 
     await installAgent(tree, host);
+    await dateDirectories(tree, epochSeconds, run);
     say(`packing the root image (${fast ? "lz4" : "zstd"})`);
     const staged = join(workDirectory, "image");
     await mkdir(staged);

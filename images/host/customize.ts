@@ -86,6 +86,15 @@ export async function makeInitrd(options: { tree: string; version: string; run: 
   return initrd;
 }
 
+/**
+ * One date for all directories: theirs says when something in them was last taken out, and whether there was anything to
+ * take out (a temporary file of a package's script) differs from build to build.
+ */
+export async function dateDirectories(tree: string, epochSeconds: number, run: Run): Promise<void> {
+  const argv = ["find", tree, "-xdev", "-type", "d", "-exec", "touch", `--date=@${epochSeconds}`, "{}", "+"];
+  await exec(argv, { env: run.environment, signal: run.signal, timeoutMs: 120_000 });
+}
+
 async function prune(tree: string): Promise<void> {
   for (const pattern of pruned) {
     for await (const path of glob(pattern, { cwd: tree })) await rm(join(tree, path), { recursive: true, force: true });

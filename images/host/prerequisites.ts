@@ -6,9 +6,11 @@ export const programs: Readonly<Record<string, string>> = {
   "apt-get": "apt",
   chroot: "coreutils",
   cp: "coreutils",
+  find: "findutils",
   mksquashfs: "squashfs-tools",
   mmdebstrap: "mmdebstrap",
   tar: "tar",
+  touch: "coreutils",
   unshare: "util-linux",
 };
 
