@@ -5,7 +5,7 @@ import { HealthCheck } from "./jobs.ts";
 import {
   AppParams,
   Env,
-  EnvName,
+  EnvChanges,
   Id,
   listOf,
   Name,
@@ -15,6 +15,8 @@ import {
   oneOf,
   PageQuery,
   ProcessName,
+  ProcessText,
+  recordOf,
   Tags,
   Time,
 } from "./schema.ts";
@@ -41,17 +43,15 @@ export const App = object({
 export type App = Static<typeof App>;
 
 export const ProcessType = object({
-  command: Type.Optional(
-    Type.Array(Type.String({ maxLength: 4096 }), { maxItems: 64, description: "Replaces the image's CMD." }),
-  ),
-  entrypoint: Type.Optional(Type.Array(Type.String({ maxLength: 4096 }), { maxItems: 64 })),
+  command: Type.Optional(Type.Array(ProcessText(4096), { maxItems: 64, description: "Replaces the image's CMD." })),
+  entrypoint: Type.Optional(Type.Array(ProcessText(4096), { maxItems: 64 })),
   port: nullable(
     Type.Integer({ minimum: 1, maximum: 65_535, description: "Given as $PORT; null when it listens on nothing." }),
   ),
   health: Type.Optional(HealthCheck),
   cpuMillis: Type.Optional(Type.Integer({ minimum: 10, maximum: 1_000_000 })),
-  memoryBytes: Type.Optional(Type.Integer({ minimum: 4 * 1024 ** 2 })),
-  diskBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  memoryBytes: Type.Optional(Type.Integer({ minimum: 4 * 1024 ** 2, maximum: 2 ** 50 })),
+  diskBytes: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 50 })),
   pids: Type.Optional(Type.Integer({ minimum: 8, maximum: 65_536 })),
   stopTimeoutMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600_000 })),
   antiAffinity: Type.Optional(Type.Boolean({ description: "At most one job of this process on a host." })),
@@ -66,7 +66,7 @@ export const Release = object({
   artifactId: Type.Optional(
     Type.Unsafe<string>({ ...Id, description: "Absent while the app has an environment but no image yet." }),
   ),
-  processes: Type.Record(ProcessName, ProcessType),
+  processes: recordOf(ProcessName, ProcessType),
   env: Env,
   description: Type.String(),
   createdAt: Time,
@@ -79,7 +79,7 @@ export const ReleaseSummary = object({
   appId: Id,
   version: Type.Integer(),
   artifactId: Type.Optional(Id),
-  processes: Type.Record(ProcessName, ProcessType),
+  processes: recordOf(ProcessName, ProcessType),
   envNames: Type.Array(Type.String()),
   description: Type.String(),
   createdAt: Time,
@@ -90,7 +90,7 @@ export type ReleaseSummary = Static<typeof ReleaseSummary>;
 
 export const FormationEntry = object({ count: Type.Integer({ minimum: 0, maximum: 10_000 }), tags: Tags });
 /** How many jobs of each process one release is to have; the scheduler makes it so. Store key formations/<appId>/<releaseId>. */
-export const Formation = object({ appId: Id, releaseId: Id, processes: Type.Record(ProcessName, FormationEntry) });
+export const Formation = object({ appId: Id, releaseId: Id, processes: recordOf(ProcessName, FormationEntry) });
 export type Formation = Static<typeof Formation>;
 
 export const listApps = endpoint({
@@ -161,12 +161,8 @@ export const createRelease = endpoint({
   status: 201,
   body: object({
     artifactId: Type.Optional(Id),
-    processes: Type.Optional(Type.Record(ProcessName, ProcessType)),
-    env: Type.Optional(
-      Type.Record(Type.String({ pattern: EnvName }), nullable(Type.String({ maxLength: 8192 })), {
-        description: "Changes; null removes.",
-      }),
-    ),
+    processes: Type.Optional(recordOf(ProcessName, ProcessType)),
+    env: Type.Optional(EnvChanges),
     description: Type.Optional(Type.String({ maxLength: 200 })),
   }),
   reply: ReleaseSummary,
@@ -187,7 +183,7 @@ export const updateEnv = endpoint({
   summary: "Change variables: a new release, deployed if the app runs",
   permission: "app:write",
   params: AppParams,
-  body: object({ env: Type.Record(Type.String({ pattern: EnvName }), nullable(Type.String({ maxLength: 8192 }))) }),
+  body: object({ env: EnvChanges }),
   reply: object({ release: ReleaseSummary, deploymentId: Type.Optional(Id) }),
   status: 202,
 });
@@ -207,7 +203,7 @@ export const updateFormation = endpoint({
   summary: "Scale processes",
   permission: "app:write",
   params: AppParams,
-  body: Type.Record(
+  body: recordOf(
     ProcessName,
     object({ count: Type.Integer({ minimum: 0, maximum: 10_000 }), tags: Type.Optional(Tags) }),
   ),

@@ -106,7 +106,9 @@ export const BootEvent = object({
   stage: Stage,
   level: Level,
   message: Type.String({ maxLength: 400 }),
-  detail: Type.Optional(Type.Record(Type.String(), Type.Union([Type.String({ maxLength: 200 }), Type.Number()]))),
+  detail: Type.Optional(
+    Type.Record(Type.String(), Type.Union([Type.String({ maxLength: 200 }), Type.Number()]), { maxProperties: 24 }),
+  ),
 });
 export type BootEvent = Static<typeof BootEvent>;
 

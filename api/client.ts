@@ -81,7 +81,8 @@ export function createClient(options: ClientOptions): Client {
         return reply;
       } catch (error) {
         last = error;
-        if (!isFault(error, "unavailable")) throw error;
+        const mayRepeat = endpoint.method !== "POST" || input.idempotencyKey !== undefined || neverArrived(error);
+        if (!isFault(error, "unavailable") || !mayRepeat) throw error;
       }
     }
     throw last;
@@ -111,7 +112,10 @@ export function createClient(options: ClientOptions): Client {
       const req = request(url, { method: endpoint.method, headers, agent, signal: input.signal }, (reply) => {
         req.setTimeout(0);
         if ((reply.statusCode ?? 500) < 400) return resolve(reply);
-        readFault(reply, doing).then(fail, fail);
+        reply.setTimeout(input.timeoutMs ?? defaultTimeoutMs, () => reply.destroy());
+        readFault(reply, doing)
+          .then(fail, fail)
+          .finally(() => input.upload && req.destroy()); // nobody reads the rest of a refused upload
       });
       req.setTimeout(input.timeoutMs ?? defaultTimeoutMs, () =>
         req.destroy(new Fault("timeout", `${doing} got no answer`)),
@@ -153,7 +157,11 @@ export function createClient(options: ClientOptions): Client {
   return {
     async call(endpoint, input = {}) {
       const reply = await send(endpoint, input as CallInput<Endpoint>, "application/json");
-      const received = await text(reply);
+      const limitMs = input.timeoutMs ?? defaultTimeoutMs;
+      reply.setTimeout(limitMs, () => reply.destroy(new Fault("timeout", `the answer of ${endpoint.path} broke off`)));
+      const received = await text(reply).catch((cause: unknown) => {
+        throw isFault(cause) ? cause : new Fault("unavailable", `the answer of ${endpoint.path} broke off`, { cause });
+      });
       return (received === "" ? {} : JSON.parse(received)) as never;
     },
     stream,
@@ -176,6 +184,12 @@ export function createClient(options: ClientOptions): Client {
     },
     close: () => agent.destroy(),
   };
+}
+
+/** The connection was never made, so nothing can have been done. */
+function neverArrived(error: unknown): boolean {
+  const code = ((error as Fault).cause as NodeJS.ErrnoException | undefined)?.code ?? "";
+  return ["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN"].includes(code);
 }
 
 interface FaultBody {

@@ -7,15 +7,16 @@ import { Level, Stage } from "./machines.ts";
 import {
   Id,
   IdParams,
+  Ipv4,
   listOf,
   Mac,
   Name,
   Nothing,
-  nullable,
   object,
   oneOf,
   PageQuery,
   Resources,
+  TagChanges,
   Tags,
   Time,
 } from "./schema.ts";
@@ -51,7 +52,7 @@ export type Host = Static<typeof Host>;
 /** What an agent knows of its machine, told at join and with each report when changed. */
 export const HostFacts = object({
   hostname: Type.String({ maxLength: 63 }),
-  address: Type.Optional(Type.String({ maxLength: 45, description: "IPv4 address that reaches control." })),
+  address: Type.Optional(Type.Unsafe<string>({ ...Ipv4, description: "IPv4 address that reaches control." })),
   capacity: Resources,
   architecture: Type.String({ maxLength: 16 }),
   bootId: Type.String({ maxLength: 64, description: "The kernel's boot id: changes at each boot." }),
@@ -84,8 +85,12 @@ export const HostReport = object({
   term: Type.Integer(),
   seq: Type.Integer({ description: "seq of the target last applied." }),
   facts: HostFacts,
-  engine: object({ healthy: Type.Boolean(), version: Type.Optional(Type.String()), reason: Type.String() }),
-  jobs: Type.Array(JobReport),
+  engine: object({
+    healthy: Type.Boolean(),
+    version: Type.Optional(Type.String({ maxLength: 64 })),
+    reason: Type.String({ maxLength: 4096 }),
+  }),
+  jobs: Type.Array(JobReport, { maxItems: 4096 }),
   events: Type.Optional(
     Type.Array(object({ at: Time, stage: Stage, level: Level, message: Type.String({ maxLength: 400 }) }), {
       maxItems: 50,
@@ -164,7 +169,7 @@ export const updateHost = endpoint({
   summary: "Change a host's name or tags",
   permission: "cluster:write",
   params: IdParams,
-  body: object({ name: Type.Optional(Name), tags: Type.Optional(Type.Record(Type.String(), nullable(Type.String()))) }),
+  body: object({ name: Type.Optional(Name), tags: Type.Optional(TagChanges) }),
   reply: Host,
 });
 export const deleteHost = endpoint({

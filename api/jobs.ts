@@ -6,6 +6,7 @@ import {
   Env,
   Id,
   IdParams,
+  Ipv4,
   listOf,
   Name,
   nullable,
@@ -109,8 +110,8 @@ export type JobSpec = Static<typeof JobSpec>;
 export const JobReport = object({
   id: Id,
   state: oneOf(["starting", "up", "unhealthy", "crashed", "stopping", "down"]),
-  reason: Type.String(),
-  address: Type.Optional(Type.String()),
+  reason: Type.String({ maxLength: 4096 }),
+  address: Type.Optional(Ipv4),
   restarts: Type.Integer(),
   exitCode: Type.Optional(Type.Integer()),
   startedAt: Type.Optional(Time),

@@ -1,7 +1,7 @@
 // Machines: metal (or a VM) as the boot server sees it, before and while it is a host. Its state moves only on evidence.
 import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
-import { Id, IdParams, listOf, Mac, Name, Nothing, nullable, object, oneOf, PageQuery, Tags, Time } from "./schema.ts";
+import { Id, listOf, Mac, Name, Nothing, object, oneOf, PageQuery, TagChanges, Tags, Time } from "./schema.ts";
 
 export const MachineState = oneOf(
   ["discovered", "approved", "booting", "ready", "lost", "rejected"],
@@ -99,6 +99,9 @@ export const Explanation = object({
 });
 export type Explanation = Static<typeof Explanation>;
 
+const MachineParams = object({
+  id: Type.String({ maxLength: 64, pattern: "^[a-zA-Z0-9][a-zA-Z0-9._:-]*$", description: "Id, name or MAC." }),
+});
 export const listMachines = endpoint({
   id: "listMachines",
   method: "GET",
@@ -114,7 +117,7 @@ export const getMachine = endpoint({
   path: "/v1/machines/:id",
   summary: "Show a machine, by id, name or MAC",
   permission: "machine:read",
-  params: object({ id: Type.String({ maxLength: 64 }) }),
+  params: MachineParams,
   reply: Machine,
 });
 export const updateMachine = endpoint({
@@ -123,12 +126,12 @@ export const updateMachine = endpoint({
   path: "/v1/machines/:id",
   summary: "Change a machine's name, profile, tags or next boot",
   permission: "machine:write",
-  params: IdParams,
+  params: MachineParams,
   body: object({
     name: Type.Optional(Name),
     profile: Type.Optional(Name),
     target: Type.Optional(MachineTarget),
-    tags: Type.Optional(Type.Record(Type.String(), nullable(Type.String()))),
+    tags: Type.Optional(TagChanges),
   }),
   reply: Machine,
 });
@@ -138,7 +141,7 @@ export const approveMachine = endpoint({
   path: "/v1/machines/:id/approve",
   summary: "Let a discovered machine boot and join",
   permission: "machine:write",
-  params: IdParams,
+  params: MachineParams,
   body: object({ name: Type.Optional(Name), profile: Type.Optional(Name) }),
   reply: Machine,
 });
@@ -148,7 +151,7 @@ export const deleteMachine = endpoint({
   path: "/v1/machines/:id",
   summary: "Forget a machine; it is discovered anew at its next boot",
   permission: "machine:write",
-  params: IdParams,
+  params: MachineParams,
   reply: Nothing,
 });
 export const machineTimeline = endpoint({
@@ -157,7 +160,7 @@ export const machineTimeline = endpoint({
   path: "/v1/machines/:id/timeline",
   summary: "What happened to a machine, step by step",
   permission: "machine:read",
-  params: IdParams,
+  params: MachineParams,
   query: object({ bootId: Type.Optional(Id) }),
   reply: object({ items: Type.Array(TimelineEvent) }),
   item: TimelineEvent,
@@ -168,6 +171,6 @@ export const explainMachine = endpoint({
   path: "/v1/machines/:id/explain",
   summary: "Where a machine stands and why, in plain words",
   permission: "machine:read",
-  params: IdParams,
+  params: MachineParams,
   reply: Explanation,
 });

@@ -1,7 +1,7 @@
 // Routes and the routers that serve them. A router's state is one generation, acknowledged when HAProxy serves it.
 import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
-import { Id, IdParams, listOf, Name, Nothing, object, oneOf, PageQuery, ProcessName, Time } from "./schema.ts";
+import { Id, IdParams, Ipv4, listOf, Name, Nothing, object, oneOf, PageQuery, ProcessName, Time } from "./schema.ts";
 
 export const Domain = Type.String({
   maxLength: 253,
@@ -10,8 +10,9 @@ export const Domain = Type.String({
 });
 export const RoutePath = Type.String({
   maxLength: 200,
-  pattern: "^/([A-Za-z0-9._~-]+/?)*$",
-  description: "Path prefix; the longest match wins.",
+  // One way to match any text: a nested repetition here would take exponential time on hostile paths.
+  pattern: "^/(?!(.*/)?\\.{1,2}(/|$))([A-Za-z0-9._~-]+/)*([A-Za-z0-9._~-]+)?$",
+  description: "Path prefix of letters, digits and ._~-, no `..`; the longest match wins.",
 });
 
 export const Route = object({
@@ -97,8 +98,8 @@ export const RouterReport = object({
   term: Type.Integer(),
   generation: Type.Integer({ description: "Generation HAProxy serves now, verified." }),
   healthy: Type.Boolean(),
-  reason: Type.String(),
-  address: Type.Optional(Type.String({ maxLength: 45 })),
+  reason: Type.String({ maxLength: 4096 }),
+  address: Type.Optional(Ipv4),
   haproxyPid: Type.Optional(Type.Integer()),
   reloads: Type.Integer(),
   refused: Type.Array(object({ what: Type.String(), why: Type.String() }), {

@@ -8,6 +8,20 @@ export const object = <P extends TProperties>(properties: P, description?: strin
 export const oneOf = <const T extends readonly [string, ...string[]]>(values: T, description?: string) =>
   Type.Unsafe<T[number]>({ type: "string", enum: [...values], ...(description ? { description } : {}) });
 
+/** Names to values, any number of them; a name that does not fit is refused, not passed over. */
+export const recordOf = <K extends TSchema & { pattern?: string }, V extends TSchema>(
+  name: K,
+  value: V,
+  description?: string,
+) =>
+  Type.Unsafe<Record<string, Static<V>>>({
+    type: "object",
+    patternProperties: { [name.pattern!]: value },
+    additionalProperties: false,
+    propertyNames: { maxLength: 128 },
+    ...(description ? { description } : {}),
+  });
+
 export const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
 export const listOf = <T extends TSchema>(item: T) =>
@@ -27,39 +41,62 @@ export const Name = Type.String({
   description: "1-30 of a-z, 0-9 and -, begins with a letter, ends with a letter or digit.",
 });
 export const ProcessName = Type.String({
-  pattern: "^[a-z][a-z0-9_-]{0,29}$",
-  description: "Process type of a release, such as web.",
+  pattern: "^(?!constructor$)[a-z][a-z0-9_-]{0,29}$",
+  description: "Process type of a release, such as web: 1-30 of a-z, 0-9, - and _, begins with a letter.",
 });
-export const Time = Type.String({ description: "ISO 8601, UTC." });
+export const Time = Type.String({
+  maxLength: 40,
+  pattern: "^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,9})?Z$",
+  description: "ISO 8601, UTC, such as 2026-01-31T12:00:00Z.",
+});
+export const Ipv4 = Type.String({
+  pattern: "^((25[0-5]|2[0-4]\\d|1?\\d?\\d)(\\.(?!$)|$)){4}$",
+  description: "IPv4 address.",
+});
+/** Text that may become an argument or a variable of a process: anything but NUL (execve ends there). */
+export const ProcessText = (maxLength: number) =>
+  Type.String({ maxLength, pattern: "^[^\\u0000]*$", description: `At most ${maxLength} characters, no NUL.` });
 export const Sha256 = Type.String({ pattern: "^[0-9a-f]{64}$", description: "sha256, 64 hex digits." });
 export const Mac = Type.String({
   pattern: "^([0-9a-f]{2}:){5}[0-9a-f]{2}$",
   description: "Ethernet address, lower case, colons.",
 });
-export const Tags = Type.Record(
-  Type.String({ pattern: "^[a-zA-Z0-9._/-]{1,63}$" }),
-  Type.String({ maxLength: 63, pattern: "^[a-zA-Z0-9._/-]*$" }),
-  {
-    description: "Labels; a job with tags is placed only on hosts that carry all of them.",
-  },
-);
-export const EnvName = "^[A-Za-z_][A-Za-z0-9_]{0,127}$";
-export const Env = Type.Record(Type.String({ pattern: EnvName }), Type.String({ maxLength: 8192 }), {
-  description: "Environment variables; a release's whole environment is at most 12 KiB.",
+const TagName = Type.String({ pattern: "^[a-zA-Z0-9._/-]{1,63}$" });
+const TagValue = Type.String({
+  maxLength: 63,
+  pattern: "^[a-zA-Z0-9._/-]*$",
+  description: "At most 63 of letters, digits and ._/-.",
 });
+export const Tags = recordOf(
+  TagName,
+  TagValue,
+  "Labels; a job with tags is placed only on hosts that carry all of them.",
+);
+export const TagChanges = recordOf(TagName, nullable(TagValue), "Changes; null removes.");
+export const EnvName = "^[A-Za-z_][A-Za-z0-9_]{0,127}$";
+export const Env = recordOf(
+  Type.String({ pattern: EnvName }),
+  ProcessText(8192),
+  "Environment variables; a release's whole environment is at most 12 KiB.",
+);
+export const EnvChanges = recordOf(
+  Type.String({ pattern: EnvName }),
+  nullable(ProcessText(8192)),
+  "Changes; null removes.",
+);
 export const IdParams = object({ id: Id });
 export const AppParams = object({ app: Id });
 export const PageQuery = {
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 100 })),
-  cursor: Type.Optional(Type.String({ maxLength: 256 })),
+  cursor: Type.Optional(Type.String({ maxLength: 1024 })),
 };
 export const Nothing = object({});
 
 /** CPU in thousandths of a core, memory and disk in bytes. */
 export const Resources = object({
-  cpuMillis: Type.Integer({ minimum: 0, description: "Thousandths of one CPU core." }),
-  memoryBytes: Type.Integer({ minimum: 0, description: "Bytes." }),
-  diskBytes: Type.Integer({ minimum: 0, description: "Bytes of the state file system." }),
+  cpuMillis: Type.Integer({ minimum: 0, maximum: 100_000_000, description: "Thousandths of one CPU core." }),
+  memoryBytes: Type.Integer({ minimum: 0, maximum: 2 ** 50, description: "Bytes." }),
+  diskBytes: Type.Integer({ minimum: 0, maximum: 2 ** 50, description: "Bytes of the state file system." }),
 });
 export type Resources = Static<typeof Resources>;
 export type Tags = Static<typeof Tags>;

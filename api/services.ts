@@ -4,7 +4,7 @@ import { endpoint } from "./endpoint.ts";
 import { HealthCheck, JobState } from "./jobs.ts";
 import { LogLine, LogQuery } from "./logs.ts";
 import { Domain } from "./routes.ts";
-import { Env, Id, listOf, Name, Nothing, object, ProcessName } from "./schema.ts";
+import { Env, Id, listOf, Name, Nothing, object, ProcessName, ProcessText } from "./schema.ts";
 
 export const Instance = object({
   jobId: Id,
@@ -62,7 +62,7 @@ export const createService = endpoint({
     ),
     count: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000, default: 1 })),
     port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535, default: 8080 })),
-    command: Type.Optional(Type.Array(Type.String(), { maxItems: 64 })),
+    command: Type.Optional(Type.Array(ProcessText(4096), { maxItems: 64 })),
     env: Type.Optional(Env),
     health: Type.Optional(HealthCheck),
     domain: Type.Optional(Domain),

@@ -24,9 +24,10 @@ export async function* parseEvents(
   const decoder = new TextDecoder();
   let rest = "";
   for await (const chunk of chunks) {
+    const looked = Math.max(0, rest.length - 1); // what was looked through before is not looked through again
     rest += typeof chunk === "string" ? chunk : decoder.decode(chunk, { stream: true });
     if (rest.length > maxEventBytes) throw new Error(`stream event is larger than ${maxEventBytes} bytes`);
-    for (let end = rest.indexOf("\n\n"); end >= 0; end = rest.indexOf("\n\n")) {
+    for (let end = rest.indexOf("\n\n", looked); end >= 0; end = rest.indexOf("\n\n")) {
       const block = rest.slice(0, end);
       rest = rest.slice(end + 2);
       yield parseBlock(block);

@@ -1,10 +1,12 @@
 // The API's listener: fastify over TLS with the cluster CA. Client certificates are asked for, not demanded; who may do what is
 // decided per endpoint.
 import { createServer, type Server } from "node:https";
+import type { Socket } from "node:net";
 import Fastify, { type FastifyInstance } from "fastify";
 import type { Endpoint } from "#api/endpoint.ts";
+import { Fault } from "#api/fault.ts";
 import type { Context } from "./context.ts";
-import { type Mount, mounter, newRequestId } from "./mount.ts";
+import { type Mount, mounter, newRequestId, sendFault } from "./mount.ts";
 
 export interface ApiServer {
   app: FastifyInstance;
@@ -14,6 +16,8 @@ export interface ApiServer {
 }
 
 const BODY_LIMIT_BYTES = 1 << 20;
+/** A socket on which nothing moves for so long is ended; copying an upload into the registry is the longest silence. */
+const IDLE_MS = 1_500_000;
 
 export function apiServer(
   context: Pick<Context, "store" | "log" | "authority">,
@@ -26,8 +30,10 @@ export function apiServer(
     onProtoPoisoning: "error",
     onConstructorPoisoning: "error",
     routerOptions: { maxParamLength: 128 },
-    requestTimeout: 0, // uploads are long; idle sockets are bounded by headersTimeout and keepAliveTimeout
-    keepAliveTimeout: 75_000,
+    exposeHeadRoutes: false,
+    frameworkErrors: (error, request, reply) =>
+      sendFault(new Fault("invalid", `the path is not sound: ${error.message}`), request, reply, context.log),
+    clientErrorHandler: refuseGarbage,
     serverFactory: (handler) => tlsServer(handler, tls, context.authority.caPem),
   });
   const { mount, mounted } = mounter(app, context);
@@ -48,7 +54,26 @@ function tlsServer(
       rejectUnauthorized: false,
       minVersion: "TLSv1.2",
       headersTimeout: 20_000,
+      requestTimeout: 0, // uploads are long; a stalled one ends by the idle time of its socket
+      keepAliveTimeout: 75_000,
     },
     handler as never,
+  ).setTimeout(IDLE_MS);
+}
+
+/** What does not even parse as HTTP gets the same shape of error as everything else. */
+function refuseGarbage(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) return void socket.destroy();
+  const tooLarge = error.code === "HPE_HEADER_OVERFLOW";
+  const fault = {
+    code: tooLarge ? "too-large" : "invalid",
+    message: tooLarge ? "the request's headers are too large" : "this is not a sound HTTP request",
+    requestId: newRequestId(undefined),
+    retry: false,
+  };
+  const body = JSON.stringify(fault);
+  const status = tooLarge ? "413 Content Too Large" : "400 Bad Request";
+  socket.end(
+    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
 }

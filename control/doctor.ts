@@ -50,6 +50,12 @@ const WAITING: Waiting[] = [
     todo: "flynn machine approve",
   },
   {
+    stage: "approved",
+    patienceMs: 60_000,
+    what: "it was approved and has not asked for its boot script since",
+    todo: "it may have given up waiting; switch it off and on",
+  },
+  {
     stage: "script",
     patienceMs: 60_000,
     what: "it got its boot script and fetched no kernel",

@@ -8,6 +8,9 @@ import type { Change, Store } from "./store/store.ts";
 
 const EVENTS_KEPT = 10_000;
 const TIMELINE_KEPT = 400;
+/** Numbers that one record has for its events. */
+const PER_RECORD = 10_000;
+const MESSAGE_MOST = 400;
 
 export interface NewEvent {
   type: string;
@@ -23,10 +26,16 @@ export interface NewEvent {
  */
 export function eventChanges(store: Store, at: Date, ...events: NewEvent[]): Change[] {
   const seq = store.seq + 1;
-  return events.map((event, n) => {
-    const value: Event = { ...event, seq: seq * 100 + n, at: at.toISOString() };
+  return events.slice(0, PER_RECORD).map((event, n) => {
+    const message = plainText(event.message);
+    const value: Event = { ...event, message, seq: seq * PER_RECORD + n, at: at.toISOString() };
     return { key: keys.event(value.seq), value };
   });
+}
+
+/** What firmware and agents say, without the bytes that move a terminal's cursor. */
+export function plainText(text: string, most = MESSAGE_MOST): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, "?").slice(0, most);
 }
 
 /** Oldest events beyond what is kept, to be deleted. */
@@ -60,7 +69,8 @@ export function timelineChanges(
   const kept = store.list<TimelineEvent>(`${PREFIX.timeline}${machineId}/`);
   let seq = kept.at(-1)?.value.seq ?? 0;
   const added = events.map((event) => {
-    const value: TimelineEvent = { level: "info", at: now.toISOString(), ...event, machineId, seq: ++seq };
+    const message = plainText(event.message);
+    const value: TimelineEvent = { level: "info", at: now.toISOString(), ...event, message, machineId, seq: ++seq };
     return { key: keys.timeline(machineId, seq), value };
   });
   const surplus = Math.max(0, kept.length + added.length - TIMELINE_KEPT);

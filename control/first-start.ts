@@ -4,12 +4,14 @@ import { Fault } from "#api/fault.ts";
 import { newId, newSecret } from "#lib/ids.ts";
 import type { ControlConfig } from "./config.ts";
 import { sha256Hex } from "./identity/principal.ts";
+import { checkRange } from "./identity/subnets.ts";
 import { keys } from "./keys.ts";
 import type { ClusterSettings, TokenRecord } from "./records.ts";
 import type { Store } from "./store/store.ts";
 
 /** Writes the beginnings if there are none. Returns the admin token then; it is stored hashed and cannot be shown again. */
 export async function firstStart(store: Store, config: ControlConfig, now: Date): Promise<string | undefined> {
+  checkRange(config.clusterRange);
   const settings = store.get<ClusterSettings>(keys.cluster)?.value;
   if (settings !== undefined) {
     if (settings.clusterRange !== config.clusterRange)

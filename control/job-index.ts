@@ -7,40 +7,34 @@ import type { Store } from "./store/store.ts";
 export interface JobIndex {
   get(jobId: string): Job | undefined;
   onHost(hostId: string): Job[];
-  /** Host ids whose jobs a record changes: those a job left, stays on, or came to. Call before `apply`. */
-  touched(record: LogRecord): Set<string>;
+  ofApp(appId: string): Job[];
   apply(record: LogRecord): void;
 }
 
 export function jobIndex(store: Store): JobIndex {
   const byId = new Map<string, Job>();
   const byHost = new Map<string, Map<string, Job>>();
+  const byApp = new Map<string, Map<string, Job>>();
 
   const drop = (id: string) => {
     const old = byId.get(id);
-    if (old?.hostId) byHost.get(old.hostId)?.delete(id);
+    if (old === undefined) return;
     byId.delete(id);
+    if (old.hostId !== undefined) takeOut(byHost, old.hostId, id);
+    takeOut(byApp, old.appId, id);
   };
   const put = (job: Job) => {
     drop(job.id);
     byId.set(job.id, job);
-    if (job.hostId === undefined) return;
-    const jobs = byHost.get(job.hostId) ?? new Map<string, Job>();
-    byHost.set(job.hostId, jobs.set(job.id, job));
+    putIn(byApp, job.appId, job);
+    if (job.hostId !== undefined) putIn(byHost, job.hostId, job);
   };
   for (const { value } of store.list<Job>(PREFIX.jobs)) put(value);
 
   return {
     get: (id) => byId.get(id),
     onHost: (hostId) => [...(byHost.get(hostId)?.values() ?? [])],
-    touched(record) {
-      const hostIds = new Set<string>();
-      for (const { key, value } of record.mutations) {
-        if (!key.startsWith(PREFIX.jobs)) continue;
-        for (const job of [byId.get(jobIdOf(key)), value as Job | null]) if (job?.hostId) hostIds.add(job.hostId);
-      }
-      return hostIds;
-    },
+    ofApp: (appId) => [...(byApp.get(appId)?.values() ?? [])],
     apply(record) {
       for (const { key, value } of record.mutations) {
         if (!key.startsWith(PREFIX.jobs)) continue;
@@ -49,6 +43,19 @@ export function jobIndex(store: Store): JobIndex {
       }
     },
   };
+}
+
+type Groups = Map<string, Map<string, Job>>;
+
+function putIn(groups: Groups, group: string, job: Job): void {
+  const jobs = groups.get(group) ?? new Map<string, Job>();
+  groups.set(group, jobs.set(job.id, job));
+}
+
+function takeOut(groups: Groups, group: string, jobId: string): void {
+  const jobs = groups.get(group);
+  jobs?.delete(jobId);
+  if (jobs?.size === 0) groups.delete(group);
 }
 
 const jobIdOf = (key: string): string => key.slice(key.lastIndexOf("/") + 1);

@@ -104,10 +104,11 @@ export function logs(
               )
               .finally(() => followed.delete(host.id));
           }
-          const due = waiting.filter(({ arrivedMs }) => performance.now() - arrivedMs >= MERGE_WINDOW_MS);
+          const nowMs = performance.now();
+          const later = waiting.findIndex(({ arrivedMs }) => nowMs - arrivedMs < MERGE_WINDOW_MS); // in order of arrival
+          const due = waiting.splice(0, later < 0 ? waiting.length : later);
           if (due.length > 0) {
             const lines = due.map(({ line }) => line);
-            waiting.splice(0, waiting.length, ...waiting.filter((entry) => !due.includes(entry)));
             for (const data of mergeLines([lines])) {
               const key = identityOf(data);
               if (sent.has(key)) continue;

@@ -11,9 +11,9 @@ import { FAULTS, Fault, toFault } from "#api/fault.ts";
 import { formatEvent, KEEP_ALIVE, KEEP_ALIVE_MS, type StreamEvent } from "#api/stream.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
-import { deadline } from "#lib/time.ts";
 import { authorize, identify, type Principal, sha256Hex } from "./identity/principal.ts";
 import type { Store } from "./store/store.ts";
+import { type Violation, violationFault } from "./violation.ts";
 
 export interface Call<E extends Endpoint> {
   params: Params<E>;
@@ -25,13 +25,20 @@ export interface Call<E extends Endpoint> {
   /** The body of an endpoint with `upload`. */
   upload: Readable;
   /** Spread into the one commit that a POST makes: the same Idempotency-Key then gives the same outcome. */
-  idempotent: { idempotencyKey?: string; idempotencyHash?: string };
+  idempotent: Idempotent;
+  /** What an earlier request with this Idempotency-Key made, for handlers that look at the state before they commit. */
+  earlier<T>(): Promise<T | undefined>;
   /** Version the caller expects (If-Match), or undefined. */
   ifMatch: number | undefined;
   /** Last-Event-ID of a resumed stream. */
   lastEventId: string | undefined;
   etag(version: number): void;
   location(path: string): void;
+}
+
+export interface Idempotent {
+  idempotencyKey?: string;
+  idempotencyHash?: string;
 }
 
 export type Handler<E extends Endpoint> = (call: Call<E>) => Reply<E> | Promise<Reply<E>>;
@@ -44,6 +51,7 @@ const AJV: Options = {
   allErrors: false,
   strict: false,
   validateSchema: false,
+  verbose: true, // the description of what was not met goes into the message
 };
 
 /** Makes `mount` for an app; `mounted` lists what was bound, for the test that nothing is missing or bound twice. */
@@ -57,6 +65,7 @@ export function mounter(
   app.setValidatorCompiler(({ schema, httpPart }) =>
     (httpPart === "body" ? strict : coercing).compile(schema as object),
   );
+  app.removeContentTypeParser("text/plain");
   app.setErrorHandler((error, request, reply) => sendFault(asFault(error), request, reply, log));
   app.setNotFoundHandler((request, reply) =>
     sendFault(
@@ -88,15 +97,27 @@ export function mounter(
       },
       // Before the body is read or checked: a stranger learns nothing from validation.
       onRequest: async (request) => {
-        const principal = identify(request.raw, store);
-        authorize(principal, endpoint, request.params as Record<string, string>);
-        principals.set(request, principal);
+        principals.set(request, admit(request, endpoint, store));
+        checkMediaType(request, endpoint);
+      },
+      preValidation: async (request) => {
+        // Where nothing is needed, nothing may be sent; where no body belongs, none is passed over in silence.
+        if (endpoint.upload !== undefined) return;
+        if (endpoint.body !== undefined) request.body ??= {};
+        else if (!isEmpty(request.body))
+          throw new Fault("invalid", `${endpoint.method} ${endpoint.path} takes no body`);
       },
       handler: async (request, reply) => {
-        const call = callOf<typeof endpoint>(endpoint, request, reply, principals.get(request)!);
+        const call = callOf<typeof endpoint>(endpoint, request, reply, principals.get(request)!, store);
         if (stream && request.headers.accept?.includes("text/event-stream")) {
           reply.hijack();
-          await sendStream(reply.raw, call.signal, () => stream(call), request.id, log);
+          // Rights are looked at again before each item: a removed token or host hears nothing more.
+          await sendStream(reply.raw, call.signal, {
+            items: () => stream(call),
+            admit: () => void admit(request, endpoint, store),
+            requestId: request.id,
+            log,
+          });
           return;
         }
         const result = await handler(call);
@@ -109,6 +130,25 @@ export function mounter(
 
 const principals = new WeakMap<FastifyRequest, Principal>();
 
+function admit(request: FastifyRequest, endpoint: Endpoint, store: Store): Principal {
+  const principal = identify(request.raw, store);
+  authorize(principal, endpoint, request.params as Record<string, string>);
+  return principal;
+}
+
+function checkMediaType(request: FastifyRequest, endpoint: Endpoint): void {
+  const given = request.headers["content-type"]?.split(";", 1).join("").trim().toLowerCase();
+  const wanted = endpoint.upload ?? "application/json";
+  if (given !== undefined ? given !== wanted : endpoint.upload !== undefined)
+    throw new Fault(
+      "invalid",
+      `the body's content-type is to be ${wanted}${given ? `, not ${given.slice(0, 80)}` : ""}`,
+    );
+}
+
+const isEmpty = (body: unknown): boolean =>
+  body === undefined || body === null || (typeof body === "object" && Object.keys(body).length === 0);
+
 export function newRequestId(header: string | string[] | undefined): string {
   return typeof header === "string" && /^[A-Za-z0-9._-]{8,64}$/.test(header) ? header : randomUUID();
 }
@@ -118,18 +158,11 @@ function callOf<E extends Endpoint>(
   request: FastifyRequest,
   reply: FastifyReply,
   principal: Principal,
+  store: Store,
 ): Call<E> {
   const gone = new AbortController();
   reply.raw.once("close", () => gone.abort(new Fault("unavailable", "the caller has gone")));
-  const key = endpoint.method === "POST" && !endpoint.upload ? request.headers["idempotency-key"] : undefined;
-  const idempotent =
-    typeof key === "string"
-      ? {
-          idempotencyKey: sha256Hex(`${principal.name}\n${endpoint.id}\n${key}`),
-          idempotencyHash: sha256Hex(JSON.stringify([request.params, request.body ?? null])),
-        }
-      : {};
-  const ifMatch = /^"?(\d{1,15})"?$/.exec(request.headers["if-match"] ?? "")?.[1];
+  const idempotent = idempotentOf(endpoint, request, principal);
   return {
     params: request.params as Params<E>,
     query: request.query as Query<E>,
@@ -138,20 +171,48 @@ function callOf<E extends Endpoint>(
     signal: gone.signal,
     upload: request.body as Readable,
     idempotent,
-    ifMatch: ifMatch === undefined ? undefined : Number(ifMatch),
+    async earlier<T>() {
+      const { idempotencyKey, idempotencyHash } = idempotent;
+      return idempotencyKey === undefined
+        ? undefined
+        : (await store.outcome<T>(idempotencyKey, idempotencyHash))?.result;
+    },
+    ifMatch: ifMatchOf(request.headers["if-match"]),
     lastEventId: typeof request.headers["last-event-id"] === "string" ? request.headers["last-event-id"] : undefined,
     etag: (version) => void reply.header("etag", `"${version}"`),
     location: (path) => void reply.header("location", path),
   };
 }
 
-async function sendStream(
-  raw: ServerResponse,
-  signal: AbortSignal,
-  items: () => AsyncIterable<StreamEvent>,
-  requestId: string,
-  log: Log,
-): Promise<void> {
+function idempotentOf(endpoint: Endpoint, request: FastifyRequest, principal: Principal): Idempotent {
+  const key = endpoint.method === "POST" && !endpoint.upload ? request.headers["idempotency-key"] : undefined;
+  if (key === undefined) return {};
+  if (typeof key !== "string" || !/^[\x21-\x7e]{1,255}$/.test(key))
+    throw new Fault("invalid", "Idempotency-Key is to be 1-255 printable characters without spaces");
+  return {
+    idempotencyKey: sha256Hex(`${principal.kind} ${principal.id}\n${endpoint.id}\n${key}`),
+    idempotencyHash: sha256Hex(JSON.stringify([request.params, request.query, request.body ?? null])),
+  };
+}
+
+/** One strong ETag of ours, or `*`. Anything else is refused: to pass over it would be to overwrite what it protects. */
+function ifMatchOf(header: string | undefined): number | undefined {
+  if (header === undefined || header.trim() === "*") return undefined;
+  const version = /^"?([1-9]\d{0,14})"?$/.exec(header.trim())?.[1];
+  if (version === undefined) throw new Fault("invalid", "If-Match is to be one ETag as this API gives it, or *");
+  return Number(version);
+}
+
+interface Streaming {
+  items: () => AsyncIterable<StreamEvent>;
+  /** Throws when the caller may not listen any more. */
+  admit: () => void;
+  requestId: string;
+  log: Log;
+}
+
+async function sendStream(raw: ServerResponse, signal: AbortSignal, streaming: Streaming): Promise<void> {
+  const { items, admit, requestId, log } = streaming;
   raw.writeHead(200, {
     "content-type": "text/event-stream",
     "cache-control": "no-store",
@@ -163,9 +224,8 @@ async function sendStream(
   try {
     for await (const item of items()) {
       if (signal.aborted) break;
-      // A reader that takes nothing for a minute is dropped: the reader is bounded, not the server's memory.
-      if (!raw.write(formatEvent(item)))
-        await deadline(Promise.race([once(raw, "drain"), once(raw, "close")]), 60_000, "stream reader");
+      admit();
+      if (!raw.write(formatEvent(item))) await drained(raw, signal);
     }
   } catch (error) {
     if (!signal.aborted) {
@@ -184,11 +244,20 @@ async function sendStream(
   }
 }
 
+/** A reader that takes nothing for a minute is dropped: the reader is bounded, not the server's memory. */
+async function drained(raw: ServerResponse, signal: AbortSignal): Promise<void> {
+  const late = AbortSignal.timeout(60_000);
+  await once(raw, "drain", { signal: AbortSignal.any([signal, late]) }).catch((cause: unknown) => {
+    if (late.aborted) raw.destroy();
+    throw new Fault("unavailable", "the stream's reader does not read", { cause });
+  });
+}
+
 interface FastifyFault {
   statusCode?: number;
   code?: string;
   message: string;
-  validation?: { instancePath: string; message?: string; params: Record<string, unknown> }[];
+  validation?: Violation[];
   validationContext?: string;
 }
 
@@ -196,30 +265,18 @@ function asFault(error: unknown): Fault {
   if (error instanceof Fault) return error;
   const { statusCode, code, message, validation, validationContext } = error as FastifyFault;
   const first = validation?.[0];
-  if (first) {
-    const field = [
-      first.instancePath.slice(1).replaceAll("/", "."),
-      first.params["additionalProperty"],
-      first.params["missingProperty"],
-    ]
-      .filter(Boolean)
-      .join(".");
-    const allowed = Array.isArray(first.params["allowedValues"])
-      ? `: ${(first.params["allowedValues"] as string[]).join(", ")}`
-      : "";
-    return new Fault(
-      "invalid",
-      `${validationContext === "querystring" ? "query" : (validationContext ?? "request")}${field ? ` field ${field}` : ""} ${first.message}${allowed}`,
-      { details: { field } },
-    );
-  }
+  if (first) return violationFault(first, validationContext);
   if (statusCode === 413 || code === "FST_ERR_CTP_BODY_TOO_LARGE")
     return new Fault("too-large", "the request body is larger than 1 MiB");
+  if (/forbidden prototype property/.test(message))
+    return new Fault("invalid", "the body has a key that is not allowed: __proto__, or constructor with a prototype");
+  if (code === "FST_ERR_CTP_INVALID_JSON_BODY" || code === "FST_ERR_CTP_EMPTY_JSON_BODY")
+    return new Fault("invalid", "the body is not JSON");
   if (statusCode !== undefined && statusCode < 500) return new Fault("invalid", message);
   return new Fault("internal", "the request failed inside control", { cause: error });
 }
 
-function sendFault(fault: Fault, request: FastifyRequest, reply: FastifyReply, log: Log): void {
+export function sendFault(fault: Fault, request: FastifyRequest, reply: FastifyReply, log: Log): void {
   if (fault.code === "internal")
     log.error(
       { requestId: request.id, method: request.method, path: request.url.split("?")[0], causes: causeChain(fault) },

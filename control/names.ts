@@ -1,4 +1,5 @@
 // Names made from what machines and people offer: always valid, never taken twice.
+import { Fault } from "#api/fault.ts";
 import { randomText } from "#lib/ids.ts";
 
 /** `wanted` made a valid host name, with a number behind it while taken. */
@@ -13,6 +14,13 @@ export function hostName(wanted: string, taken: readonly string[]): string {
   const used = new Set(taken);
   if (!used.has(base)) return base;
   for (let n = 2; ; n++) if (!used.has(`${base}-${n}`)) return `${base}-${n}`;
+}
+
+const RESERVED = new Set(["www", "api", "dashboard", "registry", "router", "control", "flynn", "localhost"]);
+
+/** Fault `invalid` for names that the platform keeps for itself. */
+export function checkAppName(name: string): void {
+  if (RESERVED.has(name)) throw new Fault("invalid", `the name ${name} is reserved`, { details: { field: "name" } });
 }
 
 const FIRST = [

@@ -12,6 +12,16 @@ import type { Change, Entry } from "./store/store.ts";
 
 const SEEN_EVENTS_KEPT = 20_000;
 const MACHINES_MOST = 10_000;
+const MACS_MOST = 32;
+
+/** Serial numbers that makers left in by the thousand tell machines apart as little as none. */
+const JUNK_SERIAL =
+  /^(none|n\/?a|unknown|default([ -]?string)?|system[ -]?serial[ -]?number|serial([ -]?number)?|to[ -]be[ -]filled.*|o\.?e\.?m\.?|not[ -](specified|applicable|available|settable).*|chassis.*|0?123456789.*)$/i;
+const ONE_CHARACTER = /^(.)\1*$/;
+
+export function tellsApart(serial: string | undefined): serial is string {
+  return serial !== undefined && serial.length >= 4 && !JUNK_SERIAL.test(serial) && !ONE_CHARACTER.test(serial);
+}
 
 /** The machine that has this MAC, or else this UUID together with this serial (a UUID alone is often a duplicate). Pure. */
 export function findMachine(
@@ -20,7 +30,7 @@ export function findMachine(
 ): Entry<MachineRecord> | undefined {
   return (
     machines.find(({ value }) => value.macs.includes(identity.mac)) ??
-    (identity.uuid && identity.serial
+    (identity.uuid && tellsApart(identity.serial)
       ? machines.find(({ value }) => value.identity.uuid === identity.uuid && value.identity.serial === identity.serial)
       : undefined)
   );
@@ -57,7 +67,7 @@ export function machineAfter(machine: MachineRecord, event: BootEvent): MachineR
       ...machine.identity,
       ...Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined && value !== "unknown")),
     },
-    macs: machine.macs.includes(mac) ? machine.macs : [...machine.macs, mac],
+    macs: machine.macs.includes(mac) ? machine.macs : [...machine.macs, mac].slice(-MACS_MOST),
     lastSeenAt: event.at,
   };
   const fetched = event.stage === "kernel" || event.stage === "initrd" || event.stage === "squashfs";

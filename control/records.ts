@@ -52,7 +52,15 @@ export interface TokenRecord {
   createdAt: string;
 }
 
+/** A join token, or a boot server's grant once used. */
 export interface JoinTokenRecord {
   role: JoinRole;
   expiresAt: string;
+  spent?: Spent;
+}
+
+/** Whom a token let in, and by which key: the same joiner may ask again for an answer it never got. */
+export interface Spent {
+  id: string;
+  keySha256: string;
 }

@@ -2,9 +2,11 @@
 // takes writes only on loopback and only from control's own certificate.
 import { createWriteStream } from "node:fs";
 import { mkdir, readFile, rm, stat, statfs } from "node:fs/promises";
+import { request } from "node:https";
 import { join } from "node:path";
 import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { CONTROL_NAME } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { ExecError, exec } from "#lib/exec.ts";
 import { writeFileAtomic } from "#lib/files.ts";
@@ -35,6 +37,7 @@ export interface RegistryOptions {
 }
 
 const COPY_TIMEOUT_MS = 600_000;
+const PROBE_TIMEOUT_MS = 3_000;
 const FREE_FLOOR_BYTES = 256 * 1024 ** 2;
 
 export async function registry(options: RegistryOptions): Promise<Registry> {
@@ -96,18 +99,23 @@ export async function registry(options: RegistryOptions): Promise<Registry> {
         await rm(file, { force: true });
       }
     },
-    async problem() {
-      try {
-        await exec(["skopeo", "inspect", "--cert-dir", certificates, `docker://${address}/flynn-probe-of-registry`], {
-          timeoutMs: 5_000,
-        });
-        return undefined;
-      } catch (error) {
-        const said = error instanceof ExecError ? error.stderr : String(error);
-        return /manifest unknown|name unknown|not found/i.test(said) ? undefined : lastWords(said);
-      }
-    },
+    problem: () => probe(address, identity, caPem),
   };
+}
+
+/** GET /v2/ with control's certificate: undefined on 200, else why not. */
+function probe(address: string, identity: RegistryOptions["identity"], caPem: string): Promise<string | undefined> {
+  const { key, certificate: cert } = identity;
+  return new Promise((resolve) => {
+    const tls = { ca: caPem, key, cert, servername: CONTROL_NAME, timeout: PROBE_TIMEOUT_MS };
+    const asked = request(`https://${address}/v2/`, { ...tls, agent: false }, (reply) => {
+      reply.resume();
+      resolve(reply.statusCode === 200 ? undefined : `the registry at ${address} answers ${reply.statusCode}`);
+    });
+    asked.on("timeout", () => asked.destroy(new Error("no answer")));
+    asked.on("error", (error) => resolve(`the registry at ${address} does not answer: ${error.message}`));
+    asked.end();
+  });
 }
 
 async function receive(archive: Readable, file: string, mostBytes: number, signal: AbortSignal): Promise<void> {
@@ -131,7 +139,11 @@ async function receive(archive: Readable, file: string, mostBytes: number, signa
   try {
     await pipeline(archive, bounded, createWriteStream(file, { mode: 0o600 }), { signal });
   } catch (cause) {
-    throw cause instanceof Fault ? cause : new Fault("invalid", "the upload broke off; nothing was kept", { cause });
+    if (cause instanceof Fault) throw cause;
+    const full = (cause as NodeJS.ErrnoException).code === "ENOSPC";
+    throw full
+      ? new Fault("no-capacity", "the disk is full; nothing of the upload was kept", { cause })
+      : new Fault("invalid", "the upload broke off; nothing was kept", { cause });
   }
   if (received === 0) throw new Fault("invalid", "the upload is empty");
 }

@@ -3,7 +3,7 @@
 import type { HostReport } from "#api/hosts.ts";
 import type { Job, JobReport } from "#api/jobs.ts";
 import type { Context } from "./context.ts";
-import { eventChanges, type NewEvent, timelineChanges } from "./events.ts";
+import { eventChanges, type NewEvent, plainText, timelineChanges } from "./events.ts";
 import { keys } from "./keys.ts";
 import type { HostRecord, MachineRecord } from "./records.ts";
 import type { Change } from "./store/store.ts";
@@ -14,7 +14,7 @@ export function jobAfter(job: Job, report: JobReport, at: string): Job | undefin
   const changed: Job = {
     ...job,
     state: report.state,
-    reason: report.reason,
+    reason: plainText(report.reason),
     restarts: report.restarts,
     ...(report.address === undefined ? {} : { address: report.address }),
     ...(report.exitCode === undefined ? {} : { exitCode: report.exitCode }),
@@ -29,7 +29,7 @@ export function jobAfter(job: Job, report: JobReport, at: string): Job | undefin
 /** The host as the report leaves it, or undefined when nothing changed. Lost and ready are decided here on evidence only. Pure. */
 export function hostAfter(host: HostRecord, { facts, engine }: HostReport): HostRecord | undefined {
   const state = engine.healthy ? "ready" : "unhealthy";
-  const reason = engine.healthy ? "" : engine.reason;
+  const reason = engine.healthy ? "" : plainText(engine.reason);
   const changed: HostRecord = {
     ...host,
     state,
@@ -53,6 +53,10 @@ export function hostAfter(host: HostRecord, { facts, engine }: HostReport): Host
   return same && !roomChanged ? undefined : changed;
 }
 
+/**
+ * Takes the report in. Everything is read and committed in one turn, without a pause: no other commit can come in between,
+ * so a report is never refused for what it was based on.
+ */
 export async function acceptReport(context: Context, hostId: string, report: HostReport): Promise<void> {
   const { store, jobs, now } = context;
   const entry = store.get<HostRecord>(keys.host(hostId));
@@ -113,6 +117,8 @@ function machineChanges(
   const { healthy, version } = report.engine;
   const machine = machineId === undefined ? undefined : store.get<MachineRecord>(keys.machine(machineId))?.value;
   if (machine === undefined) return [];
+  // A frame that says nothing new of this boot ends here: the timeline is not read every two seconds per host.
+  if (changes.length === 0 && !report.events?.length && (machine.state === "ready" || !healthy)) return [];
   const seen = new Set(
     store
       .list<{ stage: string; bootId?: string }>(`${keys.timelineOf(machine.id)}`)

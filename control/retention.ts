@@ -6,6 +6,7 @@ import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { every } from "#lib/time.ts";
 import { liveJobs } from "./apps/find.ts";
+import { deploymentsOf } from "./deploy/deployments.ts";
 import { eventsToTrim } from "./events.ts";
 import { keys, PREFIX } from "./keys.ts";
 import type { JoinTokenRecord } from "./records.ts";
@@ -13,6 +14,7 @@ import type { Change, Store } from "./store/store.ts";
 
 export const RELEASES_KEPT = 10;
 export const DEPLOYMENTS_KEPT = 30;
+const UNUSED_ARTIFACT_MS = 86_400_000;
 const ENDED = ["complete", "failed", "cancelled"];
 
 /** What may be deleted now. Pure but for reading the store. */
@@ -24,14 +26,17 @@ export function surplus(store: Store, nowMs: number): Change[] {
   }
   for (const { key, value: app } of store.list<App>(PREFIX.apps)) {
     if (app.deleting) {
-      if (liveJobs(store, app.id).length === 0) gone.push(key, ...everythingOf(store, app.id));
+      // The app itself last: what a bounded turn leaves over is found again by it.
+      if (liveJobs(store, app.id).length === 0) gone.push(...everythingOf(store, app.id), key);
       continue;
     }
-    const ended = store.list<Deployment>(keys.deploymentsOf(app.id)).filter(({ value }) => ENDED.includes(value.state));
-    gone.push(...ended.slice(0, Math.max(0, ended.length - DEPLOYMENTS_KEPT)).map((entry) => entry.key));
+    const ended = deploymentsOf(store, app.id).filter(({ state }) => ENDED.includes(state));
+    const old = ended.slice(0, Math.max(0, ended.length - DEPLOYMENTS_KEPT));
+    gone.push(...old.map(({ id }) => keys.deployment(app.id, id)));
     gone.push(...oldReleases(store, app));
   }
-  return gone.map((key) => ({ key, value: null }));
+  gone.push(...unusedArtifacts(store, nowMs));
+  return [...new Set(gone)].map((key) => ({ key, value: null }));
 }
 
 function everythingOf(store: Store, appId: string): string[] {
@@ -40,6 +45,16 @@ function everythingOf(store: Store, appId: string): string[] {
     .flatMap((prefix) => store.list(prefix))
     .concat(artifacts as never)
     .map(({ key }) => key);
+}
+
+/** Uploads that no release took up within a day. */
+function unusedArtifacts(store: Store, nowMs: number): string[] {
+  const old = store
+    .list<Artifact>(PREFIX.artifacts)
+    .filter(({ value }) => Date.parse(value.createdAt) < nowMs - UNUSED_ARTIFACT_MS);
+  if (old.length === 0) return [];
+  const used = new Set(store.list<Release>(PREFIX.releases).map(({ value }) => value.artifactId));
+  return old.filter(({ value }) => !used.has(value.id)).map(({ key }) => key);
 }
 
 /** Releases beyond the newest ten that nothing runs and nothing may roll back to, with the artifacts only they used. */

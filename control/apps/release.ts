@@ -1,7 +1,10 @@
 // Making releases: immutable, numbered, everything left out taken from the one before. Pure but for the id.
-import type { ProcessType, Release, ReleaseSummary } from "#api/apps.ts";
+import type { App, ProcessType, Release, ReleaseSummary } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
+import type { NewEvent } from "../events.ts";
+import type { Store } from "../store/store.ts";
+import { releasesOf } from "./find.ts";
 
 export const ENV_MOST_BYTES = 12 * 1024;
 
@@ -64,6 +67,29 @@ function describe(before: Release | undefined, wish: ReleaseWish): string {
     wish.processes ? "processes changed" : "",
   ].filter(Boolean);
   return parts.join("; ").slice(0, 200) || "no change";
+}
+
+/** The app's next release by number, made from `before`, or from its newest when there is none. */
+export function nextRelease(
+  store: Store,
+  app: App,
+  before: Release | undefined,
+  wish: ReleaseWish,
+  { by, at }: { by: string; at: Date },
+): Release {
+  const newest = releasesOf(store, app.id).at(-1);
+  const version = (newest?.version ?? 0) + 1;
+  return makeRelease(before ?? newest, wish, { appId: app.id, version, by, at: at.toISOString() });
+}
+
+export function releaseEvent(app: App, release: Release): NewEvent {
+  return {
+    type: "release.created",
+    subject: release.id,
+    app: app.name,
+    actor: release.createdBy,
+    message: `release v${release.version} of ${app.name}: ${release.description}`,
+  };
 }
 
 export function summary(release: Release, currentId: string | undefined): ReleaseSummary {

@@ -8,12 +8,13 @@ import { Fault, isFault } from "#api/fault.ts";
 import type { LogLine } from "#api/logs.ts";
 import { newId } from "#lib/ids.ts";
 import { causeChain } from "#lib/run.ts";
-import { sleep } from "#lib/time.ts";
-import { formationOf, liveJobs } from "../apps/find.ts";
+import { formationOf } from "../apps/find.ts";
 import type { Context } from "../context.ts";
-import { eventChanges } from "../events.ts";
+import { eventChanges, type NewEvent, plainText } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
-import type { Change, Entry } from "../store/store.ts";
+import type { Idempotent } from "../mount.ts";
+import { gate } from "../scheduler/gate.ts";
+import type { Change, Entry, Store } from "../store/store.ts";
 import { type Counts, nextStep, type Progress, type Step } from "./step.ts";
 
 /** As stored: with the formation to put back if it fails. */
@@ -22,16 +23,30 @@ export interface DeploymentRecord extends Deployment {
   cancel?: string;
 }
 
+export interface DeployWish {
+  by: string;
+  strategy?: App["strategy"];
+  wanted?: Counts;
+}
+
+/** A deployment about to be made: to be committed at once, alone or with what it deploys. */
+export interface Draft {
+  deployment: Deployment;
+  changes: Change[];
+  expect: { key: string; version: number }[];
+  event: NewEvent;
+}
+
 export interface Deployments {
-  create(
-    app: App,
-    release: Release,
-    options: { by: string; strategy?: App["strategy"]; idempotent?: object; wanted?: Counts },
-  ): Promise<Deployment>;
+  /** Pure but for the id. Faults: `rate-limited` (too many wait), `conflict` (the release has nothing to run). */
+  draft(app: Entry<App> | App, release: Release, wish: DeployWish): Draft;
+  create(app: App, release: Release, wish: DeployWish & { idempotent?: Idempotent }): Promise<Deployment>;
   cancel(app: App, id: string, by: string): Promise<Deployment>;
   get(appId: string, id: string): Entry<DeploymentRecord> | undefined;
-  /** The deployment of the app that has not ended, if any. */
+  /** The deployment of the app that has not ended, if any: the one that runs or is next. */
   running(appId: string): DeploymentRecord | undefined;
+  /** The release the app will have when every deployment asked for so far has ended well. */
+  headed(app: App): Release | undefined;
   /** Drives every deployment until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -55,12 +70,12 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
     for (const wake of wakes) wake();
   };
 
+  store.onDurable(({ mutations }) => {
+    if (mutations.some(({ key }) => key.startsWith(PREFIX.deployments))) wakeAll();
+  });
+
   const get = (appId: string, id: string) => store.get<DeploymentRecord>(keys.deployment(appId, id));
-  const unended = (appId: string) =>
-    store
-      .list<DeploymentRecord>(keys.deploymentsOf(appId))
-      .map(({ value }) => value)
-      .filter(({ state }) => !ENDED.has(state));
+  const unended = (appId: string) => deploymentsOf(store, appId).filter(({ state }) => !ENDED.has(state));
 
   const write = async (
     entry: Entry<DeploymentRecord>,
@@ -131,7 +146,8 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
           ([name, { count }]) => [name, count],
         ),
       );
-    const jobs = liveJobs(store, app.id);
+    // The durable index: what counts here has been told to the routers' generation as well.
+    const jobs = context.jobs.ofApp(app.id).filter(({ state }) => state !== "down" && state !== "lost");
     return {
       strategy,
       wanted: Object.fromEntries(Object.entries(deployment.processes).map(([name, { wanted }]) => [name, wanted])),
@@ -242,7 +258,8 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
       {
         ...outcome,
         step: fromReleaseId ? "the earlier release goes on serving" : "",
-        logTail: (outcome.logTail ?? []).slice(-20).map(shortened),
+        reason: plainText(outcome.reason, 1_000),
+        logTail: fittingTail(outcome.logTail ?? []),
         finishedAt: now().toISOString(),
       },
       [
@@ -261,8 +278,9 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
   const drive = async (appId: string, id: string, signal: AbortSignal): Promise<void> => {
     let progressedMs = performance.now();
     let mark = "";
-    let wake: () => void = () => undefined;
-    const poke = () => wake();
+    let mostUp = 0;
+    const woken = gate();
+    const poke = woken.poke;
     wakes.add(poke);
     const stops = [
       store.onDurable((record) => {
@@ -272,9 +290,6 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
     ];
     try {
       while (!signal.aborted) {
-        const woken = new Promise<void>((resolve) => {
-          wake = resolve;
-        });
         const entry = get(appId, id);
         if (entry === undefined || ENDED.has(entry.value.state)) return;
         const app = store.get<App>(keys.app(appId));
@@ -284,13 +299,12 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
           else if (entry.value.state === "pending") await begin(entry, app);
           else {
             const progress = progressOf(entry.value, app.value, performance.now() - progressedMs);
-            const next = JSON.stringify([
-              progress.newCounts,
-              progress.oldCounts,
-              progress.newJobs.filter(({ state }) => state === "up").length,
-            ]);
-            if (next !== mark) {
+            // Forward is another formation, or more healthy jobs than this one ever had: a job that comes and goes is neither.
+            const next = JSON.stringify([progress.newCounts, progress.oldCounts]);
+            const up = progress.newJobs.filter(({ state }) => state === "up").length;
+            if (next !== mark || up > mostUp) {
               mark = next;
+              mostUp = up;
               progressedMs = performance.now();
               progress.sinceProgressMs = 0;
             }
@@ -303,7 +317,7 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
           if (!isFault(error, "precondition") && !isFault(error, "conflict"))
             log.error({ deploymentId: id, causes: causeChain(error) }, "deployment step failed, trying again");
         }
-        await Promise.race([woken, sleep(TICK_MS, signal)]);
+        await woken.wait(TICK_MS, signal);
       }
     } finally {
       wakes.delete(poke);
@@ -311,67 +325,95 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
     }
   };
 
+  const draft: Deployments["draft"] = (app, release, { by, strategy, wanted = {} }) => {
+    const entry = "version" in app ? app : store.get<App>(keys.app(app.id));
+    if (entry === undefined || entry.value.deleting) throw new Fault("not-found", "the app was deleted");
+    const { value, version } = entry;
+    if (unended(value.id).length >= QUEUED_MOST)
+      throw new Fault("rate-limited", `app ${value.name} has ${QUEUED_MOST} deployments waiting already`);
+    // Without an image there is nothing to run: the release becomes the current one, and the first image starts from it.
+    const bare = release.artifactId === undefined;
+    if (bare && headed(value)?.artifactId !== undefined)
+      throw new Fault("conflict", `v${release.version} of ${value.name} has no image to run`);
+    const at = now().toISOString();
+    const deployment: DeploymentRecord = {
+      id: newId("deployment"),
+      appId: value.id,
+      toReleaseId: release.id,
+      toVersion: release.version,
+      strategy: strategy ?? value.strategy,
+      state: bare ? "complete" : "pending",
+      step: bare ? "no image yet" : "queued",
+      reason: "",
+      logTail: [],
+      before: {},
+      processes: Object.fromEntries(
+        Object.entries(wanted).map(([name, count]) => [name, { wanted: count, healthy: 0, oldLeft: 0 }]),
+      ),
+      createdAt: at,
+      ...(bare ? { finishedAt: at } : {}),
+    };
+    return {
+      deployment,
+      changes: [
+        { key: keys.deployment(value.id, deployment.id), value: deployment },
+        ...(bare ? [{ key: keys.app(value.id), value: { ...value, releaseId: release.id } }] : []),
+      ],
+      expect: bare ? [{ key: keys.app(value.id), version }] : [],
+      event: {
+        type: "deployment.created",
+        subject: deployment.id,
+        app: value.name,
+        actor: by,
+        message: `deploying v${release.version} of ${value.name}`,
+      },
+    };
+  };
+
+  const headed = (app: App): Release | undefined => {
+    const releaseId = unended(app.id).findLast(({ cancel }) => cancel === undefined)?.toReleaseId ?? app.releaseId;
+    return releaseId === undefined ? undefined : store.get<Release>(keys.release(app.id, releaseId))?.value;
+  };
+
   return {
     get,
+    draft,
+    headed,
     running: (appId) => unended(appId)[0],
-    async create(app, release, { by, strategy = app.strategy, idempotent = {}, wanted = {} }) {
-      if (unended(app.id).length >= QUEUED_MOST)
-        throw new Fault("rate-limited", `app ${app.name} has ${QUEUED_MOST} deployments waiting already`);
-      const deployment: DeploymentRecord = {
-        id: newId("deployment"),
-        appId: app.id,
-        toReleaseId: release.id,
-        toVersion: release.version,
-        strategy,
-        state: "pending",
-        step: "queued",
-        reason: "",
-        logTail: [],
-        before: {},
-        processes: Object.fromEntries(
-          Object.entries(wanted).map(([name, count]) => [name, { wanted: count, healthy: 0, oldLeft: 0 }]),
-        ),
-        createdAt: now().toISOString(),
-      };
-      // Without an image there is nothing to run: the release becomes the current one, and the first image starts from it.
-      const bare = release.artifactId === undefined;
-      if (bare) Object.assign(deployment, { state: "complete", step: "no image yet", finishedAt: now().toISOString() });
-      const committed = await store.commit({
-        actor: by,
+    async create(app, release, { idempotent = {}, ...wish }) {
+      const { deployment, changes, expect, event } = draft(app, release, wish);
+      const { result } = await store.commit({
+        actor: wish.by,
         ...idempotent,
-        mutations: [
-          { key: keys.deployment(app.id, deployment.id), value: deployment },
-          ...(bare ? [{ key: keys.app(app.id), value: { ...app, releaseId: release.id } }] : []),
-          ...eventChanges(store, now(), {
-            type: "deployment.created",
-            subject: deployment.id,
-            app: app.name,
-            actor: by,
-            message: `deploying v${release.version} of ${app.name}`,
-          }),
-        ],
+        expect,
+        mutations: [...changes, ...eventChanges(store, now(), event)],
         result: deployment.id,
       });
-      wakeAll();
-      return get(app.id, committed.result)!.value;
+      return get(app.id, result)?.value ?? deployment;
     },
     async cancel(app, id, by) {
       const entry = get(app.id, id);
       if (entry === undefined) throw new Fault("not-found", `no deployment ${id} of app ${app.name}`);
       if (ENDED.has(entry.value.state)) throw new Fault("conflict", `deployment ${id} is ${entry.value.state} already`);
-      await write(entry, { cancel: `cancelled by ${by}` });
-      wakeAll();
+      const reason = `cancelled by ${by}`;
+      // One that waits its turn has changed nothing yet, and need not wait to be called off.
+      if (entry.value.state === "pending")
+        await end(entry, store.get<App>(keys.app(app.id)), { state: "cancelled", reason });
+      else await write(entry, { cancel: reason });
       return get(app.id, id)!.value;
     },
     async run(signal) {
       const tasks = new Set<Promise<void>>();
       let failure: unknown;
+      const woken = gate();
+      wakes.add(woken.poke);
       while (!signal.aborted && failure === undefined) {
-        const next = new Map<string, DeploymentRecord>();
+        const waiting = new Set<string>();
         for (const { value } of store.list<DeploymentRecord>(PREFIX.deployments))
-          if (!ENDED.has(value.state) && !next.has(value.appId)) next.set(value.appId, value);
-        for (const { appId, id } of next.values()) {
-          if (driven.has(appId)) continue;
+          if (!ENDED.has(value.state)) waiting.add(value.appId);
+        for (const appId of waiting) {
+          const id = unended(appId)[0]?.id;
+          if (driven.has(appId) || id === undefined) continue;
           driven.add(appId);
           const task = drive(appId, id, signal)
             .catch((error: unknown) => {
@@ -384,18 +426,34 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
             });
           tasks.add(task);
         }
-        let wake: () => void = () => undefined;
-        const woken = new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        wakes.add(wake);
-        await Promise.race([woken, sleep(TICK_MS, signal)]);
-        wakes.delete(wake);
+        await woken.wait(TICK_MS, signal);
       }
+      wakes.delete(woken.poke);
       await Promise.all(tasks);
       if (failure !== undefined) throw failure;
     },
   };
 }
 
-const shortened = (line: LogLine): LogLine => ({ ...line, line: line.line.slice(0, 400) });
+/** In the order they were asked for; ids alone sort no finer than a second. */
+export function deploymentsOf(store: Store, appId: string): DeploymentRecord[] {
+  return store
+    .list<DeploymentRecord>(keys.deploymentsOf(appId))
+    .map(({ value }) => value)
+    .sort((a, b) => (a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : a.toVersion - b.toVersion));
+}
+
+const TAIL_MOST_BYTES = 6 * 1024;
+
+/** The newest lines that fit into a record, whatever bytes they are made of. */
+export function fittingTail(lines: readonly LogLine[]): LogLine[] {
+  const kept: LogLine[] = [];
+  let sizeBytes = 0;
+  for (const line of lines.slice(-20).reverse()) {
+    const short = { ...line, line: plainText(line.line) };
+    sizeBytes += Buffer.byteLength(JSON.stringify(short));
+    if (sizeBytes > TAIL_MOST_BYTES) break;
+    kept.unshift(short);
+  }
+  return kept;
+}

@@ -1,111 +1,164 @@
 // Joining: a single-use token or a boot server's grant, plus a CSR, becomes an id and a certificate. Spending the token and
 // writing the member is one record, so a token is good for exactly one member even when two ask at once.
 import { type JoinGrant, type Profile, readJoinGrant, verifyJoinGrant } from "#api/boot.ts";
-import { Fault } from "#api/fault.ts";
+import { Fault, isFault } from "#api/fault.ts";
 import type { HostFacts, JoinReply, JoinRequest, JoinRole } from "#api/hosts.ts";
 import { newId } from "#lib/ids.ts";
 import type { Context } from "../context.ts";
-import { eventChanges, timelineChanges } from "../events.ts";
+import { eventChanges, plainText, timelineChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import { hostName } from "../names.ts";
-import type { ClusterSettings, HostRecord, JoinTokenRecord, MachineRecord, MemberRecord } from "../records.ts";
+import type { ClusterSettings, HostRecord, JoinTokenRecord, MachineRecord, MemberRecord, Spent } from "../records.ts";
 import type { Change, Store } from "../store/store.ts";
 import type { Issued } from "./authority.ts";
-import { sha256Hex } from "./principal.ts";
+import { MEMBER_KEY, sha256Hex } from "./principal.ts";
 import { freeSubnet } from "./subnets.ts";
+
+/** A grant is for one boot; one that claims to be good for longer is remembered no longer. */
+const GRANT_MOST_MS = 7 * 86_400_000;
 
 /** What a token is worth: the role it lets in, the machine it was given to, and the changes that spend it. */
 interface Worth {
   role: JoinRole;
   machine?: MachineRecord;
   grant?: JoinGrant;
-  spend: Change[];
-  expect: { key: string; version: number }[];
+  /** Its row in the store, written when it is spent. */
+  key: string;
+  version: number;
+  expiresAt: string;
+  /** Who it was spent on, when it was. */
+  spent?: Spent;
 }
 
 export async function joinMember(context: Context, request: JoinRequest): Promise<JoinReply> {
-  const { store, authority, now, log } = context;
-  const worth = weigh(store, request.token, now());
-  if (worth.role !== request.role)
-    throw new Fault("forbidden", `this token lets in a ${worth.role}, not a ${request.role}`);
-  if (request.role === "host" && request.facts === undefined) throw new Fault("invalid", "a host joins with its facts");
-  const known = request.role === "host" ? knownHost(store, worth.machine) : undefined;
-  const id = known?.id ?? newId(request.role);
-  const issued = await authority.issueMember({ role: request.role, id, csrPem: request.csr });
-  const settings = store.get<ClusterSettings>(keys.cluster)!.value;
-  const at = now();
-
-  let member: { key: string; value: HostRecord | MemberRecord };
-  if (request.role === "host")
-    member = {
-      key: keys.host(id),
-      value: hostRecord({ store, settings, id, known, worth, issued, facts: request.facts!, wanted: request.name, at }),
-    };
-  else {
-    const key = request.role === "router" ? keys.router(id) : keys.bootServer(id);
-    member = {
-      key,
-      value: {
-        id,
-        name: request.name.slice(0, 63),
-        keySha256: issued.keySha256,
-        publicKeyPem: issued.publicKeyPem,
-        joinedAt: at.toISOString(),
-      },
-    };
+  try {
+    return await admitMember(context, request);
+  } catch (error) {
+    if (isFault(error, "unauthenticated") || isFault(error, "forbidden"))
+      await noteRefusal(context, request, error.message);
+    throw error;
   }
-  const host = request.role === "host" ? (member.value as HostRecord) : undefined;
-  await store.commit({
-    actor: `${request.role} ${member.value.name}`,
-    expect: worth.expect,
-    mutations: [
-      ...worth.spend,
-      member,
-      ...(worth.machine && host ? machineJoined(store, worth, host, at) : []),
-      ...eventChanges(store, at, {
-        type: `${request.role}.joined`,
-        subject: id,
-        actor: request.role,
-        message: `${request.role} ${member.value.name} joined${known ? " again" : ""}`,
-      }),
-    ],
-  });
-  log.info({ id, role: request.role, name: member.value.name, machineId: worth.machine?.id }, "member joined");
-  return {
+}
+
+async function admitMember(context: Context, request: JoinRequest): Promise<JoinReply> {
+  const { store, authority, now, log } = context;
+  const { role } = request;
+  const settings = store.get<ClusterSettings>(keys.cluster)!.value;
+  const before = weigh(store, request, now());
+  const id = before.spent?.id ?? knownHost(store, before.machine)?.id ?? newId(role);
+  const issued = await authority.issueMember({ role, id, csrPem: request.csr });
+  const reply = {
     id,
     certificate: issued.certificate,
     caPem: authority.caPem,
     expiresAt: issued.expiresAt,
     clusterRange: settings.clusterRange,
-    ...(host ? { subnet: host.subnet } : {}),
   };
+
+  // From here to the commit in one turn: what was true before the certificate was made may not be true any more.
+  const at = now();
+  const worth = weigh(store, request, at);
+  const memberKey = MEMBER_KEY[role](id);
+  if (worth.spent !== undefined) {
+    // The joiner that never got its answer asks again with the same key, and gets the same identity; nobody else does.
+    const member = store.get<HostRecord | MemberRecord>(memberKey)?.value;
+    if (worth.spent.id !== id || worth.spent.keySha256 !== issued.keySha256 || member?.keySha256 !== issued.keySha256)
+      throw new Fault("unauthenticated", "the join token is not known, or was used already");
+    return { ...reply, ...("subnet" in member ? { subnet: member.subnet } : {}) };
+  }
+  const known = knownHost(store, worth.machine);
+  if (known !== undefined && known.id !== id)
+    throw new Fault("unavailable", "its machine joined as another host just now; try again");
+  const member: HostRecord | MemberRecord =
+    role === "host"
+      ? hostRecord({ store, settings, id, known, worth, issued, facts: request.facts!, wanted: request.name, at })
+      : {
+          id,
+          name: plainText(request.name, 63),
+          keySha256: issued.keySha256,
+          publicKeyPem: issued.publicKeyPem,
+          joinedAt: at.toISOString(),
+        };
+  const host = "subnet" in member ? member : undefined;
+  const spent: JoinTokenRecord = { role, expiresAt: worth.expiresAt, spent: { id, keySha256: issued.keySha256 } };
+  await store.commit({
+    actor: `${role} ${member.name}`,
+    expect: [{ key: worth.key, version: worth.version }],
+    mutations: [
+      { key: worth.key, value: spent },
+      { key: memberKey, value: member },
+      ...(worth.machine && host ? machineJoined(store, worth, host, at) : []),
+      ...eventChanges(store, at, {
+        type: `${role}.joined`,
+        subject: id,
+        actor: role,
+        message: `${role} ${member.name} joined${known ? " again" : ""}`,
+      }),
+    ],
+  });
+  log.info({ id, role, name: member.name, machineId: worth.machine?.id }, "member joined");
+  return { ...reply, ...(host ? { subnet: host.subnet } : {}) };
 }
 
-function weigh(store: Store, token: string, now: Date): Worth {
-  const grant = readJoinGrant(token);
-  if (grant === undefined) {
-    const key = keys.joinToken(sha256Hex(token));
-    const entry = store.get<JoinTokenRecord>(key);
-    if (entry === undefined) throw new Fault("unauthenticated", "the join token is not known, or was used already");
-    if (Date.parse(entry.value.expiresAt) < now.getTime())
-      throw new Fault("unauthenticated", "the join token has expired");
-    return { role: entry.value.role, spend: [{ key, value: null }], expect: [{ key, version: entry.version }] };
-  }
+function weigh(store: Store, request: JoinRequest, now: Date): Worth {
+  const grant = readJoinGrant(request.token);
+  const worth = grant === undefined ? tokenWorth(store, request.token) : grantWorth(store, request.token, grant, now);
+  if (Date.parse(worth.expiresAt) < now.getTime()) throw new Fault("unauthenticated", "the join token has expired");
+  if (worth.role !== request.role)
+    throw new Fault("forbidden", `this token lets in a ${worth.role}, not a ${request.role}`);
+  if (request.role !== "host") return worth;
+  if (request.facts === undefined) throw new Fault("invalid", "a host joins with its facts");
+  const macs = worth.machine && new Set([worth.grant!.mac, ...worth.machine.macs]);
+  if (macs && !request.facts.macs.some((mac) => macs.has(mac)))
+    throw new Fault("forbidden", `this token is of machine ${worth.machine!.name}, and another one shows it`);
+  return worth;
+}
+
+function tokenWorth(store: Store, token: string): Worth {
+  const entry = store.get<JoinTokenRecord>(keys.joinToken(sha256Hex(token)));
+  if (entry === undefined) throw new Fault("unauthenticated", "the join token is not known, or was used already");
+  return { ...entry.value, key: entry.key, version: entry.version };
+}
+
+function grantWorth(store: Store, token: string, grant: JoinGrant, now: Date): Worth {
   const server = store.get<MemberRecord>(keys.bootServer(grant.bootServerId))?.value;
   if (server === undefined) throw new Fault("unauthenticated", "the join grant is of an unknown boot server");
   verifyJoinGrant(token, server.publicKeyPem, now.getTime());
   const machine = store.get<MachineRecord>(keys.machine(grant.machineId))?.value;
   if (machine === undefined) throw new Fault("unauthenticated", "the join grant is for a machine that is not known");
   if (machine.approvedAt === undefined) throw new Fault("forbidden", `machine ${machine.name} is not approved`);
-  const used = keys.usedGrant(grant.nonce);
-  if (store.get(used)) throw new Fault("unauthenticated", "the join grant was used already");
-  return {
-    role: "host",
-    machine,
-    grant,
-    spend: [{ key: used, value: { expiresAt: new Date(grant.expiresAtMs).toISOString() } }],
-    expect: [{ key: used, version: 0 }],
-  };
+  const key = keys.usedGrant(sha256Hex(grant.nonce));
+  const used = store.get<JoinTokenRecord>(key);
+  const expiresAt = new Date(Math.min(grant.expiresAtMs, now.getTime() + GRANT_MOST_MS)).toISOString();
+  return { role: "host", machine, grant, key, version: used?.version ?? 0, expiresAt, spent: used?.value.spent };
+}
+
+const lastRefusal = new WeakMap<Store, number>();
+
+/** A refused joiner is told of: on the timeline of the machine it says it is, and as an event; at most one a second. */
+async function noteRefusal({ store, now, log }: Context, request: JoinRequest, why: string): Promise<void> {
+  const at = now();
+  log.warn({ role: request.role, name: plainText(request.name, 63), why }, "join refused");
+  if (at.getTime() - (lastRefusal.get(store) ?? 0) < 1_000) return;
+  lastRefusal.set(store, at.getTime());
+  const grant = readJoinGrant(request.token);
+  const machine = grant && store.get<MachineRecord>(keys.machine(grant.machineId))?.value;
+  await store.commit({
+    actor: "control",
+    mutations: [
+      ...(machine
+        ? timelineChanges(store, at, machine.id, [
+            { stage: "token-refused", level: "warning", bootId: grant!.bootId, message: `a join was refused: ${why}` },
+          ])
+        : []),
+      ...eventChanges(store, at, {
+        type: "join.refused",
+        subject: machine?.id ?? request.role,
+        actor: "control",
+        message: `a ${request.role} that calls itself ${request.name} was refused: ${why}`,
+      }),
+    ],
+  });
 }
 
 /** The host this machine was before: a power cycle brings back the same host, not a new one. */

@@ -11,13 +11,13 @@ import type { Store } from "../store/store.ts";
 import { keyDigest } from "./authority.ts";
 
 export type Principal =
-  | { kind: "anonymous"; name: "anonymous" }
-  | { kind: "token"; name: string; permissions: readonly string[] }
+  | { kind: "anonymous"; name: "anonymous"; id: "" }
+  | { kind: "token"; name: string; id: string; permissions: readonly string[] }
   | { kind: "member"; name: string; role: JoinRole; id: string };
 
 const ROLE_OF: Partial<Record<Permission, JoinRole>> = { agent: "host", router: "router", boot: "boot" };
 
-const MEMBER_KEY: Record<JoinRole, (id: string) => string> = {
+export const MEMBER_KEY: Record<JoinRole, (id: string) => string> = {
   host: keys.host,
   router: keys.router,
   boot: keys.bootServer,
@@ -32,10 +32,10 @@ export function identify(raw: IncomingMessage, store: Store): Principal {
     const secret = /^Bearer ([A-Za-z0-9_.-]{8,512})$/.exec(header)?.[1];
     const token = secret === undefined ? undefined : store.get<TokenRecord>(keys.token(sha256Hex(secret)))?.value;
     if (token === undefined) throw new Fault("unauthenticated", "the token is not known; see `flynn cluster add`");
-    return { kind: "token", name: token.name, permissions: token.permissions };
+    return { kind: "token", name: token.name, id: token.id, permissions: token.permissions };
   }
   const certificate = clientCertificate(raw.socket as TLSSocket);
-  return certificate === undefined ? { kind: "anonymous", name: "anonymous" } : member(certificate, store);
+  return certificate === undefined ? { kind: "anonymous", name: "anonymous", id: "" } : member(certificate, store);
 }
 
 /** Throws `unauthenticated` or `forbidden` unless the caller has the endpoint's permission (and, for members, its own id). */

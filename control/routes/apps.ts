@@ -6,13 +6,13 @@ import * as jobs from "#api/jobs.ts";
 import { newId } from "#lib/ids.ts";
 import { deletionOf } from "../apps/delete.ts";
 import { currentRelease, findApp, findRelease, formationOf, liveJobs, releasesOf } from "../apps/find.ts";
-import { makeRelease, summary } from "../apps/release.ts";
+import { nextRelease, releaseEvent, summary } from "../apps/release.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
-import { appName } from "../names.ts";
+import { appName, checkAppName } from "../names.ts";
 import { page } from "../paging.ts";
 import type { HostVerdict } from "../scheduler/scheduler.ts";
 import type { Entry } from "../store/store.ts";
@@ -22,7 +22,6 @@ export interface AppParts {
   explain: (job: jobs.Job) => HostVerdict[];
 }
 
-const RESERVED_NAMES = new Set(["www", "api", "dashboard", "registry", "router", "control", "flynn", "localhost"]);
 const DEFAULT_DEPLOY_TIMEOUT_MS = 120_000;
 
 export function mountApps(mount: Mount, context: Context, { deployments, explain }: AppParts): void {
@@ -37,8 +36,7 @@ export function mountApps(mount: Mount, context: Context, { deployments, explain
   );
   mount(apps.createApp, async ({ body, principal, idempotent, location }) => {
     const name = body.name ?? appName();
-    if (RESERVED_NAMES.has(name))
-      throw new Fault("invalid", `the name ${name} is reserved`, { details: { field: "name" } });
+    checkAppName(name);
     const app: apps.App = {
       id: newId("app"),
       name,
@@ -77,21 +75,22 @@ export function mountApps(mount: Mount, context: Context, { deployments, explain
     etag(entry.version);
     return entry.value;
   });
-  mount(apps.updateApp, async ({ params, body, principal, ifMatch }) => {
+  mount(apps.updateApp, async ({ params, body, principal, ifMatch, etag }) => {
     const { key, value, version } = findApp(store, params.app);
     const app = { ...value, ...body };
-    await store.commit({
+    const { seq } = await store.commit({
       actor: principal.name,
       expect: [{ key, version: ifMatch ?? version }],
       mutations: [{ key, value: app }],
     });
+    etag(seq);
     return app;
   });
-  mount(apps.deleteApp, async ({ params, principal }) => {
+  mount(apps.deleteApp, async ({ params, principal, ifMatch }) => {
     const { key, value: app, version } = findApp(store, params.app);
     await store.commit({
       actor: principal.name,
-      expect: [{ key, version }],
+      expect: [{ key, version: ifMatch ?? version }],
       mutations: deletionOf(store, app, now(), principal.name),
     });
     return {};
@@ -104,51 +103,44 @@ export function mountApps(mount: Mount, context: Context, { deployments, explain
       .map((value) => ({ key: String(1e9 - value.version), value, version: 0 }));
     return page(newestFirst, query, ({ value }) => summary(value, app.releaseId));
   });
-  const release = async (
-    app: apps.App,
-    wish: Parameters<typeof makeRelease>[1],
-    by: string,
-    idempotent = {},
-  ): Promise<apps.Release> => {
-    if (wish.artifactId !== undefined && store.get<Artifact>(keys.artifact(wish.artifactId))?.value.appId !== app.id)
-      throw new Fault("not-found", `no artifact ${wish.artifactId} of app ${app.name}`);
-    const newest = releasesOf(store, app.id).at(-1);
-    const made = makeRelease(currentRelease(store, app) ?? newest, wish, {
-      appId: app.id,
-      version: (newest?.version ?? 0) + 1,
-      by,
-      at: now().toISOString(),
-    });
-    const committed = await store.commit({
-      actor: by,
+  mount(apps.createRelease, async ({ params, body, principal, idempotent, earlier }) => {
+    const { value: app } = findApp(store, params.app);
+    const made = await earlier<string>();
+    if (made !== undefined) return summary(findRelease(store, app.id, made), app.releaseId);
+    if (body.artifactId !== undefined && store.get<Artifact>(keys.artifact(body.artifactId))?.value.appId !== app.id)
+      throw new Fault("not-found", `no artifact ${body.artifactId} of app ${app.name}`);
+    const release = nextRelease(store, app, deployments.headed(app), body, { by: principal.name, at: now() });
+    await store.commit({
+      actor: principal.name,
       ...idempotent,
       mutations: [
-        { key: keys.release(app.id, made.id), value: made },
-        ...eventChanges(store, now(), {
-          type: "release.created",
-          subject: made.id,
-          app: app.name,
-          actor: by,
-          message: `release v${made.version} of ${app.name}: ${made.description}`,
-        }),
+        { key: keys.release(app.id, release.id), value: release },
+        ...eventChanges(store, now(), releaseEvent(app, release)),
       ],
-      result: made.id,
+      result: release.id,
     });
-    return findRelease(store, app.id, committed.result);
-  };
-  mount(apps.createRelease, async ({ params, body, principal, idempotent }) => {
-    const { value: app } = findApp(store, params.app);
-    return summary(await release(app, body, principal.name, idempotent), app.releaseId);
+    return summary(release, app.releaseId);
   });
   mount(apps.getEnv, ({ params }) => {
     const { value: app } = findApp(store, params.app);
     return { env: currentRelease(store, app)?.env ?? {} };
   });
   mount(apps.updateEnv, async ({ params, body, principal }) => {
-    const { value: app } = findApp(store, params.app);
-    const made = await release(app, { env: body.env }, principal.name);
-    const deployment = await deployments.create(app, made, { by: principal.name });
-    return { release: summary(made, app.releaseId), deploymentId: deployment.id };
+    const app = findApp(store, params.app);
+    // From where the app is headed, not from where it is: two changes in a row both count.
+    const before = deployments.headed(app.value);
+    const release = nextRelease(store, app.value, before, { env: body.env }, { by: principal.name, at: now() });
+    const { deployment, changes, expect, event } = deployments.draft(app, release, { by: principal.name });
+    await store.commit({
+      actor: principal.name,
+      expect,
+      mutations: [
+        { key: keys.release(app.value.id, release.id), value: release },
+        ...changes,
+        ...eventChanges(store, now(), releaseEvent(app.value, release), event),
+      ],
+    });
+    return { release: summary(release, findApp(store, app.value.id).value.releaseId), deploymentId: deployment.id };
   });
 
   const formation = (app: apps.App): Entry<apps.Formation> => {
@@ -161,7 +153,7 @@ export function mountApps(mount: Mount, context: Context, { deployments, explain
     etag(entry.version);
     return entry.value;
   });
-  mount(apps.updateFormation, async ({ params, body, principal, ifMatch }) => {
+  mount(apps.updateFormation, async ({ params, body, principal, ifMatch, etag }) => {
     const { value: app } = findApp(store, params.app);
     if (deployments.running(app.id))
       throw new Fault("conflict", `app ${app.name} is being deployed; scale it when that has ended`, { retry: true });
@@ -189,7 +181,7 @@ export function mountApps(mount: Mount, context: Context, { deployments, explain
     const message = Object.entries(body)
       .map(([name, { count }]) => `${name}: ${value.processes[name]?.count ?? 0} => ${count}`)
       .join(", ");
-    await store.commit({
+    const { seq } = await store.commit({
       actor: principal.name,
       expect: [{ key, version: ifMatch ?? version }],
       mutations: [
@@ -203,6 +195,7 @@ export function mountApps(mount: Mount, context: Context, { deployments, explain
         }),
       ],
     });
+    etag(seq);
     return next;
   });
 
@@ -220,8 +213,8 @@ export function mountApps(mount: Mount, context: Context, { deployments, explain
   mount(jobs.getJob, ({ params }) => findJob(params.id));
   mount(jobs.stopJob, async ({ params, principal }) => {
     const job = findJob(params.id);
-    const entry = store.get<jobs.Job>(keys.job(job.appId, job.id))!;
-    if (entry.value.desired === "run" && entry.value.state !== "down" && entry.value.state !== "lost") {
+    const entry = store.get<jobs.Job>(keys.job(job.appId, job.id));
+    if (entry?.value.desired === "run" && entry.value.state !== "down" && entry.value.state !== "lost") {
       const value: jobs.Job = {
         ...entry.value,
         desired: "drain",

@@ -10,39 +10,32 @@ import { keys } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import type { Registry } from "../registry.ts";
 
-/** Puts an archive into the registry as an artifact of the app. */
+/** Puts an archive into the registry. The artifact it returns is the caller's to commit. Faults: see registry.push. */
 export type StoreImage = (wish: {
-  app: string;
+  appId: string;
   archive: Readable;
   source: string;
-  by: string;
   signal: AbortSignal;
 }) => Promise<artifacts.Artifact>;
 
-export function storeImage({ store, now }: Context, registry: Registry): StoreImage {
-  return async ({ app: name, archive, source, by, signal }) => {
-    const { value: app } = findApp(store, name);
-    const { digest, sizeBytes, architecture } = await registry.push(archive, `apps/${app.id}`, signal);
-    const artifact: artifacts.Artifact = {
-      id: newId("artifact"),
-      appId: app.id,
-      repository: `apps/${app.id}`,
-      digest,
-      source,
-      sizeBytes,
-      architecture,
-      createdAt: now().toISOString(),
-    };
-    await store.commit({ actor: by, mutations: [{ key: keys.artifact(artifact.id), value: artifact }] });
-    return artifact;
+export function storeImage({ now }: Pick<Context, "now">, registry: Registry): StoreImage {
+  return async ({ appId, archive, source, signal }) => {
+    const repository = `apps/${appId}`;
+    const pushed = await registry.push(archive, repository, signal);
+    return { id: newId("artifact"), appId, repository, source, createdAt: now().toISOString(), ...pushed };
   };
 }
 
-export function mountArtifacts(mount: Mount, { store }: Context, image: StoreImage): void {
-  mount(artifacts.createArtifact, ({ query, upload, principal, signal }) => {
+export function mountArtifacts(mount: Mount, { store }: Pick<Context, "store">, image: StoreImage): void {
+  mount(artifacts.createArtifact, async ({ query, upload, principal, signal, location }) => {
     if (upload === undefined || upload === null)
       throw new Fault("invalid", "send the archive as the body, content-type application/x-tar");
-    return image({ app: query.app, archive: upload, source: query.source ?? "archive", by: principal.name, signal });
+    const { id: appId } = findApp(store, query.app).value;
+    const artifact = await image({ appId, archive: upload, source: query.source ?? "archive", signal });
+    findApp(store, appId); // it may have been deleted while the archive came in
+    await store.commit({ actor: principal.name, mutations: [{ key: keys.artifact(artifact.id), value: artifact }] });
+    location(`/v1/artifacts/${artifact.id}`);
+    return artifact;
   });
   mount(artifacts.getArtifact, ({ params }) => {
     const artifact = store.get<artifacts.Artifact>(keys.artifact(params.id))?.value;

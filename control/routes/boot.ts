@@ -1,5 +1,5 @@
 // Boot images and profiles for people; target and events for boot servers.
-import { createPublicKey, verify } from "node:crypto";
+import { createPublicKey, type KeyObject, verify } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { Ajv } from "ajv";
 import * as boot from "#api/boot.ts";
@@ -24,14 +24,17 @@ export function mountBoot(mount: Mount, context: Context): void {
     () => bootTargetOf(context),
     ({ signal, params }) =>
       stateFeed({
-        subscribe: (wake) =>
-          store.onDurable((record) => {
+        subscribe: (wake) => {
+          const left = presence.bootServerFollows(params.id);
+          const stop = store.onDurable((record) => {
             if (record.mutations.some(({ key }) => FED_BY.some((prefix) => key.startsWith(prefix)))) wake();
-          }),
-        build: () => {
-          presence.bootServerSeen(params.id);
-          return bootTargetOf(context);
+          });
+          return () => {
+            stop();
+            left();
+          };
         },
+        build: () => bootTargetOf(context),
         sameness: ({ seq: _, ...target }) => JSON.stringify(target),
         id: (target) => String(target.seq),
         signal,
@@ -107,6 +110,9 @@ export function mountBoot(mount: Mount, context: Context): void {
     if (body.name !== params.name)
       throw new Fault("invalid", `the profile's name is ${body.name}, the path says ${params.name}`);
     if (body.image !== "current") image(body.image);
+    const { mode, serial, wwn, path } = body.diskPolicy;
+    if (mode === "named" && serial === undefined && wwn === undefined && path === undefined)
+      throw new Fault("invalid", "a disk policy of mode named names its disk: give serial, wwn or path");
     const key = keys.profile(params.name);
     await store.commit({
       actor: principal.name,
@@ -123,7 +129,7 @@ export function mountBoot(mount: Mount, context: Context): void {
     });
     return body;
   });
-  mount(boot.deleteProfile, async ({ params, principal }) => {
+  mount(boot.deleteProfile, async ({ params, principal, ifMatch }) => {
     const entry = store.get(keys.profile(params.name));
     if (entry === undefined) throw new Fault("not-found", `no profile ${params.name}`);
     const user = store.list<MachineRecord>(PREFIX.machines).find(({ value }) => value.profile === params.name);
@@ -134,7 +140,7 @@ export function mountBoot(mount: Mount, context: Context): void {
       );
     await store.commit({
       actor: principal.name,
-      expect: [{ key: entry.key, version: entry.version }],
+      expect: [{ key: entry.key, version: ifMatch ?? entry.version }],
       mutations: [{ key: entry.key, value: null }],
     });
     return {};
@@ -148,9 +154,20 @@ async function signingKey(path: string): Promise<string> {
   });
 }
 
+function publicKeyOf(pem: string): KeyObject {
+  try {
+    const key = createPublicKey(pem);
+    if (key.asymmetricKeyType === "ed25519") return key;
+  } catch {
+    // said below
+  }
+  throw new Fault("unavailable", "the image signing key (imageKey) is not an ed25519 public key");
+}
+
 /** The manifest, if it is signed by the key (ed25519 over its exact bytes) and says what a manifest must. */
 export function checkManifest(text: string, signature: string, publicKeyPem: string): boot.BootImageManifest {
-  const good = verify(null, Buffer.from(text), createPublicKey(publicKeyPem), Buffer.from(signature.trim(), "base64"));
+  const key = publicKeyOf(publicKeyPem);
+  const good = verify(null, Buffer.from(text), key, Buffer.from(signature.trim(), "base64"));
   if (!good) throw new Fault("forbidden", "the boot image manifest is not signed by this appliance's image key");
   let manifest: unknown;
   try {

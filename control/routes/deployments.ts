@@ -4,7 +4,7 @@ import * as deployments from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import { findApp, findRelease, releasesOf } from "../apps/find.ts";
 import type { Context } from "../context.ts";
-import type { DeploymentRecord, Deployments } from "../deploy/deployments.ts";
+import { type DeploymentRecord, type Deployments, deploymentsOf } from "../deploy/deployments.ts";
 import { stateFeed } from "../feed.ts";
 import { keys } from "../keys.ts";
 import type { Mount } from "../mount.ts";
@@ -20,14 +20,13 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
   mount(deployments.listDeployments, ({ params }) => {
     const { value: app } = findApp(store, params.app);
     return {
-      items: store
-        .list<DeploymentRecord>(keys.deploymentsOf(app.id))
-        .map(({ value }) => value)
-        .reverse(),
+      items: deploymentsOf(store, app.id).reverse(),
     };
   });
-  mount(deployments.createDeployment, ({ params, body, principal, idempotent }) => {
+  mount(deployments.createDeployment, async ({ params, body, principal, idempotent, earlier }) => {
     const { value: app } = findApp(store, params.app);
+    const made = await earlier<string>();
+    if (made !== undefined) return find(app, made);
     return deployer.create(app, findRelease(store, app.id, body.release), {
       by: principal.name,
       strategy: body.strategy ?? app.strategy,
@@ -58,15 +57,13 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
   mount(deployments.cancelDeployment, ({ params, principal }) =>
     deployer.cancel(findApp(store, params.app).value, params.id, principal.name),
   );
-  mount(deployments.rollbackApp, ({ params, body, principal, idempotent }) => {
+  mount(deployments.rollbackApp, async ({ params, body, principal, idempotent, earlier }) => {
     const { value: app } = findApp(store, params.app);
+    const made = await earlier<string>();
+    if (made !== undefined) return find(app, made);
     const release =
       body.release === undefined
-        ? previous(
-            store.list<DeploymentRecord>(keys.deploymentsOf(app.id)).map(({ value }) => value),
-            releasesOf(store, app.id),
-            app,
-          )
+        ? previous(deploymentsOf(store, app.id), releasesOf(store, app.id), app)
         : findRelease(store, app.id, body.release);
     if (release.id === app.releaseId) throw new Fault("conflict", `v${release.version} is what runs now`);
     return deployer.create(app, release, { by: principal.name, idempotent });

@@ -11,7 +11,7 @@ import { sha256Hex } from "../identity/principal.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
-import type { HostRecord, JoinTokenRecord } from "../records.ts";
+import type { HostRecord, JoinTokenRecord, MachineRecord } from "../records.ts";
 import { acceptReport } from "../reports.ts";
 import type { Entry } from "../store/store.ts";
 import { hostTargetOf } from "../targets/host.ts";
@@ -75,42 +75,38 @@ export function mountHosts(mount: Mount, context: Context): void {
       ifMatch,
     );
   });
-  mount(hosts.cordonHost, ({ params, principal }) => {
+  mount(hosts.cordonHost, ({ params, principal, ifMatch }) => {
     const entry = find(params.id);
     return change(
       entry,
       { cordoned: true },
       principal.name,
       `host ${entry.value.name} was cordoned: no new jobs are placed there`,
+      ifMatch,
     );
   });
-  mount(hosts.uncordonHost, ({ params, principal }) => {
+  mount(hosts.uncordonHost, ({ params, principal, ifMatch }) => {
     const entry = find(params.id);
-    return change(entry, { cordoned: false }, principal.name, `host ${entry.value.name} takes jobs again`);
+    return change(entry, { cordoned: false }, principal.name, `host ${entry.value.name} takes jobs again`, ifMatch);
   });
-  mount(hosts.deleteHost, async ({ params, principal }) => {
+  mount(hosts.deleteHost, async ({ params, principal, ifMatch }) => {
     const { value: host, key, version } = find(params.id);
-    const gone = jobs.onHost(host.id).filter((job) => job.state !== "down");
+    const machine = host.machineId === undefined ? undefined : store.get<MachineRecord>(keys.machine(host.machineId));
+    const { hostId: _, ...rest } = machine?.value ?? ({} as MachineRecord);
+    // Its jobs need no word here: the scheduler gives up what ran on a host that is not there.
     await store.commit({
       actor: principal.name,
-      expect: [{ key, version }],
+      expect: [{ key, version: ifMatch ?? version }],
       mutations: [
         { key, value: null },
-        ...gone.map((job) => ({
-          key: keys.job(job.appId, job.id),
-          value: {
-            ...job,
-            state: "lost",
-            desired: "stop",
-            reason: `host ${host.name} was removed`,
-            endedAt: now().toISOString(),
-          } satisfies Job,
-        })),
+        ...(machine?.value.hostId === host.id
+          ? [{ key: machine.key, value: { ...rest, state: "approved", reason: "its host was removed" } }]
+          : []),
         ...eventChanges(store, now(), {
           type: "host.removed",
           subject: host.id,
           actor: principal.name,
-          message: `host ${host.name} was removed; ${gone.length} jobs go elsewhere`,
+          message: `host ${host.name} was removed; its jobs go elsewhere`,
         }),
       ],
     });
@@ -122,7 +118,7 @@ export function mountHosts(mount: Mount, context: Context): void {
     const token = `fjt_${newSecret()}`;
     const expiresAt = new Date(now().getTime() + (body.ttlMs ?? 3_600_000)).toISOString();
     const record: JoinTokenRecord = { role: body.role, expiresAt };
-    await store.commit({
+    const { replayed } = await store.commit({
       actor: principal.name,
       ...idempotent,
       mutations: [
@@ -135,6 +131,9 @@ export function mountHosts(mount: Mount, context: Context): void {
         }),
       ],
     });
+    // Only its hash is kept, so it cannot be told a second time; a token that opens nothing would be worse than none.
+    if (replayed)
+      throw new Fault("conflict", "this join token was made and shown before; ask again with another Idempotency-Key");
     return { token, expiresAt };
   });
   mount(hosts.joinCluster, ({ body }) => joinMember(context, body));
@@ -162,6 +161,8 @@ export function mountHosts(mount: Mount, context: Context): void {
         "conflict",
         `host has seen term ${body.term}, this control is at ${store.term}: it is an old one`,
       );
+    if (store.get(keys.host(params.id)) === undefined)
+      throw new Fault("unauthenticated", `host ${params.id} was removed; join again`);
     presence.hostSeen(params.id, body);
     await acceptReport(context, params.id, body);
     return { term: store.term, seq: store.durableSeq };

@@ -11,7 +11,10 @@ import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
 import type { MachineRecord } from "../records.ts";
+import { gate } from "../scheduler/gate.ts";
 import type { Entry } from "../store/store.ts";
+
+const IDLE_MS = 60_000;
 
 export function mountMachines(mount: Mount, context: Context): void {
   const { store, now, presence } = context;
@@ -91,7 +94,7 @@ export function mountMachines(mount: Mount, context: Context): void {
       ifMatch,
     );
   });
-  mount(machines.approveMachine, ({ params, body, principal }) => {
+  mount(machines.approveMachine, ({ params, body, principal, ifMatch }) => {
     const entry = find(params.id);
     const { name = entry.value.name, profile = entry.value.profile } = body;
     const state =
@@ -105,15 +108,15 @@ export function mountMachines(mount: Mount, context: Context): void {
       approvedAt: entry.value.approvedAt ?? now().toISOString(),
       approvedBy: entry.value.approvedBy ?? principal.name,
     };
-    return change(entry, approved, principal.name, `machine ${name} was approved`);
+    return change(entry, approved, principal.name, `machine ${name} was approved`, ifMatch);
   });
-  mount(machines.deleteMachine, async ({ params, principal }) => {
+  mount(machines.deleteMachine, async ({ params, principal, ifMatch }) => {
     const entry = find(params.id);
     if (entry.value.hostId && store.get(keys.host(entry.value.hostId)))
       throw new Fault("conflict", `machine ${entry.value.name} is a host of the cluster; remove the host first`);
     await store.commit({
       actor: principal.name,
-      expect: [{ key: entry.key, version: entry.version }],
+      expect: [{ key: entry.key, version: ifMatch ?? entry.version }],
       mutations: [
         { key: entry.key, value: null },
         ...store.list(keys.timelineOf(entry.value.id)).map(({ key }) => ({ key, value: null })),
@@ -133,23 +136,19 @@ export function mountMachines(mount: Mount, context: Context): void {
     async function* ({ params, query, signal, lastEventId }): AsyncGenerator<StreamEvent<machines.TimelineEvent>> {
       const { id } = find(params.id).value;
       let after = Number(lastEventId ?? 0) || 0;
-      let wake: () => void = () => undefined;
+      const woken = gate();
       const stop = store.onDurable((record) => {
-        if (record.mutations.some(({ key }) => key.startsWith(keys.timelineOf(id)))) wake();
+        if (record.mutations.some(({ key }) => key.startsWith(keys.timelineOf(id)))) woken.poke();
       });
-      signal.addEventListener("abort", () => wake(), { once: true });
       try {
         for (let first = true; !signal.aborted; first = false) {
-          const changed = new Promise<void>((resolve) => {
-            wake = resolve;
-          });
           for (const event of timeline(id, query.bootId)) {
             if (event.seq <= after) continue;
             after = event.seq;
             yield { event: "item", id: String(event.seq), data: event };
           }
           if (first) yield { event: "current" };
-          await changed;
+          await woken.wait(IDLE_MS, signal);
         }
       } finally {
         stop();
@@ -161,7 +160,7 @@ export function mountMachines(mount: Mount, context: Context): void {
     const host = machine.hostId ? presence.hosts.get(machine.hostId) : undefined;
     return diagnose(machine, timeline(machine.id), {
       now: now(),
-      bootServers: presence.bootServers.size,
+      bootServers: presence.bootServersThere(),
       hostSeenAt: host?.at,
     });
   });

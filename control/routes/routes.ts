@@ -46,8 +46,13 @@ export function mountRoutes(mount: Mount, { store, now }: Context): void {
       ({ value }) => value,
     );
   });
-  mount(routes.createRoute, async ({ body, principal, idempotent, location }) => {
+  mount(routes.createRoute, async ({ body, principal, idempotent, earlier, location }) => {
     const { value: app } = findApp(store, body.app);
+    const made = await earlier<routes.Route>();
+    if (made !== undefined) {
+      location(`/v1/routes/${made.id}`);
+      return made;
+    }
     const route: routes.Route = {
       id: newId("route"),
       type: "http",
@@ -78,12 +83,16 @@ export function mountRoutes(mount: Mount, { store, now }: Context): void {
     location(`/v1/routes/${result.id}`);
     return result;
   });
-  mount(routes.getRoute, ({ params }) => find(params.id).value);
-  mount(routes.deleteRoute, async ({ params, principal }) => {
+  mount(routes.getRoute, ({ params, etag }) => {
+    const entry = find(params.id);
+    etag(entry.version);
+    return entry.value;
+  });
+  mount(routes.deleteRoute, async ({ params, principal, ifMatch }) => {
     const { key, value: route, version } = find(params.id);
     await store.commit({
       actor: principal.name,
-      expect: [{ key, version }],
+      expect: [{ key, version: ifMatch ?? version }],
       mutations: [
         { key, value: null },
         { key: keys.routeClaim(route.domain, route.path), value: null },

@@ -7,16 +7,19 @@ import type { Route } from "#api/routes.ts";
 import * as services from "#api/services.ts";
 import { newId } from "#lib/ids.ts";
 import { deletionOf } from "../apps/delete.ts";
-import { currentRelease, findApp, formationOf, liveJobs, releasesOf } from "../apps/find.ts";
-import { makeRelease, type ReleaseWish } from "../apps/release.ts";
+import { currentRelease, findApp, formationOf, liveJobs } from "../apps/find.ts";
+import { nextRelease, type ReleaseWish, releaseEvent } from "../apps/release.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
+import type { Counts } from "../deploy/step.ts";
 import { eventChanges } from "../events.ts";
 import { stateFeed } from "../feed.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { LocalDocker } from "../local-docker.ts";
 import type { Logs } from "../logs.ts";
 import type { Mount } from "../mount.ts";
+import { checkAppName } from "../names.ts";
+import type { Entry } from "../store/store.ts";
 import type { StoreImage } from "./artifacts.ts";
 import { routeChanges } from "./routes.ts";
 
@@ -88,30 +91,35 @@ export function mountServices(
     if (service === undefined) throw new Fault("not-found", `no service ${name}`);
     return { app: findApp(store, service.app).value, process: service.process };
   };
+  /** The artifact of the app that a wish names: a new one from the local Docker, or an uploaded one (another app's is copied). */
   const artifactFor = async (
     app: App,
     wish: { artifactId?: string; image?: string },
-    by: string,
     signal: AbortSignal,
-  ): Promise<string> => {
-    if (wish.artifactId !== undefined) {
-      if (store.get<Artifact>(keys.artifact(wish.artifactId))?.value.appId !== app.id)
-        throw new Fault("not-found", `no artifact ${wish.artifactId} of ${app.name}`);
-      return wish.artifactId;
+  ): Promise<Artifact> => {
+    if (wish.artifactId === undefined) {
+      const archive = await docker.save(wish.image!, signal);
+      return await image({ appId: app.id, archive, source: wish.image!, signal });
     }
-    const archive = await docker.save(wish.image!, signal);
-    return (await image({ app: app.id, archive, source: wish.image!, by, signal })).id;
+    const known = store.get<Artifact>(keys.artifact(wish.artifactId))?.value;
+    if (known === undefined) throw new Fault("not-found", `no artifact ${wish.artifactId}`);
+    if (known.appId === app.id) return known;
+    return { ...known, id: newId("artifact"), appId: app.id, createdAt: now().toISOString() };
   };
-  const release = async (app: App, wish: ReleaseWish, by: string): Promise<Release> => {
-    const newest = releasesOf(store, app.id).at(-1);
-    const made = makeRelease(currentRelease(store, app), wish, {
-      appId: app.id,
-      version: (newest?.version ?? 0) + 1,
-      by,
-      at: now().toISOString(),
-    });
-    await store.commit({ actor: by, mutations: [{ key: keys.release(app.id, made.id), value: made }] });
-    return made;
+  /** Artifact, release and deployment in one record: all of it or nothing. Call in the turn of the commit. */
+  const deploying = (app: Entry<App>, artifact: Artifact, wish: ReleaseWish, by: string, count: Counts) => {
+    const before = deployments.headed(app.value);
+    const release = nextRelease(store, app.value, before, { ...wish, artifactId: artifact.id }, { by, at: now() });
+    const draft = deployments.draft(app, release, { by, wanted: count });
+    return {
+      expect: draft.expect,
+      changes: [
+        { key: keys.artifact(artifact.id), value: artifact },
+        { key: keys.release(app.value.id, release.id), value: release },
+        ...draft.changes,
+      ],
+      events: [releaseEvent(app.value, release), draft.event],
+    };
   };
 
   mount(services.listServices, () => ({ items: everyService() }));
@@ -135,9 +143,15 @@ export function mountServices(
       });
     },
   );
-  mount(services.createService, async ({ body, principal, signal, location }) => {
+  mount(services.createService, async ({ body, principal, signal, idempotent, earlier, location }) => {
+    const made = await earlier<string>();
+    if (made !== undefined) {
+      location(`/v1/services/${body.name}`);
+      return shown(findApp(store, made).value, "web");
+    }
     if ((body.artifactId === undefined) === (body.image === undefined))
       throw new Fault("invalid", "give either artifactId (an uploaded image) or image (one of the local Docker)");
+    checkAppName(body.name);
     const at = now().toISOString();
     const app: App = {
       id: newId("app"),
@@ -159,67 +173,63 @@ export function mountServices(
             process: "web",
             createdAt: at,
           };
-    const routed = route ? routeChanges(store, route) : { mutations: [], expect: [] };
-    if (store.get(keys.appName(body.name)))
-      throw new Fault("conflict", `a service or app is named ${body.name} already`);
-    await store.commit({
+    const claimed = () => {
+      if (store.get(keys.appName(body.name)))
+        throw new Fault("conflict", `a service or app is named ${body.name} already`);
+      return route ? routeChanges(store, route) : { mutations: [], expect: [] };
+    };
+    claimed(); // before an image is moved for nothing, and again when it is there
+    const artifact = await artifactFor(app, body, signal);
+    const routed = claimed();
+    const processes = {
+      web: {
+        port: body.port ?? 8080,
+        ...(body.command ? { command: body.command } : {}),
+        ...(body.health ? { health: body.health } : {}),
+      },
+    };
+    const entry = { key: keys.app(app.id), value: app, version: 0 };
+    const wish = { env: body.env, processes };
+    const { changes, events } = deploying(entry, artifact, wish, principal.name, { web: body.count ?? 1 });
+    const { result } = await store.commit({
       actor: principal.name,
+      ...idempotent,
       expect: [{ key: keys.appName(body.name), version: 0 }, ...routed.expect],
       mutations: [
-        { key: keys.app(app.id), value: app },
+        { key: entry.key, value: app },
         { key: keys.appName(app.name), value: app.id },
         ...routed.mutations,
-        ...eventChanges(store, now(), {
-          type: "app.created",
-          subject: app.id,
-          app: app.name,
-          actor: principal.name,
-          message: `service ${app.name} was created`,
-        }),
-      ],
-    });
-    const artifactId = await artifactFor(app, body, principal.name, signal).catch(async (error: unknown) => {
-      // Nothing half made stays behind when the image is no good.
-      await store.commit({
-        actor: principal.name,
-        mutations: [
-          { key: keys.app(app.id), value: null },
-          { key: keys.appName(app.name), value: null },
-          ...routed.mutations.map(({ key }) => ({ key, value: null })),
-        ],
-      });
-      throw error;
-    });
-    const made = await release(
-      app,
-      {
-        artifactId,
-        env: body.env,
-        processes: {
-          web: {
-            port: body.port ?? 8080,
-            ...(body.command ? { command: body.command } : {}),
-            ...(body.health ? { health: body.health } : {}),
+        ...changes,
+        ...eventChanges(
+          store,
+          now(),
+          {
+            type: "app.created",
+            subject: app.id,
+            app: app.name,
+            actor: principal.name,
+            message: `service ${app.name} was created`,
           },
-        },
-      },
-      principal.name,
-    );
-    await deployments.create(app, made, { by: principal.name, wanted: { web: body.count ?? 1 } });
+          ...events,
+        ),
+      ],
+      result: app.id,
+    });
     location(`/v1/services/${app.name}`);
-    return shown(app, "web");
+    return shown(findApp(store, result).value, "web");
   });
   mount(services.updateService, async ({ params, body, principal, signal }) => {
     const { app, process } = find(params.name);
+    if (body.artifactId !== undefined && body.image !== undefined)
+      throw new Fault("invalid", "give either artifactId or image, not both");
     if (body.artifactId !== undefined || body.image !== undefined) {
-      const made = await release(
-        app,
-        { artifactId: await artifactFor(app, body, principal.name, signal) },
-        principal.name,
-      );
-      await deployments.create(app, made, {
-        by: principal.name,
-        ...(body.count === undefined ? {} : { wanted: { [process]: body.count } }),
+      const artifact = await artifactFor(app, body, signal);
+      const count = body.count === undefined ? {} : { [process]: body.count };
+      const { changes, events, expect } = deploying(findApp(store, app.id), artifact, {}, principal.name, count);
+      await store.commit({
+        actor: principal.name,
+        expect,
+        mutations: [...changes, ...eventChanges(store, now(), ...events)],
       });
     } else if (body.count !== undefined) {
       if (deployments.running(app.id))
@@ -259,9 +269,13 @@ export function mountServices(
   });
   mount(
     services.serviceLog,
-    async ({ params, query: { follow: _, ...wish } }) => ({
-      items: (await logs.tail(find(params.name).app.name, wish)).items,
-    }),
-    ({ params, query: { follow: _, ...wish }, signal }) => logs.follow(find(params.name).app.name, wish, signal),
+    async ({ params, query: { follow: _, ...wish } }) => {
+      const { app, process } = find(params.name);
+      return { items: (await logs.tail(app.name, { process, ...wish })).items };
+    },
+    ({ params, query: { follow: _, ...wish }, signal }) => {
+      const { app, process } = find(params.name);
+      return logs.follow(app.name, { process, ...wish }, signal);
+    },
   );
 }

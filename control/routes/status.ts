@@ -2,6 +2,7 @@
 
 import type { Static } from "typebox";
 import type { App } from "#api/apps.ts";
+import { Fault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
 import { openapi } from "#api/openapi.ts";
 import { listRouters, type Router } from "#api/routes.ts";
@@ -11,9 +12,11 @@ import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import type { ClusterSettings, HostRecord, MemberRecord } from "../records.ts";
+import { gate } from "../scheduler/gate.ts";
 
 type Part = Static<typeof status.Part>;
 const SILENT_MS = 10_000;
+const IDLE_MS = 60_000;
 
 export interface StatusParts {
   /** Parts known to others: scheduler, registry, brake. */
@@ -69,10 +72,7 @@ export function mountStatus(mount: Mount, context: Context, { more, monotonicMs,
         message: `LevelDB, seq ${store.durableSeq}${store.report.findings.length ? `; at open: ${store.report.findings.join("; ")}` : ""}`,
       },
       ...routerParts(routers()),
-      bootPart(
-        store.list<MemberRecord>(PREFIX.bootServers).length,
-        [...presence.bootServers.values()].some(({ atMs }) => monotonicMs() - atMs < 6 * SILENT_MS),
-      ),
+      bootPart(store.list<MemberRecord>(PREFIX.bootServers).length, presence.bootServersThere() > 0),
       hostsPart(hosts),
       ...(await more()),
     ];
@@ -115,20 +115,26 @@ export function mountStatus(mount: Mount, context: Context, { more, monotonicMs,
     },
     async function* ({ query: { app, type, after }, signal, lastEventId }): AsyncGenerator<StreamEvent<status.Event>> {
       let seen = Number(lastEventId ?? after ?? 0) || 0;
-      let wake: () => void = () => undefined;
-      const stop = store.onDurable(() => wake());
-      signal.addEventListener("abort", () => wake(), { once: true });
+      const oldest = store.list<status.Event>(PREFIX.events)[0]?.value.seq ?? 0;
+      if (lastEventId !== undefined && seen > 0 && seen < oldest)
+        throw new Fault("gone", `events before ${oldest} are not kept; list again`);
+      let isNew = true;
+      const woken = gate();
+      const stop = store.onDurable(({ mutations }) => {
+        if (!mutations.some(({ key }) => key.startsWith(PREFIX.events))) return;
+        isNew = true;
+        woken.poke();
+      });
       try {
         for (let first = true; !signal.aborted; first = false) {
-          const changed = new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-          for (const event of events(seen)) {
+          const found = isNew ? events(seen) : [];
+          isNew = false;
+          for (const event of found) {
             seen = event.seq;
             if (wanted(event, app, type)) yield { event: "item", id: String(event.seq), data: event };
           }
           if (first) yield { event: "current", id: String(seen) };
-          await changed;
+          await woken.wait(IDLE_MS, signal);
         }
       } finally {
         stop();

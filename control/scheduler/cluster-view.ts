@@ -89,8 +89,10 @@ export class ClusterView {
       return true;
     }
     const standing = standingOf(job);
-    if (holdsRoom(job)) this.fleet.charge(job.id, job.hostId!, groupKey(job.appId, job.process), toFleet(job.need));
-    else this.#release(job.id);
+    if (holdsRoom(job)) {
+      const group = groupKey(job.appId, job.process, job.releaseId);
+      this.fleet.charge(job.id, job.hostId!, group, toFleet(job.need));
+    } else this.#release(job.id);
     const hostId = isEnded(job) ? undefined : job.hostId;
     if (before === undefined || before.hostId !== hostId) this.#moveTo(key, before?.hostId, hostId);
     if (before === undefined || before.hostId !== hostId || before.standing !== standing) {

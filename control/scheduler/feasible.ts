@@ -7,11 +7,12 @@ import type { Tags } from "./tag-classes.ts";
 export interface Ask {
   app: string;
   process: string;
+  release: string;
   /** What each of the jobs needs. */
   need: Resources;
   /** A host must carry all of these. */
   tags: Tags;
-  /** At most one job of this process of this app per host. */
+  /** At most one job of this process of this release per host. */
   antiAffinity?: boolean;
   /** Only this host will do: its id. */
   host?: string;
@@ -27,7 +28,7 @@ export function fits(fleet: Fleet, slot: number, ask: Ask): boolean {
     (ask.host === undefined || fleet.slotOf(ask.host) === slot) &&
     isOpen(fleet, slot, bits) &&
     hasRoom(fleet, slot, need, 0) &&
-    !(ask.antiAffinity === true && fleet.countsOf(groupKey(ask.app, ask.process)).has(slot))
+    !(ask.antiAffinity === true && fleet.countsOf(groupKey(ask.app, ask.process, ask.release)).has(slot))
   );
 }
 

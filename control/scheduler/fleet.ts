@@ -20,9 +20,12 @@ export const EMPTY = 0;
 export const ELIGIBLE = 1;
 const STATES: readonly (HostState | "empty")[] = ["empty", "eligible", "cordoned", "draining", "unready", "down"];
 
-/** A group is one process of one app: what spread and anti-affinity count. */
-export function groupKey(app: string, process: string): string {
-  return `${app}/${process}`;
+/**
+ * A group is one process of one release of an app: what spread and anti-affinity count. Not of all its releases: a rolling
+ * deployment of one job per host would wait for ever for the old one to leave.
+ */
+export function groupKey(app: string, process: string, release: string): string {
+  return `${app}/${process}/${release}`;
 }
 
 interface Charge {

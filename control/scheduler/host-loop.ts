@@ -2,7 +2,7 @@
 // the presence list, which no queue of work stands in front of.
 import type { Log } from "#lib/log.ts";
 import { every } from "#lib/time.ts";
-import { eventChanges, type NewEvent } from "../events.ts";
+import { eventChanges, type NewEvent, plainText } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Presence } from "../presence.ts";
 import type { HostRecord } from "../records.ts";
@@ -88,7 +88,7 @@ export function createHostLoop(options: HostLoopOptions): HostLoop {
   const stateNow = (hostId: string): Pick<HostRecord, "state" | "reason"> => {
     const engine = presence.hosts.get(hostId)?.report.engine;
     if (engine === undefined || engine.healthy) return { state: "ready", reason: "" };
-    return { state: "unhealthy", reason: engine.reason };
+    return { state: "unhealthy", reason: plainText(engine.reason) };
   };
 
   const onFrame = (hostId: string): void => {

@@ -30,7 +30,7 @@ export function place(fleet: Fleet, ask: Ask): Placement[] {
 
 function chooseSlots(fleet: Fleet, ask: Ask, need: Resources, taken: Map<number, number>): number[] {
   const bits = fleet.classes.compile(ask.tags);
-  const counts = fleet.countsOf(groupKey(ask.app, ask.process));
+  const counts = fleet.countsOf(groupKey(ask.app, ask.process, ask.release));
   const single = ask.antiAffinity === true;
   const pinned = ask.host === undefined ? undefined : (fleet.slotOf(ask.host) ?? -1);
   const from = pinned === undefined ? 0 : Math.max(0, pinned);

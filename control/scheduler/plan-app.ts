@@ -111,6 +111,7 @@ function planGroup(group: Group, app: App, { view, nowMs, at, room, turn, write 
   const ask: Ask = {
     app: app.id,
     process,
+    release: release.id,
     need: toFleet(need),
     tags,
     antiAffinity: type.antiAffinity === true,
@@ -126,7 +127,7 @@ function planGroup(group: Group, app: App, { view, nowMs, at, room, turn, write 
       if (isNew || before.reason !== reason || hasOtherTags(before, tags)) write({ ...before, tags, reason });
       return;
     }
-    view.fleet.charge(before.id, placement.host, groupKey(app.id, process), ask.need);
+    view.fleet.charge(before.id, placement.host, groupKey(app.id, process, release.id), ask.need);
     write({ ...before, need, tags, hostId: placement.host, state: "starting", reason: "", placedAt: at });
     turn.placed++;
   });

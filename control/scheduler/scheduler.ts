@@ -288,7 +288,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       const { appId: app, process, tags } = job;
       const release = store.get<Release>(keys.release(app, job.releaseId))?.value;
       const antiAffinity = release?.processes[process]?.antiAffinity === true;
-      const ask: Ask = { app, process, need: toFleet(job.need), tags, antiAffinity, jobs: [job.id] };
+      const need = toFleet(job.need);
+      const ask: Ask = { app, process, release: job.releaseId, need, tags, antiAffinity, jobs: [job.id] };
       return store.list<{ id: string; name: string }>(PREFIX.hosts).map(({ value: { id, name } }) => {
         const slot = view.fleet.slotOf(id);
         const why = slot === undefined ? "is not known yet" : whyNotHere(view.fleet, slot, ask);

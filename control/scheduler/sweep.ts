@@ -12,13 +12,14 @@ import { readApp } from "./plan-app.ts";
 export function differenceOf(store: Store, view: ClusterView, appId: string, nowMs: number): string | undefined {
   const { diff } = readApp(store, view, appId, nowMs);
   if (diff.endings.length > 0) return `${diff.endings.length} jobs to end`;
-  for (const { process, tags, type, missing, waiting } of diff.groups) {
+  for (const { release, process, tags, type, missing, waiting } of diff.groups) {
     if (missing > 0) return `${missing} jobs of ${process} missing`;
     const antiAffinity = type.antiAffinity === true;
     const jobs = waiting.slice(0, 1).map((job) => job.id);
     const placements = place(view.fleet, {
       app: appId,
       process,
+      release: release.id,
       need: toFleet(needOf(type)),
       tags,
       antiAffinity,

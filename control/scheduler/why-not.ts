@@ -53,7 +53,7 @@ function explainOpen(
 ): string {
   const tagged = open.filter((slot) => carries(tagsOf(fleet, slot), ask.tags));
   if (tagged.length === 0) return explainTags(fleet, ask.tags, open, all);
-  const held = fleet.countsOf(groupKey(ask.app, ask.process));
+  const held = fleet.countsOf(groupKey(ask.app, ask.process, ask.release));
   const alone = ask.antiAffinity ? tagged.filter((slot) => !held.has(slot) && !taken.has(slot)) : tagged;
   const where = Object.keys(ask.tags).length === 0 ? "host" : `host with ${tagList(ask.tags)}`;
   if (alone.length === 0) {
@@ -130,7 +130,7 @@ export function whyNotHere(
     );
     return `has only ${parts.join(" and ")} free`;
   }
-  const held = fleet.countsOf(groupKey(ask.app, ask.process));
+  const held = fleet.countsOf(groupKey(ask.app, ask.process, ask.release));
   if (ask.antiAffinity && (mine > 0 || held.has(slot))) return `already runs one ${ask.process} of this app`;
   return undefined;
 }

@@ -63,6 +63,8 @@ export interface Store {
    * used for another request), `too-large`, `invalid`, `unavailable` (log failed or closed: the outcome is unknown).
    */
   commit<R = undefined>(commit: Commit<R>): Promise<Committed<R>>;
+  /** What a request with this key did, once durable; undefined when there was none. Fault `conflict` as of `commit`. */
+  outcome<R>(idempotencyKey: string, idempotencyHash?: string): Promise<Committed<R> | undefined>;
   /**
    * Durable records from `fromSeq` (itself included) on, in order, until the signal aborts. Fault `gone` when that one is
    * no longer kept or lies beyond the next one to be written: list again and watch from `durableSeq + 1`.
@@ -120,6 +122,14 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     return durable;
   };
 
+  const outcome = async <R>(key: string, hash = "", nowMs = now()): Promise<Committed<R> | undefined> => {
+    checkKey(key);
+    const earlier = outcomes.find(key, hash, nowMs);
+    if (earlier === undefined) return undefined;
+    await earlier.durable;
+    return { seq: earlier.seq, result: (earlier.result ?? undefined) as R, replayed: true };
+  };
+
   const commit = async <R>(request: Commit<R>): Promise<Committed<R>> => {
     const { actor, idempotencyKey, idempotencyHash = "" } = request;
     if (stopped.signal.aborted || failed)
@@ -173,6 +183,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     list: <T>(prefix: string) => entries.list(prefix) as Entry<T>[],
     count: (prefix) => entries.count(prefix),
     commit,
+    outcome: (key, hash) => outcome(key, hash),
     watch: (fromSeq, signal) => feed.watch(fromSeq, signal),
     onDurable: (listener) => feed.listen(listener),
     async close() {

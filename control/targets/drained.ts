@@ -1,4 +1,5 @@
-// When a draining job may be stopped: every live router serves a generation that knows of it, and none has a request open on it.
+// What the routers' reports prove: that all of them serve what is wanted now, and that nobody is on a draining job any more. A
+// report of another term proves nothing: its generations are those of a control that may have lost its last records.
 import type { Job } from "#api/jobs.ts";
 import type { RouterReport, RouterTarget } from "#api/routes.ts";
 import { poolId } from "./router.ts";
@@ -15,13 +16,21 @@ export interface Drain {
   drainTimeoutMs: number;
 }
 
+/** Every live router serves the target, or a newer one. True when there is none: nothing is served, nothing is cut off. */
+export function isAcknowledged(target: RouterTarget, routers: readonly RouterReport[]): boolean {
+  return routers.every(({ term, generation }) => term === target.term && generation >= target.generation);
+}
+
+/** The job may be stopped: every live router knows that it drains, and none has a request open on it; or its time is up. */
 export function isDrained({ job, drainSeq, target, routers, drainingMs, drainTimeoutMs }: Drain): boolean {
-  if (drainingMs >= drainTimeoutMs) return true;
+  if (!(drainingMs < drainTimeoutMs)) return true;
   const pool = target.pools.find(({ id }) => id === poolId(job.appId, job.process));
   const routed = pool?.backends.some(({ jobId }) => jobId === job.id) ?? false;
   const known = routed ? drainSeq : target.generation;
   return routers.every(
-    ({ generation, draining }) =>
-      generation >= known && !draining.some(({ jobId, sessions }) => jobId === job.id && sessions > 0),
+    ({ term, generation, draining }) =>
+      term === target.term &&
+      generation >= known &&
+      !draining.some(({ jobId, sessions }) => jobId === job.id && sessions > 0),
   );
 }

@@ -1,6 +1,7 @@
 // What one host is told to be: pure, from the store's view.
 import type { Release } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
+import { Fault } from "#api/fault.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import { DEFAULT_HEALTH, DEFAULT_LIMITS, DEFAULT_STOP_TIMEOUT_MS, type Job, type JobSpec } from "#api/jobs.ts";
 import type { Context } from "../context.ts";
@@ -14,7 +15,8 @@ export function hostTargetOf(
   hostId: string,
   { store, jobs, registry }: Pick<Context, "store" | "jobs" | "registry">,
 ): HostTarget {
-  const host = store.get<HostRecord>(keys.host(hostId))!.value;
+  const host = store.get<HostRecord>(keys.host(hostId))?.value;
+  if (host === undefined) throw new Fault("gone", `host ${hostId} was removed from the cluster`);
   const { clusterRange } = store.get<ClusterSettings>(keys.cluster)!.value;
   const specs = jobs
     .onHost(hostId)

@@ -60,7 +60,7 @@ test("a new capacity keeps what is charged", () => {
 
 test("fits follows state, room and tags", () => {
   const fleet = new Fleet(1);
-  const asked = { app: "a", process: "web", need, tags: { disk: "ssd" }, jobs: [] };
+  const asked = { app: "a", process: "web", release: "r1", need, tags: { disk: "ssd" }, jobs: [] };
   fleet.setHost(host("h1"));
   assert.not(fits(fleet, 0, asked));
   fleet.setHost(host("h1", { tags: { disk: "ssd" } }));

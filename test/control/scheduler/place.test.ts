@@ -22,12 +22,12 @@ function fleetOf(...hosts: FleetHost[]): Fleet {
 function ask(count: number, over: Partial<Ask> = {}): Ask {
   const need = { cpuMillis: 100, memoryMiB: 512, diskMiB: 0 };
   const jobs = Array.from({ length: count }, (_, at) => `job-${at}`);
-  return { app: "app", process: "web", need, tags: {}, jobs, ...over };
+  return { app: "app", process: "web", release: "r1", need, tags: {}, jobs, ...over };
 }
 
 function charge(fleet: Fleet, asked: Ask, placements: Placement[]): void {
   for (const { job, host: at } of placements) {
-    if (at !== undefined) fleet.charge(job, at, groupKey(asked.app, asked.process), asked.need);
+    if (at !== undefined) fleet.charge(job, at, groupKey(asked.app, asked.process, asked.release), asked.need);
   }
 }
 
@@ -40,14 +40,14 @@ test("jobs of one process spread over hosts before any host gets a second", () =
 
 test("spread counts what already runs, in the same process only", () => {
   const fleet = fleetOf(host("h1"), host("h2"));
-  fleet.charge("a", "id-h1", groupKey("app", "web"), ask(1).need);
-  fleet.charge("b", "id-h2", groupKey("other", "web"), { cpuMillis: 2000, memoryMiB: 2 * GIB, diskMiB: 0 });
+  fleet.charge("a", "id-h1", groupKey("app", "web", "r1"), ask(1).need);
+  fleet.charge("b", "id-h2", groupKey("other", "web", "r1"), { cpuMillis: 2000, memoryMiB: 2 * GIB, diskMiB: 0 });
   assert.equal(hostsOf(place(fleet, ask(1))), ["id-h2"]);
 });
 
 test("between hosts with equally many of the process the less loaded one is taken", () => {
   const fleet = fleetOf(host("h1"), host("h2"));
-  fleet.charge("b", "id-h1", groupKey("other", "web"), ask(1).need);
+  fleet.charge("b", "id-h1", groupKey("other", "web", "r1"), ask(1).need);
   assert.equal(hostsOf(place(fleet, ask(1))), ["id-h2"]);
 });
 
@@ -56,6 +56,16 @@ test("placing reads the fleet and changes nothing", () => {
   place(fleet, ask(3));
   assert.is(fleet.freeMemory[0], 4 * GIB);
   assert.is(fleet.charged, 0);
+});
+
+test("anti-affinity counts one release: the next one takes the same hosts while the old one still runs", () => {
+  const fleet = fleetOf(host("h1"), host("h2"));
+  const old = ask(2, { antiAffinity: true });
+  charge(fleet, old, place(fleet, old));
+  const next = { ...ask(2, { antiAffinity: true, release: "r2" }), jobs: ["n1", "n2"] };
+  assert.equal(hostsOf(place(fleet, next)), ["id-h1", "id-h2"]);
+  charge(fleet, next, place(fleet, next));
+  assert.match(String(hostsOf(place(fleet, { ...next, jobs: ["n3"] }))[0]), /already runs one web/);
 });
 
 test("anti-affinity allows one of the process per host and says so", () => {
@@ -171,6 +181,7 @@ const anyFleet = fc
 const anyAsk = fc.record({
   app: fc.constantFrom("one", "two"),
   process: fc.constantFrom("web", "worker"),
+  release: fc.constantFrom("r1", "r2"),
   need: fc.record({ cpuMillis: fc.nat(1000), memoryMiB: fc.nat(1024), diskMiB: fc.nat(300) }),
   tags: fc.dictionary(fc.constantFrom("a", "b"), fc.constantFrom("x", "y"), { maxKeys: 2 }),
   antiAffinity: fc.boolean(),
@@ -204,7 +215,8 @@ test("property: never overcommits, respects state, tags and anti-affinity, and w
           const u = used.get(each.id)!;
           const free = (key: "cpuMillis" | "memoryMiB" | "diskMiB") => each.capacity[key] - u[key] >= asked.need[key];
           const alone =
-            !asked.antiAffinity || (perHost.get(`${groupKey(asked.app, asked.process)}@${each.id}`) ?? 0) === 0;
+            !asked.antiAffinity ||
+            (perHost.get(`${groupKey(asked.app, asked.process, asked.release)}@${each.id}`) ?? 0) === 0;
           const room = free("cpuMillis") && free("memoryMiB") && free("diskMiB");
           return each.state === "eligible" && carries(each.tags, asked.tags) && alone && room;
         });
@@ -217,7 +229,7 @@ test("property: never overcommits, respects state, tags and anti-affinity, and w
         u.cpuMillis += asked.need.cpuMillis;
         u.memoryMiB += asked.need.memoryMiB;
         u.diskMiB += asked.need.diskMiB;
-        const key = `${groupKey(asked.app, asked.process)}@${at}`;
+        const key = `${groupKey(asked.app, asked.process, asked.release)}@${at}`;
         perHost.set(key, (perHost.get(key) ?? 0) + 1);
       }
     }
@@ -236,6 +248,7 @@ test("property: spread differs by at most one where room allows", async () => {
       const asks = counts.map((count) => ({
         app: "app",
         process: "web",
+        release: "r1",
         need: { cpuMillis: 100, memoryMiB: 512, diskMiB: 0 },
         tags: {},
         count,

@@ -1,0 +1,183 @@
+// Puts control together from its opened state: the routes on the API, and the loops that act. main opens and listens, tests
+// do the same over a store of their own; both get this wiring.
+import type { FastifyInstance } from "fastify";
+import type { Endpoint } from "#api/endpoint.ts";
+import type { RouterReport } from "#api/routes.ts";
+import type { Log } from "#lib/log.ts";
+import { VERSION } from "#lib/version.ts";
+import { apiServer } from "./api-server.ts";
+import type { ControlConfig } from "./config.ts";
+import type { Context } from "./context.ts";
+import { deployments } from "./deploy/deployments.ts";
+import type { Authority } from "./identity/authority.ts";
+import { jobIndex } from "./job-index.ts";
+import { PREFIX } from "./keys.ts";
+import type { LocalDocker } from "./local-docker.ts";
+import { logs } from "./logs.ts";
+import { followHosts } from "./machine-state.ts";
+import { presence } from "./presence.ts";
+import type { MemberRecord } from "./records.ts";
+import type { Registry } from "./registry.ts";
+import { retentionLoop } from "./retention.ts";
+import { mountApps } from "./routes/apps.ts";
+import { mountArtifacts, storeImage } from "./routes/artifacts.ts";
+import { mountBoot } from "./routes/boot.ts";
+import { mountDeployments } from "./routes/deployments.ts";
+import { mountHosts } from "./routes/hosts.ts";
+import { mountLogs } from "./routes/logs.ts";
+import { mountMachines } from "./routes/machines.ts";
+import { mountRouters } from "./routes/routers.ts";
+import { mountRoutes } from "./routes/routes.ts";
+import { mountServices } from "./routes/services.ts";
+import { mountStatus } from "./routes/status.ts";
+import { createHostLoop } from "./scheduler/host-loop.ts";
+import { createScheduler } from "./scheduler/scheduler.ts";
+import type { Store } from "./store/store.ts";
+import { isAcknowledged, isDrained } from "./targets/drained.ts";
+import { routing } from "./targets/generation.ts";
+
+const ROUTER_ALIVE_MS = 10_000;
+
+/** Silence just after a start is not death: until each router was heard, or had its time, nothing follows from what is missing. */
+const routersHeard = ({ store, presence }: Context, sinceStartMs: number): boolean =>
+  sinceStartMs >= ROUTER_ALIVE_MS ||
+  store.list<MemberRecord>(PREFIX.routers).every(({ value }) => presence.routers.has(value.id));
+
+export interface ControlParts {
+  store: Store;
+  config: ControlConfig;
+  authority: Authority;
+  log: Log;
+  /** What the API and its calls to hosts show. */
+  identity: { key: string; certificate: string };
+  images: Registry;
+  docker: LocalDocker;
+  /** Addresses that hosts and people reach control by; the first is the main one. */
+  addresses: readonly string[];
+}
+
+export interface Control {
+  app: FastifyInstance;
+  mounted: readonly Endpoint[];
+  context: Context;
+  /** Runs every loop until the signal aborts; throws what ended one of them. Closing the API is the caller's. */
+  run(signal: AbortSignal): Promise<void>;
+  /** Ends the API and every open stream. The store is the caller's. */
+  close(): Promise<void>;
+}
+
+export function wireControl(parts: ControlParts): Control {
+  const { store, config, authority, log, identity, images, docker, addresses } = parts;
+  const now = () => new Date();
+  const monotonicMs = () => performance.now();
+  const jobs = jobIndex(store);
+  store.onDurable((record) => jobs.apply(record)); // first of all listeners: the others read the index
+  const context: Context = {
+    store,
+    config,
+    authority,
+    log,
+    jobs,
+    now,
+    presence: presence({ monotonicMs, now }),
+    registry: config.registry || `${addresses[0]}:5000`,
+    controlUrls: addresses.map((address) => `https://${address}:${config.port}`),
+    startedAt: now().toISOString(),
+  };
+  const routes = routing(store);
+  const liveRouters = (): RouterReport[] =>
+    [...context.presence.routers.values()]
+      .filter(({ atMs }) => monotonicMs() - atMs < ROUTER_ALIVE_MS)
+      .map(({ report }) => report);
+  const startedMs = monotonicMs();
+  const heardRouters = () => routersHeard(context, monotonicMs() - startedMs);
+  const scheduler = createScheduler({
+    store,
+    log,
+    isDrained: (job, drainSeq) => {
+      const drainingMs = Date.now() - Date.parse(job.drainingSince ?? "");
+      if (drainingMs < config.drainTimeoutMs && !heardRouters()) return false;
+      const [target, routers] = [routes.current(), liveRouters()];
+      return isDrained({ job, drainSeq, target, routers, drainingMs, drainTimeoutMs: config.drainTimeoutMs });
+    },
+  });
+  const hostLoop = createHostLoop({ store, log, presence: context.presence, scheduler, ttlMs: config.hostLostAfterMs });
+  const archive = logs(context, identity);
+  const deployer = deployments(context, {
+    routersAcknowledged: () => heardRouters() && isAcknowledged(routes.current(), liveRouters()),
+    onRouterReport: (listener) =>
+      context.presence.onFrame((id) => {
+        if (context.presence.routers.has(id)) listener();
+      }),
+    logTail: async (app, jobIds) =>
+      (await Promise.all(jobIds.slice(0, 3).map((jobId) => archive.tail(app, { jobId, lines: 10 })))).flatMap(
+        ({ items }) => items,
+      ),
+  });
+
+  const { app, mount, mounted } = apiServer(context, identity);
+  const image = storeImage(context, images);
+  mountStatus(mount, context, {
+    version: VERSION,
+    monotonicMs,
+    more: async () => {
+      const problem = await images.problem();
+      const brake = hostLoop.brake();
+      const { blocked, differencesSinceStart } = scheduler.status();
+      return [
+        {
+          name: "registry",
+          state: problem === undefined ? "ok" : "down",
+          message: problem ?? `answers at ${context.registry}`,
+        },
+        {
+          name: "scheduler",
+          state: brake.on || differencesSinceStart > 0 ? "degraded" : "ok",
+          message: brake.on
+            ? `brake: ${brake.waiting} hosts were lost together; their jobs are left alone`
+            : blocked > 0
+              ? `${blocked} apps have jobs that wait for room`
+              : "nothing waits",
+        },
+      ];
+    },
+  });
+  mountMachines(mount, context);
+  mountBoot(mount, context);
+  mountHosts(mount, context);
+  mountRouters(mount, context, routes);
+  mountApps(mount, context, { deployments: deployer, explain: (job) => scheduler.explain(job) });
+  mountArtifacts(mount, context, image);
+  mountDeployments(mount, context, deployer);
+  mountLogs(mount, context, archive);
+  mountRoutes(mount, context);
+  mountServices(mount, context, { deployments: deployer, logs: archive, image, docker });
+
+  return {
+    app,
+    mounted,
+    context,
+    async run(signal) {
+      const failed = new AbortController();
+      const both = AbortSignal.any([signal, failed.signal]);
+      const stopFollowing = followHosts(context);
+      try {
+        await Promise.all(
+          [
+            scheduler.run(both),
+            hostLoop.run(both),
+            deployer.run(both),
+            retentionLoop(store, { log, signal: both }),
+          ].map((loop) => loop.catch((error: unknown) => failed.abort(error))),
+        );
+      } finally {
+        stopFollowing();
+      }
+      if (failed.signal.aborted) throw failed.signal.reason;
+    },
+    async close() {
+      await app.close();
+      archive.close();
+    },
+  };
+}
