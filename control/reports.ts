@@ -125,10 +125,10 @@ function machineChanges(
       .filter(({ value }) => value.bootId === machine.bootId)
       .map(({ value }) => value.stage),
   );
-  const steps: Parameters<typeof timelineChanges>[3] = (report.events ?? []).map((event) => ({
-    ...event,
-    bootId: machine.bootId,
-  }));
+  // That a host is ready is said here, on evidence, once; the agent's own word for it is not repeated.
+  const steps: Parameters<typeof timelineChanges>[3] = (report.events ?? [])
+    .filter(({ stage, level }) => stage !== "ready" || level !== "info")
+    .map((event) => ({ ...event, bootId: machine.bootId }));
   if (healthy && !seen.has("ready"))
     steps.push({
       stage: "ready",

@@ -1,30 +1,34 @@
-// The address this machine is reached by: what was asked for, else the boot interface's, else the default route's.
+// The address this machine is reached by: what was asked for, else the boot interface's, else the default route's. Asked of
+// the kernel through `ip`: Node leaves out interfaces without a carrier, such as a bridge before its first machine is on.
 import { readFile } from "node:fs/promises";
-import { networkInterfaces } from "node:os";
 import { Fault } from "#api/fault.ts";
+import { exec } from "#lib/exec.ts";
 import type { UpConfig } from "./config.ts";
+
+interface Link {
+  ifname: string;
+  addr_info: { family: string; local: string; scope: string }[];
+}
 
 export async function ownAddress(config: Pick<UpConfig, "address" | "interface">): Promise<string> {
   if (config.address) return config.address;
-  const all = networkInterfaces();
-  const of = (name: string) => all[name]?.find(({ family }) => family === "IPv4")?.address;
-  if (config.interface) {
-    if (all[config.interface] === undefined)
-      throw new Fault(
-        "invalid",
-        `there is no interface ${config.interface} with an address; there are ${Object.keys(all).join(", ")}`,
-      );
-    const address = of(config.interface);
-    if (address === undefined) throw new Fault("invalid", `interface ${config.interface} has no IPv4 address`);
-    return address;
-  }
+  const { stdout } = await exec(["ip", "-json", "-4", "address", "show"], { timeoutMs: 5_000 });
+  const links = JSON.parse(stdout || "[]") as Link[];
+  if (config.interface) return addressOf(links, config.interface);
   const name = defaultRouteInterface(await readFile("/proc/net/route", "utf8").catch(() => ""));
-  return (
-    (name && of(name)) ||
-    Object.values(all)
-      .flatMap((list) => list ?? [])
-      .find(({ family, internal }) => family === "IPv4" && !internal)?.address ||
-    "127.0.0.1"
+  const chosen = links.find(({ ifname }) => ifname === name) ?? links.find(({ addr_info }) => addr_info.some(isGlobal));
+  return chosen?.addr_info.find(isGlobal)?.local ?? "127.0.0.1";
+}
+
+const isGlobal = ({ scope }: { scope: string }): boolean => scope === "global";
+
+export function addressOf(links: readonly Link[], name: string): string {
+  const address = links.find(({ ifname }) => ifname === name)?.addr_info.find(isGlobal)?.local;
+  if (address !== undefined) return address;
+  const others = links.filter(({ addr_info }) => addr_info.some(isGlobal)).map(({ ifname }) => ifname);
+  throw new Fault(
+    "invalid",
+    `there is no interface ${name} with an IPv4 address; those with one: ${others.join(", ") || "none"}`,
   );
 }
 
