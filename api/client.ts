@@ -101,7 +101,10 @@ export function createClient(options: ClientOptions): Client {
     const body = input.body === undefined ? undefined : JSON.stringify(input.body);
     const headers: Record<string, string> = { accept, ...extra };
     if (token) headers["authorization"] = `Bearer ${token}`;
-    if (body !== undefined) headers["content-type"] = "application/json";
+    if (body !== undefined) {
+      headers["content-type"] = "application/json";
+      headers["content-length"] = String(Buffer.byteLength(body)); // node frames no body of a DELETE by itself
+    }
     if (endpoint.upload) headers["content-type"] = endpoint.upload;
     if (input.idempotencyKey) headers["idempotency-key"] = input.idempotencyKey;
     if (input.ifMatch) headers["if-match"] = input.ifMatch;

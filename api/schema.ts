@@ -18,7 +18,6 @@ export const recordOf = <K extends TSchema & { pattern?: string }, V extends TSc
     type: "object",
     patternProperties: { [name.pattern!]: value },
     additionalProperties: false,
-    propertyNames: { maxLength: 128 },
     ...(description ? { description } : {}),
   });
 

@@ -268,10 +268,11 @@ function asFault(error: unknown): Fault {
   if (first) return violationFault(first, validationContext);
   if (statusCode === 413 || code === "FST_ERR_CTP_BODY_TOO_LARGE")
     return new Fault("too-large", "the request body is larger than 1 MiB");
-  if (/forbidden prototype property/.test(message))
-    return new Fault("invalid", "the body has a key that is not allowed: __proto__, or constructor with a prototype");
   if (code === "FST_ERR_CTP_INVALID_JSON_BODY" || code === "FST_ERR_CTP_EMPTY_JSON_BODY")
-    return new Fault("invalid", "the body is not JSON");
+    return new Fault(
+      "invalid",
+      "the body is not JSON, or has a key that is never allowed (__proto__, a constructor with a prototype)",
+    );
   if (statusCode !== undefined && statusCode < 500) return new Fault("invalid", message);
   return new Fault("internal", "the request failed inside control", { cause: error });
 }
@@ -283,6 +284,7 @@ export function sendFault(fault: Fault, request: FastifyRequest, reply: FastifyR
       "request failed",
     );
   const causes = fault.code === "internal" ? [] : causeChain(fault.cause);
+  reply.header("x-request-id", request.id);
   void reply.code(FAULTS[fault.code].status).send({
     code: fault.code,
     message: [fault.message, ...causes].join(": "),

@@ -1,0 +1,331 @@
+// time limit: 120 s
+// Deployments as people see them: over the API, with hosts that report, routers that acknowledge, and restarts in between.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import * as apps from "#api/apps.ts";
+import * as deployments from "#api/deployments.ts";
+import { isFault } from "#api/fault.ts";
+import { type Job, listJobs, stopJob } from "#api/jobs.ts";
+import { createRoute, listRoutes } from "#api/routes.ts";
+import * as services from "#api/services.ts";
+import { until } from "#lib/time.ts";
+import { keys, PREFIX } from "../../../control/keys.ts";
+import { type FakeHost, type Rig, withRig } from "../rig.ts";
+
+const APP = { app: "hello" };
+
+async function service(rig: Rig, count = 1): Promise<void> {
+  await rig.admin.call(services.createService, {
+    body: { name: "hello", image: "hello:1", count, domain: "hello.test" },
+  });
+}
+
+const jobs = async (rig: Rig): Promise<Job[]> => (await rig.admin.call(listJobs, { params: APP })).items;
+const up = async (rig: Rig) => (await jobs(rig)).filter(({ state, desired }) => state === "up" && desired === "run");
+
+async function ended(rig: Rig, id: string): Promise<deployments.Deployment> {
+  return await until(
+    async () => {
+      const found = await rig.admin.call(deployments.getDeployment, { params: { ...APP, id } });
+      return ["complete", "failed", "cancelled"].includes(found.state) ? found : undefined;
+    },
+    { what: `deployment ${id} to end`, timeoutMs: 20_000, everyMs: 30 },
+  );
+}
+
+const deploymentsOf = async (rig: Rig) => (await rig.admin.call(deployments.listDeployments, { params: APP })).items;
+const setEnv = (rig: Rig, env: Record<string, string | null>) =>
+  rig.admin.call(apps.updateEnv, { params: APP, body: { env } });
+
+async function running(rig: Rig, count = 1, hosts = 2): Promise<FakeHost[]> {
+  const made: FakeHost[] = [];
+  for (let n = 0; n < hosts; n++) made.push(await rig.host());
+  for (const host of made) host.start();
+  await service(rig, count);
+  await ended(rig, (await deploymentsOf(rig))[0]!.id);
+  return made;
+}
+
+async function faultOf(work: Promise<unknown>): Promise<string> {
+  return await work.then(
+    () => "no fault",
+    (error: unknown) => (isFault(error) ? error.code : String(error)),
+  );
+}
+
+test("one call makes a service: app, release, route and jobs, once however often it is asked", () =>
+  withRig(async (rig) => {
+    const [host] = await running(rig, 2, 1);
+    assert.is((await up(rig)).length, 2);
+    assert.is(host!.target!.jobs.length, 2);
+    assert.match(host!.target!.jobs[0]!.image, /^127\.0\.0\.1:5000\/apps\/app-.*@sha256:/);
+    assert.equal(
+      (await rig.admin.call(listRoutes)).items.map(({ domain }) => domain),
+      ["hello.test"],
+    );
+    const body = { name: "twice", image: "x" };
+    const first = await rig.admin.call(services.createService, { body, idempotencyKey: "k" });
+    const again = await rig.admin.call(services.createService, { body, idempotencyKey: "k" });
+    assert.is(again.name, first.name);
+    assert.is((await rig.admin.call(apps.listApps)).items.length, 2);
+    assert.is(await faultOf(rig.admin.call(services.createService, { body })), "conflict");
+    const known = rig.store.list<{ id: string }>(PREFIX.artifacts)[0]!.value.id;
+    const copy = await rig.admin.call(services.createService, { body: { name: "copy", artifactId: known } });
+    assert.match(copy.image, /@sha256:/);
+    assert.is(
+      await faultOf(rig.admin.call(services.createService, { body: { name: "b", image: "x", domain: "hello.test" } })),
+      "conflict",
+    );
+    assert.is(await faultOf(rig.admin.call(apps.getApp, { params: { app: "b" } })), "not-found");
+  }));
+
+test("an environment change is a new release that replaces the old one job by job", () =>
+  withRig(async (rig) => {
+    const router = await rig.router();
+    const hosts = await running(rig, 3);
+    const least: number[] = [];
+    const watching = rig.store.onDurable(() => {
+      const target = router.seen.at(-1);
+      if (target) least.push(target.pools[0]?.backends.filter(({ state }) => state === "up").length ?? 0);
+    });
+    const { deploymentId, release } = await setEnv(rig, { FOO: "bar" });
+    assert.is((await ended(rig, deploymentId!)).state, "complete");
+    watching();
+    assert.ok(least.length > 0 && Math.min(...least) >= 3, `backends: ${least}`);
+    assert.is(release.version, 2);
+    await until(async () => (await jobs(rig)).length === 3, { what: "old jobs to go", timeoutMs: 10_000 });
+    assert.equal(
+      (await jobs(rig)).map(({ version }) => version),
+      [2, 2, 2],
+    );
+    assert.is(hosts.flatMap((host) => host.target!.jobs).filter(({ env }) => env["FOO"] === "bar").length, 3);
+    const back = await rig.admin.call(deployments.rollbackApp, { params: APP, body: {} });
+    assert.is((await ended(rig, back.id)).toVersion, 1);
+    assert.equal((await rig.admin.call(apps.getEnv, { params: APP })).env, {});
+  }));
+
+test("two changes in a row both count, in the order they were made, and are one deployment after the other", () =>
+  withRig(async (rig) => {
+    await running(rig);
+    const made = [];
+    for (let n = 0; n < 5; n++) made.push(await setEnv(rig, { [`N${n}`]: "x" }));
+    for (const { deploymentId } of made) assert.is((await ended(rig, deploymentId!)).state, "complete");
+    assert.equal(Object.keys((await rig.admin.call(apps.getEnv, { params: APP })).env).sort(), [
+      "N0",
+      "N1",
+      "N2",
+      "N3",
+      "N4",
+    ]);
+    const app = await rig.admin.call(apps.getApp, { params: APP });
+    assert.is(app.releaseId, made.at(-1)!.release.id);
+    const finished = (await deploymentsOf(rig)).map(({ toVersion }) => toVersion);
+    assert.equal(finished, [6, 5, 4, 3, 2, 1]);
+  }));
+
+test("no old job goes before every live router has said that it serves the new one", () =>
+  withRig(async (rig) => {
+    const router = await rig.router();
+    await running(rig, 1);
+    router.acknowledge = false;
+    const { deploymentId } = await setEnv(rig, { A: "1" });
+    await until(async () => (await up(rig)).length === 2, { what: "new job up", timeoutMs: 10_000 });
+    const found = await until(
+      async () => {
+        const shown = await rig.admin.call(deployments.getDeployment, { params: { ...APP, id: deploymentId! } });
+        return /routers/.test(shown.step) ? shown : undefined;
+      },
+      { what: "waiting for the routers", timeoutMs: 5_000 },
+    );
+    assert.is(found.processes["web"]!.oldLeft, 1);
+    assert.is((await up(rig)).length, 2);
+    router.acknowledge = true;
+    assert.is((await ended(rig, deploymentId!)).state, "complete");
+  }));
+
+test("a release that never gets healthy fails and leaves the old one as it was, with a reason", () =>
+  withRig(async (rig) => {
+    const hosts = await running(rig, 2);
+    const before = (await up(rig)).map(({ id }) => id).sort();
+    await rig.admin.call(apps.updateApp, { params: APP, body: { deployTimeoutMs: 1_000 } });
+    const broken = rig.store.onDurable(({ mutations }) => {
+      for (const { key, value } of mutations)
+        if (key.startsWith(PREFIX.jobs) && (value as Job | null)?.version === 2)
+          for (const host of hosts)
+            host.states.set((value as unknown as Job).id, {
+              state: "starting",
+              reason: "port \u001b[31m8080 is closed",
+            });
+    });
+    const { deploymentId } = await setEnv(rig, { A: "1" });
+    const failed = await ended(rig, deploymentId!);
+    broken();
+    assert.is(failed.state, "failed");
+    assert.match(failed.reason, /web: 0 of 1 new jobs healthy after 1 s; .*port \?\[31m8080 is closed/);
+    await until(async () => (await jobs(rig)).length === 2, { what: "new jobs to go", timeoutMs: 10_000 });
+    assert.equal((await up(rig)).map(({ id }) => id).sort(), before);
+    assert.is(
+      (await rig.admin.call(apps.getApp, { params: APP })).releaseId,
+      (await deploymentsOf(rig)).at(-1)!.toReleaseId,
+    );
+    assert.is(rig.store.list(keys.formationsOf((await rig.admin.call(apps.getApp, { params: APP })).id)).length, 1);
+  }));
+
+test("a job that crashes again and again fails the deployment before its time is up", () =>
+  withRig(async (rig) => {
+    const hosts = await running(rig);
+    rig.store.onDurable(({ mutations }) => {
+      for (const { key, value } of mutations)
+        if (key.startsWith(PREFIX.jobs) && (value as Job | null)?.version === 2)
+          for (const host of hosts)
+            host.states.set((value as unknown as Job).id, {
+              state: "crashed",
+              restarts: 2,
+              exitCode: 1,
+              reason: "exit code 1",
+            });
+    });
+    const failed = await ended(rig, (await setEnv(rig, { A: "1" })).deploymentId!);
+    assert.is(failed.state, "failed");
+    assert.match(failed.reason, /keeps crashing: exit code 1/);
+  }));
+
+test("all at once: the new jobs come together, and only then the old ones go", () =>
+  withRig(async (rig) => {
+    await running(rig, 3);
+    await rig.admin.call(apps.updateApp, { params: APP, body: { strategy: "all-at-once" } });
+    const { deploymentId } = await setEnv(rig, { A: "1" });
+    assert.is((await ended(rig, deploymentId!)).state, "complete");
+    assert.equal(
+      (await up(rig)).map(({ version }) => version),
+      [2, 2, 2],
+    );
+  }));
+
+test("cancelled: what ran goes on; one that still waits is called off at once", () =>
+  withRig(async (rig) => {
+    const router = await rig.router();
+    await running(rig, 2);
+    const before = (await up(rig)).map(({ id }) => id).sort();
+    router.acknowledge = false;
+    const first = (await setEnv(rig, { A: "1" })).deploymentId!;
+    const second = (await setEnv(rig, { A: "2" })).deploymentId!;
+    await until(async () => (await up(rig)).length === 3, { what: "a new job", timeoutMs: 10_000 });
+    const cancel = (id: string) => rig.admin.call(deployments.cancelDeployment, { params: { ...APP, id }, body: {} });
+    assert.is((await cancel(second)).state, "cancelled");
+    await cancel(first);
+    assert.is((await ended(rig, first)).state, "cancelled");
+    router.acknowledge = true;
+    assert.is(await faultOf(cancel(first)), "conflict");
+    await until(async () => (await jobs(rig)).every(({ version }) => version === 1), {
+      what: "new job to go",
+      timeoutMs: 10_000,
+    });
+    assert.equal((await up(rig)).map(({ id }) => id).sort(), before);
+  }));
+
+test("a deployment goes on after a restart of control, and the stopped one's jobs are not touched", () =>
+  withRig(async (rig) => {
+    const router = await rig.router();
+    await running(rig, 2);
+    router.acknowledge = false;
+    const { deploymentId } = await setEnv(rig, { A: "1" });
+    await until(async () => (await up(rig)).length === 3, { what: "a new job", timeoutMs: 10_000 });
+    const before = (await jobs(rig)).map(({ id }) => id).sort();
+    await rig.restart();
+    assert.equal((await jobs(rig)).map(({ id }) => id).sort(), before);
+    assert.is(
+      (await rig.admin.call(deployments.getDeployment, { params: { ...APP, id: deploymentId! } })).state,
+      "running",
+    );
+    router.acknowledge = true;
+    assert.is((await ended(rig, deploymentId!)).state, "complete");
+    assert.equal(
+      (await up(rig)).map(({ version }) => version),
+      [2, 2],
+    );
+  }));
+
+test("one job per host on as many hosts still deploys", () =>
+  withRig(async (rig) => {
+    await running(rig, 2, 2);
+    const web = { port: 8080, antiAffinity: true };
+    const first = await rig.admin.call(apps.createRelease, { params: APP, body: { processes: { web } } });
+    const deploy = async (release: string) =>
+      await ended(rig, (await rig.admin.call(deployments.createDeployment, { params: APP, body: { release } })).id);
+    assert.is((await deploy(first.id)).state, "complete");
+    assert.is((await ended(rig, (await setEnv(rig, { A: "1" })).deploymentId!)).state, "complete");
+    assert.is(new Set((await up(rig)).map(({ hostId }) => hostId)).size, 2);
+  }));
+
+test("scaling is refused while a deployment runs, and names a process that is not there", () =>
+  withRig(async (rig) => {
+    const router = await rig.router();
+    await running(rig, 1);
+    const scale = (body: Record<string, { count: number }>) =>
+      rig.admin.call(apps.updateFormation, { params: APP, body });
+    assert.is(await faultOf(scale({ nope: { count: 1 } })), "invalid");
+    await scale({ web: { count: 4 } });
+    await until(async () => (await up(rig)).length === 4, { what: "4 jobs", timeoutMs: 10_000 });
+    await scale({ web: { count: 1 } });
+    await until(async () => (await jobs(rig)).length === 1, { what: "1 job", timeoutMs: 10_000 });
+    router.acknowledge = false;
+    const { deploymentId } = await setEnv(rig, { A: "1" });
+    assert.is(await faultOf(scale({ web: { count: 2 } })), "conflict");
+    router.acknowledge = true;
+    await ended(rig, deploymentId!);
+  }));
+
+test("a stopped job is replaced by its formation", () =>
+  withRig(async (rig) => {
+    await running(rig, 1);
+    const [job] = await up(rig);
+    await rig.admin.call(stopJob, { params: { id: job!.id }, body: {} });
+    await until(async () => (await up(rig)).some(({ id }) => id !== job!.id), {
+      what: "another job",
+      timeoutMs: 10_000,
+    });
+    await until(async () => !(await jobs(rig)).some(({ id }) => id === job!.id), {
+      what: "its end",
+      timeoutMs: 10_000,
+    });
+  }));
+
+test("an app deleted while it is deployed goes: its name, routes, jobs and the deployment", () =>
+  withRig(async (rig) => {
+    const router = await rig.router();
+    const hosts = await running(rig, 2);
+    router.acknowledge = false;
+    const { deploymentId } = await setEnv(rig, { A: "1" });
+    const { id } = await rig.admin.call(apps.getApp, { params: APP });
+    await until(async () => (await up(rig)).length === 3, { what: "a new job", timeoutMs: 10_000 });
+    router.acknowledge = true;
+    await rig.admin.call(apps.deleteApp, { params: APP });
+    assert.is(await faultOf(rig.admin.call(apps.getApp, { params: APP })), "not-found");
+    assert.equal((await rig.admin.call(listRoutes)).items, []);
+    await until(() => hosts.every(({ target }) => target!.jobs.length === 0), {
+      what: "jobs to end",
+      timeoutMs: 15_000,
+    });
+    const record = rig.store.get<deployments.Deployment>(keys.deployment(id, deploymentId!));
+    assert.ok(record === undefined || record.value.state === "cancelled", record?.value.state);
+    await service(rig, 1); // name and domain are free again
+    assert.is((await rig.admin.call(listRoutes)).items.length, 1);
+  }));
+
+test("an app without an image takes variables, and the first image starts with them", () =>
+  withRig(async (rig) => {
+    const host = await rig.host();
+    host.start();
+    await rig.admin.call(apps.createApp, { body: { name: "hello" } });
+    await setEnv(rig, { A: "1" });
+    await setEnv(rig, { B: "2" });
+    await rig.admin.call(createRoute, { body: { app: "hello", domain: "h.test" } });
+    await rig.admin.call(services.updateService, { params: { name: "hello" }, body: { image: "hello:1" } });
+    await ended(rig, (await deploymentsOf(rig))[0]!.id);
+    assert.equal(host.target!.jobs[0]!.env, { A: "1", B: "2" });
+    const bare = rig.admin.call(deployments.createDeployment, { params: APP, body: { release: "v1" } });
+    assert.is(await faultOf(bare), "conflict");
+  }));
+
+test.run();
