@@ -7,6 +7,7 @@ import { formatSize } from "#lib/units.ts";
 import { buildEnvironment } from "../config.ts";
 import { debianSources } from "./apt-sources.ts";
 import { type Agent, agent } from "./bundle.ts";
+import { keepNewest } from "./cache.ts";
 import { prependSegment } from "./cpio.ts";
 import { customizeTree, dateDirectories, makeInitrd, overlayDirectory, unpackTree } from "./customize.ts";
 import { digest, digestBytes, digestDirectory, digestFile } from "./digest.ts";
@@ -83,6 +84,7 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
       say("making the initrd");
       return await makeInitrd({ tree, version: custom.kernel.version, run: dated });
     });
+    await keepNewest(cacheDirectory, /^initrd-[0-9a-f]+$/, 4);
     await rm(join(tree, "boot"), { recursive: true });
     await mkdir(join(tree, "boot"));
 

@@ -1,10 +1,12 @@
 // The Debian tree of the image as a tar: made by mmdebstrap once for a list of package versions, kept in the cache.
-import { readdir, rename, rm, stat } from "node:fs/promises";
+import { rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { exec } from "#lib/exec.ts";
+import { byAge, keepNewest } from "./cache.ts";
 import { contained, type InsideOptions } from "./inside.ts";
 import { architecture, dpkgPaths, packages, suite } from "./recipe.ts";
 
+const TREE = /^tree-[0-9a-f]+\.tar$/;
 const KEPT_TREES = 2;
 
 export interface TreeOptions {
@@ -61,25 +63,11 @@ export async function debianTree(options: TreeOptions): Promise<{ tar: string; c
   await exec(pack, { env: run.environment, signal: run.signal, timeoutMs: 600_000 });
   await rename(fresh, tar);
   await rm(root, { recursive: true });
-  await dropOldTrees(cacheDirectory);
+  await keepNewest(cacheDirectory, TREE, KEPT_TREES);
   return { tar, cached: false };
 }
 
 /** The key of the newest tree in the cache, for a build without a network. */
 export async function newestTreeKey(cacheDirectory: string): Promise<string | undefined> {
-  return (await treesByAge(cacheDirectory))[0]?.slice("tree-".length, -".tar".length);
-}
-
-async function dropOldTrees(cacheDirectory: string): Promise<void> {
-  for (const name of (await treesByAge(cacheDirectory)).slice(KEPT_TREES)) {
-    await rm(join(cacheDirectory, name), { force: true });
-  }
-}
-
-async function treesByAge(cacheDirectory: string): Promise<string[]> {
-  const names = (await readdir(cacheDirectory).catch(() => [])).filter((name) => /^tree-[0-9a-f]+\.tar$/.test(name));
-  const aged = await Promise.all(
-    names.map(async (name) => ({ name, at: (await stat(join(cacheDirectory, name))).mtimeMs })),
-  );
-  return aged.sort((a, b) => b.at - a.at).map(({ name }) => name);
+  return (await byAge(cacheDirectory, TREE))[0]?.slice("tree-".length, -".tar".length);
 }
