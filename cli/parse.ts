@@ -105,14 +105,19 @@ function suggestion(words: readonly string[], commands: readonly Command[]): str
     : "";
 }
 
-/** Edits (insert, remove, replace) between two words: Levenshtein. */
+/** Edits (insert, remove, replace, swap two neighbours) between two words: optimal string alignment. */
 function distance(a: string, b: string): number {
   if (Math.abs(a.length - b.length) > 3) return 4;
+  let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, n) => n);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
-    for (let j = 1; j <= b.length; j++)
+    for (let j = 1; j <= b.length; j++) {
       next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        next[j] = Math.min(next[j]!, before[j - 2]! + 1);
+    }
+    before = row;
     row = next;
   }
   return row[b.length]!;

@@ -1,4 +1,5 @@
-// A column printer: as wide as it needs in a pipe; on a terminal of known width the widest columns but the last are cut to fit.
+// A column printer: as wide as it needs in a pipe. On a terminal of known width the middle columns are cut to fit; never the
+// first, whose ids are there to be copied, nor the last, whose reasons are there to be read.
 import type { Cli } from "../command.ts";
 import { paint, plain, stateColour } from "./text.ts";
 
@@ -11,6 +12,7 @@ export interface TableOptions {
 
 const GAP = "  ";
 const LEAST_WIDTH = 8;
+const LAST_WIDTH = 20;
 
 /** Lines of the table, its title first. Cells are shown as one line of plain text. */
 export function tableLines(
@@ -24,7 +26,6 @@ export function tableLines(
   return cells.map((row, line) =>
     row
       .map((cell, n) => {
-        // The last column is never cut or padded: it holds reasons, and those are for reading.
         if (n === titles.length - 1) return cell;
         const shown = cut(cell, widths[n]!);
         const padding = " ".repeat(widths[n]! - length(shown));
@@ -49,10 +50,14 @@ export function printFacts(cli: Cli, facts: readonly (readonly [string, string |
 
 function shrink(widths: number[], columns: number): void {
   if (columns <= 0) return;
-  const total = () => widths.reduce((sum, width) => sum + width, GAP.length * (widths.length - 1));
+  // A long reason wraps; it does not squeeze the others out.
+  const total = () =>
+    widths.reduce((sum, width, n) => sum + (n === widths.length - 1 ? Math.min(width, LAST_WIDTH) : width), 0) +
+    GAP.length * (widths.length - 1);
   while (total() > columns) {
-    const widest = widths.slice(0, -1).reduce((best, width, n) => (width > (widths[best] ?? 0) ? n : best), 0);
-    if (widths.length < 2 || widths[widest]! <= LEAST_WIDTH) return;
+    let widest = -1;
+    for (let n = 1; n < widths.length - 1; n++) if (widths[n]! > (widths[widest] ?? LEAST_WIDTH)) widest = n;
+    if (widest < 0) return;
     widths[widest]!--;
   }
 }

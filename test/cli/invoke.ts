@@ -1,0 +1,47 @@
+// Runs one invocation of the CLI in this process and gives what it printed.
+import { tmpdir } from "node:os";
+import type { Command, Terminal } from "../../cli/command.ts";
+import { commands } from "../../cli/commands.ts";
+import { runCli } from "../../cli/run-cli.ts";
+
+export interface Invoked {
+  code: number;
+  out: string;
+  err: string;
+}
+
+export interface InvokeOptions {
+  env?: NodeJS.ProcessEnv;
+  cwd?: string;
+  terminal?: Partial<Terminal>;
+  /** What is typed when it asks. Absent: asking fails the test. */
+  typed?: string;
+  stdin?: string;
+  signal?: AbortSignal;
+  commands?: readonly Command[];
+  onOut?: (text: string) => void;
+}
+
+export async function invoke(argv: readonly string[], options: InvokeOptions = {}): Promise<Invoked> {
+  const printed = { out: "", err: "" };
+  const code = await runCli(argv, {
+    commands: options.commands ?? commands,
+    env: { PATH: process.env["PATH"], ...options.env },
+    cwd: options.cwd ?? tmpdir(),
+    signal: options.signal ?? new AbortController().signal,
+    terminal: { in: false, out: false, err: false, columns: 0, errColumns: 0, ...options.terminal },
+    writeOut: (text) => {
+      printed.out += text;
+      options.onOut?.(text);
+    },
+    writeErr: (text) => {
+      printed.err += text;
+    },
+    ask: async (question) => {
+      if (options.typed === undefined) throw new Error(`asked: ${question}`);
+      return options.typed;
+    },
+    readStdin: async () => options.stdin ?? "",
+  });
+  return { code, ...printed };
+}
