@@ -220,7 +220,14 @@ async function sendStream(raw: ServerResponse, signal: AbortSignal, streaming: S
     "x-request-id": requestId,
   });
   raw.flushHeaders();
-  const keepAlive = setInterval(() => raw.write(KEEP_ALIVE), KEEP_ALIVE_MS);
+  const keepAlive = setInterval(() => {
+    try {
+      admit();
+      raw.write(KEEP_ALIVE);
+    } catch {
+      raw.destroy(); // a quiet stream ends too; the next request says why
+    }
+  }, KEEP_ALIVE_MS);
   try {
     for await (const item of items()) {
       if (signal.aborted) break;
