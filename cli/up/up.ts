@@ -31,6 +31,8 @@ interface FirstStart {
 }
 
 const READY_MS = 60_000;
+/** Control that ends so often before it was ever up has a reason that no further start takes away. */
+const FIRST_STARTS_MOST = 2;
 
 export async function up({ config, signal, say, env, treeDir }: UpOptions): Promise<void> {
   const { stateDir } = config;
@@ -78,15 +80,19 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
       of("control")!,
       (text) => void firstToken(text, { say, env, stateDir, url: `https://${address}:${config.port}` }),
     );
+    const controlLog = join(stateDir, "log", "control.log");
     const ready = await until(
       async () => {
+        if (control.restarts >= FIRST_STARTS_MOST) return "ended";
         const kept = await readJson<{ pid: number; pin: string }>(join(stateDir, "control", "ready.json"));
         return kept !== undefined && kept.pid === control.pid ? kept : undefined;
       },
-      { what: `control coming up (its log: ${join(stateDir, "log", "control.log")})`, timeoutMs: READY_MS, signal },
+      { what: `control coming up (its log: ${controlLog})`, timeoutMs: READY_MS, signal },
     ).catch((cause: unknown) => {
       throw signal.aborted ? cause : new Fault("unavailable", "control did not come up", { cause });
     });
+    if (ready === "ended")
+      throw new Fault("unavailable", `control cannot start: ${await lastError(controlLog)} (its log: ${controlLog})`);
     say(`control is up at https://${address}:${config.port} (pin ${ready.pin})`);
     for (const name of ["registry-push", "registry", "router", "hostd", "boot server"] as const) {
       const part = of(name);
@@ -127,6 +133,12 @@ async function refuseSecond(stateDir: string): Promise<void> {
       "conflict",
       `an appliance with state ${stateDir} runs already (pid ${running.pid}); end it with \`flynn down\``,
     );
+}
+
+/** Why a program ended, in its own last words. */
+async function lastError(logFile: string): Promise<string> {
+  const lines = ((await readText(logFile)) ?? "").slice(-16_384).split("\n");
+  return lines.findLast((line) => line.startsWith("error: "))?.slice("error: ".length) ?? "it does not say why";
 }
 
 /** router and hostd take their first join token in the config; it is harmless once they have joined. */

@@ -74,7 +74,7 @@ export async function startDockerHost(scope: Scope, lan: Lan, name: string, ip: 
     // pid 1 does not die of SIGTERM: no grace.
     const init = await start(
       scope,
-      ["busybox", "sh", INIT, folder],
+      ["busybox", "sh", INIT, folder, plug.mac],
       { name: `${name}-init`, graceMs: 0 },
       { argv: namespaces, forks: true },
     );

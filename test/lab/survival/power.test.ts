@@ -1,0 +1,110 @@
+// time limit: 300 s
+// The power of the whole place is cut: appliance, HAProxy and every host at once. Started in any order, the same apps are
+// served again and nobody had to do anything. Seeded orders, so that a failure can be seen again.
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { Host } from "#api/hosts.ts";
+import type { Status } from "#api/status.ts";
+import { sleep, until } from "#lib/time.ts";
+import {
+  addApp,
+  ask,
+  type Cluster,
+  containers,
+  leavesNothing,
+  loadOn,
+  seconds,
+  settled,
+  startCluster,
+  unharmed,
+} from "./cluster.ts";
+
+const APPS = { blue: 3, green: 2 } as const;
+const DOMAINS = Object.keys(APPS).map((name) => `${name}.test`);
+
+const power = suite<Cluster>("survival: power");
+
+power.before(async (context) => {
+  Object.assign(context, await startCluster({ machines: true }));
+  for (const [name, count] of Object.entries(APPS)) await addApp(context, { name, count });
+});
+
+power.after(({ scope }: Partial<Cluster>) => scope?.close());
+
+interface Cut {
+  seed: number;
+  /** Docker's storage and the agent's records are in RAM or on a disk that stays. */
+  docker: "kept" | "gone";
+  agent: "kept" | "gone";
+}
+
+const CUTS: Cut[] = [
+  { seed: 10, docker: "kept", agent: "kept" },
+  { seed: 1, docker: "gone", agent: "kept" },
+  { seed: 7, docker: "gone", agent: "gone" },
+];
+
+for (const cut of CUTS) {
+  const order = shuffled(["appliance", "h1", "h2", "h3"], cut.seed);
+  power(
+    `${order.join(", ")}; Docker's storage ${cut.docker}, the agents' ${cut.agent}: served again`,
+    async (cluster) => {
+      const { appliance, hosts } = cluster;
+      const before = await ask<Status>(appliance, "GET", "/v1/status");
+      const hostsBefore = await ask<{ items: Host[] }>(appliance, "GET", "/v1/hosts");
+      await Promise.all([appliance.killAll(), ...hosts.map((host) => host.powerCut())]);
+      if (cut.agent === "gone") for (const host of hosts) await host.forget();
+      const startedMs = performance.now();
+      for (const name of order) {
+        if (name === "appliance") await appliance.start();
+        else {
+          const host = hosts.find((found) => found.name === name)!;
+          await host.powerOn({ fresh: cut.docker === "gone" });
+          await host.startHostd();
+        }
+        await sleep(500); // so that each meets the others' absence
+      }
+      for (const domain of DOMAINS)
+        await until(async () => (await appliance.get(domain)).status === 200, { what: domain, timeoutMs: 90_000 });
+      const servedAfter = seconds(startedMs);
+      for (const [name, count] of Object.entries(APPS)) await settled(appliance, name, count, 60_000);
+      console.log(
+        `order ${order.join(", ")}: served after ${servedAfter} s, all jobs up after ${seconds(startedMs)} s`,
+      );
+      const now = await ask<Status>(appliance, "GET", "/v1/status");
+      assert.is(now.clusterId, before.clusterId);
+      assert.ok(now.seq >= before.seq, `seq ${now.seq} after ${before.seq}`);
+      const { items } = await ask<{ items: Host[] }>(appliance, "GET", "/v1/hosts");
+      assert.equal(
+        items.map(({ id, state }) => ({ id, state })),
+        hostsBefore.items.map(({ id }) => ({ id, state: "ready" as const })),
+        "the same hosts, whatever they remember themselves",
+      );
+      const load = await loadOn(cluster, "blue");
+      await until(async () => (await containers(cluster)).length === 5, { what: "five containers", timeoutMs: 60_000 });
+      await until(async () => (await load.progress()).requests > 100, { what: "100 requests", timeoutMs: 20_000 });
+      await unharmed(load, "after the power cut");
+    },
+  );
+}
+
+power("nothing is left on the machine", ({ scope }) => leavesNothing(scope));
+
+power.run();
+
+/** Fisher and Yates with a small generator of our own (mulberry32). */
+function shuffled<T>(items: readonly T[], seed: number): T[] {
+  let state = seed;
+  const random = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+  const left = [...items];
+  for (let n = left.length - 1; n > 0; n--) {
+    const m = Math.floor(random() * (n + 1));
+    [left[n], left[m]] = [left[m]!, left[n]!];
+  }
+  return left;
+}
