@@ -1,0 +1,180 @@
+// time limit: 120 s
+// Uploads into a real registry (docker-registry, skopeo): sound images get in, broken ones leave nothing, memory stays flat.
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { createApp } from "#api/apps.ts";
+import { createArtifact, getArtifact } from "#api/artifacts.ts";
+import { type Fault, isFault } from "#api/fault.ts";
+import { stopChild } from "#lib/exec.ts";
+import { until } from "#lib/time.ts";
+import { openAuthority } from "../../../control/identity/authority.ts";
+import { PREFIX } from "../../../control/keys.ts";
+import { type Registry, registry } from "../../../control/registry.ts";
+import { type Rig, withRig } from "../rig.ts";
+
+/** One ustar entry (POSIX.1-1988): header and padded content. */
+function entry(name: string, content: Buffer): Buffer {
+  const header = Buffer.alloc(512);
+  header.write(name, 0);
+  header.write("0000644\0", 100);
+  header.write("0000000\0", 108);
+  header.write("0000000\0", 116);
+  header.write(`${content.length.toString(8).padStart(11, "0")}\0`, 124);
+  header.write("00000000000\0", 136);
+  header.write("        ", 148);
+  header.write("0", 156);
+  header.write("ustar\u000000", 257);
+  const sum = header.reduce((total, byte) => total + byte, 0);
+  header.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
+  return Buffer.concat([header, content, Buffer.alloc((512 - (content.length % 512)) % 512)]);
+}
+
+/** What `docker save` writes for an image of one layer. */
+function dockerArchive(architecture = "amd64"): Buffer {
+  const layer = Buffer.concat([entry("hello.txt", Buffer.from("hello")), Buffer.alloc(1024)]);
+  const sha256 = (data: Buffer) => createHash("sha256").update(data).digest("hex");
+  const rootfs = { type: "layers", diff_ids: [`sha256:${sha256(layer)}`] };
+  const config = Buffer.from(JSON.stringify({ architecture, os: "linux", config: { Cmd: ["/hello"] }, rootfs }));
+  const manifest = [{ Config: `${sha256(config)}.json`, RepoTags: ["hello:1"], Layers: ["layer.tar"] }];
+  return Buffer.concat([
+    entry(`${sha256(config)}.json`, config),
+    entry("layer.tar", layer),
+    entry("manifest.json", Buffer.from(JSON.stringify(manifest))),
+    Buffer.alloc(1024),
+  ]);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function withRegistry(body: (rig: Rig, uploads: () => Promise<string[]>) => Promise<void>): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), "registry-test-"));
+  let child: ChildProcess | undefined;
+  try {
+    const authority = await openAuthority(join(directory, "ca"));
+    const identity = await authority.issueControl(["127.0.0.1"]);
+    const at = (name: string) => join(directory, name);
+    await writeFile(at("ca.pem"), authority.caPem);
+    await writeFile(at("crt.pem"), identity.certificate);
+    await writeFile(at("key.pem"), identity.key);
+    const address = `127.0.0.1:${await freePort()}`;
+    const tls = { certificate: at("crt.pem"), key: at("key.pem"), clientcas: [at("ca.pem")] };
+    const settings = {
+      version: "0.1",
+      storage: { filesystem: { rootdirectory: at("data") } },
+      http: { addr: address, tls },
+    };
+    await writeFile(at("registry.yml"), JSON.stringify(settings));
+    child = spawn("docker-registry", ["serve", at("registry.yml")], { stdio: "ignore" });
+    const images: Registry = await registry({ address, directory: at("client"), identity, caPem: authority.caPem });
+    assert.match(String(await images.problem()), /does not answer|undefined/);
+    await until(async () => (await images.problem()) === undefined, {
+      what: "the registry to answer",
+      timeoutMs: 10_000,
+    });
+    await withRig(
+      async (rig) => {
+        await rig.admin.call(createApp, { body: { name: "hello" } });
+        await body(rig, () => readdir(at("client/uploads")));
+      },
+      { images, loops: false },
+    );
+  } finally {
+    if (child) await stopChild(child);
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+const upload = (rig: Rig, archive: Readable, signal?: AbortSignal) =>
+  rig.admin.call(createArtifact, { query: { app: "hello" }, upload: archive, timeoutMs: 60_000, signal });
+const refusal = async (work: Promise<unknown>): Promise<Fault> => {
+  const error = await work.then(
+    () => new Error("was taken"),
+    (cause: unknown) => cause,
+  );
+  if (!isFault(error)) throw error;
+  return error;
+};
+
+test("a sound archive becomes an artifact by digest; what is no image is refused and leaves no file behind", () =>
+  withRegistry(async (rig, uploads) => {
+    const sound = dockerArchive();
+    const artifact = await upload(rig, Readable.from([sound]));
+    assert.match(artifact.digest, /^sha256:[0-9a-f]{64}$/);
+    assert.is(artifact.sizeBytes, sound.length);
+    assert.is(artifact.architecture, "amd64");
+    assert.equal(await rig.admin.call(getArtifact, { params: { id: artifact.id } }), artifact);
+    assert.is((await upload(rig, Readable.from([sound]))).digest, artifact.digest);
+
+    const cases: [string, Buffer, RegExp][] = [
+      ["truncated", sound.subarray(0, 1_200), /not a sound `docker save` image/],
+      ["no tar", Buffer.from("hello".repeat(1000)), /not a sound `docker save` image/],
+      ["nothing", Buffer.alloc(0), /empty/],
+      ["another architecture", dockerArchive("arm64"), /the image is for linux\/arm64, the hosts are linux\/amd64/],
+    ];
+    for (const [what, archive, why] of cases) {
+      const fault = await refusal(upload(rig, Readable.from(archive.length ? [archive] : [])));
+      assert.is(fault.code, "invalid", `${what}: ${fault.message}`);
+      assert.match(fault.message, why, what);
+      assert.equal(await uploads(), [], what);
+    }
+    const nowhere = rig.admin.call(createArtifact, { query: { app: "nobody" }, upload: Readable.from([sound]) });
+    assert.is((await refusal(nowhere)).code, "not-found");
+    assert.is(rig.store.count(PREFIX.artifacts), 2);
+  }));
+
+test("a client that goes away in the middle leaves no file", () =>
+  withRegistry(async (rig, uploads) => {
+    const gone = new AbortController();
+    const endless = Readable.from(
+      (async function* () {
+        while (!gone.signal.aborted) {
+          yield Buffer.alloc(65_536);
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      })(),
+    );
+    const work = upload(rig, endless, gone.signal).catch(() => undefined);
+    await until(async () => (await uploads()).length === 1, {
+      what: "an upload to begin",
+      timeoutMs: 10_000,
+      everyMs: 5,
+    });
+    gone.abort();
+    await work;
+    await until(async () => (await uploads()).length === 0, { what: "the file to be gone", timeoutMs: 10_000 });
+    assert.is(rig.store.count(PREFIX.artifacts), 0);
+  }));
+
+test("300 MB go through without staying in memory", () =>
+  withRegistry(async (rig, uploads) => {
+    const chunk = Buffer.alloc(1 << 20);
+    let mostBytes = 0;
+    const before = process.memoryUsage.rss();
+    const big = Readable.from(
+      (async function* () {
+        for (let n = 0; n < 300; n++) {
+          mostBytes = Math.max(mostBytes, process.memoryUsage.rss());
+          yield chunk;
+        }
+      })(),
+    );
+    assert.is((await refusal(upload(rig, big))).code, "invalid"); // zeros are no image
+    assert.equal(await uploads(), []);
+    // Client and server share this process; both buffer a little.
+    assert.ok(mostBytes - before < 150 << 20, `grew by ${(mostBytes - before) >> 20} MiB`);
+  }));
+
+test.run();
