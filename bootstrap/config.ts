@@ -3,7 +3,7 @@ import { type Static, Type } from "typebox";
 import { Fault } from "#api/fault.ts";
 import { loadConfig } from "#lib/config.ts";
 import { parseDuration } from "#lib/units.ts";
-import type { OfferConfig } from "./dhcp/offer.ts";
+import type { OfferConfig } from "./dhcp/exchange.ts";
 import type { Interface } from "./interfaces.ts";
 import { contains, isAddress, type Network, parseNetwork, toAddress, toNumber } from "./ipv4.ts";
 

@@ -2,7 +2,7 @@
 // rate-limited table: a flood of made-up MACs cannot push out a machine that is known.
 import type { BootMachine, BootTarget } from "#api/boot.ts";
 import type { MachineIdentity } from "#api/machines.ts";
-import type { OfferMachine } from "./dhcp/offer.ts";
+import type { OfferMachine } from "./dhcp/exchange.ts";
 import { sameUuid } from "./identity.ts";
 import { rateLimit } from "./rate.ts";
 

@@ -1,6 +1,6 @@
 // Which shape of offer a machine is to be shown: the first until it has ignored it twice, then the next; the rung a machine
 // last made progress on is kept for its next boot.
-import type { Rung } from "./offer.ts";
+import type { Rung } from "./exchange.ts";
 
 export interface Ladder {
   /** Counts one DISCOVER and says which rung answers it. */

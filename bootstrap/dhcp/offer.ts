@@ -1,56 +1,14 @@
 // The one decision of the DHCP side: a packet, what we know of its machine, and the leases -> the replies and what changes.
 // Full mode gives addresses and boot files; proxy mode gives boot files beside the LAN's own DHCP server. The shapes of the
 // replies are those that firmware was measured to accept (test/bootstrap/dhcp/offer.test.ts has the table).
-import { contains, type Network } from "../ipv4.ts";
+import { contains } from "../ipv4.ts";
 import type { Client, Platform } from "./classify.ts";
-import type { Lease, LeaseView } from "./leases.ts";
+import type { OfferConfig, OfferInput, OfferMachine, Reply } from "./exchange.ts";
+import type { Lease } from "./leases.ts";
 import * as option from "./options.ts";
 import { MESSAGE, OPTION } from "./options.ts";
-import { NO_ADDRESS, type Packet } from "./packet.ts";
+import { NO_ADDRESS } from "./packet.ts";
 import { nakReply, type ReplyContent, reply } from "./reply.ts";
-
-export interface OfferConfig {
-  mode: "full" | "proxy";
-  /** Our address on the boot interface: server identifier, next server, and host of every URL. */
-  address: string;
-  network: Network;
-  httpPort: number;
-  router: string | undefined;
-  dns: readonly string[];
-  domain: string | undefined;
-  leaseMs: number;
-  /** How long an address declined by a client stays unused. */
-  quarantineMs: number;
-}
-
-/** What the DHCP side must know of a machine. */
-export interface OfferMachine {
-  /** False for a machine that was refused: it may have an address, and no boot file. */
-  mayBoot: boolean;
-  hostname?: string;
-}
-
-/** Which shapes to try; a client that ignored the first is given the next. */
-export type Rung = 0 | 1 | 2;
-
-export interface OfferInput {
-  packet: Packet;
-  client: Client;
-  /** The port the packet came to, and who sent it. */
-  port: 67 | 4011;
-  source: { address: string; port: number };
-  machine: OfferMachine;
-  leases: LeaseView;
-  rung: Rung;
-  config: OfferConfig;
-  nowMs: number;
-}
-
-export interface Reply {
-  packet: Packet;
-  from: 67 | 4011;
-  to: { address: string; port: number };
-}
 
 export interface Decision {
   replies: Reply[];

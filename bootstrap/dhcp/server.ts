@@ -5,9 +5,10 @@ import type { Log } from "#lib/log.ts";
 import { listenFault } from "../listen-fault.ts";
 import { rateLimit } from "../rate.ts";
 import { type Client, classify } from "./classify.ts";
+import type { OfferConfig, OfferMachine, Reply } from "./exchange.ts";
 import { createLadder } from "./ladder.ts";
 import type { Lease, Leases } from "./leases.ts";
-import { type Decision, type OfferConfig, type OfferMachine, offer, type Reply } from "./offer.ts";
+import { type Decision, offer } from "./offer.ts";
 import { MESSAGE, messageType } from "./options.ts";
 import { encodePacket, parsePacket } from "./packet.ts";
 

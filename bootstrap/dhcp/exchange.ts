@@ -1,0 +1,48 @@
+// What goes into the DHCP decision and what comes out: shared by the decision (offer.ts) and the packets it makes (reply.ts).
+import type { Network } from "../ipv4.ts";
+import type { Client } from "./classify.ts";
+import type { LeaseView } from "./leases.ts";
+import type { Packet } from "./packet.ts";
+
+export interface OfferConfig {
+  mode: "full" | "proxy";
+  /** Our address on the boot interface: server identifier, next server, and host of every URL. */
+  address: string;
+  network: Network;
+  httpPort: number;
+  router: string | undefined;
+  dns: readonly string[];
+  domain: string | undefined;
+  leaseMs: number;
+  /** How long an address declined by a client stays unused. */
+  quarantineMs: number;
+}
+
+/** What the DHCP side must know of a machine. */
+export interface OfferMachine {
+  /** False for a machine that was refused: it may have an address, and no boot file. */
+  mayBoot: boolean;
+  hostname?: string;
+}
+
+/** Which shapes to try; a client that ignored the first is given the next. */
+export type Rung = 0 | 1 | 2;
+
+export interface OfferInput {
+  packet: Packet;
+  client: Client;
+  /** The port the packet came to, and who sent it. */
+  port: 67 | 4011;
+  source: { address: string; port: number };
+  machine: OfferMachine;
+  leases: LeaseView;
+  rung: Rung;
+  config: OfferConfig;
+  nowMs: number;
+}
+
+export interface Reply {
+  packet: Packet;
+  from: 67 | 4011;
+  to: { address: string; port: number };
+}
