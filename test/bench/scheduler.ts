@@ -6,26 +6,14 @@ import { join } from "node:path";
 import process from "node:process";
 import type { App, Formation, Release } from "#api/apps.ts";
 import type { Job } from "#api/jobs.ts";
-import type { Log } from "#lib/log.ts";
 import { silentLog } from "#lib/log.ts";
 import { keys, PREFIX } from "../../control/keys.ts";
 import type { HostRecord } from "../../control/records.ts";
 import { createScheduler } from "../../control/scheduler/scheduler.ts";
 import { type Change, openStore, type Store } from "../../control/store/store.ts";
+import type { BenchOptions, BenchResult } from "./run.ts";
 
 export const name = "scheduler";
-
-export interface BenchOptions {
-  quick?: boolean;
-  log: Log;
-  signal: AbortSignal;
-}
-
-export interface BenchResult {
-  figures: Record<string, number>;
-  ratios: Record<string, number>;
-  notes?: string[];
-}
 
 const GIB = 1024 ** 3;
 const AT = "2026-01-01T00:00:00.000Z";
@@ -33,7 +21,7 @@ const AT = "2026-01-01T00:00:00.000Z";
 export async function run({ quick = false, log, signal }: BenchOptions): Promise<BenchResult> {
   const hosts = quick ? 500 : 5_000;
   const apps = quick ? 100 : 1_000;
-  log.info({ hosts, apps }, "scheduler bench");
+  log(`${hosts} hosts, ${apps} apps of 100 jobs`);
   const plain = await measure({ hosts, apps, jobsPerApp: 100, constrained: false, signal });
   const constrained = await measure({ hosts, apps: apps / 5, jobsPerApp: quick ? 40 : 100, constrained: true, signal });
   return {
@@ -190,5 +178,5 @@ if (import.meta.main) {
   const stop = new AbortController();
   process.once("SIGINT", () => stop.abort());
   const quick = process.argv.includes("--quick");
-  console.log(JSON.stringify(await run({ quick, log: silentLog(), signal: stop.signal }), null, 2));
+  console.log(JSON.stringify(await run({ quick, log: (line) => console.error(line), signal: stop.signal }), null, 2));
 }
