@@ -1,19 +1,20 @@
-// The journal's bytes: a segment is a header line, then one frame per commit group: `#<first seq> <records> <bytes> <chain
-// hash after>` and the records, one line each. The chain hash verifies a frame and its place. Pure.
-import { type ChainLink, chainHash, HASH_LENGTH } from "./record.ts";
+// The journal's bytes: a segment is a header line, then one frame per commit group. Pure.
+import { type Frame, parseFrame, parseFrameHead } from "./frame.ts";
+
+const FORMAT = 2;
 
 export interface SegmentHeader {
-  format: 1;
+  format: number;
   id: string;
   term: number;
   firstSeq: number;
-  /** Chain hash of record `firstSeq - 1`. */
+  /** Hash of the frame that ends with record `firstSeq - 1`. */
   baseHash: string;
 }
 
 export interface Scan {
   header: SegmentHeader | undefined;
-  links: ChainLink[];
+  frames: Frame[];
   headSeq: number;
   headHash: string;
   /** Length of the part that verifies. */
@@ -26,17 +27,10 @@ export interface Scan {
   claimedSeq: number;
 }
 
-export function encodeHeader(header: SegmentHeader): string {
-  return `${JSON.stringify(header)}\n`;
+export function encodeHeader(header: Omit<SegmentHeader, "format">): string {
+  return `${JSON.stringify({ format: FORMAT, ...header })}\n`;
 }
 
-export function encodeFrame(firstSeq: number, texts: readonly string[], hashAfter: string): Buffer {
-  const payload = Buffer.from(`${texts.join("\n")}\n`);
-  const head = Buffer.from(`#${firstSeq} ${texts.length} ${payload.length} ${hashAfter}\n`);
-  return Buffer.concat([head, payload]);
-}
-
-const FRAME = new RegExp(`^#(\\d{1,16}) (\\d{1,7}) (\\d{1,10}) ([0-9a-f]{${HASH_LENGTH}})$`);
 const NEWLINE = 10;
 const HASH_SIGN = 35;
 
@@ -45,7 +39,7 @@ export function scanSegment(bytes: Buffer): Scan {
   const header = headerEnd === -1 ? undefined : parseHeader(bytes.toString("utf8", 0, headerEnd));
   const scan: Scan = {
     header,
-    links: [],
+    frames: [],
     headSeq: 0,
     headHash: "",
     soundBytes: 0,
@@ -68,36 +62,22 @@ export function scanSegment(bytes: Buffer): Scan {
   return scan;
 }
 
-/** Adds the frame at `soundBytes` to the scan; false when it does not verify. */
+/** Adds the frame at `soundBytes` to the scan; false when it does not verify or does not go on from the one before. */
 function readFrame(bytes: Buffer, scan: Scan): boolean {
-  const lineEnd = bytes.indexOf(NEWLINE, scan.soundBytes);
-  if (lineEnd === -1 || lineEnd - scan.soundBytes > 128) return false;
-  const match = FRAME.exec(bytes.toString("latin1", scan.soundBytes, lineEnd));
-  if (match === null || Number(match[1]) !== scan.headSeq + 1) return false;
-  const end = lineEnd + 1 + Number(match[3]);
-  if (end > bytes.length || bytes[end - 1] !== NEWLINE) return false;
-  const texts = bytes.toString("utf8", lineEnd + 1, end - 1).split("\n");
-  if (texts.length !== Number(match[2])) return false;
-  const links: ChainLink[] = [];
-  let hash = scan.headHash;
-  let seq = scan.headSeq;
-  for (const text of texts) {
-    hash = chainHash(hash, text);
-    links.push({ seq: ++seq, text, hash });
-  }
-  if (hash !== match[4]) return false;
-  for (const link of links) scan.links.push(link);
-  scan.lastFrameSeq = scan.headSeq + 1;
-  scan.headSeq = seq;
-  scan.headHash = hash;
-  scan.soundBytes = end;
+  const frame = parseFrame(bytes, scan.soundBytes);
+  if (frame === undefined || frame.firstSeq !== scan.headSeq + 1 || frame.before !== scan.headHash) return false;
+  scan.frames.push(frame);
+  scan.lastFrameSeq = frame.firstSeq;
+  scan.headSeq = frame.lastSeq;
+  scan.headHash = frame.hash;
+  scan.soundBytes += frame.bytes.length;
   return true;
 }
 
 function parseHeader(line: string): SegmentHeader | undefined {
   try {
     const header = JSON.parse(line) as SegmentHeader;
-    return header.format === 1 && Number.isSafeInteger(header.firstSeq) ? header : undefined;
+    return header.format === FORMAT && Number.isSafeInteger(header.firstSeq) ? header : undefined;
   } catch {
     return undefined;
   }
@@ -111,9 +91,8 @@ function tailKind(bytes: Buffer, from: number): "torn" | "damaged" {
 function highestClaim(bytes: Buffer, from: number, floor: number): number {
   let claimed = floor;
   for (let at = bytes[from] === HASH_SIGN ? from : nextFrame(bytes, from); at !== -1; at = nextFrame(bytes, at)) {
-    const line = bytes.toString("latin1", at, at + 128).split("\n", 1)[0]!;
-    const match = FRAME.exec(line);
-    if (match !== null) claimed = Math.max(claimed, Number(match[1]) + Number(match[2]) - 1);
+    const head = parseFrameHead(bytes, at);
+    if (head !== undefined) claimed = Math.max(claimed, head.firstSeq + head.count - 1);
   }
   return claimed;
 }

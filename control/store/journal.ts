@@ -56,9 +56,9 @@ export async function scanFrom(directory: string, fromSeq: number, baseHash: str
       const before =
         fromSeq === scan.header.firstSeq
           ? scan.header.baseHash
-          : scan.links.find((link) => link.seq === fromSeq - 1)?.hash;
+          : scan.frames.find((frame) => frame.lastSeq === fromSeq - 1)?.hash;
       if (before !== baseHash) return undefined;
-      whole = { ...scan, links: scan.links.filter((link) => link.seq >= fromSeq) };
+      whole = { ...scan, frames: scan.frames.filter((frame) => frame.firstSeq >= fromSeq) };
     } else {
       if (
         whole.tail !== "clean" ||
@@ -66,14 +66,18 @@ export async function scanFrom(directory: string, fromSeq: number, baseHash: str
         scan.header.firstSeq !== whole.headSeq + 1
       )
         return undefined;
-      whole = { ...scan, links: whole.links.concat(scan.links), lastFrameSeq: scan.lastFrameSeq || whole.lastFrameSeq };
+      whole = {
+        ...scan,
+        frames: whole.frames.concat(scan.frames),
+        lastFrameSeq: scan.lastFrameSeq || whole.lastFrameSeq,
+      };
     }
     if (index < segments.length - first - 1 && whole.tail !== "clean") return undefined;
   }
   return whole;
 }
 
-export async function createSegment(directory: string, header: SegmentHeader): Promise<JournalWriter> {
+export async function createSegment(directory: string, header: Omit<SegmentHeader, "format">): Promise<JournalWriter> {
   await mkdir(directory, { recursive: true });
   const path = join(directory, `journal-${paddedSeq(header.firstSeq)}.log`);
   const bytes = Buffer.from(encodeHeader(header));

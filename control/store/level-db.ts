@@ -2,6 +2,7 @@
 import { rm } from "node:fs/promises";
 import { Level } from "level";
 import { Fault } from "#api/fault.ts";
+import { type Frame, frameTexts, parseFrame } from "./frame.ts";
 import {
   addRow,
   HEAD_ROW,
@@ -9,9 +10,7 @@ import {
   headRow,
   LOG_ROWS,
   logKey,
-  logRow,
   parseHead,
-  parseLogRow,
   parseViewRow,
   removeRow,
   VIEW_ROWS,
@@ -19,7 +18,7 @@ import {
   viewRow,
 } from "./level-rows.ts";
 import { type LogRecord, type ViewEntry, viewChanges } from "./log.ts";
-import { type ChainLink, chainHash, decodeRecord, type EncodedRecord } from "./record.ts";
+import { decodeRecord } from "./record.ts";
 
 export type Database = Level<string, string>;
 export type Batch = ReturnType<Database["batch"]>;
@@ -81,14 +80,17 @@ export async function inspect(db: Database, head: Head): Promise<Inspection> {
 }
 
 async function inspectChain(db: Database, head: Head): Promise<string | undefined> {
-  let seq = head.oldestSeq - 1;
+  let seq = head.baseSeq - 1;
   let hash = head.baseHash;
-  for await (const [key, row] of rows(db, { gte: logKey(head.oldestSeq), lt: LOG_ROWS.lt })) {
-    const link = parseLogRow(key, row);
-    if (link.seq !== seq + 1) return `record ${seq + 1} is missing; the next one there is ${link.seq}`;
-    if (chainHash(hash, link.text) !== link.hash) return `record ${link.seq} does not match the hash chain`;
-    seq = link.seq;
-    hash = link.hash;
+  for await (const [key, bytes] of frameRows(db, head.baseSeq)) {
+    const frame = parseFrame(bytes);
+    const next = seq + 1;
+    if (frame === undefined) return `the records from ${next} on do not match their hash`;
+    if (logKey(frame.lastSeq) !== key) return `the row ${key} holds records ${frame.firstSeq} to ${frame.lastSeq}`;
+    if (frame.firstSeq !== next) return `record ${next} is missing; the next one there is ${frame.firstSeq}`;
+    if (frame.before !== hash) return `record ${next} does not go on from the one before it in the hash chain`;
+    seq = frame.lastSeq;
+    hash = frame.hash;
   }
   if (seq !== head.seq) return `the head says record ${head.seq}, the records end at ${seq}`;
   return hash === head.hash ? undefined : `record ${seq} is not the one the head names`;
@@ -97,7 +99,7 @@ async function inspectChain(db: Database, head: Head): Promise<string | undefine
 async function inspectView(db: Database, found: Inspection): Promise<string | undefined> {
   const { head, checks } = found.state;
   const digest = { count: 0, sum: 0 };
-  for await (const [rowKey, row] of rows(db, VIEW_ROWS)) {
+  for await (const [rowKey, row] of viewRows(db)) {
     const key = rowKey.slice(2);
     const parsed = parseViewRow(key, row);
     if (parsed === undefined) return `the view entry ${JSON.stringify(key)} does not match its checksum`;
@@ -109,29 +111,44 @@ async function inspectView(db: Database, found: Inspection): Promise<string | un
   return digest.sum === head.view.sum ? undefined : "the view holds entries that are not the newest";
 }
 
-/** Records from `fromSeq` on, as far as they form one chain from `hash`; reading stops at the first that does not. */
-export async function chainFrom(db: Database, fromSeq: number, hash: string): Promise<ChainLink[]> {
-  const links: ChainLink[] = [];
-  let previous = hash;
+/** Frames from `fromSeq` on, as far as they form one chain from `hash`; reading stops at the first that does not. */
+export async function chainFrom(db: Database, fromSeq: number, hash: string): Promise<Frame[]> {
+  const frames: Frame[] = [];
+  let next = fromSeq;
+  let before = hash;
   try {
-    for await (const [key, row] of rows(db, { gte: logKey(fromSeq), lt: LOG_ROWS.lt })) {
-      const link = parseLogRow(key, row);
-      if (link.seq !== fromSeq + links.length || chainHash(previous, link.text) !== link.hash) break;
-      links.push(link);
-      previous = link.hash;
+    for await (const [, bytes] of frameRows(db, fromSeq)) {
+      const frame = parseFrame(bytes);
+      if (frame === undefined || frame.firstSeq !== next || frame.before !== before) break;
+      frames.push(frame);
+      next = frame.lastSeq + 1;
+      before = frame.hash;
     }
   } catch {
     // a block that cannot be read ends the chain
   }
-  return links;
+  return frames;
+}
+
+/** Rows of frames from the one that holds `fromSeq` on, their bytes unread. */
+export function frameRows(db: Database, fromSeq: number): AsyncGenerator<[string, Buffer], void, undefined> {
+  const range = { gte: logKey(fromSeq), lt: LOG_ROWS.lt, ...SCAN };
+  return chunked(db.iterator<string, Buffer>({ ...range, valueEncoding: "buffer" }));
+}
+
+export function viewRows(db: Database): AsyncGenerator<[string, string], void, undefined> {
+  return chunked(db.iterator({ ...VIEW_ROWS, ...SCAN }));
+}
+
+const SCAN = { fillCache: false, highWaterMarkBytes: 1 << 20 };
+
+interface Chunks<V> {
+  nextv(size: number): Promise<[string, V][]>;
+  close(): Promise<void>;
 }
 
 /** Key and value in chunks, closed whatever happens. */
-export async function* rows(
-  db: Database,
-  range: { gte: string; lt: string },
-): AsyncGenerator<[string, string], void, undefined> {
-  const iterator = db.iterator({ ...range, fillCache: false, highWaterMarkBytes: 1 << 20 });
+async function* chunked<V>(iterator: Chunks<V>): AsyncGenerator<[string, V], void, undefined> {
   try {
     for (;;) {
       const chunk = await iterator.nextv(READ_CHUNK);
@@ -143,11 +160,10 @@ export async function* rows(
   }
 }
 
-/** Puts the record's rows into the batch and moves the state on by it. Returns the record's chain hash. */
-export function stage(state: LevelState, batch: Batch, record: LogRecord, { text, values }: EncodedRecord): string {
+/** Puts what the record does to the view into the batch and moves the state on by it, all but the hash. */
+export function stage(state: LevelState, batch: Batch, record: LogRecord, values: readonly string[]): void {
   const { head, checks } = state;
-  const hash = chainHash(head.hash, text);
-  batch.put(logKey(record.seq), logRow({ seq: record.seq, text, hash }));
+  const { seq, term } = record;
   const changes = viewChanges(record);
   for (let index = 0; index < changes.length; index++) {
     const { key, value } = changes[index]!;
@@ -157,29 +173,33 @@ export function stage(state: LevelState, batch: Batch, record: LogRecord, { text
       checks.delete(key);
       batch.del(viewKey(key));
     } else {
-      const { row, check } = viewRow(key, record.seq, values[index] ?? JSON.stringify(value));
+      const { row, check } = viewRow(key, seq, values[index] ?? JSON.stringify(value));
       addRow(head.view, check);
       checks.set(key, check);
       batch.put(viewKey(key), row);
     }
   }
-  head.seq = record.seq;
-  head.hash = hash;
-  head.term = Math.max(head.term, record.term);
-  return hash;
+  head.seq = seq;
+  if (term > head.term) head.term = term;
 }
 
-/** The same from a record's text, which is kept to the byte: the chain covers it. */
-function stageText(state: LevelState, batch: Batch, text: string): void {
-  const record = decodeRecord(text);
-  stage(state, batch, record, { text, values: [] });
+const AS_BYTES = { valueEncoding: "buffer" };
+
+export function putFrame(batch: Batch, { lastSeq, bytes }: Frame): void {
+  batch.put<string, Buffer>(logKey(lastSeq), bytes, AS_BYTES);
 }
 
-/** Applies records that LevelDB lacks, durably. */
-export async function forward(db: Database, state: LevelState, links: readonly ChainLink[]): Promise<void> {
-  for (let at = 0; at < links.length; at += BUILD_CHUNK) {
+/** Applies frames that LevelDB lacks, durably, to the byte as they are. */
+export async function forward(db: Database, state: LevelState, frames: readonly Frame[]): Promise<void> {
+  for (let at = 0; at < frames.length; ) {
     const batch = db.batch();
-    for (const { text } of links.slice(at, at + BUILD_CHUNK)) stageText(state, batch, text);
+    const fromSeq = state.head.seq;
+    for (; at < frames.length && state.head.seq - fromSeq < BUILD_CHUNK; at++) {
+      const frame = frames[at]!;
+      for (const text of frameTexts(frame)) stage(state, batch, decodeRecord(text), []);
+      putFrame(batch, frame);
+      state.head.hash = frame.hash;
+    }
     batch.put(HEAD_ROW, headRow(state.head));
     await batch.write({ sync: true });
   }
@@ -190,7 +210,7 @@ export async function build(
   path: string,
   base: Head,
   entries: readonly ViewEntry[],
-  links: readonly ChainLink[],
+  frames: readonly Frame[],
 ): Promise<void> {
   await rm(path, { recursive: true, force: true });
   const db = await openDatabase(path, true);
@@ -208,7 +228,7 @@ export async function build(
       await batch.write();
     }
     await db.put(HEAD_ROW, headRow(state.head), { sync: true });
-    await forward(db, state, links);
+    await forward(db, state, frames);
   } finally {
     await db.close();
   }

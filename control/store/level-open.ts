@@ -1,10 +1,10 @@
 // Opening the two copies of the log: look at both, ask the rule (recovery.ts), do what it says, say so.
-import { randomUUID } from "node:crypto";
 import { access, mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
 import { syncDirectory } from "#lib/files.ts";
 import type { Log as Logger } from "#lib/log.ts";
+import { type Frame, frameTexts, GENESIS, parseFrame } from "./frame.ts";
 import {
   createSegment,
   type JournalWriter,
@@ -15,7 +15,7 @@ import {
   scanFrom,
   setAside,
 } from "./journal.ts";
-import { encodeFrame, type Scan } from "./journal-format.ts";
+import type { Scan } from "./journal-format.ts";
 import {
   build,
   chainFrom,
@@ -26,9 +26,9 @@ import {
   openDatabase,
   readHead,
 } from "./level-db.ts";
-import { HEAD_ROW, type Head, headRow, logKey, parseLogRow } from "./level-rows.ts";
+import { emptyHead, HEAD_ROW, type Head, headRow, logKey } from "./level-rows.ts";
 import { IDEMPOTENCY_PREFIX, type OpenReport, type ViewEntry, viewChanges } from "./log.ts";
-import { type ChainLink, decodeRecord, GENESIS } from "./record.ts";
+import { decodeRecord } from "./record.ts";
 import { type Decision, decide, type JournalFound, type LevelFound } from "./recovery.ts";
 import { listSnapshots, readSnapshot, writeSnapshot } from "./snapshot.ts";
 import { journalDirectory, verifiedLines } from "./snapshot-taker.ts";
@@ -56,8 +56,8 @@ interface Level {
   db?: Database;
   state?: LevelState;
   entries: ViewEntry[];
-  /** When damaged: its records that go on from the journal's head. */
-  salvageable: ChainLink[];
+  /** When damaged: its frames that go on from the journal's head. */
+  salvageable: Frame[];
 }
 
 interface Journal {
@@ -88,9 +88,9 @@ export async function openCopies({ directory, logger, retainRecords, salvage }: 
       await forward(
         db,
         state,
-        journal.scan!.links.filter((link) => link.seq > state.head.seq),
+        journal.scan!.frames.filter((frame) => frame.firstSeq > state.head.seq),
       );
-      level = { ...level, entries: afterLinks(level.entries, journal.scan!.links) };
+      level = { ...level, entries: afterFrames(level.entries, journal.scan!.frames) };
     }
     const writer = await continueJournal(directory, decision, journal, level);
     const term = state.head.term + 1;
@@ -167,21 +167,31 @@ async function lookAtLevel(path: string, journal: Journal): Promise<Level> {
   if (level.found.state === "sound") return { ...level, db };
   if (journal.scan?.header !== undefined) {
     level.salvageable = await chainFrom(db, journal.found.headSeq + 1, journal.scan.headHash);
-    level.found.salvageableSeq = level.salvageable.at(-1)?.seq;
+    level.found.salvageableSeq = level.salvageable.at(-1)?.lastSeq;
   }
   await db.close();
   return level;
 }
 
-/** Fills in the chain hash of both copies at the newest record that both should have. */
+/** What two histories that have no frame ending at the same record have in common. */
+const NO_MEETING = "no frame ends here";
+
+/** Fills in the hash of both copies at the newest record that both should have. */
 function meet(level: Level, { found, scan }: Journal): void {
   if (level.state === undefined || level.db === undefined || scan?.header === undefined) return;
   const { head } = level.state;
+  const { header, frames } = scan;
   const seq = Math.min(head.seq, scan.headSeq);
-  const row = seq >= head.oldestSeq ? level.db.getSync(logKey(seq)) : undefined;
-  level.found.meetingHash = seq === head.oldestSeq - 1 ? head.baseHash : row && parseLogRow("", row).hash;
-  found.meetingHash =
-    seq === scan.header.firstSeq - 1 ? scan.header.baseHash : scan.links.find((link) => link.seq === seq)?.hash;
+  if (seq >= head.baseSeq) level.found.meetingHash = hashAt(level.db, seq) ?? NO_MEETING;
+  else if (seq === head.baseSeq - 1) level.found.meetingHash = head.baseHash;
+  if (seq >= header.firstSeq) found.meetingHash = frames.find((frame) => frame.lastSeq === seq)?.hash ?? NO_MEETING;
+  else if (seq === header.firstSeq - 1) found.meetingHash = header.baseHash;
+}
+
+/** Hash of the frame that ends with this record. */
+function hashAt(db: Database, lastSeq: number): string | undefined {
+  const bytes = db.getSync<string, Buffer>(logKey(lastSeq), { valueEncoding: "buffer" });
+  return bytes && parseFrame(bytes)?.hash;
 }
 
 interface Rebuild {
@@ -212,18 +222,18 @@ async function rebuild({ directory, path, level, journal, retainRecords, finding
       findings.push(`the journal does not go on from ${file === undefined ? "the first record" : `snapshot ${seq}`}`);
       continue;
     }
-    const links = scan.links.concat(level.salvageable);
-    const dropped = Math.max(0, links.length - retainRecords);
-    const keptFrom =
-      dropped === 0
-        ? { oldestSeq: seq + 1, baseHash: hash }
-        : { oldestSeq: links[dropped]!.seq, baseHash: links[dropped - 1]!.hash };
+    const frames = scan.frames.concat(level.salvageable);
+    const kept = frames.findIndex((frame) => headSeq(frames) - frame.lastSeq < retainRecords);
+    const dropped = Math.max(0, kept);
+    const first = frames[dropped];
+    const baseSeq = first?.firstSeq ?? seq + 1;
+    const baseHash = first?.before ?? hash;
     // Records that will not be kept still shape the view, so they are applied before the base is written.
-    const entries = afterLinks(snapshot?.entries ?? [], links.slice(0, dropped));
+    const entries = afterFrames(snapshot?.entries ?? [], frames.slice(0, dropped));
     const term = Math.max(snapshot?.header.term ?? 0, header.term);
-    const base: Head = { ...emptyHead(), id, term, seq: keptFrom.oldestSeq - 1, hash: keptFrom.baseHash, ...keptFrom };
+    const base = { ...emptyHead(), id, term, seq: baseSeq - 1, hash: baseHash, oldestSeq: baseSeq, baseSeq, baseHash };
     const fresh = `${path}.new`;
-    await build(fresh, base, entries, links.slice(dropped));
+    await build(fresh, base, entries, frames.slice(dropped));
     await rm(`${path}.damaged`, { recursive: true, force: true });
     if (level.found.state !== "absent") await rename(path, `${path}.damaged`);
     await rename(fresh, path);
@@ -248,47 +258,30 @@ async function continueJournal(
     // The snapshot first: a journal that begins after it is worth nothing without it.
     if (seq > 0) await writeSnapshot(directory, { format: 1, id, term, seq, hash }, verifiedLines(level.db!, head));
     for (const segment of await listSegments(folder)) await setAside(segment.path, directory);
-    return createSegment(folder, { format: 1, id, term, firstSeq: seq + 1, baseHash: hash });
+    return createSegment(folder, { id, term, firstSeq: seq + 1, baseHash: hash });
   }
   const { scan, segment } = journal;
   const writer = await reopenSegment(segment!.path, scan!.soundBytes);
   if (scan!.headSeq < seq) {
     const missing = await chainFrom(level.db!, scan!.headSeq + 1, scan!.headHash);
-    await writer.append(
-      encodeFrame(
-        scan!.headSeq + 1,
-        missing.map((link) => link.text),
-        missing.at(-1)!.hash,
-      ),
-    );
+    await writer.append(Buffer.concat(missing.map((frame) => frame.bytes)));
   }
   return writer;
 }
 
-function afterLinks(entries: readonly ViewEntry[], links: readonly ChainLink[]): ViewEntry[] {
-  if (links.length === 0) return [...entries];
+function afterFrames(entries: readonly ViewEntry[], frames: readonly Frame[]): ViewEntry[] {
+  if (frames.length === 0) return [...entries];
   const byKey = new Map(entries.map((entry) => [entry.key, entry]));
-  for (const { seq, text } of links) {
-    for (const { key, value } of viewChanges(decodeRecord(text))) {
+  for (const record of frames.flatMap(frameTexts).map(decodeRecord)) {
+    for (const { key, value } of viewChanges(record)) {
       if (value === null) byKey.delete(key);
-      else byKey.set(key, { key, value, version: seq });
+      else byKey.set(key, { key, value, version: record.seq });
     }
   }
   return [...byKey.values()];
 }
 
-function emptyHead(): Head {
-  return {
-    format: 1,
-    id: randomUUID(),
-    seq: 0,
-    hash: GENESIS,
-    term: 0,
-    oldestSeq: 1,
-    baseHash: GENESIS,
-    view: { count: 0, sum: 0 },
-  };
-}
+const headSeq = (frames: readonly Frame[]): number => frames.at(-1)?.lastSeq ?? 0;
 
 function reportOf(
   { outcome, findings }: Decision,

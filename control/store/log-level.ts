@@ -8,13 +8,13 @@ import { Fault } from "#api/fault.ts";
 import type { Log as Logger } from "#lib/log.ts";
 import { every } from "#lib/time.ts";
 import { commitGroups } from "./commit-groups.ts";
-import { encodeFrame } from "./journal-format.ts";
-import { type Batch, rows, stage } from "./level-db.ts";
+import { encodeFrame, type Frame, frameTexts, parseFrame } from "./frame.ts";
+import { type Batch, frameRows, putFrame, stage, viewRows } from "./level-db.ts";
 import { openCopies } from "./level-open.ts";
-import { HEAD_ROW, type Head, headRow, LOG_ROWS, logKey, parseLogRow, parseViewRow, VIEW_ROWS } from "./level-rows.ts";
+import { HEAD_ROW, type Head, headRow, LOG_ROWS, logKey, parseViewRow } from "./level-rows.ts";
 import type { Log, LogRecord, ViewEntry } from "./log.ts";
 import { claimDirectory } from "./owner.ts";
-import { chainHash, decodeRecord, encodeRecord } from "./record.ts";
+import { decodeRecord, encodeRecord } from "./record.ts";
 import { MAX_GROUP_RECORDS } from "./recovery.ts";
 import { snapshotTaker } from "./snapshot-taker.ts";
 
@@ -38,9 +38,13 @@ const MAX_GROUP_BYTES = 4 << 20;
 interface Staged {
   batch: Batch;
   firstSeq: number;
-  texts: string[];
-  /** The head after the last staged record. */
-  head: Head;
+  /** The records, a line each. */
+  lines: string;
+  /** Where the head is after the last staged record. */
+  seq: number;
+  term: number;
+  count: number;
+  sum: number;
 }
 
 export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
@@ -67,17 +71,20 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
   let trimming = false;
   const stopped = new AbortController();
 
-  const write = async ({ batch, firstSeq, texts, head }: Staged) => {
-    const { oldestSeq, baseHash } = state.head;
-    batch.put(HEAD_ROW, headRow({ ...head, oldestSeq, baseHash }));
-    const frame = texts.length === 0 ? undefined : encodeFrame(firstSeq, texts, head.hash);
-    const both = await Promise.allSettled([batch.write({ sync: true }), frame && journal.append(frame)]);
+  const write = async ({ batch, firstSeq, lines, seq, term, count, sum }: Staged) => {
+    const { id, format, oldestSeq, baseSeq, baseHash } = state.head;
+    const frame = lines === "" ? undefined : encodeFrame(firstSeq, seq - firstSeq + 1, lines, durable.hash);
+    const hash = frame?.hash ?? durable.hash;
+    const head = { format, id, seq, hash, term, oldestSeq, baseSeq, baseHash, view: { count, sum } };
+    if (frame !== undefined) putFrame(batch, frame);
+    batch.put(HEAD_ROW, headRow(head));
+    const both = await Promise.allSettled([batch.write({ sync: true }), frame && journal.append(frame.bytes)]);
     for (const one of both) if (one.status === "rejected") throw one.reason;
     durable = head;
   };
 
   const groups = commitGroups<Staged>({
-    begin: () => ({ batch: db.batch(), firstSeq: state.head.seq + 1, texts: [], head: state.head }),
+    begin: () => stagedAfter(db.batch(), state.head),
     write: async (staged) => {
       await write(staged);
       if (durable.seq - state.head.oldestSeq + 1 > retainRecords + Math.max(64, retainRecords >> 2))
@@ -119,12 +126,16 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     const done = groups.add(records.length, (staged) => {
       let sizeBytes = 0;
       for (const record of records) {
-        const encoded = encodeRecord(record);
-        stage(state, staged.batch, record, encoded);
-        staged.texts.push(encoded.text);
-        sizeBytes += encoded.text.length * 2;
+        const { text, values } = encodeRecord(record);
+        stage(state, staged.batch, record, values);
+        staged.lines += `${text}\n`;
+        sizeBytes += text.length * 2;
       }
-      staged.head = { ...state.head, view: { ...state.head.view } };
+      const { seq, term: newest, view } = state.head;
+      staged.seq = seq;
+      staged.term = newest;
+      staged.count = view.count;
+      staged.sum = view.sum;
       return sizeBytes;
     });
     return done.catch(() => {
@@ -132,19 +143,29 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     });
   };
 
+  /** The frame that holds the record. */
+  const firstFrame = async (seq: number): Promise<Frame> => {
+    for await (const [, bytes] of frameRows(db, seq)) {
+      const frame = parseFrame(bytes);
+      if (frame !== undefined && frame.firstSeq <= seq) return frame;
+      break;
+    }
+    throw damaged(`record ${seq}`);
+  };
+
   const trim = async (beforeSeq: number) => {
     const keepFrom = Math.min(beforeSeq, durable.seq);
     if (trimming || keepFrom <= state.head.oldestSeq) return;
     trimming = true;
     try {
-      const row = db.getSync(logKey(keepFrom - 1));
-      if (row === undefined) throw new Error(`record ${keepFrom - 1} is missing`);
+      const frame = await firstFrame(keepFrom);
       // The head first says where the log begins, durably; only then are the rows before it removed.
-      const before = state.head.oldestSeq;
-      state.head.baseHash = parseLogRow("", row).hash;
+      const before = state.head.baseSeq;
       state.head.oldestSeq = keepFrom;
-      await groups.between(() => write({ batch: db.batch(), firstSeq: 0, texts: [], head: durable }));
-      await db.clear({ gte: logKey(before), lt: logKey(keepFrom) });
+      state.head.baseSeq = frame.firstSeq;
+      state.head.baseHash = frame.before;
+      await groups.between(() => write(stagedAfter(db.batch(), durable)));
+      if (frame.firstSeq > before) await db.clear({ gte: logKey(before), lt: logKey(frame.firstSeq) });
     } finally {
       trimming = false;
     }
@@ -152,27 +173,26 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
 
   const read = async (fromSeq: number, limit: number): Promise<LogRecord[]> => {
     if (stopped.signal.aborted) throw new Fault("unavailable", "the log is closed");
-    const { oldestSeq, baseHash } = state.head;
+    const { oldestSeq } = state.head;
     if (fromSeq < oldestSeq)
       throw new Fault("gone", `record ${fromSeq} is no longer kept; the oldest is ${oldestSeq}`, {
         details: { oldestSeq },
       });
     const last = Math.min(durable.seq, fromSeq + limit - 1);
-    if (last < fromSeq) return [];
-    let hash = fromSeq === oldestSeq ? baseHash : parseLogRow("", db.getSync(logKey(fromSeq - 1)) ?? "").hash;
     const records: LogRecord[] = [];
-    for await (const [key, row] of rows(db, { gte: logKey(fromSeq), lt: logKey(last + 1) })) {
-      const link = parseLogRow(key, row);
-      if (link.seq !== fromSeq + records.length || chainHash(hash, link.text) !== link.hash) break;
-      hash = link.hash;
-      records.push(decodeRecord(link.text));
+    if (last < fromSeq) return records;
+    let before: string | undefined;
+    for await (const [, bytes] of frameRows(db, fromSeq)) {
+      const frame = parseFrame(bytes);
+      const next = fromSeq + records.length;
+      const follows = before === undefined || frame?.before === before;
+      if (frame === undefined || !follows || frame.firstSeq > next) break;
+      before = frame.hash;
+      for (const text of frameTexts(frame).slice(next - frame.firstSeq, last - frame.firstSeq + 1))
+        records.push(decodeRecord(text));
+      if (frame.lastSeq >= last) return records;
     }
-    if (records.length === last - fromSeq + 1) return records;
-    throw new Fault(
-      "unavailable",
-      `record ${fromSeq + records.length} is damaged on disk; restart control to recover it`,
-      { retry: false },
-    );
+    throw damaged(`record ${fromSeq + records.length}`);
   };
 
   async function* view(): AsyncGenerator<ViewEntry, void, undefined> {
@@ -183,13 +203,10 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
       return;
     }
     loaded = undefined;
-    for await (const [rowKey, row] of rows(db, VIEW_ROWS)) {
+    for await (const [rowKey, row] of viewRows(db)) {
       const key = rowKey.slice(2);
       const parsed = parseViewRow(key, row);
-      if (parsed === undefined)
-        throw new Fault("unavailable", `the view entry ${key} is damaged on disk; restart control to recover it`, {
-          retry: false,
-        });
+      if (parsed === undefined) throw damaged(`the view entry ${key}`);
       yield { key, value: JSON.parse(parsed.valueText), version: parsed.version };
     }
   }
@@ -199,7 +216,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
   })();
   const checking = snapshots.check();
   background(checking);
-  background(db.clear({ gte: LOG_ROWS.gte, lt: logKey(state.head.oldestSeq) })); // what a crash left of a trim
+  background(db.clear({ gte: LOG_ROWS.gte, lt: logKey(state.head.baseSeq) })); // what a crash left of a trim
 
   return {
     term,
@@ -228,6 +245,14 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
       await release();
     },
   };
+}
+
+function stagedAfter(batch: Batch, { seq, term, view }: Head): Staged {
+  return { batch, firstSeq: seq + 1, lines: "", seq, term, count: view.count, sum: view.sum };
+}
+
+function damaged(what: string): Fault {
+  return new Fault("unavailable", `${what} is damaged on disk; restart control to recover it`, { retry: false });
 }
 
 function checkDense(records: readonly LogRecord[], firstSeq: number): void {

@@ -1,34 +1,22 @@
-// Records as text, and the hash chain over them: each hash covers the one before it, so a record that is missing,
-// changed or out of place breaks the chain where it happened.
-import { hash } from "node:crypto";
-import type { LogRecord } from "./log.ts";
+// Records as text. Each value's JSON is made once and used twice: in the record and in the row of the view.
+import type { Json, LogRecord } from "./log.ts";
 
-/** What the first record's hash covers. */
-export const GENESIS = "0".repeat(64);
-export const HASH_LENGTH = 64;
-
-/** One record with its text and place in the chain. */
-export interface ChainLink {
-  seq: number;
-  text: string;
-  /** sha256 in hex over the previous hash and the text. */
-  hash: string;
-}
-
-/** A record as JSON on one line, and the JSON of each mutation's value, made only once. */
+/** A record as JSON on one line, and the JSON of each mutation's value. */
 export interface EncodedRecord {
   text: string;
   values: string[];
 }
 
-export function encodeRecord(record: LogRecord): EncodedRecord {
+/** What surrounds the values is the same from one record to the next, so only what changes is made anew. */
+export function encodeRecord(record: LogRecord, ready?: readonly string[]): EncodedRecord {
   const { seq, term, at, actor, mutations, idempotency } = record;
   const values: string[] = [];
   let list = "";
-  for (const { key, value } of mutations) {
-    const text = JSON.stringify(value);
+  for (let index = 0; index < mutations.length; index++) {
+    const { key, value } = mutations[index]!;
+    const text = ready?.[index] ?? jsonText(value);
     values.push(text);
-    list += `${list === "" ? "" : ","}{"key":${JSON.stringify(key)},"value":${text}}`;
+    list += `${index === 0 ? "" : ","}{"key":${JSON.stringify(key)},"value":${text}}`;
   }
   const head = `{"seq":${seq},"term":${term},"at":${JSON.stringify(at)},"actor":${JSON.stringify(actor)},"mutations":[${list}]`;
   return {
@@ -41,11 +29,11 @@ export function decodeRecord(text: string): LogRecord {
   return JSON.parse(text) as LogRecord;
 }
 
-export function chainHash(previous: string, text: string): string {
-  return hash("sha256", previous + text, "hex");
-}
-
 /** A seq as 16 digits, so that text order is number order. */
 export function paddedSeq(seq: number): string {
   return String(seq).padStart(16, "0");
+}
+
+function jsonText(value: Json): string {
+  return JSON.stringify(value);
 }

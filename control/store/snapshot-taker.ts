@@ -45,7 +45,6 @@ export function snapshotTaker(options: SnapshotTakerOptions): SnapshotTaker {
       if (durable.seq <= lastSeq) return journal;
       const { id, seq, hash, term } = durable;
       const next = await createSegment(journalDirectory(directory), {
-        format: 1,
         id,
         term,
         firstSeq: seq + 1,

@@ -8,10 +8,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Level } from "level";
 import { silentLog } from "#lib/log.ts";
+import { GENESIS } from "../../control/store/frame.ts";
 import { logKey, viewKey } from "../../control/store/level-rows.ts";
 import type { Log, LogRecord } from "../../control/store/log.ts";
 import { openLevelLog } from "../../control/store/log-level.ts";
-import { encodeRecord, GENESIS } from "../../control/store/record.ts";
+import { encodeRecord } from "../../control/store/record.ts";
 import { openStore } from "../../control/store/store.ts";
 
 export const name = "log";
@@ -33,6 +34,14 @@ interface BenchResult {
 const KEYS = 20_000;
 const GROUPS = [1, 100, 1000] as const;
 const IN_FLIGHT = 2;
+const SIDES = ["ours", "level", "sameRows", "readyRows"] as const;
+type Side = (typeof SIDES)[number];
+
+interface Sample {
+  perSecond: number;
+  /** User and system time of the whole process, LevelDB's threads included, per record. */
+  cpuMicros: number;
+}
 
 export async function run(options: LogBenchOptions = {}): Promise<BenchResult> {
   const { rounds = 3, records = 60_000, reopenRecords = 1_000_000, log = () => undefined } = options;
@@ -42,25 +51,29 @@ export async function run(options: LogBenchOptions = {}): Promise<BenchResult> {
   try {
     for (const group of GROUPS) {
       const count = group === 1 ? Math.min(1_000, records) : records;
-      const samples = { ours: [] as number[], level: [] as number[], readyRows: [] as number[] };
+      const samples = new Map(SIDES.map((side) => [side, { perSecond: [] as number[], cpuMicros: [] as number[] }]));
       for (let round = 0; round < rounds; round++) {
-        for (const side of rotate(["ours", "level", "readyRows"] as const, round)) {
+        for (const side of rotate(SIDES, round)) {
           const directory = join(folder, `${side}-${group}-${round}`);
-          const perSecond =
-            side === "ours"
-              ? await ours(directory, count, group)
-              : await bare(directory, count, group, side === "readyRows");
-          samples[side].push(perSecond);
+          const sample = await (side === "ours" ? ours(directory, count, group) : bare(directory, count, group, side));
+          samples.get(side)!.perSecond.push(sample.perSecond);
+          samples.get(side)!.cpuMicros.push(sample.cpuMicros);
           await rm(directory, { recursive: true, force: true });
         }
       }
-      const peer = median(samples.level);
-      figures[`recordsPerSecondGroup${group}`] = Math.round(median(samples.ours));
-      figures[`levelRecordsPerSecondGroup${group}`] = Math.round(peer);
-      figures[`readyRowsPerSecondGroup${group}`] = Math.round(median(samples.readyRows));
-      ratios[`levelGroup${group}`] = round2(median(samples.ours) / peer);
-      ratios[`readyRowsGroup${group}`] = round2(median(samples.ours) / median(samples.readyRows));
-      log(`groups of ${group}: ${Math.round(median(samples.ours))} records/s, bare level ${Math.round(peer)}`);
+      const perSecond = (side: Side) => median(samples.get(side)!.perSecond);
+      const cpuMicros = (side: Side) => median(samples.get(side)!.cpuMicros);
+      for (const side of SIDES) {
+        const prefix = side === "ours" ? "r" : `${side}R`;
+        figures[`${prefix}ecordsPerSecondGroup${group}`] = Math.round(perSecond(side));
+        figures[`${side}CpuMicrosPerRecordGroup${group}`] = round2(cpuMicros(side));
+        if (side === "ours") continue;
+        ratios[`${side}Group${group}`] = round2(perSecond("ours") / perSecond(side));
+        ratios[`${side}CpuGroup${group}`] = round2(cpuMicros(side) / cpuMicros("ours"));
+      }
+      log(
+        `groups of ${group}: ${SIDES.map((side) => `${side} ${Math.round(perSecond(side))}/s ${round2(cpuMicros(side))} us`).join(", ")}`,
+      );
     }
     ratios["level"] = Math.min(ratios["levelGroup100"]!, ratios["levelGroup1000"]!);
     Object.assign(figures, await throughStore(join(folder, "store"), records));
@@ -95,47 +108,90 @@ function recordOf(seq: number, keys = KEYS): LogRecord {
 }
 
 /** Appends through the adapter, a call of `group` records at a time. */
-async function ours(directory: string, records: number, group: number): Promise<number> {
+async function ours(directory: string, records: number, group: number): Promise<Sample> {
   const log = await openLevelLog({ directory, logger: silentLog() });
   try {
-    const calls = chunks(records, group).map(([from, to]) => span(from, to).map((seq) => recordOf(seq)));
-    const startedMs = performance.now();
-    await inFlight(calls, group === 1 ? 1 : IN_FLIGHT, (call) => log.append(call));
-    return (records / (performance.now() - startedMs)) * 1000;
+    const calls = recordsIn(records, group);
+    return await timed(records, () => inFlight(calls, group === 1 ? 1 : IN_FLIGHT, (call) => log.append(call)));
   } finally {
     await log.close();
   }
 }
 
-/** The rows our adapter would write for the same records, as a chained batch (level's fastest form). */
-async function bare(directory: string, records: number, group: number, ready: boolean): Promise<number> {
+type Row = [key: string, value: string | Buffer];
+
+/** A row per record and a row per view entry, with as many bytes as a chain hash and a checksum have. */
+function plainRows(records: readonly LogRecord[]): Row[] {
+  const rows: Row[] = [];
+  for (const record of records) {
+    const { text, values } = encodeRecord(record);
+    rows.push([logKey(record.seq), GENESIS + text], viewRow(record, values));
+  }
+  return rows;
+}
+
+/** What our adapter writes to LevelDB, the hash left out. */
+function groupRows(records: readonly LogRecord[]): Row[] {
+  const rows: Row[] = [];
+  let lines = "";
+  for (const record of records) {
+    const { text, values } = encodeRecord(record);
+    lines += `${text}\n`;
+    rows.push(viewRow(record, values));
+  }
+  const last = records.at(-1)!.seq;
+  rows.push([
+    logKey(last),
+    Buffer.from(`#${records[0]!.seq} ${records.length} ${lines.length} ${GENESIS}\n${lines}${GENESIS}`),
+  ]);
+  return rows;
+}
+
+const viewRow = ({ seq, mutations }: LogRecord, values: readonly string[]): Row => [
+  viewKey(mutations[0]!.key),
+  `2147483647 ${seq} ${values[0]}`,
+];
+
+/** A synced batch per group, chained (level's fastest form); rows are serialised meanwhile unless they are ready before. */
+async function bare(directory: string, records: number, group: number, side: Side): Promise<Sample> {
   const db = new Level<string, string>(directory, { writeBufferSize: 32 << 20 });
   await db.open();
-  const chain = "f".repeat(GENESIS.length); // as many bytes as a hash has; the peer makes none
-  const rowsOf = (record: LogRecord): [string, string][] => {
-    const { text, values } = encodeRecord(record);
-    const { key } = record.mutations[0]!;
-    return [
-      [logKey(record.seq), chain + text],
-      [viewKey(key), `2147483647 ${record.seq} ${values[0]}`],
-    ];
-  };
-  const write = (rows: Iterable<[string, string][]>) => {
+  const write = (rows: readonly Row[]) => {
     const batch = db.batch();
-    for (const pairs of rows) for (const [key, value] of pairs) batch.put(key, value);
-    batch.put("m", chain + chain + chain);
+    for (const [key, value] of rows) {
+      if (typeof value === "string") batch.put(key, value);
+      else batch.put<string, Buffer>(key, value, AS_BYTES);
+    }
+    batch.put("m", GENESIS + GENESIS + GENESIS);
     return batch.write({ sync: true });
   };
   try {
-    const calls = chunks(records, group).map(([from, to]) => span(from, to).map((seq) => recordOf(seq)));
-    const finished = ready ? calls.map((call) => call.map(rowsOf)) : [];
-    const startedMs = performance.now();
-    if (ready) await inFlight(finished, group === 1 ? 1 : IN_FLIGHT, write);
-    else await inFlight(calls, 1, (call) => write(call.map(rowsOf)));
-    return (records / (performance.now() - startedMs)) * 1000;
+    const calls = recordsIn(records, group);
+    const ready = side === "readyRows" ? calls.map(plainRows) : undefined;
+    const rowsOf = side === "sameRows" ? groupRows : plainRows;
+    return await timed(records, () =>
+      ready === undefined
+        ? inFlight(calls, 1, (call) => write(rowsOf(call)))
+        : inFlight(ready, group === 1 ? 1 : IN_FLIGHT, write),
+    );
   } finally {
     await db.close();
   }
+}
+
+const AS_BYTES = { valueEncoding: "buffer" };
+
+function recordsIn(records: number, group: number): LogRecord[][] {
+  return chunks(records, group).map(([from, to]) => span(from, to).map((seq) => recordOf(seq)));
+}
+
+async function timed(records: number, work: () => Promise<void>): Promise<Sample> {
+  const before = process.cpuUsage();
+  const startedMs = performance.now();
+  await work();
+  const perSecond = (records / (performance.now() - startedMs)) * 1000;
+  const { user, system } = process.cpuUsage(before);
+  return { perSecond, cpuMicros: (user + system) / records };
 }
 
 /** Commits through the store: latency of one committer and of 64, and records/s with 2,000 in flight. */
