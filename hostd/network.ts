@@ -7,6 +7,7 @@ import type { HostTarget } from "#api/hosts.ts";
 export const ROUTE_PROTOCOL = "77";
 const IN_CHAIN = "FLYNN";
 const NAT_CHAIN = "FLYNN-NAT";
+const USER_CHAIN = "DOCKER-USER";
 
 export interface KernelRoute {
   dst: string;
@@ -61,13 +62,21 @@ export function chainText({ target, bridge, allowedAddresses }: Omit<NetworkInpu
   ].join("\n");
 }
 
-/** Jumps into our chains: `check` succeeds when the jump is there, else `add` makes it. */
+/**
+ * Jumps into our chains: `check` succeeds when the jump is there, else `add` makes it. dockerd makes DOCKER-USER only when it
+ * makes a network: one that boots with its networks on disk and no default bridge has none, and takes over the one made here.
+ */
 export function jumpCommands(): { check: string[]; add: string[] }[] {
   const jump = (table: string, from: string, to: string) => ({
     check: ["iptables", "-w", "5", "-t", table, "-C", from, "-j", to],
     add: ["iptables", "-w", "5", "-t", table, "-I", from, "-j", to],
   });
-  return [jump("filter", "DOCKER-USER", IN_CHAIN), jump("nat", "POSTROUTING", NAT_CHAIN)];
+  return [
+    { check: ["iptables", "-w", "5", "-S", USER_CHAIN], add: ["iptables", "-w", "5", "-N", USER_CHAIN] },
+    jump("filter", "FORWARD", USER_CHAIN),
+    jump("filter", USER_CHAIN, IN_CHAIN),
+    jump("nat", "POSTROUTING", NAT_CHAIN),
+  ];
 }
 
 /** First usable address of a subnet: the bridge's own, the containers' gateway. */
