@@ -25,10 +25,11 @@ export async function withCluster<T>(
   }
 }
 
-/** Network errors carry their cause; what control itself refuses has none. */
+/** The client's network errors name the URL and carry their cause; what control itself refuses has none. */
 export function unreachable(error: unknown, { name, url }: Pick<Cluster, "name" | "url">): Fault | undefined {
-  const cause = isFault(error) && (error.code === "unavailable" || error.code === "timeout") ? error.cause : undefined;
-  if (!(cause instanceof Error) || isFault(cause)) return undefined;
+  if (!isFault(error) || (error.code !== "unavailable" && error.code !== "timeout")) return undefined;
+  const { cause } = error;
+  if (!error.message.includes(new URL(url).origin) || !(cause instanceof Error) || isFault(cause)) return undefined;
   const { code = "", message } = cause as NodeJS.ErrnoException;
   const todo = /CERT|SSL|TLS|SELF_SIGNED|VERIFY/.test(code)
     ? "its certificate is not of the cluster that was added; if the cluster was made anew, add it again: flynn cluster add"

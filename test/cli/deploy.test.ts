@@ -6,13 +6,19 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Deployment } from "#api/deployments.ts";
-import { type FakeControl, fakeControl } from "./fake-control.ts";
+import { closeFakes, type FakeControl, fakeControl } from "./fake-control.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "flynn-deploy-"));
 const archive = join(directory, "hello.tar");
 await writeFile(archive, Buffer.alloc(300_000, 7));
 
-const APP = { id: "app-1", name: "hello", strategy: "rolling", deployTimeoutMs: 120_000, createdAt: "2026-01-01T00:00:00Z" };
+const APP = {
+  id: "app-1",
+  name: "hello",
+  strategy: "rolling",
+  deployTimeoutMs: 120_000,
+  createdAt: "2026-01-01T00:00:00Z",
+};
 const deployment = (changed: Partial<Deployment>): Deployment => ({
   id: "deployment-1",
   appId: "app-1",
@@ -27,13 +33,29 @@ const deployment = (changed: Partial<Deployment>): Deployment => ({
   createdAt: "2026-01-01T00:00:00Z",
   ...changed,
 });
-const RELEASE = { id: "release-1", appId: "app-1", version: 3, processes: {}, envNames: [], description: "", createdAt: "", createdBy: "", current: false };
+const RELEASE = {
+  id: "release-1",
+  appId: "app-1",
+  version: 3,
+  processes: {},
+  envNames: [],
+  description: "",
+  createdAt: "",
+  createdBy: "",
+  current: false,
+};
 
 async function ready(): Promise<FakeControl> {
   const control = await fakeControl();
   control.on("GET /v1/apps/hello", { json: APP });
   control.on("POST /v1/artifacts", {
-    json: { id: "artifact-1", appId: "app-1", digest: `sha256:${"ab".repeat(32)}`, architecture: "amd64", sizeBytes: 1 },
+    json: {
+      id: "artifact-1",
+      appId: "app-1",
+      digest: `sha256:${"ab".repeat(32)}`,
+      architecture: "amd64",
+      sizeBytes: 1,
+    },
     status: 201,
   });
   control.on("POST /v1/apps/app-1/releases", { json: RELEASE, status: 201 });
@@ -67,14 +89,22 @@ test("an archive is uploaded whole, released and deployed, each step said once, 
   assert.is(lines.filter((line) => line === "v3: web: 0 of 1 new jobs healthy").length, 1);
   assert.ok(lines.includes("v3: routers take in the new jobs"));
   assert.ok(lines.some((line) => line.startsWith("uploaded sha256:abab")));
-  await control.close();
 });
 
 test("a failed deployment prints the reason and the last log lines once, and exits 1", async () => {
   const control = await ready();
-  const line = { at: "2026-01-01T00:00:01.5Z", app: "hello", process: "web", jobId: "job-9", stream: "stderr" as const, source: "app" as const };
+  const line = {
+    at: "2026-01-01T00:00:01.5Z",
+    app: "hello",
+    process: "web",
+    jobId: "job-9",
+    stream: "stderr" as const,
+    source: "app" as const,
+  };
   control.on("GET /v1/apps/hello/deployments/deployment-1", {
-    items: [deployment({ state: "failed", reason: "web job-9 keeps crashing", logTail: [{ ...line, line: "no config" }] })],
+    items: [
+      deployment({ state: "failed", reason: "web job-9 keeps crashing", logTail: [{ ...line, line: "no config" }] }),
+    ],
   });
   const { code, out, err } = await control.flynn(["deploy", "--archive", archive, "-a", "hello"]);
   assert.is(code, 1);
@@ -82,7 +112,6 @@ test("a failed deployment prints the reason and the last log lines once, and exi
   assert.match(err, "2026-01-01T00:00:01.5Z app[web.job-9]: no config\n");
   assert.is(err.split("web job-9 keeps crashing").length, 2);
   assert.match(err, "error: v3 of hello failed: web job-9 keeps crashing");
-  await control.close();
 });
 
 test("a connection that breaks while watching is made again, and the deployment is watched on", async () => {
@@ -96,16 +125,18 @@ test("a connection that breaks while watching is made again, and the deployment 
   const { code, err } = await control.flynn(["deploy", "--archive", archive, "-a", "hello"]);
   assert.is(code, 0, err);
   assert.match(err, /v3: one\n(.*\n)*v3: two\n/);
-  await control.close();
 });
 
 test("a token that is refused while watching ends it at once", async () => {
   const control = await ready();
-  control.on("GET /v1/apps/hello/deployments/deployment-1", { fault: "forbidden", message: "no permission app:read", status: 403 });
+  control.on("GET /v1/apps/hello/deployments/deployment-1", {
+    fault: "forbidden",
+    message: "no permission app:read",
+    status: 403,
+  });
   const { code, err } = await control.flynn(["deploy", "--archive", archive, "-a", "hello"]);
   assert.is(code, 4);
   assert.match(err, "error: no permission app:read");
-  await control.close();
 });
 
 test("--detach does not watch; --json prints the deployment", async () => {
@@ -114,25 +145,30 @@ test("--detach does not watch; --json prints the deployment", async () => {
   assert.is(code, 0);
   assert.is((JSON.parse(out) as Deployment).id, "deployment-1");
   assert.not.ok(control.asked.some(({ what }) => what.startsWith("GET /v1/apps/hello/deployments")));
-  await control.close();
 });
 
 test("port, health path, command and variables change web and keep what else there is", async () => {
   const control = await ready();
   control.on("GET /v1/apps/app-1/releases", {
-    json: { items: [{ ...RELEASE, current: true, processes: { web: { port: 8080, memoryBytes: 1e8 }, worker: { port: null } } }] },
+    json: {
+      items: [
+        { ...RELEASE, current: true, processes: { web: { port: 8080, memoryBytes: 1e8 }, worker: { port: null } } },
+      ],
+    },
   });
   const line = ["deploy", "--archive", archive, "-a", "hello", "--detach", "--port", "3000", "--health-path", "/up"];
   const { code, err } = await control.flynn([...line, "-e", "A=1", "-e", "B=x=y", "--", "node", "server.js", "-v"]);
   assert.is(code, 0, err);
-  const body = bodyOf(control, "POST /v1/apps/app-1/releases") as { env: unknown; processes: Record<string, Record<string, unknown>> };
+  const body = bodyOf(control, "POST /v1/apps/app-1/releases") as {
+    env: unknown;
+    processes: Record<string, Record<string, unknown>>;
+  };
   assert.equal(body.env, { A: "1", B: "x=y" });
   assert.equal(body.processes["worker"], { port: null });
   const { health, ...web } = body.processes["web"]!;
   assert.equal(web, { port: 3000, memoryBytes: 1e8, command: ["node", "server.js", "-v"] });
   assert.is((health as { type: string; path: string }).path, "/up");
   assert.is((health as { type: string }).type, "http");
-  await control.close();
 });
 
 test("an app that is not there is not made by deploying", async () => {
@@ -141,16 +177,18 @@ test("an app that is not there is not made by deploying", async () => {
   const { code, err } = await control.flynn(["deploy", "--archive", archive, "-a", "nope"]);
   assert.is(code, 3);
   assert.match(err, "error: no app nope; create it first: flynn create nope");
-  await control.close();
 });
 
 test("an upload that is refused says control's reason, not that the connection broke", async () => {
   const control = await ready();
-  control.on("POST /v1/artifacts", { fault: "invalid", message: "the image is for arm64, hosts are amd64", status: 400 });
+  control.on("POST /v1/artifacts", {
+    fault: "invalid",
+    message: "the image is for arm64, hosts are amd64",
+    status: 400,
+  });
   const { code, err } = await control.flynn(["deploy", "--archive", archive, "-a", "hello"]);
   assert.is(code, 2);
   assert.match(err, "error: the image is for arm64, hosts are amd64");
-  await control.close();
 });
 
 test("an image is taken from the local Docker as a stream", async () => {
@@ -161,6 +199,7 @@ test("an image is taken from the local Docker as a stream", async () => {
     if (req.url === "/images/hello%3Alatest/get") return void res.end(Buffer.alloc(250_000, 3));
     res.writeHead(404).end("{}");
   });
+  docker.unref();
   await new Promise<void>((resolve) => docker.listen(socket, resolve));
   const env = { DOCKER_HOST: `unix://${socket}` };
   const { code, err } = await control.flynn("deploy --image hello:latest -a hello --detach", { env });
@@ -176,7 +215,6 @@ test("an image is taken from the local Docker as a stream", async () => {
   const dead = await control.flynn("deploy --image hello -a hello", { env });
   assert.is(dead.code, 1);
   assert.match(dead.err, `the local Docker does not answer at ${socket}`);
-  await control.close();
 });
 
 for (const [line, words] of [
@@ -193,8 +231,8 @@ for (const [line, words] of [
     assert.is(code, 2);
     assert.match(err, words);
     assert.is(control.asked.length, 0);
-    await control.close();
   });
 
+test.after.each(closeFakes);
 test.after(() => rm(directory, { recursive: true, force: true }));
 test.run();

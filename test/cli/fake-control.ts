@@ -1,14 +1,15 @@
 // A control that answers what a test tells it to: HTTPS with the real kind of certificates, JSON and SSE.
+
+import { mkdtemp, rm } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { formatEvent } from "#api/stream.ts";
-import { openAuthority } from "../../control/identity/authority.ts";
 import { clustersFile, saveCluster } from "../../cli/clusters.ts";
+import { openAuthority } from "../../control/identity/authority.ts";
 import { type Invoked, type InvokeOptions, invoke } from "./invoke.ts";
 
 export interface Asked {
@@ -19,10 +20,10 @@ export interface Asked {
   headers: IncomingMessage["headers"];
 }
 
-/** A value is the reply's JSON; `items` are sent as SSE; `fault` is an error; `drop` breaks the connection. */
+/** A value is the reply's JSON; `items` are sent as SSE, which then ends, breaks (`drop`) or stays open (`hold`); `fault` is an error; `drop` breaks the connection. */
 export type Answer =
   | { json: unknown; status?: number }
-  | { items: unknown[]; drop?: boolean }
+  | { items: unknown[]; drop?: boolean; hold?: boolean }
   | { fault: string; message: string; status: number }
   | { drop: true };
 
@@ -37,6 +38,14 @@ export interface FakeControl {
   close(): Promise<void>;
 }
 
+const open = new Set<FakeControl>();
+
+/** For test.after.each: a test that failed leaves nothing open. */
+export async function closeFakes(): Promise<void> {
+  for (const control of open) await control.close();
+  open.clear();
+}
+
 export async function fakeControl(): Promise<FakeControl> {
   const directory = await mkdtemp(join(tmpdir(), "flynn-cli-"));
   const authority = await openAuthority(join(directory, "ca"));
@@ -47,7 +56,12 @@ export async function fakeControl(): Promise<FakeControl> {
   const handle = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     const url = new URL(req.url!, "https://x");
     const what = `${req.method} ${url.pathname}`;
-    const one: Asked = { what, query: Object.fromEntries(url.searchParams), body: await buffer(req), headers: req.headers };
+    const one: Asked = {
+      what,
+      query: Object.fromEntries(url.searchParams),
+      body: await buffer(req),
+      headers: req.headers,
+    };
     asked.push(one);
     const left = answers.get(what) ?? [];
     const next = left.length > 1 ? left.shift() : left[0];
@@ -59,11 +73,13 @@ export async function fakeControl(): Promise<FakeControl> {
       res.writeHead(200, { "content-type": "text/event-stream" });
       for (const data of answer.items) res.write(formatEvent({ event: "item", data }));
       if (answer.drop) setImmediate(() => res.destroy());
-      else res.end();
+      else if (!answer.hold) res.end();
     } else if ("drop" in answer) {
       req.socket.destroy();
     } else if ("fault" in answer) {
-      res.writeHead(answer.status).end(JSON.stringify({ code: answer.fault, message: answer.message, requestId: "request-1" }));
+      res
+        .writeHead(answer.status)
+        .end(JSON.stringify({ code: answer.fault, message: answer.message, requestId: "request-1" }));
     } else res.writeHead(answer.status ?? 200).end(JSON.stringify(answer.json));
   };
   const server = createServer({ key, cert: `${certificate}\n${authority.caPem}` }, (req, res) => {
@@ -72,9 +88,15 @@ export async function fakeControl(): Promise<FakeControl> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const env = { FLYNN_HOME: join(directory, "home"), HOME: directory };
-  await saveCluster(clustersFile(env), { name: "fake", url, pin: authority.pin, caPem: authority.caPem, token: "secret-token" });
+  await saveCluster(clustersFile(env), {
+    name: "fake",
+    url,
+    pin: authority.pin,
+    caPem: authority.caPem,
+    token: "secret-token",
+  });
 
-  return {
+  const control: FakeControl = {
     url,
     pin: authority.pin,
     asked,
@@ -91,4 +113,6 @@ export async function fakeControl(): Promise<FakeControl> {
       await rm(directory, { recursive: true, force: true });
     },
   };
+  open.add(control);
+  return control;
 }

@@ -13,7 +13,13 @@ const commands: Command[] = [
   { words: "env set", summary: "", args: [{ name: "K=V", required: true, rest: true }], run },
   { words: "route list", summary: "", run },
   { words: "route add http", summary: "", args: [{ name: "DOMAIN", required: true }, { name: "PATH" }], run },
-  { words: "deploy", summary: "", flags: [{ name: "env", short: "e", value: "K=V", help: "", repeat: true }], tail: "CMD", run },
+  {
+    words: "deploy",
+    summary: "",
+    flags: [{ name: "env", short: "e", value: "K=V", help: "", repeat: true }],
+    tail: "CMD",
+    run,
+  },
   { words: "up", summary: "", flags: [{ name: "no-host", help: "" }], run },
   { words: "version", summary: "", run },
   { words: "secret", summary: "", hidden: true, run },
@@ -121,8 +127,7 @@ const table: [string, string][] = [
   ["route add http", "error: route add http needs DOMAIN: flynn route add http <DOMAIN> [PATH]"],
   ["route add http a b c", "error: route add http takes at most 2, not c: flynn route add http <DOMAIN> [PATH]"],
 ];
-for (const [line, expected] of table)
-  test(`flynn ${line || "(nothing)"}`, () => assert.is(shown(line), expected));
+for (const [line, expected] of table) test(`flynn ${line || "(nothing)"}`, () => assert.is(shown(line), expected));
 
 test("empty and spaced words are arguments like others", () => {
   assert.is(shown(["env", "set", "", "a b"]), "env set |  a b");
@@ -131,9 +136,24 @@ test("empty and spaced words are arguments like others", () => {
 test("whatever is typed, it is a command, help, or an error of usage", () => {
   const word = fc.oneof(
     fc.string(),
-    fc.constantFrom("log", "env", "set", "route", "add", "--", "-n", "--json", "-", "--app", "-a", "--app=", ":", "env:set"),
+    fc.constantFrom(
+      "log",
+      "env",
+      "set",
+      "route",
+      "add",
+      "--",
+      "-n",
+      "--json",
+      "-",
+      "--app",
+      "-a",
+      "--app=",
+      ":",
+      "env:set",
+    ),
   );
-  fc.assert(
+  void fc.assert(
     fc.property(fc.array(word, { maxLength: 8 }), (argv) => {
       assert.type(shown(argv), "string");
     }),
@@ -141,7 +161,7 @@ test("whatever is typed, it is a command, help, or an error of usage", () => {
 });
 
 test("values pass through unchanged, whatever they look like", () => {
-  fc.assert(
+  void fc.assert(
     fc.property(fc.string({ minLength: 1 }), (value) => {
       const parsed = parse(["log", `--name=${value}`], commands);
       assert.is(parsed.type, "run");

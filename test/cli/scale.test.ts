@@ -11,8 +11,24 @@ test("words become counts and tags", () => {
   });
 });
 
-for (const word of ["web", "web=", "web=x", "web=-1", "web=1.5", "=3", "Web=3", "web=10001", "web=1,zone", "web=1,=a", "__proto__=1"])
-  test(`${word} is refused`, () => assert.throws(() => parseScale([word]), (error: { code: string }) => error.code === "invalid"));
+for (const word of [
+  "web",
+  "web=",
+  "web=x",
+  "web=-1",
+  "web=1.5",
+  "=3",
+  "Web=3",
+  "web=10001",
+  "web=1,zone",
+  "web=1,=a",
+  "__proto__=1",
+])
+  test(`${word} is refused`, () =>
+    assert.throws(
+      () => parseScale([word]),
+      (error: { code: string }) => error.code === "invalid",
+    ));
 test("a process given twice is refused", () => assert.throws(() => parseScale(["web=1", "web=2"]), /more than once/));
 
 test("what it prints, it takes", () => {
@@ -37,7 +53,11 @@ const cases: [string, Job[], string[]][] = [
   ],
   ["one too many must stop first", [job("a"), job("b"), job("c")], ["web: 1 still to stop"]],
   ["one that drains must end first", [job("a"), job("b"), job("c", { desired: "drain" })], ["web: 1 still to stop"]],
-  ["a job of another release must end first", [job("a"), job("b"), job("c", { releaseId: "r1" })], ["web: 1 still to stop"]],
+  [
+    "a job of another release must end first",
+    [job("a"), job("b"), job("c", { releaseId: "r1" })],
+    ["web: 1 still to stop"],
+  ],
   ["other processes do not matter", [job("a"), job("b"), job("c", { process: "worker", state: "crashed" })], []],
 ];
 for (const [claim, jobs, missing] of cases)

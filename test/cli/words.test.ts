@@ -30,7 +30,8 @@ test("a cluster's URL is https, with port 7777 unless it says another", () => {
   assert.is(clusterUrl("https://c.example/"), "https://c.example:7777");
   assert.is(clusterUrl("c.example:1234"), "https://c.example:1234");
   assert.is(clusterUrl("https://c.example:443"), "https://c.example");
-  for (const text of ["http://x", "https://x/path", "https://u@x", "ftp://x", "", "https://", "a b"]) refused(() => clusterUrl(text));
+  for (const text of ["http://x", "https://x/path", "https://u@x", "ftp://x", "", "https://", "a b"])
+    refused(() => clusterUrl(text));
 });
 
 test("a route is a domain and perhaps a path", () => {
@@ -73,7 +74,10 @@ test("a log line has the form that people and parsers know", () => {
   };
   const raw = { plainText: false, colour: false };
   assert.is(logLine(line, raw), `2016-07-26T13:32:05.987763Z app[web.flynn-db0440f7]: ${line.line}`);
-  assert.is(logLine(line, { ...raw, plainText: true }), "2016-07-26T13:32:05.987763Z app[web.flynn-db0440f7]: listening on 8080");
+  assert.is(
+    logLine(line, { ...raw, plainText: true }),
+    "2016-07-26T13:32:05.987763Z app[web.flynn-db0440f7]: listening on 8080",
+  );
   assert.match(logLine({ ...line, source: "system" }, raw), "flynn[web.flynn-db0440f7]:");
   assert.match(logLine(line, { plainText: true, colour: true }), "\x1b[36m2016");
 });

@@ -1,0 +1,277 @@
+// scale, ps, kill, log, timeline: against a control that says what the test tells it to.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { Job } from "#api/jobs.ts";
+import { closeFakes, fakeControl } from "./fake-control.ts";
+
+const FORMATION = { appId: "app-1", releaseId: "r1", processes: { web: { count: 1, tags: {} } } };
+const job = (id: string, changed: Partial<Job> = {}): Job => ({
+  id,
+  appId: "app-1",
+  app: "hello",
+  releaseId: "r1",
+  version: 2,
+  process: "web",
+  desired: "run",
+  state: "up",
+  reason: "",
+  need: { cpuMillis: 100, memoryBytes: 1, diskBytes: 0 },
+  tags: {},
+  restarts: 0,
+  createdAt: new Date(Date.now() - 65_000).toISOString(),
+  ...changed,
+});
+
+test("scale without words prints what it takes", async () => {
+  const control = await fakeControl();
+  control.on("GET /v1/apps/hello/formation", {
+    json: { ...FORMATION, processes: { web: { count: 3, tags: {} }, worker: { count: 1, tags: { zone: "a" } } } },
+  });
+  const { code, out } = await control.flynn("scale -a hello");
+  assert.equal([code, out], [0, "web=3 worker=1,zone=a\n"]);
+  assert.is(JSON.parse((await control.flynn("scale -a hello --json")).out).processes.web.count, 3);
+});
+
+test("scale shows each change of each job, and ends when they are up", async () => {
+  const control = await fakeControl();
+  control.on("GET /v1/apps/hello/formation", { json: FORMATION });
+  control.on("PATCH /v1/apps/hello/formation", {
+    json: { ...FORMATION, processes: { web: { count: 3, tags: {} } } },
+    status: 202,
+  });
+  const old = job("job-0", { state: "down", endedAt: "2026-01-01T00:00:00Z" });
+  const pages = [
+    [job("job-1")],
+    [old, job("job-1"), job("job-2", { state: "pending", reason: "no host has room" })],
+    [old, job("job-1"), job("job-2", { state: "starting" }), job("job-3")],
+    [old, job("job-1"), job("job-2"), job("job-3")],
+  ];
+  control.on("GET /v1/apps/hello/jobs", ...pages.map((items) => ({ json: { items } })));
+  const { code, out, err } = await control.flynn("scale web=3 -a hello");
+  assert.is(code, 0, err);
+  assert.equal(
+    out
+      .replace(/\d\d:\d\d:\d\d\.\d{3}/g, "TIME")
+      .replace(/in [\d.]+m?s/, "in N")
+      .split("\n"),
+    [
+      "scaling web: 1=>3",
+      "",
+      "TIME ==> web job-2 pending: no host has room",
+      "TIME ==> web job-2 starting",
+      "TIME ==> web job-3 up",
+      "TIME ==> web job-2 up",
+      "",
+      "scale completed in N",
+      "",
+    ],
+  );
+});
+
+test("scale that does not arrive in time exits 6 and says what is missing", async () => {
+  const control = await fakeControl();
+  control.on("GET /v1/apps/hello/formation", { json: FORMATION });
+  control.on("PATCH /v1/apps/hello/formation", {
+    json: { ...FORMATION, processes: { web: { count: 2, tags: {} } } },
+    status: 202,
+  });
+  control.on("GET /v1/apps/hello/jobs", {
+    json: { items: [job("job-1"), job("job-2", { state: "pending", reason: "no host has room" })] },
+  });
+  const { code, err } = await control.flynn("scale web=2 -a hello --timeout 300ms");
+  assert.is(code, 6);
+  assert.match(err, "not there after 300ms: web: 1 of 2 up (job-2 is pending: no host has room)");
+});
+
+test("scale --no-wait does not look at jobs again", async () => {
+  const control = await fakeControl();
+  control.on("GET /v1/apps/hello/formation", { json: FORMATION });
+  control.on("PATCH /v1/apps/hello/formation", { json: FORMATION, status: 202 });
+  control.on("GET /v1/apps/hello/jobs", { json: { items: [] } });
+  const { code, out } = await control.flynn("scale web=2 -n -a hello");
+  assert.equal([code, out], [0, "scaling web: 1=>2\n"]);
+});
+
+test("ps names hosts, counts restarts and says why a job waits", async () => {
+  const control = await fakeControl();
+  const items = [
+    job("job-1", { hostId: "host-1", restarts: 2 }),
+    job("job-2", { state: "pending", reason: "no host carries the tag zone=a" }),
+    job("job-3", { desired: "drain", hostId: "host-9" }),
+  ];
+  control.on("GET /v1/apps/hello/jobs", { json: { items } });
+  control.on("GET /v1/hosts", { json: { items: [{ id: "host-1", name: "node1" }] } });
+  const { code, out } = await control.flynn("ps -a hello");
+  assert.is(code, 0);
+  assert.equal(
+    out.trimEnd().split("\n"),
+    [
+      "ID     TYPE  STATE      HOST    RELEASE  RESTARTS  AGE    REASON",
+      "job-1  web   up         node1   v2       2         1m05s",
+      "job-2  web   pending            v2       0         1m05s  no host carries the tag zone=a",
+      "job-3  web   up, drain  host-9  v2       0         1m05s",
+    ].map((line, n) => (n === 0 ? line : line)),
+  );
+  assert.is(JSON.parse((await control.flynn("ps -a hello --json")).out).length, 3);
+  assert.is(JSON.parse((await control.flynn("ps -a hello --json -t worker")).out).length, 0);
+});
+
+test("ps works with a token that may not read hosts", async () => {
+  const control = await fakeControl();
+  control.on("GET /v1/apps/hello/jobs", { json: { items: [job("job-1", { hostId: "host-1" })] } });
+  control.on("GET /v1/hosts", { fault: "forbidden", message: "no permission", status: 403 });
+  const { code, out } = await control.flynn("ps -a hello");
+  assert.is(code, 0);
+  assert.match(out, "host-1");
+});
+
+test("kill stops each job named", async () => {
+  const control = await fakeControl();
+  control.on("POST /v1/jobs/job-1/stop", { json: job("job-1"), status: 202 });
+  control.on("POST /v1/jobs/job-2/stop", { fault: "not-found", message: "no job job-2", status: 404 });
+  const { code, err } = await control.flynn("kill job-1 job-2");
+  assert.is(code, 3);
+  assert.match(err, "error: no job job-2; see `flynn ps`");
+});
+
+const line = (n: number, changed = {}) => ({
+  at: `2026-01-01T00:00:0${n}.000000Z`,
+  app: "hello",
+  process: "web",
+  jobId: "job-1",
+  stream: "stdout",
+  source: "app",
+  line: `line ${n}`,
+  ...changed,
+});
+
+test("log prints lines in the known form; filters go to control", async () => {
+  const control = await fakeControl();
+  control.on("GET /v1/apps/hello/log", { json: { items: [line(1), line(2, { source: "system" })] } });
+  const { code, out } = await control.flynn("log -a hello -n 5 -t web -j job-1 -s app --since 2026-01-01T00:00:00Z");
+  assert.equal(
+    [code, out],
+    [0, "2026-01-01T00:00:01.000000Z app[web.job-1]: line 1\n2026-01-01T00:00:02.000000Z flynn[web.job-1]: line 2\n"],
+  );
+  assert.equal(control.asked[0]!.query, {
+    lines: "5",
+    process: "web",
+    jobId: "job-1",
+    source: "app",
+    since: "2026-01-01T00:00:00.000Z",
+  });
+});
+
+test("escape sequences of an app reach pipes unchanged and terminals never", async () => {
+  const control = await fakeControl();
+  const nasty = "\x1b]0;owned\x07\x1b[2Jhello\x9b1m\r";
+  control.on("GET /v1/apps/hello/log", { json: { items: [line(1, { line: nasty })] } });
+  assert.ok((await control.flynn("log -a hello")).out.endsWith(`: ${nasty}\n`));
+  const shown = await control.flynn("log -a hello", { terminal: { out: true, columns: 80 }, env: { NO_COLOR: "1" } });
+  assert.is(shown.out, "2026-01-01T00:00:01.000000Z app[web.job-1]: hello1m\n");
+});
+
+test("colours are for terminals, and NO_COLOR and --no-color turn them off", async () => {
+  const control = await fakeControl();
+  control.on("GET /v1/apps/hello/log", { json: { items: [line(1)] } });
+  const terminal = { out: true, columns: 80 };
+  assert.match((await control.flynn("log -a hello", { terminal })).out, "\x1b[36m");
+  for (const [words, env] of [
+    ["log -a hello", { NO_COLOR: "1" }],
+    ["log -a hello --no-color", {}],
+    ["log -a hello", { TERM: "dumb" }],
+  ] as const)
+    assert.not.match((await control.flynn(words, { terminal, env })).out, "\x1b");
+});
+
+test("log -f goes on after a break, and gives no line twice", async () => {
+  const control = await fakeControl();
+  const stop = new AbortController();
+  control.on(
+    "GET /v1/apps/hello/log",
+    { items: [line(1), line(2)], drop: true },
+    { drop: true },
+    { items: [line(2), line(2, { line: "same time" }), line(3)], drop: true },
+    { items: [line(3), line(4)], hold: true },
+  );
+  let out = "";
+  const ended = control.flynn("log -f --json -a hello", {
+    signal: stop.signal,
+    onOut: (text) => {
+      out += text;
+      if (out.includes("line 4")) stop.abort();
+    },
+  });
+  await ended.catch((error: unknown) => assert.ok(stop.signal.aborted, String(error)));
+  const lines = out
+    .trim()
+    .split("\n")
+    .map((text) => (JSON.parse(text) as { line: string }).line);
+  assert.equal(lines, ["line 1", "line 2", "same time", "line 3", "line 4"]);
+  const again = control.asked.filter(({ what }) => what === "GET /v1/apps/hello/log")[2]!;
+  assert.is(again.query["since"], "2026-01-01T00:00:02.000000Z");
+});
+
+test("log -f of an app that is not there ends with exit code 3", async () => {
+  const control = await fakeControl();
+  control.on("GET /v1/apps/nope/log", { fault: "not-found", message: "no app nope", status: 404 });
+  const { code, err } = await control.flynn("log -f -a nope");
+  assert.is(code, 3);
+  assert.match(err, "error: no app nope; see `flynn apps`");
+});
+
+const MACHINE = { id: "machine-1", name: "m1", bootId: "boot-2" };
+const step = (s: number, stage: string, changed = {}) => ({
+  seq: s + 1,
+  at: new Date(Date.parse("2026-01-01T00:00:00Z") + s * 1000).toISOString(),
+  machineId: "machine-1",
+  stage,
+  level: "info",
+  message: `did ${stage}`,
+  ...changed,
+});
+
+test("a timeline counts seconds from its first step and names what was no good", async () => {
+  const control = await fakeControl();
+  control.on("GET /v1/machines/m1", { json: MACHINE });
+  control.on("GET /v1/machines/machine-1/timeline", {
+    json: { items: [step(0, "discover"), step(12.5, "token-refused", { level: "error", message: "bad\ntoken" })] },
+  });
+  const { code, out } = await control.flynn("machine timeline m1 --boot last");
+  assert.is(code, 0);
+  assert.equal(out.trimEnd().split("\n"), [
+    "SECONDS  STAGE          MESSAGE",
+    "    0.0  discover       did discover",
+    "   12.5  token-refused  error: bad token",
+  ]);
+  assert.is(control.asked[1]!.query["bootId"], "boot-2");
+});
+
+test("a followed timeline goes on where it broke", async () => {
+  const control = await fakeControl();
+  const stop = new AbortController();
+  control.on("GET /v1/machines/m1", { json: MACHINE });
+  control.on(
+    "GET /v1/machines/machine-1/timeline",
+    { items: [step(0, "discover"), step(1, "offer")], drop: true },
+    { items: [step(2, "tftp"), step(3, "ready")], hold: true },
+  );
+  let out = "";
+  const ended = control.flynn("machine timeline m1 -f", {
+    signal: stop.signal,
+    onOut: (text) => {
+      out += text;
+      if (out.includes("ready")) stop.abort();
+    },
+  });
+  await ended.catch((error: unknown) => assert.ok(stop.signal.aborted, String(error)));
+  assert.equal(out.trimEnd().split("\n"), [
+    "    0.0  discover        did discover",
+    "    1.0  offer           did offer",
+    "    2.0  tftp            did tftp",
+    "    3.0  ready           did ready",
+  ]);
+});
+
+test.after.each(closeFakes);
+test.run();
