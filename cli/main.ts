@@ -10,8 +10,8 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0); // the reader has what it wanted: `flynn log | head`
 });
 
-run((signal) =>
-  runCli(process.argv.slice(2), {
+run(async (signal) => {
+  const code = await runCli(process.argv.slice(2), {
     commands,
     env: process.env,
     cwd: process.cwd(),
@@ -34,5 +34,7 @@ run((signal) =>
       }
     },
     readStdin: () => text(process.stdin),
-  }),
-);
+  });
+  // Watching that was interrupted ends well and still says so: 130, not 0.
+  return code === 0 && signal.aborted ? undefined : code;
+});
