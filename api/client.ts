@@ -50,19 +50,25 @@ export interface Client {
     endpoint: E,
     input: CallInput<E> & { signal: AbortSignal; onBreak?: (error: unknown) => void },
   ): AsyncGenerator<StreamEvent<Item<E>>>;
+  /** From now on another certificate. What is under way ends on the old one; followed streams move over at once. */
+  useIdentity(identity: NonNullable<ClientOptions["identity"]>): void;
   close(): void;
 }
 
 export function createClient(options: ClientOptions): Client {
-  const { caPem, token, identity, serverName = CONTROL_NAME, timeoutMs: defaultTimeoutMs = 30_000 } = options;
-  const agent = new Agent({
-    keepAlive: true,
-    maxSockets: 64,
-    ca: caPem,
-    cert: identity?.certificate,
-    key: identity?.key,
-    servername: serverName,
-  });
+  const { caPem, token, serverName = CONTROL_NAME, timeoutMs: defaultTimeoutMs = 30_000 } = options;
+  const agentOf = (identity: ClientOptions["identity"]): Agent =>
+    new Agent({
+      keepAlive: true,
+      maxSockets: 64,
+      ca: caPem,
+      cert: identity?.certificate,
+      key: identity?.key,
+      servername: serverName,
+    });
+  let agent = agentOf(options.identity);
+  let replaced = new AbortController();
+  const retired: Agent[] = [];
   let preferred = 0;
 
   const send = async (
@@ -70,6 +76,22 @@ export function createClient(options: ClientOptions): Client {
     input: CallInput<Endpoint>,
     accept: string,
     extra: Record<string, string> = {},
+  ): Promise<IncomingMessage> => {
+    const used = agent;
+    try {
+      return await sendToAny(endpoint, input, accept, extra);
+    } catch (error) {
+      // Refused because its certificate was replaced while it was on its way: nothing was done, so it is sent again.
+      if (agent === used || input.upload || !isFault(error, "unauthenticated")) throw error;
+      return sendToAny(endpoint, input, accept, extra);
+    }
+  };
+
+  const sendToAny = async (
+    endpoint: Endpoint,
+    input: CallInput<Endpoint>,
+    accept: string,
+    extra: Record<string, string>,
   ): Promise<IncomingMessage> => {
     let last: unknown;
     const attempts = input.upload ? 1 : options.urls.length;
@@ -171,22 +193,42 @@ export function createClient(options: ClientOptions): Client {
     async *follow(endpoint, input) {
       let lastEventId: string | undefined;
       for (let failures = 0; !input.signal.aborted; ) {
+        const moved = replaced.signal;
+        const signal = AbortSignal.any([input.signal, moved]);
         try {
-          for await (const event of stream(endpoint, { ...input, lastEventId })) {
+          for await (const event of stream(endpoint, { ...input, signal, lastEventId })) {
             failures = 0;
             lastEventId = event.id ?? lastEventId;
             yield event;
           }
+          if (moved.aborted) continue;
         } catch (error) {
           if (input.signal.aborted) return;
+          if (moved.aborted) continue;
           if (isFault(error, "gone")) lastEventId = undefined;
           input.onBreak?.(error);
         }
         await sleep(backoffMs(++failures, 200, 3_000), input.signal);
       }
     },
-    close: () => agent.destroy(),
+    useIdentity(identity) {
+      retire(agent);
+      retired.push(agent);
+      agent = agentOf(identity);
+      const before = replaced;
+      replaced = new AbortController();
+      before.abort();
+    },
+    close() {
+      for (const each of [agent, ...retired]) each.destroy();
+    },
   };
+}
+
+/** No connection is kept for another request; those with one under way end after it. */
+function retire(agent: Agent): void {
+  agent.maxFreeSockets = 0;
+  for (const socket of Object.values(agent.freeSockets).flatMap((list) => list ?? [])) socket.destroy();
 }
 
 /** The connection was never made, so nothing can have been done. */

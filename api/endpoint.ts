@@ -5,7 +5,8 @@ import { Nothing } from "./schema.ts";
 
 /**
  * Who may call. `public`: anyone. `join`: anyone who holds a join token in the body. `agent`, `router`, `boot`: the
- * client certificate of that role, and where the path has `:id`, only for its own id. The rest are scopes of tokens.
+ * client certificate of that role, and where the path has `:id`, only for its own id. `member`: the same for a certificate
+ * of any of these roles. The rest are scopes of tokens.
  */
 export const PERMISSIONS = [
   "public",
@@ -13,6 +14,7 @@ export const PERMISSIONS = [
   "agent",
   "router",
   "boot",
+  "member",
   "cluster:read",
   "cluster:write",
   "machine:read",

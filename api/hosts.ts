@@ -118,6 +118,12 @@ export const JoinRequest = object({
       description: "IP addresses the certificate is to be good for.",
     }),
   ),
+  tags: Type.Optional(
+    Type.Unsafe<Tags>({
+      ...Tags,
+      description: "A host's first tags, when no machine is known for it; later ones are set at control.",
+    }),
+  ),
 });
 export type JoinRequest = Static<typeof JoinRequest>;
 
@@ -130,6 +136,13 @@ export const JoinReply = object({
   subnet: Type.Optional(Type.String()),
 });
 export type JoinReply = Static<typeof JoinReply>;
+
+export const RenewReply = object({
+  certificate: Type.String({ description: "PEM." }),
+  expiresAt: Time,
+  caPem: Type.String(),
+});
+export type RenewReply = Static<typeof RenewReply>;
 
 /** /etc/flynn/hostd.json as the boot seed writes it: all a fresh host needs to become one. */
 export const HostSeed = object({
@@ -211,6 +224,16 @@ export const joinCluster = endpoint({
   body: JoinRequest,
   reply: JoinReply,
   status: 201,
+});
+export const renewMember = endpoint({
+  id: "renewMember",
+  method: "POST",
+  path: "/v1/members/:id/renew",
+  summary: "A new certificate for a member's next key; the present one is good until the new one is first used",
+  permission: "member",
+  params: IdParams,
+  body: object({ csr: JoinRequest.properties.csr }),
+  reply: RenewReply,
 });
 export const createJoinToken = endpoint({
   id: "createJoinToken",

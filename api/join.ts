@@ -1,16 +1,18 @@
 // How a program becomes a member: make a key, trade a single-use token for a certificate, keep both in its state directory.
-// Used by hostd, the router and the boot server; the private key never leaves this machine.
+// Used by hostd, the router and the boot server; the private key never leaves this machine, and is on disk before it is asked
+// for, so that whoever crashes before the answer asks again as the same one.
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { connect } from "node:tls";
-import { readText, writeFileAtomic } from "#lib/files.ts";
+import { readText, syncDirectory, writeFileAtomic } from "#lib/files.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { deadline, sleep } from "#lib/time.ts";
 import { certificatePin, newCsr, newKeyPem } from "#lib/x509.ts";
 import { createClient } from "./client.ts";
 import { Fault, isFault } from "./fault.ts";
 import { type HostFacts, type JoinRole, joinCluster } from "./hosts.ts";
+import type { Tags } from "./schema.ts";
 
 export interface Identity {
   id: string;
@@ -32,53 +34,102 @@ export interface JoinOptions {
   token?: string;
   facts?: HostFacts;
   addresses?: string[];
+  tags?: Tags;
   signal: AbortSignal;
   /** Told each time an attempt fails and will be repeated. */
   onRetry?: (error: unknown) => void;
+  nowMs?: () => number;
 }
 
-const FILES = { identity: "identity.json", key: "key.pem" } as const;
+const FILES = { identity: "identity.json", key: "key.pem", nextKey: "key.next.pem" } as const;
 
 /** The identity kept in `directory`, or undefined when there is none, it is torn, or its certificate has expired. */
 export async function loadIdentity(directory: string, nowMs = Date.now()): Promise<Identity | undefined> {
-  const [text, key] = await Promise.all([
-    readText(join(directory, FILES.identity)),
-    readText(join(directory, FILES.key)),
-  ]);
-  if (text === undefined || key === undefined) return undefined;
+  const kept = await readIdentity(directory);
+  return kept && Date.parse(kept.expiresAt) > nowMs ? kept : undefined;
+}
+
+async function readIdentity(directory: string): Promise<Identity | undefined> {
+  const [text, key, nextKey] = await Promise.all(
+    [FILES.identity, FILES.key, FILES.nextKey].map((name) => readText(join(directory, name))),
+  );
+  if (text === undefined) return undefined;
+  let rest: Omit<Identity, "key">;
   try {
-    const identity = { ...(JSON.parse(text) as Omit<Identity, "key">), key };
-    return Date.parse(identity.expiresAt) > nowMs &&
-      new X509Certificate(identity.certificate).checkPrivateKey(createPrivateKey(key))
-      ? identity
-      : undefined;
+    rest = JSON.parse(text) as Omit<Identity, "key">;
   } catch {
     return undefined;
   }
+  if (isPair(rest.certificate, key)) return { ...rest, key };
+  if (!isPair(rest.certificate, nextKey)) return undefined;
+  await adoptNextKey(directory); // a crash came between the two steps of saveIdentity
+  return { ...rest, key: nextKey };
+}
+
+function isPair(certificate: string, key: string | undefined): key is string {
+  try {
+    return key !== undefined && new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key));
+  } catch {
+    return false;
+  }
+}
+
+/** The key to ask a certificate for: the one already asked for when the answer never came, else a fresh one, kept. */
+export async function nextKey(directory: string): Promise<string> {
+  const path = join(directory, FILES.nextKey);
+  const kept = await readText(path);
+  try {
+    if (kept !== undefined && createPrivateKey(kept)) return kept;
+  } catch {
+    // A damaged key was never certified: another one takes its place.
+  }
+  const key = newKeyPem();
+  await writeFileAtomic(path, key, { mode: 0o600 });
+  return key;
+}
+
+/** Makes an identity of `nextKey` the kept one; a crash at any point leaves either the old pair or the new one. */
+export async function saveIdentity(directory: string, identity: Identity): Promise<void> {
+  const { key, ...rest } = identity;
+  if (!isPair(identity.certificate, key)) throw new Fault("internal", "the certificate is for another key");
+  await writeFileAtomic(join(directory, FILES.identity), JSON.stringify(rest), { mode: 0o600 });
+  await adoptNextKey(directory);
+}
+
+async function adoptNextKey(directory: string): Promise<void> {
+  await rename(join(directory, FILES.nextKey), join(directory, FILES.key)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error; // an earlier attempt got this far
+  });
+  await syncDirectory(directory);
 }
 
 /** The kept identity, or a new one by joining. Retries for as long as control is away; a refused token is final. */
 export async function ensureIdentity(options: JoinOptions): Promise<Identity> {
-  const { directory, controlUrls, caPem, role, token, signal, onRetry } = options;
-  const kept = await loadIdentity(directory);
-  if (kept && kept.role === role && kept.caPem.trim() === caPem.trim()) return kept;
-  if (token === undefined) throw new Fault("unauthenticated", `join as ${role} needs a join token`);
-  const key = newKeyPem();
+  const { directory, controlUrls, caPem, role, token, signal, onRetry, nowMs = Date.now } = options;
+  const kept = await readIdentity(directory);
+  const isOurs = kept?.role === role && kept.caPem.trim() === caPem.trim();
+  const now = nowMs();
+  if (isOurs && Date.parse(kept.expiresAt) > now) return kept;
+  const expired = isOurs ? expiryText(kept, now) : undefined;
+  if (token === undefined) throw new Fault("unauthenticated", expired ?? `join as ${role} needs a join token`);
+  const key = await nextKey(directory);
   const csr = await newCsr(key, options.name);
   const client = createClient({ urls: controlUrls, caPem, timeoutMs: 10_000 });
+  const { name, facts, addresses, tags } = options;
   try {
     for (let attempt = 1; ; attempt++) {
       signal.throwIfAborted();
       try {
-        const body = { token, role, name: options.name, csr, facts: options.facts, addresses: options.addresses };
-        const reply = await client.call(joinCluster, { body, signal });
+        const reply = await client.call(joinCluster, {
+          body: { token, role, name, csr, facts, addresses, tags },
+          signal,
+        });
         const identity: Identity = { ...reply, role, key };
-        const { key: _, ...rest } = identity;
-        await writeFileAtomic(join(directory, FILES.key), key, { mode: 0o600 });
-        await writeFileAtomic(join(directory, FILES.identity), JSON.stringify(rest), { mode: 0o600 });
+        await saveIdentity(directory, identity);
         return identity;
       } catch (error) {
-        if (isFault(error) && !error.retry) throw error;
+        if (isFault(error) && !error.retry)
+          throw expired === undefined ? error : new Fault(error.code, expired, { cause: error });
         onRetry?.(error);
         await sleep(backoffMs(attempt, 300, 5_000), signal);
       }
@@ -86,6 +137,11 @@ export async function ensureIdentity(options: JoinOptions): Promise<Identity> {
   } finally {
     client.close();
   }
+}
+
+function expiryText({ role, id, expiresAt }: Identity, nowMs: number): string {
+  const clock = new Date(nowMs).toISOString();
+  return `the certificate of ${role} ${id} expired at ${expiresAt} (this machine's clock says ${clock}): make a join token for a ${role} (POST /v1/join-tokens), put it into this program's configuration and start it again`;
 }
 
 /** Fetches the CA that `url` presents and returns its PEM if its pin is `pin`; else a Fault: somebody is in between. */

@@ -7,6 +7,7 @@ import { BootTarget, bootTarget, postBootEvents, signJoinGrant } from "#api/boot
 import { createClient } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { ensureIdentity, type Identity, loadIdentity } from "#api/join.ts";
+import { keepIdentity } from "#api/renew.ts";
 import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
 import type { Log } from "#lib/log.ts";
 import type { Timeline } from "./timeline.ts";
@@ -22,6 +23,8 @@ export interface ControlLinkOptions {
   /** Told the last copy at once, and each newer target. */
   onTarget: (target: BootTarget) => void;
   log: Log;
+  /** The clock that certificates are renewed by. */
+  nowMs?: () => number;
 }
 
 export interface ControlLink {
@@ -34,7 +37,7 @@ const GRANT_TTL_MS = 15 * 60_000;
 const isTarget = new Ajv({ strict: false, validateSchema: false }).compile<BootTarget>(BootTarget);
 
 export async function controlLink(options: ControlLinkOptions): Promise<ControlLink> {
-  const { stateDir, controlUrls, caPem, name, timeline, onTarget, log } = options;
+  const { stateDir, controlUrls, caPem, name, timeline, onTarget, log, nowMs } = options;
   const directory = join(stateDir, "identity");
   const copyPath = join(stateDir, "target.json");
   let signer: { id: string; key: KeyObject } | undefined;
@@ -101,6 +104,19 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
           timeline.deliver(async (events) => {
             await client.call(postBootEvents, { params: { id }, body: { events }, signal });
           }, signal),
+          keepIdentity({
+            identity,
+            directory,
+            client,
+            onRenewed(next) {
+              become(next);
+              log.info({ expiresAt: next.expiresAt }, "certificate renewed");
+            },
+            onRetry: (error, expiresAt) =>
+              log.warn({ err: error, expiresAt }, "certificate not renewed, it is tried again"),
+            nowMs,
+            signal,
+          }),
         ]);
       } finally {
         client.close();

@@ -13,16 +13,21 @@ export interface ApiServer {
   mount: Mount;
   /** Everything mounted so far. */
   mounted: readonly Endpoint[];
+  /** Shown on new connections from now on. */
+  useIdentity(tls: TlsIdentity): void;
+}
+
+export interface TlsIdentity {
+  key: string;
+  certificate: string;
 }
 
 const BODY_LIMIT_BYTES = 1 << 20;
 /** A socket on which nothing moves for so long is ended; copying an upload into the registry is the longest silence. */
 const IDLE_MS = 1_500_000;
 
-export function apiServer(
-  context: Pick<Context, "store" | "log" | "authority">,
-  tls: { key: string; certificate: string },
-): ApiServer {
+export function apiServer(context: Pick<Context, "store" | "log" | "authority">, tls: TlsIdentity): ApiServer {
+  const { caPem } = context.authority;
   const app = Fastify({
     bodyLimit: BODY_LIMIT_BYTES,
     genReqId: (raw) => newRequestId(raw.headers["x-request-id"]),
@@ -34,25 +39,22 @@ export function apiServer(
     frameworkErrors: (error, request, reply) =>
       sendFault(new Fault("invalid", `the path is not sound: ${error.message}`), request, reply, context.log),
     clientErrorHandler: refuseGarbage,
-    serverFactory: (handler) => tlsServer(handler, tls, context.authority.caPem),
+    serverFactory: (handler) => tlsServer(handler, tls, caPem),
   });
   const { mount, mounted } = mounter(app, context);
-  return { app, mount, mounted };
+  const useIdentity = (next: TlsIdentity) => (app.server as Server).setSecureContext(secureContext(next, caPem));
+  return { app, mount, mounted, useIdentity };
 }
 
-function tlsServer(
-  handler: (...args: never[]) => void,
-  tls: { key: string; certificate: string },
-  caPem: string,
-): Server {
+const secureContext = ({ key, certificate }: TlsIdentity, caPem: string) =>
+  ({ key, cert: `${certificate.trim()}\n${caPem}`, ca: caPem, minVersion: "TLSv1.2" }) as const;
+
+function tlsServer(handler: (...args: never[]) => void, tls: TlsIdentity, caPem: string): Server {
   return createServer(
     {
-      key: tls.key,
-      cert: `${tls.certificate.trim()}\n${caPem}`,
-      ca: caPem,
+      ...secureContext(tls, caPem),
       requestCert: true,
       rejectUnauthorized: false,
-      minVersion: "TLSv1.2",
       headersTimeout: 20_000,
       requestTimeout: 0, // uploads are long; a stalled one ends by the idle time of its socket
       keepAliveTimeout: 75_000,

@@ -52,6 +52,12 @@ export const ControlConfig = Type.Object({
       "Roles that programs on this machine may join with: a fresh single-use token for each is written to local-join/ at every start, readable by this user only.",
   }),
   logLevel: Type.String({ default: "info" }),
+  memberCertificateDays: Type.Integer({
+    default: 30,
+    minimum: 1,
+    maximum: 365,
+    description: "Life of the certificates of hosts, routers and boot servers; they renew after two thirds of it.",
+  }),
   hostLostAfterMs: Type.Integer({
     default: 10_000,
     minimum: 2_000,

@@ -21,6 +21,8 @@ export interface Logs {
   tail(app: string, wish: LogWish): Promise<{ items: LogLine[]; silent: string[] }>;
   /** The newest lines, a `current` marker, then lines as they come, until the signal aborts. Hosts that join later are followed too. */
   follow(app: string, wish: LogWish, signal: AbortSignal): AsyncGenerator<StreamEvent<LogLine>>;
+  /** Shown to hosts from now on. */
+  useIdentity(identity: { key: string; certificate: string }): void;
   close(): void;
 }
 
@@ -36,6 +38,7 @@ export function logs(
   port = 7779,
 ): Logs {
   const clients = new Map<string, Client>();
+  let shown = identity;
   const reachable = () =>
     context.store
       .list<HostRecord>(PREFIX.hosts)
@@ -48,7 +51,7 @@ export function logs(
       createClient({
         urls: [`https://${address}:${port}`],
         caPem: context.authority.caPem,
-        identity,
+        identity: shown,
         serverName: hostServerName(id),
         timeoutMs: HOST_TIMEOUT_MS,
       });
@@ -122,6 +125,10 @@ export function logs(
       } finally {
         stop.abort();
       }
+    },
+    useIdentity(next) {
+      shown = next;
+      for (const client of clients.values()) client.useIdentity(next);
     },
     close() {
       for (const client of clients.values()) client.close();

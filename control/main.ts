@@ -6,10 +6,12 @@ import { writeFileAtomic } from "#lib/files.ts";
 import { createLog } from "#lib/log.ts";
 import { portHolder } from "#lib/port-holder.ts";
 import { run } from "#lib/run.ts";
+import type { TlsIdentity } from "./api-server.ts";
 import { type ControlConfig, loadControlConfig } from "./config.ts";
 import { firstStart } from "./first-start.ts";
 import { openAuthority } from "./identity/authority.ts";
 import { writeLocalJoinTokens } from "./identity/local-join.ts";
+import { issueOwn, keepOwn } from "./identity/own-certificates.ts";
 import { localDocker } from "./local-docker.ts";
 import { registry } from "./registry.ts";
 import { openStore } from "./store/store.ts";
@@ -32,11 +34,8 @@ async function main(signal: AbortSignal): Promise<void> {
   const authority = await openAuthority(join(stateDir, "ca"));
   const adminToken = await firstStart(store, config, now);
   const addresses = advertised(config);
-  const identity = await authority.issueControl(addresses);
-  const registryIdentity = await authority.issueControl(addresses);
-  await writeFileAtomic(join(stateDir, "pki", "ca.pem"), authority.caPem);
-  await writeFileAtomic(join(stateDir, "pki", "registry.crt"), registryIdentity.certificate);
-  await writeFileAtomic(join(stateDir, "pki", "registry.key"), registryIdentity.key, { mode: 0o600 });
+  const own = { authority, addresses, directory: join(stateDir, "pki") };
+  const identity = await issueOwn(own);
   await writeLocalJoinTokens(store, config, now);
 
   const images = await registry({
@@ -71,7 +70,13 @@ async function main(signal: AbortSignal): Promise<void> {
     process.stdout.write(`${JSON.stringify({ adminToken, pin: authority.pin, url: context.controlUrls[0] })}\n`);
 
   try {
-    await control.run(AbortSignal.any([signal, failed.signal])).catch((error: unknown) => failed.abort(error));
+    const both = AbortSignal.any([signal, failed.signal]);
+    const onRenewed = async (next: TlsIdentity) => {
+      control.useIdentity(next);
+      await images.useIdentity(next);
+    };
+    const loops = [control.run(both), keepOwn({ ...own, identity, onRenewed, log, signal: both })];
+    await Promise.all(loops.map((loop) => loop.catch((error: unknown) => failed.abort(error))));
   } finally {
     await control.close();
     await store.close();

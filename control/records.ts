@@ -28,6 +28,7 @@ export interface HostRecord {
   tags: Tags;
   /** sha256 hex of the public key (SPKI DER) of its one good certificate: an older boot's certificate is refused. */
   keySha256: string;
+  next?: NextKey;
   agentVersion?: string;
   engineVersion?: string;
   bootId?: string;
@@ -42,7 +43,16 @@ export interface MemberRecord {
   keySha256: string;
   /** SPKI PEM; a boot server's join grants are checked with it. */
   publicKeyPem: string;
+  next?: NextKey;
+  /** Its key before the last renewal: grants that were signed by it just before are good for the rest of their time. */
+  former?: { publicKeyPem: string; until: string };
   joinedAt: string;
+}
+
+/** A key certified at renewal and not used yet. Its first use makes it the one good key; until then the one before is. */
+export interface NextKey {
+  keySha256: string;
+  publicKeyPem: string;
 }
 
 export interface TokenRecord {

@@ -24,6 +24,12 @@ export interface Registry {
   problem(): Promise<string | undefined>;
 }
 
+/** The registry with what control's own start and renewal need. */
+export interface OwnRegistry extends Registry {
+  /** Shown to the registry from now on. */
+  useIdentity(identity: RegistryOptions["identity"]): Promise<void>;
+}
+
 export interface RegistryOptions {
   /** host:port of the writable registry. */
   address: string;
@@ -40,15 +46,20 @@ const COPY_TIMEOUT_MS = 600_000;
 const PROBE_TIMEOUT_MS = 3_000;
 const FREE_FLOOR_BYTES = 256 * 1024 ** 2;
 
-export async function registry(options: RegistryOptions): Promise<Registry> {
-  const { address, directory, identity, caPem, architecture = "amd64", uploadMostBytes = 20 * 1024 ** 3 } = options;
+export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
+  const { address, directory, caPem, architecture = "amd64", uploadMostBytes = 20 * 1024 ** 3 } = options;
   const certificates = join(directory, "certs");
   const uploads = join(directory, "uploads");
   await rm(uploads, { recursive: true, force: true }); // what a crash left half uploaded
   await mkdir(uploads, { recursive: true, mode: 0o700 });
   await writeFileAtomic(join(certificates, "ca.crt"), caPem);
-  await writeFileAtomic(join(certificates, "client.cert"), identity.certificate);
-  await writeFileAtomic(join(certificates, "client.key"), identity.key, { mode: 0o600 });
+  let { identity } = options;
+  const useIdentity = async (next: RegistryOptions["identity"]): Promise<void> => {
+    identity = next;
+    await writeFileAtomic(join(certificates, "client.key"), identity.key, { mode: 0o600 });
+    await writeFileAtomic(join(certificates, "client.cert"), identity.certificate);
+  };
+  await useIdentity(identity);
 
   const skopeo = async (args: string[], doing: string, signal?: AbortSignal): Promise<string> => {
     try {
@@ -100,6 +111,7 @@ export async function registry(options: RegistryOptions): Promise<Registry> {
       }
     },
     problem: () => probe(address, identity, caPem),
+    useIdentity,
   };
 }
 

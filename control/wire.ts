@@ -5,7 +5,7 @@ import type { Endpoint } from "#api/endpoint.ts";
 import type { RouterReport } from "#api/routes.ts";
 import type { Log } from "#lib/log.ts";
 import { VERSION } from "#lib/version.ts";
-import { apiServer } from "./api-server.ts";
+import { apiServer, type TlsIdentity } from "./api-server.ts";
 import type { ControlConfig } from "./config.ts";
 import type { Context } from "./context.ts";
 import { deployments } from "./deploy/deployments.ts";
@@ -49,7 +49,7 @@ export interface ControlParts {
   authority: Authority;
   log: Log;
   /** What the API and its calls to hosts show. */
-  identity: { key: string; certificate: string };
+  identity: TlsIdentity;
   images: Registry;
   docker: LocalDocker;
   /** Addresses that hosts and people reach control by; the first is the main one. */
@@ -60,6 +60,8 @@ export interface Control {
   app: FastifyInstance;
   mounted: readonly Endpoint[];
   context: Context;
+  /** A new certificate for the API and for calls to hosts; nothing under way is interrupted. */
+  useIdentity(identity: TlsIdentity): void;
   /** Runs every loop until the signal aborts; throws what ended one of them. Closing the API is the caller's. */
   run(signal: AbortSignal): Promise<void>;
   /** Ends the API and every open stream. The store is the caller's. */
@@ -115,7 +117,7 @@ export function wireControl(parts: ControlParts): Control {
       ),
   });
 
-  const { app, mount, mounted } = apiServer(context, identity);
+  const { app, mount, mounted, useIdentity } = apiServer(context, identity);
   const image = storeImage(context, images);
   mountStatus(mount, context, {
     version: VERSION,
@@ -157,6 +159,10 @@ export function wireControl(parts: ControlParts): Control {
     app,
     mounted,
     context,
+    useIdentity(next) {
+      useIdentity(next);
+      archive.useIdentity(next);
+    },
     async run(signal) {
       const failed = new AbortController();
       const both = AbortSignal.any([signal, failed.signal]);

@@ -32,7 +32,11 @@ export const HostdConfig = Type.Object({
   port: Type.Integer({ default: 7779, minimum: 0, maximum: 65_535, description: "Log server, mutual TLS." }),
   logMaxBytes: Type.Integer({ default: 16 << 20, minimum: 1 << 16, description: "Kept log lines per app." }),
   runDir: Type.String({ default: "/run/flynn", description: "What this boot did: disk.json." }),
-  tags: Type.Unsafe<Static<typeof Tags>>({ ...Tags, default: {}, description: "As in the seed; control's own count." }),
+  tags: Type.Unsafe<Static<typeof Tags>>({
+    ...Tags,
+    default: {},
+    description: "As in the seed. Told at the first join; afterwards control's own count.",
+  }),
 });
 export type HostdConfig = Static<typeof HostdConfig>;
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { createClient } from "#api/client.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import { ensureIdentity } from "#api/join.ts";
+import { keepIdentity } from "#api/renew.ts";
 import { createLog, type Log } from "#lib/log.ts";
 import { sleep } from "#lib/time.ts";
 import { createAgent } from "./agent.ts";
@@ -34,12 +35,14 @@ export interface ProgramParts {
   log?: Log;
   /** Told the log server's port once it listens. */
   onListen?: (port: number) => void;
+  /** The clock that certificates are renewed by. */
+  nowMs?: () => number;
 }
 
 const NETWORK_EVERY_MS = 30_000;
 
 export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: ProgramParts = {}): Promise<void> {
-  const { log = createLog("hostd"), engine = dockerEngine({ socketPath: config.dockerSocket }) } = parts;
+  const { log = createLog("hostd"), nowMs, engine = dockerEngine({ socketPath: config.dockerSocket }) } = parts;
   const { stateDir, controlUrls, name } = config;
   const caPem = config.caPem!;
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
@@ -49,7 +52,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
 
   let facts = await readFacts({ stateDir, controlUrls, address: config.address });
   const identityDir = join(stateDir, "identity");
-  const identity = await ensureIdentity({
+  let identity = await ensureIdentity({
     directory: identityDir,
     controlUrls,
     caPem,
@@ -58,6 +61,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     token: config.joinToken,
     facts,
     addresses: facts.address === undefined ? [] : [facts.address],
+    tags: config.tags,
     signal,
     onRetry: (error) => log.warn({ err: error }, "join is tried again"),
   });
@@ -153,6 +157,22 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
       await networkWake.wait(last === "" ? NETWORK_EVERY_MS : 2_000, signal);
     }
   };
+  const renewLoop = (): Promise<void> =>
+    keepIdentity({
+      identity,
+      directory: identityDir,
+      client,
+      onRenewed(next) {
+        identity = next;
+        server.useIdentity(next);
+        const target = agent.target();
+        if (target) void trust(target);
+        log.info({ expiresAt: next.expiresAt }, "certificate renewed");
+      },
+      onRetry: (error, expiresAt) => log.warn({ err: error, expiresAt }, "certificate not renewed, it is tried again"),
+      nowMs,
+      signal,
+    });
   const factsLoop = async (): Promise<void> => {
     for (; !signal.aborted; await sleep(facts.address === undefined ? 5_000 : 60_000, signal))
       facts = await readFacts({ stateDir, controlUrls, address: config.address }).catch(() => facts);
@@ -165,6 +185,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     sendReports({ client, hostId, current, events: untold, wake: reports, onRefused, log, signal }),
     networkLoop(),
     factsLoop(),
+    renewLoop(),
     pruneLoop({ engine, agent, logs, healthy: monitor.healthy, log, signal }),
   ];
   try {

@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { createClient } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { ensureIdentity, readCa } from "#api/join.ts";
+import { keepIdentity } from "#api/renew.ts";
 import type { RouterTarget } from "#api/routes.ts";
 import { readJson } from "#lib/files.ts";
 import { createLog, type Log } from "#lib/log.ts";
@@ -78,8 +79,9 @@ async function follow(config: Config, converger: Converger, log: Log, signal: Ab
   const caPem = config.caPem ?? (config.caFile ? await readCa(config.caFile) : undefined);
   if (caPem === undefined) throw new Fault("invalid", "configuration: caPem or caFile is needed");
   let isRetrying = false;
+  const directory = resolve(config.stateDir);
   const identity = await ensureIdentity({
-    directory: resolve(config.stateDir),
+    directory,
     controlUrls: config.controlUrls,
     caPem,
     role: "router",
@@ -104,7 +106,19 @@ async function follow(config: Config, converger: Converger, log: Log, signal: Ab
   };
   try {
     const { address } = config;
-    await Promise.all([followTargets(), reportLoop({ client, id: identity.id, address, converger, log, signal })]);
+    await Promise.all([
+      followTargets(),
+      reportLoop({ client, id: identity.id, address, converger, log, signal }),
+      keepIdentity({
+        identity,
+        directory,
+        client,
+        onRenewed: ({ expiresAt }) => log.info({ expiresAt }, "certificate renewed"),
+        onRetry: (error, expiresAt) =>
+          log.warn({ err: error, expiresAt }, "certificate not renewed, it is tried again"),
+        signal,
+      }),
+    ]);
   } finally {
     client.close();
   }

@@ -12,7 +12,8 @@ import type { JoinRole } from "#api/hosts.ts";
 import { readText, writeFileAtomic } from "#lib/files.ts";
 import { certificatePin, importKeyPair, KEY_ALGORITHM, newKeyPem } from "#lib/x509.ts";
 
-const YEAR_MS = 365 * 86_400_000;
+const DAY_MS = 86_400_000;
+const YEAR_MS = 365 * DAY_MS;
 const SKEW_MS = 3_600_000;
 
 export interface Issued {
@@ -28,7 +29,7 @@ export interface Authority {
   /** What `flynn cluster add -p` takes. */
   readonly pin: string;
   /** Signs a member's request; throws Fault `invalid` when it is not a sound request for an ECDSA P-256 key. */
-  issueMember(options: { role: JoinRole; id: string; csrPem: string }): Promise<Issued>;
+  issueMember(options: { role: JoinRole; id: string; csrPem: string; days: number }): Promise<Issued>;
   /** A key and certificate for a server or client of control itself, good for these addresses. */
   issueControl(addresses: readonly string[]): Promise<{ key: string; certificate: string }>;
 }
@@ -80,13 +81,13 @@ export async function openAuthority(directory: string): Promise<Authority> {
   return {
     caPem,
     pin: certificatePin(caPem),
-    async issueMember({ role, id, csrPem }) {
+    async issueMember({ role, id, csrPem, days }) {
       const publicKey = await requestedKey(csrPem);
       const certificate = await issue(
         publicKey,
         `O=flynn:${role}, CN=${id}`,
         [{ type: "dns", value: hostServerName(id) }],
-        YEAR_MS,
+        days * DAY_MS,
       );
       const parsed = new X509Certificate(certificate);
       return {

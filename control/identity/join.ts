@@ -2,7 +2,7 @@
 // writing the member is one record, so a token is good for exactly one member even when two ask at once.
 import { type JoinGrant, type Profile, readJoinGrant, verifyJoinGrant } from "#api/boot.ts";
 import { Fault, isFault } from "#api/fault.ts";
-import type { HostFacts, JoinReply, JoinRequest, JoinRole } from "#api/hosts.ts";
+import type { JoinReply, JoinRequest, JoinRole } from "#api/hosts.ts";
 import { newId } from "#lib/ids.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, plainText, timelineChanges } from "../events.ts";
@@ -11,11 +11,14 @@ import { hostName } from "../names.ts";
 import type { ClusterSettings, HostRecord, JoinTokenRecord, MachineRecord, MemberRecord, Spent } from "../records.ts";
 import type { Change, Store } from "../store/store.ts";
 import type { Issued } from "./authority.ts";
+import { grantKeys } from "./next-key.ts";
 import { MEMBER_KEY, sha256Hex } from "./principal.ts";
 import { freeSubnet } from "./subnets.ts";
 
 /** A grant is for one boot; one that claims to be good for longer is remembered no longer. */
 const GRANT_MOST_MS = 7 * 86_400_000;
+/** So long at least a joiner may ask again for an answer it never got, even when its token expires meanwhile. */
+const REPEAT_MS = 600_000;
 
 /** What a token is worth: the role it lets in, the machine it was given to, and the changes that spend it. */
 interface Worth {
@@ -34,19 +37,18 @@ export async function joinMember(context: Context, request: JoinRequest): Promis
   try {
     return await admitMember(context, request);
   } catch (error) {
-    if (isFault(error, "unauthenticated") || isFault(error, "forbidden"))
-      await noteRefusal(context, request, error.message);
+    if (isFault(error, "unauthenticated") || isFault(error, "forbidden")) await noteRefusal(context, request, error);
     throw error;
   }
 }
 
 async function admitMember(context: Context, request: JoinRequest): Promise<JoinReply> {
-  const { store, authority, now, log } = context;
+  const { store, authority, config, now, log } = context;
   const { role } = request;
   const settings = store.get<ClusterSettings>(keys.cluster)!.value;
   const before = weigh(store, request, now());
   const id = before.spent?.id ?? knownHost(store, before.machine)?.id ?? newId(role);
-  const issued = await authority.issueMember({ role, id, csrPem: request.csr });
+  const issued = await authority.issueMember({ role, id, csrPem: request.csr, days: config.memberCertificateDays });
   const reply = {
     id,
     certificate: issued.certificate,
@@ -63,7 +65,13 @@ async function admitMember(context: Context, request: JoinRequest): Promise<Join
     // The joiner that never got its answer asks again with the same key, and gets the same identity; nobody else does.
     const member = store.get<HostRecord | MemberRecord>(memberKey)?.value;
     if (worth.spent.id !== id || worth.spent.keySha256 !== issued.keySha256 || member?.keySha256 !== issued.keySha256)
-      throw new Fault("unauthenticated", "the join token is not known, or was used already");
+      throw new Fault("unauthenticated", "the join token was used already", { details: { replayed: true } });
+    // Written again, so that this answer too waits until what it says is on disk.
+    await store.commit({
+      actor: `${role} ${member.name}`,
+      expect: [{ key: worth.key, version: worth.version }],
+      mutations: [{ key: worth.key, value: { role, expiresAt: worth.expiresAt, spent: worth.spent } }],
+    });
     return { ...reply, ...("subnet" in member ? { subnet: member.subnet } : {}) };
   }
   const known = knownHost(store, worth.machine);
@@ -71,7 +79,7 @@ async function admitMember(context: Context, request: JoinRequest): Promise<Join
     throw new Fault("unavailable", "its machine joined as another host just now; try again");
   const member: HostRecord | MemberRecord =
     role === "host"
-      ? hostRecord({ store, settings, id, known, worth, issued, facts: request.facts!, wanted: request.name, at })
+      ? hostRecord({ store, settings, id, known, worth, issued, request, at })
       : {
           id,
           name: plainText(request.name, 63),
@@ -80,7 +88,8 @@ async function admitMember(context: Context, request: JoinRequest): Promise<Join
           joinedAt: at.toISOString(),
         };
   const host = "subnet" in member ? member : undefined;
-  const spent: JoinTokenRecord = { role, expiresAt: worth.expiresAt, spent: { id, keySha256: issued.keySha256 } };
+  const expiresAt = new Date(Math.max(Date.parse(worth.expiresAt), at.getTime() + REPEAT_MS)).toISOString();
+  const spent: JoinTokenRecord = { role, expiresAt, spent: { id, keySha256: issued.keySha256 } };
   await store.commit({
     actor: `${role} ${member.name}`,
     expect: [{ key: worth.key, version: worth.version }],
@@ -116,31 +125,49 @@ function weigh(store: Store, request: JoinRequest, now: Date): Worth {
 
 function tokenWorth(store: Store, token: string): Worth {
   const entry = store.get<JoinTokenRecord>(keys.joinToken(sha256Hex(token)));
-  if (entry === undefined) throw new Fault("unauthenticated", "the join token is not known, or was used already");
+  if (entry === undefined)
+    throw new Fault("unauthenticated", "the join token is not known; it may have been used already, or have expired");
   return { ...entry.value, key: entry.key, version: entry.version };
 }
 
 function grantWorth(store: Store, token: string, grant: JoinGrant, now: Date): Worth {
   const server = store.get<MemberRecord>(keys.bootServer(grant.bootServerId))?.value;
   if (server === undefined) throw new Fault("unauthenticated", "the join grant is of an unknown boot server");
-  verifyJoinGrant(token, server.publicKeyPem, now.getTime());
+  const key = keys.usedGrant(sha256Hex(grant.nonce));
+  const used = store.get<JoinTokenRecord>(key);
+  // Once used, what counts is how long the row says it may be repeated.
+  verifyJoinGrant(token, signingKey(server, token, now), used ? 0 : now.getTime());
   const machine = store.get<MachineRecord>(keys.machine(grant.machineId))?.value;
   if (machine === undefined) throw new Fault("unauthenticated", "the join grant is for a machine that is not known");
   if (machine.approvedAt === undefined) throw new Fault("forbidden", `machine ${machine.name} is not approved`);
-  const key = keys.usedGrant(sha256Hex(grant.nonce));
-  const used = store.get<JoinTokenRecord>(key);
-  const expiresAt = new Date(Math.min(grant.expiresAtMs, now.getTime() + GRANT_MOST_MS)).toISOString();
+  const expiresAt =
+    used?.value.expiresAt ?? new Date(Math.min(grant.expiresAtMs, now.getTime() + GRANT_MOST_MS)).toISOString();
   return { role: "host", machine, grant, key, version: used?.version ?? 0, expiresAt, spent: used?.value.spent };
 }
 
-const lastRefusal = new WeakMap<Store, number>();
+/** The one of the server's keys that signed the grant; its present one when none did. */
+function signingKey(server: MemberRecord, token: string, now: Date): string {
+  const signed = grantKeys(server, now).find((pem) => {
+    try {
+      return verifyJoinGrant(token, pem, 0);
+    } catch {
+      return undefined;
+    }
+  });
+  return signed ?? server.publicKeyPem;
+}
 
-/** A refused joiner is told of: on the timeline of the machine it says it is, and as an event; at most one a second. */
-async function noteRefusal({ store, now, log }: Context, request: JoinRequest, why: string): Promise<void> {
+const lastRefusals = new WeakMap<Store, Map<string, number>>();
+
+/** A refused joiner is told of: on the timeline of the machine it says it is, and as an event; at most one a second of a kind. */
+async function noteRefusal({ store, now, log }: Context, request: JoinRequest, refusal: Fault): Promise<void> {
   const at = now();
+  const why = refusal.message;
+  const type = refusal.details?.["replayed"] ? "join-token.replayed" : "join.refused";
   log.warn({ role: request.role, name: plainText(request.name, 63), why }, "join refused");
-  if (at.getTime() - (lastRefusal.get(store) ?? 0) < 1_000) return;
-  lastRefusal.set(store, at.getTime());
+  const last = lastRefusals.get(store) ?? new Map<string, number>();
+  if (at.getTime() - (last.get(type) ?? 0) < 1_000) return;
+  lastRefusals.set(store, last.set(type, at.getTime()));
   const grant = readJoinGrant(request.token);
   const machine = grant && store.get<MachineRecord>(keys.machine(grant.machineId))?.value;
   await store.commit({
@@ -152,7 +179,7 @@ async function noteRefusal({ store, now, log }: Context, request: JoinRequest, w
           ])
         : []),
       ...eventChanges(store, at, {
-        type: "join.refused",
+        type,
         subject: machine?.id ?? request.role,
         actor: "control",
         message: `a ${request.role} that calls itself ${request.name} was refused: ${why}`,
@@ -173,12 +200,12 @@ interface NewHost {
   known: HostRecord | undefined;
   worth: Worth;
   issued: Issued;
-  facts: HostFacts;
-  wanted: string;
+  request: JoinRequest;
   at: Date;
 }
 
-function hostRecord({ store, settings, id, known, worth, issued, facts, wanted, at }: NewHost): HostRecord {
+function hostRecord({ store, settings, id, known, worth, issued, request, at }: NewHost): HostRecord {
+  const facts = request.facts!;
   const hosts = store.list<HostRecord>(PREFIX.hosts).map(({ value }) => value);
   const profile = worth.machine && store.get<Profile>(keys.profile(worth.machine.profile))?.value;
   return {
@@ -186,7 +213,7 @@ function hostRecord({ store, settings, id, known, worth, issued, facts, wanted, 
     name:
       known?.name ??
       hostName(
-        worth.machine?.name ?? wanted,
+        worth.machine?.name ?? request.name,
         hosts.map(({ name }) => name),
       ),
     state: "joining",
@@ -201,7 +228,7 @@ function hostRecord({ store, settings, id, known, worth, issued, facts, wanted, 
         hosts.map(({ subnet }) => subnet),
       ),
     capacity: facts.capacity,
-    tags: { ...profile?.tags, ...worth.machine?.tags, ...known?.tags },
+    tags: worth.machine ? { ...profile?.tags, ...worth.machine.tags, ...known?.tags } : { ...request.tags },
     keySha256: issued.keySha256,
     agentVersion: facts.agentVersion,
     bootId: facts.bootId,

@@ -9,11 +9,12 @@ import { keys } from "../keys.ts";
 import type { HostRecord, MemberRecord, TokenRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
 import { keyDigest } from "./authority.ts";
+import { useNextKey } from "./next-key.ts";
 
 export type Principal =
   | { kind: "anonymous"; name: "anonymous"; id: "" }
   | { kind: "token"; name: string; id: string; permissions: readonly string[] }
-  | { kind: "member"; name: string; role: JoinRole; id: string };
+  | { kind: "member"; name: string; role: JoinRole; id: string; keySha256: string };
 
 const ROLE_OF: Partial<Record<Permission, JoinRole>> = { agent: "host", router: "router", boot: "boot" };
 
@@ -44,6 +45,11 @@ export function authorize(principal: Principal, endpoint: Endpoint, params: Reco
   if (permission === "public" || permission === "join") return;
   if (principal.kind === "anonymous")
     throw new Fault("unauthenticated", `${endpoint.method} ${endpoint.path} needs a token`);
+  if (permission === "member") {
+    if (principal.kind !== "member" || principal.id !== params["id"])
+      throw new Fault("forbidden", `${endpoint.path} is for member ${params["id"]}`);
+    return;
+  }
   const role = ROLE_OF[permission];
   if (role !== undefined) {
     const own =
@@ -62,29 +68,42 @@ interface Known {
   role: string;
   id: string;
   keySha256: string;
+  expiresAt: Date;
 }
 const knownBySocket = new WeakMap<TLSSocket, Known>();
 
 function clientCertificate(socket: TLSSocket): Known | undefined {
   const kept = knownBySocket.get(socket);
   if (kept) return kept;
-  const certificate: X509Certificate | undefined = socket.authorized ? socket.getPeerX509Certificate?.() : undefined;
+  const certificate: X509Certificate | undefined = socket.getPeerX509Certificate?.();
   if (certificate === undefined) return undefined;
+  const problem = socket.authorized ? undefined : String(socket.authorizationError);
+  if (problem !== undefined && problem !== "CERT_HAS_EXPIRED")
+    throw new Fault("unauthenticated", `the client's certificate is not of this cluster: ${problem}`);
   const subject = new Map(certificate.subject.split("\n").map((part) => part.split("=", 2) as [string, string]));
   const known = {
     role: (subject.get("O") ?? "").replace(/^flynn:/, ""),
     id: subject.get("CN") ?? "",
     keySha256: keyDigest(certificate),
+    expiresAt: certificate.validToDate,
   };
   knownBySocket.set(socket, known);
   return known;
 }
 
 /** The key must be the one the store names now: a removed member and an older boot's certificate are refused. */
-function member({ role, id, keySha256 }: Known, store: Store): Principal {
+function member({ role, id, keySha256, expiresAt }: Known, store: Store): Principal {
+  // Looked at here too: a connection may be older than that.
+  if (expiresAt.getTime() <= Date.now())
+    throw new Fault(
+      "unauthenticated",
+      `the certificate of ${role} ${id} expired at ${expiresAt.toISOString()}; it can join again with a new join token`,
+    );
   const key = MEMBER_KEY[role as JoinRole]?.(id);
-  const record = key === undefined ? undefined : store.get<HostRecord | MemberRecord>(key)?.value;
-  if (record === undefined || record.keySha256 !== keySha256)
+  const entry = key === undefined ? undefined : store.get<HostRecord | MemberRecord>(key);
+  const isNext = entry?.value.next?.keySha256 === keySha256;
+  if (entry === undefined || (entry.value.keySha256 !== keySha256 && !isNext))
     throw new Fault("unauthenticated", `the certificate of ${role} ${id} is not good any more; join again`);
-  return { kind: "member", name: `${role} ${record.name}`, role: role as JoinRole, id };
+  if (isNext) useNextKey(store, entry);
+  return { kind: "member", name: `${role} ${entry.value.name}`, role: role as JoinRole, id, keySha256 };
 }

@@ -8,6 +8,7 @@ import { eventChanges } from "../events.ts";
 import { stateFeed } from "../feed.ts";
 import { joinMember } from "../identity/join.ts";
 import { sha256Hex } from "../identity/principal.ts";
+import { renewMember } from "../identity/renew.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
@@ -27,7 +28,7 @@ export function mountHosts(mount: Mount, context: Context): void {
     return entry;
   };
   const shown = ({ value }: Entry<HostRecord>): hosts.Host => {
-    const { keySha256: _, ...host } = value;
+    const { keySha256: _, next: __, ...host } = value;
     const seen = presence.hosts.get(host.id);
     const running = jobs.onHost(host.id).filter((job) => job.state !== "down" && job.state !== "lost");
     return { ...host, used: sumNeeds(running), jobs: running.length, ...(seen ? { lastSeenAt: seen.at } : {}) };
@@ -137,6 +138,7 @@ export function mountHosts(mount: Mount, context: Context): void {
     return { token, expiresAt };
   });
   mount(hosts.joinCluster, ({ body }) => joinMember(context, body));
+  mount(hosts.renewMember, ({ body, principal }) => renewMember(context, principal, body.csr));
 
   mount(
     hosts.hostTarget,

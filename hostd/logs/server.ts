@@ -25,6 +25,8 @@ export interface LogServerOptions {
 
 export interface LogServer {
   port: number;
+  /** Shown on new connections from now on; open streams go on. */
+  useIdentity(identity: LogServerOptions["identity"]): void;
   close(): Promise<void>;
 }
 
@@ -43,14 +45,7 @@ const checkQuery = new Ajv({ coerceTypes: true, useDefaults: true, strict: false
 export async function startLogServer(options: LogServerOptions): Promise<LogServer> {
   const { identity, log, host = "0.0.0.0" } = options;
   const server: Server = createServer(
-    {
-      cert: identity.certificate,
-      key: identity.key,
-      ca: identity.caPem,
-      requestCert: true,
-      rejectUnauthorized: true,
-      minVersion: "TLSv1.2",
-    },
+    { ...secureContext(identity), requestCert: true, rejectUnauthorized: true },
     (req, res) => {
       answer(req, res, options).catch((error: unknown) => {
         const fault = toFault(error, "answer the request");
@@ -70,6 +65,7 @@ export async function startLogServer(options: LogServerOptions): Promise<LogServ
   const { port } = server.address() as { port: number };
   return {
     port,
+    useIdentity: (next) => server.setSecureContext(secureContext(next)),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -77,6 +73,9 @@ export async function startLogServer(options: LogServerOptions): Promise<LogServ
       }),
   };
 }
+
+const secureContext = ({ certificate, key, caPem }: LogServerOptions["identity"]) =>
+  ({ cert: certificate, key, ca: caPem, minVersion: "TLSv1.2" }) as const;
 
 async function answer(req: IncomingMessage, res: ServerResponse, options: LogServerOptions): Promise<void> {
   const subject = (req.socket as TLSSocket).getPeerCertificate().subject as { O?: unknown } | undefined;
