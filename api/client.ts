@@ -134,8 +134,11 @@ export function createClient(options: ClientOptions): Client {
     return new Promise((resolve, reject) => {
       const fail = (cause: unknown) =>
         reject(cause instanceof Fault ? cause : new Fault("unavailable", doing, { cause }));
-      const req = request(url, { method: endpoint.method, headers, agent, signal: input.signal }, (reply) => {
+      const { signal } = input;
+      if (signal?.aborted) return fail(new Fault("unavailable", `${doing} was cancelled`));
+      const req = request(url, { method: endpoint.method, headers, agent }, (reply) => {
         req.setTimeout(0);
+        reply.on("error", () => undefined); // told to whoever reads it; a reply nobody reads yet must not end the process
         if ((reply.statusCode ?? 500) < 400) return resolve(reply);
         reply.setTimeout(input.timeoutMs ?? defaultTimeoutMs, () => reply.destroy());
         readFault(reply, doing)
@@ -145,6 +148,10 @@ export function createClient(options: ClientOptions): Client {
       req.setTimeout(input.timeoutMs ?? defaultTimeoutMs, () =>
         req.destroy(new Fault("timeout", `${doing} got no answer`)),
       );
+      // Not the `signal` option of node:https: it outlives the exchange on a kept-alive socket, where nobody hears its error.
+      const cancel = () => req.destroy(new Fault("unavailable", `${doing} was cancelled`, { cause: signal?.reason }));
+      signal?.addEventListener("abort", cancel, { once: true });
+      req.once("close", () => signal?.removeEventListener("abort", cancel));
       req.on("error", fail);
       if (input.upload) pipeline(input.upload, req).catch(fail);
       else req.end(body);

@@ -163,5 +163,10 @@ async function receive(archive: Readable, file: string, mostBytes: number, signa
 /** The end of what skopeo says: `time=... level=fatal msg="..."` without the decoration. */
 function lastWords(stderr: string): string {
   const line = stderr.trim().split("\n").at(-1) ?? "";
-  return (/msg="((?:[^"\\]|\\.)*)"/.exec(line)?.[1]?.replaceAll('\\"', '"') ?? line).slice(0, 400);
+  const said = /msg="((?:[^"\\]|\\.)*)"/.exec(line)?.[1]?.replaceAll('\\"', '"') ?? line;
+  // Paths of this machine and skopeo's own names for places say nothing to a caller.
+  return said
+    .replace(/(?:docker-archive|docker|oci):\S*?\/[^\s":]*/g, "the image")
+    .replace(/^Error parsing image name "the image[^"]*": /, "")
+    .slice(0, 400);
 }
