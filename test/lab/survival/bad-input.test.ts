@@ -154,7 +154,7 @@ bad("a second appliance on the same state is refused, and the first does not min
 bad("Ctrl-C ends the appliance cleanly and a second start goes on where it was", async ({ appliance }) => {
   await appliance.stop();
   const { code } = await appliance.up.exited;
-  assert.is(code, 0);
+  assert.is(code, 130);
   assert.equal((await appliance.lan.exec(["ss", "-H", "-l", "-n", "-t"])).stdout, "");
   await appliance.start();
   assert.is((await ask<{ name: string }>(appliance, "GET", "/v1/apps/hello")).name, "hello");

@@ -32,15 +32,20 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   const { count = 3, machines = false } = options;
   const scope = await openScope();
   const startedMs = performance.now();
+  let appliance: Appliance | undefined;
   try {
-    const appliance = await startAppliance(scope, options.appliance);
+    appliance = await startAppliance(scope, options.appliance);
     const numbers = Array.from({ length: count }, (_, n) => n + 1);
-    const grants = machines ? await machineGrants(scope, appliance, count) : undefined;
-    const hosts = await Promise.all(numbers.map((n) => addHost(scope, appliance, n, { token: grants?.[n - 1] })));
+    const up = appliance;
+    const grants = machines ? await machineGrants(scope, up, count) : undefined;
+    const hosts = await Promise.all(numbers.map((n) => addHost(scope, up, n, { token: grants?.[n - 1] })));
     console.log(`appliance and ${count} hosts in ${seconds(startedMs)} s`);
-    return { scope, appliance, hosts };
+    return { scope, appliance: up, hosts };
   } catch (error) {
-    console.error(error); // uvu says nothing of what a `before` throws
+    const errors =
+      appliance &&
+      (await tailOf(appliance, "control", 1 << 20)).split("\n").filter((line) => /"level":[56]0/.test(line));
+    console.error(error, errors); // uvu says nothing of what a `before` throws
     await scope.close();
     throw error;
   }
