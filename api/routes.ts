@@ -132,6 +132,15 @@ export const listRouters = endpoint({
   permission: "cluster:read",
   reply: listOf(Router),
 });
+export const deleteRouter = endpoint({
+  id: "deleteRouter",
+  method: "DELETE",
+  path: "/v1/routers/:id",
+  summary: "Remove a router that is gone for good; its certificate is refused from now on",
+  permission: "cluster:write",
+  params: IdParams,
+  reply: Nothing,
+});
 export const routerTarget = endpoint({
   id: "routerTarget",
   method: "GET",

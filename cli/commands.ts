@@ -13,6 +13,7 @@ import { logCommands } from "./commands/log.ts";
 import { machineCommands } from "./commands/machines.ts";
 import { profileCommands } from "./commands/profiles.ts";
 import { releaseCommands } from "./commands/releases.ts";
+import { routerCommands } from "./commands/routers.ts";
 import { routeCommands } from "./commands/routes.ts";
 import { scaleCommands } from "./commands/scale.ts";
 import { serviceCommands } from "./commands/services.ts";
@@ -36,6 +37,7 @@ export const commands: readonly Command[] = [
   ...jobCommands,
   ...logCommands,
   ...routeCommands,
+  ...routerCommands,
   ...serviceCommands,
   ...completionCommands,
 ];

@@ -57,6 +57,13 @@ export function hostAfter(host: HostRecord, { facts, engine }: HostReport): Host
  * Takes the report in. Everything is read and committed in one turn, without a pause: no other commit can come in between,
  * so a report is never refused for what it was based on.
  */
+/** The report without an address outside the host's own /24: no host may point routes at another's jobs. */
+function ownAddress(report: JobReport, subnet: string): JobReport {
+  if (report.address === undefined || report.address.startsWith(subnet.replace(/0\/24$/, ""))) return report;
+  const { address: _, ...rest } = report;
+  return rest;
+}
+
 export async function acceptReport(context: Context, hostId: string, report: HostReport): Promise<void> {
   const { store, jobs, now } = context;
   const entry = store.get<HostRecord>(keys.host(hostId));
@@ -69,7 +76,7 @@ export async function acceptReport(context: Context, hostId: string, report: Hos
     const indexed = jobs.get(jobReport.id);
     const current = indexed && store.get<Job>(keys.job(indexed.appId, indexed.id));
     if (current === undefined || current.value.hostId !== hostId) continue;
-    const next = jobAfter(current.value, jobReport, at.toISOString());
+    const next = jobAfter(current.value, ownAddress(jobReport, entry.value.subnet), at.toISOString());
     if (next === undefined) continue;
     changes.push({ key: current.key, value: next });
     expect.push({ key: current.key, version: current.version });

@@ -2,14 +2,14 @@
 // and boot servers show each other. A member's certificate carries its role and id, never an address it asked for.
 import "reflect-metadata";
 import { createHash, createPublicKey, randomBytes, webcrypto, X509Certificate } from "node:crypto";
-import { mkdir } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { isIP } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import * as x509 from "@peculiar/x509";
 import { CONTROL_NAME, hostServerName } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import type { JoinRole } from "#api/hosts.ts";
-import { readText, writeFileAtomic } from "#lib/files.ts";
+import { readText, syncDirectory, writeFileAtomic } from "#lib/files.ts";
 import { certificatePin, importKeyPair, KEY_ALGORITHM, newKeyPem } from "#lib/x509.ts";
 
 const DAY_MS = 86_400_000;
@@ -35,7 +35,6 @@ export interface Authority {
 }
 
 export async function openAuthority(directory: string): Promise<Authority> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
   const files = { key: join(directory, "ca.key"), certificate: join(directory, "ca.pem") };
   const [keptKey, keptPem] = await Promise.all([readText(files.key), readText(files.certificate)]);
   if ((keptKey === undefined) !== (keptPem === undefined)) {
@@ -47,8 +46,14 @@ export async function openAuthority(directory: string): Promise<Authority> {
   const keyPem = keptKey ?? newKeyPem();
   const caPem = keptPem ?? (await selfSigned(keyPem));
   if (keptKey === undefined) {
-    await writeFileAtomic(files.key, keyPem, { mode: 0o600 });
-    await writeFileAtomic(files.certificate, caPem);
+    // Both or neither, whenever the power goes: written beside, and the whole directory renamed.
+    const beside = `${directory}.new`;
+    await rm(beside, { recursive: true, force: true });
+    await mkdir(beside, { recursive: true, mode: 0o700 });
+    await writeFileAtomic(join(beside, "ca.key"), keyPem, { mode: 0o600 });
+    await writeFileAtomic(join(beside, "ca.pem"), caPem);
+    await rename(beside, directory);
+    await syncDirectory(dirname(directory));
   }
   const caKeys = await importKeyPair(keyPem);
   const issuer = new x509.X509Certificate(caPem).subject;

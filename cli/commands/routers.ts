@@ -1,0 +1,43 @@
+// router: who serves the routes, and which generation.
+import { deleteRouter, listRouters, type Router } from "#api/routes.ts";
+import type { Command } from "../command.ts";
+import { CONFIRM, confirm } from "../confirm.ts";
+import { withCluster } from "../connect.ts";
+import { age, answer, answerList } from "../output/answer.ts";
+
+export const routerCommands: readonly Command[] = [
+  {
+    words: "router list",
+    summary: "List routers and the generation each serves",
+    run: (call) =>
+      withCluster(call, async (client) =>
+        answerList(call.cli, (await client.call(listRouters, { signal: call.cli.signal })).items, {
+          titles: ["ID", "NAME", "STATE", "ADDRESS", "GENERATION", "RELOADS", "SEEN", "REASON"],
+          row: (router: Router) => [
+            router.id,
+            router.name,
+            router.state,
+            router.address,
+            String(router.generation),
+            String(router.reloads),
+            router.lastSeenAt && `${age(router.lastSeenAt)} ago`,
+            router.reason,
+          ],
+          none: "no router has joined",
+        }),
+      ),
+  },
+  {
+    words: "router remove",
+    summary: "Remove a router that is gone for good; its certificate is refused from then on",
+    args: [{ name: "ID", required: true }],
+    flags: [CONFIRM],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const id = call.args[0]!;
+        await confirm(call, id, `router ${id} is forgotten; if it runs, it must join again with a new token.`);
+        await client.call(deleteRouter, { params: { id }, signal: call.cli.signal });
+        answer(call.cli, { id }, () => call.cli.print(`Router ${id} removed.`));
+      }),
+  },
+];
