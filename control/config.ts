@@ -51,6 +51,11 @@ export const ControlConfig = Type.Object({
     description:
       "Roles that programs on this machine may join with: a fresh single-use token for each is written to local-join/ at every start, readable by this user only.",
   }),
+  salvage: Type.Boolean({
+    default: false,
+    description:
+      "State that is damaged in both copies is refused; true opens it with what verifies and says what is lost.",
+  }),
   logLevel: Type.String({ default: "info" }),
   memberCertificateDays: Type.Integer({
     default: 30,

@@ -28,9 +28,8 @@ async function main(signal: AbortSignal): Promise<void> {
     directory: join(stateDir, "store"),
     log,
     onFatal: (error) => failed.abort(error),
+    salvage: config.salvage,
   });
-  if (store.report.outcome === "recovered")
-    log.error({ findings: store.report.findings }, "state was damaged and has been recovered in full");
   const authority = await openAuthority(join(stateDir, "ca"));
   const adminToken = await firstStart(store, config, now);
   const addresses = advertised(config);

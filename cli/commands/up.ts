@@ -20,6 +20,10 @@ const FLAGS = [
   { name: "no-host", help: "Run no apps on this machine" },
   { name: "images", value: "DIR", help: "Boot images" },
   { name: "state", value: "DIR", help: "State directory: /var/lib/flynn as root, ~/.flynn/state otherwise" },
+  {
+    name: "salvage",
+    help: "Damaged state that cannot be recovered whole: go on with what verifies, and say what is lost",
+  },
   { name: "config", value: "FILE", help: "YAML file with the same settings" },
 ] as const;
 

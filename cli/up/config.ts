@@ -57,6 +57,10 @@ export const UpConfig = Type.Object({
   bootPort: Type.Integer({ default: 7780, minimum: 1, maximum: 65_535, description: "Boot plane, HTTP." }),
   hostPort: Type.Integer({ default: 7779, minimum: 1, maximum: 65_535, description: "Agent of this machine." }),
   imagesDir: Type.String({ default: "", description: "Boot images; images/ in the state directory when empty." }),
+  salvage: Type.Boolean({
+    default: false,
+    description: "State that is damaged in both copies: open it with what verifies. For one start, not for a file.",
+  }),
   clusterRange: Type.String({ default: "100.64.0.0/16", description: "Range that hosts get their /24 from." }),
 });
 export type UpConfig = Static<typeof UpConfig>;

@@ -18,6 +18,7 @@ export function configOf(call: Invocation): UpConfig {
     host: on("no-host") ? false : undefined,
     imagesDir: text("images"),
     stateDir: text("state"),
+    salvage: on("salvage") ? true : undefined,
   };
   try {
     return loadUpConfig({ file: text("config"), env: cli.env, root: process.getuid?.() === 0, flags });

@@ -54,6 +54,7 @@ export function parts(options: PartOptions): Part[] {
         registryPush: `127.0.0.1:${config.registryPushPort}`,
         unknownMachines: config.unknownMachines,
         diskPolicy: config.diskPolicy,
+        salvage: config.salvage,
         imageKey: at("image-signing.pub"),
         dockerSocket: config.dockerSocket,
         localJoin,

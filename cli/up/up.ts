@@ -37,14 +37,8 @@ const FIRST_STARTS_MOST = 2;
 export async function up({ config, signal, say, env, treeDir }: UpOptions): Promise<void> {
   const { stateDir } = config;
   const address = await ownAddress(config);
-  const list = partList({
-    config,
-    address,
-    treeDir,
-    node: process.execPath,
-    registrySecret: randomBytes(32).toString("hex"),
-    hostname: hostName(),
-  });
+  const rest = { address, treeDir, node: process.execPath, hostname: hostName() };
+  const list = partList({ config, ...rest, registrySecret: randomBytes(32).toString("hex") });
   await refuseSecond(stateDir);
   refuse(await findProblems(config, list, env));
   const runDir = join(stateDir, "run");
@@ -76,8 +70,9 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
   try {
     const of = (name: Part["name"]) => list.find((part) => part.name === name);
     await rm(join(stateDir, "control", "ready.json"), { force: true });
+    const controlPart = of("control")!;
     const control = start(
-      of("control")!,
+      controlPart,
       (text) => void firstToken(text, { say, env, stateDir, url: `https://${address}:${config.port}` }),
     );
     const controlLog = join(stateDir, "log", "control.log");
@@ -93,6 +88,11 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
     });
     if (ready === "ended")
       throw new Fault("unavailable", `control cannot start: ${await lastError(controlLog)} (its log: ${controlLog})`);
+    // Asked for once: a restart of control after this one refuses damage again.
+    if (config.salvage) {
+      const settings = { ...(JSON.parse(controlPart.file.content) as object), salvage: false };
+      controlPart.file = { ...controlPart.file, content: `${JSON.stringify(settings, null, 2)}\n` };
+    }
     say(`control is up at https://${address}:${config.port} (pin ${ready.pin})`);
     for (const name of ["registry-push", "registry", "router", "hostd", "boot server"] as const) {
       const part = of(name);

@@ -42,8 +42,8 @@ export interface Appliance {
   kill9(part: string): Promise<number>;
   /** kill -9 of all that runs on the appliance at once, HAProxy included: the power is gone. */
   killAll(): Promise<void>;
-  /** Starts `flynn up` again on the same state. */
-  start(): Promise<void>;
+  /** Starts `flynn up` again on the same state, with more flags this once. */
+  start(...flags: string[]): Promise<void>;
   /** Ends `flynn up` as Ctrl-C does. */
   stop(): Promise<void>;
   /** GET through the router with this Host header. */
@@ -78,9 +78,9 @@ export async function openAppliance(scope: Scope, options: ApplianceOptions = {}
       throw error;
     }
   };
-  const start = async () => {
+  const start = async (...flags: string[]) => {
     appliance.up = await lan.spawn(
-      [...cli, "up", "--state", stateDir, "--address", lan.ip, "--no-host", ...(options.flags ?? [])],
+      [...cli, "up", "--state", stateDir, "--address", lan.ip, "--no-host", ...(options.flags ?? []), ...flags],
       { name: "flynn-up", env, graceMs: 30_000 },
     );
     await appliance.up.waitFor(/the appliance is up/, 90_000);

@@ -106,7 +106,7 @@ test(`${CASES} seeded damages to any one file: all acknowledged records are ther
       const what = `${file}: ${await damage(join(copy, file), kind, random)}`;
       const outcome = await assertComplete(copy, image.acknowledged, what).catch((error) => {
         if (!isFault(error, "unavailable")) throw error;
-        assert.match(error.message, "flynn cluster restore", what);
+        assert.match(error.message, "flynn up --salvage", what);
         assert.ok((error.details!["findings"] as string[]).length > 0, what);
         assert.is(error.retry, false);
         return "refused";

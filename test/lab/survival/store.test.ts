@@ -13,6 +13,8 @@ import { ask, controlBack, leavesNothing, statusPart, tailOf } from "./cluster.t
 interface Context {
   scope: Scope;
   appliance: Appliance;
+  made: number;
+  /** Acknowledged. */
   written: string[];
 }
 
@@ -21,6 +23,7 @@ const store = suite<Context>("survival: store");
 store.before(async (context) => {
   context.scope = await openScope();
   context.appliance = await startAppliance(context.scope);
+  context.made = 0;
   context.written = [];
 });
 
@@ -31,7 +34,7 @@ const storeDir = ({ appliance }: Context) => join(appliance.stateDir, "control/s
 /** Acknowledged writes, so that the newest log has something to lose. */
 async function write(context: Context, count: number): Promise<void> {
   for (let n = 0; n < count; n++) {
-    const name = `app-${context.written.length + 1}`;
+    const name = `app-${++context.made}`;
     await ask(context.appliance, "POST", "/v1/apps", { name });
     context.written.push(name);
   }
@@ -118,6 +121,32 @@ store("both copies damaged: refused, said aloud with the reason, and nothing was
   await controlBack(appliance);
   await assertAllThere(context);
 });
+
+store(
+  "asked to, it goes on with what verifies and says what it gave up; later starts refuse again",
+  async (context) => {
+    const { appliance } = context;
+    await write(context, 20);
+    await appliance.killAll();
+    const logged = (await tailOf(appliance, "control", 1 << 24)).length;
+    for (const copy of ["level", "journal"] as const) await flipBit(await newest(context, copy), 0.5);
+    await appliance.start("--salvage");
+    await controlBack(appliance);
+    const part = await statusPart(appliance, "store");
+    console.log(`salvaged: ${part.state}: ${part.message}`);
+    assert.is(part.state, "degraded");
+    assert.match(part.message, /can be read from neither copy.*went on with what is left, as asked/);
+    assert.match((await tailOf(appliance, "control", 1 << 24)).slice(logged), /went on with what is left, as asked/);
+    assert.match(await readFile(join(appliance.stateDir, "run/control.json"), "utf8"), /"salvage": true/);
+    context.written = (await ask<{ items: App[] }>(appliance, "GET", "/v1/apps?limit=200")).items.map(
+      ({ name }) => name,
+    );
+    await controlBack(appliance, await appliance.kill9("control"));
+    assert.match(await readFile(join(appliance.stateDir, "run/control.json"), "utf8"), /"salvage": false/);
+    assert.is((await statusPart(appliance, "store")).state, "ok");
+    await assertAllThere(context);
+  },
+);
 
 store("nothing is left on the machine", ({ scope }) => leavesNothing(scope));
 
