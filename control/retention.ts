@@ -6,7 +6,7 @@ import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { every } from "#lib/time.ts";
 import { liveJobs } from "./apps/find.ts";
-import { deploymentsOf } from "./deploy/deployments.ts";
+import { deploymentsOf } from "./deploy/record.ts";
 import { eventsToTrim } from "./events.ts";
 import { keys, PREFIX } from "./keys.ts";
 import type { JoinTokenRecord } from "./records.ts";

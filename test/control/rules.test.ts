@@ -9,7 +9,7 @@ import type { LogLine } from "#api/logs.ts";
 import type { RouterReport, RouterTarget } from "#api/routes.ts";
 import { until } from "#lib/time.ts";
 import { makeRelease } from "../../control/apps/release.ts";
-import { fittingTail } from "../../control/deploy/deployments.ts";
+import { fittingTail } from "../../control/deploy/record.ts";
 import { stateFeed } from "../../control/feed.ts";
 import { checkRange, freeSubnet } from "../../control/identity/subnets.ts";
 import { mergeLines } from "../../control/logs.ts";

@@ -1,0 +1,250 @@
+// Renewal as control sees it: whose key is good when, whose grants, what is told, and what it shows itself.
+
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect } from "node:tls";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { signJoinGrant } from "#api/boot.ts";
+import { type Fault, isFault } from "#api/fault.ts";
+import * as hosts from "#api/hosts.ts";
+import { machineTimeline } from "#api/machines.ts";
+import { listEvents } from "#api/status.ts";
+import { silentLog } from "#lib/log.ts";
+import { until } from "#lib/time.ts";
+import { newCsr, newKeyPem } from "#lib/x509.ts";
+import { openAuthority } from "../../../control/identity/authority.ts";
+import { keepOwn } from "../../../control/identity/own-certificates.ts";
+import { keys } from "../../../control/keys.ts";
+import { newMachine } from "../../../control/observe.ts";
+import type { HostRecord, MachineRecord, MemberRecord } from "../../../control/records.ts";
+import { factsOf, type Member, type Rig, withRig } from "../rig.ts";
+
+const quiet = { loops: false };
+const DAY_MS = 86_400_000;
+const MAC = "52:54:00:00:00:01";
+
+async function refusal(work: Promise<unknown>): Promise<Fault> {
+  const error = await work.then(
+    () => new Error("was let in"),
+    (cause: unknown) => cause,
+  );
+  if (!isFault(error)) throw error;
+  return error;
+}
+
+const target = (member: Member) => member.client.call(hosts.hostTarget, { params: { id: member.id } });
+
+async function renew(rig: Rig, { id, client }: Member, key = newKeyPem()): Promise<Member & { expiresAt: string }> {
+  const body = { csr: await newCsr(key, id) };
+  const { certificate, expiresAt } = await client.call(hosts.renewMember, { params: { id }, body });
+  return { id, key, certificate, expiresAt, client: rig.client({ identity: { key, certificate } }) };
+}
+
+test("both certificates are good until the new one is first used, also over a restart; then only the new one", () =>
+  withRig(async (rig) => {
+    const before = await rig.join("host");
+    const after = await renew(rig, before);
+    const days = (Date.parse(after.expiresAt) - Date.now()) / DAY_MS;
+    assert.ok(days > 29.9 && days <= 30, String(days));
+    await target(before);
+    await rig.restart();
+    const reopened = { ...before, client: rig.client({ identity: before }) };
+    await target(reopened);
+    await target(after);
+    assert.match((await refusal(target(reopened))).message, /not good any more/);
+    const record = rig.store.get<HostRecord>(keys.host(before.id))!.value;
+    assert.is(record.next, undefined);
+    await target(after);
+    const { items } = await rig.admin.call(listEvents, { query: { type: "host.renewed" } });
+    assert.is(items.length, 1);
+    const shown = await rig.admin.call(hosts.getHost, { params: { id: before.id } });
+    assert.not.ok("next" in shown || "keySha256" in shown);
+  }, quiet));
+
+test("the life of certificates is the configured one", () =>
+  withRig(
+    async (rig) => {
+      const { expiresAt } = await renew(rig, await rig.join("router"));
+      const days = (Date.parse(expiresAt) - Date.now()) / DAY_MS;
+      assert.ok(days > 2.9 && days <= 3, String(days));
+    },
+    { ...quiet, memberCertificateDays: 3 },
+  ));
+
+test("a member renews itself only, with a sound request; a token or a stranger renews nobody", () =>
+  withRig(async (rig) => {
+    const [mine, other] = [await rig.join("host"), await rig.join("router")];
+    assert.is((await refusal(renew(rig, { ...mine, id: other.id }))).code, "forbidden");
+    assert.is((await refusal(renew(rig, { ...mine, client: rig.admin }))).code, "forbidden");
+    assert.is((await refusal(renew(rig, { ...mine, client: rig.client() }))).code, "unauthenticated");
+    const nonsense = mine.client.call(hosts.renewMember, { params: { id: mine.id }, body: { csr: "nonsense" } });
+    assert.is((await refusal(nonsense)).code, "invalid");
+    await rig.admin.call(hosts.deleteHost, { params: { id: mine.id } });
+    assert.is((await refusal(renew(rig, mine))).code, "unauthenticated");
+  }, quiet));
+
+test("a second renewal before the first was used replaces it: the first one's key is no key", () =>
+  withRig(async (rig) => {
+    const before = await rig.join("host");
+    const unused = await renew(rig, before);
+    const after = await renew(rig, before);
+    assert.is((await refusal(target(unused))).code, "unauthenticated");
+    await target(after);
+    assert.is((await refusal(target(before))).code, "unauthenticated");
+  }, quiet));
+
+test("a certificate of another authority is refused, not taken for a stranger without one", () =>
+  withRig(async (rig) => {
+    const directory = await mkdtemp(join(tmpdir(), "flynn-other-ca-"));
+    try {
+      const other = await openAuthority(directory);
+      const { id } = await rig.join("host");
+      const key = newKeyPem();
+      const csrPem = await newCsr(key, id);
+      const { certificate } = await other.issueMember({ role: "host", id, csrPem, days: 1 });
+      const client = rig.client({ identity: { key, certificate } });
+      const { code, message } = await refusal(client.call(hosts.hostTarget, { params: { id } }));
+      assert.is(code, "unauthenticated");
+      assert.match(message, /not of this cluster/);
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  }, quiet));
+
+async function machine(rig: Rig): Promise<MachineRecord> {
+  const value = newMachine({ mac: MAC }, { names: [], auto: true, at: new Date().toISOString() });
+  await rig.store.commit({ actor: "test", mutations: [{ key: keys.machine(value.id), value }] });
+  return value;
+}
+
+const grantOf = (boot: Member, machineId: string, nonce: string, expiresAtMs = Date.now() + 60_000): string =>
+  signJoinGrant({ bootServerId: boot.id, machineId, bootId: `boot-${nonce}`, mac: MAC, expiresAtMs, nonce }, boot.key);
+
+test("grants signed before a boot server's renewal, and by the new key before its first use, let their machines in", () =>
+  withRig(async (rig) => {
+    const boot = await rig.join("boot");
+    const { id } = await machine(rig);
+    const facts = factsOf("h", 1);
+    const early = grantOf(boot, id, "early");
+    const renewed = await renew(rig, boot);
+    const host = await rig.join("host", { token: grantOf(renewed, id, "next"), facts });
+    // Its first use.
+    const wrong = await refusal(renewed.client.call(hosts.hostTarget, { params: { id: host.id } }));
+    assert.is(wrong.code, "forbidden");
+    assert.is(rig.store.get<MemberRecord>(keys.bootServer(boot.id))?.value.next, undefined);
+    assert.is((await rig.join("host", { token: early, facts })).id, host.id);
+    const entry = rig.store.get<MemberRecord>(keys.bootServer(boot.id))!;
+    const former = { ...entry.value.former!, until: new Date(Date.now() - 1).toISOString() };
+    await rig.store.commit({ actor: "test", mutations: [{ key: entry.key, value: { ...entry.value, former } }] });
+    const late = await refusal(rig.join("host", { token: grantOf(boot, id, "late"), facts }));
+    assert.match(late.message, /not signed by its boot server/);
+  }, quiet));
+
+test("the same key may ask again though the token expired meanwhile; another key is refused and told of as a replay", () =>
+  withRig(async (rig) => {
+    const boot = await rig.join("boot");
+    const { id } = await machine(rig);
+    const facts = factsOf("h", 1);
+    const key = newKeyPem();
+    const token = grantOf(boot, id, "once", Date.now() + 1_500);
+    const first = await rig.join("host", { token, facts, key });
+    const other = grantOf(boot, id, "unused", Date.now() + 1);
+    await until(
+      () =>
+        rig.join("host", { token: other, facts }).then(
+          () => false,
+          ({ message }: Fault) => /expired/.test(message),
+        ),
+      {
+        what: "the end of the grants",
+        timeoutMs: 10_000,
+      },
+    );
+    await until(() => Date.now() > Date.parse(expiryOf(token)), { what: "the end of the grant", timeoutMs: 5_000 });
+    const again = await rig.join("host", { token, facts, key });
+    assert.is(again.id, first.id);
+    await target(again);
+    assert.match((await refusal(rig.join("host", { token, facts }))).message, /used already/);
+    const { items } = await rig.admin.call(listEvents, { query: { type: "join-token.replayed" } });
+    assert.is(items.length, 1);
+    const timeline = await rig.admin.call(machineTimeline, { params: { id } });
+    assert.ok(timeline.items.some(({ stage, message }) => stage === "token-refused" && /used already/.test(message)));
+    await target(again);
+
+    const { token: plain } = await rig.admin.call(hosts.createJoinToken, { body: { role: "router" } });
+    const router = await rig.join("router", { token: plain, key });
+    assert.is((await rig.join("router", { token: plain, key })).id, router.id);
+    assert.is((await refusal(rig.join("router", { token: plain }))).code, "unauthenticated");
+  }, quiet));
+
+const expiryOf = (grant: string): string => {
+  const payload = JSON.parse(Buffer.from(grant.slice(4).split(".")[0]!, "base64url").toString()) as {
+    expiresAtMs: number;
+  };
+  return new Date(payload.expiresAtMs).toISOString();
+};
+
+test("a host without a machine brings its first tags; a machine's are control's", () =>
+  withRig(async (rig) => {
+    const tags = { zone: "a", disk: "ssd" };
+    const { id } = await rig.join("host", { tags });
+    const shown = async (hostId: string) => (await rig.admin.call(hosts.getHost, { params: { id: hostId } })).tags;
+    assert.equal(await shown(id), tags);
+    const boot = await rig.join("boot");
+    const mine = await machine(rig);
+    const booted = await rig.join("host", { token: grantOf(boot, mine.id, "n"), facts: factsOf("h", 1), tags });
+    assert.equal(await shown(booted.id), {});
+    const bad = { token: "fjt_x", tags: { "no such": "tag" } };
+    assert.is((await refusal(rig.join("host", bad))).code, "invalid");
+  }, quiet));
+
+function presented(port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false }, () => {
+      resolve(socket.getPeerX509Certificate()!.serialNumber);
+      socket.destroy();
+    });
+    socket.on("error", reject);
+  });
+}
+
+test("control issues itself new certificates in time and shows them, and open streams go on", () =>
+  withRig(async (rig) => {
+    const member = await rig.join("host");
+    const stream = member.client.stream(hosts.hostTarget, { params: { id: member.id } });
+    assert.is((await stream.next()).value?.event, "item");
+    const before = await presented(rig.config.port);
+    const authority = await openAuthority(join(rig.directory, "ca"));
+    const directory = join(rig.directory, "pki");
+    const controller = new AbortController();
+    let aheadMs = 250 * DAY_MS;
+    const identity = await authority.issueControl(["127.0.0.1"]);
+    const keeping = keepOwn({
+      authority,
+      addresses: ["127.0.0.1"],
+      directory,
+      identity,
+      onRenewed: async (next) => {
+        aheadMs = 0;
+        rig.control.useIdentity(next);
+      },
+      log: silentLog(),
+      signal: controller.signal,
+      nowMs: () => Date.now() + aheadMs,
+    });
+    await until(async () => (await presented(rig.config.port)) !== before, {
+      what: "the new certificate",
+      timeoutMs: 10_000,
+    });
+    controller.abort();
+    await keeping;
+    assert.match(await readFile(join(directory, "registry.crt"), "utf8"), /BEGIN CERTIFICATE/);
+    await target({ ...member, client: rig.client({ identity: member }) });
+    await rig.join("host", { name: "another" });
+    assert.is((await stream.next()).value?.event, "item", "the stream that was open hears of the new peer");
+    await stream.return(undefined);
+  }, quiet));
+
+test.run();
