@@ -7,6 +7,8 @@ export interface GroupsOptions<S> {
   write: (staged: S) => Promise<void>;
   maxRecords: number;
   maxBytes: number;
+  /** With nothing in flight a group of this many is written at once, so that the next one is staged meanwhile. */
+  promptRecords: number;
   onFailure: (error: unknown) => void;
 }
 
@@ -30,10 +32,12 @@ interface Job<S> {
   reject: (error: unknown) => void;
 }
 
-export function commitGroups<S>({ begin, write, maxRecords, maxBytes, onFailure }: GroupsOptions<S>): Groups<S> {
+export function commitGroups<S>(options: GroupsOptions<S>): Groups<S> {
+  const { begin, write, maxRecords, maxBytes, promptRecords, onFailure } = options;
   const queue: Job<S>[] = [];
   let failure: { error: unknown } | undefined;
   let running: Promise<void> | undefined;
+  let draining = false;
 
   const enqueue = (staged: S | undefined, run: () => Promise<void>): Job<S> => {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -46,6 +50,8 @@ export function commitGroups<S>({ begin, write, maxRecords, maxBytes, onFailure 
   };
 
   const drain = async () => {
+    if (draining) return;
+    draining = true;
     for (let job = queue.shift(); job !== undefined; job = queue.shift()) {
       try {
         if (failure !== undefined) throw failure.error;
@@ -59,6 +65,7 @@ export function commitGroups<S>({ begin, write, maxRecords, maxBytes, onFailure 
         }
       }
     }
+    draining = false;
     running = undefined;
   };
 
@@ -72,6 +79,7 @@ export function commitGroups<S>({ begin, write, maxRecords, maxBytes, onFailure 
       }
       job.sizeBytes += stage(job.staged!);
       job.records += records;
+      if (!draining && job.records >= promptRecords) running = drain();
       return job.durable;
     },
     between: (work) => (failure === undefined ? enqueue(undefined, work).durable : Promise.reject(failure.error)),

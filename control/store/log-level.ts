@@ -34,6 +34,7 @@ export interface LevelLogOptions {
 }
 
 const MAX_GROUP_BYTES = 4 << 20;
+const PROMPT_RECORDS = 500;
 
 interface Staged {
   batch: Batch;
@@ -93,6 +94,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     },
     maxRecords: MAX_GROUP_RECORDS,
     maxBytes: MAX_GROUP_BYTES,
+    promptRecords: PROMPT_RECORDS,
     onFailure(cause) {
       fatal = new Fault("unavailable", "the log could not be written; control has to be restarted", { cause });
       logger.fatal({ err: cause, directory }, "log write failed");
