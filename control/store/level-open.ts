@@ -308,6 +308,6 @@ function say(logger: Logger, directory: string, report: OpenReport): void {
 }
 
 function refusal(directory: string, findings: readonly string[]): Fault {
-  const text = `state in ${directory} is damaged and cannot be recovered without loss: ${findings.join("; ")}. Restore a backup with \`flynn cluster restore\``;
+  const text = `state in ${directory} is damaged and cannot be recovered without loss: ${findings.join("; ")}. Put back a copy of that directory, or go on with what verifies: \`flynn up --salvage\``;
   return new Fault("unavailable", text, { retry: false, details: { directory, findings } });
 }

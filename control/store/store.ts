@@ -81,6 +81,8 @@ export interface StoreOptions {
   now?: () => number;
   /** Told once when the log has failed for good; the program must end, a supervisor starts it again. */
   onFatal?: (error: Error) => void;
+  /** Open damaged state with what verifies instead of refusing it. */
+  salvage?: boolean;
   /** Records kept for watchers; default 20,000. */
   retainRecords?: number;
   /** How often kept outcomes are looked through for expired ones. */
@@ -96,6 +98,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     log: logger,
     now = Date.now,
     onFatal,
+    salvage,
     retainRecords,
     expireEveryMs = 600_000,
     openLog = openLevelLog,
@@ -105,7 +108,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     failed = true;
     onFatal?.(error);
   };
-  const log = await openLog({ directory, logger, onFatal: fatal, retainRecords });
+  const log = await openLog({ directory, logger, onFatal: fatal, salvage, retainRecords });
   const entries = sortedEntries<Entry>();
   const outcomes = outcomeIndex();
   for await (const { key, value, version } of log.view()) {
