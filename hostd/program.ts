@@ -90,10 +90,14 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
       reports.ring();
     },
   });
-  const trust = async (target: HostTarget): Promise<void> =>
-    trustRegistry({ certsDir: config.dockerCertsDir, registry: target.registry, identity }).catch((error: unknown) =>
-      log.error({ err: error }, "registry certificate not written"),
-    );
+  // One after the other: a target and a renewal may come together, and Docker must never find halves of two pairs for long.
+  let trusting = Promise.resolve();
+  const trust = (target: HostTarget): Promise<void> => {
+    trusting = trusting
+      .then(() => trustRegistry({ certsDir: config.dockerCertsDir, registry: target.registry, identity }))
+      .catch((error: unknown) => log.error({ err: error }, "registry certificate not written"));
+    return trusting;
+  };
   const dns = await containerDns(config.dns);
   const agent = createAgent({
     engine,
