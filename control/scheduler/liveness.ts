@@ -39,6 +39,8 @@ export interface BrakeStatus {
 }
 
 const MINUTE_MS = 60_000;
+/** Silent for this share of the TTL, a host may be about to be lost with another: three frames of it are missing. */
+const SUSPECT_SHARE = 0.7;
 const FLAP_WINDOW_MS = 1_800_000;
 const HOLD_FIRST_MS = 30_000;
 const HOLD_MAX_MS = 600_000;
@@ -134,12 +136,15 @@ export class Liveness {
 
   #evict(nowMs: number): Verdict[] {
     let alive = 0;
+    let suspect = 0;
     let fresh = 0;
     let settled = 0;
     const waiting: [string, Beat][] = [];
     for (const [hostId, beat] of this.#beats) {
-      if (beat.lostAtMs === undefined) alive++;
-      else {
+      if (beat.lostAtMs === undefined) {
+        alive++;
+        if (nowMs - beat.seenAtMs >= this.#ttlMs * SUSPECT_SHARE) suspect++;
+      } else {
         if (beat.lostAtMs > nowMs - MINUTE_MS) fresh++;
         else if (beat.evicted) settled++;
         if (!beat.evicted) waiting.push([hostId, beat]);
@@ -150,7 +155,11 @@ export class Liveness {
     else if (waiting.length === 0) this.#brakedAtMs = undefined;
     // With nobody left there is nowhere to go, and the silence is surely ours.
     if (waiting.length === 0 || alive === 0) return [];
-    if (this.#brakedAtMs === undefined) return waiting.map(([hostId, beat]) => giveUp(hostId, beat));
+    if (this.#brakedAtMs === undefined) {
+      // Frames of hosts are not in step: of those that fell silent together one is lost first, and the others tell in a moment.
+      if (suspect > 0 && fresh + suspect > allowed) return [];
+      return waiting.map(([hostId, beat]) => giveUp(hostId, beat));
+    }
     if (nowMs - this.#brakedAtMs < this.#brakeHoldMs) return [];
 
     this.#evictedAtMs = this.#evictedAtMs.filter((at) => at > nowMs - MINUTE_MS);

@@ -70,6 +70,28 @@ test("more than 30 % lost together: nobody is given up, and the status says so",
   assert.equal(c.liveness.brake(), { on: true, waiting: 4, allowedPerMinute: 3 });
 });
 
+test("hosts that fall silent together with their frames out of step are lost together", () => {
+  const c = cluster(3);
+  c.pass(2_000);
+  c.silent.add("h0");
+  c.pass(2_000);
+  c.silent.add("h1");
+  assert.equal(c.pass(20_000), ["lost h0", "lost h1"]);
+  assert.equal(c.liveness.brake(), { on: true, waiting: 2, allowedPerMinute: 1 });
+});
+
+test("a host that is only late holds the replacement of a dead one up for no longer than its next frame", () => {
+  const c = cluster(3);
+  c.pass(2_000);
+  c.silent.add("h0");
+  c.pass(2_000);
+  c.silent.add("h1");
+  assert.equal(c.pass(8_000), ["lost h0"]);
+  c.silent.delete("h1");
+  assert.equal(c.pass(2_000), ["evict h0"]);
+  assert.not(c.liveness.brake().on);
+});
+
 test("30 % of ten lost together are replaced", () => {
   const c = cluster(10);
   c.pass(2_000);

@@ -17,6 +17,7 @@ import {
   seconds,
   settled,
   startCluster,
+  statusPart,
   unharmed,
 } from "./cluster.ts";
 
@@ -102,6 +103,39 @@ link("healed: the extra copies stop, the count is right, and no request meets a 
   const silent = Object.entries(result.answers).filter(([, count]) => count === 0);
   assert.equal(silent, [], "each job was asked");
 });
+
+link(
+  "two of three hosts fall silent together: likelier our own trouble, and their jobs are left alone",
+  async (cluster) => {
+    const { appliance, hosts } = cluster;
+    const silent = hosts.slice(0, 2);
+    const jobs = (await settled(appliance, "hello", COUNT)).map(({ id }) => id).sort();
+    const before = await containers(cluster);
+    const cutMs = performance.now();
+    for (const host of silent) await host.cut();
+    const lost = async () => {
+      const { items } = await ask<{ items: Host[] }>(appliance, "GET", "/v1/hosts");
+      return items.filter(({ state }) => state === "lost").length;
+    };
+    await until(async () => (await lost()) === 2, { what: "two lost hosts", timeoutMs: 30_000 });
+    const load = await loadOn(cluster, "hello");
+    await until(async () => (await load.progress()).requests > 200, { what: "200 requests", timeoutMs: 30_000 });
+    const part = await statusPart(appliance, "scheduler");
+    console.log(`two of three silent for ${seconds(cutMs)} s: ${part.message}`);
+    assert.is(part.state, "degraded");
+    assert.match(part.message, /brake: 2 hosts were lost together; their jobs are left alone/);
+    assert.equal(await containers(cluster), before);
+    await unharmed(load, "the one host left serves alone");
+    for (const host of silent) await host.heal();
+    await until(async () => (await lost()) === 0, { what: "the hosts' return", timeoutMs: 30_000 });
+    assert.equal((await settled(appliance, "hello", COUNT)).map(({ id }) => id).sort(), jobs);
+    assert.equal(await containers(cluster), before, "nothing was started or stopped");
+    await until(async () => (await statusPart(appliance, "scheduler")).state === "ok", {
+      what: "the end of the brake",
+      timeoutMs: 30_000,
+    });
+  },
+);
 
 link("nothing is left on the machine", ({ scope }) => leavesNothing(scope));
 
