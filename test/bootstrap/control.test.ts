@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -12,12 +13,13 @@ import { type BootTarget, verifyJoinGrant } from "#api/boot.ts";
 import { loadIdentity } from "#api/join.ts";
 import { stopChild } from "#lib/exec.ts";
 import { readText } from "#lib/files.ts";
-import { silentLog } from "#lib/log.ts";
+import { createLog, silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import { publicKeyOf } from "#lib/x509.ts";
 import { controlLink } from "../../bootstrap/control.ts";
 import { openTimeline } from "../../bootstrap/timeline.ts";
 import type { BootRecord } from "../../bootstrap/tokens.ts";
+import { withControl } from "../api/control-process.ts";
 
 const MAC = "52:54:00:00:00:01";
 const program = fileURLToPath(new URL("../../control/main.ts", import.meta.url));
@@ -118,5 +120,70 @@ test("a stranger's event makes it a machine of the target; with control gone the
     await rm(root, { recursive: true, force: true });
   }
 });
+
+test("a due boot server renews while it follows, and from then on signs grants with its new key", () =>
+  withControl(async ({ root, url, caPem, token }) => {
+    const stateDir = join(root, "boot");
+    const joinTokenFile = join(root, "token");
+    await writeFile(joinTokenFile, await token("boot"));
+    const said: string[] = [];
+    const log = createLog("bootstrap", {
+      destination: new Writable({
+        write(chunk, _, done) {
+          said.push(String(chunk));
+          done();
+        },
+      }),
+    });
+    const timeline = await openTimeline({ path: join(stateDir, "events.journal"), log });
+    const targets: BootTarget[] = [];
+    let aheadMs = 22 * 86_400_000;
+    const link = await controlLink({
+      stateDir,
+      controlUrls: [url],
+      caPem,
+      name: "boot",
+      joinTokenFile,
+      timeline,
+      log,
+      onTarget: (target) => targets.push(target),
+      nowMs: () => Date.now() + aheadMs,
+    });
+    const controller = new AbortController();
+    const running = link.run(controller.signal);
+    running.catch(() => undefined);
+    try {
+      await until(() => said.some((line) => line.includes("certificate renewed")), {
+        what: "the renewal",
+        timeoutMs: 20_000,
+      });
+      aheadMs = 0;
+      const { certificate } = (await loadIdentity(join(stateDir, "identity")))!;
+      const boot = {
+        bootId: "b",
+        machineId: "m",
+        imageId: "i",
+        mac: MAC,
+        address: "10.0.0.5",
+        tokenHash: "h",
+        uses: {},
+      };
+      const grant = link.grant({ ...boot, mintedAtMs: Date.now() });
+      assert.is(verifyJoinGrant(grant, publicKeyOf(certificate), Date.now()).machineId, "m");
+      timeline.record({ identity: { mac: MAC, firmware: "bios" }, stage: "discover", message: "after the renewal" });
+      await until(() => timeline.queued === 0 && targets.at(-1)?.machines.some(({ macs }) => macs.includes(MAC)), {
+        what: "event and target over the new certificate",
+        timeoutMs: 20_000,
+      });
+      assert.not.ok(
+        said.some((line) => line.includes("control is away")),
+        said.join(""),
+      );
+    } finally {
+      controller.abort();
+      await running;
+      await timeline.close();
+    }
+  }));
 
 test.run();
