@@ -1,6 +1,16 @@
 // host: machines that run jobs.
-import { cordonHost, deleteHost, getHost, type Host, listHosts, uncordonHost, updateHost } from "#api/hosts.ts";
-import { formatSize } from "#lib/units.ts";
+import { Fault } from "#api/fault.ts";
+import {
+  cordonHost,
+  createJoinToken,
+  deleteHost,
+  getHost,
+  type Host,
+  listHosts,
+  uncordonHost,
+  updateHost,
+} from "#api/hosts.ts";
+import { formatSize, parseDuration } from "#lib/units.ts";
 import type { Command, Invocation } from "../command.ts";
 import { CONFIRM, confirm } from "../confirm.ts";
 import { listAll, withCluster } from "../connect.ts";
@@ -91,6 +101,24 @@ export const hostCommands: readonly Command[] = [
             : await client.call(updateHost, { ...input, body: { tags: tagChanges(words) } });
         answer(cli, host.tags, () => {
           for (const [name, value] of Object.entries(host.tags)) cli.print(`${name}=${value}`);
+        });
+      }),
+  },
+  {
+    words: "host token",
+    summary: "Make a single-use token with which a machine that did not boot from here joins as a host",
+    more: "Put it, with the cluster's URL and CA, into the machine's hostd configuration: see hostd/README.md.",
+    flags: [{ name: "ttl", value: "TIME", help: "How long it is good, such as 30m or 24h; default 1h" }],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const ttl = call.text("ttl") ?? "1h";
+        const ttlMs = parseDuration(ttl);
+        if (ttlMs === undefined) throw new Fault("invalid", `--ttl takes a time such as 30m or 24h, not ${ttl}`);
+        const made = await client.call(createJoinToken, { body: { role: "host", ttlMs }, signal: cli.signal });
+        answer(cli, made, () => {
+          cli.print(made.token);
+          cli.say(`good for one host, until ${made.expiresAt}`);
         });
       }),
   },
