@@ -133,6 +133,10 @@ test("a hostd that is started again adopts what runs, restarts nothing, and join
   r.control.push({ jobs: [job(), job({ id: "j2", app: "other" })] });
   await isUp(r);
   await isUp(r, "j2");
+  await happens("a report after the one that told the boot steps", () => {
+    const told = r.control.reports.findLastIndex(({ events }) => events !== undefined);
+    return told >= 0 && r.control.reports.length > told + 1;
+  });
   await first.stop();
   r.engine.calls.length = 0;
   r.control.reports.length = 0;
