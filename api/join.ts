@@ -141,7 +141,7 @@ export async function ensureIdentity(options: JoinOptions): Promise<Identity> {
 
 function expiryText({ role, id, expiresAt }: Identity, nowMs: number): string {
   const clock = new Date(nowMs).toISOString();
-  return `the certificate of ${role} ${id} expired at ${expiresAt} (this machine's clock says ${clock}): make a join token for a ${role} (POST /v1/join-tokens), put it into this program's configuration and start it again`;
+  return `the certificate of ${role} ${id} expired at ${expiresAt} (this machine's clock says ${clock}): make a join token for a ${role} (flynn host token, or POST /v1/join-tokens), put it into this program's configuration and start it again`;
 }
 
 /** Fetches the CA that `url` presents and returns its PEM if its pin is `pin`; else a Fault: somebody is in between. */
