@@ -1,4 +1,4 @@
-// time limit: 240 s
+// time limit: 360 s
 // Deploy, scale, kill, configure and roll back under constant load: no request fails, whatever the release is like.
 import { join } from "node:path";
 import { suite } from "uvu";

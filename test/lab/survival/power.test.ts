@@ -1,4 +1,4 @@
-// time limit: 300 s
+// time limit: 400 s
 // The power of the whole place is cut: appliance, HAProxy and every host at once. Started in any order, the same apps are
 // served again and nobody had to do anything. Seeded orders, so that a failure can be seen again.
 import { suite } from "uvu";

@@ -1,4 +1,4 @@
-// time limit: 240 s
+// time limit: 360 s
 // kill -9 of each program of ours, of HAProxy and of dockerd, under constant load: what is served goes on, and what was
 // promised before is still so after.
 import { readFile } from "node:fs/promises";
@@ -213,6 +213,30 @@ programs(
     assert.equal(await containers(cluster), before);
     assert.is((await haproxy(appliance)).master, master, "HAProxy was started anew");
     await unharmed(load, "kill -9 of `flynn up` and the next one");
+  },
+);
+
+programs(
+  "dockerd hangs: the host is unhealthy, its jobs are not taken for dead, and it goes on when Docker does",
+  async (cluster) => {
+    const { appliance, hosts } = cluster;
+    const [host] = hosts as [(typeof hosts)[number]];
+    const before = await containers(cluster);
+    const load = await loadOn(cluster, "hello");
+    const state = async () => (await ask<Host>(appliance, "GET", `/v1/hosts/${host.name}`)).state;
+    const tell = (signal: string) => host.exec(["sh", "-c", `kill -${signal} "$(cat /run/docker.pid)"`]);
+    const stoppedMs = performance.now();
+    await tell("STOP");
+    try {
+      await until(async () => (await state()) === "unhealthy", { what: "the host being unhealthy", timeoutMs: 40_000 });
+      console.log(`dockerd stopped: the host is unhealthy after ${seconds(stoppedMs)} s`);
+      await settled(appliance, "hello", COUNT);
+    } finally {
+      await tell("CONT");
+    }
+    await until(async () => (await state()) === "ready", { what: "the host being ready", timeoutMs: 30_000 });
+    assert.equal(await containers(cluster), before);
+    await unharmed(load, "dockerd that does not answer");
   },
 );
 
