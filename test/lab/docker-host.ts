@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { type ExecOptions, type ExecResult, exec } from "#lib/exec.ts";
 import { readText } from "#lib/files.ts";
 import { until } from "#lib/time.ts";
+import { signal } from "./leftovers.ts";
 import type { Lan, Port } from "./network.ts";
 import { type Running, type SpawnOptions, start } from "./process.ts";
 import type { Scope } from "./scope.ts";
@@ -31,6 +32,9 @@ export interface DockerHost extends Port {
   /** kill -9 of dockerd alone: containers run on. */
   killDocker(): Promise<void>;
   startDocker(): Promise<void>;
+  /** dockerd is there and does not answer; containers run on. */
+  hangDocker(): Promise<void>;
+  resumeDocker(): Promise<void>;
   docker(method: string, path: string, body?: unknown): Promise<{ status: number; body: string }>;
 }
 
@@ -145,6 +149,15 @@ export async function startDockerHost(scope: Scope, lan: Lan, name: string, ip: 
       await state.dockerd?.kill("SIGKILL");
     },
     startDocker,
+    async hangDocker() {
+      await state.dockerd?.kill("SIGSTOP");
+    },
+    async resumeDocker() {
+      // nsenter stops when its child does: the whole group is to go on.
+      const stat = (await readText(`/proc/${state.dockerd?.pid}/stat`)) ?? "";
+      const group = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[2]);
+      if (group > 1) signal(-group, "SIGCONT");
+    },
     docker,
   };
 }

@@ -89,7 +89,10 @@ export function once(pattern: RegExp): RegExp {
 async function end(child: ChildProcess, pid: number, exited: Promise<unknown>, graceMs: number): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   signal(pid, "SIGTERM");
-  const timer = setTimeout(() => signal(pid, "SIGKILL"), graceMs);
+  const timer = setTimeout(() => {
+    signal(pid, "SIGKILL");
+    signal(-child.pid!, "SIGKILL"); // a wrapper that was stopped with its child would never see its end
+  }, graceMs);
   await exited;
   clearTimeout(timer);
 }

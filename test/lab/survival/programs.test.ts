@@ -224,15 +224,14 @@ programs(
     const before = await containers(cluster);
     const load = await loadOn(cluster, "hello");
     const state = async () => (await ask<Host>(appliance, "GET", `/v1/hosts/${host.name}`)).state;
-    const tell = (signal: string) => host.exec(["sh", "-c", `kill -${signal} "$(cat /run/docker.pid)"`]);
     const stoppedMs = performance.now();
-    await tell("STOP");
+    await host.hangDocker();
     try {
       await until(async () => (await state()) === "unhealthy", { what: "the host being unhealthy", timeoutMs: 40_000 });
       console.log(`dockerd stopped: the host is unhealthy after ${seconds(stoppedMs)} s`);
       await settled(appliance, "hello", COUNT);
     } finally {
-      await tell("CONT");
+      await host.resumeDocker();
     }
     await until(async () => (await state()) === "ready", { what: "the host being ready", timeoutMs: 30_000 });
     assert.equal(await containers(cluster), before);
