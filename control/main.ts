@@ -14,6 +14,7 @@ import { writeLocalJoinTokens } from "./identity/local-join.ts";
 import { issueOwn, keepOwn } from "./identity/own-certificates.ts";
 import { localDocker } from "./local-docker.ts";
 import { registry } from "./registry.ts";
+import { stateCommand } from "./restore.ts";
 import { openStore } from "./store/store.ts";
 import { wireControl } from "./wire.ts";
 
@@ -93,4 +94,4 @@ function advertised({ advertise }: ControlConfig): string[] {
   return own.length > 0 ? own : ["127.0.0.1"];
 }
 
-run(main);
+run((signal) => stateCommand(process.argv.slice(2))?.() ?? main(signal));

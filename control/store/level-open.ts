@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
 import { syncDirectory } from "#lib/files.ts";
 import type { Log as Logger } from "#lib/log.ts";
-import { type Frame, frameTexts, GENESIS, parseFrame } from "./frame.ts";
+import { type Frame, GENESIS, parseFrame } from "./frame.ts";
 import {
   createSegment,
   type JournalWriter,
@@ -27,8 +27,8 @@ import {
   readHead,
 } from "./level-db.ts";
 import { emptyHead, HEAD_ROW, type Head, headRow, logKey } from "./level-rows.ts";
-import { IDEMPOTENCY_PREFIX, type OpenReport, type ViewEntry, viewChanges } from "./log.ts";
-import { decodeRecord } from "./record.ts";
+import { IDEMPOTENCY_PREFIX, type OpenReport, type ViewEntry } from "./log.ts";
+import { afterFrames } from "./proven.ts";
 import { type Decision, decide, type JournalFound, type LevelFound } from "./recovery.ts";
 import { listSnapshots, readSnapshot, writeSnapshot } from "./snapshot.ts";
 import { journalDirectory, verifiedLines } from "./snapshot-taker.ts";
@@ -267,18 +267,6 @@ async function continueJournal(
     await writer.append(Buffer.concat(missing.map((frame) => frame.bytes)));
   }
   return writer;
-}
-
-function afterFrames(entries: readonly ViewEntry[], frames: readonly Frame[]): ViewEntry[] {
-  if (frames.length === 0) return [...entries];
-  const byKey = new Map(entries.map((entry) => [entry.key, entry]));
-  for (const record of frames.flatMap(frameTexts).map(decodeRecord)) {
-    for (const { key, value } of viewChanges(record)) {
-      if (value === null) byKey.delete(key);
-      else byKey.set(key, { key, value, version: record.seq });
-    }
-  }
-  return [...byKey.values()];
 }
 
 const headSeq = (frames: readonly Frame[]): number => frames.at(-1)?.lastSeq ?? 0;

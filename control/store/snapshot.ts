@@ -2,7 +2,7 @@
 // sha256 of all that. Written beside, synced, renamed: a snapshot with its name is complete.
 import { createHash } from "node:crypto";
 import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { syncDirectory } from "#lib/files.ts";
 import type { ViewEntry } from "./log.ts";
 import { paddedSeq } from "./record.ts";
@@ -34,14 +34,17 @@ export async function listSnapshots(directory: string): Promise<SnapshotFile[]> 
     .sort((a, b) => b.seq - a.seq);
 }
 
+/** The snapshot of this seq in the state directory. Returns the size. */
+export function writeSnapshot(directory: string, header: SnapshotHeader, chunks: Chunks): Promise<number> {
+  return writeSnapshotFile(join(directory, `snapshot-${paddedSeq(header.seq)}.ndjson`), header, chunks);
+}
+
+type Chunks = AsyncIterable<string> | Iterable<string>;
+
 /** Writes the rows as they come, a chunk of finished lines at a time. Returns the size. */
-export async function writeSnapshot(
-  directory: string,
-  header: SnapshotHeader,
-  chunks: AsyncIterable<string>,
-): Promise<number> {
+export async function writeSnapshotFile(path: string, header: SnapshotHeader, chunks: Chunks): Promise<number> {
+  const directory = dirname(path);
   await mkdir(directory, { recursive: true });
-  const path = join(directory, `snapshot-${paddedSeq(header.seq)}.ndjson`);
   const beside = `${path}.tmp`;
   const file = await open(beside, "w", 0o600);
   const sha = createHash("sha256");
@@ -66,6 +69,14 @@ export async function writeSnapshot(
   await rename(beside, path);
   await syncDirectory(directory);
   return sizeBytes;
+}
+
+/** Lines of entries, a thousand at a time. */
+export function* snapshotChunks(entries: readonly ViewEntry[]): Generator<string, void, undefined> {
+  for (let at = 0; at < entries.length; at += 1000) {
+    const chunk = entries.slice(at, at + 1000);
+    yield chunk.map(({ key, version, value }) => snapshotLine(key, version, JSON.stringify(value))).join("");
+  }
 }
 
 export function snapshotLine(key: string, version: number, valueText: string): string {

@@ -1,0 +1,48 @@
+// time limit: 60 s
+// `control/main.ts restore` and `backup` as an operator runs them.
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { type ExecError, exec } from "#lib/exec.ts";
+import { silentLog } from "#lib/log.ts";
+import { openStore } from "../../control/store/store.ts";
+import { inScratch } from "./store/scratch.ts";
+
+const MAIN = fileURLToPath(new URL("../../control/main.ts", import.meta.url));
+
+const control = (args: string[]) => exec([process.execPath, MAIN, ...args]);
+
+test("backup and restore from the command line: a lost directory comes back, wrong words are refused with the usage", () =>
+  inScratch(async (stateDir) => {
+    const directory = join(stateDir, "store");
+    const config = join(stateDir, "control.json");
+    const out = join(stateDir, "backup");
+    await writeFile(config, JSON.stringify({ stateDir }));
+    const store = await openStore({ directory, log: silentLog() });
+    await store.commit({ actor: "test", mutations: [{ key: "apps/a", value: { name: "a" } }] });
+    assert.match((await control(["backup", "--config", config, "--out", out])).stdout, "up to record 1");
+    await store.close();
+    assert.match((await control(["restore", "--config", config])).stdout, "opens without loss; nothing was changed");
+    await rm(directory, { recursive: true });
+    const { stdout } = await control(["restore", "--config", config, "--from", out]);
+    assert.match(stdout, "1 entries as of record 1");
+    assert.match(stdout, "no record is known to be lost");
+    const again = await openStore({ directory, log: silentLog() });
+    assert.equal(again.get("apps/a")?.value, { name: "a" });
+    await again.close();
+    for (const args of [
+      ["backup", "--config", config],
+      ["restore", "--form", out],
+    ]) {
+      const failed = await control(args).then(
+        () => assert.unreachable("it was accepted"),
+        (error: ExecError) => error,
+      );
+      assert.match(failed.stderr, "usage: main.ts restore");
+    }
+  }));
+
+test.run();
