@@ -173,6 +173,20 @@ claim(
   },
 );
 
+claim("an outcome can be asked for without a commit, by the request's digest, for a day", async (store, open) => {
+  assert.is(await store.outcome("req", "h"), undefined);
+  await create(store, "a", "req");
+  const known = { seq: 1, result: { id: "a" }, replayed: true };
+  assert.equal(await store.outcome("req", "h"), known);
+  const error = await rejection(store.outcome("req", "other"));
+  assert.ok(isFault(error, "conflict"), String(error));
+  const again = await open({ now: () => Date.now() + DAY_MS / 2 });
+  assert.equal(await again.outcome("req", "h"), known);
+  const later = await open({ now: () => Date.now() + DAY_MS + 60_000 });
+  assert.is(await later.outcome("req", "h"), undefined);
+  assert.is(later.seq, 1);
+});
+
 claim("a repeated request succeeds though its preconditions no longer hold", async (store) => {
   const request = () =>
     store.commit({
