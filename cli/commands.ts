@@ -17,6 +17,7 @@ import { routerCommands } from "./commands/routers.ts";
 import { routeCommands } from "./commands/routes.ts";
 import { scaleCommands } from "./commands/scale.ts";
 import { serviceCommands } from "./commands/services.ts";
+import { stateCommands } from "./commands/state.ts";
 import { statusCommands } from "./commands/status.ts";
 import { upCommands } from "./commands/up.ts";
 
@@ -25,6 +26,7 @@ export const commands: readonly Command[] = [
   ...statusCommands,
   ...doctorCommands,
   ...clusterCommands,
+  ...stateCommands,
   ...machineCommands,
   ...hostCommands,
   ...imageCommands,

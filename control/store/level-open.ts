@@ -296,6 +296,6 @@ function say(logger: Logger, directory: string, report: OpenReport): void {
 }
 
 function refusal(directory: string, findings: readonly string[]): Fault {
-  const text = `state in ${directory} is damaged and cannot be recovered without loss: ${findings.join("; ")}. Put back a copy of that directory, or go on with what verifies: \`flynn up --salvage\``;
+  const text = `state in ${directory} is damaged and cannot be recovered without loss: ${findings.join("; ")}. Put back a backup (\`flynn cluster restore FILE\`), or go on with what verifies: \`flynn cluster restore\`, or \`flynn up --salvage\``;
   return new Fault("unavailable", text, { retry: false, details: { directory, findings } });
 }

@@ -181,10 +181,11 @@ metal("after a power cut it comes back as the same host and its jobs return, wit
     const now = await jobs(appliance);
     return now.length === 2 && now.every(({ state }) => state === "up");
   });
+  // While the only host is silent nothing is given up, so its jobs are the same; they are started again once it is back.
   await eventually(
     context,
     "the route answering again",
-    30_000,
+    180_000,
     async () => (await appliance.get("hello.example")).status === 200,
   );
   const disk = (await timeline(appliance, after.id)).filter(
