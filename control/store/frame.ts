@@ -81,6 +81,3 @@ export function frameTexts({ bytes, firstSeq, lastSeq }: Frame): string[] {
     );
   return texts;
 }
-
-export const nextSeq = (frames: readonly Frame[], otherwise: number): number =>
-  (frames.at(-1)?.lastSeq ?? otherwise) + 1;

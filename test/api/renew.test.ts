@@ -137,7 +137,10 @@ test("an expired identity says when it expired, by which clock, and what to do",
     const { code, message } = await refusal(ensureIdentity({ ...options, nowMs }));
     assert.is(code, "unauthenticated");
     assert.match(message, `the certificate of boot boot-1 expired at ${identity.expiresAt}`);
-    assert.match(message, /this machine's clock says \d{4}-.*make a join token for a boot \(flynn host token, or POST \/v1\/join-tokens\)/);
+    assert.match(
+      message,
+      /this machine's clock says \d{4}-.*make a join token for a boot \(flynn host token, or POST \/v1\/join-tokens\)/,
+    );
   }));
 
 const clientOf = ({ url, caPem }: ControlProcess, identity?: Identity): Client =>
