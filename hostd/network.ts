@@ -1,48 +1,25 @@
-// The cluster network of one host as a rule: routes to the other hosts' subnets and the two chains that are hostd's own.
+// The cluster network of one host as a rule: which peers it needs routes to (lib/ip-routes.ts makes them) and its two chains.
 // Docker drops what comes from outside to an unpublished port; only DOCKER-USER, which it never flushes, is ours to allow it in.
 import { isIPv4 } from "node:net";
 import type { HostTarget } from "#api/hosts.ts";
 
-/** Routes carry this protocol number; only those are ever removed. */
-export const ROUTE_PROTOCOL = "77";
 const IN_CHAIN = "FLYNN";
 const NAT_CHAIN = "FLYNN-NAT";
 const USER_CHAIN = "DOCKER-USER";
-
-export interface KernelRoute {
-  dst: string;
-  gateway?: string;
-}
 
 export interface NetworkInput {
   target: Pick<HostTarget, "subnet" | "clusterRange" | "peers" | "hostId">;
   bridge: string;
   /** Addresses beside peers that may open connections to containers: control, and the router that runs with it. */
   allowedAddresses: readonly string[];
-  /** Routes with our protocol number, as the kernel has them. */
-  routes: readonly KernelRoute[];
 }
 
-/** `ip` calls that make the kernel's routes equal to the peers; empty when they are. */
-export function routeCommands({ target, routes }: Pick<NetworkInput, "target" | "routes">): string[][] {
-  const wanted = new Map(
-    target.peers
-      .filter(({ hostId, subnet, address }) => hostId !== target.hostId && isSubnet(subnet) && isIPv4(address))
-      .filter(({ subnet }) => subnet !== target.subnet)
-      .map(({ subnet, address }) => [subnet, address]),
-  );
-  const has = new Map(routes.map(({ dst, gateway }) => [dst, gateway]));
-  const stale = routes.filter(({ dst }) => !wanted.has(dst));
-  return [
-    ...stale.map(({ dst }) => ["ip", "route", "del", dst, "proto", ROUTE_PROTOCOL]),
-    ...[...wanted]
-      .filter(([subnet, address]) => has.get(subnet) !== address)
-      .map(([subnet, address]) => ["ip", "route", "replace", subnet, "via", address, "proto", ROUTE_PROTOCOL]),
-  ];
-}
+/** The peers that this host needs a route to: all but itself and its own subnet. */
+export const otherPeers = ({ hostId, subnet, peers }: NetworkInput["target"]): HostTarget["peers"] =>
+  peers.filter((peer) => peer.hostId !== hostId && peer.subnet !== subnet);
 
 /** Input of `iptables-restore --noflush`: replaces both chains whole, in one transaction, and touches no other. */
-export function chainText({ target, bridge, allowedAddresses }: Omit<NetworkInput, "routes">): string {
+export function chainText({ target, bridge, allowedAddresses }: NetworkInput): string {
   const sources = [
     target.clusterRange,
     ...new Set(
