@@ -18,6 +18,11 @@ export interface TransferRules {
    * own timer, 5 s, saves the transfer, and every packet from us starts it anew.
    */
   quietMs: number;
+  /**
+   * Silence before an OACK is repeated of our own accord: over two turns of that 5 s timer, so that one lost ACK 0 and its lost
+   * repetition do not meet a second OACK. A client that never got the first one asks again, and is answered at once.
+   */
+  oackQuietMs: number;
   /** Sends of the first reply, to an address that may be forged: RFC 1350 has no proof of it before the first ACK. */
   unprovenSends: number;
 }
@@ -31,6 +36,7 @@ export const DEFAULT_RULES: TransferRules = {
   backoff: 1.5,
   quickResends: 2,
   quietMs: 5_500,
+  oackQuietMs: 11_500,
   unprovenSends: 6,
 };
 
@@ -191,7 +197,9 @@ function deadline(transfer: Transfer, nowMs: number): number {
   const { plan, sends, acked, startedAtMs, progressAtMs } = transfer;
   const { quickResends, totalMs, idleMs } = plan.rules;
   const turn = (sends - 1) % (quickResends + 1);
-  const waitMs = acked === -1 || turn === quickResends ? quiet(plan) : retransmissionTimeout(transfer, turn);
+  const { oackQuietMs } = plan.rules;
+  const resendMs = turn === quickResends ? quiet(plan) : retransmissionTimeout(transfer, turn);
+  const waitMs = acked === -1 ? Math.max(oackQuietMs, quiet(plan)) : resendMs;
   return Math.min(nowMs + waitMs, startedAtMs + totalMs, progressAtMs + idleMs);
 }
 

@@ -32,7 +32,15 @@ const packets = fc.array(fc.oneof(request, valid, short, fc.uint8Array({ maxLeng
 
 for (const singlePort of [false, true]) {
   test(`hostile packets on every port leave no transfer and no error${singlePort ? ", on a single port" : ""}`, async () => {
-    const rules = { idleMs: 300, firstRtoMs: 20, minRtoMs: 10, maxRtoMs: 50, quietMs: 50, unprovenSends: 2 };
+    const rules = {
+      idleMs: 300,
+      firstRtoMs: 20,
+      minRtoMs: 10,
+      maxRtoMs: 50,
+      quietMs: 50,
+      oackQuietMs: 50,
+      unprovenSends: 2,
+    };
     const files = fixedFiles([["file", content(100_000)]]);
     const server = await tftpServer({
       address: "127.0.0.1",

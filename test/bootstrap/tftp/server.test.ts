@@ -192,7 +192,7 @@ test("a client holds at most its share: its oldest transfer gives way, others ke
 test("thousands of requests without an ACK leave a bounded number of sockets, and none after their time", async () => {
   const fds = async () => (await readdir("/proc/self/fd")).length;
   const before = await fds();
-  const rules = { firstRtoMs: 50, maxRtoMs: 50, quietMs: 50, unprovenSends: 3 };
+  const rules = { firstRtoMs: 50, maxRtoMs: 50, quietMs: 50, oackQuietMs: 50, unprovenSends: 3 };
   await withServer({ limits: { transfers: 40, transfersPerClient: 1000 }, rules }, async ({ server, port }) => {
     const peers = await Promise.all(Array.from({ length: 300 }, () => peer()));
     for (let round = 0; round < 10; round++) {
