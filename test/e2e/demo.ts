@@ -216,7 +216,7 @@ async function main(signal: AbortSignal): Promise<number> {
     work.catch(() => undefined);
     const { appliance, machines, rows } = await Promise.race([work, stopped]);
     say("");
-    say(timelineTable(rows));
+    say(timelineTable(rows.sort((a, b) => a.seconds - b.seconds)));
     say("");
     say(`all of it happened, in ${((Date.now() - startedMs) / 1000).toFixed(0)} s`);
     if (values.keep) await keep({ appliance, machines, say, signal });
