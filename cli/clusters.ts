@@ -26,11 +26,15 @@ export function clustersFile(env: NodeJS.ProcessEnv): string {
 export async function readClusters(file: string): Promise<Clusters> {
   const text = await readText(file);
   if (text === undefined) return { clusters: [] };
+  const damaged = `${file} is damaged; move it away and add the cluster again with \`flynn cluster add\``;
+  let value: Clusters;
   try {
-    const value = JSON.parse(text) as Clusters;
-    if (Array.isArray(value.clusters)) return value;
-  } catch {}
-  throw new Fault("invalid", `${file} is damaged; move it away and add the cluster again with \`flynn cluster add\``);
+    value = JSON.parse(text) as Clusters;
+  } catch (cause) {
+    throw new Fault("invalid", damaged, { cause });
+  }
+  if (!Array.isArray(value?.clusters)) throw new Fault("invalid", damaged);
+  return value;
 }
 
 /** Adds the cluster, or replaces the one of that name; the first is the default. */

@@ -8,7 +8,7 @@ export interface Complaint {
   todo: string;
 }
 
-const TODO: readonly (readonly [RegExp, string])[] = [
+const REMEDIES: readonly (readonly [RegExp, string])[] = [
   [/^store$/, "look at control's log; if the state is damaged, stop the appliance before anything else writes to it"],
   [/^router/, "look at router.log in the appliance's log directory; apps already routed go on being served by HAProxy"],
   [/^boot server$/, "look at boot-server.log in the appliance's log directory; machines that run are not touched"],
@@ -18,5 +18,5 @@ const TODO: readonly (readonly [RegExp, string])[] = [
 ];
 
 export function partTodo(part: string): string {
-  return TODO.find(([name]) => name.test(part))?.[1] ?? "flynn status";
+  return REMEDIES.find(([name]) => name.test(part))?.[1] ?? "flynn status";
 }

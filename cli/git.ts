@@ -1,5 +1,5 @@
 // The working directory's git remote: how `flynn` knows which app it stands in. git by argv; no git and no repository are fine.
-import { exec } from "#lib/exec.ts";
+import { ExecError, exec } from "#lib/exec.ts";
 
 const GIT_MS = 5_000;
 export const REMOTE = "flynn";
@@ -15,23 +15,31 @@ export function remoteUrl(clusterUrl: string, app: string): string {
 }
 
 export async function remoteOf(cwd: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
-  const url = await git(["remote", "get-url", REMOTE], cwd, env);
+  const url = await ask(["remote", "get-url", REMOTE], cwd, env);
   return url?.trim() || undefined;
 }
 
 /** `added`; `kept` when there is a remote of that name already; `none` outside of a repository or without git. */
 export async function addRemote(url: string, cwd: string, env: NodeJS.ProcessEnv): Promise<"added" | "kept" | "none"> {
-  if ((await git(["rev-parse", "--git-dir"], cwd, env)) === undefined) return "none";
+  if ((await ask(["rev-parse", "--git-dir"], cwd, env)) === undefined) return "none";
   if ((await remoteOf(cwd, env)) !== undefined) return "kept";
-  return (await git(["remote", "add", REMOTE, url], cwd, env)) === undefined ? "none" : "added";
+  await exec(["git", "remote", "add", REMOTE, url], { cwd, env, timeoutMs: GIT_MS });
+  return "added";
 }
 
 export async function removeRemote(app: string, cwd: string, env: NodeJS.ProcessEnv): Promise<void> {
   const url = await remoteOf(cwd, env);
-  if (url !== undefined && appOfUrl(url) === app) await git(["remote", "remove", REMOTE], cwd, env);
+  if (url === undefined || appOfUrl(url) !== app) return;
+  await exec(["git", "remote", "remove", REMOTE], { cwd, env, timeoutMs: GIT_MS });
 }
 
-async function git(args: string[], cwd: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
-  const result = await exec(["git", ...args], { cwd, env, timeoutMs: GIT_MS }).catch(() => undefined);
-  return result?.stdout;
+/** What git answers; undefined when it refuses (no repository, no such remote) or is not installed. Other failures are thrown. */
+async function ask(args: string[], cwd: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
+  try {
+    return (await exec(["git", ...args], { cwd, env, timeoutMs: GIT_MS })).stdout;
+  } catch (error) {
+    const missing = (error as ExecError).cause as NodeJS.ErrnoException | undefined;
+    if (error instanceof ExecError && (error.exitCode !== undefined || missing?.code === "ENOENT")) return undefined;
+    throw error;
+  }
 }

@@ -130,11 +130,8 @@ async function checkToken(cluster: Cluster, signal: AbortSignal): Promise<void> 
 
 /** `10.77.0.1` -> `https://10.77.0.1:7777`. */
 export function clusterUrl(text: string): string {
-  let url: URL | undefined;
-  try {
-    url = new URL(text.includes("://") ? text : `https://${text}`);
-  } catch {}
-  if (url === undefined || url.protocol !== "https:" || url.pathname !== "/" || url.username || url.search || url.hash)
+  const url = URL.parse(text.includes("://") ? text : `https://${text}`);
+  if (url === null || url.protocol !== "https:" || url.pathname !== "/" || url.username || url.search || url.hash)
     throw new Fault("invalid", `${text} is not a cluster's URL; it looks like https://10.77.0.1:7777`);
   // URL drops a written :443; whoever wrote it means it.
   if (url.port === "") url.port = /:443\/?$/.test(text) ? "443" : DEFAULT_PORT;

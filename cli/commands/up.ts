@@ -1,6 +1,7 @@
 // up and down: the appliance on this machine.
 import { fileURLToPath } from "node:url";
 import { Fault } from "#api/fault.ts";
+import { signalProcess } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";
 import type { Command } from "../command.ts";
 import { runningUp, up } from "../up/up.ts";
@@ -47,7 +48,7 @@ export const upCommands: readonly Command[] = [
       const { stateDir } = configOf(call);
       const running = await runningUp(stateDir);
       if (running === undefined) throw new Fault("not-found", `no appliance runs here with state ${stateDir}`);
-      process.kill(running.pid, "SIGTERM");
+      await signalProcess(running, "SIGTERM");
       await until(async () => (await runningUp(stateDir)) === undefined, {
         what: `the end of the appliance (pid ${running.pid})`,
         timeoutMs: 60_000,

@@ -1,9 +1,10 @@
 // What must be right before anything starts, and what to do when it is not: missing programs, a dead Docker, taken ports.
-import { access, constants, readFile } from "node:fs/promises";
+import { access, constants } from "node:fs/promises";
 import { request } from "node:http";
 import { delimiter, join } from "node:path";
 import { Fault } from "#api/fault.ts";
 import { portHolder } from "#lib/port-holder.ts";
+import { commandLine } from "#lib/process-id.ts";
 import type { UpConfig } from "./config.ts";
 import type { Part } from "./parts.ts";
 
@@ -95,6 +96,5 @@ function dockerProblem(socketPath: string): Promise<string | undefined> {
 
 /** A process of an earlier run of this appliance (its parts are replaced, its HAProxy is adopted). */
 async function ours(pid: number, stateDir: string): Promise<boolean> {
-  const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-  return command.includes(stateDir);
+  return (await commandLine(pid)).includes(`${stateDir}/`);
 }

@@ -2,29 +2,37 @@
 // Children lead their own sessions, so Ctrl-C reaches only `flynn up`, which ends them in order.
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, copyFileSync, mkdirSync, openSync, statSync, truncateSync } from "node:fs";
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { stopChild } from "#lib/exec.ts";
 import { readJson, writeFileAtomic } from "#lib/files.ts";
+import { commandLine, isAlive, type ProcessId, processId, signalProcess } from "#lib/process-id.ts";
 import { backoffMs } from "#lib/retry.ts";
-import { sleep } from "#lib/time.ts";
+import { causeChain } from "#lib/run.ts";
+import { every, sleep, until } from "#lib/time.ts";
 import type { Part } from "./parts.ts";
 
 export interface Supervised {
   readonly name: string;
   readonly pid: number | undefined;
+  /** Times it ended, or could not be started, though it should run. */
   readonly restarts: number;
-  /** Ends when the signal aborts and the child is gone. */
-  done: Promise<void>;
+  /** Ends the child kindly; it is started again at once. */
+  restart(): Promise<void>;
+  /** Ends when the signal aborts and the child is gone; never rejects. */
+  readonly done: Promise<void>;
 }
 
 export interface SuperviseOptions {
   runDir: string;
   logDir: string;
   signal: AbortSignal;
-  /** Text that the child prints on stdout. */
-  onOutput?: (text: string) => void;
+  /** A line that the child prints on stdout. */
+  onLine?: (line: string) => void;
   onDeath: (name: string, how: string, waitMs: number) => void;
+  /** Something about the part that does not end it. */
+  onTrouble: (name: string, error: unknown) => void;
   env: NodeJS.ProcessEnv;
   stopGraceMs?: number;
 }
@@ -33,49 +41,57 @@ const LOG_MOST_BYTES = 16 << 20;
 const STEADY_MS = 30_000;
 
 export function supervise(part: Part, options: SuperviseOptions): Supervised {
-  const { runDir, logDir, signal, onOutput, onDeath, env, stopGraceMs = 20_000 } = options;
+  const { runDir, logDir, signal, onLine, onDeath, onTrouble, env, stopGraceMs = 20_000 } = options;
   const slug = part.name.replace(/ /g, "-");
   const logFile = join(logDir, `${slug}.log`);
+  const pidFile = join(runDir, `${slug}.pid.json`);
   let child: ChildProcess | undefined;
   let restarts = 0;
 
-  const loop = async (): Promise<void> => {
+  /** One life of the child; resolves with how it ended. Whatever fails on the way, no child is left behind. */
+  const live = async (): Promise<string> => {
     mkdirSync(logDir, { recursive: true });
     mkdirSync(part.stateDir, { recursive: true, mode: 0o700 });
-    await killLeftover(join(runDir, `${slug}.pid.json`), part);
-    for (let quick = 0; !signal.aborted; ) {
-      await writeFileAtomic(part.file.path, part.file.content, { mode: 0o600 });
-      boundLog(logFile);
-      const startedMs = performance.now();
-      const log = openSync(logFile, "a", 0o600);
-      const [file, ...args] = part.argv;
-      child = spawn(file!, args, {
-        stdio: ["ignore", onOutput ? "pipe" : log, log],
-        detached: true,
-        env,
-        shell: false,
-      });
-      closeSync(log);
-      if (onOutput) child.stdout?.setEncoding("utf8").on("data", onOutput);
-      const ended = new Promise<string>((resolve) => {
-        child!.once("exit", (code, killed) => resolve(killed ? `died of ${killed}` : `exited ${code}`));
-        child!.once("error", (error) => resolve(`could not be started: ${error.message}`));
-      });
-      if (child.pid)
-        await writeFileAtomic(
-          join(runDir, `${slug}.pid.json`),
-          JSON.stringify({ pid: child.pid, startTicks: await startTicks(child.pid) }),
-        );
-      const stopping = new AbortController();
-      const bounding = boundWhile(logFile, stopping.signal);
-      const onAbort = () => void stopChild(child!, stopGraceMs);
-      signal.addEventListener("abort", onAbort, { once: true });
-      if (signal.aborted) onAbort();
-      const how = await ended;
-      signal.removeEventListener("abort", onAbort);
-      stopping.abort();
+    await killLeftover(pidFile, part);
+    await writeFileAtomic(part.file.path, part.file.content, { mode: 0o600 });
+    const log = openSync(logFile, "a", 0o600);
+    const [file, ...args] = part.argv;
+    const started = spawn(file!, args, {
+      stdio: ["ignore", onLine ? "pipe" : log, log],
+      detached: true,
+      env,
+      shell: false,
+    });
+    closeSync(log);
+    child = started;
+    const ended = new Promise<string>((resolve) => {
+      started.once("exit", (code, killed) => resolve(killed ? `died of ${killed}` : `exited ${code}`));
+      started.once("error", (error) => resolve(`could not be started: ${error.message}`));
+    });
+    if (onLine && started.stdout) createInterface({ input: started.stdout }).on("line", onLine);
+    const over = new AbortController();
+    const stop = () => void stopChild(started, stopGraceMs);
+    // A log that cannot be kept small is told of; it is no reason to end what works.
+    const bounding = boundWhile(logFile, over.signal).catch((error: unknown) => onTrouble(part.name, error));
+    try {
+      const id = started.pid === undefined ? undefined : await processId(started.pid);
+      if (id !== undefined) await writeFileAtomic(pidFile, JSON.stringify(id));
+      signal.addEventListener("abort", stop, { once: true });
+      if (signal.aborted) stop();
+      return await ended;
+    } finally {
+      over.abort();
       await bounding;
-      await rm(join(runDir, `${slug}.pid.json`), { force: true });
+      signal.removeEventListener("abort", stop);
+      await stopChild(started, stopGraceMs);
+      await rm(pidFile, { force: true });
+    }
+  };
+
+  const loop = async (): Promise<void> => {
+    for (let quick = 0; !signal.aborted; ) {
+      const startedMs = performance.now();
+      const how = await live().catch((error: unknown) => `could not be run: ${causeChain(error).join(": ")}`);
       if (signal.aborted) return;
       quick = performance.now() - startedMs > STEADY_MS ? 0 : quick + 1;
       restarts++;
@@ -93,6 +109,7 @@ export function supervise(part: Part, options: SuperviseOptions): Supervised {
     get restarts() {
       return restarts;
     },
+    restart: async () => child && stopChild(child, stopGraceMs),
     done: loop(),
   };
 }
@@ -102,30 +119,18 @@ export function supervise(part: Part, options: SuperviseOptions): Supervised {
  * which a kind stop of the router would take along, goes on serving until the new router adopts it.
  */
 async function killLeftover(pidFile: string, part: Part): Promise<void> {
-  const kept = await readJson<{ pid: number; startTicks: string | undefined }>(pidFile);
-  if (kept === undefined || kept.startTicks === undefined || (await startTicks(kept.pid)) !== kept.startTicks) return;
-  const command = await readFile(`/proc/${kept.pid}/cmdline`, "utf8").catch(() => "");
-  if (!command.includes(part.file.path)) return;
-  try {
-    process.kill(kept.pid, "SIGKILL");
-  } catch {
-    return; // gone in between
-  }
-  for (let n = 0; n < 100 && (await startTicks(kept.pid)) === kept.startTicks; n++) await sleep(50);
-}
-
-/** Field 22 of /proc/PID/stat: tells a process from a later one with the same pid. */
-async function startTicks(pid: number): Promise<string | undefined> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
-  const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return fields === undefined || fields[0] === "Z" ? undefined : fields[19];
+  const kept = await readJson<ProcessId>(pidFile);
+  if (kept === undefined || !(await isAlive(kept)) || !(await commandLine(kept.pid)).includes(part.file.path)) return;
+  await signalProcess(kept, "SIGKILL");
+  await until(async () => !(await isAlive(kept)), {
+    what: `the end of the ${part.name} of an earlier run (pid ${kept.pid})`,
+    timeoutMs: 5_000,
+    everyMs: 50,
+  });
 }
 
 async function boundWhile(file: string, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await sleep(30_000, signal);
-    boundLog(file);
-  }
+  for await (const _ of every(30_000, signal)) boundLog(file);
 }
 
 /** One old copy, then empty: the child's descriptor appends, so it goes on at the new end. */

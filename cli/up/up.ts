@@ -6,8 +6,10 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
 import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
+import { isAlive, type ProcessId, processId } from "#lib/process-id.ts";
+import { causeChain } from "#lib/run.ts";
 import { until } from "#lib/time.ts";
-import { clustersFile, saveCluster } from "../clusters.ts";
+import { type Cluster, clustersFile, readClusters, saveCluster } from "../clusters.ts";
 import { ownAddress } from "./address.ts";
 import { findProblems, refuse } from "./checks.ts";
 import type { UpConfig } from "./config.ts";
@@ -44,26 +46,23 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
   const runDir = join(stateDir, "run");
   for (const directory of [stateDir, runDir, config.imagesDir])
     await mkdir(directory, { recursive: true, mode: 0o700 });
-  await writeFileAtomic(
-    join(runDir, "up.json"),
-    JSON.stringify({ pid: process.pid, address, port: config.port, startedAt: new Date().toISOString() }),
-  );
+  await writeFileAtomic(join(runDir, "up.json"), JSON.stringify(await processId(process.pid)));
 
   const started: { part: Supervised; stop: AbortController }[] = [];
-  const start = (part: Part, onOutput?: (text: string) => void): Supervised => {
+  const start = (part: Part, onLine?: (line: string) => void): Supervised => {
     const stop = new AbortController();
     const child = supervise(part, {
       runDir,
       logDir: join(stateDir, "log"),
       signal: stop.signal,
       env: childEnvironment(env),
-      onOutput,
+      onLine,
+      onTrouble: (name, error) => say(`${name}: ${causeChain(error).join(": ")}`),
       onDeath: (name, how, waitMs) =>
         say(
           `${name} ${how}; started again in ${waitMs} ms (its log: ${join(stateDir, "log", `${name.replace(/ /g, "-")}.log`)})`,
         ),
     });
-    child.done.catch((error: unknown) => say(`${part.name}: ${String(error)}`));
     started.push({ part: child, stop });
     return child;
   };
@@ -73,7 +72,7 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
     const controlPart = of("control")!;
     const control = start(
       controlPart,
-      (text) => void firstToken(text, { say, env, stateDir, url: `https://${address}:${config.port}` }),
+      (line) => void firstToken(line, { say, env, stateDir, url: `https://${address}:${config.port}` }),
     );
     const controlLog = join(stateDir, "log", "control.log");
     const ready = await until(
@@ -89,10 +88,7 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
     if (ready === "ended")
       throw new Fault("unavailable", `control cannot start: ${await lastError(controlLog)} (its log: ${controlLog})`);
     // Asked for once: a restart of control after this one refuses damage again.
-    if (config.salvage) {
-      const settings = { ...(JSON.parse(controlPart.file.content) as object), salvage: false };
-      controlPart.file = { ...controlPart.file, content: `${JSON.stringify(settings, null, 2)}\n` };
-    }
+    if (config.salvage) controlPart.file = withSettings(controlPart, { salvage: false }).file;
     say(`control is up at https://${address}:${config.port} (pin ${ready.pin})`);
     for (const name of ["registry-push", "registry", "router", "hostd", "boot server"] as const) {
       const part = of(name);
@@ -112,18 +108,16 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
   } finally {
     for (const { part, stop } of started.reverse()) {
       stop.abort();
-      await part.done.catch(() => undefined);
+      await part.done;
     }
     await rm(join(runDir, "up.json"), { force: true });
   }
 }
 
-/** The running appliance of this state directory, or undefined. */
-export async function runningUp(stateDir: string): Promise<{ pid: number; address: string; port: number } | undefined> {
-  const kept = await readJson<{ pid: number; address: string; port: number }>(join(stateDir, "run", "up.json"));
-  if (kept === undefined) return undefined;
-  const command = await readFile(`/proc/${kept.pid}/cmdline`, "utf8").catch(() => "");
-  return command.includes("cli/main") || command.includes("flynn") ? kept : undefined;
+/** The running appliance of this state directory, or undefined: that very process, not a later one with its pid. */
+export async function runningUp(stateDir: string): Promise<ProcessId | undefined> {
+  const kept = await readJson<ProcessId>(join(stateDir, "run", "up.json"));
+  return kept !== undefined && (await isAlive(kept)) ? kept : undefined;
 }
 
 async function refuseSecond(stateDir: string): Promise<void> {
@@ -145,35 +139,47 @@ async function lastError(logFile: string): Promise<string> {
 async function withToken(part: Part, stateDir: string): Promise<Part> {
   const role = part.name === "router" ? "router" : part.name === "hostd" ? "host" : undefined;
   const joinToken = role && (await readText(join(stateDir, "control", "local-join", role)));
-  if (!joinToken) return part;
-  return {
-    ...part,
-    file: {
-      ...part.file,
-      content: `${JSON.stringify({ ...(JSON.parse(part.file.content) as object), joinToken }, null, 2)}\n`,
-    },
-  };
+  return joinToken ? withSettings(part, { joinToken }) : part;
+}
+
+/** The part with these settings in the file it is given. */
+function withSettings(part: Part, settings: object): Part {
+  const content = JSON.stringify({ ...(JSON.parse(part.file.content) as object), ...settings }, null, 2);
+  return { ...part, file: { ...part.file, content: `${content}\n` } };
 }
 
 async function firstToken(
-  text: string,
+  line: string,
   { say, env, stateDir, url }: { say: (line: string) => void; env: NodeJS.ProcessEnv; stateDir: string; url: string },
 ): Promise<void> {
+  let first: FirstStart;
   try {
-    const first = JSON.parse(text) as FirstStart;
+    first = JSON.parse(line) as FirstStart;
+  } catch {
+    return say(`control: ${line.slice(0, 200)}`); // nothing else is expected on its stdout
+  }
+  say(`new cluster. The admin token, shown this once: ${first.adminToken}`);
+  try {
     const caPem = await readFile(join(stateDir, "control", "pki", "ca.pem"), "utf8");
     const file = clustersFile(env);
-    await saveCluster(
-      file,
-      { name: "default", url, pin: first.pin, caPem, token: first.adminToken },
-      { makeDefault: true },
-    );
-    say(`new cluster. The admin token, shown this once: ${first.adminToken}`);
+    const name = freeName("default", first.pin, (await readClusters(file)).clusters);
+    await saveCluster(file, { name, url, pin: first.pin, caPem, token: first.adminToken }, { makeDefault: true });
     say(
-      `saved as cluster "default" in ${file}; from another machine: flynn cluster add -p ${first.pin} default ${url} ${first.adminToken}`,
+      `saved as cluster "${name}" in ${file}; from another machine: flynn cluster add -p ${first.pin} ${name} ${url} ${first.adminToken}`,
     );
   } catch (error) {
-    say(`control printed ${JSON.stringify(text.slice(0, 100))}: ${String(error)}`);
+    say(
+      `not saved for the CLI: ${causeChain(error).join(": ")}; add it by hand with the token above: flynn cluster add`,
+    );
+  }
+}
+
+/** `wanted`, or with a number behind it while another cluster has that name: a token nobody can show again is not overwritten. */
+export function freeName(wanted: string, pin: string, clusters: readonly Pick<Cluster, "name" | "pin">[]): string {
+  const taken = new Set(clusters.filter((cluster) => cluster.pin !== pin).map(({ name }) => name));
+  for (let n = 1; ; n++) {
+    const name = n === 1 ? wanted : `${wanted}-${n}`;
+    if (!taken.has(name)) return name;
   }
 }
 

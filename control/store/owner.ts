@@ -1,9 +1,10 @@
 // One process per state directory: a small file naming the owner, so that a second start can say who has it. Left behind
 // by a crash it means nothing, since the process it names is gone; LevelDB's own lock stands behind it.
-import { link, readFile, rm, unlink, writeFile } from "node:fs/promises";
+import { link, rm, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
 import { readJson } from "#lib/files.ts";
+import { processId } from "#lib/process-id.ts";
 
 interface Owner {
   pid: number;
@@ -20,7 +21,7 @@ export async function claimDirectory(directory: string): Promise<() => Promise<v
   const program = process.argv.slice(0, 3).join(" ");
   const owner: Owner = {
     pid: process.pid,
-    startTicks: await startTicks(process.pid),
+    startTicks: String((await processId(process.pid))?.startTicks),
     program,
     since: new Date().toISOString(),
   };
@@ -49,16 +50,6 @@ export function taken(directory: string, owner?: { pid: number; program: string;
   });
 }
 
-async function isAlive(owner: Owner): Promise<boolean> {
-  const ticks = await startTicks(owner.pid);
-  return ticks !== "" && ticks === owner.startTicks;
-}
-
-/** Field 22 of /proc/<pid>/stat; "" when there is no such process. */
-async function startTicks(pid: number): Promise<string> {
-  if (!Number.isSafeInteger(pid)) return "";
-  const stat = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => "");
-  const afterName = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const zombie = afterName[0] === "Z";
-  return zombie ? "" : (afterName[19] ?? "");
+async function isAlive({ pid, startTicks }: Owner): Promise<boolean> {
+  return String((await processId(pid))?.startTicks) === startTicks;
 }

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { exec } from "#lib/exec.ts";
 import { readJson, readText } from "#lib/files.ts";
+import { processId } from "#lib/process-id.ts";
 import { sleep, until } from "#lib/time.ts";
 
 export type Leftover =
@@ -85,9 +86,8 @@ export async function deadRuns(): Promise<string[]> {
 
 /** The kernel's start time of a process, in ticks since boot: with the pid it names a process for good. */
 export async function startTicks(pid: number): Promise<string | undefined> {
-  const stat = await readText(`/proc/${pid}/stat`).catch(() => undefined); // ESRCH: it ended while being read
-  const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return fields === undefined || fields[0] === "Z" ? undefined : fields[19];
+  const found = await processId(pid);
+  return found && String(found.startTicks);
 }
 
 function parseRecord(line: string): Leftover[] {

@@ -5,8 +5,8 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { processId } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";
-import { processId } from "../../router/process-id.ts";
 import { render } from "../../router/render.ts";
 import { ask } from "../../router/runtime.ts";
 import {

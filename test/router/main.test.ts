@@ -9,9 +9,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { RouterTarget } from "#api/routes.ts";
 import { exec } from "#lib/exec.ts";
+import { processId, signalProcess } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";
 import { newCsr, newKeyPem } from "#lib/x509.ts";
-import { processId, signalProcess } from "../../router/process-id.ts";
 import { freePort, get, origin, startLoad, target } from "./rig.ts";
 
 const MAIN = new URL("../../router/main.ts", import.meta.url).pathname;

@@ -9,10 +9,10 @@ import { createClient } from "#api/client.ts";
 import { ensureIdentity, loadIdentity } from "#api/join.ts";
 import { routerTarget } from "#api/routes.ts";
 import { stopChild } from "#lib/exec.ts";
+import { signalProcess } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";
 import { newCsr } from "#lib/x509.ts";
 import { openAuthority } from "../../control/identity/authority.ts";
-import { signalProcess } from "../../router/process-id.ts";
 import { withControl } from "../api/control-process.ts";
 import { freePort } from "./rig.ts";
 

@@ -8,13 +8,25 @@ export interface ProcessId {
 
 /** The process with that pid now, or undefined when there is none or it is only a zombie. */
 export async function processId(pid: number): Promise<ProcessId | undefined> {
-  const stat = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => "");
+  if (!Number.isSafeInteger(pid) || pid <= 0) return undefined;
+  const stat = await readFile(`/proc/${pid}/stat`, "latin1").catch(gone);
   // The name in parentheses may hold anything; the fields after the last one are plain.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const startTicks = Number(fields[19]);
   return stat === "" || fields[0] === "Z" || fields[0] === "X" || !Number.isInteger(startTicks)
     ? undefined
     : { pid, startTicks };
+}
+
+/** `""` when the process has ended, before its file was opened (ENOENT) or while it was read (ESRCH). */
+function gone(error: NodeJS.ErrnoException): string {
+  if (error.code === "ENOENT" || error.code === "ESRCH") return "";
+  throw error;
+}
+
+/** Its command line, words joined by blanks; "" when it has ended. */
+export async function commandLine(pid: number): Promise<string> {
+  return (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(gone)).replaceAll("\0", " ").trim();
 }
 
 export async function isAlive(process: ProcessId): Promise<boolean> {

@@ -1,0 +1,168 @@
+// time limit: 120 s
+// Every command that reads, against a real control that knows one of everything: with --json stdout holds one JSON value and
+// nothing else, without it the words people are promised. And hosts as the CLI changes them.
+import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { createApp } from "#api/apps.ts";
+import { postBootEvents } from "#api/boot.ts";
+import { getDeployment, listDeployments } from "#api/deployments.ts";
+import { type Job, listJobs } from "#api/jobs.ts";
+import { createService } from "#api/services.ts";
+import { until } from "#lib/time.ts";
+import { certificatePin } from "#lib/x509.ts";
+import { clustersFile, saveCluster } from "../../cli/clusters.ts";
+import { commands } from "../../cli/commands.ts";
+import { writeImage } from "../bootstrap/image-fixture.ts";
+import { type FakeHost, rig } from "../control/rig.ts";
+import { invoke } from "./invoke.ts";
+
+const directory = await mkdtemp(join(tmpdir(), "flynn-answers-"));
+const env = { FLYNN_HOME: join(directory, "home"), HOME: directory };
+const imageKey = join(directory, "image-signing.pub");
+const control = await rig({ imageKey });
+const hosts: FakeHost[] = [];
+
+test.before(async () => {
+  const { url, caPem, token, admin } = control;
+  await saveCluster(clustersFile(env), { name: "rig", url, pin: certificatePin(caPem), caPem, token });
+  for (const host of [await control.host("h1"), await control.host("h2")]) {
+    host.start();
+    hosts.push(host);
+  }
+  await control.router();
+  await admin.call(createService, { body: { name: "hello", image: "hello:1", count: 2, domain: "hello.test" } });
+  await admin.call(createApp, { body: { name: "idle" } });
+  await ended();
+  const boot = await control.join("boot");
+  const identity = { mac: "52:54:00:00:00:01", serial: "A1", firmware: "bios" as const };
+  const event = { eventId: "e1", at: new Date().toISOString(), identity, level: "info" as const };
+  const events = [{ ...event, stage: "discover" as const, message: "firmware looks for a boot server" }];
+  await boot.client.call(postBootEvents, { params: { id: boot.id }, body: { events } });
+  const image = await writeImage(directory);
+  await copyFile(image.keyFile, imageKey);
+  const registered = await flynn("image", "register", join(image.imagesDir, image.manifest.id));
+  assert.is(registered.code, 0, registered.err);
+});
+
+test.after(async () => {
+  await control.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+const flynn = (...argv: string[]) => invoke(argv, { env, cwd: directory });
+const jobs = async (): Promise<Job[]> =>
+  (await control.admin.call(listJobs, { params: { app: "hello" } })).items.filter(({ desired }) => desired === "run");
+const deployments = async () => (await control.admin.call(listDeployments, { params: { app: "hello" } })).items;
+
+/** Waits until the first deployment is over. */
+async function ended(): Promise<void> {
+  const complete = async () => {
+    const params = { app: "hello", id: (await deployments())[0]!.id };
+    return (await control.admin.call(getDeployment, { params })).state === "complete";
+  };
+  await until(complete, { what: "hello being deployed", timeoutMs: 20_000, everyMs: 50 });
+}
+
+/** What each command that reads is asked about. Whoever adds a command says here, or below, which kind it is. */
+const READS: Record<string, () => Promise<string[]> | string[]> = {
+  status: () => [],
+  version: () => [],
+  doctor: () => ["--state", join(directory, "no-state")],
+  "cluster list": () => [],
+  "cluster default": () => [],
+  "machine list": () => [],
+  "machine show": () => ["52:54:00:00:00:01"],
+  "machine timeline": () => ["52:54:00:00:00:01"],
+  "machine explain": () => ["52:54:00:00:00:01"],
+  "host list": () => [],
+  "host show": () => ["h1"],
+  "host tags": () => ["h1"],
+  "image list": () => [],
+  "profile list": () => [],
+  "profile show": () => ["default"],
+  apps: () => [],
+  info: () => ["-a", "hello"],
+  releases: () => ["-a", "hello"],
+  "deployment list": () => ["-a", "hello"],
+  "deployment show": async () => ["-a", "hello", (await deployments())[0]!.id],
+  env: () => ["-a", "hello"],
+  "env get": () => ["-a", "hello", "GREETING"],
+  scale: () => ["-a", "hello"],
+  ps: () => ["-a", "hello"],
+  "route list": () => ["-a", "hello"],
+  "router list": () => [],
+  "service list": () => [],
+  "service show": () => ["hello"],
+};
+const LINES = new Set(["log"]); // one object a line: jobs.test.ts
+const TEXT = new Set(["completion", "complete"]); // scripts and bare names for shells
+const CHANGES = new Set(
+  `up, down, cluster add, cluster remove, cluster backup, cluster restore, machine approve, host cordon, host uncordon,
+   host token, host remove, image build, image register, image rollout, profile set, profile remove, create, delete, deploy,
+   rollback, deployment cancel, env set, env unset, kill, route add http, route remove, router remove`.split(/,\s+/),
+);
+
+test("every command of the table is known here as one that reads or one that changes something", () => {
+  const known = [...Object.keys(READS), ...LINES, ...TEXT, ...CHANGES];
+  assert.equal(commands.map(({ words }) => words).sort(), known.sort());
+});
+
+for (const [words, args] of Object.entries(READS)) {
+  test(`flynn ${words} --json puts one JSON value on stdout and nothing else`, async () => {
+    await control.admin.call(createApp, { body: { name: "json" } }).catch(() => undefined); // there from the first on
+    if (words === "env get") assert.is((await flynn("env", "set", "-a", "hello", "GREETING=hi")).code, 0);
+    const argv = [...words.split(" "), ...(await args())];
+    const { code, out, err } = await flynn(...argv, "--json");
+    assert.ok(code === 0 || words === "doctor", `${code}: ${err}`);
+    const value = JSON.parse(out) as unknown;
+    assert.ok(value !== null && typeof value !== "undefined", out);
+    assert.not.match(out, "\x1b");
+    const text = await flynn(...argv);
+    assert.is(text.code, code, text.err);
+    const empty = value === null || (typeof value === "object" && Object.keys(value).length === 0);
+    assert.is(text.out.length > 0, !empty, "and without it there are words, if there is anything to say");
+  });
+}
+
+test("image list prints the size of each part and the memory a machine needs", async () => {
+  const { out } = await flynn("image", "list");
+  const [titles = "", row = ""] = out.split("\n");
+  for (const title of ["KERNEL SIZE", "INITRD", "ROOT", "MEMORY NEED"]) assert.match(titles, title);
+  assert.match(row, /^img1 +host +68\.4 KiB +87\.9 KiB +2\.9 MiB +1 GiB +\S+ +\(current\)$/);
+});
+
+test("machine explain says where it stands and the command that goes on", async () => {
+  const { out } = await flynn("machine", "explain", "52:54:00:00:00:01");
+  assert.match(out, /waits? for approval|flynn machine approve/);
+  assert.match(out, /flynn machine approve \S+/);
+});
+
+test("a cordoned host keeps its jobs and gets no new ones, until it is uncordoned", async () => {
+  const [, second] = hosts as [FakeHost, FakeHost];
+  const before = await jobs();
+  const on = (list: Job[], host: FakeHost) => list.filter(({ hostId }) => hostId === host.id).map(({ id }) => id);
+  assert.is(on(before, second).length, 1);
+  const cordoned = await flynn("host", "cordon", "h2");
+  assert.equal([cordoned.code, cordoned.out], [0, "Host h2 is cordoned: no new jobs are placed there.\n"]);
+  assert.match((await flynn("host", "list")).out, /h2 +ready, cordoned/);
+  assert.is((await flynn("scale", "-a", "hello", "web=5")).code, 0);
+  assert.equal(on(await jobs(), second), on(before, second));
+  assert.is((await flynn("host", "uncordon", "h2")).out, "Host h2 takes jobs again.\n");
+  assert.is((await flynn("scale", "-a", "hello", "web=6")).code, 0);
+  assert.is(on(await jobs(), second).length, 2);
+});
+
+test("tags are set and removed by the CLI, and new jobs of a process that wants one are placed only where it is", async () => {
+  assert.is((await flynn("host", "tags", "h2", "disk=ssd", "zone=a")).out, "disk=ssd\nzone=a\n");
+  assert.is((await flynn("host", "tags", "h2", "zone-")).out, "disk=ssd\n");
+  const before = new Set((await jobs()).map(({ id }) => id));
+  assert.is((await flynn("scale", "-a", "hello", "web=9,disk=ssd")).code, 0);
+  const made = (await jobs()).filter(({ id }) => !before.has(id));
+  assert.ok(made.length >= 3, `${made.length} new jobs`);
+  for (const job of made) assert.is(job.hostId, hosts[1]!.id);
+});
+
+test.run();
