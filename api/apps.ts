@@ -1,5 +1,6 @@
 // Apps, their releases, environment and formation.
 import { type Static, Type } from "typebox";
+import { BuildSettings } from "./builds.ts";
 import { endpoint } from "./endpoint.ts";
 import { HealthCheck } from "./jobs.ts";
 import {
@@ -22,10 +23,16 @@ import {
 } from "./schema.ts";
 
 export const Strategy = oneOf(
-  ["rolling", "all-at-once"],
-  "rolling: one new job healthy and routed before one old stops.",
+  ["rolling", "all-at-once", "one-down-one-up", "in-batches"],
+  "rolling: one new job healthy and routed before one old stops. all-at-once: all new, then all old. one-down-one-up: an old one stops before its replacement starts. in-batches: rolling, a third at a time.",
 );
 export type Strategy = Static<typeof Strategy>;
+
+export const GitBranch = Type.String({
+  maxLength: 200,
+  pattern: "^(?!/|-|\\.)(?!.*(\\.\\.|//|@\\{|\\.lock(/|$)|/\\.|[/.]$))[A-Za-z0-9._/-]+$",
+  description: "Branch name, without refs/heads/.",
+});
 
 export const App = object({
   id: Id,
@@ -37,6 +44,10 @@ export const App = object({
     maximum: 3_600_000,
     description: "Longest time a deployment waits for one step, in milliseconds.",
   }),
+  deployBranch: Type.Optional(
+    Type.Unsafe<string>({ ...GitBranch, description: "Branch a push deploys; main and master when unset." }),
+  ),
+  build: Type.Optional(BuildSettings),
   createdAt: Time,
   deleting: Type.Optional(Type.Boolean()),
 });
@@ -69,6 +80,8 @@ export const Release = object({
   processes: recordOf(ProcessName, ProcessType),
   env: Env,
   description: Type.String(),
+  commit: Type.Optional(Type.String({ description: "Git commit it was built from." })),
+  buildId: Type.Optional(Id),
   createdAt: Time,
   createdBy: Type.String(),
 });
@@ -82,6 +95,8 @@ export const ReleaseSummary = object({
   processes: recordOf(ProcessName, ProcessType),
   envNames: Type.Array(Type.String()),
   description: Type.String(),
+  commit: Type.Optional(Type.String({ description: "Git commit it was built from." })),
+  buildId: Type.Optional(Id),
   createdAt: Time,
   createdBy: Type.String(),
   current: Type.Boolean(),
@@ -128,7 +143,12 @@ export const updateApp = endpoint({
   summary: "Change how an app deploys",
   permission: "app:write",
   params: AppParams,
-  body: object({ strategy: Type.Optional(Strategy), deployTimeoutMs: Type.Optional(App.properties.deployTimeoutMs) }),
+  body: object({
+    strategy: Type.Optional(Strategy),
+    deployTimeoutMs: Type.Optional(App.properties.deployTimeoutMs),
+    deployBranch: Type.Optional(nullable(GitBranch)),
+    build: Type.Optional(nullable(BuildSettings)),
+  }),
   reply: App,
 });
 export const deleteApp = endpoint({

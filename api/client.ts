@@ -40,6 +40,8 @@ export interface CallInput<E extends Endpoint> {
 
 export interface Client {
   call<E extends Endpoint>(endpoint: E, input?: CallInput<E>): Promise<Reply<E>>;
+  /** The body of an endpoint with `download`: to be read to its end, or destroyed. */
+  download<E extends Endpoint>(endpoint: E, input?: CallInput<E>): Promise<Readable>;
   /** One SSE connection; ends when the server ends it, throws a Fault when it breaks. */
   stream<E extends Endpoint>(
     endpoint: E,
@@ -195,6 +197,12 @@ export function createClient(options: ClientOptions): Client {
         throw isFault(cause) ? cause : new Fault("unavailable", `the answer of ${endpoint.path} broke off`, { cause });
       });
       return (received === "" ? {} : JSON.parse(received)) as never;
+    },
+    async download(endpoint, input = {}) {
+      const reply = await send(endpoint, input as CallInput<Endpoint>, endpoint.download ?? "*/*");
+      const limitMs = input.timeoutMs ?? defaultTimeoutMs;
+      reply.setTimeout(limitMs, () => reply.destroy(new Fault("timeout", `the answer of ${endpoint.path} broke off`)));
+      return reply;
     },
     stream,
     async *follow(endpoint, input) {

@@ -21,6 +21,9 @@ export const Deployment = object({
     Type.String(),
     object({ wanted: Type.Integer(), healthy: Type.Integer(), oldLeft: Type.Integer() }),
   ),
+  releaseJobId: Type.Optional(
+    Type.Unsafe<string>({ ...Id, description: "Job of the release phase, which runs before anything is switched." }),
+  ),
   createdAt: Time,
   startedAt: Type.Optional(Time),
   finishedAt: Type.Optional(Time),

@@ -44,6 +44,10 @@ export interface Endpoint<
   body?: B;
   /** Body is this media type, handed to the handler as a stream and never held in memory. */
   upload?: string;
+  /** The reply's body is a stream of this media type, and nothing else. */
+  download?: string;
+  /** GET that becomes a WebSocket; `reply` is then nothing. */
+  socket?: boolean;
   reply: R;
   status: number;
   /** Item of the SSE stream served when the client accepts `text/event-stream`. */
@@ -60,6 +64,8 @@ interface Definition<P extends TSchema, Q extends TSchema, B extends TSchema, R 
   query?: Q;
   body?: B;
   upload?: string;
+  download?: string;
+  socket?: boolean;
   reply: R;
   status?: number;
   item?: I;

@@ -2,6 +2,7 @@
 import * as apps from "./apps.ts";
 import * as artifacts from "./artifacts.ts";
 import * as boot from "./boot.ts";
+import * as builds from "./builds.ts";
 import * as deployments from "./deployments.ts";
 import type { Endpoint } from "./endpoint.ts";
 import * as hosts from "./hosts.ts";
@@ -18,7 +19,7 @@ export function isEndpoint(value: unknown): value is Endpoint {
 
 /** Endpoints that control mounts, in the order of the nouns; hostd's own (`hostLog`) is not among them. */
 export function controlEndpoints(): Endpoint[] {
-  const nouns = [status, machines, boot, hosts, apps, artifacts, deployments, jobs, logs, routes, services];
+  const nouns = [status, machines, boot, hosts, apps, artifacts, builds, deployments, jobs, logs, routes, services];
   return nouns
     .flatMap((noun) => Object.values(noun).filter(isEndpoint))
     .filter((endpoint) => endpoint.id !== "hostLog");

@@ -1,6 +1,7 @@
 // Hosts: machines that run jobs. Identity is a key pair; the name is a label.
 import { type Static, Type } from "typebox";
 import { DiskPolicy } from "./boot.ts";
+import { BuildSpec } from "./builds.ts";
 import { endpoint } from "./endpoint.ts";
 import { JobReport, JobSpec } from "./jobs.ts";
 import { Level, Stage } from "./machines.ts";
@@ -77,6 +78,13 @@ export const HostTarget = object({
     description: "host:port that images are pulled from, TLS with the cluster CA and the host's own certificate.",
   }),
   jobs: Type.Array(JobSpec),
+  builds: Type.Optional(Type.Array(BuildSpec)),
+  stack: Type.Optional(
+    object(
+      { name: Type.String(), builder: Type.String(), runner: Type.String() },
+      "Images by digest that builds on this host use; hosts keep them, also as flynn/builder and flynn/runner.",
+    ),
+  ),
 });
 export type HostTarget = Static<typeof HostTarget>;
 

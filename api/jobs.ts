@@ -13,6 +13,7 @@ import {
   object,
   oneOf,
   ProcessName,
+  ProcessText,
   Resources,
   Tags,
   Time,
@@ -58,12 +59,26 @@ export const DEFAULT_HEALTH: HealthCheck = {
 export const DEFAULT_LIMITS = { cpuMillis: 100, memoryBytes: 512 * 1024 ** 2, diskBytes: 0, pids: 1024 } as const;
 export const DEFAULT_STOP_TIMEOUT_MS = 30_000;
 
+/** What makes a job run once instead of for ever: a one-off of a user, a release phase, or a build. */
+export const TaskKind = oneOf(["run", "release", "build"]);
+export type TaskKind = Static<typeof TaskKind>;
+export const Task = object({
+  kind: TaskKind,
+  command: Type.Optional(Type.Array(ProcessText(32_768), { maxItems: 256, description: "As `docker run` takes it." })),
+  attach: Type.Boolean({ description: "Starts when a client attaches, and ends when that client goes." }),
+  tty: Type.Boolean(),
+  timeoutMs: Type.Optional(Type.Integer({ minimum: 1_000, maximum: 7 * 86_400_000 })),
+  createdBy: Type.String(),
+});
+export type Task = Static<typeof Task>;
+
 export const Job = object({
   id: Id,
   appId: Id,
   app: Name,
-  releaseId: Id,
-  version: Type.Integer({ description: "The release's number, 3 for v3." }),
+  releaseId: Type.Unsafe<string>({ ...Id, description: "Its release; `build` for a build's job, which has none." }),
+  version: Type.Integer({ description: "The release's number, 3 for v3; 0 for a build's job." }),
+  task: Type.Optional(Task),
   process: ProcessName,
   desired: JobDesired,
   state: JobState,
@@ -103,6 +118,9 @@ export const JobSpec = object({
   pids: Type.Integer(),
   health: HealthCheck,
   stopTimeoutMs: Type.Integer(),
+  task: Type.Optional(
+    Type.Unsafe<Static<typeof Task>>({ ...Task, description: "Runs once: its exit is its end, whatever the code." }),
+  ),
 });
 export type JobSpec = Static<typeof JobSpec>;
 
@@ -148,6 +166,27 @@ export const stopJob = endpoint({
   body: object({}),
   reply: Job,
   status: 202,
+});
+export const createJob = endpoint({
+  id: "createJob",
+  method: "POST",
+  path: "/v1/apps/:app/jobs",
+  summary: "Run a command once in a job of its own, with the release's image, environment and limits",
+  permission: "app:write",
+  params: AppParams,
+  status: 201,
+  body: object({
+    command: Type.Optional(Task.properties.command),
+    process: Type.Optional(ProcessName),
+    release: Type.Optional(Type.String({ maxLength: 64 })),
+    env: Type.Optional(Env),
+    attach: Type.Optional(Type.Boolean({ default: false })),
+    tty: Type.Optional(Type.Boolean({ default: false })),
+    cpuMillis: Type.Optional(Type.Integer({ minimum: 10, maximum: 1_000_000 })),
+    memoryBytes: Type.Optional(Type.Integer({ minimum: 4 * 1024 ** 2, maximum: 2 ** 50 })),
+    timeoutMs: Type.Optional(Type.Integer({ minimum: 1_000, maximum: 7 * 86_400_000 })),
+  }),
+  reply: Job,
 });
 export const explainJob = endpoint({
   id: "explainJob",

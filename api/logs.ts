@@ -3,13 +3,18 @@ import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
 import { AppParams, Id, Name, object, oneOf, ProcessName, Time } from "./schema.ts";
 
+export const LogSource = oneOf(
+  ["app", "build", "router", "deploy", "system"],
+  "app: what the job wrote. build: output of builds. router: one line a request. deploy: releases and deployments. system: what the platform says of a job, such as its exit.",
+);
+export type LogSource = Static<typeof LogSource>;
 export const LogLine = object({
   at: Type.String({ description: "ISO 8601, UTC, microseconds where the engine gives them." }),
   app: Name,
   process: ProcessName,
   jobId: Id,
   stream: oneOf(["stdout", "stderr"]),
-  source: oneOf(["app", "system"], "system: what the platform says of the job, such as its exit."),
+  source: LogSource,
   line: Type.String({ description: "One line, without its newline; at most 16 KiB." }),
 });
 export type LogLine = Static<typeof LogLine>;
@@ -21,7 +26,7 @@ export const LogQuery = {
   ),
   jobId: Type.Optional(Id),
   process: Type.Optional(ProcessName),
-  source: Type.Optional(oneOf(["app", "system"])),
+  source: Type.Optional(LogSource),
   since: Type.Optional(Time),
   until: Type.Optional(Time),
 };

@@ -6,7 +6,8 @@ import Fastify, { type FastifyInstance } from "fastify";
 import type { Endpoint } from "#api/endpoint.ts";
 import { Fault } from "#api/fault.ts";
 import type { Context } from "./context.ts";
-import { type Mount, mounter, newRequestId, sendFault } from "./mount.ts";
+import { newRequestId, sendFault } from "./faults.ts";
+import { type Mount, mounter } from "./mount.ts";
 
 export interface ApiServer {
   app: FastifyInstance;

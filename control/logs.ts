@@ -1,6 +1,6 @@
 // Log lines of an app from every host, merged in time order. Lines live on the hosts; control only asks and merges.
 import { type Client, createClient, hostServerName } from "#api/client.ts";
-import { hostLog, type LogLine } from "#api/logs.ts";
+import { hostLog, type LogLine, type LogSource } from "#api/logs.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { sleep } from "#lib/time.ts";
 import type { Context } from "./context.ts";
@@ -11,7 +11,7 @@ export interface LogWish {
   lines?: number;
   jobId?: string;
   process?: string;
-  source?: "app" | "system";
+  source?: LogSource;
   since?: string;
   until?: string;
 }

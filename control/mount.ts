@@ -1,19 +1,16 @@
 // Binds an endpoint value to its handler: validation, authorisation, serialising, faults and SSE all come from here, so
 // that a route file holds nothing but what the endpoint does.
-import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import type { ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 import { Ajv, type Options } from "ajv";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Body, Endpoint, Item, Params, Query, Reply } from "#api/endpoint.ts";
-import { FAULTS, Fault, toFault } from "#api/fault.ts";
-import { formatEvent, KEEP_ALIVE, KEEP_ALIVE_MS, type StreamEvent } from "#api/stream.ts";
+import { Fault } from "#api/fault.ts";
+import type { StreamEvent } from "#api/stream.ts";
 import type { Log } from "#lib/log.ts";
-import { causeChain } from "#lib/run.ts";
+import { asFault, sendFault } from "./faults.ts";
 import { authorize, identify, type Principal, sha256Hex } from "./identity/principal.ts";
+import { sendStream } from "./sse.ts";
 import type { Store } from "./store/store.ts";
-import { type Violation, violationFault } from "./violation.ts";
 
 export interface Call<E extends Endpoint> {
   params: Params<E>;
@@ -41,8 +38,14 @@ export interface Idempotent {
   idempotencyHash?: string;
 }
 
-export type Handler<E extends Endpoint> = (call: Call<E>) => Reply<E> | Promise<Reply<E>>;
+export type Handler<E extends Endpoint> = (call: Call<E>) => Answer<E> | Promise<Answer<E>>;
+type Answer<E extends Endpoint> = Reply<E> | Download;
 export type StreamHandler<E extends Endpoint> = (call: Call<E>) => AsyncIterable<StreamEvent<Item<E>>>;
+/** The body of an endpoint with `download`, as its handler returns it. */
+export interface Download {
+  body: Readable;
+  sizeBytes?: number;
+}
 export type Mount = <E extends Endpoint>(endpoint: E, handler: Handler<E>, stream?: StreamHandler<E>) => void;
 
 const AJV: Options = {
@@ -75,7 +78,8 @@ export function mounter(
       log,
     ),
   );
-  app.addContentTypeParser("application/x-tar", (_request, payload, done) => done(null, payload));
+  for (const mediaType of ["application/x-tar", "application/gzip"])
+    app.addContentTypeParser(mediaType, (_request, payload, done) => done(null, payload));
   app.addHook("onRequest", (_request, reply, done) => {
     reply
       .header("x-content-type-options", "nosniff")
@@ -93,7 +97,7 @@ export function mounter(
         params: endpoint.params,
         querystring: endpoint.query,
         ...(endpoint.body ? { body: endpoint.body } : {}),
-        response: { [endpoint.status]: endpoint.reply },
+        ...(endpoint.download ? {} : { response: { [endpoint.status]: endpoint.reply } }),
       },
       // Before the body is read or checked: a stranger learns nothing from validation.
       onRequest: async (request) => {
@@ -121,11 +125,17 @@ export function mounter(
           return;
         }
         const result = await handler(call);
+        if (endpoint.download !== undefined) return sendDownload(reply, endpoint.download, result as Download);
         return reply.code(endpoint.status).send(result);
       },
     });
   };
   return { mount, mounted };
+}
+
+function sendDownload(reply: FastifyReply, mediaType: string, { body, sizeBytes }: Download): FastifyReply {
+  if (sizeBytes !== undefined) reply.header("content-length", String(sizeBytes));
+  return reply.type(mediaType).send(body);
 }
 
 const principals = new WeakMap<FastifyRequest, Principal>();
@@ -148,10 +158,6 @@ function checkMediaType(request: FastifyRequest, endpoint: Endpoint): void {
 
 const isEmpty = (body: unknown): boolean =>
   body === undefined || body === null || (typeof body === "object" && Object.keys(body).length === 0);
-
-export function newRequestId(header: string | string[] | undefined): string {
-  return typeof header === "string" && /^[A-Za-z0-9._-]{8,64}$/.test(header) ? header : randomUUID();
-}
 
 function callOf<E extends Endpoint>(
   endpoint: E,
@@ -201,102 +207,4 @@ function ifMatchOf(header: string | undefined): number | undefined {
   const version = /^"?([1-9]\d{0,14})"?$/.exec(header.trim())?.[1];
   if (version === undefined) throw new Fault("invalid", "If-Match is to be one ETag as this API gives it, or *");
   return Number(version);
-}
-
-interface Streaming {
-  items: () => AsyncIterable<StreamEvent>;
-  /** Throws when the caller may not listen any more. */
-  admit: () => void;
-  requestId: string;
-  log: Log;
-}
-
-async function sendStream(raw: ServerResponse, signal: AbortSignal, streaming: Streaming): Promise<void> {
-  const { items, admit, requestId, log } = streaming;
-  raw.writeHead(200, {
-    "content-type": "text/event-stream",
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",
-    "x-request-id": requestId,
-  });
-  raw.flushHeaders();
-  const keepAlive = setInterval(() => {
-    try {
-      admit();
-      raw.write(KEEP_ALIVE);
-    } catch {
-      raw.destroy(); // a quiet stream ends too; the next request says why
-    }
-  }, KEEP_ALIVE_MS);
-  try {
-    for await (const item of items()) {
-      if (signal.aborted) break;
-      admit();
-      if (!raw.write(formatEvent(item))) await drained(raw, signal);
-    }
-  } catch (error) {
-    if (!signal.aborted) {
-      const fault = toFault(error, "stream");
-      if (fault.code === "internal") log.error({ requestId, causes: causeChain(error) }, "stream failed");
-      raw.write(
-        formatEvent({
-          event: "fault",
-          data: { code: fault.code, message: fault.message, requestId, retry: fault.retry },
-        }),
-      );
-    }
-  } finally {
-    clearInterval(keepAlive);
-    raw.end();
-  }
-}
-
-/** A reader that takes nothing for a minute is dropped: the reader is bounded, not the server's memory. */
-async function drained(raw: ServerResponse, signal: AbortSignal): Promise<void> {
-  const late = AbortSignal.timeout(60_000);
-  await once(raw, "drain", { signal: AbortSignal.any([signal, late]) }).catch((cause: unknown) => {
-    if (late.aborted) raw.destroy();
-    throw new Fault("unavailable", "the stream's reader does not read", { cause });
-  });
-}
-
-interface FastifyFault {
-  statusCode?: number;
-  code?: string;
-  message: string;
-  validation?: Violation[];
-  validationContext?: string;
-}
-
-function asFault(error: unknown): Fault {
-  if (error instanceof Fault) return error;
-  const { statusCode, code, message, validation, validationContext } = error as FastifyFault;
-  const first = validation?.[0];
-  if (first) return violationFault(first, validationContext);
-  if (statusCode === 413 || code === "FST_ERR_CTP_BODY_TOO_LARGE")
-    return new Fault("too-large", "the request body is larger than 1 MiB");
-  if (code === "FST_ERR_CTP_INVALID_JSON_BODY" || code === "FST_ERR_CTP_EMPTY_JSON_BODY")
-    return new Fault(
-      "invalid",
-      "the body is not JSON, or has a key that is never allowed (__proto__, a constructor with a prototype)",
-    );
-  if (statusCode !== undefined && statusCode < 500) return new Fault("invalid", message);
-  return new Fault("internal", "the request failed inside control", { cause: error });
-}
-
-export function sendFault(fault: Fault, request: FastifyRequest, reply: FastifyReply, log: Log): void {
-  if (fault.code === "internal")
-    log.error(
-      { requestId: request.id, method: request.method, path: request.url.split("?")[0], causes: causeChain(fault) },
-      "request failed",
-    );
-  const causes = fault.code === "internal" ? [] : causeChain(fault.cause);
-  reply.header("x-request-id", request.id);
-  void reply.code(FAULTS[fault.code].status).send({
-    code: fault.code,
-    message: [fault.message, ...causes].join(": "),
-    ...(fault.details ? { details: fault.details } : {}),
-    requestId: request.id,
-    retry: fault.retry,
-  });
 }

@@ -77,7 +77,8 @@ export function mountApps(mount: Mount, context: Context, { deployments, explain
   });
   mount(apps.updateApp, async ({ params, body, principal, ifMatch, etag }) => {
     const { key, value, version } = findApp(store, params.app);
-    const app = { ...value, ...body };
+    const { deployBranch, build, ...rest } = { ...value, ...body };
+    const app: apps.App = { ...rest, ...(deployBranch ? { deployBranch } : {}), ...(build ? { build } : {}) };
     const { seq } = await store.commit({
       actor: principal.name,
       expect: [{ key, version: ifMatch ?? version }],

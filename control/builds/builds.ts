@@ -1,0 +1,23 @@
+// What the rest of control may ask of builds: git and the API make them, hosts run them.
+import type { Readable } from "node:stream";
+import type { Build, BuildLogChunk } from "#api/builds.ts";
+
+export interface BuildWish {
+  appId: string;
+  /** A tar archive (plain or gzipped) of the source tree. It is read to its end, checked and kept before this resolves. */
+  source: Readable;
+  type: Build["source"]["type"];
+  commit?: string;
+  ref?: string;
+  by: string;
+  signal: AbortSignal;
+}
+
+export interface Builds {
+  /** Queues a build. Faults in the user's words: `invalid` (the source is not sound), `too-large`, `rate-limited`, `unavailable`. */
+  create(wish: BuildWish): Promise<Build>;
+  get(appId: string, id: string): Build | undefined;
+  /** The log from `offset` on, then as it grows, to the end of the build; a chunk with empty text now and then keeps a silent line open. */
+  follow(appId: string, id: string, options: { offset?: number; signal: AbortSignal }): AsyncIterable<BuildLogChunk>;
+  cancel(appId: string, id: string, by: string): Promise<Build>;
+}
