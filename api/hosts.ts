@@ -34,6 +34,9 @@ export const Host = object({
   state: HostState,
   reason: Type.String(),
   cordoned: Type.Boolean({ description: "True: no new jobs are placed here; what runs goes on." }),
+  draining: Type.Optional(
+    Type.Boolean({ description: "True: its jobs move elsewhere, each once its replacement serves." }),
+  ),
   heldUntil: Type.Optional(Time),
   machineId: Type.Optional(Id),
   address: Type.Optional(Type.String({ description: "IPv4 address on the LAN." })),
@@ -211,6 +214,17 @@ export const cordonHost = endpoint({
   params: IdParams,
   body: Nothing,
   reply: Host,
+});
+export const drainHost = endpoint({
+  id: "drainHost",
+  method: "POST",
+  path: "/v1/hosts/:id/drain",
+  summary: "Cordon a host and move its jobs elsewhere, each once its replacement serves",
+  permission: "cluster:write",
+  params: IdParams,
+  body: Nothing,
+  reply: Host,
+  status: 202,
 });
 export const uncordonHost = endpoint({
   id: "uncordonHost",

@@ -19,6 +19,8 @@ export interface HostRecord {
   state: HostState;
   reason: string;
   cordoned: boolean;
+  /** Cordoned, and its jobs move elsewhere. */
+  draining?: true;
   /** ISO time; a flapping host gets no new jobs before it. */
   heldUntil?: string;
   machineId?: string;

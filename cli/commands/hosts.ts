@@ -4,17 +4,20 @@ import {
   cordonHost,
   createJoinToken,
   deleteHost,
+  drainHost,
   getHost,
   type Host,
   listHosts,
   uncordonHost,
   updateHost,
 } from "#api/hosts.ts";
+import { sleep } from "#lib/time.ts";
 import { formatSize, parseDuration } from "#lib/units.ts";
 import type { Command, Invocation } from "../command.ts";
 import { CONFIRM, confirm } from "../confirm.ts";
 import { listAll, withCluster } from "../connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
+import { progress } from "../output/progress.ts";
 import { printFacts } from "../output/table.ts";
 import { tagChanges } from "../tag-changes.ts";
 
@@ -80,8 +83,19 @@ export const hostCommands: readonly Command[] = [
     run: (call) => change(call, cordonHost, ({ name }) => `Host ${name} is cordoned: no new jobs are placed there.`),
   },
   {
+    words: "host drain",
+    summary: "Move a host's jobs elsewhere with no failed request, and place no new ones on it",
+    more: "Each job stops once its replacement serves. `flynn host uncordon` ends it. Ctrl-C here ends the watching only.",
+    args: [HOST],
+    flags: [
+      { name: "timeout", value: "TIME", help: "Longest wait for the last job to be gone; default 10m" },
+      { name: "detach", help: "Do not wait" },
+    ],
+    run: drain,
+  },
+  {
     words: "host uncordon",
-    summary: "Place jobs on a host again",
+    summary: "Place jobs on a host again; ends a drain",
     args: [HOST],
     run: (call) => change(call, uncordonHost, ({ name }) => `Host ${name} takes jobs again.`),
   },
@@ -154,7 +168,41 @@ function change(
   });
 }
 
-const stateOf = ({ state, cordoned }: Host): string => (cordoned ? `${state}, cordoned` : state);
+async function drain(call: Invocation): Promise<void> {
+  const { cli } = call;
+  const wish = call.text("timeout") ?? "10m";
+  const timeoutMs = parseDuration(wish);
+  if (timeoutMs === undefined) throw new Fault("invalid", `--timeout takes a time such as 90s or 10m, not ${wish}`);
+  await withCluster(call, async (client) => {
+    const params = { id: call.args[0]! };
+    let host = await client.call(drainHost, { params, body: {}, signal: cli.signal });
+    const shown = progress(cli);
+    const endMs = performance.now() + timeoutMs;
+    try {
+      while (!call.on("detach") && host.jobs > 0) {
+        if (performance.now() > endMs)
+          throw new Fault(
+            "timeout",
+            `host ${host.name} still has ${host.jobs} jobs; what keeps them: flynn ps -a APP (the drain goes on)`,
+          );
+        shown.step(`host ${host.name}: ${host.jobs} jobs left`);
+        await sleep(1_000, cli.signal);
+        cli.signal.throwIfAborted();
+        host = await client.call(getHost, { params, signal: cli.signal });
+      }
+    } finally {
+      shown.end();
+    }
+    answer(cli, host, () =>
+      cli.print(
+        host.jobs > 0 ? `Host ${host.name} is being drained.` : `Host ${host.name} is drained: no job runs there.`,
+      ),
+    );
+  });
+}
+
+const stateOf = ({ state, cordoned, draining }: Host): string =>
+  draining ? `${state}, draining` : cordoned ? `${state}, cordoned` : state;
 const cpu = ({ used, capacity }: Host): string => `${used.cpuMillis / 1000}/${capacity.cpuMillis / 1000}`;
 const memory = ({ used, capacity }: Host): string =>
   `${formatSize(used.memoryBytes)}/${formatSize(capacity.memoryBytes)}`;

@@ -86,9 +86,25 @@ export function mountHosts(mount: Mount, context: Context): void {
       ifMatch,
     );
   });
+  mount(hosts.drainHost, ({ params, principal, ifMatch }) => {
+    const entry = find(params.id);
+    return change(
+      entry,
+      { cordoned: true, draining: true },
+      principal.name,
+      `host ${entry.value.name} is being drained: its jobs move elsewhere`,
+      ifMatch,
+    );
+  });
   mount(hosts.uncordonHost, ({ params, principal, ifMatch }) => {
     const entry = find(params.id);
-    return change(entry, { cordoned: false }, principal.name, `host ${entry.value.name} takes jobs again`, ifMatch);
+    return change(
+      entry,
+      { cordoned: false, draining: undefined },
+      principal.name,
+      `host ${entry.value.name} takes jobs again`,
+      ifMatch,
+    );
   });
   mount(hosts.deleteHost, async ({ params, principal, ifMatch }) => {
     const { value: host, key, version } = find(params.id);

@@ -28,6 +28,8 @@ export class ClusterView {
   readonly freed = new Set<number>();
   /** Hosts given up: lost, and their jobs replaced. */
   readonly #gone = new Set<string>();
+  /** Hosts being drained. */
+  readonly #leaving = new Set<string>();
 
   constructor(store: Store) {
     this.#store = store;
@@ -39,6 +41,14 @@ export class ClusterView {
   /** Given up or removed: what it ran is to be replaced. */
   isGone(hostId: string): boolean {
     return this.#gone.has(hostId) || this.fleet.slotOf(hostId) === undefined;
+  }
+
+  isLeaving(hostId: string): boolean {
+    return this.#leaving.has(hostId);
+  }
+
+  get anyLeaving(): boolean {
+    return this.#leaving.size > 0;
   }
 
   /** `true`: given up. `false`: heard again, and judged by its record. */
@@ -68,10 +78,13 @@ export class ClusterView {
     const id = key.slice(PREFIX.hosts.length);
     if (entry === undefined) {
       this.#gone.delete(id);
+      this.#leaving.delete(id);
       this.fleet.removeHost(id);
       return;
     }
-    const { name, capacity, tags } = entry.value;
+    const { name, capacity, tags, draining } = entry.value;
+    if (draining === true) this.#leaving.add(id);
+    else this.#leaving.delete(id);
     const state = this.#gone.has(id) ? "down" : stateOf(entry.value);
     this.fleet.setHost({ id, name, capacity: toFleet(capacity), state, tags });
   }

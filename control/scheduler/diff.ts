@@ -13,6 +13,8 @@ export interface AppView {
   jobs: readonly Job[];
   /** The host is lost and given up, or no longer in the cluster. */
   isGone: (hostId: string) => boolean;
+  /** The host is being drained: what runs there goes on until as much runs elsewhere. */
+  isLeaving: (hostId: string) => boolean;
   nowMs: number;
 }
 
@@ -51,8 +53,13 @@ export function diffApp(view: AppView): AppDiff {
     for (const formation of view.formations) {
       for (const [process, { count, tags }] of Object.entries(formation.processes)) {
         const key = keyOf(formation.releaseId, process);
-        const jobs = live.get(key) ?? [];
+        const all = live.get(key) ?? [];
         live.delete(key);
+        const leaving = all.filter(({ hostId }) => hostId !== undefined && view.isLeaving(hostId));
+        const jobs = leaving.length === 0 ? all : all.filter((job) => !leaving.includes(job));
+        const up = jobs.filter(({ state }) => state === "up").length;
+        const replaced = leaving.length - Math.max(0, count - up);
+        diff.endings.push(...chooseSurplus(leaving, Math.max(0, replaced)).map(endingOf));
         if (jobs.length > count) {
           const surplus = chooseSurplus(jobs, jobs.length - count);
           diff.endings.push(...surplus.map(endingOf));

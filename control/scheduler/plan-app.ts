@@ -45,7 +45,8 @@ export function readApp(store: Store, view: ClusterView, appId: string, nowMs: n
     versions.set(key, version);
   }
   const isGone = (hostId: string) => view.isGone(hostId);
-  return { app, versions, diff: diffApp({ app, formations, releases, jobs, isGone, nowMs }) };
+  const isLeaving = (hostId: string) => view.isLeaving(hostId);
+  return { app, versions, diff: diffApp({ app, formations, releases, jobs, isGone, isLeaving, nowMs }) };
 }
 
 export interface PlanOptions {

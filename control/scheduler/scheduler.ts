@@ -110,11 +110,13 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   const onRecord = (record: LogRecord) => {
     for (const { key } of record.mutations) {
       if (key.startsWith(PREFIX.jobs)) {
-        if (view.refreshJob(key, record.seq)) mark(appOfKey(key, PREFIX.jobs));
+        // While a host is drained, a replacement that came up lets an old job go.
+        if (view.refreshJob(key, record.seq) || view.anyLeaving) mark(appOfKey(key, PREFIX.jobs));
       } else if (key.startsWith(PREFIX.hosts)) {
         const on = [...view.keysOn(key.slice(PREFIX.hosts.length))];
         view.refreshHost(key);
-        if (view.isGone(key.slice(PREFIX.hosts.length))) markJobs(on);
+        const hostId = key.slice(PREFIX.hosts.length);
+        if (view.isGone(hostId) || view.isLeaving(hostId)) markJobs(on);
         markBlocked();
       } else if (key.startsWith(PREFIX.apps)) mark(appOfKey(key, PREFIX.apps));
       else if (key.startsWith(PREFIX.formations)) mark(appOfKey(key, PREFIX.formations));

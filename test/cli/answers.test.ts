@@ -100,7 +100,7 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
 const LINES = new Set(["log"]); // one object a line: jobs.test.ts
 const TEXT = new Set(["completion", "complete"]); // scripts and bare names for shells
 const CHANGES = new Set(
-  `up, down, cluster add, cluster remove, cluster backup, cluster restore, machine approve, host cordon, host uncordon,
+  `up, down, cluster add, cluster remove, cluster backup, cluster restore, machine approve, host cordon, host drain, host uncordon,
    host token, host remove, image build, image register, image rollout, profile set, profile remove, create, delete, deploy,
    rollback, deployment cancel, env set, env unset, kill, route add http, route remove, router remove`.split(/,\s+/),
 );
@@ -163,6 +163,22 @@ test("tags are set and removed by the CLI, and new jobs of a process that wants 
   const made = (await jobs()).filter(({ id }) => !before.has(id));
   assert.ok(made.length >= 3, `${made.length} new jobs`);
   for (const job of made) assert.is(job.hostId, hosts[1]!.id);
+});
+
+test("a drained host ends empty, with as many jobs up elsewhere", async () => {
+  assert.is((await flynn("scale", "-a", "hello", "web=3")).code, 0);
+  const drained = await flynn("host", "drain", "h1", "--timeout", "20s");
+  assert.equal([drained.code, drained.out], [0, "Host h1 is drained: no job runs there.\n"], drained.err);
+  assert.match((await flynn("host", "list")).out, /h1 +ready, draining/);
+  const up = (await jobs()).filter(({ state }) => state === "up");
+  assert.equal(
+    up.map(({ hostId }) => hostId),
+    Array(3).fill(hosts[1]!.id),
+  );
+  const second = await flynn("host", "drain", "h2", "--timeout", "1s");
+  assert.is(second.code, 6, "nowhere to go: it waits, and says so");
+  assert.match(second.err, /still has 3 jobs/);
+  assert.is((await jobs()).filter(({ state }) => state === "up").length, 3);
 });
 
 test.run();

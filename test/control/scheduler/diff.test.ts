@@ -58,7 +58,7 @@ function formation(releaseId: string, web: number, worker = 0): Formation {
 
 function view(over: Partial<AppView>): AppView {
   const releases = new Map(["r1", "r2"].map((id) => [id, release(id)]));
-  return { app, formations: [], releases, jobs: [], isGone: () => false, nowMs: NOW, ...over };
+  return { app, formations: [], releases, jobs: [], isGone: () => false, isLeaving: () => false, nowMs: NOW, ...over };
 }
 
 const summary = (over: Partial<AppView>) => {
@@ -71,7 +71,37 @@ const summary = (over: Partial<AppView>) => {
 
 const waiting = (id: string) => job(id, { state: "pending", hostId: undefined });
 
+const leaving = { isLeaving: (hostId: string) => hostId === "h1" };
+const elsewhere = (id: string, over: Partial<Job> = {}) => job(id, { hostId: "h2", ...over });
+
 const table: [title: string, over: Partial<AppView>, missing: string[], endings: string[]][] = [
+  [
+    "a host that is drained: replacements are made while its jobs go on",
+    { ...leaving, formations: [formation("r1", 2)], jobs: [job("a"), job("b")] },
+    ["r1 web 2+0"],
+    [],
+  ],
+  [
+    "a host that is drained: a job ends for each replacement that is up, not for one that starts",
+    {
+      ...leaving,
+      formations: [formation("r1", 2)],
+      jobs: [
+        job("a"),
+        job("b", { createdAt: "2026-01-01T00:00:00.500Z" }),
+        elsewhere("c"),
+        elsewhere("d", { state: "starting" }),
+      ],
+    },
+    [],
+    ["b drain"],
+  ],
+  [
+    "a host that is drained: scaled down meanwhile, what is elsewhere suffices",
+    { ...leaving, formations: [formation("r1", 1)], jobs: [job("a"), elsewhere("c")] },
+    [],
+    ["a drain"],
+  ],
   ["as wanted: nothing", { formations: [formation("r1", 1)], jobs: [job("a")] }, [], []],
   [
     "missing jobs are made",
