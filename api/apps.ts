@@ -1,5 +1,5 @@
 // Apps, their releases, environment and formation.
-import { type Static, Type } from "typebox";
+import { type Static, type TNull, type TOptional, type TUnion, Type } from "typebox";
 import { BuildSettings } from "./builds.ts";
 import { endpoint } from "./endpoint.ts";
 import { HealthCheck } from "./jobs.ts";
@@ -44,6 +44,13 @@ export const App = object({
     maximum: 3_600_000,
     description: "Longest time a deployment waits for one step, in milliseconds.",
   }),
+  batchSize: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 1_000,
+      description: "Jobs of a process replaced at a time by in-batches; a third of them, at least one, when left out.",
+    }),
+  ),
   deployBranch: Type.Optional(
     Type.Unsafe<string>({ ...GitBranch, description: "Branch a push deploys; main and master when unset." }),
   ),
@@ -65,9 +72,28 @@ export const ProcessType = object({
   diskBytes: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 50 })),
   pids: Type.Optional(Type.Integer({ minimum: 8, maximum: 65_536 })),
   stopTimeoutMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600_000 })),
+  deployTimeoutMs: Type.Optional(
+    Type.Integer({
+      minimum: 1_000,
+      maximum: 3_600_000,
+      description:
+        "Longest time a deployment waits for a job of this process, in milliseconds; the app's when left out.",
+    }),
+  ),
   antiAffinity: Type.Optional(Type.Boolean({ description: "At most one job of this process on a host." })),
 });
 export type ProcessType = Static<typeof ProcessType>;
+
+const { port, ...plainFields } = ProcessType.properties;
+type PlainFields = typeof plainFields;
+/** Fields of one process to change, the others kept; null takes a field away. */
+export const ProcessChanges = object({
+  port: Type.Optional(port),
+  ...(Object.fromEntries(
+    Object.entries(plainFields).map(([name, schema]) => [name, Type.Optional(nullable(schema))]),
+  ) as { [K in keyof PlainFields]: TOptional<TUnion<[PlainFields[K], TNull]>> }),
+});
+export type ProcessChanges = Static<typeof ProcessChanges>;
 
 /** Immutable: artifact + environment + process types. A change of any is a new release. */
 export const Release = object({
@@ -100,6 +126,9 @@ export const ReleaseSummary = object({
   createdAt: Time,
   createdBy: Type.String(),
   current: Type.Boolean(),
+  collectable: Type.Optional(
+    Type.Boolean({ description: "Beyond the last ten and used by nothing: it goes at the next clean-up." }),
+  ),
 });
 export type ReleaseSummary = Static<typeof ReleaseSummary>;
 
@@ -146,6 +175,7 @@ export const updateApp = endpoint({
   body: object({
     strategy: Type.Optional(Strategy),
     deployTimeoutMs: Type.Optional(App.properties.deployTimeoutMs),
+    batchSize: Type.Optional(nullable(App.properties.batchSize)),
     deployBranch: Type.Optional(nullable(GitBranch)),
     build: Type.Optional(nullable(BuildSettings)),
   }),
@@ -182,6 +212,13 @@ export const createRelease = endpoint({
   body: object({
     artifactId: Type.Optional(Id),
     processes: Type.Optional(recordOf(ProcessName, ProcessType)),
+    processChanges: Type.Optional(
+      recordOf(
+        ProcessName,
+        ProcessChanges,
+        "Changes of processes there are, on top of `processes`; null removes a field.",
+      ),
+    ),
     env: Type.Optional(EnvChanges),
     description: Type.Optional(Type.String({ maxLength: 200 })),
   }),

@@ -31,10 +31,17 @@ export const JobDesired = oneOf(
 );
 export type JobDesired = Static<typeof JobDesired>;
 
-/** A process's check. `tcp`: a connection opens. `http`: GET path answers 200-399. `none`: running is healthy. */
+/** A process's check. `tcp`: a connection opens. `http`: GET path answers one of `status`. `none`: running is healthy. */
 export const HealthCheck = object({
   type: oneOf(["tcp", "http", "none"]),
   path: Type.Optional(Type.String({ maxLength: 256, pattern: "^/[\\x21-\\x7e]*$" })),
+  status: Type.Optional(
+    Type.String({
+      maxLength: 100,
+      pattern: "^[1-5]\\d\\d(-[1-5]\\d\\d)?(,[1-5]\\d\\d(-[1-5]\\d\\d)?)*$",
+      description: "HTTP statuses that are healthy, such as 200,204 or 200-299; 200-399 when left out.",
+    }),
+  ),
   intervalMs: Type.Integer({ minimum: 100, maximum: 60_000, default: 1_000 }),
   timeoutMs: Type.Integer({ minimum: 100, maximum: 60_000, default: 2_000 }),
   rise: Type.Integer({ minimum: 1, maximum: 20, default: 1, description: "Successes in a row that make it healthy." }),
@@ -45,6 +52,14 @@ export const HealthCheck = object({
     default: 60_000,
     description: "Longest time from start to healthy.",
   }),
+  stableMs: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 600_000,
+      description:
+        "A deployment's first job of the process must stay healthy so long, in milliseconds, before any old one goes; 2000 when left out.",
+    }),
+  ),
 });
 export type HealthCheck = Static<typeof HealthCheck>;
 

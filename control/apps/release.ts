@@ -1,5 +1,5 @@
 // Making releases: immutable, numbered, everything left out taken from the one before. Pure but for the id.
-import type { App, ProcessType, Release, ReleaseSummary } from "#api/apps.ts";
+import type { App, ProcessChanges, ProcessType, Release, ReleaseSummary } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
 import type { NewEvent } from "../events.ts";
@@ -11,6 +11,8 @@ export const ENV_MOST_BYTES = 12 * 1024;
 export interface ReleaseWish {
   artifactId?: string;
   processes?: Record<string, ProcessType>;
+  /** Fields of single processes, on top of `processes` or of the ones before; null removes a field. */
+  processChanges?: Record<string, ProcessChanges>;
   /** Changes; null removes. */
   env?: Record<string, string | null>;
   description?: string;
@@ -45,12 +47,34 @@ export function makeRelease(before: Release | undefined, wish: ReleaseWish, fram
     appId: frame.appId,
     version: frame.version,
     ...(artifactId === undefined ? {} : { artifactId }),
-    processes: wish.processes ?? before?.processes ?? DEFAULT_PROCESSES,
+    processes: changedProcesses(wish.processes ?? before?.processes ?? DEFAULT_PROCESSES, wish.processChanges ?? {}),
     env,
     description: wish.description ?? describe(before, wish),
     createdAt: frame.at,
     createdBy: frame.by,
   };
+}
+
+function changedProcesses(
+  processes: Record<string, ProcessType>,
+  changes: Record<string, ProcessChanges>,
+): Record<string, ProcessType> {
+  const unknown = Object.keys(changes).find((name) => !Object.hasOwn(processes, name));
+  if (unknown !== undefined)
+    throw new Fault("invalid", `there is no process ${unknown}; there are ${Object.keys(processes).join(", ")}`, {
+      details: { field: unknown },
+    });
+  return Object.fromEntries(
+    Object.entries(processes).map(([name, process]) => [name, changedProcess(process, changes[name] ?? {})]),
+  );
+}
+
+/** `port: null` is a value (it listens on nothing); null of any other field takes it away. */
+function changedProcess(process: ProcessType, changes: ProcessChanges): ProcessType {
+  const fields = Object.entries({ ...process, ...changes }).filter(
+    ([name, value]) => value !== null || name === "port",
+  );
+  return Object.fromEntries(fields) as unknown as ProcessType;
 }
 
 function describe(before: Release | undefined, wish: ReleaseWish): string {
@@ -65,6 +89,7 @@ function describe(before: Release | undefined, wish: ReleaseWish): string {
     set.length ? `set ${set.join(", ")}` : "",
     removed.length ? `removed ${removed.join(", ")}` : "",
     wish.processes ? "processes changed" : "",
+    ...Object.entries(wish.processChanges ?? {}).map(([name, fields]) => `${name}: ${Object.keys(fields).join(", ")}`),
   ].filter(Boolean);
   return parts.join("; ").slice(0, 200) || "no change";
 }

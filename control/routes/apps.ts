@@ -77,8 +77,13 @@ export function mountApps(mount: Mount, context: Context, { deployments, explain
   });
   mount(apps.updateApp, async ({ params, body, principal, ifMatch, etag }) => {
     const { key, value, version } = findApp(store, params.app);
-    const { deployBranch, build, ...rest } = { ...value, ...body };
-    const app: apps.App = { ...rest, ...(deployBranch ? { deployBranch } : {}), ...(build ? { build } : {}) };
+    const { deployBranch, build, batchSize, ...rest } = { ...value, ...body };
+    const app: apps.App = {
+      ...rest,
+      ...(batchSize ? { batchSize } : {}),
+      ...(deployBranch ? { deployBranch } : {}),
+      ...(build ? { build } : {}),
+    };
     const { seq } = await store.commit({
       actor: principal.name,
       expect: [{ key, version: ifMatch ?? version }],
