@@ -128,7 +128,9 @@ async function verifyImage(
   for (const part of Object.keys(FILE_NAMES) as ImagePart[]) {
     const name = FILE_NAMES[part];
     const file = join(path, name);
-    const status = await stat(file).catch(() => undefined);
+    const status = await stat(file).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+    });
     if (!status?.isFile()) throw new Fault("invalid", `${name} is missing`);
     const { sha256, sizeBytes } = manifest[part];
     if (status.size !== sizeBytes)

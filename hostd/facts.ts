@@ -31,7 +31,7 @@ export async function readFacts({
     dmi("product_uuid"),
     dmi("product_serial"),
     readMacs(sys),
-    statfs(stateDir).catch(() => undefined),
+    statfs(stateDir),
     address ?? localAddress(controlUrls),
   ]);
   const memory = totalmem();
@@ -41,7 +41,7 @@ export async function readFacts({
     capacity: {
       cpuMillis: availableParallelism() * 1000,
       memoryBytes: Math.max(0, memory - Math.max(RESERVED_MEMORY_BYTES, Math.round(memory / 20))),
-      diskBytes: disk === undefined ? 0 : disk.bsize * disk.blocks,
+      diskBytes: disk.bsize * disk.blocks,
     },
     architecture: arch() === "x64" ? "amd64" : arch(),
     bootId: bootId ?? "",

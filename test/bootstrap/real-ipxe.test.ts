@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { BootEvent, BootMachine } from "#api/boot.ts";
+import { until } from "#lib/time.ts";
 import { openLan } from "../lab/network.ts";
 import { addMachine } from "../lab/qemu.ts";
 import { openScope, withScope } from "../lab/scope.ts";
@@ -19,7 +20,7 @@ test.after(() => file.close());
 
 async function bootOne(
   machinesFor: (mac: string) => BootMachine[],
-  until: (event: BootEvent) => boolean,
+  isReached: (event: BootEvent) => boolean,
 ): Promise<{ events: BootEvent[]; console: string }> {
   return await withScope(async (scope) => {
     const lan = await openLan(scope);
@@ -42,14 +43,11 @@ async function bootOne(
     await machine.powerOn();
     const events = () =>
       [...server.output().matchAll(/^event (.*)$/gm)].map((line) => JSON.parse(line[1]!) as BootEvent);
-    const deadlineMs = performance.now() + 120_000;
-    while (!events().some(until)) {
-      if (performance.now() > deadlineMs)
-        throw new Error(
-          `only ${events().map((event) => event.stage)}; console: ${machine.consoleTail(15).join(" | ")}`,
-        );
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
+    const reached = () => events().some(isReached);
+    await until(reached, { what: "the stage", timeoutMs: 120_000, everyMs: 250 }).catch((cause: unknown) => {
+      const stages = events().map((event) => event.stage);
+      throw new Error(`only ${stages}; console: ${machine.consoleTail(15).join(" | ")}`, { cause });
+    });
     return { events: events(), console: machine.console() };
   });
 }

