@@ -17,6 +17,11 @@ export const ControlConfig = Type.Object({
     pattern: "^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$",
     description: "Every host gets a /24 of it. Fixed at first start.",
   }),
+  appDomain: Type.String({
+    default: "",
+    pattern: "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*)?$",
+    description: "A new app is routed at NAME.<appDomain>; empty: apps have the routes they are given.",
+  }),
   registry: Type.String({
     default: "",
     description: "host:port hosts pull images from; empty means the first advertised address, port 5000.",

@@ -17,6 +17,7 @@ const FLAGS = [
   },
   { name: "disk-policy", value: "POLICY", help: "Of a new cluster: ram (default) or find-empty" },
   { name: "address", value: "IP", help: "Address this machine is reached by" },
+  { name: "app-domain", value: "DOMAIN", help: "New apps answer at NAME.DOMAIN; point *.DOMAIN at this machine" },
   { name: "http-port", value: "PORT", help: "Router's port, 80" },
   { name: "no-host", help: "Run no apps on this machine" },
   { name: "images", value: "DIR", help: "Boot images" },

@@ -61,6 +61,10 @@ export const UpConfig = Type.Object({
     default: false,
     description: "State that is damaged in both copies: open it with what verifies. For one start, not for a file.",
   }),
+  appDomain: Type.String({
+    default: "",
+    description: "New apps answer at NAME.<appDomain>; point *.<appDomain> at this machine in the DNS.",
+  }),
   clusterRange: Type.String({ default: "100.64.0.0/16", description: "Range that hosts get their /24 from." }),
 });
 export type UpConfig = Static<typeof UpConfig>;

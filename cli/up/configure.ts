@@ -14,6 +14,7 @@ export function configOf(call: Invocation): UpConfig {
     unknownMachines: text("unknown-machines"),
     diskPolicy: text("disk-policy"),
     address: text("address"),
+    appDomain: text("app-domain"),
     httpPort: number("http-port"),
     host: on("no-host") ? false : undefined,
     imagesDir: text("images"),

@@ -50,6 +50,7 @@ export function parts(options: PartOptions): Part[] {
         port: config.port,
         advertise: [address],
         clusterRange: config.clusterRange,
+        appDomain: config.appDomain,
         registry: `${address}:${config.registryPort}`,
         registryPush: `127.0.0.1:${config.registryPushPort}`,
         unknownMachines: config.unknownMachines,

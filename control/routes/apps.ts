@@ -1,7 +1,7 @@
 // Apps, releases, environment, formation and jobs: thin routes over the rules in apps/ and deploy/.
 import * as apps from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
-import { Fault } from "#api/fault.ts";
+import { Fault, isFault } from "#api/fault.ts";
 import * as jobs from "#api/jobs.ts";
 import { newId } from "#lib/ids.ts";
 import { deletionOf } from "../apps/delete.ts";
@@ -16,6 +16,7 @@ import { appName, checkAppName } from "../names.ts";
 import { page } from "../paging.ts";
 import type { HostVerdict } from "../scheduler/scheduler.ts";
 import type { Entry } from "../store/store.ts";
+import { routeChanges } from "./routes.ts";
 
 export interface AppParts {
   deployments: Deployments;
@@ -23,6 +24,21 @@ export interface AppParts {
 }
 
 const DEFAULT_DEPLOY_TIMEOUT_MS = 120_000;
+
+/** The route a new app has under the cluster's domain; none when there is no such domain, or somebody routed the name before. */
+function firstRoute({ store, config, now }: Context, app: apps.App): ReturnType<typeof routeChanges> {
+  const none = { mutations: [], expect: [] };
+  if (config.appDomain === "") return none;
+  const domain = `${app.name}.${config.appDomain}`;
+  const createdAt = now().toISOString();
+  const owner = { appId: app.id, app: app.name, process: "web", createdAt };
+  try {
+    return routeChanges(store, { id: newId("route"), type: "http", domain, path: "/", ...owner });
+  } catch (error) {
+    if (isFault(error, "conflict")) return none;
+    throw error;
+  }
+}
 
 export function mountApps(mount: Mount, context: Context, { deployments, explain }: AppParts): void {
   const { store, now } = context;
@@ -44,12 +60,14 @@ export function mountApps(mount: Mount, context: Context, { deployments, explain
       deployTimeoutMs: DEFAULT_DEPLOY_TIMEOUT_MS,
       createdAt: now().toISOString(),
     };
+    const route = firstRoute(context, app);
     const committed = await store
       .commit({
         actor: principal.name,
         ...idempotent,
-        expect: [{ key: keys.appName(name), version: 0 }],
+        expect: [{ key: keys.appName(name), version: 0 }, ...route.expect],
         mutations: [
+          ...route.mutations,
           { key: keys.app(app.id), value: app },
           { key: keys.appName(name), value: app.id },
           ...eventChanges(store, now(), {
