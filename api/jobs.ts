@@ -136,6 +136,11 @@ export const JobSpec = object({
   task: Type.Optional(
     Type.Unsafe<Static<typeof Task>>({ ...Task, description: "Runs once: its exit is its end, whatever the code." }),
   ),
+  started: Type.Optional(
+    Type.Boolean({
+      description: "A job that runs once was seen to run: without its container it is over, not made again.",
+    }),
+  ),
 });
 export type JobSpec = Static<typeof JobSpec>;
 

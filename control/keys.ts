@@ -12,6 +12,7 @@ export const PREFIX = {
   releases: "releases/",
   formations: "formations/",
   jobs: "jobs/",
+  taskEnvs: "task-envs/",
   artifacts: "artifacts/",
   deployments: "deployments/",
   routes: "routes/",
@@ -41,6 +42,8 @@ export const keys = {
   formationsOf: (appId: string) => `${PREFIX.formations}${appId}/`,
   job: (appId: string, id: string) => `${PREFIX.jobs}${appId}/${id}`,
   jobsOf: (appId: string) => `${PREFIX.jobs}${appId}/`,
+  /** Variables of one job that runs once, on top of its release's. */
+  taskEnv: (appId: string, jobId: string) => `${PREFIX.taskEnvs}${appId}/${jobId}`,
   artifact: (id: string) => `${PREFIX.artifacts}${id}`,
   deployment: (appId: string, id: string) => `${PREFIX.deployments}${appId}/${id}`,
   deploymentsOf: (appId: string) => `${PREFIX.deployments}${appId}/`,

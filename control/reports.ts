@@ -11,10 +11,12 @@ import type { Change } from "./store/store.ts";
 /** The job as the report leaves it, or undefined when nothing changed. Pure. */
 export function jobAfter(job: Job, report: JobReport, at: string): Job | undefined {
   if (job.state === "down" || job.state === "lost") return undefined;
+  const reason = plainText(report.reason);
   const changed: Job = {
     ...job,
     state: report.state,
-    reason: plainText(report.reason),
+    // Who or what ended a job that runs once is said by control, and stays said.
+    reason: job.task !== undefined && job.desired !== "run" && reason === "" ? job.reason : reason,
     restarts: report.restarts,
     ...(report.address === undefined ? {} : { address: report.address }),
     ...(report.exitCode === undefined ? {} : { exitCode: report.exitCode }),
@@ -109,9 +111,12 @@ function jobEvent(job: Job, before: Job): NewEvent {
     subject: job.id,
     app: job.app,
     actor: "hostd",
-    message: `${job.process} ${job.id}: ${before.state} -> ${job.state}${job.reason ? ` (${job.reason})` : ""}`,
+    message: `${job.process} ${job.id}: ${before.state} -> ${job.state}${exitOf(job)}${job.reason ? ` (${job.reason})` : ""}`,
   };
 }
+
+const exitOf = ({ task, state, exitCode }: Job): string =>
+  task !== undefined && state === "down" && exitCode !== undefined ? `, exit ${exitCode}` : "";
 
 /** The machine's side: ready on the agent's evidence, and on its timeline what the agent and its first job of this boot did. */
 function machineChanges(

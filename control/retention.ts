@@ -2,6 +2,7 @@
 import type { App, Release } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import type { Deployment } from "#api/deployments.ts";
+import type { Job } from "#api/jobs.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { every } from "#lib/time.ts";
@@ -10,6 +11,7 @@ import { deploymentsOf } from "./deploy/record.ts";
 import { eventsToTrim } from "./events.ts";
 import { keys, PREFIX } from "./keys.ts";
 import type { JoinTokenRecord } from "./records.ts";
+import { isEnded } from "./scheduler/job-rules.ts";
 import type { Change, Store } from "./store/store.ts";
 
 export const RELEASES_KEPT = 10;
@@ -23,6 +25,11 @@ export function surplus(store: Store, nowMs: number): Change[] {
   for (const prefix of [PREFIX.joinTokens, PREFIX.usedGrants]) {
     for (const { key, value } of store.list<JoinTokenRecord>(prefix))
       if (Date.parse(value.expiresAt) < nowMs) gone.push(key);
+  }
+  // What a one-off job was given is nobody's business once it is over.
+  for (const { key } of store.list(PREFIX.taskEnvs)) {
+    const job = store.get<Job>(`${PREFIX.jobs}${key.slice(PREFIX.taskEnvs.length)}`)?.value;
+    if (job === undefined || isEnded(job)) gone.push(key);
   }
   for (const { key, value: app } of store.list<App>(PREFIX.apps)) {
     if (app.deleting) {

@@ -24,6 +24,7 @@ import { mountArtifacts, storeImage } from "./routes/artifacts.ts";
 import { mountBoot } from "./routes/boot.ts";
 import { mountDeployments } from "./routes/deployments.ts";
 import { mountHosts } from "./routes/hosts.ts";
+import { mountJobs } from "./routes/jobs.ts";
 import { mountLogs } from "./routes/logs.ts";
 import { mountMachines } from "./routes/machines.ts";
 import { mountRouters } from "./routes/routers.ts";
@@ -35,6 +36,7 @@ import { createScheduler } from "./scheduler/scheduler.ts";
 import type { Store } from "./store/store.ts";
 import { isAcknowledged, isDrained } from "./targets/drained.ts";
 import { routing } from "./targets/generation.ts";
+import { createTasks } from "./tasks/tasks.ts";
 
 const ROUTER_ALIVE_MS = 10_000;
 
@@ -86,6 +88,7 @@ export function wireControl(parts: ControlParts): Control {
     controlUrls: addresses.map((address) => `https://${address}:${config.port}`),
     startedAt: now().toISOString(),
   };
+  const tasks = createTasks(context);
   const routes = routing(store);
   const liveRouters = (): RouterReport[] =>
     [...context.presence.routers.values()]
@@ -148,7 +151,8 @@ export function wireControl(parts: ControlParts): Control {
   mountBoot(mount, context);
   mountHosts(mount, context);
   mountRouters(mount, context, routes);
-  mountApps(mount, context, { deployments: deployer, explain: (job) => scheduler.explain(job) });
+  mountApps(mount, context, { deployments: deployer });
+  mountJobs(mount, context, { tasks, explain: (job) => scheduler.explain(job) });
   mountArtifacts(mount, context, image);
   mountDeployments(mount, context, deployer);
   mountLogs(mount, context, archive);

@@ -28,7 +28,7 @@ export interface ReleaseFrame {
 export const DEFAULT_PROCESSES: Record<string, ProcessType> = { web: { port: 8080 } };
 
 /** Names that the platform sets for every job; an app that set them would be lied to. */
-const RESERVED_ENV = new Set(["PORT", "HOST_ID", "FLYNN_APP", "FLYNN_RELEASE", "FLYNN_JOB", "FLYNN_PROCESS"]);
+export const RESERVED_ENV = new Set(["PORT", "HOST_ID", "FLYNN_APP", "FLYNN_RELEASE", "FLYNN_JOB", "FLYNN_PROCESS"]);
 
 export function makeRelease(before: Release | undefined, wish: ReleaseWish, frame: ReleaseFrame): Release {
   const artifactId = wish.artifactId ?? before?.artifactId;

@@ -54,7 +54,9 @@ export function driver(context: Context, parts: DeployParts): Driver {
       return Object.fromEntries(Object.entries(processes).map(([name, { count }]) => [name, count]));
     };
     // The durable index: what counts here has been told to the routers' generation as well.
-    const jobs = context.jobs.ofApp(app.id).filter(({ state }) => state !== "down" && state !== "lost");
+    const jobs = context.jobs
+      .ofApp(app.id)
+      .filter(({ state, task }) => state !== "down" && state !== "lost" && task === undefined);
     return {
       strategy,
       wanted: Object.fromEntries(Object.entries(deployment.processes).map(([name, { wanted }]) => [name, wanted])),

@@ -1,11 +1,10 @@
-// Apps, releases, environment, formation and jobs: thin routes over the rules in apps/ and deploy/.
+// Apps, releases, environment and formation: thin routes over the rules in apps/ and deploy/.
 import * as apps from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import { Fault, isFault } from "#api/fault.ts";
-import * as jobs from "#api/jobs.ts";
 import { newId } from "#lib/ids.ts";
 import { deletionOf } from "../apps/delete.ts";
-import { currentRelease, findApp, findRelease, formationOf, liveJobs, releasesOf } from "../apps/find.ts";
+import { currentRelease, findApp, findRelease, formationOf, releasesOf } from "../apps/find.ts";
 import { nextRelease, releaseEvent, summary } from "../apps/release.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
@@ -14,13 +13,11 @@ import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { appName, checkAppName } from "../names.ts";
 import { page } from "../paging.ts";
-import type { HostVerdict } from "../scheduler/scheduler.ts";
 import type { Entry } from "../store/store.ts";
 import { routeChanges } from "./routes.ts";
 
 export interface AppParts {
   deployments: Deployments;
-  explain: (job: jobs.Job) => HostVerdict[];
 }
 
 const DEFAULT_DEPLOY_TIMEOUT_MS = 120_000;
@@ -40,7 +37,7 @@ function firstRoute({ store, config, now }: Context, app: apps.App): ReturnType<
   }
 }
 
-export function mountApps(mount: Mount, context: Context, { deployments, explain }: AppParts): void {
+export function mountApps(mount: Mount, context: Context, { deployments }: AppParts): void {
   const { store, now } = context;
 
   mount(apps.listApps, ({ query }) =>
@@ -221,52 +218,5 @@ export function mountApps(mount: Mount, context: Context, { deployments, explain
     });
     etag(seq);
     return next;
-  });
-
-  mount(jobs.listJobs, ({ params, query }) => {
-    const { value: app } = findApp(store, params.app);
-    return {
-      items: query.all ? store.list<jobs.Job>(keys.jobsOf(app.id)).map(({ value }) => value) : liveJobs(store, app.id),
-    };
-  });
-  const findJob = (id: string): jobs.Job => {
-    const job = context.jobs.get(id);
-    if (job === undefined) throw new Fault("not-found", `no job ${id}`);
-    return job;
-  };
-  mount(jobs.getJob, ({ params }) => findJob(params.id));
-  mount(jobs.stopJob, async ({ params, principal }) => {
-    const job = findJob(params.id);
-    const entry = store.get<jobs.Job>(keys.job(job.appId, job.id));
-    if (entry?.value.desired === "run" && entry.value.state !== "down" && entry.value.state !== "lost") {
-      const value: jobs.Job = {
-        ...entry.value,
-        desired: "drain",
-        drainingSince: now().toISOString(),
-        reason: `stopped by ${principal.name}`,
-      };
-      await store.commit({
-        actor: principal.name,
-        expect: [{ key: entry.key, version: entry.version }],
-        mutations: [
-          { key: entry.key, value },
-          ...eventChanges(store, now(), {
-            type: "job.killed",
-            subject: job.id,
-            app: job.app,
-            actor: principal.name,
-            message: `job ${job.id} was told to stop`,
-          }),
-        ],
-      });
-    }
-    return findJob(params.id);
-  });
-  mount(jobs.explainJob, ({ params }) => {
-    const job = findJob(params.id);
-    const decision = job.hostId
-      ? `it is on host ${job.hostId}: ${job.state}${job.reason ? `, ${job.reason}` : ""}`
-      : `it waits: ${job.reason || "not looked at yet"}`;
-    return { job, decision, hosts: explain(job) };
   });
 }

@@ -62,7 +62,7 @@ export function mountServices(
         .filter(({ value }) => value.appId === app.id && value.process === process)
         .map(({ value }) => value.domain),
       instances: liveJobs(store, app.id)
-        .filter((job) => job.process === process)
+        .filter((job) => job.process === process && job.task === undefined)
         .map((job) => ({
           jobId: job.id,
           hostId: job.hostId,

@@ -5,7 +5,7 @@ import { keys, PREFIX } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
 import { Fleet, groupKey, type HostState } from "./fleet.ts";
-import { holdsRoom, isEnded, isWanted, toFleet, waitsForHost } from "./job-rules.ts";
+import { holdsRoom, isEnded, isWanted, spreadName, toFleet, waitsForHost } from "./job-rules.ts";
 
 /** What a job is to its formation; an app needs another look only when this changes. */
 export type Standing = "waiting" | "placed" | "leaving" | "ended";
@@ -103,7 +103,7 @@ export class ClusterView {
     }
     const standing = standingOf(job);
     if (holdsRoom(job)) {
-      const group = groupKey(job.appId, job.process, job.releaseId);
+      const group = groupKey(job.appId, spreadName(job), job.releaseId);
       this.fleet.charge(job.id, job.hostId!, group, toFleet(job.need));
     } else this.#release(job.id);
     const hostId = isEnded(job) ? undefined : job.hostId;

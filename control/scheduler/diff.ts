@@ -4,6 +4,7 @@ import type { App, Formation, ProcessType, Release } from "#api/apps.ts";
 import type { Job } from "#api/jobs.ts";
 import { isEnded, isWanted, waitsForHost } from "./job-rules.ts";
 import { type Tags, tagSignature } from "./tag-classes.ts";
+import { taskEnding, taskWaits } from "./task-rules.ts";
 
 export interface AppView {
   app: App | undefined;
@@ -33,16 +34,22 @@ export type Ending = { job: Job; to: "drain" | "stop" } | { job: Job; to: "down"
 export interface AppDiff {
   groups: Group[];
   endings: Ending[];
+  /** Jobs that run once and need a host, oldest first. */
+  tasks: Job[];
   /** Look again then: a job that failed lately is not made again before. */
   retryAtMs?: number;
 }
 
 export function diffApp(view: AppView): AppDiff {
-  const diff: AppDiff = { groups: [], endings: [] };
+  const diff: AppDiff = { groups: [], endings: [], tasks: [] };
   const live = new Map<string, Job[]>();
   const failed = new Map<string, number[]>();
   for (const job of view.jobs) {
-    if (isEnded(job)) {
+    if (job.task !== undefined) {
+      const ending = taskEnding(job, view);
+      if (ending !== undefined) diff.endings.push(ending);
+      else if (taskWaits(job, view.app)) diff.tasks.push(job);
+    } else if (isEnded(job)) {
       if (job.desired === "run")
         push(failed, keyOf(job.releaseId, job.process), Date.parse(job.endedAt ?? job.createdAt));
     } else if (job.hostId !== undefined && view.isGone(job.hostId)) diff.endings.push({ job, to: "lost" });

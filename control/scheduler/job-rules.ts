@@ -25,6 +25,11 @@ export function holdsRoom(job: Job): boolean {
   return job.hostId !== undefined && !isEnded(job);
 }
 
+/** The name its spread is counted under: a one-off in the guise of web is not one of the web jobs. */
+export function spreadName(job: Job): string {
+  return job.task === undefined ? job.process : `${job.process} once`;
+}
+
 export function needOf(process: ProcessType): Need {
   return {
     cpuMillis: process.cpuMillis ?? DEFAULT_LIMITS.cpuMillis,

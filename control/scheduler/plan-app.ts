@@ -11,6 +11,7 @@ import type { Ask } from "./feasible.ts";
 import { groupKey } from "./fleet.ts";
 import { needOf, toFleet } from "./job-rules.ts";
 import { place } from "./place.ts";
+import { taskAsk } from "./task-rules.ts";
 
 export interface Turn {
   changes: Change[];
@@ -76,13 +77,18 @@ export function planApp({ app, diff, versions }: AppRecords, { view, nowMs, limi
     if (room <= 0) turn.more = true;
     else planGroup(group, app!, { view, nowMs, at, room, turn, write });
   }
+  for (const job of diff.tasks) {
+    if (turn.changes.length >= limit) turn.more = true;
+    else planTask(job, { view, at, turn, write });
+  }
   return turn;
 }
 
 /** The record of a job that is to end. */
 function endedJob({ job, to }: Ending, view: ClusterView, at: string): Job {
   if (to === "down") {
-    const reason = job.desired === "run" ? "not needed any more" : job.reason;
+    const unwanted = job.task === undefined ? "not needed any more" : "its app was deleted";
+    const reason = job.desired === "run" ? unwanted : job.reason;
     return { ...job, desired: "stop", state: "down", reason, endedAt: at };
   }
   if (to === "lost") {
@@ -91,7 +97,20 @@ function endedJob({ job, to }: Ending, view: ClusterView, at: string): Job {
     return { ...job, desired: "stop", state: "lost", reason, endedAt: at };
   }
   if (to === "drain" && job.port !== undefined) return { ...job, desired: "drain", drainingSince: at };
-  return { ...job, desired: "stop" };
+  return { ...job, desired: "stop", ...(job.task === undefined ? {} : { reason: "its app was deleted" }) };
+}
+
+function planTask(job: Job, { view, at, turn, write }: Pick<GroupContext, "view" | "at" | "turn" | "write">): void {
+  const ask = taskAsk(job);
+  const placement = place(view.fleet, ask)[0]!;
+  if (placement.host === undefined) {
+    turn.blocked.push(ask);
+    if (job.reason !== placement.reason) write({ ...job, reason: placement.reason });
+    return;
+  }
+  view.fleet.charge(job.id, placement.host, groupKey(ask.app, ask.process, ask.release), ask.need);
+  write({ ...job, hostId: placement.host, state: "starting", reason: "", placedAt: at });
+  turn.placed++;
 }
 
 interface GroupContext {

@@ -1,4 +1,5 @@
-// How long ended jobs are kept for people to read: the newest few of an app for a day, the rest for ten minutes.
+// How long ended jobs are kept for people to read: the newest few of an app for a day, the rest for ten minutes. Jobs that ran
+// once are counted apart: a row of pushes does not push out what tells of a crash, nor the other way round.
 import type { Job } from "#api/jobs.ts";
 import { isEnded } from "./job-rules.ts";
 
@@ -8,6 +9,16 @@ const REST_KEPT_MS = 600_000;
 
 /** Keys of ended jobs whose time is over. */
 export function expiredJobs(jobs: readonly { key: string; value: Job }[], nowMs: number): string[] {
+  const [once, kept] = [true, false].map((isTask) =>
+    expired(
+      jobs.filter(({ value }) => (value.task !== undefined) === isTask),
+      nowMs,
+    ),
+  );
+  return [...kept!, ...once!];
+}
+
+function expired(jobs: readonly { key: string; value: Job }[], nowMs: number): string[] {
   const ended = jobs.filter(({ value }) => isEnded(value)).map(({ key, value }) => ({ key, endedMs: endOf(value) }));
   ended.sort((a, b) => b.endedMs - a.endedMs || (a.key < b.key ? 1 : -1));
   return ended

@@ -289,7 +289,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     explain(job) {
       const { appId: app, process, tags } = job;
       const release = store.get<Release>(keys.release(app, job.releaseId))?.value;
-      const antiAffinity = release?.processes[process]?.antiAffinity === true;
+      const antiAffinity = job.task === undefined && release?.processes[process]?.antiAffinity === true;
       const need = toFleet(job.need);
       const ask: Ask = { app, process, release: job.releaseId, need, tags, antiAffinity, jobs: [job.id] };
       return store.list<{ id: string; name: string }>(PREFIX.hosts).map(({ value: { id, name } }) => {

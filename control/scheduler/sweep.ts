@@ -7,6 +7,7 @@ import type { ClusterView } from "./cluster-view.ts";
 import { needOf, toFleet } from "./job-rules.ts";
 import { place } from "./place.ts";
 import { readApp } from "./plan-app.ts";
+import { taskAsk } from "./task-rules.ts";
 
 /** In words; undefined when all is as it should be. */
 export function differenceOf(store: Store, view: ClusterView, appId: string, nowMs: number): string | undefined {
@@ -26,6 +27,9 @@ export function differenceOf(store: Store, view: ClusterView, appId: string, now
       jobs,
     });
     if (placements[0]?.host !== undefined) return `a waiting job of ${process} fits a host`;
+  }
+  for (const job of diff.tasks) {
+    if (place(view.fleet, taskAsk(job))[0]?.host !== undefined) return `waiting job ${job.id} fits a host`;
   }
   for (const { key, value } of store.list<Job>(keys.jobsOf(appId))) {
     if (!view.knows(key, value)) return `job ${value.id} is not as remembered`;

@@ -3,7 +3,14 @@ import type { Release } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import { Fault } from "#api/fault.ts";
 import type { HostTarget } from "#api/hosts.ts";
-import { DEFAULT_HEALTH, DEFAULT_LIMITS, DEFAULT_STOP_TIMEOUT_MS, type Job, type JobSpec } from "#api/jobs.ts";
+import {
+  DEFAULT_HEALTH,
+  DEFAULT_LIMITS,
+  DEFAULT_STOP_TIMEOUT_MS,
+  type Job,
+  type JobSpec,
+  type Task,
+} from "#api/jobs.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ClusterSettings, HostRecord } from "../records.ts";
@@ -42,10 +49,11 @@ export function peersOf(store: Store): HostTarget["peers"] {
 }
 
 function jobSpec(job: Job, store: Store, registry: string): JobSpec | undefined {
+  if (job.task?.kind === "build") return undefined; // told as a BuildSpec
   const release = store.get<Release>(keys.release(job.appId, job.releaseId))?.value;
   const artifact =
     release?.artifactId === undefined ? undefined : store.get<Artifact>(keys.artifact(release.artifactId))?.value;
-  const process = release?.processes[job.process];
+  const process = release?.processes[job.process] ?? (job.task === undefined ? undefined : { port: null });
   if (release === undefined || artifact === undefined || process === undefined) return undefined;
   return {
     id: job.id,
@@ -65,5 +73,22 @@ function jobSpec(job: Job, store: Store, registry: string): JobSpec | undefined 
     pids: process.pids ?? DEFAULT_LIMITS.pids,
     health: process.health ?? (process.port === null ? { ...DEFAULT_HEALTH, type: "none" } : DEFAULT_HEALTH),
     stopTimeoutMs: process.stopTimeoutMs ?? DEFAULT_STOP_TIMEOUT_MS,
+    ...(job.task === undefined ? {} : taskSpec(job, job.task, store)),
+  };
+}
+
+/** What differs for a job that runs once: it serves nothing, and a command of its own is for the image's entrypoint, as in `docker run`. */
+function taskSpec(job: Job, task: Task, store: Store): Partial<JobSpec> {
+  const env = store.get<Record<string, string>>(keys.taskEnv(job.appId, job.id))?.value;
+  const release = store.get<Release>(keys.release(job.appId, job.releaseId))?.value;
+  return {
+    task,
+    ...(task.command === undefined ? {} : { command: task.command, entrypoint: undefined }),
+    ...(env === undefined ? {} : { env: { ...release?.env, ...env } }),
+    ...(job.startedAt === undefined ? {} : { started: true }),
+    port: undefined,
+    cpuMillis: job.need.cpuMillis,
+    memoryBytes: job.need.memoryBytes,
+    health: { ...DEFAULT_HEALTH, type: "none" },
   };
 }

@@ -31,7 +31,7 @@ export const poolId = (appId: string, process: string): string => `${appId}/${pr
 
 function backendsOf(store: Store, appId: string, process: string): BackendEntry[] {
   return store.list<Job>(keys.jobsOf(appId)).flatMap(({ value: job }) => {
-    const state = job.process === process ? backendState(job) : undefined;
+    const state = job.process === process && job.task === undefined ? backendState(job) : undefined;
     return state && job.address && job.port ? [{ jobId: job.id, address: job.address, port: job.port, state }] : [];
   });
 }

@@ -1,0 +1,112 @@
+// Jobs, those of formations and those that run once: list, show, explain, stop, create.
+import { Fault } from "#api/fault.ts";
+import * as jobs from "#api/jobs.ts";
+import { findApp, findRelease, liveJobs } from "../apps/find.ts";
+import type { Context } from "../context.ts";
+import { eventChanges } from "../events.ts";
+import { keys } from "../keys.ts";
+import type { Mount } from "../mount.ts";
+import { isEnded, needOf } from "../scheduler/job-rules.ts";
+import type { HostVerdict } from "../scheduler/scheduler.ts";
+import { createdEvent, type Tasks } from "../tasks/tasks.ts";
+
+export interface JobParts {
+  tasks: Tasks;
+  explain: (job: jobs.Job) => HostVerdict[];
+}
+
+export function mountJobs(mount: Mount, context: Context, { tasks, explain }: JobParts): void {
+  const { store, now } = context;
+
+  mount(jobs.listJobs, ({ params, query }) => {
+    const { value: app } = findApp(store, params.app);
+    return {
+      items: query.all ? store.list<jobs.Job>(keys.jobsOf(app.id)).map(({ value }) => value) : liveJobs(store, app.id),
+    };
+  });
+  const findJob = (id: string): jobs.Job => {
+    const job = context.jobs.get(id);
+    if (job === undefined) throw new Fault("not-found", `no job ${id}`);
+    return job;
+  };
+  mount(jobs.getJob, ({ params }) => findJob(params.id));
+  mount(jobs.stopJob, async ({ params, principal }) => {
+    const job = findJob(params.id);
+    if (job.task !== undefined) {
+      await tasks.stop(job.appId, job.id, principal.name);
+      return findJob(params.id);
+    }
+    const entry = store.get<jobs.Job>(keys.job(job.appId, job.id));
+    if (entry?.value.desired === "run" && !isEnded(entry.value)) {
+      const value: jobs.Job = {
+        ...entry.value,
+        desired: "drain",
+        drainingSince: now().toISOString(),
+        reason: `stopped by ${principal.name}`,
+      };
+      await store.commit({
+        actor: principal.name,
+        expect: [{ key: entry.key, version: entry.version }],
+        mutations: [
+          { key: entry.key, value },
+          ...eventChanges(store, now(), {
+            type: "job.killed",
+            subject: job.id,
+            app: job.app,
+            actor: principal.name,
+            message: `job ${job.id} was told to stop`,
+          }),
+        ],
+      });
+    }
+    return findJob(params.id);
+  });
+  mount(jobs.createJob, async ({ params, body, principal, idempotent, earlier, location }) => {
+    const { value: app } = findApp(store, params.app);
+    const made = await earlier<jobs.Job>();
+    if (made !== undefined) {
+      location(`/v1/jobs/${made.id}`);
+      return context.jobs.get(made.id) ?? made;
+    }
+    const { command, process = "run", release: wanted, env, attach = false, tty = false, timeoutMs } = body;
+    if (tty && !attach) throw new Fault("invalid", "a terminal needs a client: give attach too");
+    if (command?.length === 0) throw new Fault("invalid", "the command is empty; leave it out for the process's own");
+    const releaseId = wanted === undefined ? app.releaseId : findRelease(store, app.id, wanted).id;
+    const type = releaseId === undefined ? undefined : findRelease(store, app.id, releaseId).processes[process];
+    const need = needOf(type ?? { port: null });
+    const { job, changes } = tasks.draft({
+      appId: app.id,
+      releaseId,
+      process,
+      task: {
+        kind: "run",
+        ...(command ? { command } : {}),
+        attach,
+        tty,
+        ...(timeoutMs ? { timeoutMs } : {}),
+        createdBy: principal.name,
+      },
+      env,
+      need: {
+        ...need,
+        cpuMillis: body.cpuMillis ?? need.cpuMillis,
+        memoryBytes: body.memoryBytes ?? need.memoryBytes,
+      },
+    });
+    const { result } = await store.commit({
+      actor: principal.name,
+      ...idempotent,
+      mutations: [...changes, ...eventChanges(store, now(), createdEvent(job))],
+      result: job,
+    });
+    location(`/v1/jobs/${result.id}`);
+    return result;
+  });
+  mount(jobs.explainJob, ({ params }) => {
+    const job = findJob(params.id);
+    const decision = job.hostId
+      ? `it is on host ${job.hostId}: ${job.state}${job.reason ? `, ${job.reason}` : ""}`
+      : `it waits: ${job.reason || "not looked at yet"}`;
+    return { job, decision, hosts: explain(job) };
+  });
+}
