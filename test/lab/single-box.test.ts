@@ -28,7 +28,10 @@ const CLI = [process.execPath, join(TREE, "cli/main.ts")];
 const ADDRESS = "10.77.0.21";
 const lab = suite<Context>("single box");
 
-const environment = ({ scope }: Context) => ({ ...process.env, FLYNN_HOME: join(scope.folder, "home"), NO_COLOR: "1" });
+const environment = ({ scope }: Context) => {
+  const home = join(scope.folder, "home"); // git keeps its settings there too
+  return { ...process.env, HOME: home, FLYNN_HOME: home, NO_COLOR: "1" };
+};
 const state = ({ scope }: Context) => join(scope.folder, "state");
 const startUp = async (context: Context) => {
   context.up = await context.box.spawn(
