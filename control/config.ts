@@ -73,6 +73,12 @@ export const ControlConfig = Type.Object({
     minimum: 2_000,
     description: "Silence after which a host is lost.",
   }),
+  buildsAtOnce: Type.Integer({
+    default: 2,
+    minimum: 1,
+    maximum: 1_000,
+    description: "Builds that run at once in the whole cluster; the others wait their turn.",
+  }),
   drainTimeoutMs: Type.Integer({
     default: 30_000,
     minimum: 0,

@@ -13,6 +13,9 @@ export const PREFIX = {
   formations: "formations/",
   jobs: "jobs/",
   taskEnvs: "task-envs/",
+  builds: "builds/",
+  buildPlans: "build-plans/",
+  buildCaches: "build-caches/",
   artifacts: "artifacts/",
   deployments: "deployments/",
   routes: "routes/",
@@ -26,6 +29,8 @@ export const PREFIX = {
 
 export const keys = {
   cluster: "cluster/settings",
+  /** Builder and runner images of the stack that buildpack builds use. */
+  stack: "cluster/stack",
   host: (id: string) => `${PREFIX.hosts}${id}`,
   machine: (id: string) => `${PREFIX.machines}${id}`,
   profile: (name: string) => `${PREFIX.profiles}${name}`,
@@ -44,6 +49,13 @@ export const keys = {
   jobsOf: (appId: string) => `${PREFIX.jobs}${appId}/`,
   /** Variables of one job that runs once, on top of its release's. */
   taskEnv: (appId: string, jobId: string) => `${PREFIX.taskEnvs}${appId}/${jobId}`,
+  build: (appId: string, id: string) => `${PREFIX.builds}${appId}/${id}`,
+  buildsOf: (appId: string) => `${PREFIX.builds}${appId}/`,
+  /** The settings a build was made with. */
+  buildPlan: (appId: string, id: string) => `${PREFIX.buildPlans}${appId}/${id}`,
+  buildPlansOf: (appId: string) => `${PREFIX.buildPlans}${appId}/`,
+  /** Value: how often the app's cache was cleared. */
+  buildCache: (appId: string) => `${PREFIX.buildCaches}${appId}`,
   artifact: (id: string) => `${PREFIX.artifacts}${id}`,
   deployment: (appId: string, id: string) => `${PREFIX.deployments}${appId}/${id}`,
   deploymentsOf: (appId: string) => `${PREFIX.deployments}${appId}/`,
