@@ -5,17 +5,22 @@ import { AppParams, Id, Name, object, oneOf, ProcessName, Time } from "./schema.
 
 export const LogSource = oneOf(
   ["app", "build", "router", "deploy", "system"],
-  "app: what the job wrote. build: output of builds. router: one line a request. deploy: releases and deployments. system: what the platform says of a job, such as its exit.",
+  "app: what the job wrote. build: builds and their results. router: one line a request. deploy: releases and deployments. system: what the platform says of a job, such as its exit.",
 );
 export type LogSource = Static<typeof LogSource>;
 export const LogLine = object({
   at: Type.String({ description: "ISO 8601, UTC, microseconds where the engine gives them." }),
   app: Name,
-  process: ProcessName,
-  jobId: Id,
+  process: Type.Optional(ProcessName),
+  jobId: Type.Optional(Id),
   stream: oneOf(["stdout", "stderr"]),
   source: LogSource,
   line: Type.String({ description: "One line, without its newline; at most 16 KiB." }),
+  partial: Type.Optional(
+    Type.Boolean({
+      description: "A piece of a line longer than 16 KiB: the next line of this job and stream goes on with it.",
+    }),
+  ),
 });
 export type LogLine = Static<typeof LogLine>;
 
@@ -40,7 +45,10 @@ export const appLog = endpoint({
   permission: "app:read",
   params: AppParams,
   query: object(LogQuery),
-  reply: object({ items: Type.Array(LogLine) }),
+  reply: object({
+    items: Type.Array(LogLine),
+    silent: Type.Array(Type.String(), { description: "Hosts that did not answer: their lines are missing here." }),
+  }),
   item: LogLine,
 });
 
@@ -51,7 +59,8 @@ export const hostLog = endpoint({
   path: "/v1/log",
   summary: "Log lines kept on this host",
   permission: "agent",
-  query: object({ app: Name, ...LogQuery }),
+  // Without `app`, lines of all apps. A stream's ids number the lines: Last-Event-ID goes on without loss or repeat.
+  query: object({ app: Type.Optional(Name), ...LogQuery }),
   reply: object({ items: Type.Array(LogLine) }),
   item: LogLine,
 });

@@ -3,16 +3,22 @@ import type { Log } from "#lib/log.ts";
 import type { ControlConfig } from "./config.ts";
 import type { Authority } from "./identity/authority.ts";
 import type { JobIndex } from "./job-index.ts";
+import type { OwnLog } from "./logs/own-log.ts";
 import type { Presence } from "./presence.ts";
+import type { Secrets } from "./secrets.ts";
 import type { Store } from "./store/store.ts";
 
 export interface Context {
   store: Store;
   config: ControlConfig;
   authority: Authority;
+  /** Seals what the database must not show. */
+  secrets: Secrets;
   log: Log;
   jobs: JobIndex;
   presence: Presence;
+  /** Where lines go that no container wrote. */
+  ownLog: OwnLog;
   /** host:port of the registry as hosts reach it. */
   registry: string;
   /** https URLs that hosts and people reach control by. */

@@ -13,7 +13,8 @@ import type { Authority } from "./identity/authority.ts";
 import { jobIndex } from "./job-index.ts";
 import { PREFIX } from "./keys.ts";
 import type { LocalDocker } from "./local-docker.ts";
-import { logs } from "./logs.ts";
+import { logs } from "./logs/logs.ts";
+import { openOwnLog } from "./logs/own-log.ts";
 import { followHosts } from "./machine-state.ts";
 import { presence } from "./presence.ts";
 import type { MemberRecord } from "./records.ts";
@@ -33,6 +34,7 @@ import { mountServices } from "./routes/services.ts";
 import { mountStatus } from "./routes/status.ts";
 import { createHostLoop } from "./scheduler/host-loop.ts";
 import { createScheduler } from "./scheduler/scheduler.ts";
+import type { Secrets } from "./secrets.ts";
 import type { Store } from "./store/store.ts";
 import { isAcknowledged, isDrained } from "./targets/drained.ts";
 import { routing } from "./targets/generation.ts";
@@ -49,6 +51,7 @@ export interface ControlParts {
   store: Store;
   config: ControlConfig;
   authority: Authority;
+  secrets: Secrets;
   log: Log;
   /** What the API and its calls to hosts show. */
   identity: TlsIdentity;
@@ -71,7 +74,7 @@ export interface Control {
 }
 
 export function wireControl(parts: ControlParts): Control {
-  const { store, config, authority, log, identity, images, docker, addresses } = parts;
+  const { store, config, authority, secrets, log, identity, images, docker, addresses } = parts;
   const now = () => new Date();
   const monotonicMs = () => performance.now();
   const jobs = jobIndex(store);
@@ -80,9 +83,11 @@ export function wireControl(parts: ControlParts): Control {
     store,
     config,
     authority,
+    secrets,
     log,
     jobs,
     now,
+    ownLog: openOwnLog({ stateDir: config.stateDir, log }),
     presence: presence({ monotonicMs, now }),
     registry: config.registry || `${addresses[0]}:5000`,
     controlUrls: addresses.map((address) => `https://${address}:${config.port}`),
@@ -188,6 +193,7 @@ export function wireControl(parts: ControlParts): Control {
     async close() {
       await app.close();
       archive.close();
+      await context.ownLog.close();
     },
   };
 }

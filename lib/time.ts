@@ -49,3 +49,14 @@ export async function deadline<T>(promise: Promise<T>, timeoutMs: number, what: 
     clearTimeout(timer);
   }
 }
+
+/** RFC 3339 UTC with any number of fraction digits -> with exactly six, so that texts sort as times. */
+export function toMicroseconds(time: string): string {
+  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?Z$/.exec(time);
+  if (match) return `${match[1]}.${(match[2] ?? "").slice(0, 6).padEnd(6, "0")}Z`;
+  const ms = Date.parse(time);
+  return Number.isNaN(ms) ? "1970-01-01T00:00:00.000000Z" : `${new Date(ms).toISOString().slice(0, -1)}000Z`;
+}
+
+/** The wall clock now, in that form; the clock itself gives milliseconds. */
+export const microsecondsNow = (): string => `${new Date().toISOString().slice(0, -1)}000Z`;

@@ -10,7 +10,7 @@ export function plain(text: string, options: { lines?: boolean } = {}): string {
   return options.lines ? shown : shown.replace(/[\n\t]+/g, " ");
 }
 
-const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
+const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, blue: 34, magenta: 35, cyan: 36 } as const;
 export type Colour = keyof typeof CODES;
 
 export function paint(text: string, colour: Colour | undefined, on: boolean): string {

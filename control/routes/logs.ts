@@ -2,15 +2,13 @@
 import { appLog } from "#api/logs.ts";
 import { findApp } from "../apps/find.ts";
 import type { Context } from "../context.ts";
-import type { Logs } from "../logs.ts";
+import type { Logs } from "../logs/logs.ts";
 import type { Mount } from "../mount.ts";
 
 export function mountLogs(mount: Mount, { store }: Context, logs: Logs): void {
   mount(
     appLog,
-    async ({ params, query: { follow: _, ...wish } }) => ({
-      items: (await logs.tail(findApp(store, params.app).value.name, wish)).items,
-    }),
+    ({ params, query: { follow: _, ...wish } }) => logs.tail(findApp(store, params.app).value.name, wish),
     ({ params, query: { follow: _, ...wish }, signal }) =>
       logs.follow(findApp(store, params.app).value.name, wish, signal),
   );

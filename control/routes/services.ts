@@ -1,6 +1,6 @@
 // The registry of what listens, and the one call that makes a service from an image: app, release, formation, deployment and
 // route, with the same rules as when they are made one by one.
-import type { App, Formation, Release } from "#api/apps.ts";
+import type { App, Formation } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import { Fault } from "#api/fault.ts";
 import type { Route } from "#api/routes.ts";
@@ -16,9 +16,10 @@ import { eventChanges } from "../events.ts";
 import { stateFeed } from "../feed.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { LocalDocker } from "../local-docker.ts";
-import type { Logs } from "../logs.ts";
+import type { Logs } from "../logs/logs.ts";
 import type { Mount } from "../mount.ts";
 import { checkAppName } from "../names.ts";
+import type { ReleaseRecord } from "../records.ts";
 import type { Entry } from "../store/store.ts";
 import type { StoreImage } from "./artifacts.ts";
 import { routeChanges } from "./routes.ts";
@@ -42,7 +43,8 @@ export function mountServices(
   const shown = (app: App, process: string): services.Service => {
     const pending = deployments.running(app.id);
     const release =
-      currentRelease(store, app) ?? (pending && store.get<Release>(keys.release(app.id, pending.toReleaseId))?.value);
+      currentRelease(store, app) ??
+      (pending && store.get<ReleaseRecord>(keys.release(app.id, pending.toReleaseId))?.value);
     const artifact = release?.artifactId ? store.get<Artifact>(keys.artifact(release.artifactId))?.value : undefined;
     const count =
       pending?.processes[process]?.wanted ??
@@ -60,7 +62,7 @@ export function mountServices(
       domains: store
         .list<Route>(PREFIX.routes)
         .filter(({ value }) => value.appId === app.id && value.process === process)
-        .map(({ value }) => value.domain),
+        .flatMap(({ value }) => (value.type === "http" ? [value.domain] : [])),
       instances: liveJobs(store, app.id)
         .filter((job) => job.process === process && job.task === undefined)
         .map((job) => ({
@@ -109,7 +111,7 @@ export function mountServices(
   /** Artifact, release and deployment in one record: all of it or nothing. Call in the turn of the commit. */
   const deploying = (app: Entry<App>, artifact: Artifact, wish: ReleaseWish, by: string, count: Counts) => {
     const before = deployments.headed(app.value);
-    const release = nextRelease(store, app.value, before, { ...wish, artifactId: artifact.id }, { by, at: now() });
+    const release = nextRelease(context, app.value, before, { ...wish, artifactId: artifact.id }, { by, at: now() });
     const draft = deployments.draft(app, release, { by, wanted: count });
     return {
       expect: draft.expect,

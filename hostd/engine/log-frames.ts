@@ -1,5 +1,6 @@
 // Docker's log stream: 8-byte headers (stream, 0, 0, 0, length) before each entry, and a timestamp before each text.
 // An entry is at most 16 KiB; a longer line comes as several entries, and so as several lines here.
+import { toMicroseconds } from "#lib/time.ts";
 import type { EngineLogLine } from "./engine.ts";
 
 const HEADER_BYTES = 8;
@@ -27,12 +28,4 @@ function parseEntry(stream: EngineLogLine["stream"], text: string): EngineLogLin
   const space = text.indexOf(" ");
   const line = text.slice(space + 1).replace(/\r?\n$/, "");
   return { at: toMicroseconds(text.slice(0, space)), stream, line };
-}
-
-/** RFC 3339 UTC with any number of fraction digits -> with exactly six, so that texts sort as times. */
-export function toMicroseconds(time: string): string {
-  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?Z$/.exec(time);
-  if (match) return `${match[1]}.${(match[2] ?? "").slice(0, 6).padEnd(6, "0")}Z`;
-  const ms = Date.parse(time);
-  return Number.isNaN(ms) ? "1970-01-01T00:00:00.000000Z" : `${new Date(ms).toISOString().slice(0, -1)}000Z`;
 }

@@ -4,9 +4,7 @@ import { isFault } from "#api/fault.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
 import { type Container, type Engine, LABELS } from "../engine/engine.ts";
-import type { AppLog } from "./app-log.ts";
-import type { KeptLine } from "./segment.ts";
-import type { LogStore } from "./store.ts";
+import type { AppLog, KeptLine, LogStore } from "./store.ts";
 
 export interface LogCapture {
   /** Reads exactly these containers' logs. */

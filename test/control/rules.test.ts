@@ -12,7 +12,7 @@ import { makeRelease } from "../../control/apps/release.ts";
 import { fittingTail } from "../../control/deploy/record.ts";
 import { stateFeed } from "../../control/feed.ts";
 import { checkRange, freeSubnet } from "../../control/identity/subnets.ts";
-import { mergeLines } from "../../control/logs.ts";
+import { mergeLines } from "../../control/logs/logs.ts";
 import { appName, checkAppName, hostName } from "../../control/names.ts";
 import { page } from "../../control/paging.ts";
 import type { HostRecord } from "../../control/records.ts";

@@ -3,9 +3,9 @@ import { type Client, createClient, hostServerName } from "#api/client.ts";
 import { hostLog, type LogLine, type LogSource } from "#api/logs.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { sleep } from "#lib/time.ts";
-import type { Context } from "./context.ts";
-import { PREFIX } from "./keys.ts";
-import type { HostRecord } from "./records.ts";
+import type { Context } from "../context.ts";
+import { PREFIX } from "../keys.ts";
+import type { HostRecord } from "../records.ts";
 
 export interface LogWish {
   lines?: number;
