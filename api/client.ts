@@ -4,10 +4,12 @@ import { Agent, request } from "node:https";
 import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
+import WebSocket from "ws";
 import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
 import type { Body, Endpoint, Item, Params, Query, Reply } from "./endpoint.ts";
 import { FAULTS, Fault, type FaultCode, isFault } from "./fault.ts";
+import { FRAME_MOST_BYTES } from "./frames.ts";
 import { KEEP_ALIVE_MS, parseEvents, type StreamEvent } from "./stream.ts";
 
 export interface ClientOptions {
@@ -42,6 +44,8 @@ export interface Client {
   call<E extends Endpoint>(endpoint: E, input?: CallInput<E>): Promise<Reply<E>>;
   /** The body of an endpoint with `download`: to be read to its end, or destroyed. */
   download<E extends Endpoint>(endpoint: E, input?: CallInput<E>): Promise<Readable>;
+  /** The WebSocket of an endpoint with `socket`, open; a Fault when it is refused. The caller closes it. */
+  connect<E extends Endpoint>(endpoint: E, input?: CallInput<E>): Promise<WebSocket>;
   /** One SSE connection; ends when the server ends it, throws a Fault when it breaks. */
   stream<E extends Endpoint>(
     endpoint: E,
@@ -119,9 +123,7 @@ export function createClient(options: ClientOptions): Client {
     accept: string,
     extra: Record<string, string>,
   ): Promise<IncomingMessage> => {
-    const url = new URL(fillPath(endpoint.path, input.params as Record<string, string> | undefined), base);
-    for (const [name, value] of Object.entries((input.query ?? {}) as Record<string, unknown>))
-      if (value !== undefined) url.searchParams.set(name, String(value));
+    const url = urlOf(base, endpoint, input);
     const body = input.body === undefined ? undefined : JSON.stringify(input.body);
     const headers: Record<string, string> = { accept, ...extra };
     if (token) headers["authorization"] = `Bearer ${token}`;
@@ -188,7 +190,57 @@ export function createClient(options: ClientOptions): Client {
     }
   }
 
+  const connectTo = (base: string, endpoint: Endpoint, input: CallInput<Endpoint>): Promise<WebSocket> => {
+    const url = urlOf(base, endpoint, input);
+    const doing = `${endpoint.method} ${url.origin}${url.pathname}`;
+    const { signal, timeoutMs = defaultTimeoutMs } = input;
+    return new Promise((resolve, reject) => {
+      const socket = new WebSocket(url, {
+        agent,
+        headers: token ? { authorization: `Bearer ${token}` } : {},
+        handshakeTimeout: timeoutMs,
+        maxPayload: FRAME_MOST_BYTES,
+        perMessageDeflate: false,
+      });
+      const cancel = () => {
+        reject(new Fault("unavailable", `${doing} was cancelled`, { cause: signal?.reason }));
+        socket.terminate();
+      };
+      signal?.addEventListener("abort", cancel, { once: true });
+      const done = () => signal?.removeEventListener("abort", cancel);
+      socket.once("open", () => {
+        done();
+        resolve(socket);
+      });
+      socket.once("unexpected-response", (req, reply) => {
+        done();
+        readFault(reply, doing)
+          .then(reject, reject)
+          .finally(() => req.destroy());
+      });
+      socket.on("error", (cause) => {
+        done();
+        reject(new Fault("unavailable", doing, { cause }));
+      });
+    });
+  };
+
   return {
+    async connect(endpoint, input = {}) {
+      let last: unknown;
+      for (let n = 0; n < options.urls.length; n++) {
+        const at = (preferred + n) % options.urls.length;
+        try {
+          const socket = await connectTo(options.urls[at]!, endpoint, input as CallInput<Endpoint>);
+          preferred = at;
+          return socket;
+        } catch (error) {
+          last = error;
+          if (!isFault(error, "unavailable") || input.signal?.aborted) throw error;
+        }
+      }
+      throw last;
+    },
     async call(endpoint, input = {}) {
       const reply = await send(endpoint, input as CallInput<Endpoint>, "application/json");
       const limitMs = input.timeoutMs ?? defaultTimeoutMs;
@@ -238,6 +290,13 @@ export function createClient(options: ClientOptions): Client {
       for (const each of [agent, ...retired]) each.destroy();
     },
   };
+}
+
+function urlOf(base: string, endpoint: Endpoint, input: CallInput<Endpoint>): URL {
+  const url = new URL(fillPath(endpoint.path, input.params as Record<string, string> | undefined), base);
+  for (const [name, value] of Object.entries((input.query ?? {}) as Record<string, unknown>))
+    if (value !== undefined) url.searchParams.set(name, String(value));
+  return url;
 }
 
 /** No connection is kept for another request; those with one under way end after it. */

@@ -1,14 +1,17 @@
 // Every endpoint of control, in one list: what is mounted, what OpenAPI prints, what the contract test walks.
 import * as apps from "./apps.ts";
 import * as artifacts from "./artifacts.ts";
+import * as attach from "./attach.ts";
 import * as boot from "./boot.ts";
 import * as builds from "./builds.ts";
+import * as certificates from "./certificates.ts";
 import * as deployments from "./deployments.ts";
 import type { Endpoint } from "./endpoint.ts";
 import * as hosts from "./hosts.ts";
 import * as jobs from "./jobs.ts";
 import * as logs from "./logs.ts";
 import * as machines from "./machines.ts";
+import * as pages from "./pages.ts";
 import * as routes from "./routes.ts";
 import * as services from "./services.ts";
 import * as status from "./status.ts";
@@ -19,7 +22,23 @@ export function isEndpoint(value: unknown): value is Endpoint {
 
 /** Endpoints that control mounts, in the order of the nouns; hostd's own (`hostLog`) is not among them. */
 export function controlEndpoints(): Endpoint[] {
-  const nouns = [status, machines, boot, hosts, apps, artifacts, builds, deployments, jobs, logs, routes, services];
+  const nouns = [
+    status,
+    machines,
+    boot,
+    hosts,
+    apps,
+    artifacts,
+    builds,
+    deployments,
+    jobs,
+    attach,
+    logs,
+    routes,
+    certificates,
+    pages,
+    services,
+  ];
   return nouns
     .flatMap((noun) => Object.values(noun).filter(isEndpoint))
     .filter((endpoint) => endpoint.id !== "hostLog");

@@ -53,7 +53,9 @@ function operation(endpoint: Endpoint): Record<string, unknown> {
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(body ? { requestBody: { required: true, content: body } } : {}),
     responses: {
-      [endpoint.status]: { description: "Done", content },
+      ...(endpoint.socket
+        ? { 101: { description: "A WebSocket of binary frames" } }
+        : { [endpoint.status]: { description: "Done", content } }),
       default: {
         description: "Refused or failed",
         content: { "application/json": { schema: { $ref: "#/components/schemas/Fault" } } },
