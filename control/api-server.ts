@@ -27,7 +27,10 @@ const BODY_LIMIT_BYTES = 1 << 20;
 /** A socket on which nothing moves for so long is ended; copying an upload into the registry is the longest silence. */
 const IDLE_MS = 1_500_000;
 
-export function apiServer(context: Pick<Context, "store" | "log" | "authority">, tls: TlsIdentity): ApiServer {
+export function apiServer(
+  context: Pick<Context, "store" | "log" | "authority" | "secrets">,
+  tls: TlsIdentity,
+): ApiServer {
   const { caPem } = context.authority;
   const app = Fastify({
     bodyLimit: BODY_LIMIT_BYTES,

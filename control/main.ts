@@ -7,6 +7,7 @@ import { createLog } from "#lib/log.ts";
 import { portHolder } from "#lib/port-holder.ts";
 import { run } from "#lib/run.ts";
 import type { TlsIdentity } from "./api-server.ts";
+import { keysNeeded, reseal } from "./apps/env-at-rest.ts";
 import { type ControlConfig, loadControlConfig } from "./config.ts";
 import { firstStart } from "./first-start.ts";
 import { openAuthority } from "./identity/authority.ts";
@@ -15,6 +16,7 @@ import { issueOwn, keepOwn } from "./identity/own-certificates.ts";
 import { localDocker } from "./local-docker.ts";
 import { registry } from "./registry.ts";
 import { stateCommand } from "./restore.ts";
+import { openSecrets, SEALING_DIRECTORY } from "./secrets.ts";
 import { openStore } from "./store/store.ts";
 import { wireControl } from "./wire.ts";
 
@@ -32,6 +34,8 @@ async function main(signal: AbortSignal): Promise<void> {
     salvage: config.salvage,
   });
   const authority = await openAuthority(join(stateDir, "ca"));
+  const secrets = await openSecrets(join(stateDir, SEALING_DIRECTORY), keysNeeded(store));
+  await reseal(store, secrets);
   const adminToken = await firstStart(store, config, now);
   const addresses = advertised(config);
   const own = { authority, addresses, directory: join(stateDir, "pki") };
@@ -45,7 +49,7 @@ async function main(signal: AbortSignal): Promise<void> {
     caPem: authority.caPem,
   });
   const docker = localDocker(config.dockerSocket);
-  const control = wireControl({ store, config, authority, log, identity, images, docker, addresses });
+  const control = wireControl({ store, config, authority, secrets, log, identity, images, docker, addresses });
   const { app, context } = control;
 
   await app.listen({ host: config.address, port: config.port }).catch(async (cause: NodeJS.ErrnoException) => {

@@ -9,6 +9,7 @@ import type { StreamEvent } from "#api/stream.ts";
 import type { Log } from "#lib/log.ts";
 import { asFault, sendFault } from "./faults.ts";
 import { authorize, identify, type Principal, sha256Hex } from "./identity/principal.ts";
+import type { Secrets } from "./secrets.ts";
 import { sendStream } from "./sse.ts";
 import type { Store } from "./store/store.ts";
 
@@ -60,7 +61,7 @@ const AJV: Options = {
 /** Makes `mount` for an app; `mounted` lists what was bound, for the test that nothing is missing or bound twice. */
 export function mounter(
   app: FastifyInstance,
-  { store, log }: { store: Store; log: Log },
+  { store, log, secrets }: { store: Store; log: Log; secrets: Secrets },
 ): { mount: Mount; mounted: Endpoint[] } {
   const mounted: Endpoint[] = [];
   const strict = new Ajv(AJV);
@@ -112,7 +113,7 @@ export function mounter(
           throw new Fault("invalid", `${endpoint.method} ${endpoint.path} takes no body`);
       },
       handler: async (request, reply) => {
-        const call = callOf<typeof endpoint>(endpoint, request, reply, principals.get(request)!, store);
+        const call = callOf<typeof endpoint>(endpoint, request, reply, principals.get(request)!, { store, secrets });
         if (stream && request.headers.accept?.includes("text/event-stream")) {
           reply.hijack();
           // Rights are looked at again before each item: a removed token or host hears nothing more.
@@ -164,11 +165,11 @@ function callOf<E extends Endpoint>(
   request: FastifyRequest,
   reply: FastifyReply,
   principal: Principal,
-  store: Store,
+  { store, secrets }: { store: Store; secrets: Secrets },
 ): Call<E> {
   const gone = new AbortController();
   reply.raw.once("close", () => gone.abort(new Fault("unavailable", "the caller has gone")));
-  const idempotent = idempotentOf(endpoint, request, principal);
+  const idempotent = idempotentOf(endpoint, request, principal, secrets);
   return {
     params: request.params as Params<E>,
     query: request.query as Query<E>,
@@ -190,14 +191,15 @@ function callOf<E extends Endpoint>(
   };
 }
 
-function idempotentOf(endpoint: Endpoint, request: FastifyRequest, principal: Principal): Idempotent {
+function idempotentOf(endpoint: Endpoint, request: FastifyRequest, principal: Principal, secrets: Secrets): Idempotent {
   const key = endpoint.method === "POST" && !endpoint.upload ? request.headers["idempotency-key"] : undefined;
   if (key === undefined) return {};
   if (typeof key !== "string" || !/^[\x21-\x7e]{1,255}$/.test(key))
     throw new Fault("invalid", "Idempotency-Key is to be 1-255 printable characters without spaces");
   return {
     idempotencyKey: sha256Hex(`${principal.kind} ${principal.id}\n${endpoint.id}\n${key}`),
-    idempotencyHash: sha256Hex(JSON.stringify([request.params, request.query, request.body ?? null])),
+    // Bodies hold secrets: a bare hash of one could be guessed at.
+    idempotencyHash: secrets.digest(JSON.stringify([request.params, request.query, request.body ?? null])),
   };
 }
 

@@ -1,5 +1,6 @@
 // What the store keeps, where that differs from what the API shows: no volatile counts, no secrets in the clear.
 
+import type { Release } from "#api/apps.ts";
 import type { Permission } from "#api/endpoint.ts";
 import type { HostState, JoinRole } from "#api/hosts.ts";
 import type { Machine } from "#api/machines.ts";
@@ -38,6 +39,15 @@ export interface HostRecord {
 }
 
 export type MachineRecord = Machine;
+
+/** A release as stored. Its variables' values are read through apps/env-at-rest, never from here. */
+export interface ReleaseRecord extends Omit<Release, "env"> {
+  envNames?: string[];
+  /** Envelope (secrets) of the environment as JSON. */
+  sealed?: string;
+  /** In the clear, as releases were kept before they were sealed; sealed at the next start. */
+  env?: Record<string, string>;
+}
 
 export interface MemberRecord {
   id: string;

@@ -2,12 +2,17 @@
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Fault } from "#api/fault.ts";
+import { readText } from "#lib/files.ts";
 import { formatSize } from "#lib/units.ts";
 import { loadControlConfig } from "./config.ts";
+import { SEALING_DIRECTORY } from "./secrets.ts";
 import { backupState, type Restored, restoreState } from "./store/restore.ts";
 
 const USAGE = `usage: main.ts restore --config FILE [--from BACKUP]
        main.ts backup --config FILE --out BACKUP`;
+
+/** A backup that leaks shows no values of variables, and speaks for no cluster; it is whole only with what it leaves out. */
+const KEYS_APART = `not in it, and needed to restore it elsewhere: the directories ca (the cluster's CA) and ${SEALING_DIRECTORY} (the key that variables and certificates' keys are sealed with) beside the state; keep both, apart from the backup`;
 
 /** Runs the subcommand named by the first word; undefined when it names none. */
 export function stateCommand(args: readonly string[]): (() => Promise<number>) | undefined {
@@ -22,6 +27,10 @@ async function restore(args: string[]): Promise<number> {
   const directory = storeDirectory(config);
   const restored = await restoreState({ directory, from: from && resolve(from), now: new Date() });
   for (const line of told(directory, restored)) process.stdout.write(`${line}\n`);
+  if (from !== undefined && (await readText(join(directory, "..", SEALING_DIRECTORY, "keys"))) === undefined)
+    process.stdout.write(
+      `put the directory ${SEALING_DIRECTORY} that was kept with the backup into ${join(directory, "..")}: control does not start without the key in it\n`,
+    );
   return 0;
 }
 
@@ -29,9 +38,8 @@ async function backup(args: string[]): Promise<number> {
   const { config, out } = flags(args, ["config", "out"]);
   if (out === undefined) throw new Fault("invalid", USAGE);
   const { seq, sizeBytes } = await backupState(storeDirectory(config), resolve(out));
-  process.stdout.write(
-    `state up to record ${seq} is in ${out} (${formatSize(sizeBytes)}); the key of the cluster's CA is not part of it\n`,
-  );
+  process.stdout.write(`state up to record ${seq} is in ${out} (${formatSize(sizeBytes)})\n`);
+  process.stdout.write(`${KEYS_APART}\n`);
   return 0;
 }
 

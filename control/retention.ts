@@ -1,5 +1,5 @@
 // Nothing grows for ever: old events, ended deployments, releases beyond the last ten, spent grants, apps whose last job ended.
-import type { App, Release } from "#api/apps.ts";
+import type { App } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import type { Deployment } from "#api/deployments.ts";
 import type { Job } from "#api/jobs.ts";
@@ -10,7 +10,7 @@ import { liveJobs } from "./apps/find.ts";
 import { deploymentsOf } from "./deploy/record.ts";
 import { eventsToTrim } from "./events.ts";
 import { keys, PREFIX } from "./keys.ts";
-import type { JoinTokenRecord } from "./records.ts";
+import type { JoinTokenRecord, ReleaseRecord } from "./records.ts";
 import { isEnded } from "./scheduler/job-rules.ts";
 import type { Change, Store } from "./store/store.ts";
 
@@ -60,13 +60,13 @@ function unusedArtifacts(store: Store, nowMs: number): string[] {
     .list<Artifact>(PREFIX.artifacts)
     .filter(({ value }) => Date.parse(value.createdAt) < nowMs - UNUSED_ARTIFACT_MS);
   if (old.length === 0) return [];
-  const used = new Set(store.list<Release>(PREFIX.releases).map(({ value }) => value.artifactId));
+  const used = new Set(store.list<ReleaseRecord>(PREFIX.releases).map(({ value }) => value.artifactId));
   return old.filter(({ value }) => !used.has(value.id)).map(({ key }) => key);
 }
 
 /** Releases beyond the newest ten that nothing runs and nothing may roll back to, with the artifacts only they used. */
 function oldReleases(store: Store, app: App): string[] {
-  const releases = store.list<Release>(keys.releasesOf(app.id)).sort((a, b) => a.value.version - b.value.version);
+  const releases = store.list<ReleaseRecord>(keys.releasesOf(app.id)).sort((a, b) => a.value.version - b.value.version);
   if (releases.length <= RELEASES_KEPT) return [];
   const wanted = new Set([
     app.releaseId,

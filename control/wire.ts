@@ -1,5 +1,6 @@
 // Puts control together from its opened state: the routes on the API, and the loops that act. main opens and listens, tests
 // do the same over a store of their own; both get this wiring.
+import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import type { Endpoint } from "#api/endpoint.ts";
 import type { RouterReport } from "#api/routes.ts";
@@ -28,10 +29,13 @@ import { mountHosts } from "./routes/hosts.ts";
 import { mountJobs } from "./routes/jobs.ts";
 import { mountLogs } from "./routes/logs.ts";
 import { mountMachines } from "./routes/machines.ts";
+import { mountCertificates } from "./routes/certificates.ts";
+import { mountPages } from "./routes/pages.ts";
 import { mountRouters } from "./routes/routers.ts";
 import { mountRoutes } from "./routes/routes.ts";
 import { mountServices } from "./routes/services.ts";
 import { mountStatus } from "./routes/status.ts";
+import { keySeal } from "./routing/key-seal.ts";
 import { createHostLoop } from "./scheduler/host-loop.ts";
 import { createScheduler } from "./scheduler/scheduler.ts";
 import type { Secrets } from "./secrets.ts";
@@ -94,7 +98,15 @@ export function wireControl(parts: ControlParts): Control {
     startedAt: now().toISOString(),
   };
   const tasks = createTasks(context);
-  const routes = routing(store);
+  const seal = keySeal(join(config.stateDir, "certificates.key"));
+  const routes = routing(store, (sealed, id) => {
+    try {
+      return seal.open(sealed, id);
+    } catch (error) {
+      log.error({ err: error, certificate: id }, "a certificate's key cannot be opened, it is left out");
+      return undefined;
+    }
+  });
   const liveRouters = (): RouterReport[] =>
     [...context.presence.routers.values()]
       .filter(({ atMs }) => monotonicMs() - atMs < ROUTER_ALIVE_MS)
@@ -162,6 +174,8 @@ export function wireControl(parts: ControlParts): Control {
   mountDeployments(mount, context, deployer);
   mountLogs(mount, context, archive);
   mountRoutes(mount, context);
+  mountCertificates(mount, context, seal);
+  mountPages(mount, context);
   mountServices(mount, context, { deployments: deployer, logs: archive, image, docker });
 
   return {

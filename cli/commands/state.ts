@@ -16,7 +16,7 @@ export const stateCommands: readonly Command[] = [
   {
     words: "cluster backup",
     summary: "Write the appliance's state into one file; it may run meanwhile",
-    more: "Run it on the appliance. The CA's key is not in the file: keep <state>/control/ca as well, apart from it.",
+    more: "Run it on the appliance. Two keys are not in the file: keep <state>/control/ca and <state>/control/sealing as well, apart from it.",
     args: [{ name: "FILE", required: true }],
     flags: STATE,
     run: (call) => control(call, ["backup", "--out", resolve(call.cli.cwd, call.args[0]!)]),

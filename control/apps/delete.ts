@@ -4,6 +4,7 @@ import type { App } from "#api/apps.ts";
 import type { Route } from "#api/routes.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
+import { routeEnd } from "../routing/claims.ts";
 import type { Change, Store } from "../store/store.ts";
 
 export function deletionOf(store: Store, app: App, at: Date, by: string): Change[] {
@@ -12,10 +13,8 @@ export function deletionOf(store: Store, app: App, at: Date, by: string): Change
     { key: keys.app(app.id), value: { ...app, deleting: true } },
     { key: keys.appName(app.name), value: null },
     ...store.list(keys.formationsOf(app.id)).map(({ key }) => ({ key, value: null })),
-    ...routes.flatMap(({ key, value }) => [
-      { key, value: null },
-      { key: keys.routeClaim(value.domain, value.path), value: null },
-    ]),
+    ...routes.flatMap(({ value }) => routeEnd(value)),
+    { key: keys.pages(app.id), value: null },
     ...eventChanges(store, at, {
       type: "app.deleted",
       subject: app.id,

@@ -1,8 +1,9 @@
 // Apps and what belongs to them, by id or name. Absence becomes `not-found` here, once.
-import type { App, Formation, Release } from "#api/apps.ts";
+import type { App, Formation } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
 import { keys } from "../keys.ts";
+import type { ReleaseRecord } from "../records.ts";
 import type { Entry, Store } from "../store/store.ts";
 
 export function findApp(store: Store, idOrName: string): Entry<App> {
@@ -13,25 +14,25 @@ export function findApp(store: Store, idOrName: string): Entry<App> {
 }
 
 /** A release of the app by id, by `v3`, or by `3`. */
-export function findRelease(store: Store, appId: string, text: string): Release {
+export function findRelease(store: Store, appId: string, text: string): ReleaseRecord {
   const version = /^v?(\d{1,9})$/.exec(text)?.[1];
   const release =
-    store.get<Release>(keys.release(appId, text))?.value ??
+    store.get<ReleaseRecord>(keys.release(appId, text))?.value ??
     releasesOf(store, appId).find((candidate) => String(candidate.version) === version);
   if (release === undefined) throw new Fault("not-found", `no release ${text}`);
   return release;
 }
 
 /** Oldest first. */
-export function releasesOf(store: Store, appId: string): Release[] {
+export function releasesOf(store: Store, appId: string): ReleaseRecord[] {
   return store
-    .list<Release>(keys.releasesOf(appId))
+    .list<ReleaseRecord>(keys.releasesOf(appId))
     .map(({ value }) => value)
     .sort((a, b) => a.version - b.version);
 }
 
-export function currentRelease(store: Store, app: App): Release | undefined {
-  return app.releaseId === undefined ? undefined : store.get<Release>(keys.release(app.id, app.releaseId))?.value;
+export function currentRelease(store: Store, app: App): ReleaseRecord | undefined {
+  return app.releaseId === undefined ? undefined : store.get<ReleaseRecord>(keys.release(app.id, app.releaseId))?.value;
 }
 
 export function formationOf(store: Store, appId: string, releaseId: string): Entry<Formation> | undefined {

@@ -2,8 +2,10 @@
 import type { App, ProcessChanges, ProcessType, Release, ReleaseSummary } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
+import type { Context } from "../context.ts";
 import type { NewEvent } from "../events.ts";
-import type { Store } from "../store/store.ts";
+import type { ReleaseRecord } from "../records.ts";
+import { openRelease, sealRelease } from "./env-at-rest.ts";
 import { releasesOf } from "./find.ts";
 
 export const ENV_MOST_BYTES = 12 * 1024;
@@ -96,18 +98,20 @@ function describe(before: Release | undefined, wish: ReleaseWish): string {
 
 /** The app's next release by number, made from `before`, or from its newest when there is none. */
 export function nextRelease(
-  store: Store,
+  { store, secrets }: Pick<Context, "store" | "secrets">,
   app: App,
-  before: Release | undefined,
+  before: ReleaseRecord | undefined,
   wish: ReleaseWish,
   { by, at }: { by: string; at: Date },
-): Release {
+): ReleaseRecord {
   const newest = releasesOf(store, app.id).at(-1);
   const version = (newest?.version ?? 0) + 1;
-  return makeRelease(before ?? newest, wish, { appId: app.id, version, by, at: at.toISOString() });
+  const from = before ?? newest;
+  const frame = { appId: app.id, version, by, at: at.toISOString() };
+  return sealRelease(secrets, makeRelease(from && openRelease(secrets, from), wish, frame));
 }
 
-export function releaseEvent(app: App, release: Release): NewEvent {
+export function releaseEvent(app: App, release: ReleaseRecord): NewEvent {
   return {
     type: "release.created",
     subject: release.id,
@@ -117,7 +121,7 @@ export function releaseEvent(app: App, release: Release): NewEvent {
   };
 }
 
-export function summary(release: Release, currentId: string | undefined): ReleaseSummary {
-  const { env, ...rest } = release;
-  return { ...rest, envNames: Object.keys(env).sort(), current: release.id === currentId };
+export function summary(release: ReleaseRecord, currentId: string | undefined): ReleaseSummary {
+  const { env, envNames, sealed: _, ...rest } = release;
+  return { ...rest, envNames: envNames ?? Object.keys(env ?? {}).sort(), current: release.id === currentId };
 }

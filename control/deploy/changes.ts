@@ -1,11 +1,12 @@
 // What each turn of a deployment writes: the record's new fields and what goes into the same commit. Pure but for reading the
 // store, so that a deployment and the formations it moves never disagree.
-import type { App, Formation, Release } from "#api/apps.ts";
+import type { App, Formation } from "#api/apps.ts";
 import type { Deployment } from "#api/deployments.ts";
 import type { LogLine } from "#api/logs.ts";
 import { formationOf } from "../apps/find.ts";
 import { eventChanges, plainText } from "../events.ts";
 import { keys } from "../keys.ts";
+import type { ReleaseRecord } from "../records.ts";
 import type { Change, Entry, Store } from "../store/store.ts";
 import { type DeploymentRecord, fittingTail } from "./record.ts";
 import type { Counts, Progress } from "./step.ts";
@@ -22,7 +23,7 @@ type Shown = Deployment["processes"];
 export function beginning(store: Store, deployment: DeploymentRecord, app: Entry<App>, at: Date): Turn {
   const { id: appId, releaseId } = app.value;
   const { toReleaseId } = deployment;
-  const release = store.get<Release>(keys.release(appId, toReleaseId))?.value;
+  const release = store.get<ReleaseRecord>(keys.release(appId, toReleaseId))?.value;
   const old = releaseId === undefined ? undefined : formationOf(store, appId, releaseId)?.value;
   const names = Object.keys(release?.processes ?? {});
   const same = old !== undefined && releaseId === toReleaseId;

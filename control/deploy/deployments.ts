@@ -1,6 +1,6 @@
 // Deployments as server-side objects: queued per app, driven to their end, resumed after a restart of control. A client that goes
 // away changes nothing.
-import type { App, Release } from "#api/apps.ts";
+import type { App } from "#api/apps.ts";
 import type { Deployment } from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
@@ -8,6 +8,7 @@ import type { Context } from "../context.ts";
 import { eventChanges, type NewEvent } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Idempotent } from "../mount.ts";
+import type { ReleaseRecord } from "../records.ts";
 import { gate } from "../scheduler/gate.ts";
 import type { Change, Entry } from "../store/store.ts";
 import { type DeployParts, driver } from "./drive.ts";
@@ -30,14 +31,14 @@ export interface Draft {
 
 export interface Deployments {
   /** Pure but for the id. Faults: `rate-limited` (too many wait), `conflict` (the release has nothing to run). */
-  draft(app: Entry<App> | App, release: Release, wish: DeployWish): Draft;
-  create(app: App, release: Release, wish: DeployWish & { idempotent?: Idempotent }): Promise<Deployment>;
+  draft(app: Entry<App> | App, release: ReleaseRecord, wish: DeployWish): Draft;
+  create(app: App, release: ReleaseRecord, wish: DeployWish & { idempotent?: Idempotent }): Promise<Deployment>;
   cancel(app: App, id: string, by: string): Promise<Deployment>;
   get(appId: string, id: string): Entry<DeploymentRecord> | undefined;
   /** The deployment of the app that has not ended, if any: the one that runs or is next. */
   running(appId: string): DeploymentRecord | undefined;
   /** The release the app will have when every deployment asked for so far has ended well. */
-  headed(app: App): Release | undefined;
+  headed(app: App): ReleaseRecord | undefined;
   /** Drives every deployment until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -102,9 +103,9 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
     };
   };
 
-  const headed = (app: App): Release | undefined => {
+  const headed = (app: App): ReleaseRecord | undefined => {
     const releaseId = unended(app.id).findLast(({ cancel }) => cancel === undefined)?.toReleaseId ?? app.releaseId;
-    return releaseId === undefined ? undefined : store.get<Release>(keys.release(app.id, releaseId))?.value;
+    return releaseId === undefined ? undefined : store.get<ReleaseRecord>(keys.release(app.id, releaseId))?.value;
   };
 
   return {

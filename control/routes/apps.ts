@@ -4,6 +4,7 @@ import type { Artifact } from "#api/artifacts.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
 import { deletionOf } from "../apps/delete.ts";
+import { openEnv } from "../apps/env-at-rest.ts";
 import { currentRelease, findApp, findRelease, formationOf, releasesOf } from "../apps/find.ts";
 import { nextRelease, releaseEvent, summary } from "../apps/release.ts";
 import type { Context } from "../context.ts";
@@ -130,7 +131,7 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
     if (made !== undefined) return summary(findRelease(store, app.id, made), app.releaseId);
     if (body.artifactId !== undefined && store.get<Artifact>(keys.artifact(body.artifactId))?.value.appId !== app.id)
       throw new Fault("not-found", `no artifact ${body.artifactId} of app ${app.name}`);
-    const release = nextRelease(store, app, deployments.headed(app), body, { by: principal.name, at: now() });
+    const release = nextRelease(context, app, deployments.headed(app), body, { by: principal.name, at: now() });
     await store.commit({
       actor: principal.name,
       ...idempotent,
@@ -142,15 +143,19 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
     });
     return summary(release, app.releaseId);
   });
+  const envOf = (app: apps.App): Record<string, string> => {
+    const release = currentRelease(store, app);
+    return release === undefined ? {} : { ...openEnv(context.secrets, release) };
+  };
   mount(apps.getEnv, ({ params }) => {
     const { value: app } = findApp(store, params.app);
-    return { env: currentRelease(store, app)?.env ?? {} };
+    return { env: envOf(app) };
   });
   mount(apps.updateEnv, async ({ params, body, principal }) => {
     const app = findApp(store, params.app);
     // From where the app is headed, not from where it is: two changes in a row both count.
     const before = deployments.headed(app.value);
-    const release = nextRelease(store, app.value, before, { env: body.env }, { by: principal.name, at: now() });
+    const release = nextRelease(context, app.value, before, { env: body.env }, { by: principal.name, at: now() });
     const { deployment, changes, expect, event } = deployments.draft(app, release, { by: principal.name });
     await store.commit({
       actor: principal.name,

@@ -1,5 +1,5 @@
 // Deployments and rollback.
-import type { App, Release } from "#api/apps.ts";
+import type { App } from "#api/apps.ts";
 import * as deployments from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import { findApp, findRelease, releasesOf } from "../apps/find.ts";
@@ -9,6 +9,7 @@ import { type DeploymentRecord, deploymentsOf } from "../deploy/record.ts";
 import { stateFeed } from "../feed.ts";
 import { keys } from "../keys.ts";
 import type { Mount } from "../mount.ts";
+import type { ReleaseRecord } from "../records.ts";
 
 const ENDED = ["complete", "failed", "cancelled"];
 
@@ -72,7 +73,7 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
 }
 
 /** The release that ran before the current one: what the last complete deployment replaced. */
-function previous(history: readonly DeploymentRecord[], releases: readonly Release[], app: App): Release {
+function previous(history: readonly DeploymentRecord[], releases: readonly ReleaseRecord[], app: App): ReleaseRecord {
   const last = history.findLast(({ state, toReleaseId }) => state === "complete" && toReleaseId === app.releaseId);
   const found = releases.find(({ id }) => id === last?.fromReleaseId);
   if (found === undefined)

@@ -1,7 +1,8 @@
 // What must change so that an app's jobs are what its formations say. Pure: reads records, returns what is wanted, decides
 // nothing about hosts. Placed jobs are never moved; a surplus job that may hold requests is drained, not cut off.
-import type { App, Formation, ProcessType, Release } from "#api/apps.ts";
+import type { App, Formation, ProcessType } from "#api/apps.ts";
 import type { Job } from "#api/jobs.ts";
+import type { ReleaseRecord } from "../records.ts";
 import { isEnded, isWanted, waitsForHost } from "./job-rules.ts";
 import { type Tags, tagSignature } from "./tag-classes.ts";
 import { taskEnding, taskWaits } from "./task-rules.ts";
@@ -10,7 +11,7 @@ export interface AppView {
   app: App | undefined;
   formations: readonly Formation[];
   /** By id; a formation whose release is not here is left as it is. */
-  releases: ReadonlyMap<string, Release>;
+  releases: ReadonlyMap<string, ReleaseRecord>;
   jobs: readonly Job[];
   /** The host is lost and given up, or no longer in the cluster. */
   isGone: (hostId: string) => boolean;
@@ -21,7 +22,7 @@ export interface AppView {
 
 /** Jobs of one process of one release that need a host: `waiting` exist, `missing` are still to be made. */
 export interface Group {
-  release: Release;
+  release: ReleaseRecord;
   process: string;
   type: ProcessType;
   tags: Tags;

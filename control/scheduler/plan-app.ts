@@ -1,9 +1,10 @@
 // One turn on one app: the difference, hosts for what needs one, and the records to write. At most `limit` jobs change in a
 // turn, so that an app of ten thousand holds nobody up. Charges the fleet as it goes; the caller commits before it yields.
-import type { App, Formation, Release } from "#api/apps.ts";
+import type { App, Formation } from "#api/apps.ts";
 import type { Job } from "#api/jobs.ts";
 import { newId } from "#lib/ids.ts";
 import { keys } from "../keys.ts";
+import type { ReleaseRecord } from "../records.ts";
 import type { Change, Store } from "../store/store.ts";
 import type { ClusterView } from "./cluster-view.ts";
 import { type AppDiff, diffApp, type Ending, type Group, hasOtherTags } from "./diff.ts";
@@ -34,9 +35,9 @@ export interface AppRecords {
 export function readApp(store: Store, view: ClusterView, appId: string, nowMs: number): AppRecords {
   const app = store.get<App>(keys.app(appId))?.value;
   const formations = store.list<Formation>(keys.formationsOf(appId)).map((entry) => entry.value);
-  const releases = new Map<string, Release>();
+  const releases = new Map<string, ReleaseRecord>();
   for (const { releaseId } of formations) {
-    const release = store.get<Release>(keys.release(appId, releaseId))?.value;
+    const release = store.get<ReleaseRecord>(keys.release(appId, releaseId))?.value;
     if (release !== undefined) releases.set(releaseId, release);
   }
   const jobs: Job[] = [];

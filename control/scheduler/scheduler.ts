@@ -1,12 +1,13 @@
 // The one writer of placements. Apps whose records changed are looked at again, a bounded turn at a time; jobs that found no
 // host wait until room for them appears; every minute a full sweep must find nothing to do. Each turn reads the store,
 // decides and commits without a pause in between, so no decision is made on a state that has moved on.
-import type { App, Release } from "#api/apps.ts";
+import type { App } from "#api/apps.ts";
 import { isFault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
 import type { Log } from "#lib/log.ts";
 import { sleep } from "#lib/time.ts";
 import { keys, PREFIX } from "../keys.ts";
+import type { ReleaseRecord } from "../records.ts";
 import type { LogRecord } from "../store/log.ts";
 import type { Commit, Store } from "../store/store.ts";
 import { appOfKey, ClusterView } from "./cluster-view.ts";
@@ -288,7 +289,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     hasJobs: (hostId) => view.keysOn(hostId).size > 0,
     explain(job) {
       const { appId: app, process, tags } = job;
-      const release = store.get<Release>(keys.release(app, job.releaseId))?.value;
+      const release = store.get<ReleaseRecord>(keys.release(app, job.releaseId))?.value;
       const antiAffinity = job.task === undefined && release?.processes[process]?.antiAffinity === true;
       const need = toFleet(job.need);
       const ask: Ask = { app, process, release: job.releaseId, need, tags, antiAffinity, jobs: [job.id] };

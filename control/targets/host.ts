@@ -1,5 +1,4 @@
 // What one host is told to be: pure, from the store's view.
-import type { Release } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import { Fault } from "#api/fault.ts";
 import type { HostTarget } from "#api/hosts.ts";
@@ -11,16 +10,17 @@ import {
   type JobSpec,
   type Task,
 } from "#api/jobs.ts";
+import { type Env, openEnv, openTaskEnv, type TaskEnvRecord } from "../apps/env-at-rest.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
-import type { ClusterSettings, HostRecord } from "../records.ts";
+import type { ClusterSettings, HostRecord, ReleaseRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
 
 const OVER = new Set<Job["state"]>(["down", "lost"]);
 
 export function hostTargetOf(
   hostId: string,
-  { store, jobs, registry }: Pick<Context, "store" | "jobs" | "registry">,
+  { store, jobs, registry, secrets }: Pick<Context, "store" | "jobs" | "registry" | "secrets">,
 ): HostTarget {
   const host = store.get<HostRecord>(keys.host(hostId))?.value;
   if (host === undefined) throw new Fault("gone", `host ${hostId} was removed from the cluster`);
@@ -28,7 +28,7 @@ export function hostTargetOf(
   const specs = jobs
     .onHost(hostId)
     .filter((job) => !OVER.has(job.state))
-    .map((job) => jobSpec(job, store, registry));
+    .map((job) => jobSpec(job, { store, registry, secrets }));
   return {
     term: store.term,
     seq: store.durableSeq,
@@ -48,9 +48,12 @@ export function peersOf(store: Store): HostTarget["peers"] {
     .flatMap(({ value: { id, subnet, address } }) => (address === undefined ? [] : [{ hostId: id, subnet, address }]));
 }
 
-function jobSpec(job: Job, store: Store, registry: string): JobSpec | undefined {
+type Around = Pick<Context, "store" | "registry" | "secrets">;
+
+function jobSpec(job: Job, around: Around): JobSpec | undefined {
   if (job.task?.kind === "build") return undefined; // told as a BuildSpec
-  const release = store.get<Release>(keys.release(job.appId, job.releaseId))?.value;
+  const { store, registry, secrets } = around;
+  const release = store.get<ReleaseRecord>(keys.release(job.appId, job.releaseId))?.value;
   const artifact =
     release?.artifactId === undefined ? undefined : store.get<Artifact>(keys.artifact(release.artifactId))?.value;
   const process = release?.processes[job.process] ?? (job.task === undefined ? undefined : { port: null });
@@ -66,25 +69,24 @@ function jobSpec(job: Job, store: Store, registry: string): JobSpec | undefined 
     image: `${registry}/${artifact.repository}@${artifact.digest}`,
     ...(process.command ? { command: process.command } : {}),
     ...(process.entrypoint ? { entrypoint: process.entrypoint } : {}),
-    env: release.env,
+    env: openEnv(secrets, release),
     ...(process.port === null ? {} : { port: process.port }),
     cpuMillis: process.cpuMillis ?? DEFAULT_LIMITS.cpuMillis,
     memoryBytes: process.memoryBytes ?? DEFAULT_LIMITS.memoryBytes,
     pids: process.pids ?? DEFAULT_LIMITS.pids,
     health: process.health ?? (process.port === null ? { ...DEFAULT_HEALTH, type: "none" } : DEFAULT_HEALTH),
     stopTimeoutMs: process.stopTimeoutMs ?? DEFAULT_STOP_TIMEOUT_MS,
-    ...(job.task === undefined ? {} : taskSpec(job, job.task, store)),
+    ...(job.task === undefined ? {} : taskSpec(job, job.task, openEnv(secrets, release), around)),
   };
 }
 
 /** What differs for a job that runs once: it serves nothing, and a command of its own is for the image's entrypoint, as in `docker run`. */
-function taskSpec(job: Job, task: Task, store: Store): Partial<JobSpec> {
-  const env = store.get<Record<string, string>>(keys.taskEnv(job.appId, job.id))?.value;
-  const release = store.get<Release>(keys.release(job.appId, job.releaseId))?.value;
+function taskSpec(job: Job, task: Task, env: Env, { store, secrets }: Around): Partial<JobSpec> {
+  const own = store.get<TaskEnvRecord>(keys.taskEnv(job.appId, job.id))?.value;
   return {
     task,
     ...(task.command === undefined ? {} : { command: task.command, entrypoint: undefined }),
-    ...(env === undefined ? {} : { env: { ...release?.env, ...env } }),
+    ...(own === undefined ? {} : { env: { ...env, ...openTaskEnv(secrets, job.id, own) } }),
     ...(job.startedAt === undefined ? {} : { started: true }),
     port: undefined,
     cpuMillis: job.need.cpuMillis,

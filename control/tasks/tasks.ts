@@ -1,14 +1,16 @@
 // Jobs that run once: a user's one-off, a release phase, a build. The scheduler places them like any job; an exit is the end.
-import type { App, ProcessType, Release } from "#api/apps.ts";
+import type { App, ProcessType } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
 import type { Job, Task } from "#api/jobs.ts";
 import type { Resources, Tags } from "#api/schema.ts";
 import { newId } from "#lib/ids.ts";
+import { sealTaskEnv } from "../apps/env-at-rest.ts";
 import { currentRelease, findApp, findRelease, liveJobs } from "../apps/find.ts";
 import { ENV_MOST_BYTES, RESERVED_ENV } from "../apps/release.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, type NewEvent } from "../events.ts";
 import { keys } from "../keys.ts";
+import type { ReleaseRecord } from "../records.ts";
 import { isEnded, isWanted, needOf } from "../scheduler/job-rules.ts";
 import type { Change, Store } from "../store/store.ts";
 
@@ -37,8 +39,8 @@ export interface Tasks {
 /** Of one app: more at once is a loop gone wrong, not work. */
 const LIVE_MOST = 100;
 
-export function createTasks(context: Pick<Context, "store" | "now">): Tasks {
-  const { store, now } = context;
+export function createTasks(context: Pick<Context, "store" | "now" | "secrets">): Tasks {
+  const { store, now, secrets } = context;
 
   const draft = (wish: TaskWish): { job: Job; changes: Change[] } => {
     const { appId, task, env = {}, tags = {} } = wish;
@@ -65,7 +67,8 @@ export function createTasks(context: Pick<Context, "store" | "now">): Tasks {
       createdAt: now().toISOString(),
     };
     const changes: Change[] = [{ key: keys.job(app.id, job.id), value: job }];
-    if (Object.keys(env).length > 0) changes.push({ key: keys.taskEnv(app.id, job.id), value: env });
+    if (Object.keys(env).length > 0)
+      changes.push({ key: keys.taskEnv(app.id, job.id), value: sealTaskEnv(secrets, job.id, env) });
     return { job, changes };
   };
 
@@ -124,7 +127,7 @@ export function createdEvent({ id, app, process, task }: Job): NewEvent {
   };
 }
 
-function releaseOf(store: Store, app: App, { releaseId }: TaskWish): Release {
+function releaseOf(store: Store, app: App, { releaseId }: TaskWish): ReleaseRecord {
   const release = releaseId === undefined ? currentRelease(store, app) : findRelease(store, app.id, releaseId);
   if (release === undefined) throw new Fault("conflict", `app ${app.name} has nothing deployed yet`);
   if (release.artifactId === undefined)
@@ -132,7 +135,7 @@ function releaseOf(store: Store, app: App, { releaseId }: TaskWish): Release {
   return release;
 }
 
-function processOf(app: App, release: Release, { process, task }: TaskWish): ProcessType | undefined {
+function processOf(app: App, release: ReleaseRecord, { process, task }: TaskWish): ProcessType | undefined {
   if (Object.hasOwn(release.processes, process)) return release.processes[process];
   if (process === "run" || (process === "release" && task.command !== undefined)) return undefined;
   const names = Object.keys(release.processes).join(", ");

@@ -13,6 +13,7 @@ import { type RouterTarget, reportRouter, routerTarget } from "#api/routes.ts";
 import { newSecret } from "#lib/ids.ts";
 import { silentLog } from "#lib/log.ts";
 import { newCsr, newKeyPem } from "#lib/x509.ts";
+import { keysNeeded, reseal } from "../../control/apps/env-at-rest.ts";
 import { type ControlConfig, loadControlConfig } from "../../control/config.ts";
 import { firstStart } from "../../control/first-start.ts";
 import { openAuthority } from "../../control/identity/authority.ts";
@@ -20,6 +21,7 @@ import { sha256Hex } from "../../control/identity/principal.ts";
 import { keys } from "../../control/keys.ts";
 import type { TokenRecord } from "../../control/records.ts";
 import type { Registry } from "../../control/registry.ts";
+import { openSecrets, SEALING_DIRECTORY } from "../../control/secrets.ts";
 import { openStore, type Store } from "../../control/store/store.ts";
 import { type Control, wireControl } from "../../control/wire.ts";
 
@@ -107,6 +109,8 @@ export async function rig(over: Partial<ControlConfig> & { images?: Registry; lo
   const start = async () => {
     it.store = await openStore({ directory: join(directory, "store"), log: silentLog() });
     const authority = await openAuthority(join(directory, "ca"));
+    const secrets = await openSecrets(join(directory, SEALING_DIRECTORY), keysNeeded(it.store));
+    await reseal(it.store, secrets);
     it.token = (await firstStart(it.store, config, new Date())) ?? it.token;
     it.caPem = authority.caPem;
     const identity = await authority.issueControl(["127.0.0.1"]);
@@ -116,6 +120,7 @@ export async function rig(over: Partial<ControlConfig> & { images?: Registry; lo
       store: it.store,
       config,
       authority,
+      secrets,
       log: silentLog(),
       identity,
       images,
