@@ -12,6 +12,8 @@ import { ExecError, exec } from "#lib/exec.ts";
 import { writeFileAtomic } from "#lib/files.ts";
 import { newId } from "#lib/ids.ts";
 import { formatSize } from "#lib/units.ts";
+import { registryHttp } from "./registry-http.ts";
+import { type LaidImage, type LayerWish, layOn } from "./registry-layer.ts";
 
 export interface Registry {
   /** Stores the archive's one image as `repository`; returns its digest. Faults `invalid` on a broken or foreign image. */
@@ -20,6 +22,8 @@ export interface Registry {
     repository: string,
     signal: AbortSignal,
   ): Promise<{ digest: string; sizeBytes: number; architecture: string }>;
+  /** Lays a layer on an image that is in the registry; returns the new image. */
+  layOn(wish: LayerWish, signal: AbortSignal): Promise<LaidImage>;
   /** Undefined when the registry answers, else why not. */
   problem(): Promise<string | undefined>;
 }
@@ -60,6 +64,7 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
     await writeFileAtomic(join(certificates, "client.cert"), identity.certificate);
   };
   await useIdentity(identity);
+  const http = registryHttp({ address, caPem, identity: () => identity });
 
   const skopeo = async (args: string[], doing: string, signal?: AbortSignal): Promise<string> => {
     try {
@@ -83,13 +88,19 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
       try {
         await receive(archive, file, uploadMostBytes, signal);
         const { size: sizeBytes } = await stat(file);
-        const config = JSON.parse(
-          await skopeo(
-            ["inspect", "--config", `docker-archive:${file}`],
+        const inspected = (transport: string) =>
+          skopeo(
+            ["inspect", "--config", `${transport}:${file}`],
             "the archive is not a sound `docker save` image",
             signal,
-          ),
-        ) as { architecture?: string; os?: string };
+          );
+        let transport = "docker-archive";
+        const text = await inspected(transport).catch(async (error: unknown) => {
+          // An OCI layout as tar has no manifest.json; what is neither is told as what most send.
+          transport = "oci-archive";
+          return inspected(transport).catch(() => Promise.reject(error));
+        });
+        const config = JSON.parse(text) as { architecture?: string; os?: string };
         if (config.architecture !== architecture || config.os !== "linux")
           throw new Fault(
             "invalid",
@@ -98,7 +109,7 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
         const digestFile = `${file}.digest`;
         try {
           await skopeo(
-            ["copy", "--dest-cert-dir", certificates, "--digestfile", digestFile, `docker-archive:${file}`, place],
+            ["copy", "--dest-cert-dir", certificates, "--digestfile", digestFile, `${transport}:${file}`, place],
             "the archive could not be copied into the registry",
             signal,
           );
@@ -110,6 +121,7 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
         await rm(file, { force: true });
       }
     },
+    layOn: (wish, signal) => layOn(http, wish, signal),
     problem: () => probe(address, identity, caPem),
     useIdentity,
   };

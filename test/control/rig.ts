@@ -74,6 +74,7 @@ export function fakeRegistry(refuse?: () => Error | undefined): Registry {
       if (error) throw error;
       return { digest: `sha256:${sha256Hex(String(sizeBytes))}`, sizeBytes, architecture: "amd64" };
     },
+    layOn: async ({ layer }) => ({ digest: layer.digest, sizeBytes: layer.sizeBytes, architecture: "amd64" }),
     problem: async () => undefined,
   };
 }
