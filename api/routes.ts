@@ -1,11 +1,25 @@
 // Routes and the routers that serve them. A router's state is one generation, acknowledged when HAProxy serves it.
 import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
-import { Id, IdParams, Ipv4, listOf, Name, Nothing, object, oneOf, PageQuery, ProcessName, Time } from "./schema.ts";
+import {
+  Id,
+  IdParams,
+  Ipv4,
+  listOf,
+  Name,
+  Nothing,
+  nullable,
+  object,
+  oneOf,
+  PageQuery,
+  ProcessName,
+  Time,
+} from "./schema.ts";
 
+export const DOMAIN_PATTERN = "^(\\*\\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 export const Domain = Type.String({
   maxLength: 253,
-  pattern: "^(\\*\\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+  pattern: DOMAIN_PATTERN,
   description: "Host name, lower case; *.example.com matches one label.",
 });
 export const RoutePath = Type.String({
@@ -15,16 +29,42 @@ export const RoutePath = Type.String({
   description: "Path prefix of letters, digits and ._~-, no `..`; the longest match wins.",
 });
 
-export const Route = object({
-  id: Id,
+export const RouteTls = oneOf(
+  ["both", "redirect"],
+  "both: answered over http and https alike. redirect: http is sent on to https (308).",
+);
+export const HstsSeconds = Type.Integer({
+  minimum: 0,
+  maximum: 63_072_000,
+  description: "Strict-Transport-Security: max-age of answers over https; browsers then refuse http for that long.",
+});
+export const ProxyProtocol = oneOf(
+  ["v1", "v2"],
+  "Header of the PROXY protocol that each connection to a job begins with.",
+);
+export const TcpPort = Type.Integer({ minimum: 1, maximum: 65_535, description: "Port on every router." });
+
+const owned = { id: Id, appId: Id, app: Name, process: ProcessName, createdAt: Time };
+export const HttpRoute = object({
+  ...owned,
   type: oneOf(["http"]),
   domain: Domain,
   path: RoutePath,
-  appId: Id,
-  app: Name,
-  process: ProcessName,
-  createdAt: Time,
+  tls: Type.Optional(RouteTls),
+  sticky: Type.Optional(
+    Type.Boolean({ description: "A client's requests go to the job that answered its first one." }),
+  ),
+  hstsSeconds: Type.Optional(HstsSeconds),
 });
+export type HttpRoute = Static<typeof HttpRoute>;
+export const TcpRoute = object({
+  ...owned,
+  type: oneOf(["tcp"]),
+  port: TcpPort,
+  proxyProtocol: Type.Optional(ProxyProtocol),
+});
+export type TcpRoute = Static<typeof TcpRoute>;
+export const Route = Type.Union([HttpRoute, TcpRoute]);
 export type Route = Static<typeof Route>;
 
 export const listRoutes = endpoint({
@@ -40,10 +80,42 @@ export const createRoute = endpoint({
   id: "createRoute",
   method: "POST",
   path: "/v1/routes",
-  summary: "Route a domain to an app; a domain another app has is a conflict",
+  summary: "Route a domain (http) or a port (tcp) to an app; one that another app has is a conflict",
   permission: "app:write",
   status: 201,
-  body: object({ app: Id, domain: Domain, path: Type.Optional(RoutePath), process: Type.Optional(ProcessName) }),
+  body: object({
+    app: Id,
+    type: Type.Optional(oneOf(["http", "tcp"], "http when absent.")),
+    process: Type.Optional(ProcessName),
+    domain: Type.Optional(Domain),
+    path: Type.Optional(RoutePath),
+    tls: Type.Optional(RouteTls),
+    sticky: Type.Optional(Type.Boolean()),
+    hstsSeconds: Type.Optional(HstsSeconds),
+    port: Type.Optional(
+      Type.Unsafe<number>({
+        ...TcpPort,
+        description: "Of a tcp route, from the cluster's range; a free one when absent.",
+      }),
+    ),
+    proxyProtocol: Type.Optional(ProxyProtocol),
+  }),
+  reply: Route,
+});
+export const updateRoute = endpoint({
+  id: "updateRoute",
+  method: "PATCH",
+  path: "/v1/routes/:id",
+  summary: "Change a route's process or options; null takes an option back. Domain, path and port stay",
+  permission: "app:write",
+  params: IdParams,
+  body: object({
+    process: Type.Optional(ProcessName),
+    tls: Type.Optional(nullable(RouteTls)),
+    sticky: Type.Optional(nullable(Type.Boolean())),
+    hstsSeconds: Type.Optional(nullable(HstsSeconds)),
+    proxyProtocol: Type.Optional(nullable(ProxyProtocol)),
+  }),
   reply: Route,
 });
 export const getRoute = endpoint({
@@ -73,12 +145,18 @@ export const Backend = object({
 });
 export type Backend = Static<typeof Backend>;
 
+/** Bytes of UTF-8; a page travels through one buffer of HAProxy. */
+export const PAGE_BYTES = 10_240;
+const Page = Type.String({ description: "HTML, at most 10 KiB, answered in the app's place." });
+
 /** One pool of backends (app + process) and the routes that lead to it. */
 export const Pool = object({
   id: Type.String({ description: "<appId>/<process>" }),
   app: Name,
   process: ProcessName,
   backends: Type.Array(Backend),
+  maintenance: Type.Optional(Page),
+  errorPage: Type.Optional(Page),
 });
 export const RouterTarget = object({
   term: Type.Integer(),
@@ -90,7 +168,28 @@ export const RouterTarget = object({
     description: "How each host's subnet is reached.",
   }),
   pools: Type.Array(Pool),
-  routes: Type.Array(object({ domain: Domain, path: RoutePath, poolId: Type.String() })),
+  routes: Type.Array(
+    object({
+      domain: Domain,
+      path: RoutePath,
+      poolId: Type.String(),
+      tls: Type.Optional(RouteTls),
+      sticky: Type.Optional(Type.Boolean()),
+      hstsSeconds: Type.Optional(HstsSeconds),
+    }),
+  ),
+  tcp: Type.Optional(
+    Type.Array(object({ port: TcpPort, poolId: Type.String(), proxyProtocol: Type.Optional(ProxyProtocol) })),
+  ),
+  certificates: Type.Optional(
+    Type.Array(
+      object({
+        id: Id,
+        names: Type.Array(Domain, { description: "Server names it is shown for." }),
+        pem: Type.String({ description: "Chain and private key. Only routers are ever given it." }),
+      }),
+    ),
+  ),
 });
 export type RouterTarget = Static<typeof RouterTarget>;
 

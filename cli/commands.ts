@@ -1,6 +1,7 @@
 // The command table: every command of every noun.
 import type { Command } from "./command.ts";
 import { appCommands } from "./commands/apps.ts";
+import { certificateCommands } from "./commands/certificates.ts";
 import { clusterCommands } from "./commands/cluster.ts";
 import { completionCommands } from "./commands/completion.ts";
 import { deployCommands } from "./commands/deploy.ts";
@@ -11,6 +12,7 @@ import { imageCommands } from "./commands/images.ts";
 import { jobCommands } from "./commands/jobs.ts";
 import { logCommands } from "./commands/log.ts";
 import { machineCommands } from "./commands/machines.ts";
+import { maintenanceCommands } from "./commands/maintenance.ts";
 import { profileCommands } from "./commands/profiles.ts";
 import { releaseCommands } from "./commands/releases.ts";
 import { routerCommands } from "./commands/routers.ts";
@@ -39,6 +41,8 @@ export const commands: readonly Command[] = [
   ...jobCommands,
   ...logCommands,
   ...routeCommands,
+  ...certificateCommands,
+  ...maintenanceCommands,
   ...routerCommands,
   ...serviceCommands,
   ...completionCommands,

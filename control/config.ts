@@ -22,6 +22,11 @@ export const ControlConfig = Type.Object({
     pattern: "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*)?$",
     description: "A new app is routed at NAME.<appDomain>; empty: apps have the routes they are given.",
   }),
+  tcpPorts: Type.String({
+    default: "3000-3500",
+    pattern: "^\\d{1,5}-\\d{1,5}$",
+    description: "Ports that TCP routes may have on every router.",
+  }),
   registry: Type.String({
     default: "",
     description: "host:port hosts pull images from; empty means the first advertised address, port 5000.",

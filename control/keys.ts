@@ -20,6 +20,9 @@ export const PREFIX = {
   deployments: "deployments/",
   routes: "routes/",
   routeClaims: "route-claims/",
+  certificates: "certificates/",
+  certificateNames: "certificate-names/",
+  appPages: "app-pages/",
   tokens: "tokens/",
   joinTokens: "join-tokens/",
   usedGrants: "used-grants/",
@@ -62,6 +65,12 @@ export const keys = {
   route: (id: string) => `${PREFIX.routes}${id}`,
   /** Value: the route's id. One per domain and path, so that a domain is never routed twice. */
   routeClaim: (domain: string, path: string) => `${PREFIX.routeClaims}${domain}${path}`,
+  /** The same for a port of TCP routes; no domain begins with a colon. */
+  portClaim: (port: number) => `${PREFIX.routeClaims}:${port}`,
+  certificate: (id: string) => `${PREFIX.certificates}${id}`,
+  /** Value: the certificate's id. A name is shown with one certificate. */
+  certificateName: (name: string) => `${PREFIX.certificateNames}${name}`,
+  pages: (appId: string) => `${PREFIX.appPages}${appId}`,
   token: (sha256: string) => `${PREFIX.tokens}${sha256}`,
   joinToken: (sha256: string) => `${PREFIX.joinTokens}${sha256}`,
   usedGrant: (nonce: string) => `${PREFIX.usedGrants}${nonce}`,

@@ -14,6 +14,7 @@ import type { Authority } from "./identity/authority.ts";
 import { jobIndex } from "./job-index.ts";
 import { PREFIX } from "./keys.ts";
 import type { LocalDocker } from "./local-docker.ts";
+import { eventLines, lostLines } from "./logs/event-lines.ts";
 import { logs } from "./logs/logs.ts";
 import { openOwnLog } from "./logs/own-log.ts";
 import { followHosts } from "./machine-state.ts";
@@ -24,12 +25,12 @@ import { retentionLoop } from "./retention.ts";
 import { mountApps } from "./routes/apps.ts";
 import { mountArtifacts, storeImage } from "./routes/artifacts.ts";
 import { mountBoot } from "./routes/boot.ts";
+import { mountCertificates } from "./routes/certificates.ts";
 import { mountDeployments } from "./routes/deployments.ts";
 import { mountHosts } from "./routes/hosts.ts";
 import { mountJobs } from "./routes/jobs.ts";
 import { mountLogs } from "./routes/logs.ts";
 import { mountMachines } from "./routes/machines.ts";
-import { mountCertificates } from "./routes/certificates.ts";
 import { mountPages } from "./routes/pages.ts";
 import { mountRouters } from "./routes/routers.ts";
 import { mountRoutes } from "./routes/routes.ts";
@@ -97,6 +98,10 @@ export function wireControl(parts: ControlParts): Control {
     controlUrls: addresses.map((address) => `https://${address}:${config.port}`),
     startedAt: now().toISOString(),
   };
+  const lost = new Set<string>();
+  store.onDurable((record) => {
+    for (const line of [...eventLines(record), ...lostLines(record, lost)]) context.ownLog.write(line);
+  });
   const tasks = createTasks(context);
   const seal = keySeal(join(config.stateDir, "certificates.key"));
   const routes = routing(store, (sealed, id) => {

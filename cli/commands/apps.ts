@@ -10,6 +10,7 @@ import { listAll, withCluster } from "../connect.ts";
 import { addRemote, REMOTE, remoteUrl, removeRemote } from "../git.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import { printFacts } from "../output/table.ts";
+import { routeLabel, routeUrl } from "../route-label.ts";
 
 export const appCommands: readonly Command[] = [
   {
@@ -40,8 +41,7 @@ export const appCommands: readonly Command[] = [
           client.call(listJobs, input).then(({ items }) => items),
         ]);
         const lost = [`${jobs.length} running jobs stop`, "every release and variable is lost"];
-        if (routes.length > 0)
-          lost.push(`these routes end: ${routes.map(({ domain, path }) => domain + path).join(", ")}`);
+        if (routes.length > 0) lost.push(`these routes end: ${routes.map(routeLabel).join(", ")}`);
         await confirm(call, name, `app ${name} is deleted for good: ${lost.join(", ")}.`);
         await client.call(deleteApp, input);
         await removeRemote(name, cli.cwd, cli.env);
@@ -89,7 +89,7 @@ export const appCommands: readonly Command[] = [
                 .map(([name, { count }]) => `${name}: ${up(name)} of ${count} up`)
                 .join(", "),
             ],
-            ["Web URL", routes.map(({ domain, path }) => `http://${domain}${path}`).join(" ")],
+            ["Web URL", routes.flatMap((route) => (route.type === "http" ? [routeUrl(route)] : [])).join(" ")],
             ["Strategy", app.strategy],
             ["Created", `${app.createdAt} (${age(app.createdAt)} ago)`],
             ["ID", app.id],

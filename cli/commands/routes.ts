@@ -1,10 +1,30 @@
-// route: which domains lead to which apps.
+// route: which domains and ports lead to which apps.
+import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
-import { createRoute, deleteRoute, listRoutes } from "#api/routes.ts";
+import { createRoute, deleteRoute, listRoutes, updateRoute } from "#api/routes.ts";
 import { appName, findAppName } from "../app.ts";
-import type { Command } from "../command.ts";
+import type { Command, Flag, Invocation } from "../command.ts";
 import { listAll, withCluster } from "../connect.ts";
 import { answer, answerList } from "../output/answer.ts";
+import { routeLabel, routeOptions, routeUrl, splitRoute } from "../route-label.ts";
+import { addOrReplace, CERTIFICATE_FLAGS, certificateFiles } from "./certificates.ts";
+
+const PROCESS: readonly Flag[] = [
+  { name: "process", short: "s", value: "PROCESS", help: "Process that serves it, web unless said" },
+  { name: "service", value: "PROCESS", help: "The same as --process" },
+];
+const STICKY = { name: "sticky", help: "A client's requests go to the job that answered its first one (a cookie)" };
+const REDIRECT = { name: "redirect-https", help: "Send http requests on to https" };
+const HSTS = {
+  name: "hsts",
+  value: "SECONDS",
+  help: "Tell browsers to use https only, for so long (31536000: a year)",
+};
+const PROXY = {
+  name: "proxy-protocol",
+  value: "v1|v2",
+  help: "Begin each connection to a job with the PROXY protocol's header, which says who the client is",
+};
 
 export const routeCommands: readonly Command[] = [
   {
@@ -15,8 +35,8 @@ export const routeCommands: readonly Command[] = [
         const app = await findAppName(call);
         const query = app === undefined ? {} : { app };
         answerList(call.cli, await listAll(client, listRoutes, { query, signal: call.cli.signal }), {
-          titles: ["ROUTE", "SERVICE", "ID"],
-          row: (route) => [`http:${route.domain}${route.path}`, `${route.app} ${route.process}`, route.id],
+          titles: ["ROUTE", "SERVICE", "OPTIONS", "ID"],
+          row: (route) => [routeLabel(route), `${route.app} ${route.process}`, routeOptions(route), route.id],
           none: `no routes${app === undefined ? "" : ` lead to ${app}`}; make one: flynn route add http DOMAIN`,
         });
       }),
@@ -25,29 +45,104 @@ export const routeCommands: readonly Command[] = [
     words: "route add http",
     summary: "Lead a domain (and a path below it) to an app",
     args: [{ name: "DOMAIN[/PATH]", required: true }],
-    flags: [{ name: "service", short: "s", value: "PROCESS", help: "Process that serves it, web unless said" }],
+    flags: [
+      ...PROCESS,
+      { name: "path", value: "PATH", help: "Only what begins with it; the longest path wins" },
+      STICKY,
+      REDIRECT,
+      HSTS,
+      ...CERTIFICATE_FLAGS,
+    ],
+    more: `The domain's DNS is to point at a router. *.example.com matches one label. WebSocket and server-sent events need no
+option. An event stream whose client does not ask for text/event-stream is cut after 60 s without a byte: send a comment now and
+then. https is answered on every route: with your certificate (--cert, --key; or \`flynn cert add\`), else with one no browser trusts.
+
+  flynn route add http www.example.com --cert chain.pem --key key.pem --redirect-https
+  flynn route add http example.com --path /api --process api`,
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
-        const process = call.text("service");
+        const app = await appName(call);
+        const files = await certificateFiles(call);
+        const asked = splitRoute(call.args[0]!);
+        const path = call.text("path") ?? asked.path;
+        if (call.text("path") !== undefined && asked.path !== undefined)
+          throw new Fault("invalid", "give the path once: behind the domain or with --path");
+        const route = await client.call(createRoute, {
+          body: {
+            app,
+            domain: asked.domain,
+            ...(path === undefined ? {} : { path }),
+            ...process(call),
+            ...added(call),
+          },
+          signal: cli.signal,
+        });
+        if (files) await certified(client, call, files);
+        answer(cli, route, () => {
+          const to = route.type === "http" ? routeUrl(route) : routeLabel(route);
+          cli.print(`Created route ${route.id}: ${to} leads to ${route.app} ${route.process}`);
+        });
+      }),
+  },
+  {
+    words: "route add tcp",
+    summary: "Lead a port of every router to an app, connections passed on as they are",
+    flags: [...PROCESS, { name: "port", value: "PORT", help: "Of the range 3000-3500; a free one unless said" }, PROXY],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const port = call.text("port");
+        const proxyProtocol = version(call.text("proxy-protocol"));
         const route = await client.call(createRoute, {
           body: {
             app: await appName(call),
-            ...splitRoute(call.args[0]!),
-            ...(process === undefined ? {} : { process }),
+            type: "tcp",
+            ...process(call),
+            ...(port === undefined ? {} : { port: wholeNumber("--port", port) }),
+            ...(proxyProtocol ? { proxyProtocol } : {}),
           },
           signal: cli.signal,
         });
         answer(cli, route, () =>
-          cli.print(
-            `Created route ${route.id}: http://${route.domain}${route.path} leads to ${route.app} ${route.process}`,
-          ),
+          cli.print(`Created route ${route.id}: ${routeLabel(route)} leads to ${route.app} ${route.process}`),
         );
       }),
   },
   {
+    words: "route update",
+    summary: "Change a route's process or options, by its id, its domain or its port",
+    args: [{ name: "ID", required: true }],
+    flags: [
+      ...PROCESS,
+      STICKY,
+      { name: "no-sticky", help: "Any job again" },
+      REDIRECT,
+      { name: "no-redirect-https", help: "Answer http again" },
+      HSTS,
+      { name: "no-hsts", help: "No such header any more; browsers keep what they were told" },
+      { ...PROXY, value: "v1|v2|none" },
+      ...CERTIFICATE_FLAGS,
+    ],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const files = await certificateFiles(call);
+        const body = { ...process(call), ...added(call), ...takenBack(call) };
+        if (Object.keys(body).length === 0 && !files)
+          throw new Fault("invalid", "say what is to change, such as --redirect-https; see `flynn help route update`");
+        if (files) await certified(client, call, files);
+        const route = await client.call(updateRoute, { params: { id: call.args[0]! }, body, signal: cli.signal });
+        answer(cli, route, () => {
+          const options = routeOptions(route);
+          const to = `${route.app} ${route.process}${options ? ` (${options})` : ""}`;
+          cli.print(`Changed route ${route.id}: ${routeLabel(route)} leads to ${to}`);
+        });
+      }),
+  },
+  {
     words: "route remove",
-    summary: "Remove a route, by its id or its domain",
+    summary: "Remove a route, by its id, its domain or its port",
     args: [{ name: "ID", required: true }],
     run: (call) =>
       withCluster(call, async (client) => {
@@ -59,15 +154,44 @@ export const routeCommands: readonly Command[] = [
   },
 ];
 
-/** `Example.com/api/` -> domain example.com, path /api. */
-export function splitRoute(text: string): { domain: string; path?: string } {
-  if (text.includes("://"))
-    throw new Fault(
-      "invalid",
-      `${text}: write a domain, and a path if you like, without http://, such as example.com/api`,
-    );
-  const slash = text.indexOf("/");
-  const domain = (slash < 0 ? text : text.slice(0, slash)).toLowerCase();
-  const path = slash < 0 ? "/" : text.slice(slash);
-  return path === "/" ? { domain } : { domain, path };
+function process(call: Invocation): { process?: string } {
+  const name = call.text("process") ?? call.text("service");
+  return name === undefined ? {} : { process: name };
+}
+
+function added(call: Invocation) {
+  const hsts = call.text("hsts");
+  return {
+    ...(call.on("sticky") ? { sticky: true } : {}),
+    ...(call.on("redirect-https") ? { tls: "redirect" as const } : {}),
+    ...(hsts === undefined ? {} : { hstsSeconds: wholeNumber("--hsts", hsts) }),
+  };
+}
+
+function takenBack(call: Invocation) {
+  for (const name of ["sticky", "redirect-https"])
+    if (call.on(name) && call.on(`no-${name}`))
+      throw new Fault("invalid", `--${name} and --no-${name} together say nothing`);
+  const proxy = call.text("proxy-protocol");
+  return {
+    ...(call.on("no-sticky") ? { sticky: null } : {}),
+    ...(call.on("no-redirect-https") ? { tls: null } : {}),
+    ...(call.on("no-hsts") ? { hstsSeconds: null } : {}),
+    ...(proxy === undefined ? {} : { proxyProtocol: proxy === "none" ? null : version(proxy) }),
+  };
+}
+
+function version(text: string | undefined): "v1" | "v2" | undefined {
+  if (text === undefined || text === "v1" || text === "v2") return text;
+  throw new Fault("invalid", `--proxy-protocol is v1 or v2, not ${text}`);
+}
+
+function wholeNumber(flag: string, text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new Fault("invalid", `${flag} is a whole number, not ${text}`);
+  return Number(text);
+}
+
+async function certified(client: Client, call: Invocation, files: { chain: string; key: string }): Promise<void> {
+  const certificate = await addOrReplace(client, files, call.cli.signal);
+  call.cli.say(`certificate ${certificate.id} is shown for ${certificate.names.join(", ")}`);
 }

@@ -1,4 +1,4 @@
-// Routes: domain and path to an app's process. One claim per domain and path, and a domain belongs to one app.
+// Routes: a domain and path, or a port, to an app's process. Who may have which is decided in routing/claims.ts.
 import { Fault } from "#api/fault.ts";
 import * as routes from "#api/routes.ts";
 import { newId } from "#lib/ids.ts";
@@ -8,33 +8,23 @@ import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
-import type { Change, Entry, Store } from "../store/store.ts";
+import { type Claim, choosePort, claimOf, portRange, routeEnd, routeLabel } from "../routing/claims.ts";
+import { changed, newRoute } from "../routing/options.ts";
+import type { Entry, Store } from "../store/store.ts";
 
 /** The changes that make a route. Fault `conflict` when another app has the domain (its name is not told) or the route exists. */
-export function routeChanges(
-  store: Store,
-  route: routes.Route,
-): { mutations: Change[]; expect: { key: string; version: number }[] } {
-  const sameDomain = store.list<routes.Route>(PREFIX.routes).filter(({ value }) => value.domain === route.domain);
-  if (sameDomain.some(({ value }) => value.appId !== route.appId))
-    throw new Fault("conflict", `the domain ${route.domain} is taken by another app`);
-  if (sameDomain.some(({ value }) => value.path === route.path))
-    throw new Fault("conflict", `the route ${route.domain}${route.path} exists already`);
-  const claim = keys.routeClaim(route.domain, route.path);
-  return {
-    mutations: [
-      { key: keys.route(route.id), value: route },
-      { key: claim, value: route.id },
-    ],
-    expect: [{ key: claim, version: 0 }],
-  };
-}
+export const routeChanges = (store: Store, route: routes.Route): Claim => claimOf(store, route);
 
-export function mountRoutes(mount: Mount, { store, now }: Context): void {
+export function mountRoutes(mount: Mount, { store, now, config }: Context): void {
+  const ports = portRange(config.tcpPorts);
   const find = (id: string): Entry<routes.Route> => {
     const entry =
       store.get<routes.Route>(keys.route(id)) ??
-      store.list<routes.Route>(PREFIX.routes).find(({ value }) => value.domain === id && value.path === "/");
+      store
+        .list<routes.Route>(PREFIX.routes)
+        .find(({ value }) =>
+          value.type === "tcp" ? String(value.port) === id : value.domain === id && value.path === "/",
+        );
     if (entry === undefined) throw new Fault("not-found", `no route ${id}`);
     return entry;
   };
@@ -53,17 +43,9 @@ export function mountRoutes(mount: Mount, { store, now }: Context): void {
       location(`/v1/routes/${made.id}`);
       return made;
     }
-    const route: routes.Route = {
-      id: newId("route"),
-      type: "http",
-      domain: body.domain,
-      path: normalPath(body.path ?? "/"),
-      appId: app.id,
-      app: app.name,
-      process: body.process ?? "web",
-      createdAt: now().toISOString(),
-    };
-    const { mutations, expect } = routeChanges(store, route);
+    const owner = { id: newId("route"), appId: app.id, app: app.name, createdAt: now().toISOString() };
+    const route = newRoute(owner, body, () => choosePort(store, ports, body.port));
+    const { mutations, expect } = claimOf(store, route);
     const { result } = await store.commit({
       actor: principal.name,
       ...idempotent,
@@ -75,7 +57,7 @@ export function mountRoutes(mount: Mount, { store, now }: Context): void {
           subject: route.id,
           app: app.name,
           actor: principal.name,
-          message: `${route.domain}${route.path} leads to ${app.name} ${route.process}`,
+          message: `${routeLabel(route)} leads to ${app.name} ${route.process}`,
         }),
       ],
       result: route,
@@ -88,25 +70,42 @@ export function mountRoutes(mount: Mount, { store, now }: Context): void {
     etag(entry.version);
     return entry.value;
   });
+  mount(routes.updateRoute, async ({ params, body, principal, ifMatch, etag }) => {
+    const { key, value, version } = find(params.id);
+    const route = changed(value, body);
+    const { seq } = await store.commit({
+      actor: principal.name,
+      expect: [{ key, version: ifMatch ?? version }],
+      mutations: [
+        { key, value: route },
+        ...eventChanges(store, now(), {
+          type: "route.changed",
+          subject: route.id,
+          app: route.app,
+          actor: principal.name,
+          message: `${routeLabel(route)} leads to ${route.app} ${route.process}, with other options than before`,
+        }),
+      ],
+    });
+    etag(seq);
+    return route;
+  });
   mount(routes.deleteRoute, async ({ params, principal, ifMatch }) => {
     const { key, value: route, version } = find(params.id);
     await store.commit({
       actor: principal.name,
       expect: [{ key, version: ifMatch ?? version }],
       mutations: [
-        { key, value: null },
-        { key: keys.routeClaim(route.domain, route.path), value: null },
+        ...routeEnd(route),
         ...eventChanges(store, now(), {
           type: "route.removed",
           subject: route.id,
           app: route.app,
           actor: principal.name,
-          message: `${route.domain}${route.path} leads nowhere any more`,
+          message: `${routeLabel(route)} leads nowhere any more`,
         }),
       ],
     });
     return {};
   });
 }
-
-const normalPath = (path: string): string => (path.length > 1 ? path.replace(/\/+$/, "") : path);

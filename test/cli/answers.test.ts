@@ -93,6 +93,9 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   scale: () => ["-a", "hello"],
   ps: () => ["-a", "hello"],
   "route list": () => ["-a", "hello"],
+  "cert list": () => [],
+  "cert show": () => ["cert.test"],
+  maintenance: () => ["-a", "hello"],
   "router list": () => [],
   "service list": () => [],
   "service show": () => ["hello"],
@@ -102,7 +105,8 @@ const TEXT = new Set(["completion", "complete"]); // scripts and bare names for 
 const CHANGES = new Set(
   `up, down, cluster add, cluster remove, cluster backup, cluster restore, machine approve, host cordon, host drain, host uncordon,
    host token, host remove, image build, image register, image rollout, profile set, profile remove, create, delete, deploy,
-   rollback, deployment cancel, env set, env unset, kill, route add http, route remove, router remove`.split(/,\s+/),
+   rollback, deployment cancel, env set, env unset, kill, route add http, route add tcp, route update, route remove, cert add, cert update, cert remove, maintenance on, maintenance off,
+   error-page set, error-page remove, router remove`.split(/,\s+/),
 );
 
 test("every command of the table is known here as one that reads or one that changes something", () => {

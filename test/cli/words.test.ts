@@ -3,12 +3,12 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
 import { clusterUrl } from "../../cli/commands/cluster.ts";
-import { splitRoute } from "../../cli/commands/routes.ts";
 import { durationMs, moment } from "../../cli/duration.ts";
 import { envChanges, envName } from "../../cli/env-changes.ts";
 import { appOfUrl, remoteUrl } from "../../cli/git.ts";
 import { socketOf } from "../../cli/local-docker.ts";
 import { logLine } from "../../cli/log-line.ts";
+import { splitRoute } from "../../cli/route-label.ts";
 import { tagChanges } from "../../cli/tag-changes.ts";
 
 const refused = (work: () => unknown) => assert.throws(work, (error: unknown) => isFault(error, "invalid"));

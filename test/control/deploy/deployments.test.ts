@@ -60,7 +60,7 @@ test("one call makes a service: app, release, route and jobs, once however often
     assert.is(host!.target!.jobs.length, 2);
     assert.match(host!.target!.jobs[0]!.image, /^127\.0\.0\.1:5000\/apps\/app-.*@sha256:/);
     assert.equal(
-      (await rig.admin.call(listRoutes)).items.map(({ domain }) => domain),
+      (await rig.admin.call(listRoutes)).items.map((route) => (route.type === "http" ? route.domain : route.port)),
       ["hello.test"],
     );
     const body = { name: "twice", image: "x" };
