@@ -1,7 +1,7 @@
 // The loop that keeps one host's containers equal to its target: look, fold into the records, plan, apply, tell. A look at the
 // engine happens at every change it announces, at every due time, and at least every 2 s.
 import type { HostTarget } from "#api/hosts.ts";
-import type { JobReport } from "#api/jobs.ts";
+import type { JobReport, JobSpec } from "#api/jobs.ts";
 import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
@@ -10,8 +10,9 @@ import { type Apply, StartError } from "./apply.ts";
 import { type Container, type Engine, LABELS } from "./engine/engine.ts";
 import type { EngineMonitor } from "./engine-monitor.ts";
 import { type Probe, watchHealth } from "./health.ts";
-import { changeLines, type JobRecord, jobReport, newRecord, observe, ownContainer, startFailed } from "./job-record.ts";
+import { type JobRecord, jobReport, newRecord, observe, ownContainer, startFailed } from "./job-record.ts";
 import { captureLogs } from "./logs/capture.ts";
+import { changeLines } from "./logs/change-lines.ts";
 import type { LogStore } from "./logs/store.ts";
 import { type Decision, nextDueMs, plan, type Step, steps } from "./plan.ts";
 import type { KeptState } from "./state-file.ts";
@@ -24,6 +25,8 @@ export interface AgentOptions {
   logs: LogStore;
   target: HostTarget | undefined;
   records: Map<string, JobRecord>;
+  /** Jobs whose streams a client holds now, as its session says. */
+  attached?: ReadonlySet<string>;
   /** Something that control wants to know has changed. */
   onChange: () => void;
   save: (state: Omit<KeptState, "bootId" | "told">) => Promise<void>;
@@ -43,16 +46,26 @@ export interface Agent {
   /** Keep the state on disk anew, since something beside the records has changed. */
   keep(): void;
   jobs(): JobReport[];
+  /** All that is known of one job now. */
+  find(jobId: string): FoundJob;
+  /** A start that was made beside the plan has failed. */
+  startFailed(jobId: string, reason: string): void;
   /** Images and apps in use, for pruning. */
   used(): { images: Set<string>; apps: Set<string> };
   run(): Promise<void>;
+}
+
+export interface FoundJob {
+  job?: JobSpec;
+  record?: JobRecord;
+  container?: Container;
 }
 
 const monotonic = (): number => Number(process.hrtime.bigint() / 1_000_000n);
 
 export function createAgent(options: AgentOptions): Agent {
   const { engine, monitor, apply, logs, records, onChange, log, signal, tickMs = 2_000 } = options;
-  const { monotonicMs = monotonic } = options;
+  const { monotonicMs = monotonic, attached = new Set() } = options;
   const wake = createWake();
   const busy = new Map<string, { do: Step["do"]; controller: AbortController }>();
   const capture = captureLogs({
@@ -108,6 +121,7 @@ export function createAgent(options: AgentOptions): Agent {
           health: container && health.get(container.id),
           captured: container !== undefined && capture.captured.has(container.id),
           lastLine: container && capture.lastLine(container.id),
+          attached: attached.has(jobId),
           nowMs: monotonicMs(),
           now: new Date().toISOString(),
         }),
@@ -150,7 +164,7 @@ export function createAgent(options: AgentOptions): Agent {
       async (error: unknown) => {
         if (context.signal.aborted) return;
         log.warn({ err: error, jobId, step: step.do }, "step failed");
-        if (error instanceof StartError) return put(startFailed(record(), error.message, { nowMs: monotonicMs() }));
+        if (error instanceof StartError) return put(startFailed(record(), error.message, { nowMs: monotonicMs(), job: spec }));
         // The engine's trouble, not the job's: it is looked at again after a breath.
         if (step.do === "create") put({ ...record(), reason: causeChain(error).join(": ").slice(0, 300) });
         await sleep(1_000, signal);
@@ -181,6 +195,7 @@ export function createAgent(options: AgentOptions): Agent {
       busy: doing,
       engineHealthy: monitor.healthy(),
       captured: capture.captured,
+      attached,
       nowMs: monotonicMs(),
     };
     const decisions = plan(input);
@@ -189,7 +204,8 @@ export function createAgent(options: AgentOptions): Agent {
       dirty = false;
       const { nowMs, engineHealthy, captured } = input;
       const savedAt = new Date().toISOString();
-      const kept = { savedAt, nowMs, fresh, engineHealthy, containers, captured: [...captured] };
+      const sets = { captured: [...captured], attached: [...attached] };
+      const kept = { savedAt, nowMs, fresh, engineHealthy, containers, ...sets };
       await options.save({ ...kept, records: [...records.values()], busy: [...doing] }).catch((error: unknown) => {
         dirty = true;
         log.error({ err: error }, "job records not kept on disk");
@@ -229,6 +245,17 @@ export function createAgent(options: AgentOptions): Agent {
     jobs() {
       const wanted = new Set(target?.jobs.map(({ id }) => id));
       return [...records.values()].filter(({ jobId, state }) => wanted.has(jobId) || state !== "down").map(jobReport);
+    },
+    find: (jobId) => ({
+      job: target?.jobs.find(({ id }) => id === jobId),
+      record: records.get(jobId),
+      container: ownContainer(containers, jobId),
+    }),
+    startFailed(jobId, reason) {
+      const job = target?.jobs.find(({ id }) => id === jobId);
+      const record = records.get(jobId);
+      if (record) put(startFailed(record, reason, { nowMs: monotonicMs(), job }));
+      wake.ring();
     },
     used: () => ({
       images: new Set([...(target?.jobs ?? []), ...containers].map(({ image }) => image)),

@@ -31,6 +31,11 @@ export const HostdConfig = Type.Object({
   manageNetwork: Type.Boolean({ default: true, description: "False: routes and iptables are somebody else's work." }),
   port: Type.Integer({ default: 7779, minimum: 0, maximum: 65_535, description: "Log server, mutual TLS." }),
   logMaxBytes: Type.Integer({ default: 16 << 20, minimum: 1 << 16, description: "Kept log lines per app." }),
+  logTotalBytes: Type.Integer({
+    default: 256 << 20,
+    minimum: 1 << 20,
+    description: "Kept log lines of all apps; beyond it the app with most gives its oldest.",
+  }),
   runDir: Type.String({ default: "/run/flynn", description: "What this boot did: disk.json." }),
   tags: Type.Unsafe<Static<typeof Tags>>({
     ...Tags,

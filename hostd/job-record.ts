@@ -1,5 +1,6 @@
 // What hostd remembers of a job beside its container: state, crash count, when it may start again. Kept on disk; a lost file
 // costs a fresh backoff and nothing else. `Ms` times are the kernel's monotonic clock, so a clock jump fires no timer.
+import { constants } from "node:os";
 import type { JobReport, JobSpec } from "#api/jobs.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { formatSize } from "#lib/units.ts";
@@ -34,6 +35,8 @@ export interface JobRecord {
   killedAtMs?: number;
   /** When its container was first seen to have ended. */
   endSeenMs?: number;
+  /** Since when its container waits for the client whose streams it is to have. */
+  waitsSinceMs?: number;
 }
 
 export type HealthState = "starting" | "healthy" | "unhealthy";
@@ -52,6 +55,8 @@ export interface Observation {
   /** True once the ended container's log has been kept to its last line. */
   captured: boolean;
   lastLine?: string;
+  /** A client holds its streams, or is about to. */
+  attached?: boolean;
   nowMs: number;
   now: string;
   random?: () => number;
@@ -62,6 +67,8 @@ export const RESTART_MAX_MS = 300_000;
 export const STEADY_MS = 600_000;
 /** An end is told without its last log line when the log has not ended after this. */
 export const CAPTURE_GRACE_MS = 5_000;
+/** A job that is to have a client's streams waits for that client no longer. */
+export const ATTACH_WAIT_MS = 60_000;
 
 export function newRecord(job: { id: string; app: string; process: string }, container?: Container): JobRecord {
   const attempt = Number(container?.labels[LABELS.attempt] ?? 0) || 0;
@@ -95,7 +102,8 @@ export function observe(seen: Observation): JobRecord {
     record = { ...record, state: "starting", reason: "", exitCode: undefined };
   }
   if (container.status === "running") return observeRunning(record, container, seen);
-  if (container.status === "created" && container.error === undefined) return record;
+  if (container.status === "created" && container.error === undefined)
+    return job?.task?.attach ? observeWaiting(record, container, seen) : record;
   const endSeenMs = record.endSeenMs ?? nowMs;
   if (!seen.captured && nowMs - endSeenMs < CAPTURE_GRACE_MS) return { ...record, endSeenMs };
   return observeEnd({ ...record, endSeenMs }, container, seen);
@@ -103,12 +111,22 @@ export function observe(seen: Observation): JobRecord {
 
 function observeNone(record: JobRecord, seen: Observation): JobRecord {
   const { containerId, ...rest } = record;
+  if (seen.job?.task !== undefined && record.state === "down") return rest;
   if (seen.job?.desired === "stop" || seen.job === undefined)
     return { ...rest, state: "down", reason: "", stoppingSinceMs: undefined, address: undefined };
+  if (containerId === undefined && seen.job.started)
+    return over(rest, "its host lost it: neither its container nor its end is known");
   if (containerId === undefined || containerId === record.endedId) return rest;
   const ended = { ...rest, endedId: containerId };
-  if (record.stoppingSinceMs !== undefined) return crashed(ended, record.stopReason ?? "stopped", seen);
-  return crashed(ended, "its container was removed from outside", seen);
+  if (record.stoppingSinceMs !== undefined) return failed(ended, record.stopReason ?? "stopped", seen);
+  return failed(ended, "its container was removed from outside", seen);
+}
+
+function observeWaiting(record: JobRecord, container: Container, { attached, nowMs }: Observation): JobRecord {
+  const waitsSinceMs = record.waitsSinceMs ?? nowMs;
+  const waiting = { ...record, waitsSinceMs, reason: "waits for its client" };
+  if (attached || nowMs - waitsSinceMs < ATTACH_WAIT_MS) return waiting;
+  return over({ ...waiting, endedId: container.id }, `no client came within ${ATTACH_WAIT_MS / 1000} s`);
 }
 
 function observeRunning(record: JobRecord, container: Container, seen: Observation): JobRecord {
@@ -133,7 +151,27 @@ function observeEnd(record: JobRecord, container: Container, seen: Observation):
   const ended = { ...record, endedId: container.id, ...(exitCode === undefined ? {} : { exitCode }) };
   const wanted = seen.job?.desired === "run";
   if (!wanted) return { ...ended, state: "down", reason: "", stoppingSinceMs: undefined };
+  if (seen.job?.task !== undefined) return over(ended, record.stopReason ?? onceReason(container, seen));
   return crashed(ended, record.stopReason ?? endReason(container, seen), seen);
+}
+
+/** The end of a job that runs once. */
+function over(record: JobRecord, reason: string): JobRecord {
+  const { stoppingSinceMs: _, stopReason: __, killedAtMs: ___, upSinceMs: ____, address: _____, ...rest } = record;
+  return { ...rest, state: "down", reason, runningSinceMs: undefined, waitsSinceMs: undefined };
+}
+
+function failed(record: JobRecord, reason: string, seen: Observation): JobRecord {
+  return seen.job?.task === undefined ? crashed(record, reason, seen) : over(record, reason);
+}
+
+/** Success needs no words; a signal is said by its name. */
+function onceReason(container: Container, seen: Observation): string {
+  const { exitCode = 0, error, oomKilled } = container;
+  const signal = Object.entries(constants.signals).find(([, number]) => number === exitCode - 128)?.[0];
+  if (error === undefined && !oomKilled && exitCode === 0) return "";
+  if (error === undefined && !oomKilled && signal !== undefined) return `ended by ${signal}`;
+  return endReason(container, seen);
 }
 
 function crashed(record: JobRecord, reason: string, { nowMs, random }: Observation): JobRecord {
@@ -155,25 +193,22 @@ function endReason(container: Container, { job, lastLine }: Observation): string
 }
 
 /** A start that failed before there was a process: pull, create or start refused. */
-export function startFailed(record: JobRecord, reason: string, seen: Pick<Observation, "nowMs" | "random">): JobRecord {
-  return crashed(record, reason, { ...seen, captured: true, now: "" });
+export function startFailed(
+  record: JobRecord,
+  reason: string,
+  seen: Pick<Observation, "nowMs" | "random" | "job">,
+): JobRecord {
+  if (seen.job?.task === undefined) return crashed(record, reason, { ...seen, captured: true, now: "" });
+  const unfit = /^cannot run /.test(reason);
+  // As a shell says it: 127, no such program; 126, it cannot be run.
+  const exitCode = unfit ? (/not found|no such file/i.test(reason) ? 127 : 126) : record.exitCode;
+  return over({ ...record, endedId: record.containerId, exitCode }, reason);
 }
 
 export function jobReport(record: JobRecord): JobReport {
   const { jobId: id, state, reason, address, restarts, exitCode, startedAt, upAt } = record;
   const alive = state === "up" || state === "unhealthy" || state === "starting" || state === "stopping";
   return { id, state, reason, restarts, exitCode, startedAt, upAt, ...(alive && address ? { address } : {}) };
-}
-
-/** What the platform writes into the app's log when a job moves. */
-export function changeLines(before: JobRecord | undefined, after: JobRecord): string[] {
-  if (before?.state === after.state) return [];
-  const lines = before ? [`State changed from ${before.state} to ${after.state}`] : [];
-  const ended = after.endedId !== undefined && after.endedId !== before?.endedId;
-  if (ended && after.reason.startsWith("out of memory")) lines.unshift(`Process was killed: ${after.reason}`);
-  else if (ended && after.exitCode !== undefined) lines.unshift(`Process exited with status ${after.exitCode}`);
-  else if (after.state === "crashed") lines.unshift(`Start failed: ${after.reason}`);
-  return lines;
 }
 
 export const ownContainer = (containers: readonly Container[], jobId: string): Container | undefined =>

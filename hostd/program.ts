@@ -11,6 +11,9 @@ import { sleep } from "#lib/time.ts";
 import { createAgent } from "./agent.ts";
 import { createApply } from "./apply.ts";
 import { bootEvents } from "./boot-events.ts";
+import { dockerBuildEngine } from "./builds/docker.ts";
+import type { BuildEngine } from "./builds/engine.ts";
+import { openBuilds } from "./builds/open.ts";
 import type { HostdConfig } from "./config.ts";
 import { containerDns } from "./dns.ts";
 import { dockerEngine } from "./engine/docker.ts";
@@ -32,6 +35,7 @@ import { createWake } from "./wake.ts";
 
 export interface ProgramParts {
   engine?: Engine;
+  buildEngine?: BuildEngine;
   log?: Log;
   /** Told the log server's port once it listens. */
   onListen?: (port: number) => void;
@@ -77,6 +81,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
   const logs = logStore({
     directory: join(stateDir, "logs"),
     maxBytes: config.logMaxBytes,
+    totalBytes: config.logTotalBytes,
     segmentBytes: Math.ceil(config.logMaxBytes / 8),
     onError: (error) => log.error({ err: error }, "log lines not kept"),
   });
@@ -86,6 +91,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
       log.info({ ...monitor.report() }, "engine health changed");
       if (healthy) events.add("docker", "info", `Docker ${monitor.report().version} is up`);
       agent.wake();
+      builds.wake();
       networkWake.ring();
       reports.ring();
     },
@@ -116,18 +122,31 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
   const server = await startLogServer({ store: logs, identity, port: config.port, log });
   parts.onListen?.(server.port);
   const client = createClient({ urls: controlUrls, caPem, identity, timeoutMs: 10_000 });
+  const builds = openBuilds({
+    config,
+    engine: parts.buildEngine ?? dockerBuildEngine({ socketPath: config.dockerSocket }),
+    jobEngine: engine,
+    client,
+    hostId,
+    dns,
+    healthy: monitor.healthy,
+    onChange: reports.ring,
+    log,
+    signal,
+  });
   const onTarget = (target: HostTarget): void => {
     log.info({ term: target.term, seq: target.seq, jobs: target.jobs.length }, "target received");
     if (!monitor.healthy()) log.warn("the engine does not work; the target waits for it");
     else events.add("ready", "info", "the agent follows its target and Docker works");
     void trust(target).then(() => {
       agent.setTarget(target);
+      builds.setTarget(target);
       networkWake.ring();
     });
   };
   const current = () => {
     const { term = 0, seq = 0 } = agent.target() ?? {};
-    return { term, seq, facts, engine: monitor.report(), jobs: agent.jobs() };
+    return { term, seq, facts, engine: monitor.report(), jobs: [...agent.jobs(), ...builds.jobs()] };
   };
 
   const untold = {
@@ -182,15 +201,21 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
       facts = await readFacts({ stateDir, controlUrls, address: config.address }).catch(() => facts);
   };
 
+  const used = () => {
+    const { images, apps } = agent.used();
+    return { images: images.union(builds.images()), apps };
+  };
+
   const loops = [
     monitor.run(signal),
     agent.run(),
+    builds.run(),
     pollTarget({ client, hostId, stateDir, seen: keptTarget, onTarget, log, signal }),
     sendReports({ client, hostId, current, events: untold, wake: reports, onRefused, log, signal }),
     networkLoop(),
     factsLoop(),
     renewLoop(),
-    pruneLoop({ engine, agent, logs, healthy: monitor.healthy, log, signal }),
+    pruneLoop({ engine, agent: { target: agent.target, used }, logs, healthy: monitor.healthy, log, signal }),
   ];
   try {
     await Promise.all(loops);

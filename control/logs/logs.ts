@@ -1,11 +1,16 @@
-// Log lines of an app from every host, merged in time order. Lines live on the hosts; control only asks and merges.
+// Log lines of apps from every host and from control itself, merged in time order. Lines live where they were written; here they
+// are only asked for and merged.
 import { type Client, createClient, hostServerName } from "#api/client.ts";
+import { Fault } from "#api/fault.ts";
+import type { LineQuery } from "#api/log-reader.ts";
 import { hostLog, type LogLine, type LogSource } from "#api/logs.ts";
 import type { StreamEvent } from "#api/stream.ts";
+import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
 import type { Context } from "../context.ts";
 import { PREFIX } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
+import { followSources, type LineSource } from "./follow.ts";
 
 export interface LogWish {
   lines?: number;
@@ -19,111 +24,145 @@ export interface LogWish {
 export interface Logs {
   /** The newest lines, oldest first. A host that does not answer is passed over: `silent` names it. */
   tail(app: string, wish: LogWish): Promise<{ items: LogLine[]; silent: string[] }>;
-  /** The newest lines, a `current` marker, then lines as they come, until the signal aborts. Hosts that join later are followed too. */
-  follow(app: string, wish: LogWish, signal: AbortSignal): AsyncGenerator<StreamEvent<LogLine>>;
+  /**
+   * The newest lines, a `current` marker, then lines as they come, until the signal aborts; of all apps when `app` is undefined.
+   * Hosts that join later are followed too. `lastEventId` goes on where an earlier stream stood.
+   */
+  follow(
+    app: string | undefined,
+    wish: LogWish,
+    signal: AbortSignal,
+    lastEventId?: string,
+  ): AsyncGenerator<StreamEvent<LogLine>>;
   /** Shown to hosts from now on. */
   useIdentity(identity: { key: string; certificate: string }): void;
   close(): void;
 }
 
 const HOST_TIMEOUT_MS = 3_000;
-/** Live lines wait so long for earlier ones from other hosts. */
-const MERGE_WINDOW_MS = 250;
 const DEFAULT_LINES = 100;
-const BUFFERED_MOST = 50_000;
+const FOLLOWERS_MOST = 300;
+const OWN_ID = "control";
 
 export function logs(
-  context: Pick<Context, "store" | "authority" | "log">,
+  context: Pick<Context, "store" | "authority" | "log" | "ownLog">,
   identity: { key: string; certificate: string },
   port = 7779,
 ): Logs {
   const clients = new Map<string, Client>();
   let shown = identity;
-  const reachable = () =>
+  let followers = 0;
+  const hosts = () =>
     context.store
       .list<HostRecord>(PREFIX.hosts)
       .map(({ value }) => value)
-      .filter(({ address, state }) => address !== undefined && state !== "lost");
-  const clientOf = ({ id, address }: HostRecord): Client => {
-    const key = `${id} ${address}`;
-    const known =
-      clients.get(key) ??
-      createClient({
-        urls: [`https://${address}:${port}`],
-        caPem: context.authority.caPem,
-        identity: shown,
-        serverName: hostServerName(id),
-        timeoutMs: HOST_TIMEOUT_MS,
-      });
+      .filter(({ address }) => address !== undefined);
+  const isLost = ({ state }: HostRecord) => state === "lost";
+  const newClient = ({ id, address }: HostRecord): Client =>
+    createClient({
+      urls: [`https://${address}:${port}`],
+      caPem: context.authority.caPem,
+      identity: shown,
+      serverName: hostServerName(id),
+      timeoutMs: HOST_TIMEOUT_MS,
+    });
+  const clientOf = (host: HostRecord): Client => {
+    const key = `${host.id} ${host.address}`;
+    const known = clients.get(key) ?? newClient(host);
     clients.set(key, known);
     return known;
   };
-  const query = (app: string, { lines = DEFAULT_LINES, ...wish }: LogWish) => ({ ...wish, app, lines });
+
+  const hostSource = (host: HostRecord): LineSource => ({
+    id: host.id,
+    name: host.name,
+    async *follow(query, signal, lastEventId) {
+      let [place, isCurrent] = [lastEventId, false];
+      for (let failures = 0; !signal.aborted; ) {
+        // A connection of its own: many followers never keep one another, or a plain read, waiting.
+        const client = newClient(host);
+        try {
+          const input = { query, signal, ...(place === undefined ? {} : { lastEventId: place }) };
+          for await (const event of client.stream(hostLog, input)) {
+            failures = 0;
+            place = event.id ?? place;
+            isCurrent ||= event.event === "current";
+            yield [event];
+          }
+        } catch (error) {
+          if (signal.aborted) return;
+          if (failures === 0) context.log.warn({ host: host.name, error: String(error) }, "log stream broke");
+        } finally {
+          client.close();
+        }
+        // Nothing was had of it yet: whoever follows asks anew, with a query that fits the time.
+        if (!isCurrent) return void (await sleep(backoffMs(++failures, 500, 1_000), signal));
+        await sleep(backoffMs(++failures, 200, 3_000), signal);
+      }
+    },
+  });
+  const ownSource: LineSource = {
+    id: OWN_ID,
+    name: OWN_ID,
+    async *follow(query, signal, lastEventId) {
+      let place = lastEventId;
+      while (!signal.aborted) {
+        for await (const events of context.ownLog.follow(query, signal, place)) {
+          place = events.findLast(({ id }) => id !== undefined)?.id ?? place;
+          yield events;
+        }
+      }
+    },
+  };
+  /** Requests, builds and deployments are told by control alone, apps by hosts alone. */
+  const asksHosts = ({ source }: LogWish) => source === undefined || source === "app" || source === "system";
+  const asksOwn = ({ source }: LogWish) => source !== "app";
 
   return {
     async tail(app, wish) {
-      const silent: string[] = [];
-      const parts = await Promise.all(
-        reachable().map((host) =>
-          clientOf(host)
-            .call(hostLog, { query: query(app, wish) })
-            .then(
-              ({ items }) => items,
-              (error: unknown) => {
-                silent.push(host.name);
-                context.log.warn({ host: host.name, error: String(error) }, "host gave no log lines");
-                return [];
-              },
-            ),
-        ),
-      );
-      return { items: mergeLines(parts).slice(-(wish.lines ?? DEFAULT_LINES)), silent };
+      const lines = wish.lines ?? DEFAULT_LINES;
+      const query = { ...wish, app, lines };
+      const asked = asksHosts(wish) ? hosts() : [];
+      const silent = asked.filter(isLost).map(({ name }) => name);
+      const parts = await Promise.all([
+        ...asked
+          .filter((host) => !isLost(host))
+          .map((host) =>
+            clientOf(host)
+              .call(hostLog, { query })
+              .then(
+                ({ items }) => items,
+                (error: unknown) => {
+                  silent.push(host.name);
+                  context.log.warn({ host: host.name, error: String(error) }, "host gave no log lines");
+                  return [];
+                },
+              ),
+          ),
+        asksOwn(wish) ? context.ownLog.tail(query) : [],
+      ]);
+      return { items: lines === 0 ? [] : mergeLines(parts).slice(-lines), silent: silent.sort() };
     },
-    async *follow(app, wish, signal) {
-      const past = await this.tail(app, wish);
-      for (const data of past.items) yield { event: "item", data };
-      yield { event: "current" };
-      const sent = new Set(past.items.map(identityOf));
-      const since = past.items.at(-1)?.at ?? new Date().toISOString();
-      const waiting: { line: LogLine; arrivedMs: number }[] = [];
-      const stop = new AbortController();
-      const both = AbortSignal.any([signal, stop.signal]);
-      const followed = new Set<string>();
-      const readHost = async (host: HostRecord) => {
-        const input = { query: { ...query(app, { ...wish, lines: 10_000, since }), follow: true }, signal: both };
-        for await (const { event, data } of clientOf(host).follow(hostLog, input)) {
-          if (event !== "item" || data === undefined) continue;
-          if (waiting.length < BUFFERED_MOST) waiting.push({ line: data, arrivedMs: performance.now() });
-        }
+    async *follow(app, wish, signal, lastEventId) {
+      if (followers >= FOLLOWERS_MOST)
+        throw new Fault("rate-limited", `${followers} log streams are open; end one of them first`, { retry: true });
+      followers++;
+      const query: LineQuery & { lines: number } = {
+        ...wish,
+        ...(app === undefined ? {} : { app }),
+        lines: wish.lines ?? DEFAULT_LINES,
       };
+      const sources = () => [
+        ...(asksHosts(wish) ? hosts().filter((host) => !isLost(host)) : []).map(hostSource),
+        ...(asksOwn(wish) ? [ownSource] : []),
+      ];
+      const away = () => (asksHosts(wish) ? hosts().filter(isLost) : []).map(({ name }) => name);
+      const onError = (error: unknown, { name }: LineSource) =>
+        context.log.warn({ source: name, error: String(error) }, "log stream ended");
       try {
-        while (!signal.aborted) {
-          for (const host of reachable()) {
-            if (followed.has(host.id)) continue;
-            followed.add(host.id);
-            readHost(host)
-              .catch((error: unknown) =>
-                context.log.warn({ host: host.name, error: String(error) }, "log stream ended"),
-              )
-              .finally(() => followed.delete(host.id));
-          }
-          const nowMs = performance.now();
-          const later = waiting.findIndex(({ arrivedMs }) => nowMs - arrivedMs < MERGE_WINDOW_MS); // in order of arrival
-          const due = waiting.splice(0, later < 0 ? waiting.length : later);
-          if (due.length > 0) {
-            const lines = due.map(({ line }) => line);
-            for (const data of mergeLines([lines])) {
-              const key = identityOf(data);
-              if (sent.has(key)) continue;
-              sent.add(key);
-              if (sent.size > 5_000) sent.delete(sent.values().next().value!);
-              yield { event: "item", data };
-            }
-          }
-          await sleep(50, signal);
-        }
+        yield* followSources({ sources, away, query, lastEventId, signal, onError });
       } finally {
-        stop.abort();
+        followers--;
       }
     },
     useIdentity(next) {
@@ -144,5 +183,3 @@ export function mergeLines(parts: readonly (readonly LogLine[])[]): LogLine[] {
     .sort((a, b) => (a.line.at < b.line.at ? -1 : a.line.at > b.line.at ? 1 : a.n - b.n))
     .map(({ line }) => line);
 }
-
-const identityOf = ({ at, jobId, stream, line }: LogLine): string => `${at} ${jobId} ${stream} ${line}`;

@@ -9,7 +9,7 @@ export function mountLogs(mount: Mount, { store }: Context, logs: Logs): void {
   mount(
     appLog,
     ({ params, query: { follow: _, ...wish } }) => logs.tail(findApp(store, params.app).value.name, wish),
-    ({ params, query: { follow: _, ...wish }, signal }) =>
-      logs.follow(findApp(store, params.app).value.name, wish, signal),
+    ({ params, query: { follow: _, ...wish }, signal, lastEventId }) =>
+      logs.follow(findApp(store, params.app).value.name, wish, signal, lastEventId),
   );
 }

@@ -11,7 +11,7 @@ export interface Engine {
   /** Creates a container, or finds that the one of this name exists already. */
   create(spec: ContainerSpec): Promise<void>;
   start(name: string): Promise<void>;
-  signal(name: string, signalName: "SIGTERM" | "SIGKILL"): Promise<void>;
+  signal(name: string, signalName: SignalName): Promise<void>;
   /** Removes a container, running or not; one that is gone already is no error. */
   remove(name: string): Promise<void>;
   /** The log from `since` on, then what follows; ends when the container has ended and all was read. */
@@ -23,6 +23,9 @@ export interface Engine {
   images(): Promise<ImageRef[]>;
   removeImage(ref: string): Promise<void>;
 }
+
+/** `SIGTERM`, as kill(1) lists them. */
+export type SignalName = `SIG${string}`;
 
 export interface EngineFacts {
   version: string;
@@ -59,6 +62,8 @@ export interface ContainerSpec {
   memoryBytes: number;
   cpuMillis: number;
   pids: number;
+  /** Its streams are a client's: stdin stays open, and what is said on them is not kept as a log. */
+  interactive?: { tty: boolean };
 }
 
 export interface EngineLogLine {
@@ -66,6 +71,8 @@ export interface EngineLogLine {
   at: string;
   stream: "stdout" | "stderr";
   line: string;
+  /** A piece of a line longer than an entry may be: the next entry of the stream goes on with it. */
+  partial?: boolean;
 }
 
 export interface BridgeNetwork {
@@ -87,4 +94,5 @@ export const LABELS = {
   host: "flynn.host",
   spec: "flynn.spec",
   attempt: "flynn.attempt",
+  attach: "flynn.attach",
 } as const;

@@ -1,9 +1,10 @@
 // Docker's log stream: 8-byte headers (stream, 0, 0, 0, length) before each entry, and a timestamp before each text.
-// An entry is at most 16 KiB; a longer line comes as several entries, and so as several lines here.
+// An entry is at most 16 KiB; a longer line comes as several entries, and so as several lines here, all but the last `partial`.
 import { toMicroseconds } from "#lib/time.ts";
 import type { EngineLogLine } from "./engine.ts";
 
 const HEADER_BYTES = 8;
+const FULL_ENTRY_BYTES = 16 << 10;
 const MAX_ENTRY_BYTES = 4 << 20;
 
 export async function* parseLogFrames(chunks: AsyncIterable<Buffer>): AsyncGenerator<EngineLogLine> {
@@ -26,6 +27,9 @@ export async function* parseLogFrames(chunks: AsyncIterable<Buffer>): AsyncGener
 
 function parseEntry(stream: EngineLogLine["stream"], text: string): EngineLogLine {
   const space = text.indexOf(" ");
-  const line = text.slice(space + 1).replace(/\r?\n$/, "");
-  return { at: toMicroseconds(text.slice(0, space)), stream, line };
+  const rest = text.slice(space + 1);
+  const line = rest.replace(/\r?\n$/, "");
+  // The last line of a process may lack its newline too; only a full entry without one is a piece.
+  const partial = !rest.endsWith("\n") && Buffer.byteLength(rest) >= FULL_ENTRY_BYTES;
+  return { at: toMicroseconds(text.slice(0, space)), stream, line, ...(partial ? { partial } : {}) };
 }

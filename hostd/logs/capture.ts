@@ -4,7 +4,8 @@ import { isFault } from "#api/fault.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
 import { type Container, type Engine, LABELS } from "../engine/engine.ts";
-import type { AppLog, KeptLine, LogStore } from "./store.ts";
+import { droppedLine, JOB_RATE, type RateGate, type RateLimits, rateGate } from "./rate.ts";
+import type { AppLog, LogStore } from "./store.ts";
 
 export interface LogCapture {
   /** Reads exactly these containers' logs. */
@@ -14,6 +15,8 @@ export interface LogCapture {
 }
 
 export interface CaptureOptions {
+  /** What one job may write. */
+  rate?: RateLimits;
   engine: Pick<Engine, "log">;
   store: LogStore;
   /** A container's log has been kept to its end. */
@@ -27,27 +30,58 @@ interface Reader {
   /** The container had ended before the reading that is now under way began. */
   ended: boolean;
   app: string;
+  gate: RateGate;
 }
 
+/** Docker cuts an entry at 16 KiB; what is so long is a piece of a line, unless it ends one. */
 const MAX_LINE = 16 << 10;
+const TELL_DROPPED_MS = 1_000;
 
-export function captureLogs({ engine, store, onEnd, onError, signal }: CaptureOptions): LogCapture {
+export function captureLogs(options: CaptureOptions): LogCapture {
+  const { engine, store, onEnd, onError, signal, rate = JOB_RATE } = options;
   const readers = new Map<string, Reader>();
   const captured = new Set<string>();
   const lastLines = new Map<string, string>();
 
   /** One reading, to its end. */
-  const read = async (container: Container, log: AppLog, ended: AbortSignal): Promise<void> => {
+  const read = async (container: Container, reader: Reader, log: AppLog, ended: AbortSignal): Promise<void> => {
     const { id, labels } = container;
     const about = { app: labels[LABELS.app]!, process: labels[LABELS.process] ?? "", jobId: labels[LABELS.job]! };
     const cursor = log.cursor(id);
     let skip = cursor?.count ?? 0;
-    for await (const { at, stream, line } of engine.log(container.name, { since: cursor?.at, signal: ended })) {
-      if (cursor && (at < cursor.at || (at === cursor.at && skip-- > 0))) continue;
-      const kept: KeptLine = { at, ...about, stream, source: "app", line: line.slice(0, MAX_LINE), container: id };
-      log.append([kept]);
-      if (line.trim() !== "") lastLines.set(id, line);
-      await log.ready();
+    const { gate } = reader;
+    let newest = cursor?.at ?? "";
+    let toldMs = performance.now();
+    const tellDropped = () => {
+      const count = gate.takeDropped();
+      toldMs = performance.now();
+      if (count === 0) return;
+      const line = droppedLine(count, rate);
+      log.append([{ at: newest, ...about, stream: "stderr", source: "system", line, container: id }]);
+    };
+    // A flood that ends in silence is told too.
+    const teller = setInterval(() => performance.now() - toldMs >= TELL_DROPPED_MS && tellDropped(), TELL_DROPPED_MS);
+    try {
+      for await (const { at, stream, line, partial } of engine.log(container.name, {
+        since: cursor?.at,
+        signal: ended,
+      })) {
+        if (cursor && (at < cursor.at || (at === cursor.at && skip-- > 0))) continue;
+        if (line.trim() !== "") lastLines.set(id, line);
+        if (!gate.admit(Buffer.byteLength(line), performance.now())) {
+          newest = at;
+          if (performance.now() - toldMs >= TELL_DROPPED_MS) tellDropped();
+          continue;
+        }
+        if (gate.dropped > 0) tellDropped();
+        newest = at;
+        const rest = { ...(partial ? { partial } : {}), container: id };
+        log.append([{ at, ...about, stream, source: "app", line: line.slice(0, MAX_LINE), ...rest }]);
+        await log.ready();
+      }
+    } finally {
+      clearInterval(teller);
+      tellDropped();
     }
   };
 
@@ -56,7 +90,7 @@ export function captureLogs({ engine, store, onEnd, onError, signal }: CaptureOp
     for (let failures = 0; !ended.aborted; ) {
       const wasEnded = reader.ended;
       try {
-        await read(container, await store.open(reader.app), ended);
+        await read(container, reader, await store.open(reader.app), ended);
         // Reading a container that had ended before is final; one that ended during it is read once more.
         if (wasEnded && !ended.aborted) {
           captured.add(container.id);
@@ -79,6 +113,7 @@ export function captureLogs({ engine, store, onEnd, onError, signal }: CaptureOp
     lastLine: (containerId) => lastLines.get(containerId),
     sync(containers) {
       const ids = new Set(containers.map(({ id }) => id));
+      for (const id of captured) if (!ids.has(id)) captured.delete(id);
       for (const [id, reader] of readers) {
         if (ids.has(id)) continue;
         reader.controller.abort();
@@ -93,13 +128,19 @@ export function captureLogs({ engine, store, onEnd, onError, signal }: CaptureOp
       for (const container of containers) {
         const { id, labels, status } = container;
         const ended = status === "exited" || status === "dead";
+        // What a client and its job say to one another is theirs: there is no log, so it is kept to its end.
+        if (labels[LABELS.attach] !== undefined) {
+          if (ended) captured.add(id);
+          continue;
+        }
         const existing = readers.get(id);
         if (existing) {
           existing.ended = ended;
           continue;
         }
         if (status !== "running" && !ended) continue;
-        const reader: Reader = { controller: new AbortController(), ended, app: labels[LABELS.app] ?? "" };
+        const app = labels[LABELS.app] ?? "";
+        const reader: Reader = { controller: new AbortController(), ended, app, gate: rateGate(rate) };
         readers.set(id, reader);
         void follow(container, reader);
       }

@@ -27,6 +27,7 @@ test("the least file has defaults for the rest", async () => {
     manageNetwork: true,
     port: 7779,
     logMaxBytes: 16 << 20,
+    logTotalBytes: 256 << 20,
     runDir: "/run/flynn",
     tags: {},
   });

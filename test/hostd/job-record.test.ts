@@ -1,14 +1,7 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  changeLines,
-  type JobRecord,
-  jobReport,
-  newRecord,
-  type Observation,
-  observe,
-} from "../../hostd/job-record.ts";
+import { type JobRecord, jobReport, type Observation, observe } from "../../hostd/job-record.ts";
 import { container, job } from "./jobs.ts";
 
 const NOW = 1_000_000;
@@ -160,19 +153,6 @@ test("a lost record is rebuilt from the container's labels", () => {
   assert.is(record.app, "hello");
   const stranger = look({ job: undefined, container: { ...own, labels } });
   assert.is(stranger.process, "web");
-});
-
-test("the platform's log lines tell each move once", () => {
-  const up = look({ container: own, health: healthy });
-  const crashed = look({ record: up, container: container(job(), { status: "exited", exitCode: 1 }) });
-  const oom = look({ record: up, container: container(job(), { status: "exited", exitCode: 137, oomKilled: true }) });
-  assert.equal(changeLines(newRecord(job()), up), ["State changed from starting to up"]);
-  assert.equal(changeLines(up, crashed), ["Process exited with status 1", "State changed from up to crashed"]);
-  assert.equal(changeLines(up, oom), [
-    "Process was killed: out of memory (limit 512 MiB)",
-    "State changed from up to crashed",
-  ]);
-  assert.equal(changeLines(up, up), []);
 });
 
 test("the same look twice is the same record", () => {

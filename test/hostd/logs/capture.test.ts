@@ -84,6 +84,25 @@ test("a running container's log is not captured until it has ended and was read 
   await store.close();
 });
 
+test("a job's flood is cut to its rate, and the log says how many lines are missing", async () => {
+  const stop = new AbortController();
+  const store = logStore({ directory: join(directory, `${++made}`), onError: () => {} });
+  const entries = Array.from({ length: 1_000 }, (_, n) => entry(n, `line ${n}`));
+  const rate = { linesPerSecond: 10, bytesPerSecond: 1_000, burstSeconds: 2 };
+  const engine = brokenLog(entries, []);
+  const capture = captureLogs({ engine, store, signal: stop.signal, onEnd: () => {}, onError: () => {}, rate });
+  capture.sync([exited]);
+  await until(() => capture.captured.has(exited.id), { what: "the log's end", timeoutMs: 20_000, everyMs: 5 });
+  stop.abort();
+  const kept = await (await store.open("hello")).read(() => true, 10_000);
+  const lines = kept.filter(({ source }) => source === "app").length;
+  const told = kept.flatMap(({ line }) => /^\.\.\. (\d+) lines dropped/.exec(line)?.[1] ?? []).map(Number);
+  assert.ok(lines >= 20 && lines < 100, `${lines} kept`);
+  assert.is(lines + told.reduce((sum, count) => sum + count, 0), 1_000);
+  assert.is(capture.lastLine(exited.id), "line 999", "the last words are known all the same");
+  await store.close();
+});
+
 test("a line longer than 16 KiB is cut to it", async () => {
   const lines = await captured(join(directory, `${++made}`), brokenLog([entry(1, "x".repeat(40_000))], []));
   assert.is(lines[0]?.length, 16 << 10);

@@ -149,6 +149,34 @@ test("one app's flood costs another no line", async () => {
   assert.equal((await quiet.read(all, 10)).length, 1);
 });
 
+test("under one total, floods share it and whoever has less than a share loses nothing, over a restart too", async () => {
+  const path = fresh();
+  const sizes = { directory: path, maxBytes: 1 << 20, totalBytes: 400_000, segmentBytes: 1 << 18, onError };
+  const store = logStore(sizes);
+  const quiet = await store.open("quiet");
+  for (let n = 0; n < 100; n++) quiet.append([line(n)]);
+  const loud = await Promise.all(["a", "b", "c"].map((name) => store.open(name)));
+  for (let n = 0; n < 3_000; n++) for (const log of loud) log.append([{ ...line(n), line: "x".repeat(100) }]);
+  await store.close();
+  const bytesOf = async (name: string) => {
+    const files = await readdir(join(path, name));
+    const each = await Promise.all(files.map(async (file) => (await stat(join(path, name, file))).size));
+    return each.reduce((sum, size) => sum + size, 0);
+  };
+  const sums = await Promise.all(["a", "b", "c", "quiet"].map(bytesOf));
+  assert.ok(sums.reduce((sum, size) => sum + size, 0) <= 400_000, String(sums));
+  assert.ok(Math.min(...sums.slice(0, 3)) >= 60_000, `each flood keeps a part: ${sums}`);
+  assert.is((await quiet.read(all, 1_000)).length, 100);
+
+  const again = logStore(sizes);
+  const late = await again.open("late");
+  for (let n = 0; n < 3_000; n++) late.append([{ ...line(n), line: "x".repeat(100) }]);
+  await again.close();
+  const after = await Promise.all(["a", "b", "c", "quiet", "late"].map(bytesOf));
+  assert.ok(after.reduce((sum, size) => sum + size, 0) <= 400_000, String(after));
+  assert.is((await (await again.open("quiet")).read(all, 1_000)).length, 100);
+});
+
 test("an app's name is a directory name or an error", async () => {
   const store = logStore({ directory: fresh(), onError });
   for (const name of ["../etc", "a/b", "", ".", "A", "x".repeat(40)]) {
