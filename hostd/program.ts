@@ -203,7 +203,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
 
   const used = () => {
     const { images, apps } = agent.used();
-    return { images: images.union(builds.images()), apps };
+    return { images: new Set([...images, ...builds.images()]), apps };
   };
 
   const loops = [

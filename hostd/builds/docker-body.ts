@@ -1,0 +1,79 @@
+// What a build's container, its network and Docker's own build are in Docker's API 1.41.
+import { BUILD_BRIDGE, BUILD_NETWORK, type BuildContainer, type BuildShare, type DockerBuild } from "./engine.ts";
+
+/** Beside apps' 1024 per core: a busy host gives builds the rest. */
+const CPU_SHARES = 128;
+/** The kernel's default is 500; smallest is 10. */
+const BLKIO_WEIGHT = 50;
+const CPU_PERIOD_US = 100_000;
+
+const quotaUs = ({ cpuMillis }: BuildShare): number => Math.max(1_000, Math.round((cpuMillis * CPU_PERIOD_US) / 1_000));
+
+export function buildContainerBody(spec: BuildContainer): object {
+  const { limits } = spec;
+  return {
+    Image: spec.image,
+    ...(spec.user === undefined ? {} : { User: spec.user }),
+    Labels: spec.labels,
+    Entrypoint: [],
+    Cmd: spec.command,
+    Hostname: "build",
+    HostConfig: {
+      NetworkMode: BUILD_NETWORK,
+      Dns: spec.dns,
+      Memory: limits.memoryBytes,
+      MemorySwap: limits.memoryBytes,
+      CpuShares: CPU_SHARES,
+      CpuPeriod: CPU_PERIOD_US,
+      CpuQuota: quotaUs(limits),
+      BlkioWeight: BLKIO_WEIGHT,
+      PidsLimit: limits.pids,
+      CapDrop: ["ALL"],
+      SecurityOpt: ["no-new-privileges"],
+      OomScoreAdj: 500,
+      Init: true,
+      Ulimits: [
+        { Name: "nofile", Soft: 65_536, Hard: 65_536 },
+        { Name: "core", Soft: 0, Hard: 0 },
+      ],
+      RestartPolicy: { Name: "no" },
+      LogConfig: { Type: "json-file", Config: { "max-size": "10m", "max-file": "2" } },
+      Mounts: [{ Type: "volume", Source: spec.cacheVolume, Target: "/cache" }],
+    },
+  };
+}
+
+export function buildNetworkBody(): object {
+  return {
+    Name: BUILD_NETWORK,
+    Driver: "bridge",
+    CheckDuplicate: true,
+    EnableIPv6: false,
+    Options: {
+      "com.docker.network.bridge.name": BUILD_BRIDGE,
+      "com.docker.network.bridge.enable_icc": "false",
+      "com.docker.network.bridge.enable_ip_masquerade": "true",
+    },
+  };
+}
+
+export function dockerBuildQuery({ dockerfile, target, args, labels, limits }: DockerBuild): Record<string, string> {
+  return {
+    dockerfile,
+    ...(target === undefined ? {} : { target }),
+    buildargs: JSON.stringify(args),
+    labels: JSON.stringify(labels),
+    networkmode: BUILD_NETWORK,
+    memory: String(limits.memoryBytes),
+    memswap: String(limits.memoryBytes),
+    cpushares: String(CPU_SHARES),
+    cpuperiod: String(CPU_PERIOD_US),
+    cpuquota: String(quotaUs(limits)),
+    ulimits: JSON.stringify([
+      { Name: "nofile", Soft: 65_536, Hard: 65_536 },
+      { Name: "core", Soft: 0, Hard: 0 },
+    ]),
+    rm: "1",
+    forcerm: "1",
+  };
+}

@@ -1,0 +1,97 @@
+// Docker's API with streams both ways: request bodies and answers of any size, each bounded by its signal and by silence.
+import { type IncomingMessage, request } from "node:http";
+import type { Readable } from "node:stream";
+import { json, text } from "node:stream/consumers";
+import { Fault } from "#api/fault.ts";
+
+export interface DockerRequest {
+  method: "GET" | "POST" | "PUT" | "DELETE";
+  path: string;
+  query?: Record<string, string | undefined>;
+  body?: object;
+  upload?: Readable;
+  signal?: AbortSignal;
+  /** Longest silence on the connection before the answer begins. */
+  timeoutMs?: number;
+  /** Longest silence within the answer; 0: as long as it likes. */
+  silenceMs?: number;
+  /** What is done, for the error. */
+  doing: string;
+}
+
+export interface DockerHttp {
+  /** The answer's body: to be read to its end, or destroyed. */
+  open(asked: DockerRequest): Promise<IncomingMessage>;
+  call<T = unknown>(asked: DockerRequest): Promise<T>;
+}
+
+const VERSION = "v1.41";
+
+export function dockerHttp(socketPath: string): DockerHttp {
+  const open = (asked: DockerRequest): Promise<IncomingMessage> => {
+    const { method, path, query = {}, body, upload, signal, timeoutMs = 30_000, silenceMs = 120_000, doing } = asked;
+    const search = new URLSearchParams();
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) search.set(name, value);
+    const payload = body === undefined ? undefined : JSON.stringify(body);
+    const headers: Record<string, string | number> = {};
+    if (payload !== undefined) {
+      headers["content-type"] = "application/json";
+      headers["content-length"] = Buffer.byteLength(payload);
+    }
+    if (upload) headers["content-type"] = "application/x-tar";
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    const fail = (cause: unknown) => {
+      upload?.destroy();
+      reject(cause instanceof Fault ? cause : new Fault("unavailable", doing, { cause }));
+    };
+    if (signal?.aborted) {
+      fail(new Fault("unavailable", `${doing} was cancelled`, { cause: signal.reason }));
+      return promise;
+    }
+    const req = request({ socketPath, method, path: `/${VERSION}${path}?${search}`, headers, agent: false });
+    const cancel = () => req.destroy(new Fault("unavailable", `${doing} was cancelled`, { cause: signal?.reason }));
+    signal?.addEventListener("abort", cancel, { once: true });
+    req.once("close", () => signal?.removeEventListener("abort", cancel));
+    req.setTimeout(timeoutMs, () => req.destroy(new Fault("timeout", `${doing}: the engine does not answer`)));
+    req.on("error", fail);
+    req.on("response", (reply) => {
+      // After the answer began, the deadline is the answer's own.
+      req.setTimeout(silenceMs, () => reply.destroy(new Fault("timeout", `${doing}: the engine fell silent`)));
+      reply.on("error", () => undefined); // told to whoever reads it
+      const status = reply.statusCode ?? 500;
+      if (status < 400) return resolve(reply);
+      text(reply)
+        .then((said) => fail(refusal(doing, status, said)), fail)
+        .finally(() => req.destroy());
+    });
+    if (upload) {
+      upload.once("error", (error) => req.destroy(error));
+      upload.pipe(req);
+    } else req.end(payload);
+    return promise;
+  };
+  return {
+    open,
+    async call<T>(asked: DockerRequest): Promise<T> {
+      const reply = await open({ silenceMs: 30_000, ...asked });
+      if (reply.statusCode === 204 || reply.statusCode === 304) {
+        reply.resume();
+        return {} as T;
+      }
+      const type = reply.headers["content-type"] ?? "";
+      if (type.startsWith("application/json")) return (await json(reply)) as T;
+      return (await text(reply)) as T;
+    },
+  };
+}
+
+function refusal(doing: string, status: number, said: string): Fault {
+  let message = said.trim();
+  try {
+    message = (JSON.parse(said) as { message?: string }).message ?? message;
+  } catch {
+    // Not every part of Docker answers in JSON.
+  }
+  const code = status === 404 ? "not-found" : status === 409 ? "conflict" : status === 400 ? "invalid" : "internal";
+  return new Fault(code, doing, { cause: new Error(message.slice(0, 1_000)) });
+}

@@ -1,0 +1,112 @@
+// The port to what a build needs of the container engine beside running jobs: containers that are fed and read as archives,
+// Docker's own build, images as archives, volumes for caches. Refusals arrive as a Fault, as those of the job engine.
+import type { Readable } from "node:stream";
+
+export interface BuildEngine {
+  /** The builds' network, made when it is not there. Answers where it is. */
+  ensureNetwork(): Promise<{ subnet: string; gateway: string }>;
+  inspectImage(ref: string): Promise<ImageFacts | undefined>;
+  tagImage(ref: string, repository: string): Promise<void>;
+  createContainer(spec: BuildContainer): Promise<void>;
+  /** Unpacks a tar archive at the container's root. */
+  put(name: string, archive: Readable, signal: AbortSignal): Promise<void>;
+  /** A path of the container as tar archive; `not-found` when there is none. */
+  get(name: string, path: string, signal: AbortSignal): Promise<Readable>;
+  state(name: string): Promise<BuildContainerState | undefined>;
+  /** Bytes the container has written to its own file system. */
+  writtenBytes(name: string): Promise<number>;
+  limitPids(container: string, pids: number): Promise<void>;
+  /** Docker's build: its messages as they come. Ends the build when the signal aborts. */
+  build(options: DockerBuild, context: Readable, signal: AbortSignal): AsyncIterable<BuildMessage>;
+  /** One item per container killed for memory: its id. */
+  outOfMemory(signal: AbortSignal): AsyncIterable<string>;
+  /** As `docker save`. */
+  saveImage(ref: string, signal: AbortSignal): Promise<Readable>;
+  /** `keepParents`: the images it was made from stay as cache. */
+  removeImage(ref: string, options: { keepParents: boolean }): Promise<void>;
+  /** Images with the label, those a build left in between too. */
+  images(label: string): Promise<LabelledImage[]>;
+  /** Names of containers with the label. */
+  containers(label: string): Promise<{ name: string; labels: Readonly<Record<string, string>> }[]>;
+  ensureVolume(name: string, labels: Record<string, string>): Promise<void>;
+  /** Volumes with the label. */
+  volumes(label: string): Promise<CacheVolume[]>;
+  removeVolume(name: string): Promise<void>;
+}
+
+export interface ImageFacts {
+  id: string;
+  user: string;
+  onBuild: string[];
+  sizeBytes: number;
+}
+
+export interface BuildContainer {
+  name: string;
+  image: string;
+  /** Undefined: the image's own. */
+  user?: string;
+  labels: Record<string, string>;
+  command: string[];
+  cacheVolume: string;
+  dns: string[];
+  limits: BuildShare;
+}
+
+/** What a build may take of its host: ceilings, and a small weight, so that apps win. */
+export interface BuildShare {
+  cpuMillis: number;
+  memoryBytes: number;
+  pids: number;
+}
+
+export interface BuildContainerState {
+  running: boolean;
+  exitCode: number;
+  oomKilled: boolean;
+  /** What the engine says of a failed start. */
+  error: string;
+}
+
+export interface DockerBuild {
+  dockerfile: string;
+  target?: string;
+  args: Record<string, string>;
+  labels: Record<string, string>;
+  limits: BuildShare;
+}
+
+/** A record of Docker's build output, as far as it is read. */
+export interface BuildMessage {
+  stream?: string;
+  status?: string;
+  error?: string;
+  errorDetail?: { code?: number; message?: string };
+  aux?: { ID?: string };
+}
+
+export interface LabelledImage {
+  id: string;
+  parentId: string;
+  labels: Readonly<Record<string, string>>;
+  sizeBytes: number;
+  createdAtMs: number;
+}
+
+export interface CacheVolume {
+  name: string;
+  labels: Readonly<Record<string, string>>;
+  /** Its directory on the host. */
+  path: string;
+}
+
+export const BUILD_NETWORK = "flynn-build";
+export const BUILD_BRIDGE = "flynnb0";
+export const BUILD_LABELS = {
+  /** Id of the build a container or image belongs to. */
+  build: "flynn.build",
+  app: "flynn.app",
+  appId: "flynn.app-id",
+  /** Cache key of a volume or of an image in between. */
+  cache: "flynn.cache",
+} as const;

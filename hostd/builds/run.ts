@@ -1,0 +1,40 @@
+// What each kind of build is given to work with, and what it hands back.
+import type { BuildResult, BuildSpec } from "#api/builds.ts";
+import type { Client } from "#api/client.ts";
+import type { HostTarget } from "#api/hosts.ts";
+import type { Log } from "#lib/log.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { BuildEngine } from "./engine.ts";
+
+export interface BuildParts {
+  jobEngine: Pick<Engine, "pull" | "start" | "signal" | "remove" | "log">;
+  engine: BuildEngine;
+  client: Pick<Client, "call" | "download">;
+  hostId: string;
+  log: Log;
+  /** Name servers of the build's container. */
+  dns: string[];
+  /** Bytes of a directory tree on this host. */
+  treeBytes: (path: string) => Promise<number>;
+  /** Bytes free where the engine keeps its files. */
+  freeBytes: () => Promise<number>;
+}
+
+export interface BuildRun {
+  parts: BuildParts;
+  target: HostTarget;
+  build: BuildSpec;
+  sourceFile: string;
+  /** One line of output. */
+  say: (line: string) => void;
+  /** What it is at, for the job's reason. `up`: the build proper runs. */
+  onProgress: (state: "starting" | "up", reason: string) => void;
+  /** Aborts with a BuildFailure when the build is to end. */
+  signal: AbortSignal;
+  /** Ends the build: beyond a limit. */
+  fail: (failure: Error) => void;
+}
+
+export type RunBuild = (run: BuildRun) => Promise<BuildResult>;
+
+export const containerName = (buildId: string): string => `flynn-build-${buildId}`;
