@@ -66,6 +66,26 @@ export const ControlConfig = Type.Object({
     description:
       "State that is damaged in both copies is refused; true opens it with what verifies and says what is lost.",
   }),
+  sshRelay: Type.Array(Type.String(), {
+    default: [],
+    description:
+      "Words that sshd's sessions start git's relay with, as they see the file system; empty: git is served over HTTPS only.",
+  }),
+  sshUid: Type.Integer({
+    default: 60_777,
+    minimum: 1,
+    description: "Account of sshd's sessions; it owns the relays' socket.",
+  }),
+  sshPort: Type.Integer({
+    default: 7722,
+    minimum: 1,
+    maximum: 65_535,
+    description: "Port of that sshd, told to clients.",
+  }),
+  sshHostKeys: Type.String({
+    default: "",
+    description: "Directory of that sshd's host keys; the .pub files are told to clients.",
+  }),
   logLevel: Type.String({ default: "info" }),
   memberCertificateDays: Type.Integer({
     default: 30,
@@ -83,6 +103,13 @@ export const ControlConfig = Type.Object({
     minimum: 1,
     maximum: 1_000,
     description: "Builds that run at once in the whole cluster; the others wait their turn.",
+  }),
+  stableMs: Type.Integer({
+    default: 2_000,
+    minimum: 0,
+    maximum: 600_000,
+    description:
+      "How long the first new job of each process must stay healthy before a deployment takes an old one away; a process's health check may say otherwise.",
   }),
   drainTimeoutMs: Type.Integer({
     default: 30_000,

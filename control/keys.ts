@@ -28,6 +28,7 @@ export const PREFIX = {
   usedGrants: "used-grants/",
   timeline: "timeline/",
   events: "events/",
+  sshKeys: "ssh-keys/",
 } as const;
 
 export const keys = {
@@ -76,6 +77,8 @@ export const keys = {
   usedGrant: (nonce: string) => `${PREFIX.usedGrants}${nonce}`,
   timeline: (machineId: string, seq: number) => `${PREFIX.timeline}${machineId}/${padded(seq)}`,
   timelineOf: (machineId: string) => `${PREFIX.timeline}${machineId}/`,
+  /** By sha256 of its fingerprint: one key is there once. */
+  sshKey: (sha256: string) => `${PREFIX.sshKeys}${sha256}`,
   event: (seq: number) => `${PREFIX.events}${padded(seq)}`,
 } as const;
 

@@ -3,6 +3,7 @@
 import type { Release } from "#api/apps.ts";
 import type { Permission } from "#api/endpoint.ts";
 import type { HostState, JoinRole } from "#api/hosts.ts";
+import type { SshKey } from "#api/keys.ts";
 import type { Machine } from "#api/machines.ts";
 import type { Resources, Tags } from "#api/schema.ts";
 
@@ -73,6 +74,9 @@ export interface TokenRecord {
   permissions: Permission[] | ["*"];
   createdAt: string;
 }
+
+/** An SSH key that may push. `blob`: the public key itself, base64. */
+export type SshKeyRecord = SshKey & { blob: string };
 
 /** A join token, or a boot server's grant once used. */
 export interface JoinTokenRecord {

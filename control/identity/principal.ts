@@ -2,7 +2,7 @@
 import { createHash, type X509Certificate } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { TLSSocket } from "node:tls";
-import type { Endpoint, Permission } from "#api/endpoint.ts";
+import type { Permission } from "#api/endpoint.ts";
 import { Fault } from "#api/fault.ts";
 import type { JoinRole } from "#api/hosts.ts";
 import { keys } from "../keys.ts";
@@ -30,17 +30,26 @@ export const sha256Hex = (text: string): string => createHash("sha256").update(t
 export function identify(raw: IncomingMessage, store: Store): Principal {
   const header = raw.headers.authorization;
   if (header !== undefined) {
-    const secret = /^Bearer ([A-Za-z0-9_.-]{8,512})$/.exec(header)?.[1];
-    const token = secret === undefined ? undefined : store.get<TokenRecord>(keys.token(sha256Hex(secret)))?.value;
-    if (token === undefined) throw new Fault("unauthenticated", "the token is not known; see `flynn cluster add`");
-    return { kind: "token", name: token.name, id: token.id, permissions: token.permissions };
+    return tokenPrincipal(/^Bearer (.+)$/.exec(header)?.[1] ?? "", store);
   }
   const certificate = clientCertificate(raw.socket as TLSSocket);
   return certificate === undefined ? { kind: "anonymous", name: "anonymous", id: "" } : member(certificate, store);
 }
 
+/** Whose token that is; Fault `unauthenticated` for any other text. */
+export function tokenPrincipal(secret: string, store: Store): Principal {
+  const sound = /^[A-Za-z0-9_.-]{8,512}$/.test(secret);
+  const token = sound ? store.get<TokenRecord>(keys.token(sha256Hex(secret)))?.value : undefined;
+  if (token === undefined) throw new Fault("unauthenticated", "the token is not known; see `flynn cluster add`");
+  return { kind: "token", name: token.name, id: token.id, permissions: token.permissions };
+}
+
 /** Throws `unauthenticated` or `forbidden` unless the caller has the endpoint's permission (and, for members, its own id). */
-export function authorize(principal: Principal, endpoint: Endpoint, params: Record<string, string>): void {
+export function authorize(
+  principal: Principal,
+  endpoint: { method: string; path: string; permission: Permission },
+  params: Record<string, string>,
+): void {
   const { permission } = endpoint;
   if (permission === "public" || permission === "join") return;
   if (principal.kind === "anonymous")

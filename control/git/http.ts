@@ -1,0 +1,250 @@
+// Smart HTTP (gitprotocol-http(5)) on the API's listener: `git http-backend` as CGI, Basic authentication whose password is an
+// API token. Control reads git to its end whether the client is still there or not.
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { pipeline, type Readable, Transform } from "node:stream";
+import { createGunzip } from "node:zlib";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { FAULTS, Fault } from "#api/fault.ts";
+import type { Log } from "#lib/log.ts";
+import { asFault } from "../faults.ts";
+import { authorize, identify, type Principal, tokenPrincipal } from "../identity/principal.ts";
+import type { Store } from "../store/store.ts";
+import { appOf, isService, SERVICES, type Service } from "./access.ts";
+import { parseCgiHead } from "./cgi.ts";
+import { commandGate, refusal } from "./commands.ts";
+import { feed, room } from "./feed.ts";
+import { LIMITS } from "./limits.ts";
+import type { Pushes } from "./pushes.ts";
+import type { GitChild, Repositories } from "./repositories.ts";
+import { deployBranches } from "./updates.ts";
+
+export interface GitHttpOptions {
+  store: Store;
+  pushes: Pushes;
+  repositories: Repositories;
+  /** Environment of a git process that serves this session's push. */
+  hookEnv: (pushId: string) => NodeJS.ProcessEnv;
+  /** Counts a git process of a fetch; Fault `rate-limited`. Gives what ends the counting. */
+  slot: () => () => void;
+  /** Resolves when git may be started. */
+  ready: () => Promise<void>;
+  log: Log;
+}
+
+/** A slow reader of a push's answer is cut off here: git is never kept waiting by it. */
+const UNREAD_MOST_BYTES = 16 << 20;
+const TEXT = "text/plain; charset=utf-8";
+
+type Request = FastifyRequest<{ Params: { repository: string }; Querystring: { service?: unknown } }>;
+
+export function gitHttp(app: FastifyInstance, options: GitHttpOptions): void {
+  void app.register(async (scope) => {
+    const { log } = options;
+    for (const service of Object.keys(SERVICES))
+      scope.addContentTypeParser(`application/x-${service}-request`, (_request, payload, done) => done(null, payload));
+    scope.setErrorHandler((error, request, reply) => sendText(asFault(error), request, reply, log));
+    scope.get("/git/:repository/info/refs", {}, async (request: Request, reply) => {
+      const { service } = request.query;
+      if (!isService(service))
+        throw new Fault("forbidden", "only git's smart HTTP is spoken here: git clone, git fetch, git push");
+      await serve(request, reply, service, options);
+    });
+    for (const service of Object.keys(SERVICES) as Service[])
+      scope.post(`/git/:repository/${service}`, {}, async (request: Request, reply) => {
+        const type = `application/x-${service}-request`;
+        if (request.headers["content-type"] !== type)
+          throw new Fault("invalid", `the body's content-type is to be ${type}`);
+        await serve(request, reply, service, options);
+      });
+  });
+}
+
+/** git shows a text/plain answer to its user, line by line behind `remote: `. */
+function sendText(fault: Fault, request: FastifyRequest, reply: FastifyReply, log: Log): void {
+  if (fault.code === "internal")
+    log.error({ err: fault, requestId: request.id, path: request.url.split("?")[0] }, "git request failed");
+  if (fault.code === "unauthenticated") reply.header("www-authenticate", 'Basic realm="flynn", charset="UTF-8"');
+  void reply.code(FAULTS[fault.code].status).header("content-type", TEXT).send(`${fault.message}\n`);
+}
+
+function admit(request: Request, service: Service, store: Store): Principal {
+  const header = request.headers.authorization;
+  const basic = header === undefined ? undefined : /^Basic ([A-Za-z0-9+/=]{1,2048})$/i.exec(header)?.[1];
+  let principal: Principal;
+  if (basic === undefined) principal = identify(request.raw, store);
+  else {
+    const text = Buffer.from(basic, "base64").toString("utf8");
+    principal = tokenPrincipal(text.slice(text.indexOf(":") + 1), store);
+  }
+  authorize(principal, { method: request.method, path: request.url.split("?")[0]!, permission: SERVICES[service] }, {});
+  return principal;
+}
+
+async function serve(request: Request, reply: FastifyReply, service: Service, options: GitHttpOptions): Promise<void> {
+  const { store, pushes, repositories, hookEnv, slot, ready, log } = options;
+  const principal = admit(request, service, store);
+  const app = appOf(store, request.params.repository);
+  await ready();
+  const isPush = service === "git-receive-pack" && request.method === "POST";
+  const body = request.method === "POST" ? bodyOf(request, service) : undefined;
+  const session = isPush ? await pushes.begin(app, principal.name) : undefined;
+  const end = session?.end ?? slot();
+  try {
+    const repository = session?.repository ?? (await repositories.open(app.id, deployBranches(app)[0]));
+    const child = repositories.spawn(["http-backend"], {
+      ...cgiEnv(request, service, repository),
+      ...(session ? hookEnv(session.id) : {}),
+    });
+    child.once("close", end);
+    child.once("error", end);
+    reply.hijack();
+    const transfer = { child, body, request: request.raw, response: reply.raw, requestId: request.id, log };
+    await (isPush ? takePush(transfer) : answer(transfer)).catch((error: unknown) => {
+      child.kill("SIGKILL");
+      log.error({ err: error, app: app.name }, "git request failed");
+      reply.raw.destroy();
+    });
+  } catch (error) {
+    end();
+    throw error;
+  }
+}
+
+function cgiEnv(request: Request, service: Service, repository: string): NodeJS.ProcessEnv {
+  const isPost = request.method === "POST";
+  const protocol = request.headers["git-protocol"];
+  return {
+    GIT_PROJECT_ROOT: repository,
+    GIT_HTTP_EXPORT_ALL: "1",
+    PATH_INFO: isPost ? `/${service}` : "/info/refs",
+    QUERY_STRING: isPost ? "" : `service=${service}`,
+    REQUEST_METHOD: request.method,
+    CONTENT_TYPE: isPost ? `application/x-${service}-request` : "",
+    REMOTE_USER: "flynn",
+    REMOTE_ADDR: "127.0.0.1",
+    ...(typeof protocol === "string" && /^version=[0-2]$/.test(protocol) ? { GIT_PROTOCOL: protocol } : {}),
+  };
+}
+
+/** The request's bytes as git made them, bounded in size and in silence. */
+function bodyOf(request: Request, service: Service): Readable {
+  const encoding = request.headers["content-encoding"];
+  if (encoding !== undefined && encoding !== "gzip" && encoding !== "x-gzip")
+    throw new Fault("invalid", "the body may be gzipped, or as it is; nothing else");
+  const most = service === "git-receive-pack" ? LIMITS.packBytes + (64 << 20) : LIMITS.requestBytes;
+  let taken = 0;
+  const counted = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      taken += chunk.length;
+      done(taken > most ? new Fault("too-large", "the request is larger than this cluster takes") : null, chunk);
+    },
+  });
+  const raw = request.raw;
+  const stalled = () => raw.destroy(new Fault("timeout", "the client sent nothing for too long"));
+  const silence = setTimeout(stalled, LIMITS.silentMs);
+  const whole = setTimeout(stalled, LIMITS.transferMs);
+  raw.on("data", () => silence.refresh());
+  const over = () => {
+    clearTimeout(silence);
+    clearTimeout(whole);
+  };
+  raw.once("end", over).once("close", over);
+  const done = () => undefined; // an error reaches the reader of `counted`
+  if (encoding === undefined) pipeline(raw, counted, done);
+  else pipeline(raw, createGunzip(), counted, done);
+  return counted;
+}
+
+interface Transfer {
+  child: GitChild;
+  body: Readable | undefined;
+  request: IncomingMessage;
+  response: ServerResponse;
+  requestId: string;
+  log: Log;
+}
+
+/** info/refs and fetches: a client that has gone ends git. */
+async function answer({ child, body, response, requestId, log }: Transfer): Promise<void> {
+  const late = setTimeout(() => child.kill("SIGKILL"), LIMITS.transferMs);
+  response.once("close", () => child.kill("SIGKILL"));
+  logErrors(child, log);
+  if (body) pipeline(body, child.stdin, () => undefined);
+  else child.stdin.end();
+  try {
+    const deliver = async (chunk: Buffer) => {
+      if (!response.write(chunk)) await room(response);
+    };
+    if (!(await copyAnswer(child, response, requestId, deliver))) noAnswer(response);
+    response.end();
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+/** A push: once its last byte is here, nothing the client does or fails to do reaches git. */
+async function takePush({ child, body, response, requestId, log }: Transfer): Promise<void> {
+  logErrors(child, log);
+  response.on("error", () => undefined); // a client that left is no error of the push
+  const gate = commandGate(LIMITS.commands);
+  const sent = feed(body!, gate.stream, child.stdin);
+  const copied = copyAnswer(child, response, requestId, async (chunk) => {
+    if (response.destroyed) return;
+    response.write(chunk);
+    if (response.writableLength > UNREAD_MOST_BYTES) response.destroy();
+  });
+  const [, answered] = await Promise.all([sent.catch(() => child.stdin.destroy()), copied]);
+  const refused = gate.refused();
+  if (!answered && refused && !response.destroyed) {
+    response.writeHead(200, { "content-type": "application/x-git-receive-pack-result", "cache-control": "no-cache" });
+    response.write(refusal(gate.capabilities(), refused.message));
+  } else if (!answered) noAnswer(response);
+  response.end();
+}
+
+/** CGI head, then the body chunk by chunk, to the end of git; false when there was no head. */
+async function copyAnswer(
+  child: GitChild,
+  response: ServerResponse,
+  requestId: string,
+  deliver: (chunk: Buffer) => Promise<void>,
+): Promise<boolean> {
+  let begun: Buffer | undefined = Buffer.alloc(0);
+  for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
+    if (begun === undefined) {
+      await deliver(chunk);
+      continue;
+    }
+    begun = Buffer.concat([begun, chunk]);
+    const head = parseCgiHead(begun);
+    if (head === undefined) continue;
+    if (!response.destroyed)
+      response.writeHead(head.status, {
+        ...Object.fromEntries(head.headers),
+        "x-request-id": requestId,
+        "x-content-type-options": "nosniff",
+      });
+    await deliver(begun.subarray(head.bodyAt));
+    begun = undefined;
+  }
+  return begun === undefined;
+}
+
+function noAnswer(response: ServerResponse): void {
+  if (response.headersSent || response.destroyed) return;
+  response.writeHead(500, { "content-type": TEXT });
+  response.write("git ended without an answer; the log of control tells why\n");
+}
+
+/** What git says on its stderr is control's: for its log, the first line of it. */
+function logErrors(child: GitChild, log: Log): void {
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    if (said.length < 2_000) said += text.slice(0, 2_000);
+  });
+  child.on("error", (error) => log.error({ err: error }, "git could not be started"));
+  child.stdin.on("error", () => undefined); // a git that refuses ends without reading the rest
+  child.once("close", (code) => {
+    if (said !== "") log.info({ code, said: said.trim() }, "git said");
+  });
+}

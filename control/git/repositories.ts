@@ -1,0 +1,164 @@
+// Bare repositories under one directory, one per app, made at first use; and git itself, started with a fixed environment and
+// bounded. Nothing of a client's reaches git but by argv after checks, and by its stdin.
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Readable, Writable } from "node:stream";
+import { Fault } from "#api/fault.ts";
+import { ExecError, type ExecOptions, type ExecResult, exec } from "#lib/exec.ts";
+import { writeFileAtomic } from "#lib/files.ts";
+import { randomText } from "#lib/ids.ts";
+import { LIMITS } from "./limits.ts";
+import { gitConfigText } from "./settings.ts";
+
+export type GitChild = ChildProcessByStdio<Writable, Readable, Readable>;
+
+export interface Repositories {
+  /** Writes our configuration. To be awaited once, before anything else. */
+  prepare(): Promise<void>;
+  /** The app's repository, made if there is none; what an earlier control left half done in it is cleared away. */
+  open(appId: string, branch: string): Promise<string>;
+  /** The same, or undefined when nothing was ever pushed. */
+  find(appId: string): Promise<string | undefined>;
+  /** The commit a ref is at, or undefined. */
+  resolve(repository: string, ref: string): Promise<string | undefined>;
+  /** Runs git to its end. */
+  git(repository: string, args: readonly string[], options?: ExecOptions): Promise<ExecResult>;
+  spawn(args: readonly string[], env: NodeJS.ProcessEnv): GitChild;
+  /** Removes the repositories of apps that `lives` says no to. */
+  sweep(lives: (appId: string) => boolean): Promise<string[]>;
+}
+
+const SUFFIX = ".git";
+const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+export function repositories(directory: string, { hooksDir }: { hooksDir: string }): Repositories {
+  const opened = new Map<string, Promise<string>>();
+  const configFile = join(directory, "config");
+  const base: NodeJS.ProcessEnv = {
+    PATH,
+    HOME: directory,
+    LANG: "C.UTF-8",
+    GIT_CONFIG_NOSYSTEM: "1",
+    GIT_CONFIG_GLOBAL: configFile,
+    GIT_ATTR_NOSYSTEM: "1",
+    GIT_TERMINAL_PROMPT: "0",
+    GIT_NO_REPLACE_OBJECTS: "1",
+  };
+  const bounded = (args: readonly string[]) => [
+    "prlimit",
+    `--data=${LIMITS.memoryBytes}`,
+    `--fsize=${LIMITS.fileBytes}`,
+    "--core=0",
+    "--",
+    "git",
+    ...args,
+  ];
+  const git: Repositories["git"] = (repository, args, options = {}) =>
+    exec(bounded([`--git-dir=${repository}`, ...args]), {
+      cwd: directory,
+      ...options,
+      env: { ...base, ...options.env },
+    });
+
+  const make = async (appId: string, branch: string): Promise<string> => {
+    const path = join(directory, `${appId}${SUFFIX}`);
+    if (await exists(path)) {
+      await clearLeftovers(path);
+      return path;
+    }
+    // Whole or not at all, whenever the power goes.
+    const beside = join(directory, `new-${randomText(8)}`);
+    try {
+      await exec(bounded(["init", "--quiet", "--bare", "--template=", `--initial-branch=${branch}`, "--", beside]), {
+        cwd: directory,
+        env: base,
+      });
+      await rename(beside, path);
+    } catch (cause) {
+      await rm(beside, { recursive: true, force: true });
+      throw new Fault("internal", "make the app's git repository", { cause });
+    }
+    return path;
+  };
+
+  return {
+    async prepare() {
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+      await writeFileAtomic(configFile, gitConfigText({ hooksDir }));
+      for (const name of await readdir(directory))
+        if (name.startsWith("new-")) await rm(join(directory, name), { recursive: true, force: true });
+    },
+    open(appId, branch) {
+      const known = opened.get(appId);
+      if (known) return known;
+      const made = make(appId, branch);
+      opened.set(appId, made);
+      made.catch(() => opened.delete(appId)); // the next one tries again; this one is told by `made` itself
+      return made;
+    },
+    async find(appId) {
+      const path = join(directory, `${appId}${SUFFIX}`);
+      return (await exists(path)) ? path : undefined;
+    },
+    async resolve(repository, ref) {
+      try {
+        const { stdout } = await git(repository, [
+          "rev-parse",
+          "--verify",
+          "--quiet",
+          "--end-of-options",
+          `${ref}^{commit}`,
+        ]);
+        return stdout.trim() || undefined;
+      } catch (error) {
+        if (error instanceof ExecError && error.exitCode === 1) return undefined;
+        throw error;
+      }
+    },
+    git,
+    spawn: (args, env) => {
+      const [file, ...rest] = bounded(args);
+      return spawn(file!, rest, {
+        cwd: directory,
+        env: { ...base, ...env },
+        stdio: ["pipe", "pipe", "pipe"],
+        shell: false,
+      });
+    },
+    async sweep(lives) {
+      const gone: string[] = [];
+      for (const name of await readdir(directory)) {
+        const appId = name.endsWith(SUFFIX) ? name.slice(0, -SUFFIX.length) : undefined;
+        if (appId === undefined || lives(appId)) continue;
+        opened.delete(appId);
+        await rm(join(directory, name), { recursive: true, force: true });
+        gone.push(appId);
+      }
+      return gone;
+    },
+  };
+}
+
+const exists = (path: string): Promise<boolean> =>
+  readdir(path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return false;
+      throw error;
+    },
+  );
+
+/**
+ * What git processes of a control that was killed leave: quarantined objects that no ref names, and lock files that would
+ * refuse every later push. Done once in a control's life, before its own first git process of the repository.
+ */
+async function clearLeftovers(path: string): Promise<void> {
+  const objects = await readdir(join(path, "objects"));
+  const stale = objects
+    .filter((name) => /^(tmp_objdir-|incoming-|tmp_)/.test(name))
+    .map((name) => join("objects", name));
+  const refs = (await readdir(join(path, "refs"), { recursive: true })).map((name) => join("refs", name));
+  const locks = [...(await readdir(path)), ...refs].filter((name) => name.endsWith(".lock"));
+  for (const name of [...stale, ...locks]) await rm(join(path, name), { recursive: true, force: true });
+}

@@ -1,0 +1,77 @@
+// The one git configuration that counts for repositories here: ours, in place of the user's and the system's. A repository's
+// own config is written by `git init` and never by a client.
+import { LIMITS } from "./limits.ts";
+
+export interface GitSettings {
+  hooksDir: string;
+}
+
+export function gitConfigText({ hooksDir }: GitSettings): string {
+  const sections: [string, [string, string | number | boolean][]][] = [
+    [
+      "core",
+      [
+        ["hooksPath", hooksDir],
+        ["fsync", "committed,loose-object,reference"],
+        ["bigFileThreshold", "16m"],
+        ["packedGitWindowSize", "64m"],
+        ["packedGitLimit", "512m"],
+        ["logAllRefUpdates", true],
+      ],
+    ],
+    ["safe", [["directory", "*"]]],
+    ["protocol", [["allow", "never"]]],
+    ['protocol "ext"', [["allow", "never"]]],
+    [
+      "http",
+      [
+        ["getanyfile", false],
+        ["uploadpack", true],
+        ["receivepack", true],
+        ["maxRequestBuffer", LIMITS.requestBytes],
+      ],
+    ],
+    [
+      "transfer",
+      [
+        ["fsckObjects", true],
+        ["unpackLimit", 1_000],
+      ],
+    ],
+    [
+      "receive",
+      [
+        ["fsckObjects", true],
+        ["maxInputSize", LIMITS.packBytes],
+        ["autogc", false],
+        ["keepAlive", 5],
+        ["denyDeletes", false],
+        ["advertisePushOptions", false],
+      ],
+    ],
+    // Faults of old programs that history is full of and that harm nobody.
+    ['receive "fsck"', ["zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate"].map((id) => [id, "warn"])],
+    [
+      "pack",
+      [
+        ["threads", 1],
+        ["windowMemory", "128m"],
+      ],
+    ],
+    [
+      "gc",
+      [
+        ["autoDetach", false],
+        ["auto", 2_000],
+      ],
+    ],
+    ["maintenance", [["auto", false]]],
+  ];
+  return sections
+    .map(([name, entries]) => `[${name}]\n${entries.map(([key, value]) => `\t${key} = ${quoted(value)}\n`).join("")}`)
+    .join("");
+}
+
+/** A value as git-config(1) reads it back unchanged. */
+const quoted = (value: string | number | boolean): string =>
+  `"${String(value).replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n")}"`;

@@ -1,0 +1,18 @@
+// SSH keys that may push.
+import * as api from "#api/keys.ts";
+import { type SshKeys, shown } from "../git/ssh-keys.ts";
+import type { Mount } from "../mount.ts";
+
+export function mountKeys(mount: Mount, keys: SshKeys): void {
+  mount(api.listKeys, () => ({ items: keys.list().map(({ value }) => shown(value)) }));
+  mount(api.addKey, async ({ body, principal, idempotent, earlier, location }) => {
+    const made = await earlier<Parameters<typeof shown>[0]>();
+    const key = made ?? (await keys.add({ ...body, by: principal.name, idempotent }));
+    location(`/v1/keys/${key.id}`);
+    return shown(key);
+  });
+  mount(api.removeKey, async ({ params, principal }) => {
+    await keys.remove(params.id, principal.name);
+    return {};
+  });
+}
