@@ -7,6 +7,7 @@ import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { every } from "#lib/time.ts";
 import { liveJobs } from "./apps/find.ts";
+import { buildsOf, hasEnded } from "./builds/record.ts";
 import { deploymentsOf } from "./deploy/record.ts";
 import { eventsToTrim } from "./events.ts";
 import { keys, PREFIX } from "./keys.ts";
@@ -16,6 +17,7 @@ import type { Change, Store } from "./store/store.ts";
 
 export const RELEASES_KEPT = 10;
 export const DEPLOYMENTS_KEPT = 30;
+export const BUILDS_KEPT = 50;
 const UNUSED_ARTIFACT_MS = 86_400_000;
 const ENDED = ["complete", "failed", "cancelled"];
 
@@ -41,6 +43,8 @@ export function surplus(store: Store, nowMs: number): Change[] {
     const old = ended.slice(0, Math.max(0, ended.length - DEPLOYMENTS_KEPT));
     gone.push(...old.map(({ id }) => keys.deployment(app.id, id)));
     gone.push(...oldReleases(store, app));
+    const oldBuilds = buildsOf(store, app.id).filter(hasEnded).slice(0, -BUILDS_KEPT);
+    gone.push(...oldBuilds.flatMap(({ id }) => [keys.build(app.id, id), keys.buildPlan(app.id, id)]));
   }
   gone.push(...unusedArtifacts(store, nowMs));
   return [...new Set(gone)].map((key) => ({ key, value: null }));
@@ -48,7 +52,15 @@ export function surplus(store: Store, nowMs: number): Change[] {
 
 function everythingOf(store: Store, appId: string): string[] {
   const artifacts = store.list<Artifact>(PREFIX.artifacts).filter(({ value }) => value.appId === appId);
-  return [keys.releasesOf(appId), keys.deploymentsOf(appId), keys.jobsOf(appId), keys.formationsOf(appId)]
+  return [
+    keys.releasesOf(appId),
+    keys.deploymentsOf(appId),
+    keys.jobsOf(appId),
+    keys.formationsOf(appId),
+    keys.buildsOf(appId),
+    keys.buildPlansOf(appId),
+    keys.buildCache(appId),
+  ]
     .flatMap((prefix) => store.list(prefix))
     .concat(artifacts as never)
     .map(({ key }) => key);
@@ -61,6 +73,7 @@ function unusedArtifacts(store: Store, nowMs: number): string[] {
     .filter(({ value }) => Date.parse(value.createdAt) < nowMs - UNUSED_ARTIFACT_MS);
   if (old.length === 0) return [];
   const used = new Set(store.list<ReleaseRecord>(PREFIX.releases).map(({ value }) => value.artifactId));
+  for (const { value } of store.list<App>(PREFIX.apps)) used.add(value.build?.builder);
   return old.filter(({ value }) => !used.has(value.id)).map(({ key }) => key);
 }
 

@@ -7,6 +7,7 @@ import type { RouterReport } from "#api/routes.ts";
 import type { Log } from "#lib/log.ts";
 import { VERSION } from "#lib/version.ts";
 import { apiServer, type TlsIdentity } from "./api-server.ts";
+import { runningBuilds } from "./builds/running.ts";
 import type { ControlConfig } from "./config.ts";
 import type { Context } from "./context.ts";
 import { deployments } from "./deploy/deployments.ts";
@@ -25,6 +26,7 @@ import { retentionLoop } from "./retention.ts";
 import { mountApps } from "./routes/apps.ts";
 import { mountArtifacts, storeImage } from "./routes/artifacts.ts";
 import { mountBoot } from "./routes/boot.ts";
+import { mountBuilds } from "./routes/builds.ts";
 import { mountCertificates } from "./routes/certificates.ts";
 import { mountDeployments } from "./routes/deployments.ts";
 import { mountHosts } from "./routes/hosts.ts";
@@ -131,6 +133,7 @@ export function wireControl(parts: ControlParts): Control {
   const hostLoop = createHostLoop({ store, log, presence: context.presence, scheduler, ttlMs: config.hostLostAfterMs });
   const archive = logs(context, identity);
   const deployer = deployments(context, {
+    tasks,
     routersAcknowledged: () => heardRouters() && isAcknowledged(routes.current(), liveRouters()),
     onRouterReport: (listener) =>
       context.presence.onFrame((id) => {
@@ -140,6 +143,13 @@ export function wireControl(parts: ControlParts): Control {
       (await Promise.all(jobIds.slice(0, 3).map((jobId) => archive.tail(app, { jobId, lines: 10 })))).flatMap(
         ({ items }) => items,
       ),
+  });
+
+  const builds = runningBuilds(context, {
+    tasks,
+    deployments: deployer,
+    images,
+    appLog: async (app, wish) => (await archive.tail(app, wish)).items,
   });
 
   const { app, mount, mounted, useIdentity } = apiServer(context, identity);
@@ -176,6 +186,7 @@ export function wireControl(parts: ControlParts): Control {
   mountApps(mount, context, { deployments: deployer });
   mountJobs(mount, context, { tasks, explain: (job) => scheduler.explain(job) });
   mountArtifacts(mount, context, image);
+  mountBuilds(mount, context, builds);
   mountDeployments(mount, context, deployer);
   mountLogs(mount, context, archive);
   mountRoutes(mount, context);
@@ -201,6 +212,7 @@ export function wireControl(parts: ControlParts): Control {
             scheduler.run(both),
             hostLoop.run(both),
             deployer.run(both),
+            builds.run(both),
             retentionLoop(store, { log, signal: both }),
           ].map((loop) => loop.catch((error: unknown) => failed.abort(error))),
         );

@@ -11,6 +11,7 @@ import {
   type Task,
 } from "#api/jobs.ts";
 import { type Env, openEnv, openTaskEnv, type TaskEnvRecord } from "../apps/env-at-rest.ts";
+import { buildSpec, stackOf } from "../builds/spec.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ClusterSettings, HostRecord, ReleaseRecord } from "../records.ts";
@@ -25,10 +26,12 @@ export function hostTargetOf(
   const host = store.get<HostRecord>(keys.host(hostId))?.value;
   if (host === undefined) throw new Fault("gone", `host ${hostId} was removed from the cluster`);
   const { clusterRange } = store.get<ClusterSettings>(keys.cluster)!.value;
-  const specs = jobs
-    .onHost(hostId)
-    .filter((job) => !OVER.has(job.state))
-    .map((job) => jobSpec(job, { store, registry, secrets }));
+  const live = jobs.onHost(hostId).filter((job) => !OVER.has(job.state));
+  const specs = live.map((job) => jobSpec(job, { store, registry, secrets }));
+  const builds = live
+    .filter((job) => job.task?.kind === "build")
+    .map((job) => buildSpec(job, { store, registry, secrets }));
+  const stack = stackOf({ store, registry });
   return {
     term: store.term,
     seq: store.durableSeq,
@@ -38,6 +41,8 @@ export function hostTargetOf(
     peers: peersOf(store).filter((peer) => peer.hostId !== hostId),
     registry,
     jobs: specs.filter((spec) => spec !== undefined).sort((a, b) => (a.id < b.id ? -1 : 1)),
+    builds: builds.filter((spec) => spec !== undefined).sort((a, b) => (a.id < b.id ? -1 : 1)),
+    ...(stack === undefined ? {} : { stack }),
   };
 }
 

@@ -1,0 +1,104 @@
+// Making a build: the source is taken in and checked, what is found in it is kept beside it, and the build is queued.
+import { mkdir, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Build } from "#api/builds.ts";
+import { Fault } from "#api/fault.ts";
+import { syncDirectory, writeFileAtomic } from "#lib/files.ts";
+import { newId } from "#lib/ids.ts";
+import { findApp } from "../apps/find.ts";
+import type { Context } from "../context.ts";
+import { eventChanges } from "../events.ts";
+import { keys } from "../keys.ts";
+import type { BuildWish } from "./builds.ts";
+import { sourceFacts } from "./facts.ts";
+import { type BuildFiles, FACTS_FILE, SOURCE_FILE } from "./files.ts";
+import { type BuildPlan, type BuildRecord, buildsOf, hasEnded, shownBuild } from "./record.ts";
+import { takeSource } from "./source.ts";
+import { readSource } from "./start.ts";
+
+const QUEUED_MOST = 20;
+const INTAKES_MOST = 8;
+
+export function buildMaker({ store, now }: Pick<Context, "store" | "now">, files: BuildFiles) {
+  let intakes = 0;
+
+  const checkRoom = (appId: string): void => {
+    const { value: app } = findApp(store, appId);
+    if (buildsOf(store, app.id).filter((build) => !hasEnded(build)).length >= QUEUED_MOST)
+      throw new Fault("rate-limited", `app ${app.name} has ${QUEUED_MOST} builds waiting already`);
+  };
+
+  const take = async (wish: BuildWish): Promise<Build> => {
+    const { type, commit, ref, by, signal } = wish;
+    const { value: app } = findApp(store, wish.appId);
+    const id = newId("build");
+    const incoming = files.incoming(id);
+    const directory = files.directory(app.id, id);
+    await mkdir(incoming, { recursive: true, mode: 0o700 });
+    try {
+      const file = join(incoming, SOURCE_FILE);
+      const taken = await takeSource(wish.source, { file, signal, unwrap: type === "archive" });
+      const settings = app.build ?? {};
+      const facts = sourceFacts(taken, settings);
+      readSource(facts); // refused before anything is queued
+      await writeFileAtomic(join(incoming, FACTS_FILE), JSON.stringify(facts), { mode: 0o600 });
+      await mkdir(dirname(directory), { recursive: true, mode: 0o700 });
+      await rename(incoming, directory);
+      await syncDirectory(dirname(directory));
+
+      // From here to the commit nothing waits: the number is the next one.
+      checkRoom(app.id);
+      const at = now();
+      const record: BuildRecord = {
+        id,
+        appId: app.id,
+        app: app.name,
+        number: (buildsOf(store, app.id).at(-1)?.number ?? 0) + 1,
+        state: "queued",
+        reason: "",
+        source: {
+          type,
+          ...(commit === undefined ? {} : { commit }),
+          ...(ref === undefined ? {} : { ref: ref.slice(0, 255) }),
+          sha256: taken.sha256,
+          sizeBytes: taken.sizeBytes,
+        },
+        createdBy: by,
+        createdAt: at.toISOString(),
+        attempt: 0,
+      };
+      const plan: BuildPlan = { settings, buildpacks: [] };
+      await store.commit({
+        actor: by,
+        mutations: [
+          { key: keys.build(app.id, id), value: record },
+          { key: keys.buildPlan(app.id, id), value: plan },
+          ...eventChanges(store, at, {
+            type: "build.created",
+            subject: id,
+            app: app.name,
+            actor: by,
+            message: `build ${record.number} of ${app.name} is queued`,
+          }),
+        ],
+      });
+      return shownBuild(record);
+    } catch (error) {
+      await rm(incoming, { recursive: true, force: true });
+      await rm(directory, { recursive: true, force: true });
+      throw error;
+    }
+  };
+
+  return async (wish: BuildWish): Promise<Build> => {
+    checkRoom(wish.appId);
+    if (intakes >= INTAKES_MOST)
+      throw new Fault("rate-limited", `${INTAKES_MOST} sources are being taken in already; try again in a moment`);
+    intakes++;
+    try {
+      return await take(wish);
+    } finally {
+      intakes--;
+    }
+  };
+}

@@ -1,0 +1,88 @@
+// The last part of a push's text: the deployment of what was built, told as it goes on, with the release phase's output.
+import type { Deployment } from "#api/deployments.ts";
+import type { HttpRoute } from "#api/routes.ts";
+import { plainText } from "../events.ts";
+import { keys, PREFIX } from "../keys.ts";
+import type { ReleaseRecord } from "../records.ts";
+import type { Look } from "./drive.ts";
+import { bang, detail, outcome, step } from "./words.ts";
+
+export type Deployed =
+  | { type: "wait"; reason: string }
+  | { type: "live" }
+  | { type: "ended"; state: "failed" | "cancelled"; reason: string };
+
+const RELEASE_LINES_MOST = 1_000;
+const STARTING = step("Starting processes");
+
+export async function watchDeployment(look: Look): Promise<Deployed> {
+  const { context, build, log, deployments, app } = look;
+  const { store } = context;
+  const deployment = deployments.get(build.appId, build.deploymentId ?? "")?.value;
+  const release = store.get<ReleaseRecord>(keys.release(build.appId, build.releaseId ?? ""))?.value;
+  if (deployment === undefined || release === undefined)
+    return { type: "ended", state: "failed", reason: "its deployment is gone from control's state" };
+  const version = `v${deployment.toVersion}`;
+  await log.writeOnce(step(`Deploying ${version}`));
+  if (release.processes["release"] !== undefined)
+    await log.writeOnce(
+      bang("Release command declared: this new release will not be available until the command succeeds."),
+    );
+  if (deployment.releaseJobId !== undefined) await tellReleasePhase(look, deployment);
+  const { state } = deployment;
+  if (state === "pending" || state === "running") {
+    if (state === "running") await tellProgress(look, deployment);
+    return { type: "wait", reason: deployment.step };
+  }
+  if (state === "complete") {
+    await tellProgress(look, deployment);
+    await log.writeOnce(`${outcome(`${app.value.name} ${version} deployed`)}${urlsOf(look).map(detail).join("")}`);
+    return { type: "live" };
+  }
+  // The release phase's lines were told as they came.
+  const tail = deployment.logTail.filter(({ jobId }) => jobId !== deployment.releaseJobId);
+  if (tail.length > 0) await log.writeOnce(tail.map(({ line }) => detail(plainText(line))).join(""));
+  const words = `${version} ${state === "failed" ? "failed" : "was cancelled"}: ${deployment.reason || "no reason was given"}`;
+  const after = deployment.step === "" ? "" : ` (${deployment.step})`;
+  return { type: "ended", state, reason: `${words}${after}` };
+}
+
+/** One line for each process whenever more of its jobs are healthy. */
+async function tellProgress({ log }: Look, { processes, state }: Deployment): Promise<void> {
+  for (const [name, { wanted, healthy }] of Object.entries(processes).sort()) {
+    const up = state === "complete" ? wanted : Math.min(healthy, wanted);
+    if (up === 0) continue;
+    await log.writeOnce(STARTING);
+    await log.writeOnce(detail(`${name}: ${up} of ${wanted} up`));
+  }
+}
+
+const RUNNING = step("Running the release command");
+
+/** Its output so far, each line once: how much is told already is counted in the log itself. */
+async function tellReleasePhase(look: Look, { releaseJobId }: Deployment): Promise<void> {
+  const { log, app, appLog } = look;
+  await log.writeOnce(RUNNING);
+  const lines = await appLog(app.value.name, { jobId: releaseJobId!, lines: RELEASE_LINES_MOST }).catch(() => []);
+  const text = await logText(look);
+  const after = text.slice(text.indexOf(RUNNING) + RUNNING.length);
+  if (after.includes(STARTING)) return; // the phase is over and told
+  const told = after === "" ? 0 : after.split("\n").length - 1;
+  const fresh = lines.filter(({ source }) => source === "app").slice(told);
+  if (fresh.length > 0) await log.write(fresh.map(({ line }) => detail(plainText(line, 2_000))).join(""));
+}
+
+async function logText({ log }: Look): Promise<string> {
+  const size = await log.sizeBytes();
+  const from = Math.max(0, size - 1024 ** 2);
+  return (await log.read(from, size - from)).text;
+}
+
+function urlsOf({ context, build }: Look): string[] {
+  return context.store
+    .list<HttpRoute>(PREFIX.routes)
+    .map(({ value }) => value)
+    .filter(({ appId, domain }) => appId === build.appId && typeof domain === "string")
+    .map(({ domain, path, tls }) => `${tls === undefined ? "http" : "https"}://${domain}${path}`)
+    .sort();
+}

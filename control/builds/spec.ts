@@ -1,0 +1,89 @@
+// A build as its host is told to run it: pure, from the store's view.
+
+import type { App } from "#api/apps.ts";
+import type { Artifact } from "#api/artifacts.ts";
+import { type BuildSpec, DEFAULT_BUILD_LIMITS } from "#api/builds.ts";
+import type { HostTarget } from "#api/hosts.ts";
+import type { Job } from "#api/jobs.ts";
+import { openEnv } from "../apps/env-at-rest.ts";
+import type { Context } from "../context.ts";
+import { keys } from "../keys.ts";
+import type { ReleaseRecord } from "../records.ts";
+import { type BuildPlan, type BuildRecord, buildsOf, hasEnded } from "./record.ts";
+
+export type Around = Pick<Context, "store" | "registry" | "secrets">;
+
+/** The stack's images as kept; they are in the registry. */
+export interface StackRecord {
+  name: string;
+  builder: { repository: string; digest: string };
+  runner: { repository: string; digest: string };
+  createdAt: string;
+}
+
+export const imageOf = (registry: string, { repository, digest }: { repository: string; digest: string }): string =>
+  `${registry}/${repository}@${digest}`;
+
+export const limitsOf = ({ settings }: BuildPlan): BuildSpec["limits"] => ({
+  ...DEFAULT_BUILD_LIMITS,
+  ...settings.limits,
+});
+
+export function buildSpec(job: Job, { store, registry, secrets }: Around): BuildSpec | undefined {
+  const build = buildsOf(store, job.appId).find(({ jobId }) => jobId === job.id);
+  const plan = build && store.get<BuildPlan>(keys.buildPlan(job.appId, build.id))?.value;
+  if (build === undefined || plan === undefined || build.kind === undefined) return undefined;
+  const { settings, buildpacks } = plan;
+  return {
+    id: build.id,
+    jobId: job.id,
+    app: job.app,
+    appId: job.appId,
+    desired: job.desired === "run" && !hasEnded(build) && build.ending === undefined ? "run" : "stop",
+    kind: build.kind,
+    ...imagesOf(build, plan, { store, registry }),
+    source: { sha256: build.source.sha256, sizeBytes: build.source.sizeBytes },
+    ...(build.source.commit === undefined ? {} : { commit: build.source.commit }),
+    // Docker puts variables into an image's history: its build is given none but the arguments that the settings name.
+    env: build.kind === "dockerfile" ? {} : { ...appEnv(store, secrets, job.appId) },
+    buildpacks,
+    dockerfile: {
+      path: settings.dockerfile ?? "Dockerfile",
+      ...(settings.target === undefined ? {} : { target: settings.target }),
+      args: settings.args ?? {},
+    },
+    cacheKey: `${job.appId}-${store.get<number>(keys.buildCache(job.appId))?.value ?? 0}`,
+    limits: limitsOf(plan),
+  };
+}
+
+export function stackOf({ store, registry }: Pick<Around, "store" | "registry">): HostTarget["stack"] {
+  const stack = store.get<StackRecord>(keys.stack)?.value;
+  return (
+    stack && { name: stack.name, builder: imageOf(registry, stack.builder), runner: imageOf(registry, stack.runner) }
+  );
+}
+
+function imagesOf(
+  { kind }: BuildRecord,
+  { settings }: BuildPlan,
+  { store, registry }: Omit<Around, "secrets">,
+): Pick<BuildSpec, "image" | "runImage"> {
+  const stack = store.get<StackRecord>(keys.stack)?.value;
+  if (kind === "buildpacks" && stack)
+    return { image: imageOf(registry, stack.builder), runImage: imageOf(registry, stack.runner) };
+  const builder =
+    settings.builder === undefined ? undefined : store.get<Artifact>(keys.artifact(settings.builder))?.value;
+  return kind === "cnb" && builder ? { image: imageOf(registry, builder) } : {};
+}
+
+/** The variables of the release that is the app's now, image or not. */
+export function appEnv(
+  store: Context["store"],
+  secrets: Context["secrets"],
+  appId: string,
+): Readonly<Record<string, string>> {
+  const releaseId = store.get<App>(keys.app(appId))?.value.releaseId;
+  const release = releaseId === undefined ? undefined : store.get<ReleaseRecord>(keys.release(appId, releaseId))?.value;
+  return release === undefined ? {} : openEnv(secrets, release);
+}
