@@ -2,6 +2,7 @@
 // store, so that a deployment and the formations it moves never disagree.
 import type { App, Formation } from "#api/apps.ts";
 import type { Deployment } from "#api/deployments.ts";
+import type { Job } from "#api/jobs.ts";
 import type { LogLine } from "#api/logs.ts";
 import { formationOf } from "../apps/find.ts";
 import { eventChanges, plainText } from "../events.ts";
@@ -9,6 +10,7 @@ import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
 import type { Change, Entry, Store } from "../store/store.ts";
 import { type DeploymentRecord, fittingTail } from "./record.ts";
+import { RELEASE_PROCESS } from "./release-phase.ts";
 import type { Counts, Progress } from "./step.ts";
 
 export interface Turn {
@@ -25,7 +27,7 @@ export function beginning(store: Store, deployment: DeploymentRecord, app: Entry
   const { toReleaseId } = deployment;
   const release = store.get<ReleaseRecord>(keys.release(appId, toReleaseId))?.value;
   const old = releaseId === undefined ? undefined : formationOf(store, appId, releaseId)?.value;
-  const names = Object.keys(release?.processes ?? {});
+  const names = Object.keys(release?.processes ?? {}).filter((name) => name !== RELEASE_PROCESS);
   const same = old !== undefined && releaseId === toReleaseId;
   const before = (name: string) => old?.processes[name]?.count;
   const first = (name: string) => (old === undefined && name === "web" ? 1 : 0);
@@ -40,13 +42,29 @@ export function beginning(store: Store, deployment: DeploymentRecord, app: Entry
     changed: {
       state: "running",
       step: "starting",
-      startedAt: at.toISOString(),
+      startedAt: deployment.startedAt ?? at.toISOString(),
+      releasing: false,
       before: old?.processes ?? {},
       ...(old && !same ? { fromReleaseId: old.releaseId } : {}),
       processes: Object.fromEntries(shown) as Shown,
     },
     more: [{ key: keys.formation(appId, toReleaseId), value: formation }],
     expect: [{ key: app.key, version: app.version }],
+  };
+}
+
+/** Pending -> running its release phase: the job is made in the same record, so there is never a second one. */
+export function releasing({ job, changes }: { job: Job; changes: Change[] }, at: Date): Turn {
+  return {
+    changed: {
+      state: "running",
+      releasing: true,
+      releaseJobId: job.id,
+      step: `release phase: ${job.id} is made`,
+      startedAt: at.toISOString(),
+    },
+    more: changes,
+    expect: [],
   };
 }
 
@@ -117,7 +135,8 @@ export function ending(
 ): Turn {
   const { appId, fromReleaseId, toReleaseId, toVersion, before } = deployment;
   const { state, at } = outcome;
-  const untouched = app === undefined || app.deleting || deployment.state === "pending";
+  const untouched =
+    app === undefined || app.deleting || deployment.state === "pending" || deployment.releasing === true;
   const undone: Change[] =
     app?.releaseId === toReleaseId ? [] : [{ key: keys.formation(appId, toReleaseId), value: null }];
   const restored: Formation | undefined = fromReleaseId
@@ -126,7 +145,8 @@ export function ending(
   return {
     changed: {
       state,
-      step: fromReleaseId ? "the earlier release goes on serving" : "",
+      step: (deployment.releasing ? app?.releaseId : fromReleaseId) ? "the earlier release goes on serving" : "",
+      releasing: false,
       reason: plainText(outcome.reason, 1_000),
       logTail: fittingTail(outcome.logTail ?? []),
       finishedAt: at.toISOString(),

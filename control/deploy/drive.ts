@@ -6,9 +6,13 @@ import { causeChain } from "#lib/run.ts";
 import { formationOf } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
+import type { ReleaseRecord } from "../records.ts";
 import { gate } from "../scheduler/gate.ts";
 import type { Entry } from "../store/store.ts";
+import type { Tasks } from "../tasks/tasks.ts";
 import { beginning, completing, ending, type Outcome, scaling, shownOf, type Turn } from "./changes.ts";
+import { type Forward, forwardClock, type Stability, stabilityClock } from "./clocks.ts";
+import { phaseDriver } from "./drive-phase.ts";
 import { type DeploymentRecord, hasEnded } from "./record.ts";
 import { type Counts, nextStep, type Progress, type Step } from "./step.ts";
 
@@ -17,7 +21,15 @@ export interface DeployParts {
   routersAcknowledged: () => boolean;
   onRouterReport: (listener: () => void) => () => void;
   logTail: (app: string, jobIds: readonly string[]) => Promise<LogLine[]>;
+  tasks: Tasks;
 }
+
+/** Of one deployment, as long as it is driven. */
+interface Clocks {
+  forward: Forward;
+  stability: Stability;
+}
+type Look = "again" | number;
 
 export interface Driver {
   drive(appId: string, id: string, signal: AbortSignal): Promise<void>;
@@ -47,7 +59,13 @@ export function driver(context: Context, parts: DeployParts): Driver {
     await write(current, ending(store, current.value, app, { ...outcome, at: now() }));
   };
 
-  const progressOf = (deployment: DeploymentRecord, app: App): Omit<Progress, "sinceProgressMs"> => {
+  const phase = phaseDriver(context, { tasks: parts.tasks, logTail: parts.logTail, write, end });
+
+  const progressOf = (
+    deployment: DeploymentRecord,
+    app: App,
+    stability: Stability,
+  ): Omit<Progress, "sinceProgressMs"> => {
     const { fromReleaseId, toReleaseId, strategy } = deployment;
     const counts = (releaseId: string | undefined): Counts => {
       const processes = releaseId === undefined ? {} : (formationOf(store, app.id, releaseId)?.value.processes ?? {});
@@ -57,15 +75,22 @@ export function driver(context: Context, parts: DeployParts): Driver {
     const jobs = context.jobs
       .ofApp(app.id)
       .filter(({ state, task }) => state !== "down" && state !== "lost" && task === undefined);
+    const newJobs = jobs.filter(({ releaseId }) => releaseId === toReleaseId);
+    const types = store.get<ReleaseRecord>(keys.release(app.id, toReleaseId))?.value.processes ?? {};
     return {
       strategy,
+      batchSize: app.batchSize,
       wanted: Object.fromEntries(Object.entries(deployment.processes).map(([name, { wanted }]) => [name, wanted])),
       newCounts: counts(toReleaseId),
       oldCounts: counts(fromReleaseId),
-      newJobs: jobs.filter(({ releaseId }) => releaseId === toReleaseId),
+      newJobs,
       oldJobs: jobs.filter(({ releaseId }) => releaseId !== toReleaseId),
       routersAcknowledged: parts.routersAcknowledged(),
+      unstableMs: stability(newJobs, (process) => types[process]?.health?.stableMs ?? config.stableMs),
       timeoutMs: app.deployTimeoutMs,
+      timeoutsMs: Object.fromEntries(
+        Object.entries(types).map(([name, { deployTimeoutMs }]) => [name, deployTimeoutMs ?? app.deployTimeoutMs]),
+      ),
       endingTimeoutMs: config.drainTimeoutMs + ENDING_GRACE_MS,
     };
   };
@@ -91,29 +116,33 @@ export function driver(context: Context, parts: DeployParts): Driver {
     }
   };
 
-  /** One look; false when there is nothing to do until something changes. */
-  const look = async (entry: Entry<DeploymentRecord>, forward: Forward): Promise<boolean> => {
+  /** One look: `again` when something was done, else how long there is nothing to do unless something changes. */
+  const look = async (entry: Entry<DeploymentRecord>, { forward, stability }: Clocks): Promise<Look> => {
     const { value: deployment } = entry;
     const app = store.get<App>(keys.app(deployment.appId));
     if (app === undefined || app.value.deleting || deployment.cancel) {
+      await phase.stop(deployment, "deployer");
       await end(entry, { state: "cancelled", reason: deployment.cancel ?? "the app was deleted" });
-      return true;
+      return "again";
     }
+    if (deployment.releasing) return (await phase.look(entry, app)) ? "again" : TICK_MS;
     if (deployment.state === "pending") {
-      await write(entry, beginning(store, deployment, app, now()));
-      return true;
+      if (phase.isDue(deployment, app.value)) await phase.start(entry, app.value);
+      else await write(entry, beginning(store, deployment, app, now()));
+      return "again";
     }
-    const seen = progressOf(deployment, app.value);
+    const seen = progressOf(deployment, app.value, stability);
     const progress: Progress = { ...seen, sinceProgressMs: forward(seen) };
     const step = nextStep(progress);
     await act(entry, app, step, progress);
-    return step.type !== "wait";
+    if (step.type !== "wait") return "again";
+    return Math.min(TICK_MS, ...Object.values(seen.unstableMs).filter((leftMs) => leftMs > 0));
   };
 
   return {
     end,
     async drive(appId, id, signal) {
-      const forward = forwardClock();
+      const clocks = { forward: forwardClock(), stability: stabilityClock() };
       const woken = gate();
       const stops = [
         store.onDurable(({ mutations }) => {
@@ -125,37 +154,21 @@ export function driver(context: Context, parts: DeployParts): Driver {
         while (!signal.aborted) {
           const entry = store.get<DeploymentRecord>(keys.deployment(appId, id));
           if (entry === undefined || hasEnded(entry.value)) return;
+          let waitMs = TICK_MS;
           try {
-            if (await look(entry, forward)) continue;
+            const looked = await look(entry, clocks);
+            if (looked === "again") continue;
+            waitMs = looked;
           } catch (error) {
             if (isFault(error, "unavailable")) throw error;
             if (!isFault(error, "precondition") && !isFault(error, "conflict"))
               log.error({ deploymentId: id, causes: causeChain(error) }, "deployment step failed, trying again");
           }
-          await woken.wait(TICK_MS, signal);
+          await woken.wait(waitMs, signal);
         }
       } finally {
         for (const stop of stops) stop();
       }
     },
-  };
-}
-
-type Forward = (seen: Pick<Progress, "newCounts" | "oldCounts" | "newJobs">) => number;
-
-/** Milliseconds since the last step forward: another formation, or more healthy jobs than ever. One that comes and goes is neither. */
-function forwardClock(): Forward {
-  let atMs = performance.now();
-  let formations = "";
-  let mostUp = 0;
-  return ({ newCounts, oldCounts, newJobs }) => {
-    const next = JSON.stringify([newCounts, oldCounts]);
-    const up = newJobs.filter(({ state }) => state === "up").length;
-    if (next !== formations || up > mostUp) {
-      formations = next;
-      mostUp = up;
-      atMs = performance.now();
-    }
-    return performance.now() - atMs;
   };
 }

@@ -11,6 +11,8 @@ import type { Store } from "../store/store.ts";
 export interface DeploymentRecord extends Deployment {
   before: Record<string, Static<typeof FormationEntry>>;
   cancel?: string;
+  /** Its release phase runs: nothing is switched yet, and there is no formation of the new release. */
+  releasing?: boolean;
 }
 
 const ENDED = new Set<Deployment["state"]>(["complete", "failed", "cancelled"]);

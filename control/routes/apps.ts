@@ -9,6 +9,7 @@ import { currentRelease, findApp, findRelease, formationOf, releasesOf } from ".
 import { nextRelease, releaseEvent, summary } from "../apps/release.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
+import { RELEASE_PROCESS } from "../deploy/release-phase.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
@@ -185,13 +186,16 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
       throw new Fault("conflict", `app ${app.name} is being deployed; scale it when that has ended`, { retry: true });
     const { key, value, version } = formation(app);
     const { processes } = currentRelease(store, app)!;
-    const unknown = Object.keys(body).find((name) => !Object.hasOwn(processes, name));
+    const scaled = Object.keys(processes).filter((name) => name !== RELEASE_PROCESS);
+    if (Object.hasOwn(body, RELEASE_PROCESS) && Object.hasOwn(processes, RELEASE_PROCESS))
+      throw new Fault("invalid", "release is the release phase: it runs once with each deployment and is not scaled", {
+        details: { field: RELEASE_PROCESS },
+      });
+    const unknown = Object.keys(body).find((name) => !scaled.includes(name));
     if (unknown !== undefined)
-      throw new Fault(
-        "invalid",
-        `app ${app.name} has no process ${unknown}; it has ${Object.keys(processes).join(", ")}`,
-        { details: { field: unknown } },
-      );
+      throw new Fault("invalid", `app ${app.name} has no process ${unknown}; it has ${scaled.join(", ")}`, {
+        details: { field: unknown },
+      });
     const next: apps.Formation = {
       ...value,
       processes: {

@@ -98,6 +98,7 @@ export async function rig(over: Partial<ControlConfig> & { images?: Registry; lo
     stateDir: directory,
     address: "127.0.0.1",
     port: 0,
+    stableMs: 0,
     ...settings,
   };
   const stops = new Set<() => Promise<void>>();
