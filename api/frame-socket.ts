@@ -2,6 +2,7 @@
 // direction, so that a slow reader slows its writer and fills nobody's memory; and a peer that fell silent is noticed within two
 // pings. Windows instead of pausing the socket: a paused socket would answer no ping.
 import type { WebSocket } from "ws";
+import { sleep } from "#lib/time.ts";
 import { Fault } from "./fault.ts";
 import { DATA_MOST_BYTES, type DataType, decodeFrame, encodeFrame, type Frame } from "./frames.ts";
 
@@ -20,6 +21,8 @@ export interface FrameSocket {
   send(frame: Frame): void;
   /** Resolves when it is under way: later than now when the receiver is slow. False once the connection is gone. */
   sendData(type: DataType, data: Buffer): Promise<boolean>;
+  /** The first frame, before `receive`; the ones behind it wait. Undefined when none comes in time. */
+  first(withinMs: number): Promise<Frame | undefined>;
   /**
    * Takes the frames. Data and its ends come one after the other, each when the handler is done with the one before; signals, sizes
    * and states come at once. A handler that throws ends the connection.
@@ -44,6 +47,7 @@ export function frameSocket(socket: WebSocket, { pingEveryMs = PING_EVERY_MS }: 
   let line: Promise<void> = Promise.resolve();
   const early: Frame[] = [];
   let take: ((frame: Frame) => void) | undefined;
+  let onEarly = (): void => undefined;
 
   const end = (reason: unknown): void => {
     if (ended.signal.aborted) return;
@@ -87,6 +91,7 @@ export function frameSocket(socket: WebSocket, { pingEveryMs = PING_EVERY_MS }: 
       if (unread > WINDOW_BYTES + DATA_MOST_BYTES) throw new Fault("invalid", "more was sent than was asked for");
       if (take) take(frame);
       else if (early.push(frame) > EARLY_MOST) throw new Fault("invalid", "too much was sent too early");
+      onEarly();
     } catch (error) {
       fail(error);
     }
@@ -104,6 +109,20 @@ export function frameSocket(socket: WebSocket, { pingEveryMs = PING_EVERY_MS }: 
         send({ type, data: part } as Frame);
       }
       return !ended.signal.aborted;
+    },
+    async first(withinMs) {
+      if (early.length === 0 && !ended.signal.aborted) {
+        const timer = new AbortController();
+        const came = new Promise<void>((resolve) => {
+          onEarly = resolve;
+          ended.signal.addEventListener("abort", () => resolve(), { once: true, signal: timer.signal });
+        });
+        await Promise.race([came, sleep(withinMs, timer.signal)]);
+        timer.abort();
+      }
+      const frame = early.shift();
+      if (frame) use(costOf(frame));
+      return frame;
     },
     receive(handler) {
       take = (frame) => {

@@ -164,7 +164,8 @@ export function createAgent(options: AgentOptions): Agent {
       async (error: unknown) => {
         if (context.signal.aborted) return;
         log.warn({ err: error, jobId, step: step.do }, "step failed");
-        if (error instanceof StartError) return put(startFailed(record(), error.message, { nowMs: monotonicMs(), job: spec }));
+        if (error instanceof StartError)
+          return put(startFailed(record(), error.message, { nowMs: monotonicMs(), job: spec }));
         // The engine's trouble, not the job's: it is looked at again after a breath.
         if (step.do === "create") put({ ...record(), reason: causeChain(error).join(": ").slice(0, 300) });
         await sleep(1_000, signal);

@@ -76,7 +76,8 @@ export function createApply({ engine, dns, pullAttempts = 5, pullBackoffMs = 1_0
         throw new StartError(startReason(error), { cause: error });
       });
       signal.throwIfAborted();
-      await start(containerName(step.job.id));
+      // One with a client's streams is started once they are there, or its first words would be lost.
+      if (!step.job.task?.attach) await start(containerName(step.job.id));
     }, signal);
   };
 

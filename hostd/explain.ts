@@ -21,6 +21,7 @@ export async function explain({ stateDir, jobId }: { stateDir: string; jobId: st
     busy: new Map(state.busy as [string, Step["do"]][]),
     engineHealthy: state.engineHealthy,
     captured: new Set(state.captured),
+    attached: new Set(state.attached),
     nowMs: state.nowMs,
   });
   const decision = decisions.find((found) => found.jobId === jobId);

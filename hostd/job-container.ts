@@ -47,6 +47,7 @@ export function containerSpec(job: JobSpec, target: HostTarget, dns: string[], a
       [LABELS.host]: target.hostId,
       [LABELS.spec]: specHash(job),
       [LABELS.attempt]: String(attempt),
+      ...(job.task?.attach ? { [LABELS.attach]: "1" } : {}),
     },
     env: {
       ...job.env,
@@ -66,5 +67,6 @@ export function containerSpec(job: JobSpec, target: HostTarget, dns: string[], a
     memoryBytes: job.memoryBytes,
     cpuMillis: job.cpuMillis,
     pids: job.pids,
+    ...(job.task?.attach ? { interactive: { tty: job.task.tty } } : {}),
   };
 }

@@ -1,11 +1,11 @@
 // The plan: what must be done so that this host's containers equal its target. Pure; every job gets a decision with its reason,
 // also when there is nothing to do, and a decision carries at most one step.
 import type { HostTarget } from "#api/hosts.ts";
-import type { JobSpec } from "#api/jobs.ts";
+import type { JobSpec, Task } from "#api/jobs.ts";
 import { formatDuration } from "#lib/units.ts";
 import { type Container, LABELS } from "./engine/engine.ts";
 import { containerName, isOutdated } from "./job-container.ts";
-import type { JobRecord } from "./job-record.ts";
+import { ATTACH_WAIT_MS, type JobRecord } from "./job-record.ts";
 
 export type Step =
   /** Pull, create and start. `attempt` counts the starts before. */
@@ -35,10 +35,13 @@ export interface PlanInput {
   engineHealthy: boolean;
   /** Containers whose log has been kept to its end. */
   captured: ReadonlySet<string>;
+  /** Jobs whose streams a client holds now. */
+  attached?: ReadonlySet<string>;
   nowMs: number;
 }
 
 const SHORTEST_STOP_MS = 1_000;
+const ATTACHED_GRACE_MS = 3_000;
 /** SIGKILL is sent again this often to a process that does not die of it. */
 export const KILL_AGAIN_MS = 10_000;
 /** A log that cannot be read to its end keeps an ended container no longer than this. */
@@ -88,10 +91,12 @@ function unknown(input: PlanInput, jobId: string, own: Container | undefined): D
 
 function stop(input: PlanInput, job: JobSpec, own: Container | undefined): Decision {
   if (own === undefined) return { jobId: job.id, why: "stopped, as wanted" };
-  return end(input, job.id, own, job.stopTimeoutMs, "control wants it stopped");
+  const graceMs = job.task === undefined ? job.stopTimeoutMs : graceOf(job, job.task);
+  return end(input, job.id, own, graceMs, "control wants it stopped");
 }
 
 function run(input: PlanInput, job: JobSpec, own: Container | undefined): Decision {
+  if (job.task !== undefined) return runOnce(input, job, job.task, own);
   const jobId = job.id;
   const record = input.records.get(jobId);
   if (own === undefined) {
@@ -117,6 +122,42 @@ function run(input: PlanInput, job: JobSpec, own: Container | undefined): Decisi
   if (dueMs > input.nowMs) return { jobId, dueMs, why: "runs, not yet healthy" };
   return end(input, jobId, own, job.stopTimeoutMs, startTimeoutReason(job, record));
 }
+
+/** One start, one end: whatever its exit code, it is not made again. */
+function runOnce(input: PlanInput, job: JobSpec, task: Task, own: Container | undefined): Decision {
+  const jobId = job.id;
+  const record = input.records.get(jobId);
+  if (record?.state === "down")
+    return own ? end(input, jobId, own, 0, "it has run") : { jobId, why: "it has run, and runs once" };
+  if (own === undefined) return { jobId, step: { do: "create", job, attempt: 0 }, why: "wanted, and has no container" };
+  if (own.status === "created" && own.error === undefined) {
+    const waiting = {
+      jobId,
+      why: "waits for its client",
+      dueMs: (record?.waitsSinceMs ?? input.nowMs) + ATTACH_WAIT_MS,
+    };
+    const start = {
+      jobId,
+      step: { do: "start", container: own.name },
+      why: "its container was never started",
+    } as const;
+    return task.attach ? waiting : start;
+  }
+  if (own.status !== "running") return end(input, jobId, own, 0, "its container has ended");
+  if (record?.stoppingSinceMs !== undefined)
+    return end(input, jobId, own, graceOf(job, task), record.stopReason ?? "it was told to end");
+  if (task.attach && !input.attached?.has(jobId))
+    return end(input, jobId, own, graceOf(job, task), "its client went away");
+  const { runningSinceMs } = record ?? {};
+  if (task.timeoutMs === undefined || runningSinceMs === undefined) return { jobId, why: "runs, once" };
+  const dueMs = runningSinceMs + task.timeoutMs;
+  if (input.nowMs < dueMs) return { jobId, dueMs, why: "runs, once" };
+  return end(input, jobId, own, graceOf(job, task), `ran longer than ${formatDuration(task.timeoutMs)}`);
+}
+
+/** Nobody waits for an attached job that is told to end, and an interactive shell does not hear SIGTERM at all. */
+const graceOf = ({ stopTimeoutMs }: JobSpec, { attach }: Task): number =>
+  attach ? Math.min(stopTimeoutMs, ATTACHED_GRACE_MS) : stopTimeoutMs;
 
 function startTimeoutReason(job: JobSpec, record: JobRecord | undefined): string {
   const detail = record?.reason ? `: ${record.reason}` : "";

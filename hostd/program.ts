@@ -17,11 +17,12 @@ import { openBuilds } from "./builds/open.ts";
 import type { HostdConfig } from "./config.ts";
 import { containerDns } from "./dns.ts";
 import { dockerEngine } from "./engine/docker.ts";
+import { dockerStreams, type EngineStreams } from "./engine/docker-streams.ts";
 import type { Engine } from "./engine/engine.ts";
 import { monitorEngine } from "./engine-monitor.ts";
 import { readFacts } from "./facts.ts";
 import { BRIDGE } from "./job-container.ts";
-import { startLogServer } from "./logs/server.ts";
+import { logRoute } from "./logs/route.ts";
 import { logStore } from "./logs/store.ts";
 import { applyNetwork } from "./network-apply.ts";
 import { pollTarget } from "./poll.ts";
@@ -29,6 +30,11 @@ import { pruneLoop } from "./prune-loop.ts";
 import { trustRegistry } from "./registry-trust.ts";
 import { giveUpIdentity, rememberToken } from "./rejoin.ts";
 import { sendReports } from "./report.ts";
+import { startHostServer } from "./server.ts";
+import { reapLeftBehind } from "./sessions/exec.ts";
+import { jobChanges } from "./sessions/job-changes.ts";
+import { sessions } from "./sessions/sessions.ts";
+import { signalRoute } from "./sessions/signal-route.ts";
 import { loadState, recordsAfter, saveState } from "./state-file.ts";
 import { loadTarget } from "./target.ts";
 import { createWake } from "./wake.ts";
@@ -37,7 +43,9 @@ export interface ProgramParts {
   engine?: Engine;
   buildEngine?: BuildEngine;
   log?: Log;
-  /** Told the log server's port once it listens. */
+  /** The streams of containers; Docker's unless given. */
+  streams?: EngineStreams;
+  /** Told the port of this host's server once it listens. */
   onListen?: (port: number) => void;
   /** The clock that certificates are renewed by. */
   nowMs?: () => number;
@@ -47,6 +55,7 @@ const NETWORK_EVERY_MS = 30_000;
 
 export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: ProgramParts = {}): Promise<void> {
   const { log = createLog("hostd"), nowMs, engine = dockerEngine({ socketPath: config.dockerSocket }) } = parts;
+  const { streams = dockerStreams({ socketPath: config.dockerSocket }) } = parts;
   const { stateDir, controlUrls, name } = config;
   const caPem = config.caPem!;
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
@@ -76,6 +85,8 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
   const kept = await loadState(stateDir);
   const keptTarget = await loadTarget(stateDir, hostId);
   const reports = createWake();
+  const attached = new Set<string>();
+  const { ring, changed } = jobChanges(signal);
   const networkWake = createWake();
   const events = await bootEvents({ runDir: config.runDir, told: kept?.bootId === facts.bootId ? kept.told : [] });
   const logs = logStore({
@@ -112,14 +123,22 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     logs,
     target: keptTarget,
     records: recordsAfter(kept, facts.bootId),
-    onChange: reports.ring,
+    attached,
+    onChange() {
+      reports.ring();
+      ring();
+    },
     save: (state) => saveState(stateDir, { ...state, bootId: facts.bootId, told: events.toldStages() }),
     log,
     signal,
   });
   if (keptTarget) await trust(keptTarget);
 
-  const server = await startLogServer({ store: logs, identity, port: config.port, log });
+  const reaped = await reapLeftBehind(hostId);
+  if (reaped > 0) log.info({ processes: reaped }, "commands of an earlier run ended");
+  const { open } = sessions({ agent, engine, streams, hostId, log, attached, changed });
+  const routes = [logRoute({ store: logs }), signalRoute({ agent, engine })];
+  const server = await startHostServer({ routes, open, identity, port: config.port, log });
   parts.onListen?.(server.port);
   const client = createClient({ urls: controlUrls, caPem, identity, timeoutMs: 10_000 });
   const builds = openBuilds({

@@ -15,6 +15,7 @@ export interface KeptState {
   containers: Container[];
   busy: [string, string][];
   captured: string[];
+  attached?: string[];
   /** Boot steps already told to control in this boot. */
   told: string[];
 }

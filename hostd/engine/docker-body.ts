@@ -47,6 +47,10 @@ export function specBody(spec: ContainerSpec, hasInit: boolean): object {
     Env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`),
     ...(spec.command ? { Cmd: spec.command } : {}),
     ...(spec.entrypoint ? { Entrypoint: spec.entrypoint } : {}),
+    ...(spec.interactive
+      ? { OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true }
+      : {}),
+    ...(spec.interactive?.tty ? { Tty: true } : {}),
     HostConfig: {
       NetworkMode: spec.network,
       Dns: spec.dns,
@@ -59,7 +63,9 @@ export function specBody(spec: ContainerSpec, hasInit: boolean): object {
       SecurityOpt: ["no-new-privileges"],
       Init: hasInit,
       RestartPolicy: { Name: "no" },
-      LogConfig: { Type: "json-file", Config: { "max-size": "10m", "max-file": "2" } },
+      LogConfig: spec.interactive
+        ? { Type: "none" }
+        : { Type: "json-file", Config: { "max-size": "10m", "max-file": "2" } },
     },
   };
 }

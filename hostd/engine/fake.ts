@@ -130,7 +130,8 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
       await enter("signal", `${signalName} ${name}`);
       const found = containers.get(name);
       if (found?.status !== "running") return;
-      const exitCode = signalName === "SIGTERM" ? onTerm(name) : killable(name) ? 137 : undefined;
+      const dies = signalName === "SIGKILL" && killable(name);
+      const exitCode = signalName === "SIGTERM" ? onTerm(name) : dies ? 137 : undefined;
       if (exitCode !== undefined) end(name, exitCode);
     },
     async remove(name) {

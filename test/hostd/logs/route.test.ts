@@ -7,21 +7,21 @@ import { createClient, hostServerName } from "#api/client.ts";
 import { isFault } from "#api/fault.ts";
 import { hostLog, type LogLine } from "#api/logs.ts";
 import { silentLog } from "#lib/log.ts";
-import { startLogServer } from "../../../hostd/logs/server.ts";
+import { logRoute } from "../../../hostd/logs/route.ts";
 import { logStore } from "../../../hostd/logs/store.ts";
+import { startHostServer } from "../../../hostd/server.ts";
 import { testCa } from "../fake-control.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "flynn-logserver-"));
 const ca = await testCa();
 const store = logStore({ directory, onError: (error) => assert.unreachable(String(error)) });
 const identity = await ca.issue({ subject: "O=flynn:host,CN=host-1", names: [hostServerName("host-1")] });
-const server = await startLogServer({
-  store,
+const server = await startHostServer({
+  routes: [logRoute({ store, keepAliveMs: 50 })],
   identity: { ...identity, caPem: ca.caPem },
   host: "127.0.0.1",
   port: 0,
   log: silentLog(),
-  keepAliveMs: 50,
 });
 const urls = [`https://127.0.0.1:${server.port}`];
 const serverName = hostServerName("host-1");
