@@ -1,6 +1,6 @@
 // A push from git's pre-receive hook to the verdict: judged, queued behind the app's other pushes, built, deployed. A client that
 // goes away changes nothing; only git's own process and control belong to it.
-import { join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import type { App } from "#api/apps.ts";
 import type { Build } from "#api/builds.ts";
 import { Fault, isFault } from "#api/fault.ts";
@@ -137,11 +137,12 @@ export function pushes({ store, builds, repositories, log, signal, onTaken }: Pu
       }
       return { id, repository: push.repository, end };
     },
-    async decide({ push: id, quarantine, updates: text, say }) {
+    async decide({ push: id, quarantine: path, updates: text, say }) {
       const push = open.get(id);
       const warn = (line: string) => say(` !     ${line}\n`);
+      const quarantine = push && quarantineOf(push.repository, path);
       // One question per git process, about the objects of its own repository.
-      if (push === undefined || push.asked || !isQuarantine(push.repository, quarantine)) {
+      if (push === undefined || push.asked || quarantine === undefined) {
         warn("control does not know this push");
         return 1;
       }
@@ -178,10 +179,11 @@ export function pushes({ store, builds, repositories, log, signal, onTaken }: Pu
 
 const short = (oid: string): string => (/^0+$/.test(oid) ? "nothing" : oid.slice(0, 8));
 
-const isQuarantine = (repository: string, path: string): boolean => {
-  const objects = join(repository, "objects/");
-  return path.startsWith(objects) && QUARANTINE.test(path.slice(objects.length));
-};
+/** The directory, when it is one that git makes for a push inside of this repository. */
+function quarantineOf(repository: string, path: string): string | undefined {
+  const whole = resolve(repository, path);
+  return dirname(whole) === join(repository, "objects") && QUARANTINE.test(basename(whole)) ? whole : undefined;
+}
 
 const isOver = ({ state }: Build): boolean => state === "succeeded" || state === "failed" || state === "cancelled";
 
