@@ -192,7 +192,10 @@ export async function rig(over: Partial<ControlConfig> & { images?: Registry; lo
               seq: host.target?.seq ?? 0,
               facts,
               engine: { healthy: true, version: "20.10", reason: "" },
-              jobs: (host.target?.jobs ?? []).map((job, at) => ({
+              jobs: [
+                ...(host.target?.jobs ?? []),
+                ...(host.target?.builds ?? []).map(({ jobId, desired }) => ({ id: jobId, desired })),
+              ].map((job, at) => ({
                 id: job.id,
                 state: job.desired === "stop" ? ("down" as const) : ("up" as const),
                 reason: "",
