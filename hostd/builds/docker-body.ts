@@ -5,6 +5,7 @@ import { BUILD_BRIDGE, BUILD_NETWORK, type BuildContainer, type BuildShare, type
 const CPU_SHARES = 128;
 /** The kernel's default is 500; smallest is 10. */
 const BLKIO_WEIGHT = 50;
+const NO_CORES = [{ Name: "core", Soft: 0, Hard: 0 }];
 const CPU_PERIOD_US = 100_000;
 
 const quotaUs = ({ cpuMillis }: BuildShare): number => Math.max(1_000, Math.round((cpuMillis * CPU_PERIOD_US) / 1_000));
@@ -32,10 +33,7 @@ export function buildContainerBody(spec: BuildContainer): object {
       SecurityOpt: ["no-new-privileges"],
       OomScoreAdj: 500,
       Init: true,
-      Ulimits: [
-        { Name: "nofile", Soft: 65_536, Hard: 65_536 },
-        { Name: "core", Soft: 0, Hard: 0 },
-      ],
+      Ulimits: NO_CORES,
       RestartPolicy: { Name: "no" },
       LogConfig: { Type: "json-file", Config: { "max-size": "10m", "max-file": "2" } },
       Mounts: [{ Type: "volume", Source: spec.cacheVolume, Target: "/cache" }],
@@ -69,10 +67,7 @@ export function dockerBuildQuery({ dockerfile, target, args, labels, limits }: D
     cpushares: String(CPU_SHARES),
     cpuperiod: String(CPU_PERIOD_US),
     cpuquota: String(quotaUs(limits)),
-    ulimits: JSON.stringify([
-      { Name: "nofile", Soft: 65_536, Hard: 65_536 },
-      { Name: "core", Soft: 0, Hard: 0 },
-    ]),
+    ulimits: JSON.stringify(NO_CORES),
     rm: "1",
     forcerm: "1",
   };

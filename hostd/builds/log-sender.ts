@@ -62,9 +62,11 @@ export function sendLog(options: LogSenderOptions): LogSender {
   const deliver = async (text: string): Promise<void> => {
     for (let failures = 1; !signal.aborted; failures++) {
       try {
-        await client.call(hostBuildLog, { params, body: { offset, text }, signal, timeoutMs: 10_000 });
-        offset += Buffer.byteLength(text);
-        return;
+        const had = offset;
+        const body = { offset, text };
+        ({ offset } = await client.call(hostBuildLog, { params, body, signal, timeoutMs: 10_000 }));
+        if (offset >= had) return;
+        // Control has lost the end of what it had (a power cut): it goes on from there.
       } catch (error) {
         // A refusal that will stay one: the build is over for control.
         if (isFault(error) && !(error as Fault).retry && !isFault(error, "internal")) {
