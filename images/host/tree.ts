@@ -23,31 +23,9 @@ export async function debianTree(options: TreeOptions): Promise<{ tar: string; c
   const { cacheDirectory, workDirectory, key, sources, say, run } = options;
   const tar = join(cacheDirectory, `tree-${key}.tar`);
   if (await stat(tar).catch(() => undefined)) return { tar, cached: true };
-  // A directory and our own tar: mmdebstrap's would pull the dates of all files back to SOURCE_DATE_EPOCH.
   const root = join(workDirectory, "debian");
   const fresh = join(workDirectory, "tree.tar");
-  const argv = [
-    "mmdebstrap",
-    "--mode=root",
-    "--variant=minbase",
-    "--format=directory",
-    `--architectures=${architecture}`,
-    `--include=${packages.join(",")}`,
-    "--dpkgopt=force-unsafe-io",
-    ...dpkgPaths.map((rule) => `--dpkgopt=${rule}`),
-    suite,
-    root,
-    ...sources,
-  ];
-  await contained(argv, {
-    ...run,
-    environment: { ...run.environment, TMPDIR: workDirectory },
-    timeoutMs: 1_800_000,
-    onLine: (line) => {
-      const step = /^I: (.*)/.exec(line)?.[1];
-      if (step !== undefined) say(`mmdebstrap: ${step}`);
-    },
-  });
+  await bootstrap({ root, workDirectory, suite, architecture, packages, dpkgPaths, sources, say, run });
   const pack = [
     "tar",
     "--create",
@@ -65,6 +43,43 @@ export async function debianTree(options: TreeOptions): Promise<{ tar: string; c
   await rm(root, { recursive: true });
   await keepNewest(cacheDirectory, TREE, KEPT_TREES);
   return { tar, cached: false };
+}
+
+/** A new Debian tree of these packages at `root`. A directory: mmdebstrap's own tar would date all files SOURCE_DATE_EPOCH. */
+export async function bootstrap(options: {
+  root: string;
+  workDirectory: string;
+  suite: string;
+  architecture: string;
+  packages: readonly string[];
+  dpkgPaths: readonly string[];
+  sources: readonly string[];
+  say: (line: string) => void;
+  run: Omit<InsideOptions, "timeoutMs" | "onLine">;
+}): Promise<void> {
+  const { root, workDirectory, suite: release, sources, say, run } = options;
+  const argv = [
+    "mmdebstrap",
+    "--mode=root",
+    "--variant=minbase",
+    "--format=directory",
+    `--architectures=${options.architecture}`,
+    `--include=${options.packages.join(",")}`,
+    "--dpkgopt=force-unsafe-io",
+    ...options.dpkgPaths.map((rule) => `--dpkgopt=${rule}`),
+    release,
+    root,
+    ...sources,
+  ];
+  await contained(argv, {
+    ...run,
+    environment: { ...run.environment, TMPDIR: workDirectory },
+    timeoutMs: 1_800_000,
+    onLine: (line) => {
+      const step = /^I: (.*)/.exec(line)?.[1];
+      if (step !== undefined) say(`mmdebstrap: ${step}`);
+    },
+  });
 }
 
 /** The key of the newest tree in the cache, for a build without a network. */
