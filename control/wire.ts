@@ -11,6 +11,7 @@ import { runningBuilds } from "./builds/running.ts";
 import type { ControlConfig } from "./config.ts";
 import type { Context } from "./context.ts";
 import { deployments } from "./deploy/deployments.ts";
+import { hostClients } from "./host-clients.ts";
 import type { Authority } from "./identity/authority.ts";
 import { jobIndex } from "./job-index.ts";
 import { PREFIX } from "./keys.ts";
@@ -19,6 +20,7 @@ import { eventLines, lostLines } from "./logs/event-lines.ts";
 import { logs } from "./logs/logs.ts";
 import { openOwnLog } from "./logs/own-log.ts";
 import { followHosts } from "./machine-state.ts";
+import { socketMounter } from "./mount-socket.ts";
 import { presence } from "./presence.ts";
 import type { MemberRecord } from "./records.ts";
 import type { Registry } from "./registry.ts";
@@ -37,6 +39,8 @@ import { mountPages } from "./routes/pages.ts";
 import { mountRouters } from "./routes/routers.ts";
 import { mountRoutes } from "./routes/routes.ts";
 import { mountServices } from "./routes/services.ts";
+import { mountSessions } from "./routes/sessions.ts";
+import { mountStack } from "./routes/stack.ts";
 import { mountStatus } from "./routes/status.ts";
 import { keySeal } from "./routing/key-seal.ts";
 import { createHostLoop } from "./scheduler/host-loop.ts";
@@ -153,6 +157,8 @@ export function wireControl(parts: ControlParts): Control {
   });
 
   const { app, mount, mounted, useIdentity } = apiServer(context, identity);
+  const hosts = hostClients(context, identity);
+  const mountSocket = socketMounter({ app, mount, store, log });
   const image = storeImage(context, images);
   mountStatus(mount, context, {
     version: VERSION,
@@ -184,9 +190,11 @@ export function wireControl(parts: ControlParts): Control {
   mountHosts(mount, context);
   mountRouters(mount, context, routes);
   mountApps(mount, context, { deployments: deployer });
+  mountSessions(context, { mount, mountSocket, tasks, hosts });
   mountJobs(mount, context, { tasks, explain: (job) => scheduler.explain(job) });
   mountArtifacts(mount, context, image);
   mountBuilds(mount, context, builds);
+  mountStack(mount, context, images);
   mountDeployments(mount, context, deployer);
   mountLogs(mount, context, archive);
   mountRoutes(mount, context);
@@ -201,6 +209,7 @@ export function wireControl(parts: ControlParts): Control {
     useIdentity(next) {
       useIdentity(next);
       archive.useIdentity(next);
+      hosts.useIdentity(next);
     },
     async run(signal) {
       const failed = new AbortController();
@@ -224,6 +233,7 @@ export function wireControl(parts: ControlParts): Control {
     async close() {
       await app.close();
       archive.close();
+      hosts.close();
       await context.ownLog.close();
     },
   };

@@ -116,8 +116,8 @@ export function createTasks(context: Pick<Context, "store" | "now" | "secrets">)
 
 /** Who runs what: the first word only, since arguments may hold secrets. */
 export function createdEvent({ id, app, process, task }: Job): NewEvent {
-  const word = task?.command?.[0]?.split(/\s/, 1)[0];
-  const what = word ? `${word.slice(0, 100)} as ${process}` : process;
+  const word = firstWord(task?.command);
+  const what = word ? `${word} as ${process}` : process;
   return {
     type: "job.created",
     subject: id,
@@ -126,6 +126,9 @@ export function createdEvent({ id, app, process, task }: Job): NewEvent {
     message: `${task?.kind === "run" ? "one-off" : task?.kind} job ${id} of ${app}: ${what}`,
   };
 }
+
+export const firstWord = (command: readonly string[] = []): string =>
+  (command[0] ?? "").trim().split(/\s/, 1)[0]!.slice(0, 100);
 
 function releaseOf(store: Store, app: App, { releaseId }: TaskWish): ReleaseRecord {
   const release = releaseId === undefined ? currentRelease(store, app) : findRelease(store, app.id, releaseId);

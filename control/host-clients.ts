@@ -1,0 +1,51 @@
+// Clients of the hosts' own servers (7779), one per host, shown control's certificate of now.
+import { type Client, createClient, hostServerName } from "#api/client.ts";
+import { Fault } from "#api/fault.ts";
+import type { Context } from "./context.ts";
+import { keys } from "./keys.ts";
+import type { HostRecord } from "./records.ts";
+
+export interface HostClients {
+  /** Throws Fault `unavailable` for a host that cannot be reached by anybody now. */
+  of(hostId: string): { client: Client; name: string };
+  useIdentity(identity: { key: string; certificate: string }): void;
+  close(): void;
+}
+
+const TIMEOUT_MS = 5_000;
+
+export function hostClients(
+  { store, authority }: Pick<Context, "store" | "authority">,
+  identity: { key: string; certificate: string },
+  port = 7779,
+): HostClients {
+  const clients = new Map<string, { address: string; client: Client }>();
+  let shown = identity;
+  return {
+    of(hostId) {
+      const host = store.get<HostRecord>(keys.host(hostId))?.value;
+      if (host?.address === undefined || host.state === "lost")
+        throw new Fault("unavailable", `host ${host?.name ?? hostId} cannot be reached now`);
+      const { address, name } = host;
+      const known = clients.get(hostId);
+      if (known?.address === address) return { client: known.client, name };
+      known?.client.close();
+      const client = createClient({
+        urls: [`https://${address}:${port}`],
+        caPem: authority.caPem,
+        identity: shown,
+        serverName: hostServerName(hostId),
+        timeoutMs: TIMEOUT_MS,
+      });
+      clients.set(hostId, { address, client });
+      return { client, name };
+    },
+    useIdentity(next) {
+      shown = next;
+      for (const { client } of clients.values()) client.useIdentity(next);
+    },
+    close() {
+      for (const { client } of clients.values()) client.close();
+    },
+  };
+}
