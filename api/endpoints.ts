@@ -14,6 +14,7 @@ import * as machines from "./machines.ts";
 import * as pages from "./pages.ts";
 import * as routes from "./routes.ts";
 import * as services from "./services.ts";
+import * as stack from "./stack.ts";
 import * as status from "./status.ts";
 
 export function isEndpoint(value: unknown): value is Endpoint {
@@ -30,6 +31,7 @@ export function controlEndpoints(): Endpoint[] {
     apps,
     artifacts,
     builds,
+    stack,
     deployments,
     jobs,
     attach,

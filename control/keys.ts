@@ -35,6 +35,8 @@ export const keys = {
   cluster: "cluster/settings",
   /** Builder and runner images of the stack that buildpack builds use. */
   stack: "cluster/stack",
+  /** The image uploaded last as this part; becomes the stack only together with the other. */
+  stackUpload: (part: string) => `cluster/stack-uploads/${part}`,
   host: (id: string) => `${PREFIX.hosts}${id}`,
   machine: (id: string) => `${PREFIX.machines}${id}`,
   profile: (name: string) => `${PREFIX.profiles}${name}`,

@@ -1,0 +1,81 @@
+// The stack: both images come in on their own and become the stack together, so that no build sees half of a new one.
+
+import { Fault } from "#api/fault.ts";
+import * as stack from "#api/stack.ts";
+import type { Context } from "../context.ts";
+import { eventChanges } from "../events.ts";
+import { keys } from "../keys.ts";
+import type { Mount } from "../mount.ts";
+import type { Registry } from "../registry.ts";
+
+const SUPERSEDED_KEPT = 20;
+const PARTS = ["builder", "runner"] as const;
+
+const repositoryOf = (part: stack.StackPart): string => `stack/${part}`;
+
+export function mountStack(mount: Mount, { store, now }: Pick<Context, "store" | "now">, registry: Registry): void {
+  const current = () => store.get<stack.Stack>(keys.stack)?.value;
+
+  mount(stack.getStack, () => {
+    const found = current();
+    if (found === undefined)
+      throw new Fault("not-found", "this cluster has no stack to build with yet: flynn stack build");
+    return found;
+  });
+
+  mount(stack.uploadStackImage, async ({ query: { part }, upload, principal, signal }) => {
+    if (upload === undefined || upload === null)
+      throw new Fault("invalid", "send the archive as the body, content-type application/x-tar");
+    const { digest } = await registry.push(upload, repositoryOf(part), signal);
+    const image: stack.StackImage = { repository: repositoryOf(part), digest };
+    // Only what came in this way may become the stack: a digest that the registry lacks would fail every build.
+    await store.commit({ actor: principal.name, mutations: [{ key: keys.stackUpload(part), value: image }] });
+    return image;
+  });
+
+  mount(stack.setStack, async ({ body, principal, idempotent }) => {
+    const before = current();
+    for (const part of PARTS) {
+      const known = [store.get<stack.StackImage>(keys.stackUpload(part))?.value.digest, before?.[part].digest];
+      if (!known.includes(body[part]))
+        throw new Fault("invalid", `${body[part]} is not the ${part} image uploaded last; upload it first`);
+    }
+    const next = nextStack(before, body, now());
+    await store.commit({
+      actor: principal.name,
+      ...idempotent,
+      mutations: [
+        { key: keys.stack, value: next },
+        ...eventChanges(store, now(), {
+          type: "stack",
+          subject: next.name,
+          message: `builds use the stack ${next.name} from now on`,
+          actor: principal.name,
+        }),
+      ],
+    });
+    return next;
+  });
+}
+
+/** The stack with its two images changed; those that no build takes any more are noted. */
+export function nextStack(
+  before: stack.Stack | undefined,
+  wish: { name: string; builder: string; runner: string },
+  at: Date,
+): stack.Stack {
+  const left = PARTS.flatMap((part) =>
+    before === undefined || before[part].digest === wish[part]
+      ? []
+      : [{ part, digest: before[part].digest, at: at.toISOString() }],
+  );
+  const inUse = new Set([wish.builder, wish.runner]);
+  const superseded = [...left, ...(before?.superseded ?? [])].filter(({ digest }) => !inUse.has(digest));
+  return {
+    name: wish.name,
+    builder: { repository: repositoryOf("builder"), digest: wish.builder },
+    runner: { repository: repositoryOf("runner"), digest: wish.runner },
+    createdAt: at.toISOString(),
+    superseded: superseded.slice(0, SUPERSEDED_KEPT),
+  };
+}
