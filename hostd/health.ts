@@ -44,7 +44,7 @@ export type Probe = (
 
 export const probe: Probe = (check, to, signal) => {
   const limited = AbortSignal.any([signal, AbortSignal.timeout(check.timeoutMs)]);
-  return check.type === "http" ? probeHttp(check.path ?? "/", to, limited) : probeTcp(to, limited);
+  return check.type === "http" ? probeHttp(check, to, limited) : probeTcp(to, limited);
 };
 
 function probeTcp(
@@ -63,8 +63,16 @@ function probeTcp(
   });
 }
 
+/** `200,204` and `200-299` as a claim about a status; left out, anything but an error is healthy. */
+export function isHealthyStatus(status: number, wanted = "200-399"): boolean {
+  return wanted.split(",").some((part) => {
+    const [least, most = least] = part.split("-").map(Number);
+    return status >= least! && status <= most!;
+  });
+}
+
 function probeHttp(
-  path: string,
+  { path = "/", status: wanted }: HealthCheck,
   { address, port }: { address: string; port: number },
   signal: AbortSignal,
 ): Promise<string | undefined> {
@@ -73,7 +81,7 @@ function probeHttp(
     const req = request({ host: address, port, path, method: "GET", headers, agent: false, signal }, (reply) => {
       const status = reply.statusCode ?? 0;
       reply.destroy();
-      resolve(status >= 200 && status < 400 ? undefined : `GET ${path} answered ${status}`);
+      resolve(isHealthyStatus(status, wanted) ? undefined : `GET ${path} answered ${status}`);
     });
     req.on("error", (error: NodeJS.ErrnoException) =>
       resolve(signal.aborted ? `GET ${path} got no answer in time` : refusal(error, port)),

@@ -5,7 +5,10 @@ import { appName } from "../app.ts";
 import type { Command, Invocation } from "../command.ts";
 import { withCluster } from "../connect.ts";
 import { followDeployment } from "../deployment.ts";
-import { envChanges, envName } from "../env-changes.ts";
+import { formatDotenv } from "../dotenv.ts";
+import { givenVariables } from "../env-changes.ts";
+import { editEnv } from "../env-edit.ts";
+import { envName } from "../env-name.ts";
 import { answer } from "../output/answer.ts";
 import { plain } from "../output/text.ts";
 
@@ -15,11 +18,16 @@ export const envCommands: readonly Command[] = [
   {
     words: "env",
     summary: "Show an app's variables",
+    flags: [{ name: "shell", short: "s", help: "Quoted, as sh, `env set -` and .env files read it back" }],
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
         const { env } = await client.call(getEnv, { params: { app: await appName(call) }, signal: cli.signal });
         answer(cli, env, () => {
+          if (call.on("shell")) {
+            if (Object.keys(env).length > 0) cli.print(formatDotenv(env).trimEnd());
+            return;
+          }
           for (const [name, value] of Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1)))
             cli.print(`${name}=${cli.terminal.out ? plain(value, { lines: true }) : value}`);
         });
@@ -43,9 +51,49 @@ export const envCommands: readonly Command[] = [
   {
     words: "env set",
     summary: "Set variables: a new release, deployed if the app runs",
-    args: [{ name: "NAME=VALUE", required: true, rest: true }],
+    more: [
+      "  flynn env set A=1 B='two words'           several at once, one release",
+      "  flynn env set - < .env                    lines of NAME=VALUE from stdin; so no value is seen in `ps`",
+      "  flynn env set KEY=- < key.pem             one value from stdin, its last newline left out",
+      "  flynn env set --file .env A=2             from a file; words on the command line win",
+      "",
+      "Values in a file may be quoted as in sh and then go over several lines. All variables of an app together are at",
+      "most 12 KiB, one value at most 8192 characters. Each change is a new release, deployed when the app runs.",
+    ].join("\n"),
+    args: [{ name: "NAME=VALUE", rest: true }],
+    flags: [{ name: "file", short: "f", value: "FILE", help: "Lines of NAME=VALUE", repeat: true }, DETACH],
+    async run(call) {
+      const files = call.texts("file");
+      if (call.args.length === 0 && files.length === 0)
+        throw new Fault(
+          "invalid",
+          "say what to set: flynn env set NAME=VALUE..., or - for lines from stdin, or --file FILE",
+        );
+      const given = await givenVariables(call.cli, call.args, files);
+      if (Object.keys(given).length === 0) throw new Fault("invalid", "there is no variable in what was given");
+      await change(call, given);
+    },
+  },
+  {
+    words: "env edit",
+    summary: "Edit all variables in your editor ($VISUAL, $EDITOR, vi)",
+    more: "Only what you change is sent, as one release. The file is readable by you alone and removed afterwards.",
     flags: [DETACH],
-    run: (call) => change(call, envChanges(call.args)),
+    async run(call) {
+      const { cli } = call;
+      const env = await withCluster(
+        call,
+        async (client) => (await client.call(getEnv, { params: { app: await appName(call) }, signal: cli.signal })).env,
+      );
+      const changes = await editEnv(cli, env);
+      const names = Object.keys(changes);
+      if (names.length === 0) return answer(cli, {}, () => cli.print("Nothing changed."));
+      const removed = names.filter((name) => changes[name] === null);
+      const set = names.filter((name) => changes[name] !== null);
+      if (set.length > 0) cli.say(`set: ${set.join(", ")}`);
+      if (removed.length > 0) cli.say(`removed: ${removed.join(", ")}`);
+      await change(call, changes);
+    },
   },
   {
     words: "env unset",

@@ -4,9 +4,11 @@
 import { copyFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createApp } from "#api/apps.ts";
+import { createBuild } from "#api/builds.ts";
 import { postBootEvents } from "#api/boot.ts";
 import { getDeployment, listDeployments } from "#api/deployments.ts";
 import { type Job, listJobs } from "#api/jobs.ts";
@@ -16,6 +18,7 @@ import { certificatePin } from "#lib/x509.ts";
 import { clustersFile, saveCluster } from "../../cli/clusters.ts";
 import { commands } from "../../cli/commands.ts";
 import { writeImage } from "../bootstrap/image-fixture.ts";
+import { archive } from "../control/builds/world.ts";
 import { type FakeHost, rig } from "../control/rig.ts";
 import { invoke } from "./invoke.ts";
 
@@ -36,6 +39,9 @@ test.before(async () => {
   await admin.call(createService, { body: { name: "hello", image: "hello:1", count: 2, domain: "hello.test" } });
   await admin.call(createApp, { body: { name: "idle" } });
   await ended();
+  await admin.call(createApp, { body: { name: "built" } });
+  const upload = Readable.from([await archive({ Procfile: "web: node ." })]);
+  await admin.call(createBuild, { params: { app: "built" }, upload });
   const boot = await control.join("boot");
   const identity = { mac: "52:54:00:00:00:01", serial: "A1", firmware: "bios" as const };
   const event = { eventId: "e1", at: new Date().toISOString(), identity, level: "info" as const };
@@ -86,6 +92,10 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   apps: () => [],
   info: () => ["-a", "hello"],
   releases: () => ["-a", "hello"],
+  "build list": () => ["-a", "hello"],
+  "build show": () => ["-a", "built"],
+  "build log": () => ["-a", "built"],
+  "build settings": () => ["-a", "built"],
   "deployment list": () => ["-a", "hello"],
   "deployment show": async () => ["-a", "hello", (await deployments())[0]!.id],
   env: () => ["-a", "hello"],
@@ -103,9 +113,9 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
 const LINES = new Set(["log"]); // one object a line: jobs.test.ts
 const TEXT = new Set(["completion", "complete"]); // scripts and bare names for shells
 const CHANGES = new Set(
-  `up, down, cluster add, cluster remove, cluster backup, cluster restore, machine approve, host cordon, host drain, host uncordon,
+  `up, down, build cancel, build set, build unset, build cache clear, cluster add, cluster remove, cluster backup, cluster restore, machine approve, host cordon, host drain, host uncordon,
    host token, host remove, image build, image register, image rollout, profile set, profile remove, create, delete, deploy,
-   rollback, deployment cancel, env set, env unset, kill, route add http, route add tcp, route update, route remove, cert add, cert update, cert remove, maintenance on, maintenance off,
+   rollback, deployment cancel, env set, env unset, env edit, kill, route add http, route add tcp, route update, route remove, cert add, cert update, cert remove, maintenance on, maintenance off,
    error-page set, error-page remove, router remove`.split(/,\s+/),
 );
 

@@ -6,7 +6,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { DEFAULT_HEALTH } from "#api/jobs.ts";
 import { until } from "#lib/time.ts";
-import { fold, freshStreak, probe, type Streak, watchHealth } from "../../hostd/health.ts";
+import { fold, freshStreak, isHealthyStatus, probe, type Streak, watchHealth } from "../../hostd/health.ts";
 
 const over = (outcomes: (string | undefined)[], rule = { rise: 2, fall: 3 }, start = freshStreak()): Streak =>
   outcomes.reduce((streak, failure) => fold(streak, failure, rule), start);
@@ -51,6 +51,15 @@ test("the state never changes without a whole streak", () => {
       },
     ),
   );
+});
+
+test("statuses are a list of numbers and ranges; left out, anything but an error is healthy", () => {
+  const healthy = (wanted?: string) =>
+    [200, 204, 301, 399, 404, 500].filter((status) => isHealthyStatus(status, wanted));
+  assert.equal(healthy(), [200, 204, 301, 399]);
+  assert.equal(healthy("200"), [200]);
+  assert.equal(healthy("204,400-499"), [204, 404]);
+  assert.equal(healthy("500-599,200-200"), [200, 500]);
 });
 
 const signal = AbortSignal.timeout(30_000);
