@@ -1,6 +1,7 @@
 // The command table: every command of every noun.
 import type { Command } from "./command.ts";
 import { appCommands } from "./commands/apps.ts";
+import { buildCommands } from "./commands/builds.ts";
 import { certificateCommands } from "./commands/certificates.ts";
 import { clusterCommands } from "./commands/cluster.ts";
 import { completionCommands } from "./commands/completion.ts";
@@ -19,6 +20,7 @@ import { routerCommands } from "./commands/routers.ts";
 import { routeCommands } from "./commands/routes.ts";
 import { scaleCommands } from "./commands/scale.ts";
 import { serviceCommands } from "./commands/services.ts";
+import { stackCommands } from "./commands/stack.ts";
 import { stateCommands } from "./commands/state.ts";
 import { statusCommands } from "./commands/status.ts";
 import { upCommands } from "./commands/up.ts";
@@ -32,9 +34,11 @@ export const commands: readonly Command[] = [
   ...machineCommands,
   ...hostCommands,
   ...imageCommands,
+  ...stackCommands,
   ...profileCommands,
   ...appCommands,
   ...deployCommands,
+  ...buildCommands,
   ...releaseCommands,
   ...envCommands,
   ...scaleCommands,

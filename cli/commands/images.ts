@@ -1,16 +1,13 @@
 // image: boot images. They are built by images/main.ts as a child process, and registered by their signed manifest.
-import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
-import { fileURLToPath } from "node:url";
 import { type BootImage, listBootImages, registerBootImage, rolloutBootImage } from "#api/boot.ts";
 import type { Client } from "#api/client.ts";
 import { Fault, isFault } from "#api/fault.ts";
-import { stopChild } from "#lib/exec.ts";
 import { formatSize } from "#lib/units.ts";
 import type { Command, Flag, Invocation } from "../command.ts";
 import { listAll, withCluster } from "../connect.ts";
+import { runImageBuilder } from "../image-builder.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 
 /** What images/main.ts prints on stdout. */
@@ -29,7 +26,6 @@ const BUILD_FLAGS: readonly Flag[] = [
   { name: "images", value: "DIR", help: "Where images are kept" },
   { name: "config", value: "FILE", help: "Config file of the appliance" },
 ];
-const CHILD_GRACE_MS = 10_000;
 
 export const imageCommands: readonly Command[] = [
   {
@@ -91,7 +87,6 @@ async function build(call: Invocation): Promise<void> {
   const { configOf } = await import("../up/configure.ts");
   const { stateDir, imagesDir } = configOf(call);
   const argv = [
-    fileURLToPath(new URL("../../images/main.ts", import.meta.url)),
     "build",
     ...["--out", imagesDir],
     ...["--cache", join(stateDir, "image-cache")],
@@ -99,7 +94,7 @@ async function build(call: Invocation): Promise<void> {
     ...(call.on("fast") ? ["--lz4"] : []),
     ...(call.on("offline") ? ["--offline"] : []),
   ];
-  const built = await runBuilder(argv, cli.signal);
+  const built = await runImageBuilder<Built>(argv, cli.signal);
   const { manifest, directory, reused } = built;
   const size = `root ${formatSize(manifest.squashfs.sizeBytes)}, needs ${formatSize(manifest.memoryNeedBytes)} of memory`;
   const registered = await registerIfReachable(call, directory);
@@ -107,28 +102,6 @@ async function build(call: Invocation): Promise<void> {
     cli.print(`${reused ? "Reused" : "Built"} image ${manifest.id} in ${directory} (${size})`);
     if (registered) cli.print(`Registered image ${registered.id}${registered.current ? " (current)" : ""}`);
   });
-}
-
-async function runBuilder(argv: readonly string[], signal: AbortSignal): Promise<Built> {
-  const child = spawn(process.execPath, argv, { stdio: ["ignore", "pipe", "inherit"], detached: true });
-  const stop = () => void stopChild(child, CHILD_GRACE_MS);
-  signal.addEventListener("abort", stop, { once: true });
-  try {
-    const ended = new Promise<number | null>((resolve, reject) => {
-      child.once("error", reject);
-      child.once("close", resolve);
-    });
-    const [printed, code] = await Promise.all([text(child.stdout), ended]);
-    signal.throwIfAborted();
-    if (code !== 0)
-      throw new Fault(
-        "internal",
-        `the image was not built (the builder ended with ${code ?? "a signal"}; it says why above)`,
-      );
-    return JSON.parse(printed) as Built;
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
 }
 
 async function registerIfReachable(call: Invocation, directory: string): Promise<BootImage | undefined> {

@@ -8,11 +8,12 @@ import { Readable } from "node:stream";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createApp } from "#api/apps.ts";
-import { createBuild } from "#api/builds.ts";
 import { postBootEvents } from "#api/boot.ts";
+import { createBuild } from "#api/builds.ts";
 import { getDeployment, listDeployments } from "#api/deployments.ts";
 import { type Job, listJobs } from "#api/jobs.ts";
 import { createService } from "#api/services.ts";
+import { setStack, uploadStackImage } from "#api/stack.ts";
 import { until } from "#lib/time.ts";
 import { certificatePin } from "#lib/x509.ts";
 import { clustersFile, saveCluster } from "../../cli/clusters.ts";
@@ -49,6 +50,12 @@ test.before(async () => {
   await boot.client.call(postBootEvents, { params: { id: boot.id }, body: { events } });
   const image = await writeImage(directory);
   await copyFile(image.keyFile, imageKey);
+  const digests: string[] = [];
+  for (const part of ["builder", "runner"] as const) {
+    const sent = { query: { part }, upload: Readable.from([Buffer.from(part)]) };
+    digests.push((await admin.call(uploadStackImage, sent)).digest);
+  }
+  await admin.call(setStack, { body: { name: "flynn-12", builder: digests[0]!, runner: digests[1]! } });
   const registered = await flynn("image", "register", join(image.imagesDir, image.manifest.id));
   assert.is(registered.code, 0, registered.err);
 });
@@ -87,6 +94,7 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   "host show": () => ["h1"],
   "host tags": () => ["h1"],
   "image list": () => [],
+  "stack show": () => [],
   "profile list": () => [],
   "profile show": () => ["default"],
   apps: () => [],
@@ -114,7 +122,7 @@ const LINES = new Set(["log"]); // one object a line: jobs.test.ts
 const TEXT = new Set(["completion", "complete"]); // scripts and bare names for shells
 const CHANGES = new Set(
   `up, down, build cancel, build set, build unset, build cache clear, cluster add, cluster remove, cluster backup, cluster restore, machine approve, host cordon, host drain, host uncordon,
-   host token, host remove, image build, image register, image rollout, profile set, profile remove, create, delete, deploy,
+   host token, host remove, image build, image register, image rollout, stack build, profile set, profile remove, create, delete, deploy,
    rollback, deployment cancel, env set, env unset, env edit, kill, route add http, route add tcp, route update, route remove, cert add, cert update, cert remove, maintenance on, maintenance off,
    error-page set, error-page remove, router remove`.split(/,\s+/),
 );
