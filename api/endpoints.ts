@@ -7,8 +7,10 @@ import * as builds from "./builds.ts";
 import * as certificates from "./certificates.ts";
 import * as deployments from "./deployments.ts";
 import type { Endpoint } from "./endpoint.ts";
+import * as git from "./git.ts";
 import * as hosts from "./hosts.ts";
 import * as jobs from "./jobs.ts";
+import * as keys from "./keys.ts";
 import * as logs from "./logs.ts";
 import * as machines from "./machines.ts";
 import * as pages from "./pages.ts";
@@ -34,6 +36,8 @@ export function controlEndpoints(): Endpoint[] {
     stack,
     deployments,
     jobs,
+    git,
+    keys,
     attach,
     logs,
     routes,

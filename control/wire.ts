@@ -11,6 +11,7 @@ import { runningBuilds } from "./builds/running.ts";
 import type { ControlConfig } from "./config.ts";
 import type { Context } from "./context.ts";
 import { deployments } from "./deploy/deployments.ts";
+import { createGit } from "./git/git.ts";
 import { hostClients } from "./host-clients.ts";
 import type { Authority } from "./identity/authority.ts";
 import { jobIndex } from "./job-index.ts";
@@ -31,8 +32,10 @@ import { mountBoot } from "./routes/boot.ts";
 import { mountBuilds } from "./routes/builds.ts";
 import { mountCertificates } from "./routes/certificates.ts";
 import { mountDeployments } from "./routes/deployments.ts";
+import { mountGit } from "./routes/git.ts";
 import { mountHosts } from "./routes/hosts.ts";
 import { mountJobs } from "./routes/jobs.ts";
+import { mountKeys } from "./routes/keys.ts";
 import { mountLogs } from "./routes/logs.ts";
 import { mountMachines } from "./routes/machines.ts";
 import { mountPages } from "./routes/pages.ts";
@@ -156,6 +159,8 @@ export function wireControl(parts: ControlParts): Control {
     appLog: async (app, wish) => (await archive.tail(app, wish)).items,
   });
 
+  const git = createGit(context, builds);
+
   const { app, mount, mounted, useIdentity } = apiServer(context, identity);
   const hosts = hostClients(context, identity);
   const mountSocket = socketMounter({ app, mount, store, log });
@@ -194,6 +199,9 @@ export function wireControl(parts: ControlParts): Control {
   mountJobs(mount, context, { tasks, explain: (job) => scheduler.explain(job) });
   mountArtifacts(mount, context, image);
   mountBuilds(mount, context, builds);
+  mountGit(mount, store, git);
+  mountKeys(mount, git.keys);
+  git.mount(app);
   mountStack(mount, context, images);
   mountDeployments(mount, context, deployer);
   mountLogs(mount, context, archive);
@@ -222,6 +230,7 @@ export function wireControl(parts: ControlParts): Control {
             hostLoop.run(both),
             deployer.run(both),
             builds.run(both),
+            git.run(both),
             retentionLoop(store, { log, signal: both }),
           ].map((loop) => loop.catch((error: unknown) => failed.abort(error))),
         );
@@ -231,6 +240,7 @@ export function wireControl(parts: ControlParts): Control {
       if (failed.signal.aborted) throw failed.signal.reason;
     },
     async close() {
+      await git.close(); // who waits for a build is told before the connections end
       await app.close();
       archive.close();
       hosts.close();
