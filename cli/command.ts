@@ -64,6 +64,20 @@ export interface Cli {
   ask(question: string): Promise<string>;
   /** All of stdin. */
   readStdin(): Promise<string>;
+  streams: SessionStreams;
+}
+
+/** The process's own streams, for sessions: bytes both ways, and the terminal they may be. */
+export interface SessionStreams {
+  input: NodeJS.ReadableStream;
+  output: NodeJS.WritableStream;
+  error: NodeJS.WritableStream;
+  /** What is typed goes through as it is, Ctrl-C too. */
+  setRaw(on: boolean): void;
+  /** Undefined when stdout is no terminal, or one that does not know. */
+  size(): { columns: number; rows: number } | undefined;
+  /** Returns the way to stop. */
+  onResize(listener: () => void): () => void;
 }
 
 /** Which streams are terminals, and how wide (0: not known, as on serial consoles). */

@@ -6,11 +6,14 @@ import { certificateCommands } from "./commands/certificates.ts";
 import { clusterCommands } from "./commands/cluster.ts";
 import { completionCommands } from "./commands/completion.ts";
 import { deployCommands } from "./commands/deploy.ts";
+import { deploySettingCommands } from "./commands/deploy-settings.ts";
 import { doctorCommands } from "./commands/doctor.ts";
 import { envCommands } from "./commands/env.ts";
+import { forwardCommands } from "./commands/forward.ts";
 import { hostCommands } from "./commands/hosts.ts";
 import { imageCommands } from "./commands/images.ts";
 import { jobCommands } from "./commands/jobs.ts";
+import { limitCommands } from "./commands/limits.ts";
 import { logCommands } from "./commands/log.ts";
 import { machineCommands } from "./commands/machines.ts";
 import { maintenanceCommands } from "./commands/maintenance.ts";
@@ -18,6 +21,7 @@ import { profileCommands } from "./commands/profiles.ts";
 import { releaseCommands } from "./commands/releases.ts";
 import { routerCommands } from "./commands/routers.ts";
 import { routeCommands } from "./commands/routes.ts";
+import { runCommands } from "./commands/run.ts";
 import { scaleCommands } from "./commands/scale.ts";
 import { serviceCommands } from "./commands/services.ts";
 import { stackCommands } from "./commands/stack.ts";
@@ -38,11 +42,15 @@ export const commands: readonly Command[] = [
   ...profileCommands,
   ...appCommands,
   ...deployCommands,
+  ...deploySettingCommands,
   ...buildCommands,
   ...releaseCommands,
   ...envCommands,
   ...scaleCommands,
   ...jobCommands,
+  ...forwardCommands,
+  ...runCommands,
+  ...limitCommands,
   ...logCommands,
   ...routeCommands,
   ...certificateCommands,

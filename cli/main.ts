@@ -34,6 +34,20 @@ run(async (signal) => {
       }
     },
     readStdin: () => text(process.stdin),
+    streams: {
+      input: process.stdin,
+      output: process.stdout,
+      error: process.stderr,
+      setRaw: (on) => void process.stdin.setRawMode?.(on),
+      size() {
+        const { columns, rows } = process.stdout;
+        return columns > 0 && rows > 0 ? { columns, rows } : undefined;
+      },
+      onResize(listener) {
+        process.stdout.on("resize", listener);
+        return () => process.stdout.off("resize", listener);
+      },
+    },
   });
   // Watching that was interrupted ends well and still says so: 130, not 0.
   return code === 0 && signal.aborted ? undefined : code;

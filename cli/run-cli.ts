@@ -1,7 +1,7 @@
 // One invocation: parse, run, print the error once, give the exit code. Everything it touches comes in.
 import { FAULTS, Fault, isFault } from "#api/fault.ts";
 import { causeChain } from "#lib/run.ts";
-import type { Cli, Command, Invocation, Terminal } from "./command.ts";
+import type { Cli, Command, Invocation, SessionStreams, Terminal } from "./command.ts";
 import { helpText } from "./help.ts";
 import { plain } from "./output/text.ts";
 import { type Parsed, parse } from "./parse.ts";
@@ -16,6 +16,7 @@ export interface Surroundings {
   writeErr(text: string): void;
   ask(question: string): Promise<string>;
   readStdin(): Promise<string>;
+  streams: SessionStreams;
 }
 
 const USAGE_EXIT = FAULTS.invalid.exit;
@@ -53,6 +54,7 @@ function invocation({ args, tail, flags }: Extract<Parsed, { type: "run" }>, aro
     draw: (text) => around.writeErr(text),
     ask: around.ask,
     readStdin: around.readStdin,
+    streams: around.streams,
   };
   return {
     args,

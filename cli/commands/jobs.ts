@@ -1,11 +1,13 @@
 // ps, kill.
+import { type SignalName, signalJob } from "#api/attach.ts";
 import { isFault } from "#api/fault.ts";
 import { listHosts } from "#api/hosts.ts";
-import { type Job, listJobs, stopJob } from "#api/jobs.ts";
+import { getJob, type Job, listJobs, stopJob } from "#api/jobs.ts";
 import { appName } from "../app.ts";
 import type { Command } from "../command.ts";
 import { listAll, withCluster } from "../connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
+import { findJob } from "./run.ts";
 
 export const jobCommands: readonly Command[] = [
   {
@@ -49,15 +51,30 @@ export const jobCommands: readonly Command[] = [
   {
     words: "kill",
     summary: "Stop jobs; the formation starts others in their place",
+    more: [
+      "  flynn kill web.1                 a job by its place in its process, its id, or the beginning of its id",
+      "  flynn kill --signal HUP web.1    only this signal, to the job's first process; nothing else follows from it",
+    ].join("\n"),
     args: [{ name: "JOB", required: true, rest: true }],
+    flags: [
+      { name: "signal", short: "s", value: "NAME", help: "Send this signal and do no more: HUP, USR1, TERM, ..." },
+    ],
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
-        const stopped: Job[] = [];
-        for (const id of call.args)
-          stopped.push(await client.call(stopJob, { params: { id }, body: {}, signal: cli.signal }));
-        answer(cli, stopped, () => {
-          for (const { id } of stopped) cli.print(`Job ${id} killed.`);
+        const name = call.text("signal")?.toUpperCase().replace(/^SIG/, "");
+        const told: Job[] = [];
+        for (const word of call.args) {
+          const { id } = await findJob(client, call, word);
+          const input = { params: { id }, signal: cli.signal };
+          if (name === undefined) told.push(await client.call(stopJob, { ...input, body: {} }));
+          else {
+            await client.call(signalJob, { ...input, body: { signal: name as SignalName } });
+            told.push(await client.call(getJob, input));
+          }
+        }
+        answer(cli, told, () => {
+          for (const { id } of told) cli.print(name === undefined ? `Job ${id} killed.` : `SIG${name} sent to ${id}.`);
         });
       }),
   },

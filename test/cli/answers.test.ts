@@ -100,6 +100,7 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   apps: () => [],
   info: () => ["-a", "hello"],
   releases: () => ["-a", "hello"],
+  "deploy settings": () => ["-a", "hello"],
   "build list": () => ["-a", "hello"],
   "build show": () => ["-a", "built"],
   "build log": () => ["-a", "built"],
@@ -110,6 +111,7 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   "env get": () => ["-a", "hello", "GREETING"],
   scale: () => ["-a", "hello"],
   ps: () => ["-a", "hello"],
+  limit: () => ["-a", "hello"],
   "route list": () => ["-a", "hello"],
   "cert list": () => [],
   "cert show": () => ["cert.test"],
@@ -123,7 +125,8 @@ const TEXT = new Set(["completion", "complete"]); // scripts and bare names for 
 const CHANGES = new Set(
   `up, down, build cancel, build set, build unset, build cache clear, cluster add, cluster remove, cluster backup, cluster restore, machine approve, host cordon, host drain, host uncordon,
    host token, host remove, image build, image register, image rollout, stack build, profile set, profile remove, create, delete, deploy,
-   rollback, deployment cancel, env set, env unset, env edit, kill, route add http, route add tcp, route update, route remove, cert add, cert update, cert remove, maintenance on, maintenance off,
+   rollback, deployment cancel, env set, env unset, env edit, deploy set, deploy unset, kill, run, exec, ps forward,
+   restart, limit set, route add http, route add tcp, route update, route remove, cert add, cert update, cert remove, maintenance on, maintenance off,
    error-page set, error-page remove, router remove`.split(/,\s+/),
 );
 

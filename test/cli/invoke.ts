@@ -1,5 +1,6 @@
 // Runs one invocation of the CLI in this process and gives what it printed.
 import { tmpdir } from "node:os";
+import { Readable, Writable } from "node:stream";
 import type { Command, Terminal } from "../../cli/command.ts";
 import { commands } from "../../cli/commands.ts";
 import { runCli } from "../../cli/run-cli.ts";
@@ -42,6 +43,22 @@ export async function invoke(argv: readonly string[], options: InvokeOptions = {
       return options.typed;
     },
     readStdin: async () => options.stdin ?? "",
+    streams: {
+      input: Readable.from(options.stdin === undefined ? [] : [Buffer.from(options.stdin)]),
+      output: sink((text) => (printed.out += text)),
+      error: sink((text) => (printed.err += text)),
+      setRaw: () => undefined,
+      size: () => undefined,
+      onResize: () => () => undefined,
+    },
   });
   return { code, ...printed };
 }
+
+const sink = (take: (text: string) => void): Writable =>
+  new Writable({
+    write(chunk, _encoding, done) {
+      take(String(chunk));
+      done();
+    },
+  });
