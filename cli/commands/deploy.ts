@@ -1,14 +1,17 @@
-// deploy: an image from the local Docker or a `docker save` archive into the cluster, and the deployment watched to its end.
+// deploy: a source, an image from the local Docker or an archive of either into the cluster, watched until it is live.
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import { type Readable, Transform } from "node:stream";
-import { createRelease, getApp, listReleases, type ProcessType } from "#api/apps.ts";
+import { type App, createRelease, getApp, listReleases, type ProcessType } from "#api/apps.ts";
 import { type Artifact, createArtifact } from "#api/artifacts.ts";
 import type { Client } from "#api/client.ts";
 import { createDeployment } from "#api/deployments.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { DEFAULT_HEALTH } from "#api/jobs.ts";
 import { appName } from "../app.ts";
+import { archiveKind } from "../archive-kind.ts";
+import { checkEnd, followBuild, sendSource } from "../build.ts";
 import type { Command, Invocation } from "../command.ts";
 import { withCluster } from "../connect.ts";
 import { followDeployment } from "../deployment.ts";
@@ -16,6 +19,7 @@ import { envChanges } from "../env-changes.ts";
 import { saveImage } from "../local-docker.ts";
 import { answer } from "../output/answer.ts";
 import { progress } from "../output/progress.ts";
+import { sourceArchive } from "../source-tree.ts";
 
 /** Silence of the server after the last byte: it copies the image into its registry then. */
 const STORE_MS = 30 * 60_000;
@@ -29,17 +33,21 @@ interface Source {
 export const deployCommands: readonly Command[] = [
   {
     words: "deploy",
-    summary: "Deploy an image: upload it, make a release, replace the running jobs one by one",
+    summary: "Deploy this directory, an archive or an image: build it if need be, then replace the running jobs",
     more: [
+      "  flynn deploy .                                the working tree, built as a push would be",
+      "  flynn deploy --archive src.tar.gz             a source archive, built the same way",
       "  flynn deploy --image hello:latest             an image of the local Docker",
-      "  flynn deploy --archive hello.tar              a `docker save` archive (- is stdin)",
+      "  flynn deploy --archive hello.tar              a `docker save` archive (- is stdin; with --source a source)",
       "  flynn deploy --image hello --port 3000 -- node server.js --verbose",
       "",
-      "The deployment runs on the cluster: Ctrl-C here ends the watching, not the deployment.",
+      "Build and deployment run on the cluster: Ctrl-C here ends the watching, not them.",
     ].join("\n"),
+    args: [{ name: "DIR", offers: "files" }],
     flags: [
       { name: "image", value: "NAME", help: "Image of the local Docker (DOCKER_HOST=unix://... is honoured)" },
-      { name: "archive", value: "FILE", help: "Archive made by `docker save`" },
+      { name: "archive", value: "FILE", help: "Archive: of a source (tar, tar.gz), or made by `docker save`" },
+      { name: "source", help: "The archive is a source, whatever it looks like" },
       {
         name: "port",
         value: "N",
@@ -59,61 +67,125 @@ export const deployCommands: readonly Command[] = [
 ];
 
 async function deploy(call: Invocation): Promise<void> {
-  const { cli } = call;
   const image = call.text("image");
   const archive = call.text("archive");
-  if ((image === undefined) === (archive === undefined))
+  const [directory] = call.args;
+  if ([image, archive, directory].filter((given) => given !== undefined).length !== 1)
     throw new Fault(
       "invalid",
-      "say what to deploy: --image NAME (of the local Docker) or --archive FILE (made by `docker save`)",
+      "say what to deploy: a directory (flynn deploy .), --archive FILE (a source, or made by `docker save`) or --image NAME (of the local Docker)",
     );
-  const port = portOf(call.text("port"));
-  const env = envChanges(call.texts("env"));
-  const wish = { port, healthPath: call.text("health-path"), command: call.tail };
+  if (call.on("source") && archive === undefined) throw new Fault("invalid", "--source says what an --archive is");
+  const wish: ImageWish = {
+    port: portOf(call.text("port")),
+    env: envChanges(call.texts("env")),
+    healthPath: call.text("health-path"),
+    command: call.tail,
+  };
   await withCluster(call, async (client) => {
-    const name = await appName(call);
-    const app = await client.call(getApp, { params: { app: name }, signal: cli.signal }).catch((error: unknown) => {
-      throw isFault(error, "not-found")
-        ? new Fault("not-found", `no app ${name}; create it first: flynn create ${name}`)
-        : error;
-    });
-    const processes = await webProcess(client, app.id, wish, cli.signal);
-    const source =
-      image === undefined
-        ? await archiveSource(archive!)
-        : { name: image, ...(await saveImage(image, cli.env, cli.signal)) };
-    const artifact = await upload(client, app.id, source, call);
-    cli.say(`uploaded ${artifact.digest.slice(0, 19)} (${artifact.architecture})`);
-    const release = await client.call(createRelease, {
-      params: { app: app.id },
-      body: {
-        artifactId: artifact.id,
-        ...(processes ? { processes } : {}),
-        ...(call.texts("env").length > 0 ? { env } : {}),
-      },
-      signal: cli.signal,
-    });
-    const created = await client.call(createDeployment, {
-      params: { app: app.id },
-      body: { release: release.id },
-      signal: cli.signal,
-    });
-    if (call.on("detach"))
-      return answer(cli, created, () =>
-        cli.print(`Deploying v${release.version} of ${app.name} (deployment ${created.id})`),
-      );
-    const done = await followDeployment({ client, cli, app: app.name, id: created.id });
-    answer(cli, done, () => cli.print(`Deployed v${release.version} of ${app.name}`));
+    const app = await existingApp(client, call);
+    if (image !== undefined)
+      return deployImage(call, client, app, wish, async () => ({
+        name: image,
+        ...(await saveImage(image, call.cli.env, call.cli.signal)),
+      }));
+    if (directory === undefined && !(await isSource(call, archive!)))
+      return deployImage(call, client, app, wish, () => archiveSource(archive!));
+    checkSourceFlags(call);
+    return deploySource(call, client, app, directory);
   });
+}
+
+/** From stdin nothing can be looked at before it is sent: an image, as ever, unless said otherwise. */
+async function isSource(call: Invocation, archive: string): Promise<boolean> {
+  if (call.on("source") || archive === "-") return call.on("source");
+  await checkFile(archive);
+  return (await archiveKind(archive)) === "source";
+}
+
+/** Builds are made of the source alone: what an image is given by flags is said by Procfile, app.json and `flynn env`. */
+function checkSourceFlags(call: Invocation): void {
+  const flag = ["port", "env", "health-path"].find((name) => call.text(name) !== undefined);
+  if (flag === undefined && call.tail.length === 0) return;
+  throw new Fault(
+    "invalid",
+    `${flag === undefined ? "a command" : `--${flag}`} is for images; for a source, write it into the Procfile or app.json, or use \`flynn env set\``,
+  );
+}
+
+async function deploySource(call: Invocation, client: Client, app: App, directory: string | undefined): Promise<void> {
+  const { cli } = call;
+  const { archive, commit } =
+    directory === undefined
+      ? { ...(await archiveSource(call.text("archive")!)), commit: undefined }
+      : await sourceArchive({ directory: resolve(cli.cwd, directory), env: cli.env, signal: cli.signal });
+  const sent = await sendSource({ client, cli, app: app.name, source: archive, commit });
+  if (call.on("detach"))
+    return answer(cli, sent, () => cli.print(`Build ${sent.number} of ${app.name} is queued (${sent.id})`));
+  const build = await followBuild({ client, cli, app: app.name, id: sent.id, line: cli.say });
+  if (cli.json) cli.print(JSON.stringify(build, null, 2));
+  checkEnd(build);
+  if (!cli.json) cli.print(`Deployed v${build.version} of ${app.name}`);
+}
+
+async function existingApp(client: Client, call: Invocation): Promise<App> {
+  const name = await appName(call);
+  return client.call(getApp, { params: { app: name }, signal: call.cli.signal }).catch((error: unknown) => {
+    throw isFault(error, "not-found")
+      ? new Fault("not-found", `no app ${name}; create it first: flynn create ${name}`)
+      : error;
+  });
+}
+
+interface ImageWish extends WebWish {
+  env: Record<string, string>;
+}
+
+async function deployImage(
+  call: Invocation,
+  client: Client,
+  app: App,
+  { env, ...web }: ImageWish,
+  open: () => Promise<Source>,
+): Promise<void> {
+  const { cli } = call;
+  const processes = await webProcess(client, app.id, web, cli.signal);
+  const artifact = await upload(client, app.id, await open(), call);
+  cli.say(`uploaded ${artifact.digest.slice(0, 19)} (${artifact.architecture})`);
+  const release = await client.call(createRelease, {
+    params: { app: app.id },
+    body: {
+      artifactId: artifact.id,
+      ...(processes ? { processes } : {}),
+      ...(Object.keys(env).length > 0 ? { env } : {}),
+    },
+    signal: cli.signal,
+  });
+  const created = await client.call(createDeployment, {
+    params: { app: app.id },
+    body: { release: release.id },
+    signal: cli.signal,
+  });
+  if (call.on("detach"))
+    return answer(cli, created, () =>
+      cli.print(`Deploying v${release.version} of ${app.name} (deployment ${created.id})`),
+    );
+  const done = await followDeployment({ client, cli, app: app.name, id: created.id });
+  answer(cli, done, () => cli.print(`Deployed v${release.version} of ${app.name}`));
 }
 
 async function archiveSource(file: string): Promise<Source> {
   if (file === "-") return { archive: process.stdin, name: "stdin", sizeBytes: 0 };
+  const sizeBytes = await checkFile(file);
+  return { archive: createReadStream(file), name: file.replaceAll(/[^\x20-\x7e]/g, "?"), sizeBytes };
+}
+
+async function checkFile(file: string): Promise<number> {
   const found = await stat(file).catch((cause: unknown) => {
     throw new Fault("invalid", `read archive ${file}`, { cause });
   });
   if (!found.isFile()) throw new Fault("invalid", `archive ${file} is not a file`);
-  return { archive: createReadStream(file), name: file.replaceAll(/[^\x20-\x7e]/g, "?"), sizeBytes: found.size };
+  return found.size;
 }
 
 async function upload(
