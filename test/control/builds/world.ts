@@ -1,6 +1,6 @@
 // A cluster to build in: the rig with a stack, hosts whose builds do what a test says, and archives to send.
 import { Readable } from "node:stream";
-import { buffer, text } from "node:stream/consumers";
+import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import * as tar from "tar-stream";
 import { createApp } from "#api/apps.ts";
@@ -135,10 +135,10 @@ export async function withWorld(
     await control.router();
     const get = (app: string, id: string) => control.admin.call(api.getBuild, { params: { app, id } });
     const reaches = (app: string, id: string, states: readonly string[]) =>
-      until(
+      until<api.Build | undefined>(
         async () => {
           const build = await get(app, id);
-          return states.includes(build.state) && build;
+          return states.includes(build.state) ? build : undefined;
         },
         { what: `build ${id} being ${states.join(" or ")}`, timeoutMs: 20_000, everyMs: 20 },
       );
@@ -169,5 +169,3 @@ export async function followed(control: Rig, app: string, id: string): Promise<s
     if (data && "text" in data) chunks.push(data.text);
   return chunks.join("");
 }
-
-export { text };
