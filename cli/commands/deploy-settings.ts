@@ -1,0 +1,84 @@
+// deploy settings|set|unset: how an app deploys, and what makes a job of each process healthy.
+import { createRelease, getApp, listReleases, updateApp } from "#api/apps.ts";
+import type { Client } from "#api/client.ts";
+import { createDeployment } from "#api/deployments.ts";
+import { appName } from "../app.ts";
+import type { Command, Invocation } from "../command.ts";
+import { withCluster } from "../connect.ts";
+import { APP_SETTINGS, deployChanges, deployWords, PROCESS_SETTINGS } from "../deploy-settings.ts";
+import { followDeployment } from "../deployment.ts";
+import { answer } from "../output/answer.ts";
+
+const DETACH = { name: "detach", help: "Do not wait for the deployment" };
+const helpOf = (settings: Record<string, { help: string }>, prefix: string) =>
+  Object.entries(settings).map(([name, { help }]) => `  ${`${prefix}${name}`.padEnd(22)}  ${help}`);
+
+export const deploySettingCommands: readonly Command[] = [
+  {
+    words: "deploy settings",
+    summary: "Show how an app deploys: strategy, times, health checks",
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const now = await standing(client, call);
+        answer(cli, { app: now.app, processes: now.processes }, () => {
+          for (const word of deployWords(now.app, now.processes)) cli.print(word);
+        });
+      }),
+  },
+  {
+    words: "deploy set",
+    summary: "Say how an app deploys, and what makes its jobs healthy",
+    more: [
+      "  flynn deploy set strategy=in-batches batch-size=2 timeout=5m",
+      "  flynn deploy set web.health=/up web.health-status=200 web.stop-timeout=1m",
+      "",
+      ...helpOf(APP_SETTINGS, ""),
+      ...helpOf(PROCESS_SETTINGS, "TYPE."),
+      "",
+      "What is of a process (TYPE.) is part of a release: changing it makes a new one, deployed when the app runs.",
+    ].join("\n"),
+    args: [{ name: "NAME=VALUE", required: true, rest: true }],
+    flags: [DETACH],
+    run: (call) => change(call, false),
+  },
+  {
+    words: "deploy unset",
+    summary: "Give deploy settings their defaults again",
+    args: [{ name: "NAME", required: true, rest: true }],
+    flags: [DETACH],
+    run: (call) => change(call, true),
+  },
+];
+
+async function standing(client: Client, call: Invocation) {
+  const input = { params: { app: await appName(call) }, signal: call.cli.signal };
+  const app = await client.call(getApp, input);
+  // Changes are made to the newest release, from which the next is made.
+  const { items } = await client.call(listReleases, { ...input, query: { limit: 20 } });
+  const release = items.find(({ current }) => current) ?? items[0];
+  return { app, release, processes: release?.processes ?? {} };
+}
+
+function change(call: Invocation, unset: boolean): Promise<void> {
+  const { cli } = call;
+  return withCluster(call, async (client) => {
+    const now = await standing(client, call);
+    const params = { app: now.app.id };
+    const changes = deployChanges(now, call.args, unset);
+    const app =
+      Object.keys(changes.app).length === 0
+        ? now.app
+        : await client.call(updateApp, { params, body: changes.app, signal: cli.signal });
+    if (Object.keys(changes.processes).length === 0)
+      return answer(cli, app, () => cli.print(`${app.name} deploys with ${deployWords(app, {}).join(" ")}`));
+    const body = { processChanges: changes.processes };
+    const release = await client.call(createRelease, { params, body, signal: cli.signal });
+    const runs = release.artifactId !== undefined && now.release?.current === true;
+    if (!runs) return answer(cli, release, () => cli.print(`Created release ${release.id}`));
+    const wish = { params, body: { release: release.id }, signal: cli.signal };
+    const created = await client.call(createDeployment, wish);
+    answer(cli, { app, release, deploymentId: created.id }, () => cli.print(`Created release ${release.id}`));
+    if (!call.on("detach")) await followDeployment({ client, cli, app: app.name, id: created.id });
+  });
+}
