@@ -127,8 +127,9 @@ test("ps works with a token that may not read hosts", async () => {
 
 test("kill stops each job named", async () => {
   const control = await fakeControl();
+  control.on("GET /v1/jobs/job-1", { json: job("job-1") });
   control.on("POST /v1/jobs/job-1/stop", { json: job("job-1"), status: 202 });
-  control.on("POST /v1/jobs/job-2/stop", { fault: "not-found", message: "no job job-2", status: 404 });
+  control.on("GET /v1/jobs/job-2", { fault: "not-found", message: "no job job-2", status: 404 });
   const { code, err } = await control.flynn("kill job-1 job-2");
   assert.is(code, 3);
   assert.match(err, "error: no job job-2; see `flynn ps`");
