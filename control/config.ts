@@ -35,6 +35,11 @@ export const ControlConfig = Type.Object({
     default: "127.0.0.1:5001",
     description: "host:port of the writable registry, reached only from here.",
   }),
+  registryDirectory: Type.String({
+    default: "",
+    description:
+      "Directory the registry keeps its layers in, for removing those no image uses; empty: they are left where they are.",
+  }),
   unknownMachines: Type.Unsafe<"wait" | "auto">({
     type: "string",
     enum: ["wait", "auto"],

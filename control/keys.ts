@@ -13,6 +13,7 @@ export const PREFIX = {
   formations: "formations/",
   jobs: "jobs/",
   taskEnvs: "task-envs/",
+  deadImages: "dead-images/",
   builds: "builds/",
   buildPlans: "build-plans/",
   buildCaches: "build-caches/",
@@ -35,6 +36,8 @@ export const keys = {
   cluster: "cluster/settings",
   /** Builder and runner images of the stack that buildpack builds use. */
   stack: "cluster/stack",
+  /** Repository and digest of an artifact that was collected, until it left the registry. */
+  deadImage: (artifactId: string) => `${PREFIX.deadImages}${artifactId}`,
   /** The image uploaded last as this part; becomes the stack only together with the other. */
   stackUpload: (part: string) => `cluster/stack-uploads/${part}`,
   host: (id: string) => `${PREFIX.hosts}${id}`,

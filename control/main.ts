@@ -44,6 +44,7 @@ async function main(signal: AbortSignal): Promise<void> {
 
   const images = await registry({
     address: config.registryPush,
+    layersDirectory: config.registryDirectory,
     directory: join(stateDir, "registry-client"),
     identity,
     caPem: authority.caPem,

@@ -20,6 +20,8 @@ export interface RegistryHttp {
     blob: { digest: string; sizeBytes: number; content: () => Readable },
     signal: AbortSignal,
   ): Promise<void>;
+  /** The manifest is gone afterwards, and every tag of it. Its layers stay until they are collected. */
+  deleteManifest(repository: string, digest: string, signal: AbortSignal): Promise<void>;
   /** Returns its digest. */
   putManifest(repository: string, tag: string, mediaType: string, body: Buffer, signal: AbortSignal): Promise<string>;
 }
@@ -141,6 +143,10 @@ export function registryHttp(options: {
       const reply = await ask("POST", `/v2/${repository}/blobs/uploads/`, { signal });
       await expect(reply, [202], "begin an upload");
       await upload(reply.headers.location, digest, content(), sizeBytes, signal);
+    },
+    async deleteManifest(repository, digest, signal) {
+      const reply = await ask("DELETE", `/v2/${repository}/manifests/${digest}`, { signal });
+      await expect(reply, [202, 404], `remove image ${repository}@${digest.slice(0, 19)}`);
     },
     async putManifest(repository, tag, mediaType, body, signal) {
       const headers = { "content-type": mediaType, "content-length": String(body.length) };

@@ -12,6 +12,7 @@ import { ExecError, exec } from "#lib/exec.ts";
 import { writeFileAtomic } from "#lib/files.ts";
 import { newId } from "#lib/ids.ts";
 import { formatSize } from "#lib/units.ts";
+import { registryGate } from "./registry-gate.ts";
 import { registryHttp } from "./registry-http.ts";
 import { type LaidImage, type LayerWish, layOn } from "./registry-layer.ts";
 
@@ -24,6 +25,10 @@ export interface Registry {
   ): Promise<{ digest: string; sizeBytes: number; architecture: string }>;
   /** Lays a layer on an image that is in the registry; returns the new image. */
   layOn(wish: LayerWish, signal: AbortSignal): Promise<LaidImage>;
+  /** Takes an image out; false, and nothing was done, while something is copied in or when it came in lately. */
+  remove(repository: string, digest: string, signal: AbortSignal): Promise<boolean>;
+  /** Deletes layers that no image uses; false, and nothing was done, while something is copied in or it is not set up for it. */
+  collect(signal: AbortSignal): Promise<boolean>;
   /** Undefined when the registry answers, else why not. */
   problem(): Promise<string | undefined>;
 }
@@ -44,7 +49,11 @@ export interface RegistryOptions {
   /** Architecture of the hosts, as images name it. */
   architecture?: string;
   uploadMostBytes?: number;
+  /** The registry's own directory; empty or left out: layers are never collected. */
+  layersDirectory?: string;
 }
+
+const COLLECT_TIMEOUT_MS = 600_000;
 
 const COPY_TIMEOUT_MS = 600_000;
 const PROBE_TIMEOUT_MS = 3_000;
@@ -52,6 +61,7 @@ const FREE_FLOOR_BYTES = 256 * 1024 ** 2;
 
 export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
   const { address, directory, caPem, architecture = "amd64", uploadMostBytes = 20 * 1024 ** 3 } = options;
+  const { layersDirectory = "" } = options;
   const certificates = join(directory, "certs");
   const uploads = join(directory, "uploads");
   await rm(uploads, { recursive: true, force: true }); // what a crash left half uploaded
@@ -64,6 +74,8 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
     await writeFileAtomic(join(certificates, "client.cert"), identity.certificate);
   };
   await useIdentity(identity);
+  const gate = registryGate();
+  const arrivals = recentArrivals();
   const http = registryHttp({ address, caPem, identity: () => identity });
 
   const skopeo = async (args: string[], doing: string, signal?: AbortSignal): Promise<string> => {
@@ -108,11 +120,14 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
           );
         const digestFile = `${file}.digest`;
         try {
-          await skopeo(
-            ["copy", "--dest-cert-dir", certificates, "--digestfile", digestFile, `${transport}:${file}`, place],
-            "the archive could not be copied into the registry",
-            signal,
-          );
+          await gate.copying(async () => {
+            await skopeo(
+              ["copy", "--dest-cert-dir", certificates, "--digestfile", digestFile, `${transport}:${file}`, place],
+              "the archive could not be copied into the registry",
+              signal,
+            );
+            arrivals.add((await readFile(digestFile, "utf8")).trim());
+          });
           return { digest: (await readFile(digestFile, "utf8")).trim(), sizeBytes, architecture };
         } finally {
           await rm(digestFile, { force: true });
@@ -121,10 +136,44 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
         await rm(file, { force: true });
       }
     },
-    layOn: (wish, signal) => layOn(http, wish, signal),
+    layOn: (wish, signal) =>
+      gate.copying(async () => {
+        const laid = await layOn(http, wish, signal);
+        arrivals.add(laid.digest);
+        return laid;
+      }),
+    async remove(repository, digest, signal) {
+      const removing = () => http.deleteManifest(repository, digest, signal).then(() => true);
+      return (await gate.cleaning(async () => (arrivals.has(digest) ? false : removing()))) ?? false;
+    },
+    async collect(signal) {
+      if (layersDirectory === "") return false;
+      return (await gate.cleaning(() => collectLayers(directory, layersDirectory, signal))) ?? false;
+    },
     problem: () => probe(address, identity, caPem),
     useIdentity,
   };
+}
+
+/** Digests that came in lately: their artifact may not be on record yet. */
+function recentArrivals(lifeMs = 3_600_000): { add(digest: string): void; has(digest: string): boolean } {
+  const atMs = new Map<string, number>();
+  return {
+    add(digest) {
+      for (const [known, since] of atMs) if (performance.now() - since > lifeMs) atMs.delete(known);
+      atMs.set(digest, performance.now());
+    },
+    has: (digest) => performance.now() - (atMs.get(digest) ?? Number.NEGATIVE_INFINITY) <= lifeMs,
+  };
+}
+
+/** The registry's own collector, on its directory. Nobody else writes there: copies wait meanwhile, readers are not disturbed. */
+async function collectLayers(directory: string, layersDirectory: string, signal: AbortSignal): Promise<boolean> {
+  const config = join(directory, "collect.yml");
+  const settings = { version: "0.1", storage: { filesystem: { rootdirectory: layersDirectory } } };
+  await writeFileAtomic(config, JSON.stringify(settings));
+  await exec(["docker-registry", "garbage-collect", config], { timeoutMs: COLLECT_TIMEOUT_MS, signal });
+  return true;
 }
 
 /** GET /v2/ with control's certificate: undefined on 200, else why not. */

@@ -10,10 +10,11 @@ import { liveJobs } from "./apps/find.ts";
 import { buildsOf, hasEnded } from "./builds/record.ts";
 import { deploymentsOf } from "./deploy/record.ts";
 import { eventsToTrim } from "./events.ts";
+import { buriedImages, type ImageSweeper } from "./image-sweep.ts";
 import { keys, PREFIX } from "./keys.ts";
 import type { JoinTokenRecord, ReleaseRecord } from "./records.ts";
 import { isEnded } from "./scheduler/job-rules.ts";
-import type { Change, Store } from "./store/store.ts";
+import type { Change, Entry, Store } from "./store/store.ts";
 
 export const RELEASES_KEPT = 10;
 export const DEPLOYMENTS_KEPT = 30;
@@ -47,7 +48,10 @@ export function surplus(store: Store, nowMs: number): Change[] {
     gone.push(...oldBuilds.flatMap(({ id }) => [keys.build(app.id, id), keys.buildPlan(app.id, id)]));
   }
   gone.push(...unusedArtifacts(store, nowMs));
-  return [...new Set(gone)].map((key) => ({ key, value: null }));
+  const artifacts = gone.filter((key) => key.startsWith(PREFIX.artifacts));
+  const buried = artifacts.flatMap((key) => store.get<Artifact>(key)?.value ?? []);
+  // Names of images first: a bounded turn that ends before their artifacts writes them again, none is forgotten.
+  return [...buriedImages(buried, new Date(nowMs)), ...[...new Set(gone)].map((key) => ({ key, value: null }))];
 }
 
 function everythingOf(store: Store, appId: string): string[] {
@@ -77,8 +81,8 @@ function unusedArtifacts(store: Store, nowMs: number): string[] {
   return old.filter(({ value }) => !used.has(value.id)).map(({ key }) => key);
 }
 
-/** Releases beyond the newest ten that nothing runs and nothing may roll back to, with the artifacts only they used. */
-function oldReleases(store: Store, app: App): string[] {
+/** Releases beyond the newest ten that nothing runs, deploys or has a formation of. They go at the next turn. */
+export function collectableReleases(store: Store, app: App): Entry<ReleaseRecord>[] {
   const releases = store.list<ReleaseRecord>(keys.releasesOf(app.id)).sort((a, b) => a.value.version - b.value.version);
   if (releases.length <= RELEASES_KEPT) return [];
   const wanted = new Set([
@@ -90,8 +94,21 @@ function oldReleases(store: Store, app: App): string[] {
       .map(({ value }) => value.toReleaseId),
     ...liveJobs(store, app.id).map(({ releaseId }) => releaseId),
   ]);
-  const old = releases.slice(0, -RELEASES_KEPT).filter(({ value }) => !wanted.has(value.id));
-  const left = new Set(releases.filter((entry) => !old.includes(entry)).map(({ value }) => value.artifactId));
+  return releases.slice(0, -RELEASES_KEPT).filter(({ value }) => !wanted.has(value.id));
+}
+
+/** With the artifacts only they used. */
+function oldReleases(store: Store, app: App): string[] {
+  const old = collectableReleases(store, app);
+  if (old.length === 0) return [];
+  const gone = new Set(old.map(({ key }) => key));
+  const left = new Set(
+    store
+      .list<ReleaseRecord>(keys.releasesOf(app.id))
+      .filter(({ key }) => !gone.has(key))
+      .map(({ value }) => value.artifactId),
+  );
+  for (const { value } of store.list<App>(PREFIX.apps)) left.add(value.build?.builder);
   const artifacts = new Set(
     old.map(({ value }) => value.artifactId).filter((id): id is string => id !== undefined && !left.has(id)),
   );
@@ -100,13 +117,15 @@ function oldReleases(store: Store, app: App): string[] {
 
 export async function retentionLoop(
   store: Store,
-  options: { log: Log; signal: AbortSignal; everyMs?: number },
+  options: { log: Log; signal: AbortSignal; images: ImageSweeper; everyMs?: number },
 ): Promise<void> {
   for await (const _ of every(options.everyMs ?? 30_000, options.signal)) {
     const mutations = surplus(store, Date.now()).slice(0, 5_000);
-    if (mutations.length === 0) continue;
-    await store
-      .commit({ actor: "retention", mutations })
-      .catch((error: unknown) => options.log.warn({ causes: causeChain(error) }, "retention failed"));
+    try {
+      if (mutations.length > 0) await store.commit({ actor: "retention", mutations });
+      await options.images.sweep(options.signal);
+    } catch (error) {
+      options.log.warn({ causes: causeChain(error) }, "retention failed");
+    }
   }
 }

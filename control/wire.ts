@@ -14,6 +14,7 @@ import { deployments } from "./deploy/deployments.ts";
 import { createGit } from "./git/git.ts";
 import { hostClients } from "./host-clients.ts";
 import type { Authority } from "./identity/authority.ts";
+import { imageSweeper } from "./image-sweep.ts";
 import { jobIndex } from "./job-index.ts";
 import { PREFIX } from "./keys.ts";
 import type { LocalDocker } from "./local-docker.ts";
@@ -231,7 +232,7 @@ export function wireControl(parts: ControlParts): Control {
             deployer.run(both),
             builds.run(both),
             git.run(both),
-            retentionLoop(store, { log, signal: both }),
+            retentionLoop(store, { log, signal: both, images: imageSweeper({ store, images, log }) }),
           ].map((loop) => loop.catch((error: unknown) => failed.abort(error))),
         );
       } finally {

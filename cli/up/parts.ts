@@ -1,9 +1,10 @@
 // What `flynn up` starts, as data: each part's argv and the config file it is given. The same files a cluster host uses.
 import { join } from "node:path";
 import type { UpConfig } from "./config.ts";
+import { RELAY, SESSION_UID, sshdConfig } from "./ssh-config.ts";
 
 export interface Part {
-  name: "control" | "registry" | "registry-push" | "router" | "hostd" | "boot server";
+  name: "control" | "registry" | "registry-push" | "router" | "hostd" | "boot server" | "sshd";
   argv: string[];
   /** Config file to write before each start: path and content (YAML is a superset of JSON). */
   file: { path: string; content: string };
@@ -53,12 +54,14 @@ export function parts(options: PartOptions): Part[] {
         appDomain: config.appDomain,
         registry: `${address}:${config.registryPort}`,
         registryPush: `127.0.0.1:${config.registryPushPort}`,
+        registryDirectory: at("registry"),
         unknownMachines: config.unknownMachines,
         diskPolicy: config.diskPolicy,
         salvage: config.salvage,
         imageKey: at("image-signing.pub"),
         dockerSocket: config.dockerSocket,
         localJoin,
+        ...(config.ssh ? { sshRelay: RELAY, sshUid: SESSION_UID, sshPort: config.sshPort, sshHostKeys: at("ssh") } : {}),
       },
       [{ protocol: "tcp", port: config.port }],
     ),
@@ -67,8 +70,16 @@ export function parts(options: PartOptions): Part[] {
     program(
       "router",
       "router",
-      { name: hostname, controlUrls, caFile, stateDir: at("router"), httpPort: config.httpPort, address },
-      [{ protocol: "tcp", port: config.httpPort }],
+      {
+        name: hostname,
+        controlUrls,
+        caFile,
+        stateDir: at("router"),
+        httpPort: config.httpPort,
+        httpsPort: config.httpsPort,
+        address,
+      },
+      [config.httpPort, config.httpsPort].filter(Boolean).map((port) => ({ protocol: "tcp", port })),
     ),
   ];
   if (config.host)
@@ -88,6 +99,7 @@ export function parts(options: PartOptions): Part[] {
         [{ protocol: "tcp", port: config.hostPort }],
       ),
     );
+  if (config.ssh) list.push(sshPart(options));
   if (config.interface) {
     list.push(
       program(
@@ -117,6 +129,21 @@ export function parts(options: PartOptions): Part[] {
     );
   }
   return list;
+}
+
+/** OpenSSH's own server for git alone, in a mount namespace of its own (ssh-server.ts). */
+function sshPart({ config, treeDir, node }: PartOptions): Part {
+  const { stateDir, sshPort: port } = config;
+  const path = join(stateDir, "run", "sshd_config");
+  const hostKeyDir = join(stateDir, "ssh");
+  const own = ["unshare", "--mount", "--propagation", "private", "--", node, join(treeDir, "cli", "up", "ssh-server.ts")];
+  return {
+    name: "sshd",
+    argv: [...own, path, hostKeyDir, join(treeDir, "control", "git", "relay"), join(stateDir, "control", "git", "door")],
+    file: { path, content: sshdConfig({ port, address: "0.0.0.0", hostKeyDir }) },
+    ports: [{ protocol: "tcp", port }],
+    stateDir: hostKeyDir,
+  };
 }
 
 /** CNCF distribution 2.8: TLS with the cluster CA; only holders of a certificate of that CA get in; the LAN side is read-only. */

@@ -19,8 +19,19 @@ export function findRelease(store: Store, appId: string, text: string): ReleaseR
   const release =
     store.get<ReleaseRecord>(keys.release(appId, text))?.value ??
     releasesOf(store, appId).find((candidate) => String(candidate.version) === version);
-  if (release === undefined) throw new Fault("not-found", `no release ${text}`);
+  if (release === undefined) throw missing(releasesOf(store, appId), text, version);
   return release;
+}
+
+function missing(there: readonly ReleaseRecord[], text: string, version: string | undefined): Fault {
+  const [oldest, newest] = [there[0]?.version, there.at(-1)?.version];
+  if (version === undefined || oldest === undefined || newest === undefined || Number(version) > newest)
+    return new Fault("not-found", `no release ${text}`);
+  const list = there.map((one) => `v${one.version}`).join(", ");
+  return new Fault(
+    "gone",
+    `v${version} was collected: the last 10 releases are kept, and those in use; there are ${list.slice(0, 200)}`,
+  );
 }
 
 /** Oldest first. */

@@ -15,6 +15,7 @@ import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { appName, checkAppName } from "../names.ts";
 import { page } from "../paging.ts";
+import { collectableReleases } from "../retention.ts";
 import type { Entry } from "../store/store.ts";
 import { routeChanges } from "./routes.ts";
 
@@ -124,7 +125,11 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
     const newestFirst = releasesOf(store, app.id)
       .reverse()
       .map((value) => ({ key: String(1e9 - value.version), value, version: 0 }));
-    return page(newestFirst, query, ({ value }) => summary(value, app.releaseId));
+    const collectable = new Set(collectableReleases(store, app).map(({ value }) => value.id));
+    return page(newestFirst, query, ({ value }) => ({
+      ...summary(value, app.releaseId),
+      ...(collectable.has(value.id) ? { collectable: true } : {}),
+    }));
   });
   mount(apps.createRelease, async ({ params, body, principal, idempotent, earlier }) => {
     const { value: app } = findApp(store, params.app);

@@ -75,6 +75,8 @@ export function fakeRegistry(refuse?: () => Error | undefined): Registry {
       return { digest: `sha256:${sha256Hex(String(sizeBytes))}`, sizeBytes, architecture: "amd64" };
     },
     layOn: async ({ layer }) => ({ digest: layer.digest, sizeBytes: layer.sizeBytes, architecture: "amd64" }),
+    remove: async () => true,
+    collect: async () => true,
     problem: async () => undefined,
   };
 }

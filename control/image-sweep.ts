@@ -1,0 +1,88 @@
+// Images whose artifact was collected leave the registry: first the manifest, and when some did, the layers nothing uses any more.
+// Their names wait in the store, so that a stop in between forgets none.
+import type { Artifact } from "#api/artifacts.ts";
+import type { Log } from "#lib/log.ts";
+import { causeChain } from "#lib/run.ts";
+import { type BuildRecord, hasEnded } from "./builds/record.ts";
+import { keys, PREFIX } from "./keys.ts";
+import type { Registry } from "./registry.ts";
+import type { Change, Entry, Store } from "./store/store.ts";
+
+export interface DeadImage {
+  repository: string;
+  digest: string;
+  diedAt: string;
+}
+
+/** An image pushed again meanwhile has the same digest: so long it is left alone, for whoever pushed to say so in the store. */
+const REST_MS = 3_600_000;
+const COLLECT_EVERY_MS = 3_600_000;
+const AT_ONCE = 100;
+
+/** To be written with the deletion of the artifacts. */
+export function buriedImages(artifacts: readonly Artifact[], at: Date): Change[] {
+  return artifacts.map(({ id, repository, digest }) => ({
+    key: keys.deadImage(id),
+    value: { repository, digest, diedAt: at.toISOString() } satisfies DeadImage,
+  }));
+}
+
+/** Images that nothing in the store speaks of any more: to be removed, or only forgotten when something does again. */
+export function restingImages(store: Store, nowMs: number): { remove: Entry<DeadImage>[]; forget: Entry<DeadImage>[] } {
+  const due = store
+    .list<DeadImage>(PREFIX.deadImages)
+    .filter(({ value }) => Date.parse(value.diedAt) <= nowMs - REST_MS)
+    .slice(0, AT_ONCE);
+  if (due.length === 0) return { remove: [], forget: [] };
+  const used = new Set<string>();
+  for (const { value } of store.list<Artifact>(PREFIX.artifacts)) used.add(`${value.repository} ${value.digest}`);
+  for (const { value } of store.list<BuildRecord>(PREFIX.builds))
+    if (!hasEnded(value) && value.product?.type === "image") used.add(`apps/${value.appId} ${value.product.digest}`);
+  const stack = store.get<Record<string, unknown>>(keys.stack)?.value ?? {};
+  for (const one of Object.values(stack) as Partial<DeadImage>[])
+    if (one?.repository !== undefined) used.add(`${one.repository} ${one.digest}`);
+  for (const { value } of store.list<DeadImage>(keys.stackUpload(""))) used.add(`${value.repository} ${value.digest}`);
+  const isUsed = ({ value }: Entry<DeadImage>) => used.has(`${value.repository} ${value.digest}`);
+  return { remove: due.filter((entry) => !isUsed(entry)), forget: due.filter(isUsed) };
+}
+
+export interface ImageSweeper {
+  /** One turn; what cannot be done now is tried at the next. */
+  sweep(signal: AbortSignal): Promise<void>;
+}
+
+export function imageSweeper(options: {
+  store: Store;
+  images: Pick<Registry, "remove" | "collect">;
+  log: Log;
+  now?: () => number;
+}): ImageSweeper {
+  const { store, images, log, now = Date.now } = options;
+  let removed = 0;
+  let collectedMs = Number.NEGATIVE_INFINITY;
+  return {
+    async sweep(signal) {
+      const { remove, forget } = restingImages(store, now());
+      const done = [...forget];
+      try {
+        for (const entry of remove) {
+          if (!(await images.remove(entry.value.repository, entry.value.digest, signal))) break; // busy: next time
+          removed++;
+          done.push(entry);
+        }
+        if (removed > 0 && now() - collectedMs >= COLLECT_EVERY_MS) {
+          const collected = await images.collect(signal);
+          if (collected) {
+            log.info({ removed }, "images no release uses left the registry");
+            removed = 0;
+            collectedMs = now();
+          }
+        }
+      } catch (error) {
+        log.warn({ causes: causeChain(error) }, "cleaning the registry failed, trying again");
+      }
+      if (done.length > 0)
+        await store.commit({ actor: "retention", mutations: done.map(({ key }) => ({ key, value: null })) });
+    },
+  };
+}
