@@ -9,7 +9,7 @@ const Html = Type.String({
   maxLength: PAGE_BYTES,
   pattern: "^[^\\u0000]*$",
   description:
-    "HTML, at most 10 KiB of UTF-8. Shown in a sandbox: styles and images inside the page work, scripts, forms and outside files do not.",
+    "HTML, at most 10 KiB with characters beyond ASCII counted as &#NNNN;. Shown in a sandbox: styles and images inside the page work, scripts, forms and outside files do not.",
 });
 
 export const AppPages = object({

@@ -145,9 +145,9 @@ export const Backend = object({
 });
 export type Backend = Static<typeof Backend>;
 
-/** Bytes of UTF-8; a page travels through one buffer of HAProxy. */
+/** Bytes of a page as routers are given it; it travels through one buffer of HAProxy. */
 export const PAGE_BYTES = 10_240;
-const Page = Type.String({ description: "HTML, at most 10 KiB, answered in the app's place." });
+const Page = Type.String({ description: "HTML in printable ASCII, at most 10 KiB, answered in the app's place." });
 
 /** One pool of backends (app + process) and the routes that lead to it. */
 export const Pool = object({

@@ -3,60 +3,60 @@
 // and its slot is free again only when HAProxy has no session on it (reference: haproxy management.txt, "set server").
 import { isIPv4 } from "node:net";
 import type { RouterTarget } from "#api/routes.ts";
+import {
+  type Assignment,
+  type Backend,
+  backendName,
+  HOST,
+  printable,
+  type Refusal,
+  routeKey,
+  type Slot,
+  slotName,
+  type TargetRoute,
+  type TcpBackend,
+  tcpName,
+} from "./assignment.ts";
+import { type Maps, mapsOf } from "./maps.ts";
 
-/** `drain`: in the target, no new requests. `leaving`: no longer in the target, kept until its last request ends. */
-export type SlotState = "up" | "drain" | "leaving";
-export interface Slot {
-  jobId: string;
-  address: string;
-  port: number;
-  state: SlotState;
-}
-export interface Backend {
-  /** Absent while the backend is free. */
-  pool?: { id: string; app: string };
-  slots: (Slot | null)[];
-}
-/** Position is identity: backend n is `be_000(n+1)`, slot n of it `s(n+1)`. Never shorter than before. */
-export interface Assignment {
-  backends: Backend[];
-}
-export interface Refusal {
-  what: string;
-  why: string;
-}
 export interface Assigned {
   assignment: Assignment;
-  /** `host/path/` -> backend name: the routes map of HAProxy. */
-  routes: Map<string, string>;
+  /** What HAProxy looks up for each request. */
+  maps: Maps;
   refused: Refusal[];
 }
 export interface AssignOptions {
-  /** True while HAProxy has a request on that slot, or its count is not known. */
-  isBusy: (backend: number, slot: number) => boolean;
+  /** True while HAProxy has a request on that slot (`be_0001/s1`), or its count is not known. */
+  isBusy: (slot: string) => boolean;
+  /** Why a port cannot be listened on here; undefined when it can. */
+  portProblem?: (port: number) => string | undefined;
   /** Free capacity at the first start; each grows by doubling. */
   backends: number;
   slots: number;
 }
 
-const HOST = /^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+type TargetPort = NonNullable<RouterTarget["tcp"]>[number];
+
 const PATH = /^\/([A-Za-z0-9._~-]+\/?)*$/;
 const APP = /^[a-z][a-z0-9-]{0,29}$/;
 const MAX_SLOTS = 4096;
 
-export const backendName = (index: number): string => `be_${String(index + 1).padStart(4, "0")}`;
-export const slotName = (index: number): string => `s${index + 1}`;
-export const routeKey = (domain: string, path: string): string => `${domain}${path.replace(/\/*$/, "/")}`;
-
 export function assign(current: Assignment, target: RouterTarget, options: AssignOptions): Assigned {
   const refused: Refusal[] = [];
   const routes = acceptRoutes(target, refused);
-  const routed = new Set(routes.values());
-  const pools = target.pools.filter((pool) => routed.has(pool.id));
-  const wanted = new Map(pools.map((pool) => [pool.id, acceptJobs(pool.backends, refused)]));
+  const ports = acceptPorts(target, options, refused);
+  const routed = new Set([...routes.values()].map(({ poolId }) => poolId));
+  const used = new Set([...routed, ...ports.map(({ poolId }) => poolId)]);
+  const jobsOf = new Map(
+    target.pools.filter(({ id }) => used.has(id)).map((pool) => [pool.id, acceptJobs(pool.backends, refused)]),
+  );
+  const pools = target.pools.filter(({ id }) => routed.has(id));
+  const wanted = new Map(pools.map(({ id }) => [id, jobsOf.get(id)!]));
 
   const backends = current.backends.map((backend, b) =>
-    keepOrDrain(backend, backend.pool ? wanted.get(backend.pool.id) : undefined, (s) => options.isBusy(b, s)),
+    keepOrDrain(backend, backend.pool ? wanted.get(backend.pool.id) : undefined, (s) =>
+      options.isBusy(`${backendName(b)}/${slotName(s)}`),
+    ),
   );
   while (backends.length < options.backends) backends.push(freeBackend(options.slots));
   const byPool = new Map<string, number>();
@@ -66,28 +66,68 @@ export function assign(current: Assignment, target: RouterTarget, options: Assig
     const b = byPool.get(id) ?? takeBackend(backends, jobs.length, options.slots);
     byPool.set(id, b);
     const backend = backends[b]!;
-    backend.pool = { id, app: APP.test(app) ? app : "this app" };
+    backend.pool = { id, app: printableApp(app) };
     placeJobs(backend, jobs, refused);
   }
-  const names = [...routes].map(([key, poolId]): [string, string] => [key, backendName(byPool.get(poolId)!)]);
-  return { assignment: { backends }, routes: new Map(names), refused };
+  const tcp = ports.map((port): TcpBackend => {
+    const before = current.tcp?.find((each) => each.port === port.port);
+    const jobs = jobsOf.get(port.poolId)!;
+    const name = tcpName(port.port);
+    const kept = keepOrDrain(before ?? freeBackend(options.slots), jobs, (s) =>
+      options.isBusy(`${name}/${slotName(s)}`),
+    );
+    const { id, app } = target.pools.find((pool) => pool.id === port.poolId)!;
+    const { proxyProtocol } = port;
+    const backend = {
+      port: port.port,
+      ...(proxyProtocol ? { proxyProtocol } : {}),
+      ...kept,
+      pool: { id, app: printableApp(app) },
+    };
+    placeJobs(backend, jobs, refused);
+    return backend;
+  });
+  const assignment = tcp.length > 0 ? { backends, tcp } : { backends };
+  return { assignment, maps: mapsOf({ backends, byPool, routes, pools: target.pools, refused }), refused };
 }
 
-/** `host/path/` -> pool id of each route that can be served; the rest is refused by name, the others untouched. */
-function acceptRoutes(target: RouterTarget, refused: Refusal[]): Map<string, string> {
+const printableApp = (app: string): string => (APP.test(app) ? app : "this app");
+
+/** `host/path/` -> each route that can be served; the rest is refused by name, the others untouched. */
+function acceptRoutes(target: RouterTarget, refused: Refusal[]): Map<string, TargetRoute> {
   const pools = new Set(target.pools.map((pool) => pool.id));
-  const accepted = new Map<string, string>();
-  for (const { domain, path, poolId } of target.routes) {
+  const accepted = new Map<string, TargetRoute>();
+  for (const route of target.routes) {
+    const { domain, path, poolId } = route;
     const refuse = (why: string) => refused.push({ what: `route ${printable(domain)}${printable(path)}`, why });
     const key = routeKey(domain, path);
     if (domain.length > 253 || !HOST.test(domain)) refuse("the domain is not a host name in lower case");
     else if (path.length > 200 || !PATH.test(path)) refuse("the path is not a plain path");
     else if (!pools.has(poolId)) refuse(`there is no pool ${printable(poolId)}`);
-    else if (accepted.has(key) && accepted.get(key) !== poolId)
-      refuse(`pool ${printable(accepted.get(key)!)} has it already`);
-    else accepted.set(key, poolId);
+    else if (accepted.has(key) && accepted.get(key)!.poolId !== poolId)
+      refuse(`pool ${printable(accepted.get(key)!.poolId)} has it already`);
+    else accepted.set(key, route);
   }
   return accepted;
+}
+
+/** TCP routes that can be served, by port, ascending. */
+function acceptPorts(target: RouterTarget, { portProblem }: AssignOptions, refused: Refusal[]): TargetPort[] {
+  const pools = new Set(target.pools.map((pool) => pool.id));
+  const accepted = new Map<number, TargetPort>();
+  for (const route of target.tcp ?? []) {
+    const { port, poolId, proxyProtocol } = route;
+    const refuse = (why: string) => refused.push({ what: `port ${String(port).slice(0, 20)}`, why });
+    const problem = portProblem?.(port);
+    if (!Number.isInteger(port) || port < 1 || port > 65_535) refuse("it is not a port");
+    else if (proxyProtocol !== undefined && proxyProtocol !== "v1" && proxyProtocol !== "v2")
+      refuse("there is no such version of the PROXY protocol");
+    else if (!pools.has(poolId)) refuse(`there is no pool ${printable(poolId)}`);
+    else if (accepted.has(port)) refuse(`pool ${printable(accepted.get(port)!.poolId)} has it already`);
+    else if (problem !== undefined) refuse(problem);
+    else accepted.set(port, route);
+  }
+  return [...accepted.values()].sort((a, b) => a.port - b.port);
 }
 
 type Job = RouterTarget["pools"][number]["backends"][number];
@@ -150,5 +190,3 @@ function placeJobs(backend: Backend, jobs: Job[], refused: Refusal[]): void {
     backend.slots[s] = { jobId: job.jobId, address: job.address, port: job.port, state: "up" };
   }
 }
-
-const printable = (text: string): string => text.slice(0, 300).replace(/[^\x21-\x7e]/g, "?");

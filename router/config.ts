@@ -20,6 +20,16 @@ export const Config = object({
   }),
   bind: Type.String({ default: "0.0.0.0", pattern: "^[0-9a-fA-F.:]+$", description: "Address HAProxy listens on." }),
   httpPort: Type.Integer({ default: 80, minimum: 1, maximum: 65_535, description: "Port for HTTP." }),
+  httpsPort: Type.Integer({ default: 443, minimum: 0, maximum: 65_535, description: "Port for HTTPS; 0: none." }),
+  proxySources: Type.Array(
+    Type.String({ pattern: "^((25[0-5]|2[0-4]\\d|1?\\d?\\d)(\\.(?!/|$)|(?=/|$))){4}(/(3[0-2]|[12]?\\d))?$" }),
+    {
+      default: [],
+      maxItems: 64,
+      description:
+        "Load balancers in front (IPv4 addresses or CIDRs) whose connections begin with the PROXY protocol, v1 or v2; from all others it is refused.",
+    },
+  ),
   address: Type.Optional(
     Type.String({ maxLength: 45, description: "Address clients reach this router by, shown by control." }),
   ),

@@ -7,11 +7,16 @@ import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep } from "#lib/time.ts";
-import { type Assigned, type Assignment, assign, backendName, slotName } from "./assign.ts";
+import { type Assigned, assign } from "./assign.ts";
+import { type Assignment, namedBackends, slotName } from "./assignment.ts";
+import { CertificateRefused } from "./certificate-store.ts";
+import { acceptCertificates, type CertificateFiles, certificateChanges } from "./certificates.ts";
 import { diff, fitTo, newAddresses } from "./diff.ts";
 import type { Haproxy } from "./haproxy.ts";
+import type { RenderOptions } from "./head.ts";
+import { noMaps } from "./maps.ts";
 import { probe } from "./probe.ts";
-import { type RenderOptions, render, renderShape } from "./render.ts";
+import { render, renderShape } from "./render.ts";
 import type { Running } from "./verify.ts";
 
 const ALIVE_EVERY_MS = 100;
@@ -29,6 +34,10 @@ export interface ConvergeOptions {
   slots: number;
   log: Log;
   verifyEveryMs?: number;
+}
+
+interface Held extends Assigned {
+  certificates: CertificateFiles;
 }
 
 export type RouterState = Omit<RouterReport, "address">;
@@ -53,13 +62,19 @@ const EMPTY: RouterTarget = { term: 0, generation: 0, clusterRange: "", peers: [
 
 export function createConverger(options: ConvergeOptions): Converger {
   const { haproxy, stateDir, backends, slots, log, verifyEveryMs = VERIFY_EVERY_MS } = options;
-  const { directory } = options.render;
+  const { directory, httpPort, httpsPort } = options.render;
+  const hasHttps = httpsPort !== undefined;
+  const ownPorts = new Set<number | undefined>([httpPort, httpsPort]);
   let target = EMPTY;
   let storedTarget = EMPTY;
-  let assigned: Assigned = { assignment: { backends: [] }, routes: new Map(), refused: [] };
+  let assigned: Held = { assignment: { backends: [] }, maps: noMaps(), certificates: new Map(), refused: [] };
+  /** File -> why HAProxy did not take it. */
+  const rejected = new Map<string, string>();
   let storedAssignment = "";
   /** What ran when last looked at; undefined when it must be looked at again. */
   let known: Running | undefined;
+  /** TCP ports HAProxy was last seen to have. */
+  let listening = new Set<number>();
   let served = { term: 0, generation: 0 };
   let failure = "not started";
   let reloads = 0;
@@ -90,23 +105,71 @@ export function createConverger(options: ConvergeOptions): Converger {
   };
 
   const drainingBackends = (assignment: Assignment) =>
-    assignment.backends.flatMap((backend, b) =>
-      backend.slots.some((slot) => slot && slot.state !== "up") ? [backendName(b)] : [],
+    namedBackends(assignment).flatMap(([name, { slots }]) =>
+      slots.some((slot) => slot && slot.state !== "up") ? [name] : [],
     );
 
-  const nextAssignment = (sessions: ReadonlyMap<string, number>): Assigned =>
-    assign(assigned.assignment, target, {
-      isBusy: (b, s) => sessions.get(`${backendName(b)}/${slotName(s)}`) !== 0,
+  /** Ports asked for that HAProxy does not have yet, and that something else here has: a reload would fail for all. */
+  const findBusyPorts = async (): Promise<Set<number>> => {
+    const ours = new Set([...listening, ...(assigned.assignment.tcp ?? []).map(({ port }) => port)]);
+    const asked = (target.tcp ?? []).map(({ port }) => port).filter((port) => !ours.has(port) && !ownPorts.has(port));
+    const busy = new Set<number>();
+    for (const port of asked) if (!(await haproxy.isFree(port).catch(() => false))) busy.add(port);
+    return busy;
+  };
+
+  const nextAssignment = async (sessions: ReadonlyMap<string, number>): Promise<Held> => {
+    const busyPorts = await findBusyPorts();
+    const next = assign(assigned.assignment, target, {
+      isBusy: (slot) => sessions.get(slot) !== 0,
+      portProblem: (port) =>
+        ownPorts.has(port)
+          ? "the router itself listens there"
+          : busyPorts.has(port)
+            ? "another program on the router's machine has it"
+            : undefined,
       backends,
       slots,
     });
+    const certificates = hasHttps ? acceptCertificates(target.certificates, next.refused) : new Map();
+    for (const file of rejected.keys()) if (!certificates.has(file)) rejected.delete(file);
+    return withoutRejected({ ...next, certificates });
+  };
+
+  const withoutRejected = (held: Held): Held => {
+    const refused = [...held.refused];
+    const certificates: CertificateFiles = new Map();
+    for (const [file, certificate] of held.certificates) {
+      const why = rejected.get(file);
+      if (why === undefined) certificates.set(file, certificate);
+      else refused.push({ what: `certificate ${certificate.id}`, why });
+    }
+    return { ...held, certificates, refused };
+  };
+
+  /** Loads what is new; what HAProxy does not take is left out from now on. */
+  const loadCertificates = async (files: readonly string[]) => {
+    for (const file of files) {
+      const certificate = assigned.certificates.get(file)!;
+      try {
+        await haproxy.certificates.load(file, certificate);
+      } catch (error) {
+        if (!(error instanceof CertificateRefused)) throw error;
+        log.error({ err: error, certificate: certificate.id }, "certificate not taken");
+        rejected.set(file, error.message);
+        assigned = withoutRejected(assigned);
+      }
+    }
+  };
 
   const store = async () => {
-    await haproxy.write(render(assigned.assignment, assigned.routes, options.render));
+    await haproxy.certificates.write(assigned.certificates);
+    await haproxy.write(render(assigned, options.render));
     const text = JSON.stringify(assigned.assignment);
     if (text !== storedAssignment) await writeFileAtomic(join(stateDir, ASSIGNMENT_FILE), text);
     storedAssignment = text;
-    if (target !== storedTarget) await writeFileAtomic(join(stateDir, TARGET_FILE), JSON.stringify(target));
+    if (target !== storedTarget)
+      await writeFileAtomic(join(stateDir, TARGET_FILE), JSON.stringify(target), { mode: 0o600 });
     storedTarget = target;
   };
 
@@ -115,9 +178,17 @@ export function createConverger(options: ConvergeOptions): Converger {
   const start = async () => {
     const startedAtMs = performance.now();
     known = undefined;
-    assigned = nextAssignment(new Map());
+    listening = new Set();
+    assigned = { ...assigned, assignment: withoutTcp(assigned.assignment) }; // every port is looked at anew
+    assigned = await nextAssignment(new Map());
     await store();
-    await haproxy.start(shape());
+    await haproxy.start(shape()).catch(async (error: unknown) => {
+      if (assigned.certificates.size === 0) throw error;
+      // One certificate that OpenSSL does not take would keep all the rest from being served: each is tried by itself.
+      log.error({ err: error }, "haproxy does not start, it is tried without certificates");
+      await haproxy.write(render({ ...assigned, certificates: new Map() }, options.render));
+      await haproxy.start(shape());
+    });
     mustReload = false;
     haproxyPid = (await haproxy.processes()).master;
     log.info({ haproxyPid, tookMs: Math.round(performance.now() - startedAtMs) }, "haproxy started");
@@ -129,6 +200,9 @@ export function createConverger(options: ConvergeOptions): Converger {
     if (known === undefined) verifiedAtMs = performance.now();
     const now = known ?? (await haproxy.running());
     known = undefined;
+    listening = portsOf(now);
+    const certificates = certificateChanges(now.certificates, assigned.certificates);
+    await loadCertificates(certificates.add);
     const reachable = await probe(newAddresses(now, assigned.assignment));
     const difference = diff(now, assigned, { directory, reachable });
     const { commands } = difference;
@@ -143,14 +217,25 @@ export function createConverger(options: ConvergeOptions): Converger {
       await haproxy.runOnOld((old) => diff(old, fitTo(old, assigned), { directory, reachable: accepting }).commands);
     }
     await store();
-    if (commands.length === 0 && !difference.needsReload) known = now;
+    for (const file of certificates.remove) await haproxy.certificates.unload(file);
+    const certificateCount = certificates.add.length + certificates.remove.length;
+    if (certificateCount > 0) {
+      await haproxy.certificates.sweep(assigned.certificates);
+      log.info({ added: certificates.add.length, removed: certificates.remove.length }, "certificates changed");
+    }
+    if (commands.length === 0 && certificateCount === 0 && !difference.needsReload) known = now;
     if (difference.needsReload || haproxy.loadedShape() !== shape()) mustReload = true;
     return !mustReload;
   };
 
   const reload = async () => {
     reloadedAtMs = performance.now();
-    await haproxy.reload(shape());
+    await haproxy.reload(shape()).catch((error: unknown) => {
+      // A port that somebody took a moment ago would fail every reload: new ones are looked at again first.
+      const tcp = assigned.assignment.tcp?.filter(({ port }) => listening.has(port)) ?? [];
+      assigned = { ...assigned, assignment: { ...assigned.assignment, tcp } };
+      throw error;
+    });
     mustReload = false;
     known = undefined;
     reloads++;
@@ -163,6 +248,8 @@ export function createConverger(options: ConvergeOptions): Converger {
       directory: options.render.directory,
       reachable: new Set(),
     });
+    const { add, remove } = certificateChanges(running.certificates, assigned.certificates);
+    if (add.length + remove.length > 0) throw new Error("haproxy has other certificates than it should");
     if (commands.length > 0 || needsReload) {
       mustReload ||= needsReload;
       throw new Error(`haproxy is not as wanted: ${commands.flat().slice(0, 3).join("; ") || "slots are missing"}`);
@@ -172,10 +259,10 @@ export function createConverger(options: ConvergeOptions): Converger {
   };
 
   const countDraining = (sessions: ReadonlyMap<string, number>, assignment: Assignment) =>
-    assignment.backends.flatMap((backend, b) =>
-      backend.slots.flatMap((slot, s) =>
+    namedBackends(assignment).flatMap(([name, { slots }]) =>
+      slots.flatMap((slot, s) =>
         slot && slot.state !== "up"
-          ? [{ jobId: slot.jobId, sessions: sessions.get(`${backendName(b)}/${slotName(s)}`) ?? 0 }]
+          ? [{ jobId: slot.jobId, sessions: sessions.get(`${name}/${slotName(s)}`) ?? 0 }]
           : [],
       ),
     );
@@ -188,7 +275,7 @@ export function createConverger(options: ConvergeOptions): Converger {
     const goal = target;
     const isTargetNew = goal !== storedTarget;
     const sessions = await haproxy.sessions(drainingBackends(assigned.assignment));
-    assigned = nextAssignment(sessions);
+    assigned = await nextAssignment(sessions);
     if (performance.now() - verifiedAtMs > verifyEveryMs) known = undefined;
     await equalise(isTargetNew);
     if (mustReload && performance.now() - reloadedAtMs >= RELOAD_EVERY_MS) await reload();
@@ -262,10 +349,16 @@ export function createConverger(options: ConvergeOptions): Converger {
     },
 
     jobOf(slot) {
-      const match = /^be_(\d+)\/s(\d+)$/.exec(slot);
-      const backend = match ? assigned.assignment.backends[Number(match[1]) - 1] : undefined;
-      const job = backend?.slots[Number(match?.[2]) - 1];
+      const [, name, s] = /^(be_\d+|tcp_\d+)\/s(\d+)$/.exec(slot) ?? [];
+      const [, backend] = namedBackends(assigned.assignment).find(([each]) => each === name) ?? [];
+      const job = backend?.slots[Number(s) - 1];
       return backend?.pool && job ? { jobId: job.jobId, app: backend.pool.app } : undefined;
     },
   };
 }
+
+function portsOf({ slots }: Running): Set<number> {
+  return new Set([...slots.keys()].flatMap((name) => Number(/^tcp_(\d+)\//.exec(name)?.[1] ?? []) || []));
+}
+
+const withoutTcp = ({ backends }: Assignment): Assignment => ({ backends });

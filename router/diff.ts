@@ -1,17 +1,18 @@
 // From what HAProxy runs to what it should run: runtime commands in an order that never loses a request.
-// First what adds capacity, then the maps, then what takes capacity away.
-import { type Assignment, backendName, type Slot, slotName } from "./assign.ts";
-import { PARKED, poolNames } from "./render.ts";
+// First what adds capacity, then the maps, then what takes capacity away; a cookie leads nowhere before its slot drains.
+import { type Assignment, backendName, namedBackends, type Slot, slotName, tcpName } from "./assignment.ts";
+import { backendOf, type MapName, type Maps, mapFile } from "./maps.ts";
+import { PARKED } from "./render.ts";
 import type { Running, RunningSlot } from "./verify.ts";
 
 export interface Wanted {
   assignment: Assignment;
-  routes: ReadonlyMap<string, string>;
+  maps: Maps;
 }
 export interface Difference {
   /** Each inner list goes on one line: HAProxy runs it without anything in between. */
   commands: string[][];
-  /** Backends or slots that the running configuration does not have. */
+  /** Backends or slots that the running configuration does not have, or ports that it has too many. */
   needsReload: boolean;
 }
 export interface DiffOptions {
@@ -21,14 +22,14 @@ export interface DiffOptions {
   reachable: ReadonlySet<string>;
 }
 
-export function diff(running: Running, { assignment, routes }: Wanted, options: DiffOptions): Difference {
+export function diff(running: Running, { assignment, maps }: Wanted, options: DiffOptions): Difference {
   const enable: string[][] = [];
   const drain: string[][] = [];
   const park: string[][] = [];
   let needsReload = false;
-  for (const [b, { slots }] of assignment.backends.entries()) {
+  for (const [backend, { slots }] of namedBackends(assignment)) {
     for (const [s, slot] of slots.entries()) {
-      const name = `${backendName(b)}/${slotName(s)}`;
+      const name = `${backend}/${slotName(s)}`;
       const now = running.slots.get(name);
       if (now === undefined) needsReload = true;
       else if (slot === null) park.push(parkSlot(name, now));
@@ -36,10 +37,16 @@ export function diff(running: Running, { assignment, routes }: Wanted, options: 
       else drain.push(drainSlot(name, slot, now));
     }
   }
-  const served = new Map([...routes].filter(([, backend]) => running.slots.has(`${backend}/s1`)));
-  const [routesSet, routesDel] = diffMap(`${options.directory}/routes.map`, running.routes, served);
-  const [poolsSet, poolsDel] = diffMap(`${options.directory}/pools.map`, running.pools, poolNames(assignment));
-  const commands = [enable, poolsSet, routesSet, routesDel, drain, park, poolsDel].flat();
+  const served = new Map([...maps.routes].filter(([, value]) => running.slots.has(`${backendOf(value)}/s1`)));
+  const changes = (name: MapName, wanted: ReadonlyMap<string, string> = maps[name]) =>
+    diffMap(`${options.directory}/${mapFile(name)}`, running.maps[name], wanted);
+  const [routesSet, routesDel] = changes("routes", served);
+  const [repliesSet, repliesDel] = changes("replies");
+  const [stickySet, stickyDel] = changes("sticky");
+  const [jobsSet, jobsDel] = changes("jobs");
+  const before = [enable, repliesSet, jobsSet, stickySet, routesSet];
+  const after = [routesDel, stickyDel, drain, park, jobsDel, repliesDel];
+  const commands = [...before, ...after].flat();
   return { commands: commands.filter((group) => group.length > 0), needsReload };
 }
 
@@ -47,21 +54,23 @@ export function diff(running: Running, { assignment, routes }: Wanted, options: 
  * The same for a worker of an earlier configuration, which still answers on connections it has: a pool whose jobs are all
  * in slots that it lacks gets them in the slots that it has, else its last requests would find no job.
  */
-export function fitTo(running: Running, { assignment, routes }: Wanted): Wanted {
-  const backends = assignment.backends.map((backend, b) => {
-    const has = backend.slots.filter((_, s) => running.slots.has(`${backendName(b)}/${slotName(s)}`));
+export function fitTo(running: Running, { assignment, maps }: Wanted): Wanted {
+  const fit = <B extends Assignment["backends"][number]>(backend: B, name: string): B => {
+    const has = backend.slots.filter((_, s) => running.slots.has(`${name}/${slotName(s)}`));
     const up = backend.slots.filter((slot) => slot?.state === "up");
     if (has.some((slot) => slot?.state === "up")) return { ...backend, slots: has };
     return { ...backend, slots: has.map((slot, s) => up[s] ?? slot) };
-  });
-  return { assignment: { backends }, routes };
+  };
+  const backends = assignment.backends.map((backend, b) => fit(backend, backendName(b)));
+  const tcp = assignment.tcp?.map((backend) => fit(backend, tcpName(backend.port)));
+  return { assignment: tcp ? { backends, tcp } : { backends }, maps };
 }
 
 /** Slots that `diff` would let traffic to, to be probed before. */
 export function newAddresses(running: Running, assignment: Assignment): { address: string; port: number }[] {
-  return assignment.backends.flatMap(({ slots }, b) =>
+  return namedBackends(assignment).flatMap(([backend, { slots }]) =>
     slots.flatMap((slot, s) => {
-      const now = running.slots.get(`${backendName(b)}/${slotName(s)}`);
+      const now = running.slots.get(`${backend}/${slotName(s)}`);
       return slot?.state === "up" && now && !serves(slot, now) ? [{ address: slot.address, port: slot.port }] : [];
     }),
   );

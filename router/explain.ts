@@ -1,6 +1,6 @@
 // Which route, pool and slots would serve a request, and why not: the same rule as the maps of the frontend, in words.
 import type { RouterTarget } from "#api/routes.ts";
-import { type Assignment, backendName, routeKey, slotName } from "./assign.ts";
+import { type Assignment, backendName, routeKey, slotName } from "./assignment.ts";
 import type { RunningSlot } from "./verify.ts";
 
 export interface ExplainInput {

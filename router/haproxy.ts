@@ -11,9 +11,22 @@ import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
 import { portTaken } from "#lib/port-holder.ts";
 import { isAlive, type ProcessId, processId, signalProcess } from "#lib/process-id.ts";
 import { sleep, until } from "#lib/time.ts";
+import { type CertificateStore, certificateStore } from "./certificate-store.ts";
+import { CERTIFICATE_LIST } from "./certificates.ts";
+import { ensureDefaultCertificate } from "./default-certificate.ts";
+import { DEFAULT_CERTIFICATE } from "./head.ts";
+import { MAP_NAMES, type Maps, mapFile } from "./maps.ts";
 import type { Rendered } from "./render.ts";
 import { ask, runCommands } from "./runtime.ts";
-import { type Processes, parseMap, parseProcesses, parseServersState, parseSessions, type Running } from "./verify.ts";
+import {
+  type Processes,
+  parseCertificateList,
+  parseMap,
+  parseProcesses,
+  parseServersState,
+  parseSessions,
+  type Running,
+} from "./verify.ts";
 
 const STDERR_KEPT_BYTES = 1 << 20;
 const SOCKET_PATH_BYTES = 100; // sun_path is 108, HAProxy binds beside and renames
@@ -23,6 +36,8 @@ export interface HaproxyOptions {
   directory: string;
   bind: string;
   httpPort: number;
+  /** Absent: no HTTPS. */
+  httpsPort?: number;
   accessLog: boolean;
 }
 
@@ -31,6 +46,7 @@ export interface Haproxy {
   adopt(): Promise<boolean>;
   /** Starts it from the files on disk and waits until it serves. */
   start(shape: string): Promise<void>;
+  certificates: CertificateStore;
   /** Checks the files on disk, then replaces the worker; resolves when the new one serves. */
   reload(shape: string): Promise<void>;
   isRunning(): Promise<boolean>;
@@ -43,6 +59,8 @@ export interface Haproxy {
   runOnOld(plan: (running: Running) => string[][]): Promise<void>;
   /** Requests on each slot of those backends, all workers together. */
   sessions(backends: readonly string[]): Promise<Map<string, number>>;
+  /** Whether nobody listens on that port here, HAProxy included. */
+  isFree(port: number): Promise<boolean>;
   processes(): Promise<Processes>;
   /** Lets requests end for up to `graceMs`, then ends it. */
   stop(graceMs: number): Promise<void>;
@@ -56,7 +74,7 @@ interface Loaded {
 }
 
 export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
-  const { binary, directory, bind, httpPort, accessLog } = options;
+  const { binary, directory, bind, httpPort, httpsPort, accessLog } = options;
   const path = (name: string) => join(directory, name);
   const masterSocket = path("master.sock");
   const workerSocket = path("worker.sock");
@@ -66,6 +84,10 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
     throw new Fault("invalid", `state directory ${directory}: must be absolute, plain and under 88 characters`);
   await mkdir(directory, { recursive: true, mode: 0o755 });
   if (!(await stat(accessPipe).catch(() => undefined))?.isFIFO()) await exec(["mkfifo", "-m", "600", accessPipe]);
+
+  if (httpsPort !== undefined) await ensureDefaultCertificate(path(DEFAULT_CERTIFICATE));
+  const certificates = certificateStore(directory, workerSocket);
+  const maps = MAP_NAMES.map((name) => ({ name, file: path(mapFile(name)) }));
 
   let loaded: Loaded | undefined;
   const written = new Map<string, string>();
@@ -85,18 +107,24 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
       await until(async () => !(await isAlive(id)), { what: `end of ${id.pid}`, timeoutMs: 5_000, everyMs: 10 });
   };
   const read = async (socket: string, prefix: string): Promise<Running> => {
-    const [state, routes, pools] = await Promise.all([
+    const [state, list, ...texts] = await Promise.all([
       ask(socket, `${prefix}show servers state`),
-      ask(socket, `${prefix}show map ${path("routes.map")}`),
-      ask(socket, `${prefix}show map ${path("pools.map")}`),
+      httpsPort === undefined ? undefined : ask(socket, `${prefix}show ssl crt-list ${path(CERTIFICATE_LIST)}`),
+      ...maps.map(({ file }) => ask(socket, `${prefix}show map ${file}`)),
     ]);
-    return { slots: parseServersState(state), routes: parseMap(routes), pools: parseMap(pools) };
+    return {
+      slots: parseServersState(state),
+      maps: Object.fromEntries(maps.map(({ name }, n) => [name, parseMap(texts[n]!)])) as Maps,
+      certificates: list === undefined ? new Map() : parseCertificateList(list),
+    };
   };
   const isServing = async (worker: number | undefined) =>
     worker !== undefined && /^Pid: (\d+)$/m.exec(await ask(workerSocket, "show info", 1_000))?.[1] === String(worker);
 
   return {
     accessPipe,
+    certificates,
+    isFree: (port) => isFree(bind, port),
     processes,
     isRunning,
     loadedShape: () => loaded?.shape,
@@ -125,12 +153,13 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
 
     async start(shape) {
       if (loaded) await kill([loaded.master, ...loaded.workers]);
-      await until(() => isFree(bind, httpPort), { what: "free port", timeoutMs: 500, everyMs: 50 }).catch(
-        async (error: Error) => {
-          if (error.cause instanceof Fault) throw error.cause;
-          throw new Fault("conflict", `router: ${await portTaken("tcp", httpPort)}`);
-        },
-      );
+      for (const port of httpsPort === undefined ? [httpPort] : [httpPort, httpsPort])
+        await until(() => isFree(bind, port), { what: "free port", timeoutMs: 500, everyMs: 50 }).catch(
+          async (error: Error) => {
+            if (error.cause instanceof Fault) throw error.cause;
+            throw new Fault("conflict", `router: ${await portTaken("tcp", port)}`);
+          },
+        );
       // Read and write end at once and not blocking: HAProxy neither waits for a reader nor fails without one.
       const stdout = accessLog ? await open(accessPipe, constants.O_RDWR | constants.O_NONBLOCK) : undefined;
       const stderr = await open(
@@ -173,7 +202,7 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
     },
 
     async write(files) {
-      const texts = { "routes.map": files.routesMap, "pools.map": files.poolsMap, "haproxy.cfg": files.cfg };
+      const texts = { ...files.maps, [CERTIFICATE_LIST]: files.certificateList, "haproxy.cfg": files.cfg };
       for (const [name, text] of Object.entries(texts)) {
         if (written.get(name) === text) continue;
         await writeFileAtomic(path(name), text);

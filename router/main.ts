@@ -13,7 +13,7 @@ import { createLog, type Log } from "#lib/log.ts";
 import { run } from "#lib/run.ts";
 import { every } from "#lib/time.ts";
 import { copyAccessLog } from "./access-log.ts";
-import type { Assignment } from "./assign.ts";
+import type { Assignment } from "./assignment.ts";
 import { type Config, routerConfig } from "./config.ts";
 import { ASSIGNMENT_FILE, type Converger, createConverger, TARGET_FILE } from "./converge.ts";
 import { explain } from "./explain.ts";
@@ -38,18 +38,19 @@ run(async (signal) => {
 });
 
 async function serve(config: Config, signal: AbortSignal): Promise<void> {
-  const { bind, httpPort, threads, accessLog, haproxyBinary: binary } = config;
+  const { bind, httpPort, proxySources, threads, accessLog, haproxyBinary: binary } = config;
   const stateDir = resolve(config.stateDir);
   const directory = join(stateDir, "haproxy");
   const log = createLog("router", { level: config.logLevel });
-  const haproxy = await createHaproxy({ binary, directory, bind, httpPort, accessLog });
+  const httpsPort = config.httpsPort || undefined;
+  const haproxy = await createHaproxy({ binary, directory, bind, httpPort, httpsPort, accessLog });
   const maxConnections = Math.min(config.maxConnections, await connectionsPossible());
   if (maxConnections < config.maxConnections)
     log.warn({ maxConnections }, "the limit of open files allows fewer connections");
   const account = await workerAccount(config.haproxyAccount);
   const converger = createConverger({
     haproxy,
-    render: { directory, bind, httpPort, maxConnections, threads, account, accessLog },
+    render: { directory, bind, httpPort, httpsPort, proxySources, maxConnections, threads, account, accessLog },
     stateDir,
     backends: config.backends,
     slots: config.slots,
@@ -63,7 +64,7 @@ async function serve(config: Config, signal: AbortSignal): Promise<void> {
     if (accessLog)
       loops.push(copyAccessLog({ pipe: haproxy.accessPipe, file, jobOf: converger.jobOf, log, signal: stop }));
     await converger.begin();
-    log.info({ bind, httpPort, ...converger.state() }, "router serves");
+    log.info({ bind, httpPort, httpsPort, ...converger.state() }, "router serves");
     loops.push(converger.run(stop), keepPeers(config, converger, log, stop), follow(config, converger, log, stop));
     await Promise.race(loops);
   } finally {

@@ -1,5 +1,6 @@
 // What HAProxy says of itself, parsed: `show servers state`, `show map`, `show stat`, `show proc` (management.txt 9.3).
 // A line that does not look as documented is an error: an unread reply must never count as agreement.
+import type { Maps } from "./maps.ts";
 
 export interface RunningSlot {
   address: string;
@@ -12,8 +13,9 @@ export interface RunningSlot {
 export interface Running {
   /** `be_0001/s1` -> slot */
   slots: Map<string, RunningSlot>;
-  routes: Map<string, string>;
-  pools: Map<string, string>;
+  maps: Maps;
+  /** File name, without its directory -> server names it is shown for, one space between. */
+  certificates: Map<string, string>;
 }
 
 /** srv_admin_state bits (management.txt): forced and inherited maintenance; forced drain. 0x04 is only "from the configuration". */
@@ -52,6 +54,19 @@ export function parseMap(text: string): Map<string, string> {
     entries.set(match[1]!, entries.has(match[1]!) ? "\0twice" : match[2]!);
   }
   return entries;
+}
+
+/** `show ssl crt-list <file>`: after a title one `file name...` per line. */
+export function parseCertificateList(text: string): Map<string, string> {
+  const [title, ...lines] = text.split("\n").filter((line) => line !== "");
+  if (!title?.startsWith("# /")) throw new Error(`certificate list: ${title}`);
+  return new Map(
+    lines.map((line) => {
+      const match = /^\/\S*\/([^/\s]+\.pem) (\S.*)$/.exec(line);
+      if (!match) throw new Error(`certificate list: ${line}`);
+      return [match[1]!, match[2]!];
+    }),
+  );
 }
 
 /** `show stat <backend> 4 -1`: open and waiting requests of each slot, by `be/slot`. */

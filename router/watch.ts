@@ -26,7 +26,16 @@ export async function* targets(
 
 /** The shape only: what a single route or job is worth is decided for each by itself (assign.ts). */
 export function isTarget(value: unknown): value is RouterTarget {
-  const { term, generation, clusterRange, peers, pools, routes } = (value ?? {}) as Record<string, unknown>;
+  const {
+    term,
+    generation,
+    clusterRange,
+    peers,
+    pools,
+    routes,
+    tcp = [],
+    certificates = [],
+  } = (value ?? {}) as Record<string, unknown>;
   return (
     Number.isInteger(term) &&
     Number.isInteger(generation) &&
@@ -34,6 +43,9 @@ export function isTarget(value: unknown): value is RouterTarget {
     areRows(peers, ["subnet", "address"]) &&
     areRows(routes, ["domain", "path", "poolId"]) &&
     areRows(pools, ["id", "app"]) &&
+    areRows(tcp, ["poolId"]) &&
+    areRows(certificates, ["id", "pem"]) &&
+    certificates.every(({ names }) => Array.isArray(names) && names.every((name) => typeof name === "string")) &&
     pools.every((pool) => areRows(pool["backends"], ["jobId", "address", "state"]))
   );
 }

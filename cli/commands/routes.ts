@@ -35,8 +35,8 @@ export const routeCommands: readonly Command[] = [
         const app = await findAppName(call);
         const query = app === undefined ? {} : { app };
         answerList(call.cli, await listAll(client, listRoutes, { query, signal: call.cli.signal }), {
-          titles: ["ROUTE", "SERVICE", "OPTIONS", "ID"],
-          row: (route) => [routeLabel(route), `${route.app} ${route.process}`, routeOptions(route), route.id],
+          titles: ["ROUTE", "SERVICE", "ID", "OPTIONS"],
+          row: (route) => [routeLabel(route), `${route.app} ${route.process}`, route.id, routeOptions(route)],
           none: `no routes${app === undefined ? "" : ` lead to ${app}`}; make one: flynn route add http DOMAIN`,
         });
       }),

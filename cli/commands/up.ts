@@ -19,6 +19,7 @@ const FLAGS = [
   { name: "address", value: "IP", help: "Address this machine is reached by" },
   { name: "app-domain", value: "DOMAIN", help: "New apps answer at NAME.DOMAIN; point *.DOMAIN at this machine" },
   { name: "http-port", value: "PORT", help: "Router's port, 80" },
+  { name: "https-port", value: "PORT", help: "Router's port for HTTPS, 443; 0: none" },
   { name: "no-host", help: "Run no apps on this machine" },
   { name: "images", value: "DIR", help: "Boot images" },
   { name: "state", value: "DIR", help: "State directory: /var/lib/flynn as root, ~/.flynn/state otherwise" },

@@ -18,6 +18,8 @@ const PROGRAMS: { program: string; debian: string; needed: (config: UpConfig) =>
   { program: "docker-registry", debian: "docker-registry", needed: () => true },
   { program: "skopeo", debian: "skopeo", needed: () => true },
   { program: "ip", debian: "iproute2", needed: () => true },
+  { program: "git", debian: "git", needed: () => true },
+  { program: "sshd", debian: "openssh-server", needed: ({ ssh }) => ssh },
   { program: "iptables", debian: "iptables", needed: ({ host }) => host },
 ];
 
@@ -45,7 +47,7 @@ export async function findProblems(
       if (holder === undefined || (await ours(holder.pid, config.stateDir))) continue;
       problems.push({
         what: `${name} needs ${protocol} port ${port}, which ${holder.command} (pid ${holder.pid}) has`,
-        todo: name === "router" ? "stop it, or choose another: --http-port" : "stop it",
+        todo: name === "router" ? "stop it, or choose another: --http-port, --https-port" : "stop it",
       });
     }
   }

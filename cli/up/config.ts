@@ -42,6 +42,7 @@ export const UpConfig = Type.Object({
   dockerSocket: Type.String({ default: "/var/run/docker.sock", description: "Local Docker." }),
   port: Type.Integer({ default: 7777, minimum: 1, maximum: 65_535, description: "API." }),
   httpPort: Type.Integer({ default: 80, minimum: 1, maximum: 65_535, description: "Router, HTTP." }),
+  httpsPort: Type.Integer({ default: 443, minimum: 0, maximum: 65_535, description: "Router, HTTPS; 0: none." }),
   registryPort: Type.Integer({
     default: 5000,
     minimum: 1,
@@ -56,6 +57,11 @@ export const UpConfig = Type.Object({
   }),
   bootPort: Type.Integer({ default: 7780, minimum: 1, maximum: 65_535, description: "Boot plane, HTTP." }),
   hostPort: Type.Integer({ default: 7779, minimum: 1, maximum: 65_535, description: "Agent of this machine." }),
+  ssh: Type.Boolean({
+    default: true,
+    description: "Serve git over SSH too; needs root. Git over HTTPS is always there.",
+  }),
+  sshPort: Type.Integer({ default: 7722, minimum: 1, maximum: 65_535, description: "Git over SSH." }),
   imagesDir: Type.String({ default: "", description: "Boot images; images/ in the state directory when empty." }),
   salvage: Type.Boolean({
     default: false,
@@ -78,5 +84,5 @@ export function loadUpConfig(options: {
   const { file, flags, env, root } = options;
   const config = loadConfig(UpConfig, { file, flags, env: { prefix: "FLYNN_UP", variables: env } });
   const stateDir = config.stateDir || (root ? "/var/lib/flynn" : join(env["HOME"] || homedir(), ".flynn", "state"));
-  return { ...config, stateDir, imagesDir: config.imagesDir || join(stateDir, "images") };
+  return { ...config, ssh: config.ssh && root, stateDir, imagesDir: config.imagesDir || join(stateDir, "images") };
 }

@@ -61,7 +61,9 @@ export function parts(options: PartOptions): Part[] {
         imageKey: at("image-signing.pub"),
         dockerSocket: config.dockerSocket,
         localJoin,
-        ...(config.ssh ? { sshRelay: RELAY, sshUid: SESSION_UID, sshPort: config.sshPort, sshHostKeys: at("ssh") } : {}),
+        ...(config.ssh
+          ? { sshRelay: RELAY, sshUid: SESSION_UID, sshPort: config.sshPort, sshHostKeys: at("ssh") }
+          : {}),
       },
       [{ protocol: "tcp", port: config.port }],
     ),
@@ -136,10 +138,24 @@ function sshPart({ config, treeDir, node }: PartOptions): Part {
   const { stateDir, sshPort: port } = config;
   const path = join(stateDir, "run", "sshd_config");
   const hostKeyDir = join(stateDir, "ssh");
-  const own = ["unshare", "--mount", "--propagation", "private", "--", node, join(treeDir, "cli", "up", "ssh-server.ts")];
+  const own = [
+    "unshare",
+    "--mount",
+    "--propagation",
+    "private",
+    "--",
+    node,
+    join(treeDir, "cli", "up", "ssh-server.ts"),
+  ];
   return {
     name: "sshd",
-    argv: [...own, path, hostKeyDir, join(treeDir, "control", "git", "relay"), join(stateDir, "control", "git", "door")],
+    argv: [
+      ...own,
+      path,
+      hostKeyDir,
+      join(treeDir, "control", "git", "relay"),
+      join(stateDir, "control", "git", "door"),
+    ],
     file: { path, content: sshdConfig({ port, address: "0.0.0.0", hostKeyDir }) },
     ports: [{ protocol: "tcp", port }],
     stateDir: hostKeyDir,

@@ -9,6 +9,7 @@ import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { keys } from "../keys.ts";
 import type { Mount } from "../mount.ts";
+import { asciiHtml } from "../routing/ascii-html.ts";
 
 const NONE: AppPages = { maintenance: false };
 
@@ -21,8 +22,12 @@ export function mountPages(mount: Mount, { store, now }: Context): void {
   mount(updatePages, async ({ params, body, principal, ifMatch, etag }) => {
     const { value: app, key: appKey, version: appVersion } = findApp(store, params.app);
     for (const field of ["page", "errorPage"] as const)
-      if (Buffer.byteLength(body[field] ?? "") > PAGE_BYTES)
-        throw new Fault("too-large", `${field} is over ${PAGE_BYTES} bytes`, { details: { field } });
+      if (asciiHtml(body[field] ?? "").length > PAGE_BYTES)
+        throw new Fault(
+          "too-large",
+          `${field} is over ${PAGE_BYTES} bytes (characters beyond ASCII count as &#NNNN;)`,
+          { details: { field } },
+        );
     const key = keys.pages(app.id);
     const entry = store.get<AppPages>(key);
     const before = entry?.value ?? NONE;

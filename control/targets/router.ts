@@ -6,6 +6,7 @@ import type { AppPages } from "#api/pages.ts";
 import type { Backend, HttpRoute, Route, RouterTarget } from "#api/routes.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ClusterSettings } from "../records.ts";
+import { asciiHtml } from "../routing/ascii-html.ts";
 import { allCertificates } from "../routing/certificates.ts";
 import { maintenancePage } from "../routing/pages.ts";
 import type { Store } from "../store/store.ts";
@@ -65,8 +66,8 @@ function targetRoute({ domain, path, appId, process, tls, sticky, hstsSeconds }:
 
 function pagesOf(app: string, pages: AppPages | undefined): Pick<TargetPool, "maintenance" | "errorPage"> {
   return {
-    ...(pages?.maintenance ? { maintenance: maintenancePage(app, pages) } : {}),
-    ...(pages?.errorPage ? { errorPage: pages.errorPage } : {}),
+    ...(pages?.maintenance ? { maintenance: asciiHtml(maintenancePage(app, pages)) } : {}),
+    ...(pages?.errorPage ? { errorPage: asciiHtml(pages.errorPage) } : {}),
   };
 }
 

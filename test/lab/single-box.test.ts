@@ -35,7 +35,7 @@ const environment = ({ scope }: Context) => {
 const state = ({ scope }: Context) => join(scope.folder, "state");
 const startUp = async (context: Context) => {
   context.up = await context.box.spawn(
-    [...CLI, "up", "--state", state(context), "--address", ADDRESS, "--http-port", "8088"],
+    [...CLI, "up", "--state", state(context), "--address", ADDRESS, "--http-port", "8088", "--https-port", "8443"],
     { name: "box-up", env: environment(context), graceMs: 30_000 },
   );
   await context.up.waitFor(/the appliance is up/, 90_000);

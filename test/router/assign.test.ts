@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { RouterTarget } from "#api/routes.ts";
-import { type Assigned, type Assignment, assign, backendName } from "../../router/assign.ts";
+import { type Assigned, assign } from "../../router/assign.ts";
+import { type Assignment, backendName } from "../../router/assignment.ts";
 import { target } from "./rig.ts";
 
 const EMPTY: Assignment = { backends: [] };
@@ -18,7 +19,7 @@ const slots = ({ assignment }: Assigned, b = 0) =>
 test("a pool gets a free backend and each job a slot of it", () => {
   const first = assign(EMPTY, target(1, [hello(1001)]), idle);
   assert.equal(slots(first), ["1001", "-"]);
-  assert.equal([...first.routes], [["a.test/", "be_0001"]]);
+  assert.equal([...first.maps.routes], [["a.test/", "be_0001"]]);
   assert.is(first.assignment.backends.length, 2);
 });
 
@@ -61,14 +62,17 @@ test("the backend of a pool that is gone is free again only when its last reques
   let now = assign(EMPTY, target(1, [hello(1001)]), idle);
   now = assign(now.assignment, target(2, []), busy);
   assert.is(now.assignment.backends[0]!.pool?.id, "hello/web");
-  assert.equal([...now.routes], [], "its route goes at once");
+  assert.equal([...now.maps.routes], [], "its route goes at once");
   now = assign(now.assignment, target(2, []), idle);
   assert.is(now.assignment.backends[0]!.pool, undefined);
 });
 
 test("with no backend free their number doubles", () => {
   const pools = ["one", "two", "three"].map((app) => ({ app, routes: [`${app}.test`], jobs: [] }));
-  const { assignment, routes } = assign(EMPTY, target(1, pools), idle);
+  const {
+    assignment,
+    maps: { routes },
+  } = assign(EMPTY, target(1, pools), idle);
   assert.is(assignment.backends.length, 4);
   assert.is(routes.get("three.test/"), "be_0003");
 });
@@ -77,7 +81,7 @@ test("a large pool is given the backend with most room rather than a new one", (
   const first = assign(EMPTY, target(1, [hello(1, 2, 3, 4)]), idle);
   const gone = assign(assign(first.assignment, target(2, []), idle).assignment, target(2, []), idle);
   const again = assign(gone.assignment, target(3, [{ ...hello(5, 6), app: "other" }]), idle);
-  assert.is(again.routes.get("a.test/"), "be_0001");
+  assert.is(again.maps.routes.get("a.test/"), "be_0001");
 });
 
 for (const [domain, path, poolId, why] of [
@@ -96,8 +100,8 @@ for (const [domain, path, poolId, why] of [
 ] as const)
   test(`a route ${JSON.stringify(`${domain} ${path} ${poolId}`).slice(0, 60)} is refused and spoils no other`, () => {
     const good = target(1, [hello(1001), { app: "other", routes: ["o.test"], jobs: [] }]);
-    const { routes, refused } = assign(EMPTY, { ...good, routes: [...good.routes, { domain, path, poolId }] }, idle);
-    assert.equal([...routes.keys()], ["a.test/", "o.test/"]);
+    const { maps, refused } = assign(EMPTY, { ...good, routes: [...good.routes, { domain, path, poolId }] }, idle);
+    assert.equal([...maps.routes.keys()], ["a.test/", "o.test/"]);
     assert.is(refused.length, 1);
     assert.match(refused[0]!.why, why);
     assert.match(refused[0]!.what, /^route [\x21-\x7e]*$/);
@@ -143,7 +147,10 @@ test("over any sequence of targets a wanted job never moves, none is there twice
     fc.property(fc.array(fc.tuple(anyTarget, fc.boolean()), { maxLength: 8 }), (sequence) => {
       let current = EMPTY;
       for (const [next, isBusy] of sequence) {
-        const { assignment, routes } = assign(current, next, { ...idle, isBusy: () => isBusy });
+        const {
+          assignment,
+          maps: { routes },
+        } = assign(current, next, { ...idle, isBusy: () => isBusy });
         for (const pool of next.pools) {
           const b = assignment.backends.findIndex((backend) => backend.pool?.id === pool.id);
           assert.is(routes.get(`${pool.app}.test/`), backendName(b));

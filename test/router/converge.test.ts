@@ -7,6 +7,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { processId } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";
+import { noMaps } from "../../router/maps.ts";
 import { render } from "../../router/render.ts";
 import { ask } from "../../router/runtime.ts";
 import {
@@ -53,7 +54,7 @@ const assertDiskIsRuntime = async (rig: Rig) => {
     assert.is(slot?.mode === "ready", server[4] === undefined);
   }
   const map = (await readFile(join(rig.directory, "routes.map"), "utf8")).split("\n").filter((line) => line !== "");
-  assert.equal([...running.routes].map(([key, value]) => `${key} ${value}`).sort(), map.sort());
+  assert.equal([...running.maps.routes].map(([key, value]) => `${key} ${value}`).sort(), map.sort());
 };
 
 test("routes: exact host, wildcard, longest path by segments; unknown hosts and empty pools are told in words", async () => {
@@ -248,7 +249,7 @@ test("routes that cannot be served are refused by name, and the others are serve
   await rig.serve({ ...good, routes: [...bad, ...good.routes, { domain: "z.test", path: "/", poolId: "ghost/web" }] });
   assert.is((await get(rig.port, "a.test")).body, "a");
   assert.is(rig.converger.state().refused.length, 5);
-  assert.equal([...(await rig.haproxy.running()).routes.keys()], ["a.test/"]);
+  assert.equal([...(await rig.haproxy.running()).maps.routes.keys()], ["a.test/"]);
 });
 
 test("what somebody changes by hand in HAProxy is put right", async () => {
@@ -377,14 +378,17 @@ test("a configuration of another shape is loaded over the HAProxy that an earlie
   });
   assert.is((await get(first.port, "a.test")).body, "a");
   assert.is(
-    render({ backends: [] }, new Map(), {
-      directory: "/d",
-      bind: "1.2.3.4",
-      httpPort: 1,
-      maxConnections: 10,
-      accessLog: false,
-      threads: 1,
-    }).cfg.includes("nbthread 1"),
+    render(
+      { assignment: { backends: [] }, maps: noMaps(), certificates: new Map() },
+      {
+        directory: "/d",
+        bind: "1.2.3.4",
+        httpPort: 1,
+        maxConnections: 10,
+        accessLog: false,
+        threads: 1,
+      },
+    ).cfg.includes("nbthread 1"),
     true,
   );
 });

@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { type Assignment, assign, backendName, type Slot, slotName } from "../../router/assign.ts";
+import { assign } from "../../router/assign.ts";
+import { type Assignment, backendName, type Slot, slotName } from "../../router/assignment.ts";
 import { diff, fitTo, newAddresses } from "../../router/diff.ts";
+import { MAP_NAMES, type Maps, mapFile, noMaps } from "../../router/maps.ts";
 import { PARKED } from "../../router/render.ts";
 import type { Running, RunningSlot } from "../../router/verify.ts";
 import { target } from "./rig.ts";
@@ -18,12 +20,13 @@ const at = (port: number, mode: RunningSlot["mode"] = "ready"): RunningSlot => (
 });
 const running = (...slots: RunningSlot[]): Running => ({
   slots: new Map(slots.map((slot, s) => [`be_0001/${slotName(s)}`, slot])),
-  routes: new Map(),
-  pools: new Map(),
+  maps: noMaps(),
+  certificates: new Map(),
 });
+const withRoutes = (routes: Map<string, string>) => ({ ...noMaps(), routes });
 const wanted = (...slots: (Slot | null)[]) => ({
   assignment: { backends: [{ slots }] },
-  routes: new Map<string, string>(),
+  maps: noMaps(),
 });
 const slot = (port: number, state: Slot["state"] = "up"): Slot => ({
   jobId: `j${port}`,
@@ -80,16 +83,18 @@ for (const [name, now, want, commands] of [
 
 test("capacity is added before the maps change, and taken away after", () => {
   const now = running(at(80), parked());
-  now.routes = new Map([
+  now.maps.routes = new Map([
     ["old.test/", "be_0001"],
     ["moved.test/", "be_0009"],
   ]);
   const want = {
     ...wanted(slot(80, "drain"), slot(81)),
-    routes: new Map([
-      ["new.test/", "be_0001"],
-      ["moved.test/", "be_0001"],
-    ]),
+    maps: withRoutes(
+      new Map([
+        ["new.test/", "be_0001"],
+        ["moved.test/", "be_0001"],
+      ]),
+    ),
   };
   const order = diff(now, want, options).commands.map((group) => group[0]);
   assert.equal(order, [
@@ -104,7 +109,7 @@ test("capacity is added before the maps change, and taken away after", () => {
 test("slots that do not exist need a reload, and no route leads to a backend that does not", () => {
   const { commands, needsReload } = diff(
     running(),
-    { ...wanted(slot(80)), routes: new Map([["a.test/", "be_0001"]]) },
+    { ...wanted(slot(80)), maps: withRoutes(new Map([["a.test/", "be_0001"]])) },
     options,
   );
   assert.ok(needsReload);
@@ -112,19 +117,20 @@ test("slots that do not exist need a reload, and no route leads to a backend tha
 });
 
 test("a key that is in a map twice is made one", () => {
-  const now = { ...running(parked()), routes: new Map([["a.test/", "\0twice"]]) };
-  assert.equal(diff(now, { ...wanted(null), routes: new Map([["a.test/", "be_0001"]]) }, options).commands, [
+  const now = { ...running(parked()), maps: withRoutes(new Map([["a.test/", "\0twice"]])) };
+  assert.equal(diff(now, { ...wanted(null), maps: withRoutes(new Map([["a.test/", "be_0001"]])) }, options).commands, [
     ["del map /d/routes.map a.test/", "add map /d/routes.map a.test/ be_0001"],
   ]);
 });
 
 /** What HAProxy does with the commands, as its manual says. */
 function apply(now: Running, commands: string[]): Running {
-  const next: Running = { slots: new Map(now.slots), routes: new Map(now.routes), pools: new Map(now.pools) };
+  const maps = Object.fromEntries(MAP_NAMES.map((name) => [name, new Map(now.maps[name])])) as Maps;
+  const next: Running = { slots: new Map(now.slots), maps, certificates: new Map() };
   for (const command of commands) {
     const [verb, kind, name, ...rest] = command.split(" ");
     if (kind === "map") {
-      const map = name === "/d/routes.map" ? next.routes : next.pools;
+      const map = maps[MAP_NAMES.find((each) => name === `/d/${mapFile(each)}`)!];
       if (verb === "del") map.delete(rest[0]!);
       else map.set(rest[0]!, rest.slice(1).join(" "));
       continue;
@@ -164,14 +170,14 @@ test("whatever runs, the commands make it what is wanted: a second comparison fi
       anyMap,
       (slots, mapNow, mapWanted) => {
         const now = running(...slots.map(([, { port, mode, weight }]) => ({ ...at(port, mode), weight })));
-        now.routes = new Map(Object.entries(mapNow));
+        now.maps.routes = new Map(Object.entries(mapNow));
         const want = {
           assignment: {
             backends: [
               { pool: { id: "p", app: "p" }, slots: slots.map(([want]) => want && slot(want.port, want.state)) },
             ],
           },
-          routes: new Map(Object.entries(mapWanted)),
+          maps: withRoutes(new Map(Object.entries(mapWanted))),
         };
         const after = apply(now, diff(now, want, options).commands.flat());
         assert.equal(diff(after, want, options).commands, []);
@@ -180,8 +186,8 @@ test("whatever runs, the commands make it what is wanted: a second comparison fi
           assert.is(got.mode === "ready", want?.state === "up");
           assert.is(got.port, want?.port ?? PARKED.port);
         }
-        const served = [...want.routes].filter(([, backend]) => backend === "be_0001");
-        assert.equal(new Map([...after.routes].sort()), new Map(served.sort()));
+        const served = [...want.maps.routes].filter(([, backend]) => backend === "be_0001");
+        assert.equal(new Map([...after.maps.routes].sort()), new Map(served.sort()));
       },
     ),
   );
@@ -217,8 +223,8 @@ test("an untouched pool gets no command when another changes", () => {
         ]),
       ),
     ),
-    routes: new Map(first.routes),
-    pools: new Map([["be_0001", "quiet"]]),
+    maps: first.maps,
+    certificates: new Map(),
   };
   const second = assign(
     first.assignment,

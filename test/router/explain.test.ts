@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { assign, routeKey } from "../../router/assign.ts";
+import { assign } from "../../router/assign.ts";
+import { routeKey } from "../../router/assignment.ts";
 import { explain, findRoute } from "../../router/explain.ts";
 import { target } from "./rig.ts";
 

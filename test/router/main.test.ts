@@ -32,6 +32,7 @@ async function prepare(served: RouterTarget, more: Record<string, unknown> = {})
     stateDir: directory,
     bind: "127.0.0.1",
     httpPort: port,
+    httpsPort: 0,
     manageRoutes: false,
     backends: 4,
     slots: 4,

@@ -1,16 +1,23 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { exec } from "#lib/exec.ts";
-import type { Assignment } from "../../router/assign.ts";
-import { type RenderOptions, render, renderShape } from "../../router/render.ts";
+import type { Assignment } from "../../router/assignment.ts";
+import type { CertificateFiles } from "../../router/certificates.ts";
+import { ensureDefaultCertificate } from "../../router/default-certificate.ts";
+import type { RenderOptions } from "../../router/head.ts";
+import { noMaps } from "../../router/maps.ts";
+import { render, renderShape } from "../../router/render.ts";
+import { matchesGolden } from "../golden/golden.ts";
 
 const OPTIONS: RenderOptions = {
   directory: "/var/lib/flynn/router/haproxy",
   bind: "0.0.0.0",
   httpPort: 80,
+  httpsPort: 443,
+  proxySources: ["10.1.0.0/16", "192.168.1.7"],
   maxConnections: 10_000,
   account: "haproxy",
   accessLog: true,
@@ -28,31 +35,67 @@ const ASSIGNMENT: Assignment = {
     },
     { slots: [null] },
   ],
+  tcp: [
+    {
+      port: 3000,
+      pool: { id: "app-1/db", app: "hello" },
+      slots: [{ jobId: "j4", address: "100.64.1.3", port: 5432, state: "up" }, null],
+    },
+    { port: 3001, proxyProtocol: "v2", slots: [null] },
+  ],
 };
-const ROUTES = new Map([
-  ["hello.test/", "be_0001"],
-  ["*.hello.test/api/", "be_0001"],
+const MAPS = {
+  ...noMaps(),
+  routes: new Map([
+    ["hello.test/", "be_0001:rs:31536000"],
+    ["*.hello.test/api/", "be_0001"],
+  ]),
+  replies: new Map([["be_0001/503", "bm8K"]]),
+  sticky: new Map([["be_0001/0123456789abcdef", "s1"]]),
+  jobs: new Map([["be_0001/s1", "0123456789abcdef"]]),
+};
+const CERTIFICATES: CertificateFiles = new Map([
+  ["b.pem", { id: "crt-2", pem: "", names: ["*.b.test"] }],
+  ["a.pem", { id: "crt-1", pem: "", names: ["a.test", "www.a.test"] }],
 ]);
-const golden = (name: string) => readFile(new URL(`../golden/${name}`, import.meta.url), "utf8");
+const WANTED = { assignment: ASSIGNMENT, maps: MAPS, certificates: CERTIFICATES };
 
-test("the configuration is what it was agreed to be", async () => {
-  const { cfg, routesMap, poolsMap } = render(ASSIGNMENT, ROUTES, OPTIONS);
-  assert.fixture(cfg, await golden("haproxy.cfg"));
-  assert.is(routesMap, "*.hello.test/api/ be_0001\nhello.test/ be_0001\n");
-  assert.is(poolsMap, "be_0001 hello\n");
+test("the configuration is what it was agreed to be", () => {
+  const { cfg, maps, certificateList } = render(WANTED, OPTIONS);
+  matchesGolden("haproxy.cfg", cfg);
+  assert.equal(maps, {
+    "routes.map": "*.hello.test/api/ be_0001\nhello.test/ be_0001:rs:31536000\n",
+    "replies.map": "be_0001/503 bm8K\n",
+    "sticky.map": "be_0001/0123456789abcdef s1\n",
+    "jobs.map": "be_0001/s1 0123456789abcdef\n",
+  });
+  const folder = `${OPTIONS.directory}/certificates`;
+  assert.is(certificateList, `${folder}/a.pem a.test www.a.test\n${folder}/b.pem *.b.test\n`);
 });
 
-test("without account, log and thread count nothing of them is printed; IPv6 is listened on in brackets", async () => {
-  const options = { ...OPTIONS, account: undefined, accessLog: false, bind: "::", threads: 1, httpPort: 8080 };
-  assert.fixture(render({ backends: [] }, new Map(), options).cfg, await golden("haproxy-small.cfg"));
+test("without account, log and thread count nothing of them is printed; IPv6 is listened on in brackets", () => {
+  const options = {
+    ...OPTIONS,
+    account: undefined,
+    accessLog: false,
+    bind: "::",
+    threads: 1,
+    httpPort: 8080,
+    httpsPort: undefined,
+    proxySources: [],
+  };
+  const none = { assignment: { backends: [] }, maps: noMaps(), certificates: new Map() };
+  matchesGolden("haproxy-small.cfg", render(none, options).cfg);
 });
 
 test("HAProxy finds nothing to warn about in it", async () => {
   const directory = await mkdtemp(join(tmpdir(), "router-render-"));
   try {
-    const { cfg, routesMap, poolsMap } = render(ASSIGNMENT, ROUTES, { ...OPTIONS, directory, httpPort: 18_080 });
-    await writeFile(join(directory, "routes.map"), routesMap);
-    await writeFile(join(directory, "pools.map"), poolsMap);
+    const options = { ...OPTIONS, directory, httpPort: 18_080, httpsPort: 18_443 };
+    const { cfg, maps } = render(WANTED, options);
+    for (const [name, text] of Object.entries(maps)) await writeFile(join(directory, name), text);
+    await writeFile(join(directory, "certificates.list"), "");
+    await ensureDefaultCertificate(join(directory, "default.pem"));
     await writeFile(join(directory, "haproxy.cfg"), cfg);
     const { stderr, stdout } = await exec(["haproxy", "-c", "-f", join(directory, "haproxy.cfg")]);
     assert.is((stderr + stdout).trim(), "Configuration file is valid");
@@ -64,9 +107,10 @@ test("HAProxy finds nothing to warn about in it", async () => {
 test("addresses are no part of the shape, the number of slots and the options are", () => {
   const shape = renderShape(ASSIGNMENT, OPTIONS);
   const [first, second] = ASSIGNMENT.backends;
-  assert.is(renderShape({ backends: [{ slots: [null, null, null, null] }, second!] }, OPTIONS), shape);
-  assert.is.not(renderShape({ backends: [first!, { slots: [null, null] }] }, OPTIONS), shape);
+  assert.is(renderShape({ ...ASSIGNMENT, backends: [{ slots: [null, null, null, null] }, second!] }, OPTIONS), shape);
+  assert.is.not(renderShape({ ...ASSIGNMENT, backends: [first!, { slots: [null, null] }] }, OPTIONS), shape);
   assert.is.not(renderShape(ASSIGNMENT, { ...OPTIONS, httpPort: 81 }), shape);
+  assert.is.not(renderShape({ ...ASSIGNMENT, tcp: [] }, OPTIONS), shape, "nor are the ports");
 });
 
 test.run();

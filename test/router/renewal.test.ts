@@ -40,7 +40,15 @@ test("a router renews while it serves, and control takes its reports over the ne
     await writeFile(join(directory, "identity.json"), JSON.stringify(rest));
 
     const httpPort = await freePort();
-    const config = { controlUrls: [url], caPem, stateDir: directory, bind: "127.0.0.1", httpPort, manageRoutes: false };
+    const config = {
+      controlUrls: [url],
+      caPem,
+      stateDir: directory,
+      bind: "127.0.0.1",
+      httpPort,
+      httpsPort: 0,
+      manageRoutes: false,
+    };
     await writeFile(join(root, "router.json"), JSON.stringify(config));
     const child = spawn(process.execPath, [MAIN, "--config", join(root, "router.json")], {
       stdio: ["ignore", "ignore", "pipe"],

@@ -10,7 +10,7 @@ import { type Log, silentLog } from "#lib/log.ts";
 import { sleep, until } from "#lib/time.ts";
 import { type Converger, createConverger } from "../../router/converge.ts";
 import { createHaproxy, type Haproxy } from "../../router/haproxy.ts";
-import type { RenderOptions } from "../../router/render.ts";
+import type { RenderOptions } from "../../router/head.ts";
 
 export interface Origin {
   name: string;
@@ -98,6 +98,8 @@ export async function freePort(): Promise<number> {
 export interface Rig {
   directory: string;
   port: number;
+  /** 0 without `https`. */
+  httpsPort: number;
   haproxy: Haproxy;
   converger: Converger;
   /** Hands the target over and waits until it is verified as served. */
@@ -116,21 +118,36 @@ export interface RigOptions {
   accessLog?: boolean;
   threads?: number;
   log?: Log;
+  https?: boolean;
+  proxySources?: string[];
+  timeouts?: RenderOptions["timeouts"];
 }
 
 export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const directory = options.directory ?? (await mkdtemp(join(tmpdir(), "router-")));
   const port = options.port ?? (await freePort());
   const { backends = 4, slots = 4, verifyEveryMs, accessLog = false, threads = 2, log = silentLog() } = options;
+  const httpsPort = options.https ? await freePort() : undefined;
+  const { proxySources, timeouts } = options;
   const render: RenderOptions = {
     directory,
     bind: "127.0.0.1",
     httpPort: port,
+    httpsPort,
+    proxySources,
+    timeouts,
     maxConnections: 2_000,
     threads,
     accessLog,
   };
-  const haproxy = await createHaproxy({ binary: "haproxy", directory, bind: render.bind, httpPort: port, accessLog });
+  const haproxy = await createHaproxy({
+    binary: "haproxy",
+    directory,
+    bind: render.bind,
+    httpPort: port,
+    httpsPort,
+    accessLog,
+  });
   const converger = createConverger({ haproxy, render, stateDir: directory, backends, slots, log, verifyEveryMs });
   const controller = new AbortController();
   try {
@@ -147,6 +164,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   return {
     directory,
     port,
+    httpsPort: httpsPort ?? 0,
     haproxy,
     converger,
     async serve(next) {

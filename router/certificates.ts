@@ -1,0 +1,76 @@
+// The certificates of a target as files HAProxy takes: named by their content, so that the same name is always the same
+// certificate and "which are loaded" is the whole comparison. One that cannot be used is refused by name, the others serve.
+import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
+import type { RouterTarget } from "#api/routes.ts";
+import { HOST, printable, type Refusal } from "./assignment.ts";
+
+export interface CertificateFile {
+  id: string;
+  /** Chain and key, no empty line: HAProxy's socket takes one for the end. */
+  pem: string;
+  names: string[];
+}
+/** File name, without its directory -> what is in it. */
+export type CertificateFiles = Map<string, CertificateFile>;
+export const CERTIFICATE_LIST = "certificates.list";
+export const CERTIFICATE_DIRECTORY = "certificates";
+
+/** HAProxy reads a command and its payload into one buffer of 16 KiB. */
+const PEM_BYTES = 15_000;
+
+export function acceptCertificates(certificates: RouterTarget["certificates"], refused: Refusal[]): CertificateFiles {
+  const files: CertificateFiles = new Map();
+  const taken = new Set<string>();
+  for (const { id, names, pem } of certificates ?? []) {
+    const refuse = (why: string) => refused.push({ what: `certificate ${printable(id)}`, why });
+    const text = normalPem(pem);
+    const problem = text === undefined ? "it is not PEM as it should be" : problemOf(text);
+    if (problem !== undefined) refuse(problem);
+    else if (names.length === 0 || !names.every((name) => HOST.test(name) && name.length <= 253))
+      refuse("a name of it is not a host name in lower case");
+    else if (names.some((name) => taken.has(name))) refuse("another certificate has a name of it");
+    else {
+      for (const name of names) taken.add(name);
+      const sorted = [...names].sort();
+      const digest = createHash("sha256")
+        .update(`${sorted.join(" ")}\n${text}`)
+        .digest("hex")
+        .slice(0, 32);
+      files.set(`${digest}.pem`, { id, pem: text!, names: sorted });
+    }
+  }
+  return files;
+}
+
+/** What to load and what to take out. A file shown for other names than it should be is taken out first and comes back in the next turn. */
+export function certificateChanges(
+  running: ReadonlyMap<string, string>,
+  wanted: CertificateFiles,
+): { add: string[]; remove: string[] } {
+  return {
+    add: [...wanted.keys()].filter((file) => !running.has(file)),
+    remove: [...running].flatMap(([file, names]) => (wanted.get(file)?.names.join(" ") === names ? [] : [file])),
+  };
+}
+
+/** A line of the list: the file and the server names it is shown for. */
+export function listEntry(directory: string, file: string, { names }: CertificateFile): string {
+  return `${directory}/${CERTIFICATE_DIRECTORY}/${file} ${names.join(" ")}`;
+}
+
+/** Blocks of PEM and nothing between them; undefined when it is anything else. */
+function normalPem(text: string): string | undefined {
+  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "");
+  const isPem = lines.every((line) => /^(-----(BEGIN|END) [A-Z ]+-----|[A-Za-z0-9+/=]+)$/.test(line));
+  return isPem && lines.length > 0 ? `${lines.join("\n")}\n` : undefined;
+}
+
+function problemOf(pem: string): string | undefined {
+  if (pem.length > PEM_BYTES) return `chain and key are over ${PEM_BYTES} bytes`;
+  try {
+    const isOwn = new X509Certificate(pem).checkPrivateKey(createPrivateKey(pem));
+    return isOwn ? undefined : "its key is another one's";
+  } catch {
+    return "it cannot be read";
+  }
+}

@@ -1,0 +1,210 @@
+// The part of HAProxy's configuration that no route changes: global settings, defaults, and the frontend that finds for each
+// request the route, its options and the backend by looking into maps (reference: HAProxy 2.6 configuration manual).
+import { CERTIFICATE_LIST } from "./certificates.ts";
+import { mapFile } from "./maps.ts";
+
+export interface RenderOptions {
+  /** Directory of the maps and sockets, absolute. */
+  directory: string;
+  bind: string;
+  httpPort: number;
+  /** Absent: no HTTPS; routes that redirect to it are answered as they are. */
+  httpsPort?: number;
+  /** CIDRs whose connections begin with the PROXY protocol; everybody else's begin with what they are. */
+  proxySources?: readonly string[];
+  maxConnections: number;
+  threads?: number;
+  /** Account the workers run as, when the master is root. */
+  account?: string;
+  accessLog: boolean;
+  timeouts?: Partial<Timeouts>;
+}
+/** Longest silence, in milliseconds. */
+export interface Timeouts {
+  clientMs: number;
+  serverMs: number;
+  /** Of an upgraded connection (WebSocket), and of an event stream whose client asked for one. */
+  tunnelMs: number;
+  /** Of a TCP route's connection. */
+  tcpMs: number;
+}
+export const DEFAULT_CERTIFICATE = "default.pem";
+
+export const listenOn = (bind: string, port: number): string =>
+  bind.includes(":") ? `[${bind}]:${port} v4v6` : `${bind}:${port}`;
+
+export const expectProxy = (sources: readonly string[]): string =>
+  `tcp-request connection expect-proxy layer4 if { src ${sources.join(" ")} }`;
+
+const TIMEOUTS: Timeouts = { clientMs: 60_000, serverMs: 60_000, tunnelMs: 3_600_000, tcpMs: 86_400_000 };
+const MAINTENANCE_RETRY_S = 300;
+
+/** Pages of apps are shown as documents of no origin: no scripts, no forms, nothing from elsewhere. */
+const SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; sandbox";
+
+// TLS as Mozilla's "intermediate": 1.2 with forward secrecy and authenticated encryption, and 1.3.
+const CIPHERS = [
+  "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384",
+  "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305",
+].join(":");
+const TLS = `\
+  ssl-default-bind-options ssl-min-ver TLSv1.2
+  ssl-default-bind-ciphers ${CIPHERS}
+  ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256
+  ssl-default-bind-curves X25519:P-256:P-384
+`;
+
+const LOG_FORMAT = [
+  "at=info method=%HM path=%{+Q,+E}HPO host=%[var(txn.host),url_enc] request_id=%[var(txn.id)]",
+  'fwd=\\"%ci\\" job=%b/%s connect=%Tc%[str(ms)] service=%Tr%[str(ms)] status=%ST bytes=%B protocol=%[var(txn.proto)] state=%ts',
+].join(" ");
+const TCP_LOG_FORMAT =
+  'at=info method=TCP port=%fp fwd=\\"%ci\\" job=%b/%s connect=%Tc%[str(ms)] service=%Tt%[str(ms)] bytes=%B protocol=tcp state=%ts';
+
+// No rule asks `nbsrv` for the 503: in a worker that is being replaced it is 0 while its last requests are still served.
+export function renderHead(options: RenderOptions): string {
+  const {
+    directory,
+    bind,
+    httpPort,
+    httpsPort,
+    maxConnections,
+    threads,
+    account,
+    accessLog,
+    proxySources = [],
+  } = options;
+  const { clientMs, serverMs, tunnelMs } = { ...TIMEOUTS, ...options.timeouts };
+  const map = (name: Parameters<typeof mapFile>[0]) => `map_str(${directory}/${mapFile(name)})`;
+  const routes = `map_beg(${directory}/${mapFile("routes")})`;
+  const reply = (name: string) => `var(txn.pool),concat(/${name}),${map("replies")}`;
+  const noRoute = "unless { var(txn.route) -m found }";
+  const isRedirected = "{ var(txn.flags) -m sub r }";
+  const isSticky = "{ var(txn.flags) -m sub s }";
+  const https = `  bind ${listenOn(bind, httpsPort ?? 0)} ssl crt ${directory}/${DEFAULT_CERTIFICATE} crt-list ${directory}/${CERTIFICATE_LIST} alpn h2,http/1.1\n`;
+  const portInUrl = httpsPort === 443 ? "" : `:${httpsPort}`;
+  return `# Written by the router at each change; always equal to what runs. Changes made by hand are lost.
+global
+  stats socket ${directory}/worker.sock mode 600 level admin
+  stats timeout 1m
+  maxconn ${maxConnections}
+${threads === undefined ? "" : `  nbthread ${threads}\n`}${account === undefined ? "" : `  user ${account}\n  group ${account}\n`}\
+  no strict-limits
+  hard-stop-after 30m
+${httpsPort === undefined ? "" : TLS}${accessLog ? "  log stdout format raw local0\n" : ""}
+defaults common
+  mode http
+  log global
+  option dontlognull
+  option idle-close-on-response
+  option abortonclose
+  timeout connect 2s
+  timeout client ${duration(clientMs)}
+  timeout server ${duration(serverMs)}
+  timeout tunnel ${duration(tunnelMs)}
+  timeout queue 10s
+  timeout http-request 15s
+  timeout http-keep-alive 30s
+  http-error status 502 content-type text/plain lf-string "%[${reply("502")},b64dec]\\n"
+  http-error status 503 content-type text/plain hdr retry-after 1 lf-string "%[${reply("503")},b64dec]\\n"
+  http-error status 504 content-type text/plain lf-string "%[${reply("504")},b64dec]\\n"
+
+frontend http from common
+  bind ${listenOn(bind, httpPort)}
+${httpsPort === undefined ? "" : https}${proxySources.length > 0 ? `  ${expectProxy(proxySources)}\n` : ""}\
+  log-format "${LOG_FORMAT}"
+  http-request set-var(txn.proto) str(http)
+  http-request set-var(txn.proto) str(https) if { ssl_fc }
+  http-request set-var(txn.id) req.hdr(x-request-id) if { req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,64}$ }
+  http-request set-var(txn.id) uuid() unless { var(txn.id) -m found }
+  http-request set-header x-request-id %[var(txn.id)]
+  http-after-response set-header x-request-id %[var(txn.id)]
+  http-request set-var(txn.host) req.hdr(host),field(1,:),field(1,/),lower,rtrim(.)
+  http-request set-var(txn.path) path
+  # Methods that are for proxies, not for apps; upgrades that would hide later requests from the rules here.
+  http-request deny deny_status 405 if { method CONNECT TRACE }
+  http-request del-header upgrade if { req.hdr(upgrade) -m sub -i h2c }
+  http-request del-header http2-settings
+  http-request set-uri %[pathq] unless { url -m beg / } or { url * }
+  http-request del-header forwarded
+  http-request del-header proxy
+  http-request del-header ^x[-_](forwarded|real|request)[-_] -m reg
+  http-request set-header x-request-id %[var(txn.id)]
+  http-request set-header x-request-start %[date(0,ms)]
+  http-request set-header x-real-ip %[src]
+  http-request set-header x-forwarded-for %[src]
+  http-request set-header x-forwarded-proto %[var(txn.proto)]
+  http-request set-header x-forwarded-port %[dst_port]
+  http-request set-header x-forwarded-host %[req.hdr(host)] if { req.hdr(host) -m found }
+  # Kept for proving who a domain belongs to: no app answers here, whatever its routes.
+  http-request return status 404 content-type text/plain string "reserved for getting certificates\\n" if { path -m beg /.well-known/acme-challenge/ }
+  http-request set-var(txn.route) var(txn.host),concat(,txn.path,/),${routes}
+  http-request set-var(txn.parent) var(txn.host),field(2,.,0) if { var(txn.host) -m reg ^[a-z0-9._-]+$ } !{ var(txn.route) -m found }
+  http-request set-var(txn.route) str(*.),concat(,txn.parent,),concat(,txn.path,/),${routes} if { var(txn.parent) -m found } !{ var(txn.route) -m found }
+  http-request return status 404 content-type text/plain lf-string "no app has a route for %[var(txn.host)]\\n" ${noRoute}
+  http-request set-var(txn.pool) var(txn.route),field(1,:)
+  http-request set-var(txn.flags) var(txn.route),field(2,:)
+  http-request set-var(txn.hsts) var(txn.route),field(3,:)
+${httpsPort === undefined ? "" : `  http-request redirect code 308 location https://%[var(txn.host)]${portInUrl}%[pathq] if ${isRedirected} !{ ssl_fc }\n`}\
+  http-request return status 503 content-type "text/html; charset=utf-8" hdr retry-after ${MAINTENANCE_RETRY_S} hdr cache-control no-store hdr content-security-policy "${SANDBOX}" hdr x-content-type-options nosniff lf-string "%[${reply("maintenance")},b64dec]\\n" if { ${reply("maintenance")} -m found }
+  http-request set-var(txn.token) req.cook(flynn_sticky) if ${isSticky}
+  http-request set-var(txn.server) var(txn.pool),concat(/,txn.token),${map("sticky")} if { var(txn.token) -m found }
+  http-after-response set-header strict-transport-security max-age=%[var(txn.hsts)] if { ssl_fc } { var(txn.hsts) -m len gt 0 }
+  # An error page of the app's own, where HAProxy answers in its place: what an app itself answers is left as it is.
+  http-after-response set-var(txn.own) int(1) if { status 502:504 } !{ var(txn.answered) -m found } { ${reply("own")} -m found }
+  http-after-response set-header content-type "text/html; charset=utf-8" if { var(txn.own) -m found }
+  http-after-response set-header content-security-policy "${SANDBOX}" if { var(txn.own) -m found }
+  http-after-response set-header x-content-type-options nosniff if { var(txn.own) -m found }
+  use_backend %[var(txn.pool)]
+
+defaults pool from common
+  balance leastconn
+  retries 3
+  option redispatch 1
+  retry-on conn-failure empty-response
+  http-reuse safe
+  http-request set-timeout server ${duration(tunnelMs)} if { req.hdr(accept) -m sub text/event-stream }
+  http-request disable-l7-retry unless { method GET HEAD OPTIONS }
+  http-response set-var(txn.answered) int(1)
+  http-response del-header keep-alive
+  http-response set-var(txn.slot) srv_name if ${isSticky}
+  http-response set-var(txn.now) var(txn.pool),concat(/,txn.slot),${map("jobs")} if ${isSticky}
+  http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax" if !{ ssl_fc } { var(txn.now) -m found } !{ var(txn.now),strcmp(txn.token) eq 0 }
+  http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax; Secure" if { ssl_fc } { var(txn.now) -m found } !{ var(txn.now),strcmp(txn.token) eq 0 }
+  default-server check inter 800ms fastinter 300ms downinter 1s fall 2 rise 1 pool-purge-delay 4s
+`;
+}
+
+/** Of the sections of TCP ports. A peer that is gone without a word is found by the kernel's keep-alive. */
+export function renderTcpDefaults({ timeouts }: RenderOptions): string {
+  const { tcpMs } = { ...TIMEOUTS, ...timeouts };
+  return `defaults tcp
+  mode tcp
+  log global
+  option dontlognull
+  option clitcpka
+  option srvtcpka
+  log-format "${TCP_LOG_FORMAT}"
+  timeout connect 2s
+  timeout client ${duration(tcpMs)}
+  timeout server ${duration(tcpMs)}
+  timeout tunnel ${duration(tcpMs)}
+  timeout client-fin 1m
+  timeout server-fin 1m
+  timeout queue 10s
+  balance leastconn
+  retries 3
+  option redispatch 1
+  default-server check inter 800ms fastinter 300ms downinter 1s fall 2 rise 1
+`;
+}
+
+/** `60s`, `1h`, `250ms`, as HAProxy writes it. */
+function duration(ms: number): string {
+  for (const [unit, unitMs] of [
+    ["h", 3_600_000],
+    ["s", 1_000],
+  ] as const)
+    if (ms % unitMs === 0) return `${ms / unitMs}${unit}`;
+  return `${ms}ms`;
+}
