@@ -51,6 +51,8 @@ export interface RegistryOptions {
   uploadMostBytes?: number;
   /** The registry's own directory; empty or left out: layers are never collected. */
   layersDirectory?: string;
+  /** An image that came in is not removed for so long: its artifact may not be on record yet. */
+  restMs?: number;
 }
 
 const COLLECT_TIMEOUT_MS = 600_000;
@@ -61,7 +63,7 @@ const FREE_FLOOR_BYTES = 256 * 1024 ** 2;
 
 export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
   const { address, directory, caPem, architecture = "amd64", uploadMostBytes = 20 * 1024 ** 3 } = options;
-  const { layersDirectory = "" } = options;
+  const { layersDirectory = "", restMs = 3_600_000 } = options;
   const certificates = join(directory, "certs");
   const uploads = join(directory, "uploads");
   await rm(uploads, { recursive: true, force: true }); // what a crash left half uploaded
@@ -75,7 +77,7 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
   };
   await useIdentity(identity);
   const gate = registryGate();
-  const arrivals = recentArrivals();
+  const arrivals = recentArrivals(restMs);
   const http = registryHttp({ address, caPem, identity: () => identity });
 
   const skopeo = async (args: string[], doing: string, signal?: AbortSignal): Promise<string> => {
@@ -156,14 +158,14 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
 }
 
 /** Digests that came in lately: their artifact may not be on record yet. */
-function recentArrivals(lifeMs = 3_600_000): { add(digest: string): void; has(digest: string): boolean } {
+function recentArrivals(lifeMs: number): { add(digest: string): void; has(digest: string): boolean } {
   const atMs = new Map<string, number>();
   return {
     add(digest) {
       for (const [known, since] of atMs) if (performance.now() - since > lifeMs) atMs.delete(known);
       atMs.set(digest, performance.now());
     },
-    has: (digest) => performance.now() - (atMs.get(digest) ?? Number.NEGATIVE_INFINITY) <= lifeMs,
+    has: (digest) => performance.now() - (atMs.get(digest) ?? Number.NEGATIVE_INFINITY) < lifeMs,
   };
 }
 

@@ -13,6 +13,7 @@ export const releaseCommands: readonly Command[] = [
   {
     words: "releases",
     summary: "List an app's releases, newest first",
+    more: "The last 10 are kept, and older ones while they run; `goes next` marks what the next clean-up takes away.",
     run: (call) =>
       withCluster(call, async (client) => {
         const releases = await listAll(client, listReleases, {
@@ -26,7 +27,7 @@ export const releaseCommands: readonly Command[] = [
             release.id,
             age(release.createdAt),
             release.createdBy,
-            release.current ? "(current)" : "",
+            release.current ? "(current)" : release.collectable ? "(goes next)" : "",
             release.description,
           ],
           none: "no releases yet; deploy an image: flynn deploy",
@@ -36,7 +37,11 @@ export const releaseCommands: readonly Command[] = [
   {
     words: "rollback",
     summary: "Deploy an earlier release again: the one before, or the one named",
-    more: "It brings back the image, environment and processes of that release; scale, routes and data stay as they are.",
+    more: [
+      "It brings back the image, variables and processes of that release, as a deployment like any other. It does not undo",
+      "what a release phase did (such as migrations), data, resources, routes, domains or scale. The last 10 releases are",
+      "kept; see `flynn releases`.",
+    ].join("\n"),
     args: [{ name: "RELEASE" }],
     flags: [{ name: "detach", help: "Do not wait for the deployment" }],
     run: (call) =>
@@ -45,8 +50,16 @@ export const releaseCommands: readonly Command[] = [
         const app = await appName(call);
         const [release] = call.args;
         const body = release === undefined ? {} : { release };
+        const { items } = await client.call(listReleases, {
+          params: { app },
+          query: { limit: 20 },
+          signal: cli.signal,
+        });
+        const before = items.find(({ current }) => current);
         const created = await client.call(rollbackApp, { params: { app }, body, signal: cli.signal });
-        cli.say(`rolling ${app} back to v${created.toVersion}`);
+        cli.say(`rolling ${app} back to v${created.toVersion}: its image, variables and processes`);
+        cli.say("not undone: data and resources, what release phases did (such as migrations), routes, scale");
+        if (before !== undefined) cli.say(`to undo this: flynn -a ${app} rollback v${before.version}`);
         if (call.on("detach"))
           return answer(cli, created, () =>
             cli.print(`Deploying v${created.toVersion} of ${app} (deployment ${created.id})`),
@@ -89,6 +102,7 @@ export const releaseCommands: readonly Command[] = [
             ["Release", `v${deployment.toVersion}`],
             ["State", deployment.state],
             ["Step", deployment.step],
+            ["Release phase", deployment.releaseJobId],
             ["Reason", deployment.reason],
             ["Strategy", deployment.strategy],
             ["Created", `${deployment.createdAt} (${age(deployment.createdAt)} ago)`],

@@ -37,11 +37,11 @@ function entry(name: string, content: Buffer): Buffer {
 }
 
 /** What `docker save` writes for an image of one layer. */
-function dockerArchive(architecture = "amd64"): Buffer {
+function dockerArchive(architecture = "amd64", command = "/hello"): Buffer {
   const layer = Buffer.concat([entry("hello.txt", Buffer.from("hello")), Buffer.alloc(1024)]);
   const sha256 = (data: Buffer) => createHash("sha256").update(data).digest("hex");
   const rootfs = { type: "layers", diff_ids: [`sha256:${sha256(layer)}`] };
-  const config = Buffer.from(JSON.stringify({ architecture, os: "linux", config: { Cmd: ["/hello"] }, rootfs }));
+  const config = Buffer.from(JSON.stringify({ architecture, os: "linux", config: { Cmd: [command] }, rootfs }));
   const manifest = [{ Config: `${sha256(config)}.json`, RepoTags: ["hello:1"], Layers: ["layer.tar"] }];
   return Buffer.concat([
     entry(`${sha256(config)}.json`, config),
@@ -59,7 +59,10 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function withRegistry(body: (rig: Rig, uploads: () => Promise<string[]>) => Promise<void>): Promise<void> {
+async function withRegistry(
+  body: (rig: Rig, uploads: () => Promise<string[]>, its: { images: Registry; data: string }) => Promise<void>,
+  restMs?: number,
+): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), "registry-test-"));
   let child: ChildProcess | undefined;
   try {
@@ -73,12 +76,19 @@ async function withRegistry(body: (rig: Rig, uploads: () => Promise<string[]>) =
     const tls = { certificate: at("crt.pem"), key: at("key.pem"), clientcas: [at("ca.pem")] };
     const settings = {
       version: "0.1",
-      storage: { filesystem: { rootdirectory: at("data") } },
+      storage: { filesystem: { rootdirectory: at("data") }, delete: { enabled: true } },
       http: { addr: address, tls },
     };
     await writeFile(at("registry.yml"), JSON.stringify(settings));
     child = spawn("docker-registry", ["serve", at("registry.yml")], { stdio: "ignore" });
-    const images: Registry = await registry({ address, directory: at("client"), identity, caPem: authority.caPem });
+    const images: Registry = await registry({
+      address,
+      directory: at("client"),
+      identity,
+      caPem: authority.caPem,
+      layersDirectory: at("data"),
+      restMs,
+    });
     assert.match(String(await images.problem()), /does not answer|undefined/);
     await until(async () => (await images.problem()) === undefined, {
       what: "the registry to answer",
@@ -87,7 +97,7 @@ async function withRegistry(body: (rig: Rig, uploads: () => Promise<string[]>) =
     await withRig(
       async (rig) => {
         await rig.admin.call(createApp, { body: { name: "hello" } });
-        await body(rig, () => readdir(at("client/uploads")));
+        await body(rig, () => readdir(at("client/uploads")), { images, data: at("data") });
       },
       { images, loops: false },
     );
@@ -99,6 +109,7 @@ async function withRegistry(body: (rig: Rig, uploads: () => Promise<string[]>) =
 
 const upload = (rig: Rig, archive: Readable, signal?: AbortSignal) =>
   rig.admin.call(createArtifact, { query: { app: "hello" }, upload: archive, timeoutMs: 60_000, signal });
+const storeOther = (rig: Rig) => upload(rig, Readable.from([dockerArchive("amd64", "/other")]));
 const refusal = async (work: Promise<unknown>): Promise<Fault> => {
   const error = await work.then(
     () => new Error("was taken"),
@@ -175,6 +186,33 @@ test("300 MB go through without staying in memory", () =>
     assert.equal(await uploads(), []);
     // Client and server share this process; both buffer a little.
     assert.ok(mostBytes - before < 150 << 20, `grew by ${(mostBytes - before) >> 20} MiB`);
+  }));
+
+test("a removed image is gone with its layers, one that shares them stays whole, and one that just came in is left alone", () =>
+  withRegistry(async (rig, _, { images, data }) => {
+    const signal = AbortSignal.timeout(60_000);
+    const [gone, stays] = [await upload(rig, Readable.from([dockerArchive()])), await storeOther(rig)];
+    assert.not.equal(gone.digest, stays.digest);
+    const blobs = async () =>
+      (await readdir(join(data, "docker/registry/v2/blobs/sha256"), { recursive: true })).filter((name) =>
+        name.endsWith("data"),
+      ).length;
+    const before = await blobs();
+    assert.is(before, 5, "two manifests, two configs, one layer");
+    assert.is(await images.remove(gone.repository, gone.digest, signal), true);
+    assert.is(await images.remove(gone.repository, gone.digest, signal), true, "what is gone already is gone");
+    assert.is(await blobs(), before, "layers stay until they are collected");
+    assert.is(await images.collect(signal), true);
+    assert.is(await blobs(), 3, "the shared layer stays with the image that uses it");
+    const again = await upload(rig, Readable.from([dockerArchive()]));
+    assert.is(again.digest, gone.digest, "and it can come back");
+    assert.is(await blobs(), 5);
+  }, 0));
+
+test("an image that came in lately is not removed: its artifact may not be on record yet", () =>
+  withRegistry(async (rig, _, { images }) => {
+    const { repository, digest } = await upload(rig, Readable.from([dockerArchive()]));
+    assert.is(await images.remove(repository, digest, AbortSignal.timeout(10_000)), false);
   }));
 
 test.run();
