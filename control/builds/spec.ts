@@ -3,10 +3,12 @@
 import type { App } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import { type BuildSpec, DEFAULT_BUILD_LIMITS } from "#api/builds.ts";
+import type { Deployment } from "#api/deployments.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
 import { openEnv } from "../apps/env-at-rest.ts";
 import type { Context } from "../context.ts";
+import { deploymentsOf } from "../deploy/record.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
 import { type BuildPlan, type BuildRecord, buildsOf, hasEnded } from "./record.ts";
@@ -77,13 +79,16 @@ function imagesOf(
   return kind === "cnb" && builder ? { image: imageOf(registry, builder) } : {};
 }
 
-/** The variables of the release that is the app's now, image or not. */
+/** The variables of the release that the app is headed for, image or not: a change that is being deployed counts. */
 export function appEnv(
   store: Context["store"],
   secrets: Context["secrets"],
   appId: string,
 ): Readonly<Record<string, string>> {
-  const releaseId = store.get<App>(keys.app(appId))?.value.releaseId;
+  const coming = deploymentsOf(store, appId).findLast(({ state, cancel }) => !ENDED.has(state) && cancel === undefined);
+  const releaseId = coming?.toReleaseId ?? store.get<App>(keys.app(appId))?.value.releaseId;
   const release = releaseId === undefined ? undefined : store.get<ReleaseRecord>(keys.release(appId, releaseId))?.value;
   return release === undefined ? {} : openEnv(secrets, release);
 }
+
+const ENDED = new Set<Deployment["state"]>(["complete", "failed", "cancelled"]);

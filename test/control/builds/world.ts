@@ -79,6 +79,8 @@ export async function buildHost(control: Rig, name?: string): Promise<BuildHost>
     const { signal } = done;
     const watch = async () => {
       while (!signal.aborted) {
+        for (const { id, task } of host.target?.jobs ?? [])
+          if (task !== undefined) host.states.set(id, { state: "down", exitCode: host.taskExit });
         for (const spec of host.target?.builds ?? []) {
           if (seen.has(spec.jobId) || spec.desired === "stop") continue;
           seen.add(spec.jobId);
@@ -96,7 +98,7 @@ export async function buildHost(control: Rig, name?: string): Promise<BuildHost>
     await watching;
     await stop();
   };
-  Object.assign(host, { failures: [] });
+  Object.assign(host, { failures: [], taskExit: 0 });
   return host;
 }
 
@@ -104,6 +106,8 @@ declare module "../rig.ts" {
   interface FakeHost {
     /** Errors of builds on it. */
     failures: unknown[];
+    /** Exit code of its jobs that run once. */
+    taskExit: number;
   }
 }
 
