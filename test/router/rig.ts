@@ -57,6 +57,10 @@ export interface PoolSketch {
   app: string;
   routes: string[];
   jobs: { port: number; name?: string; state?: "up" | "drain" }[];
+  /** Of each of its routes. */
+  options?: Pick<RouterTarget["routes"][number], "tls" | "sticky" | "hstsSeconds">;
+  maintenance?: string;
+  errorPage?: string;
 }
 
 /** A whole target from a sketch: routes are `host` or `host/path`. */
@@ -66,7 +70,9 @@ export function target(generation: number, pools: PoolSketch[], term = 1): Route
     generation,
     clusterRange: "100.64.0.0/16",
     peers: [],
-    pools: pools.map(({ app, jobs }) => ({
+    pools: pools.map(({ app, jobs, maintenance, errorPage }) => ({
+      ...(maintenance === undefined ? {} : { maintenance }),
+      ...(errorPage === undefined ? {} : { errorPage }),
       id: `${app}/web`,
       app,
       process: "web",
@@ -77,10 +83,10 @@ export function target(generation: number, pools: PoolSketch[], term = 1): Route
         state,
       })),
     })),
-    routes: pools.flatMap(({ app, routes }) =>
+    routes: pools.flatMap(({ app, routes, options }) =>
       routes.map((route) => {
         const [domain = "", ...path] = route.split("/");
-        return { domain, path: `/${path.join("/")}`, poolId: `${app}/web` };
+        return { domain, path: `/${path.join("/")}`, poolId: `${app}/web`, ...options };
       }),
     ),
   };
