@@ -2,7 +2,7 @@
 // nothing else: no shell, no forwarding.
 import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
-import { Id, IdParams, listOf, Nothing, object, oneOf, Time } from "./schema.ts";
+import { Id, listOf, Nothing, object, oneOf, Time } from "./schema.ts";
 
 export const SSH_KEY_TYPES = [
   "ssh-ed25519",
@@ -56,6 +56,6 @@ export const removeKey = endpoint({
   path: "/v1/keys/:id",
   summary: "Remove an SSH key, by id or name; its next connection is refused",
   permission: "app:write",
-  params: IdParams,
+  params: object({ id: KeyName }),
   reply: Nothing,
 });

@@ -18,6 +18,8 @@ const HOST = [
   "haproxy",
   "docker-registry",
   "skopeo",
+  "git",
+  "openssh-server",
   "openssl",
   "ca-certificates",
 ];
@@ -34,14 +36,15 @@ const IMAGE = [
 ];
 const DEBIAN_SETS = {
   run: [...HOST, ...IMAGE],
-  lab: [...HOST, ...IMAGE, "qemu-system-x86", "ipxe-qemu", "seabios", "busybox-static", "curl"],
-  test: ["tftp-hpa", "atftp", "tftpd-hpa"],
+  lab: [...HOST, ...IMAGE, "qemu-system-x86", "ipxe-qemu", "seabios", "busybox-static", "curl", "openssh-client"],
+  test: ["tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client"],
   bench: ["dnsmasq-base", "nginx-light", "tftpd-hpa", "wrk"],
 };
 /** Services that only serve as programs of ours: never started by systemd on their own. Docker stays as Debian has it. */
 const UNITS = {
   haproxy: "haproxy",
   "docker-registry": "docker-registry",
+  "openssh-server": "ssh",
   "tftpd-hpa": "tftpd-hpa",
   "nginx-light": "nginx",
 };

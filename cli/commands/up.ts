@@ -21,6 +21,7 @@ const FLAGS = [
   { name: "http-port", value: "PORT", help: "Router's port, 80" },
   { name: "https-port", value: "PORT", help: "Router's port for HTTPS, 443; 0: none" },
   { name: "no-host", help: "Run no apps on this machine" },
+  { name: "no-ssh", help: "Serve git over HTTPS only" },
   { name: "images", value: "DIR", help: "Boot images" },
   { name: "state", value: "DIR", help: "State directory: /var/lib/flynn as root, ~/.flynn/state otherwise" },
   {

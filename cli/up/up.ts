@@ -90,7 +90,7 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
     // Asked for once: a restart of control after this one refuses damage again.
     if (config.salvage) controlPart.file = withSettings(controlPart, { salvage: false }).file;
     say(`control is up at https://${address}:${config.port} (pin ${ready.pin})`);
-    for (const name of ["registry-push", "registry", "router", "hostd", "boot server"] as const) {
+    for (const name of ["registry-push", "registry", "router", "hostd", "sshd", "boot server"] as const) {
       const part = of(name);
       if (part === undefined) continue;
       start(await withToken(part, stateDir));

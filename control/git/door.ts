@@ -52,7 +52,9 @@ export async function openDoor({ path, ownerUid, serve, log }: DoorOptions): Pro
       "invalid",
       `the state directory's path is too long for the socket ${path}: ${PATH_MOST_BYTES} bytes at most`,
     );
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  // To be passed through by sshd's sessions, which see this directory alone; the one above is closed to all others.
+  await mkdir(dirname(path), { recursive: true });
+  await chmod(dirname(path), 0o711);
   await rm(path, { force: true });
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {

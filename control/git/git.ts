@@ -16,7 +16,7 @@ import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
 import { type Caller, type Door, openDoor } from "./door.ts";
 import { gitHttp } from "./http.ts";
-import { LIMITS } from "./limits.ts";
+import { LIMITS, type Limits } from "./limits.ts";
 import { type PushBuilds, pushes } from "./pushes.ts";
 import { repositories } from "./repositories.ts";
 import { archiveOf, checkTree } from "./source.ts";
@@ -44,7 +44,11 @@ const UPDATES_MOST_BYTES = 1 << 20;
 
 type GitContext = Pick<Context, "store" | "config" | "log" | "now">;
 
-export function createGit({ store, config, log, now }: GitContext, builds: PushBuilds): Git {
+export function createGit(
+  { store, config, log, now }: GitContext,
+  builds: PushBuilds,
+  limits: Pick<Limits, "silentMs"> = LIMITS,
+): Git {
   const directory = join(config.stateDir, "git");
   const socket = join(directory, "door", "git.sock");
   const ending = new AbortController();
@@ -88,7 +92,7 @@ export function createGit({ store, config, log, now }: GitContext, builds: PushB
       const hook = { push: String(opening["push"]), quarantine: String(opening["quarantine"]) };
       caller.exit(await pushing.decide({ ...hook, updates: updates.toString("utf8"), say }));
     } else if (opening.ask === "ssh") {
-      await serveSsh(caller, { store, keys: people, pushes: pushing, repositories: repos, hookEnv, slot, log });
+      await serveSsh(caller, { store, keys: people, pushes: pushing, repositories: repos, hookEnv, slot, limits, log });
     } else if (opening.ask === "keys") {
       const key = people.find(String(opening["fingerprint"]));
       if (key) caller.write("stdout", Buffer.from(authorizedKeysLine(key, config.sshRelay)));
@@ -125,7 +129,7 @@ export function createGit({ store, config, log, now }: GitContext, builds: PushB
 
   return {
     keys: people,
-    mount: (app) => gitHttp(app, { store, pushes: pushing, repositories: repos, hookEnv, slot, log, ready }),
+    mount: (app) => gitHttp(app, { store, pushes: pushing, repositories: repos, hookEnv, slot, limits, log, ready }),
     async describe(app) {
       const { head } = await headOf(app);
       return {

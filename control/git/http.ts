@@ -13,7 +13,7 @@ import { appOf, isService, SERVICES, type Service } from "./access.ts";
 import { parseCgiHead } from "./cgi.ts";
 import { commandGate, refusal } from "./commands.ts";
 import { feed, room } from "./feed.ts";
-import { LIMITS } from "./limits.ts";
+import { LIMITS, type Limits } from "./limits.ts";
 import type { Pushes } from "./pushes.ts";
 import type { GitChild, Repositories } from "./repositories.ts";
 import { deployBranches } from "./updates.ts";
@@ -28,6 +28,7 @@ export interface GitHttpOptions {
   slot: () => () => void;
   /** Resolves when git may be started. */
   ready: () => Promise<void>;
+  limits: Pick<Limits, "silentMs">;
   log: Log;
 }
 
@@ -81,12 +82,12 @@ function admit(request: Request, service: Service, store: Store): Principal {
 }
 
 async function serve(request: Request, reply: FastifyReply, service: Service, options: GitHttpOptions): Promise<void> {
-  const { store, pushes, repositories, hookEnv, slot, ready, log } = options;
+  const { store, pushes, repositories, hookEnv, slot, ready, limits, log } = options;
   const principal = admit(request, service, store);
   const app = appOf(store, request.params.repository);
   await ready();
   const isPush = service === "git-receive-pack" && request.method === "POST";
-  const body = request.method === "POST" ? bodyOf(request, service) : undefined;
+  const body = request.method === "POST" ? bodyOf(request, service, limits.silentMs) : undefined;
   const session = isPush ? await pushes.begin(app, principal.name) : undefined;
   const end = session?.end ?? slot();
   try {
@@ -127,7 +128,7 @@ function cgiEnv(request: Request, service: Service, repository: string): NodeJS.
 }
 
 /** The request's bytes as git made them, bounded in size and in silence. */
-function bodyOf(request: Request, service: Service): Readable {
+function bodyOf(request: Request, service: Service, silentMs: number): Readable {
   const encoding = request.headers["content-encoding"];
   if (encoding !== undefined && encoding !== "gzip" && encoding !== "x-gzip")
     throw new Fault("invalid", "the body may be gzipped, or as it is; nothing else");
@@ -141,7 +142,7 @@ function bodyOf(request: Request, service: Service): Readable {
   });
   const raw = request.raw;
   const stalled = () => raw.destroy(new Fault("timeout", "the client sent nothing for too long"));
-  const silence = setTimeout(stalled, LIMITS.silentMs);
+  const silence = setTimeout(stalled, silentMs);
   const whole = setTimeout(stalled, LIMITS.transferMs);
   raw.on("data", () => silence.refresh());
   const over = () => {
@@ -175,7 +176,7 @@ async function answer({ child, body, response, requestId, log }: Transfer): Prom
     const deliver = async (chunk: Buffer) => {
       if (!response.write(chunk)) await room(response);
     };
-    if (!(await copyAnswer(child, response, requestId, deliver))) noAnswer(response);
+    if ((await copyAnswer(child, response, requestId, deliver)) === undefined) noAnswer(response);
     response.end();
   } finally {
     clearTimeout(late);
@@ -193,25 +194,28 @@ async function takePush({ child, body, response, requestId, log }: Transfer): Pr
     response.write(chunk);
     if (response.writableLength > UNREAD_MOST_BYTES) response.destroy();
   });
-  const [, answered] = await Promise.all([sent.catch(() => child.stdin.destroy()), copied]);
+  const [, bodyBytes] = await Promise.all([sent.catch(() => child.stdin.destroy()), copied]);
   const refused = gate.refused();
-  if (!answered && refused && !response.destroyed) {
-    response.writeHead(200, { "content-type": "application/x-git-receive-pack-result", "cache-control": "no-cache" });
+  if (refused && !bodyBytes && !response.destroyed) {
+    // http-backend's head may be on its way already: it is the same.
+    if (!response.headersSent) response.writeHead(200, { "content-type": "application/x-git-receive-pack-result" });
     response.write(refusal(gate.capabilities(), refused.message));
-  } else if (!answered) noAnswer(response);
+  } else if (bodyBytes === undefined) noAnswer(response);
   response.end();
 }
 
-/** CGI head, then the body chunk by chunk, to the end of git; false when there was no head. */
+/** CGI head, then the body chunk by chunk, to the end of git. Gives the body's bytes; undefined when there was not even a head. */
 async function copyAnswer(
   child: GitChild,
   response: ServerResponse,
   requestId: string,
   deliver: (chunk: Buffer) => Promise<void>,
-): Promise<boolean> {
+): Promise<number | undefined> {
   let begun: Buffer | undefined = Buffer.alloc(0);
+  let bodyBytes = 0;
   for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
     if (begun === undefined) {
+      bodyBytes += chunk.length;
       await deliver(chunk);
       continue;
     }
@@ -224,10 +228,12 @@ async function copyAnswer(
         "x-request-id": requestId,
         "x-content-type-options": "nosniff",
       });
-    await deliver(begun.subarray(head.bodyAt));
+    const body = begun.subarray(head.bodyAt);
     begun = undefined;
+    bodyBytes += body.length;
+    if (body.length > 0) await deliver(body);
   }
-  return begun === undefined;
+  return begun === undefined ? bodyBytes : undefined;
 }
 
 function noAnswer(response: ServerResponse): void {

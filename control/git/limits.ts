@@ -1,5 +1,18 @@
 // How much of anything a git client may ask for. What is beyond is refused in words.
-export const LIMITS = {
+type LimitName =
+  | "packBytes"
+  | "commands"
+  | "requestBytes"
+  | "files"
+  | "silentMs"
+  | "transferMs"
+  | "sessions"
+  | "sessionsOfApp"
+  | "memoryBytes"
+  | "fileBytes";
+export type Limits = typeof LIMITS;
+
+export const LIMITS: Readonly<Record<LimitName, number>> = {
   /** A push's pack, as it is sent. */
   packBytes: 2 * 1024 ** 3,
   /** Refs in one push. */
@@ -19,4 +32,5 @@ export const LIMITS = {
   /** Memory of one git process (RLIMIT_DATA), and the largest file it may write. */
   memoryBytes: 2 * 1024 ** 3,
   fileBytes: 4 * 1024 ** 3,
-} as const;
+};
+

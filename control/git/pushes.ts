@@ -141,8 +141,8 @@ export function pushes({ store, builds, repositories, log, signal, onTaken }: Pu
       const push = open.get(id);
       const warn = (line: string) => say(` !     ${line}\n`);
       const quarantine = push && quarantineOf(push.repository, path);
-      // One question per git process, about the objects of its own repository.
-      if (push === undefined || push.asked || quarantine === undefined) {
+      // One question per git process, about objects of its own repository; a push of deletions alone brings none.
+      if (push === undefined || push.asked || (quarantine === undefined && path !== "")) {
         warn("control does not know this push");
         return 1;
       }

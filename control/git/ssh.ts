@@ -1,5 +1,6 @@
 // git over SSH: what sshd's forced command is asked, parsed strictly, and git run by control itself, so that a client or an sshd
 // that dies takes nothing with it.
+import { PassThrough } from "node:stream";
 import { isFault } from "#api/fault.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
@@ -9,7 +10,7 @@ import { appOf, isService, type Service } from "./access.ts";
 import { commandGate } from "./commands.ts";
 import type { Caller } from "./door.ts";
 import { feed } from "./feed.ts";
-import { LIMITS } from "./limits.ts";
+import { LIMITS, type Limits } from "./limits.ts";
 import type { Pushes } from "./pushes.ts";
 import type { Repositories } from "./repositories.ts";
 import type { SshKeys } from "./ssh-keys.ts";
@@ -32,6 +33,7 @@ export interface GitSshOptions {
   repositories: Repositories;
   hookEnv: (pushId: string) => NodeJS.ProcessEnv;
   slot: () => () => void;
+  limits: Pick<Limits, "silentMs">;
   log: Log;
 }
 
@@ -52,7 +54,7 @@ export async function serveSsh(caller: Caller, options: GitSshOptions): Promise<
 }
 
 async function session(caller: Caller, options: GitSshOptions): Promise<void> {
-  const { store, keys, pushes, repositories, hookEnv, slot, log } = options;
+  const { store, keys, pushes, repositories, hookEnv, slot, limits, log } = options;
   const { key: keyId, command, protocol } = caller.opening;
   const key = keys.get(String(keyId));
   const refuse = (text: string) => {
@@ -93,9 +95,11 @@ async function session(caller: Caller, options: GitSshOptions): Promise<void> {
     // A fetch ends with its client. A push does only as long as its pack is not here: then git sees an end that is none.
     if (!isPush) caller.gone.addEventListener("abort", () => child.kill("SIGKILL"), { once: true });
     const gate = commandGate(LIMITS.commands);
-    const fed = silenceBound(caller, () => child.stdin.destroy(), feed(caller.input, gate.stream, child.stdin)).catch(
-      () => child.stdin.destroy(),
-    );
+    const fed = silenceBound(caller, {
+      silentMs: limits.silentMs,
+      stalled: () => child.stdin.destroy(),
+      work: feed(caller.input, isPush ? gate.stream : new PassThrough(), child.stdin),
+    }).catch(() => child.stdin.destroy());
     const copy = async (name: "stdout" | "stderr") => {
       for await (const chunk of child[name] as AsyncIterable<Buffer>)
         if (!caller.write(name, chunk) && !isPush) await caller.drained();
@@ -114,8 +118,11 @@ async function session(caller: Caller, options: GitSshOptions): Promise<void> {
 }
 
 /** A client that is to send and sends nothing for too long ends the wait; `work` is the sending. */
-async function silenceBound(caller: Caller, stalled: () => void, work: Promise<void>): Promise<void> {
-  const silence = setTimeout(stalled, LIMITS.silentMs);
+async function silenceBound(
+  caller: Caller,
+  { silentMs, stalled, work }: { silentMs: number; stalled: () => void; work: Promise<void> },
+): Promise<void> {
+  const silence = setTimeout(stalled, silentMs);
   const onData = () => silence.refresh();
   caller.input.on("data", onData);
   try {
