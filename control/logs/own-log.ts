@@ -63,7 +63,11 @@ export function openOwnLog(options: OwnLogOptions): OwnLog {
       const lines = split(line).map((piece) => ({ at, ...about, stream, ...piece }));
       append(about.app, lines).catch(onError);
     },
-    tail: (query) => readLines(store, query),
+    tail: (query) =>
+      readLines(store, query).catch((error: unknown) => {
+        onError(error);
+        return [];
+      }),
     follow: (query, signal, lastEventId) =>
       followLines({ store, query: { ...query, follow: true }, signal, ...(lastEventId ? { lastEventId } : {}) }),
     prune: (apps, beforeMs) => store.prune(apps, beforeMs),

@@ -1,0 +1,70 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { eventLines, lostLines } from "../../../control/logs/event-lines.ts";
+
+const record = (type: string, message: string, subject: Record<string, unknown> = {}, fields = {}) => ({
+  at: "2026-01-02T03:04:05.678Z",
+  mutations: [
+    { key: "things/x", value: { id: "x", ...subject } as never },
+    {
+      key: "events/1",
+      value: { seq: 1, at: "", type, subject: "x", app: "hello", message, actor: "admin", ...fields },
+    },
+  ],
+});
+const lineOf = (...about: Parameters<typeof record>) => eventLines(record(...about))[0];
+
+for (const [claim, about, source, line] of [
+  [
+    "a release says who made it and the names of what it changed",
+    ["release.created", "", { version: 4, createdBy: "admin", description: "set TOKEN" }],
+    "deploy",
+    "Release v4 created by admin: set TOKEN",
+  ],
+  [
+    "a deployment begins",
+    ["deployment.created", "", { toVersion: 4, createdBy: "ann" }],
+    "deploy",
+    "Deployment of v4 started by ann",
+  ],
+  [
+    "a deployment is done",
+    ["deployment.complete", "", { toVersion: 4, createdBy: "ann" }],
+    "deploy",
+    "Deployed v4 by ann",
+  ],
+  [
+    "a deployment fails",
+    ["deployment.failed", "", { toVersion: 4, reason: "crashed" }],
+    "deploy",
+    "Deployment of v4 failed: crashed",
+  ],
+  ["scaling", ["app.scaled", "scaled hello: web 1 to 2"], "deploy", "Scaled hello: web 1 to 2 by admin"],
+  ["a build", ["build.started", "build 3 started"], "build", "Build 3 started by admin"],
+  ["a kill", ["job.killed", "job x was told to stop", { process: "web" }], "system", "Job x was told to stop by admin"],
+] as const)
+  test(claim, () => {
+    const made = lineOf(...(about as unknown as Parameters<typeof record>))!;
+    assert.equal([made.source, made.line, made.app, made.at], [source, line, "hello", "2026-01-02T03:04:05.678000Z"]);
+  });
+
+test("a line about a job carries the job; the end of an app and what is of no app make no line", () => {
+  assert.is(lineOf("job.killed", "", { process: "web" })!.jobId, "x");
+  assert.is(lineOf("app.deleted", "gone"), undefined);
+  assert.is(lineOf("host.lost", "gone", {}, { app: undefined }), undefined);
+});
+
+test("a job lost with its host is told once, and once more when it is lost again", () => {
+  const lost = new Set<string>();
+  const told = (state: string) => {
+    const value = { id: "j", app: "hello", process: "web", state, reason: "h2 is silent" };
+    return lostLines({ at: "", mutations: [{ key: "jobs/a/j", value }] }, lost).map(({ line }) => line);
+  };
+  assert.equal(told("up"), []);
+  assert.equal(told("lost"), ["Lost with its host: h2 is silent"]);
+  assert.equal(told("lost"), []);
+  assert.equal(told("up"), []);
+  assert.is(told("lost").length, 1);
+});
+
+test.run();

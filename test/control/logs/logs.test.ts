@@ -1,0 +1,169 @@
+import fc from "fast-check";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { createApp } from "#api/apps.ts";
+import { appLog, type LogLine } from "#api/logs.ts";
+import type { StreamEvent } from "#api/stream.ts";
+import { until } from "#lib/time.ts";
+import { formatPlace, parsePlace } from "../../../control/logs/place.ts";
+import { type Rig, rig } from "../rig.ts";
+import { at, type LogRig, logRig } from "./rig.ts";
+
+let control: Rig;
+let logs: LogRig;
+test.before(async () => {
+  control = await rig({ loops: false });
+  logs = await logRig(control, ["h1", "h2", "h3"]);
+});
+test.after(async () => {
+  await logs.close();
+  await control.close();
+});
+
+const texts = (items: readonly LogLine[]) => items.map(({ line }) => line);
+
+/** Collects a stream until it has been told to stop. */
+function collect(stream: (signal: AbortSignal) => AsyncIterable<StreamEvent<LogLine>>) {
+  const stop = new AbortController();
+  const lines: string[] = [];
+  const it = { lines, lastEventId: undefined as string | undefined, currents: [] as unknown[], stop: async () => {} };
+  const running = (async () => {
+    for await (const { event, id, data } of stream(stop.signal)) {
+      if (event === "item" && data) lines.push(data.line);
+      if (event === "current") it.currents.push(data);
+      it.lastEventId = id ?? it.lastEventId;
+    }
+  })();
+  it.stop = async () => {
+    stop.abort();
+    await running;
+  };
+  return it;
+}
+
+test("lines of all hosts and of control come merged in time order, the newest when limited", async () => {
+  const [h1, h2, h3] = logs.hosts;
+  await h1!.say("merged", 10, "one");
+  await h2!.say("merged", 20, "two");
+  await h3!.say("merged", 40, "four");
+  control.control.context.ownLog.write({ app: "merged", source: "deploy", at: at(30), line: "three" });
+  const read = async (wish = {}) => texts((await logs.logs.tail("merged", wish)).items);
+  await until(async () => (await read()).length === 4, { what: "four lines", timeoutMs: 5_000 });
+  assert.equal(await read(), ["one", "two", "three", "four"]);
+  assert.equal(await read({ lines: 2 }), ["three", "four"]);
+  assert.equal(await read({ lines: 0 }), []);
+  assert.equal(await read({ source: "deploy" }), ["three"]);
+  assert.equal(await read({ source: "app" }), ["one", "two", "four"]);
+  assert.equal(await read({ jobId: "h2-1" }), ["two"]);
+  assert.equal(await read({ since: at(20), until: at(30) }), ["two", "three"]);
+});
+
+test("a host that does not answer is named, and the others' lines come all the same", async () => {
+  const [h1, h2] = logs.hosts;
+  await h1!.say("partly", 1, "here");
+  await h2!.down();
+  try {
+    const { items, silent } = await logs.logs.tail("partly", {});
+    assert.equal(texts(items), ["here"]);
+    assert.equal(silent, ["h2"]);
+    const seen = collect((signal) => logs.logs.follow("partly", {}, signal));
+    await until(() => seen.currents.length > 0, { what: "current", timeoutMs: 10_000 });
+    assert.equal(seen.currents, [{ silent: ["h2"] }]);
+    await seen.stop();
+  } finally {
+    await h2!.up();
+  }
+});
+
+test("what follows is in time order across hosts, also when one is a little late", async () => {
+  const [h1, h2] = logs.hosts;
+  const seen = collect((signal) => logs.logs.follow("live", {}, signal));
+  await until(() => seen.currents.length === 1, { what: "current", timeoutMs: 10_000 });
+  for (let n = 0; n < 40; n += 2) {
+    await h1!.say("live", n + 1, `line ${n + 1}`);
+    await h2!.say("live", n, `line ${n}`);
+  }
+  await until(() => seen.lines.length === 40, { what: "40 lines", timeoutMs: 10_000 });
+  await seen.stop();
+  assert.equal(
+    seen.lines,
+    Array.from({ length: 40 }, (_, n) => `line ${n}`),
+  );
+});
+
+test("a reader who comes back with the last id gets exactly what he missed, of old and of new lines", async () => {
+  const [h1, h2, h3] = logs.hosts;
+  let written = 0;
+  const write = async (count: number) => {
+    // Three lines to an instant, and h3 always earlier than what was already sent.
+    for (const end = written + count; written < end; written++) {
+      const host = [h1, h2, h3][written % 3]!;
+      await host.say("resumed", host === h3 ? 5 : 100 + Math.floor(written / 3), `line ${written}`);
+    }
+  };
+  await write(9);
+  const read: string[] = [];
+  let lastEventId: string | undefined;
+  for (let round = 0; round < 4; round++) {
+    const seen = collect((signal) => logs.logs.follow("resumed", {}, signal, lastEventId));
+    await write(6);
+    await until(() => read.length + seen.lines.length >= written, { what: `${written} lines`, timeoutMs: 10_000 });
+    await seen.stop();
+    read.push(...seen.lines);
+    lastEventId = seen.lastEventId;
+    await write(5);
+  }
+  assert.equal(read.length, new Set(read).size, "nothing twice");
+  assert.is(new Set(read).size, written - 5);
+});
+
+test("a host's stream that breaks goes on without loss or repeat", async () => {
+  const [h1] = logs.hosts;
+  const seen = collect((signal) => logs.logs.follow("broken", {}, signal));
+  await until(() => seen.currents.length === 1, { what: "current", timeoutMs: 10_000 });
+  for (let round = 0; round < 3; round++) {
+    for (let n = 0; n < 10; n++) await h1!.say("broken", round * 10 + n, `line ${round * 10 + n}`);
+    await h1!.down();
+    await h1!.say("broken", round * 10 + 9, `away ${round}`);
+    await h1!.up();
+  }
+  await until(() => seen.lines.length >= 33, { what: "33 lines", timeoutMs: 15_000 });
+  await seen.stop();
+  assert.is(new Set(seen.lines).size, 33);
+  assert.is(seen.lines.length, 33);
+});
+
+test("all apps' lines can be followed as one, for drains", async () => {
+  const seen = collect((signal) => logs.logs.follow(undefined, { lines: 0 }, signal));
+  await until(() => seen.currents.length === 1, { what: "current", timeoutMs: 10_000 });
+  await logs.hosts[0]!.say("left", 1, "of left");
+  await logs.hosts[1]!.say("right", 2, "of right");
+  control.control.context.ownLog.write({ app: "right", source: "router", line: "of a router" });
+  await until(() => seen.lines.length === 3, { what: "three lines", timeoutMs: 10_000 });
+  await seen.stop();
+  assert.equal(seen.lines.toSorted(), ["of a router", "of left", "of right"]);
+});
+
+test("over the API an app's log has what the deployer did, with names of variables and never their values", async () => {
+  const { admin } = control;
+  await admin.call(createApp, { body: { name: "spoken" } });
+  const read = async () => (await admin.call(appLog, { params: { app: "spoken" }, query: {} })).items;
+  const items = await until(async () => (await read()).length > 0 && read(), { what: "a line", timeoutMs: 20_000 });
+  assert.is(items[0]!.source, "deploy");
+  assert.match(items[0]!.line, /created/i);
+});
+
+test("a place survives its text; text that is none is none", () => {
+  const id = fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/);
+  fc.assert(
+    fc.property(fc.array(fc.tuple(id, fc.nat(Number.MAX_SAFE_INTEGER))), (pairs) => {
+      const place = { since: at(5), numbers: new Map(pairs) };
+      assert.equal(parsePlace(formatPlace(place)), place);
+    }),
+  );
+  fc.assert(fc.property(fc.string(), (text) => void parsePlace(text)));
+  for (const text of [undefined, "", "x", `${at(1)};h=x`, `${at(1)};=1`, `${at(1)};a b=1`])
+    assert.is(parsePlace(text), undefined);
+});
+
+test.run();
