@@ -108,7 +108,7 @@ export function parseRelease(text: string, shown: string): Release {
   const none = (why: string): Release => ({ processes: {}, warnings: [...warnings, `${shown}: ${why}`] });
   let value: unknown;
   try {
-    value = parse(text, { maxAliasCount: 0 });
+    value = parse(text, { maxAliasCount: 0, logLevel: "error" });
   } catch {
     return none("what its bin/release printed is not YAML; its process types are not known");
   }
