@@ -41,7 +41,9 @@ export async function watchDeployment(look: Look): Promise<Deployed> {
   }
   // The release phase's lines were told as they came.
   const tail = deployment.logTail.filter(({ jobId }) => jobId !== deployment.releaseJobId);
-  if (tail.length > 0) await log.writeOnce(tail.map(({ line }) => detail(plainText(line))).join(""));
+  const own = tail.filter(({ source }) => source === "app");
+  const lines = (own.length > 0 ? own : tail).map(({ line }) => detail(plainText(line)));
+  if (lines.length > 0) await log.writeOnce(`${step("Last log lines")}${lines.join("")}`);
   const words = `${version} ${state === "failed" ? "failed" : "was cancelled"}: ${deployment.reason || "no reason was given"}`;
   const after = deployment.step === "" ? "" : ` (${deployment.step})`;
   return { type: "ended", state, reason: `${words}${after}` };
