@@ -6,6 +6,7 @@ import * as boot from "./boot.ts";
 import * as builds from "./builds.ts";
 import * as certificates from "./certificates.ts";
 import * as deployments from "./deployments.ts";
+import * as drains from "./drains.ts";
 import type { Endpoint } from "./endpoint.ts";
 import * as git from "./git.ts";
 import * as hosts from "./hosts.ts";
@@ -40,6 +41,7 @@ export function controlEndpoints(): Endpoint[] {
     keys,
     attach,
     logs,
+    drains,
     routes,
     certificates,
     pages,

@@ -10,11 +10,14 @@ import { deploySettingCommands } from "./commands/deploy-settings.ts";
 import { doctorCommands } from "./commands/doctor.ts";
 import { envCommands } from "./commands/env.ts";
 import { forwardCommands } from "./commands/forward.ts";
+import { gitCommands } from "./commands/git.ts";
 import { hostCommands } from "./commands/hosts.ts";
 import { imageCommands } from "./commands/images.ts";
 import { jobCommands } from "./commands/jobs.ts";
+import { keyCommands } from "./commands/keys.ts";
 import { limitCommands } from "./commands/limits.ts";
 import { logCommands } from "./commands/log.ts";
+import { logDrainCommands } from "./commands/log-drains.ts";
 import { machineCommands } from "./commands/machines.ts";
 import { maintenanceCommands } from "./commands/maintenance.ts";
 import { profileCommands } from "./commands/profiles.ts";
@@ -41,6 +44,8 @@ export const commands: readonly Command[] = [
   ...stackCommands,
   ...profileCommands,
   ...appCommands,
+  ...gitCommands,
+  ...keyCommands,
   ...deployCommands,
   ...deploySettingCommands,
   ...buildCommands,
@@ -52,6 +57,7 @@ export const commands: readonly Command[] = [
   ...runCommands,
   ...limitCommands,
   ...logCommands,
+  ...logDrainCommands,
   ...routeCommands,
   ...certificateCommands,
   ...maintenanceCommands,

@@ -116,6 +116,11 @@ export const ControlConfig = Type.Object({
     description:
       "How long the first new job of each process must stay healthy before a deployment takes an old one away; a process's health check may say otherwise.",
   }),
+  drainAllow: Type.Array(Type.String({ pattern: "^[0-9a-fA-F.:]+(/\\d{1,3})?$" }), {
+    default: [],
+    description:
+      "Address ranges (CIDR) that log drains may send to though they are private, such as 10.0.0.0/8; public ones need no entry.",
+  }),
   drainTimeoutMs: Type.Integer({
     default: 30_000,
     minimum: 0,

@@ -24,6 +24,7 @@ export const PREFIX = {
   certificates: "certificates/",
   certificateNames: "certificate-names/",
   appPages: "app-pages/",
+  logDrains: "log-drains/",
   tokens: "tokens/",
   joinTokens: "join-tokens/",
   usedGrants: "used-grants/",
@@ -77,6 +78,7 @@ export const keys = {
   /** Value: the certificate's id. A name is shown with one certificate. */
   certificateName: (name: string) => `${PREFIX.certificateNames}${name}`,
   pages: (appId: string) => `${PREFIX.appPages}${appId}`,
+  logDrain: (id: string) => `${PREFIX.logDrains}${id}`,
   token: (sha256: string) => `${PREFIX.tokens}${sha256}`,
   joinToken: (sha256: string) => `${PREFIX.joinTokens}${sha256}`,
   usedGrant: (nonce: string) => `${PREFIX.usedGrants}${nonce}`,

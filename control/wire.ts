@@ -13,6 +13,7 @@ import type { Context } from "./context.ts";
 import { deployments } from "./deploy/deployments.ts";
 import { createGit } from "./git/git.ts";
 import { hostClients } from "./host-clients.ts";
+import { createDrains } from "./drains/drains.ts";
 import type { Authority } from "./identity/authority.ts";
 import { imageSweeper } from "./image-sweep.ts";
 import { jobIndex } from "./job-index.ts";
@@ -37,6 +38,7 @@ import { mountGit } from "./routes/git.ts";
 import { mountHosts } from "./routes/hosts.ts";
 import { mountJobs } from "./routes/jobs.ts";
 import { mountKeys } from "./routes/keys.ts";
+import { mountDrains } from "./routes/drains.ts";
 import { mountLogs } from "./routes/logs.ts";
 import { mountMachines } from "./routes/machines.ts";
 import { mountPages } from "./routes/pages.ts";
@@ -140,6 +142,7 @@ export function wireControl(parts: ControlParts): Control {
   });
   const hostLoop = createHostLoop({ store, log, presence: context.presence, scheduler, ttlMs: config.hostLostAfterMs });
   const archive = logs(context, identity);
+  const drains = createDrains(context, archive);
   const deployer = deployments(context, {
     tasks,
     routersAcknowledged: () => heardRouters() && isAcknowledged(routes.current(), liveRouters()),
@@ -206,6 +209,7 @@ export function wireControl(parts: ControlParts): Control {
   mountStack(mount, context, images);
   mountDeployments(mount, context, deployer);
   mountLogs(mount, context, archive);
+  mountDrains(mount, context, drains);
   mountRoutes(mount, context);
   mountCertificates(mount, context, seal);
   mountPages(mount, context);
@@ -230,6 +234,7 @@ export function wireControl(parts: ControlParts): Control {
             scheduler.run(both),
             hostLoop.run(both),
             deployer.run(both),
+            drains.run(both),
             builds.run(both),
             git.run(both),
             retentionLoop(store, { log, signal: both, images: imageSweeper({ store, images, log }) }),

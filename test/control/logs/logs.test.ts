@@ -148,7 +148,8 @@ test("over the API an app's log has what the deployer did, with names of variabl
   const { admin } = control;
   await admin.call(createApp, { body: { name: "spoken" } });
   const read = async () => (await admin.call(appLog, { params: { app: "spoken" }, query: {} })).items;
-  const items = await until(async () => (await read()).length > 0 && read(), { what: "a line", timeoutMs: 20_000 });
+  await until(async () => (await read()).length > 0, { what: "a line", timeoutMs: 20_000 });
+  const items = await read();
   assert.is(items[0]!.source, "deploy");
   assert.match(items[0]!.line, /created/i);
 });

@@ -1,0 +1,96 @@
+// Log drains: where lines are sent as they come, of one app or of all.
+import { type Static, Type } from "typebox";
+import { endpoint } from "./endpoint.ts";
+import { AppParams, Id, IdParams, listOf, Name, Nothing, object, oneOf, Time } from "./schema.ts";
+
+export const LogDrain = object({
+  id: Id,
+  app: Type.Optional({ ...Name, description: "The app whose lines it takes; absent: those of all apps." }),
+  url: Type.String({ description: "Where to, with everything that could be a secret as ***." }),
+  gzip: Type.Boolean(),
+  state: oneOf(
+    ["idle", "sending", "retrying", "refused"],
+    "idle: all is sent. retrying: the target does not take lines; lastError says why. refused: its address may not be sent to.",
+  ),
+  lagSeconds: Type.Number({ description: "Age of the oldest line that is not sent." }),
+  buffered: Type.Integer({ description: "Lines that wait to be sent." }),
+  sent: Type.Integer({ description: "Lines since the drain was made." }),
+  dropped: Type.Integer({
+    description: "Lines that were never sent: the buffer was full, or the target refused them.",
+  }),
+  lastError: Type.Optional(Type.String()),
+  createdAt: Time,
+  createdBy: Type.String(),
+});
+export type LogDrain = Static<typeof LogDrain>;
+
+export const LogDrainWish = object({
+  url: Type.String({
+    minLength: 1,
+    maxLength: 2_048,
+    description:
+      "syslog://host:port (TCP), syslog+tls://host:port (RFC 5424 in RFC 6587 octet counting) or https://... (JSON array of lines per POST).",
+  }),
+  caPem: Type.Optional(Type.String({ maxLength: 65_536, description: "CA of the target; the system's unless given." })),
+  gzip: Type.Optional(Type.Boolean({ description: "https: bodies are compressed." })),
+});
+export type LogDrainWish = Static<typeof LogDrainWish>;
+
+const AppDrainParams = object({ ...AppParams.properties, id: Id });
+
+export const listLogDrains = endpoint({
+  id: "listLogDrains",
+  method: "GET",
+  path: "/v1/log-drains",
+  summary: "List all log drains, of apps and of the cluster",
+  permission: "cluster:read",
+  reply: listOf(LogDrain),
+});
+export const createLogDrain = endpoint({
+  id: "createLogDrain",
+  method: "POST",
+  path: "/v1/log-drains",
+  summary: "Send the lines of all apps somewhere",
+  permission: "cluster:write",
+  status: 201,
+  body: LogDrainWish,
+  reply: LogDrain,
+});
+export const deleteLogDrain = endpoint({
+  id: "deleteLogDrain",
+  method: "DELETE",
+  path: "/v1/log-drains/:id",
+  summary: "Remove a log drain",
+  permission: "cluster:write",
+  params: IdParams,
+  reply: Nothing,
+});
+export const listAppLogDrains = endpoint({
+  id: "listAppLogDrains",
+  method: "GET",
+  path: "/v1/apps/:app/log-drains",
+  summary: "List an app's log drains",
+  permission: "app:read",
+  params: AppParams,
+  reply: listOf(LogDrain),
+});
+export const createAppLogDrain = endpoint({
+  id: "createAppLogDrain",
+  method: "POST",
+  path: "/v1/apps/:app/log-drains",
+  summary: "Send an app's lines somewhere",
+  permission: "app:write",
+  status: 201,
+  params: AppParams,
+  body: LogDrainWish,
+  reply: LogDrain,
+});
+export const deleteAppLogDrain = endpoint({
+  id: "deleteAppLogDrain",
+  method: "DELETE",
+  path: "/v1/apps/:app/log-drains/:id",
+  summary: "Remove an app's log drain",
+  permission: "app:write",
+  params: AppDrainParams,
+  reply: Nothing,
+});
