@@ -98,6 +98,7 @@ defaults common
   option dontlognull
   option idle-close-on-response
   option abortonclose
+  option http-no-delay
   timeout connect 2s
   timeout client ${duration(clientMs)}
   timeout server ${duration(serverMs)}
