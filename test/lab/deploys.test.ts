@@ -1,0 +1,249 @@
+// time limit: 600 s
+// Two hundred deployments, four apps each with another strategy, under constant load, while apps are scaled, hosts cordoned and the
+// router killed: no request fails, and in the end there is exactly as much of everything as there was before.
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { Strategy } from "#api/apps.ts";
+import type { Deployment } from "#api/deployments.ts";
+import { every, until } from "#lib/time.ts";
+import type { ClusterHost } from "./appliance.ts";
+import {
+  addApp,
+  ask,
+  type Cluster,
+  haproxy,
+  leavesNothing,
+  loadOn,
+  scale,
+  seconds,
+  settled,
+  startCluster,
+  unharmed,
+} from "./survival/cluster.ts";
+
+const DEPLOYMENTS = 200;
+const SCALED_EVERY = 12;
+const APPS: { name: string; strategy: Strategy; count: number }[] = [
+  { name: "rolling", strategy: "rolling", count: 2 },
+  { name: "batches", strategy: "in-batches", count: 3 },
+  { name: "swap", strategy: "one-down-one-up", count: 2 },
+  { name: "atonce", strategy: "all-at-once", count: 1 },
+];
+const PER_APP = DEPLOYMENTS / APPS.length;
+/** Quick to tell a healthy job, and a fifth of a second to see that it stays so: what this is about is everything else. */
+const WEB = {
+  port: 8080,
+  memoryBytes: 32 * 1024 ** 2,
+  stopTimeoutMs: 5_000,
+  health: {
+    type: "tcp",
+    intervalMs: 100,
+    timeoutMs: 2_000,
+    rise: 1,
+    fall: 10,
+    startTimeoutMs: 60_000,
+    stableMs: 200,
+  },
+};
+
+const deploys = suite<Cluster>("deployments in a row");
+
+deploys.before(async (context) => {
+  Object.assign(context, await startCluster({ count: 2 }));
+  const { appliance } = context;
+  for (const { name, strategy, count } of APPS) {
+    await addApp(context, { name });
+    await ask(appliance, "PATCH", `/v1/apps/${name}`, { strategy });
+    const { id } = await ask<{ id: string }>(appliance, "POST", `/v1/apps/${name}/releases`, {
+      processes: { web: WEB },
+    });
+    const { id: deployment } = await ask<Deployment>(appliance, "POST", `/v1/apps/${name}/deployments`, {
+      release: id,
+    });
+    await complete(context, name, deployment);
+    if (count > 1) await scale(appliance, name, count);
+  }
+});
+
+deploys.after(({ scope }: Partial<Cluster>) => scope?.close());
+
+async function complete({ appliance }: Cluster, app: string, id: string): Promise<void> {
+  const over = async () => {
+    const found = await ask<Deployment>(appliance, "GET", `/v1/apps/${app}/deployments/${id}`);
+    return ["complete", "failed", "cancelled"].includes(found.state) ? found : undefined;
+  };
+  const { state, reason, step } = await until(over, {
+    what: `deployment ${id} of ${app}`,
+    timeoutMs: 90_000,
+    everyMs: 400,
+  });
+  assert.is(state, "complete", `${app}: ${reason} ${step}`);
+}
+
+async function deployOften(cluster: Cluster, { name, count }: (typeof APPS)[number], tookMs: number[]): Promise<void> {
+  const { appliance } = cluster;
+  for (let n = 1; n <= PER_APP; n++) {
+    const startedMs = performance.now();
+    const path = `/v1/apps/${name}/env`;
+    const { deploymentId } = await ask<{ deploymentId: string }>(appliance, "PATCH", path, { env: { N: String(n) } });
+    await complete(cluster, name, deploymentId);
+    tookMs.push(performance.now() - startedMs);
+    if (n % SCALED_EVERY !== 0) continue;
+    await scale(appliance, name, count + 1);
+    await scale(appliance, name, count);
+  }
+}
+
+/** Until told to end: one host after the other takes no new jobs for a while, and the router program dies. */
+async function disturb(
+  { appliance, hosts }: Cluster,
+  signal: AbortSignal,
+): Promise<{ cordons: number; kills: number }> {
+  const done = { cordons: 0, kills: 0 };
+  for await (const n of every(5_000, signal)) {
+    const name = hosts[n % hosts.length]!.name;
+    if (n % 2 === 0) {
+      await ask(appliance, "POST", `/v1/hosts/${name}/cordon`);
+      const placedElsewhere = async () => (await ask<{ jobs: number }>(appliance, "GET", `/v1/hosts/${name}`)).jobs < 3;
+      await until(placedElsewhere, { what: "jobs to go elsewhere", timeoutMs: 4_000, everyMs: 500 }).catch(
+        () => undefined,
+      );
+      await ask(appliance, "POST", `/v1/hosts/${name}/uncordon`);
+      done.cordons++;
+    } else {
+      const old = await appliance.kill9("router");
+      await until(async () => (await appliance.pidOf("router")) !== old, {
+        what: "another router program",
+        timeoutMs: 30_000,
+      });
+      done.kills++;
+    }
+  }
+  return done;
+}
+
+type Counts = Record<string, number | string>;
+
+/** What there is of everything a deployment makes or touches. */
+async function countsOf({ appliance, hosts }: Cluster): Promise<Counts> {
+  const counts: Counts = {};
+  const put = (where: string, all: Counts) => {
+    for (const [what, count] of Object.entries(all)) counts[`${where}: ${what}`] = count;
+  };
+  for (const host of hosts) put(host.name, await countsOn(host));
+  const inside = (argv: string[]) => appliance.lan.exec(argv).then(({ stdout }) => stdout.split("\n").filter(Boolean));
+  const { workers } = await haproxy(appliance);
+  put("appliance", {
+    "listening ports": (await inside(["ss", "-ltnH"]))
+      .map((line) => line.split(/\s+/)[3])
+      .sort()
+      .join(" "),
+    routes: (await inside(["ip", "route"])).length,
+    "HAProxy processes": workers.length,
+    "files of the router": await filesIn(join(appliance.stateDir, "router")),
+    "jobs not ended": (await ask<{ items: unknown[] }>(appliance, "GET", "/v1/services")).items.length,
+  });
+  return counts;
+}
+
+async function countsOn(host: ClusterHost): Promise<Counts> {
+  const list = async (path: string) => JSON.parse((await host.docker("GET", path)).body) as unknown[];
+  const lines = async (argv: string[]) => (await host.exec(argv)).stdout.split("\n").filter(Boolean);
+  const containers = (await list("/containers/json?all=1")).length;
+  const processes = await lines(["ps", "-eo", "comm="]);
+  const perContainer = ["containerd-shim", "sh", "httpd", "busybox", "sleep", "usleep"];
+  return {
+    networks: (await list("/networks")).length,
+    "listening ports": (await lines(["ss", "-ltnH"]))
+      .map((line) => line.split(/\s+/)[3])
+      .sort()
+      .join(" "),
+    "interfaces beyond one of each container": (await lines(["ip", "-o", "link"])).length - containers,
+    "iptables rules": (await lines(["iptables-save"])).filter((line) => line.startsWith("-A")).length,
+    "shims beyond one of each container":
+      processes.filter((name) => name.startsWith("containerd-sh")).length - containers,
+    "platform processes": processes.filter((name) => !perContainer.some((part) => name.startsWith(part.slice(0, 13))))
+      .length,
+    "job records beyond one of each container": (await filesIn(join(host.folder, "hostd"), /log/)) - containers,
+  };
+}
+
+async function filesIn(directory: string, leaveOut?: RegExp): Promise<number> {
+  const found = await readdir(directory, { recursive: true, withFileTypes: true });
+  return found.filter(
+    (entry) => entry.isFile() && !leaveOut?.test(join(entry.parentPath, entry.name).slice(directory.length)),
+  ).length;
+}
+
+const containersIn = async ({ hosts }: Cluster): Promise<number> =>
+  (
+    await Promise.all(
+      hosts.map(
+        async (host) => (JSON.parse((await host.docker("GET", "/containers/json?all=1")).body) as unknown[]).length,
+      ),
+    )
+  ).reduce((sum, count) => sum + count, 0);
+
+deploys(`${DEPLOYMENTS} deployments under load fail no request and leave nothing behind`, async (cluster) => {
+  const { appliance } = cluster;
+  const quiet = async () => {
+    for (const { name, count } of APPS) await settled(appliance, name, count);
+    const wanted = APPS.reduce((sum, { count }) => sum + count, 0);
+    await until(async () => (await containersIn(cluster)) === wanted, {
+      what: `exactly ${wanted} containers`,
+      timeoutMs: 60_000,
+      everyMs: 500,
+    });
+  };
+  await quiet();
+  const before = await countsOf(cluster);
+  const loads = await Promise.all(
+    APPS.map(({ name }) => loadOn(cluster, name, { requestsPerSecond: 10, timeoutMs: 10_000 })),
+  );
+  const startedMs = performance.now();
+  const disturbed = new AbortController();
+  const disturbing = disturb(cluster, disturbed.signal);
+  const tookMs: number[] = [];
+  try {
+    await Promise.all(APPS.map((app) => deployOften(cluster, app, tookMs)));
+  } finally {
+    disturbed.abort();
+  }
+  const { cordons, kills } = await disturbing;
+  assert.is(tookMs.length, DEPLOYMENTS);
+  assert.ok(cordons >= 3 && kills >= 3, `${cordons} cordons, ${kills} kills`);
+  tookMs.sort((a, b) => a - b);
+  const at = (q: number) => Math.round(tookMs[Math.floor(q * (tookMs.length - 1))]!);
+  const s = seconds(startedMs);
+  console.log(
+    `${DEPLOYMENTS} deployments in ${s} s (each p50 ${at(0.5)} ms, p99 ${at(0.99)} ms), ${cordons} cordons, ${kills} router kills`,
+  );
+  for (const [n, load] of loads.entries()) await unharmed(load, APPS[n]!.name);
+
+  await quiet();
+  let after: Counts = {};
+  await until(
+    async () => {
+      after = await countsOf(cluster);
+      return JSON.stringify(after) === JSON.stringify(before);
+    },
+    { what: "everything to be as before", timeoutMs: 30_000, everyMs: 1_000 },
+  ).catch(() => assert.equal(after, before));
+  for (const { name } of APPS) {
+    const { items } = await ask<{ items: unknown[] }>(appliance, "GET", `/v1/apps/${name}/releases?limit=1000`);
+    assert.ok(items.length <= PER_APP + 2);
+  }
+  const collected = async () => {
+    const left = APPS.map(
+      async ({ name }) => (await ask<{ items: unknown[] }>(appliance, "GET", `/v1/apps/${name}/releases`)).items.length,
+    );
+    return (await Promise.all(left)).every((count) => count === 10);
+  };
+  await until(collected, { what: "the last ten releases of each app being left", timeoutMs: 60_000, everyMs: 1_000 });
+});
+
+deploys("the run leaves nothing on the machine", ({ scope }) => leavesNothing(scope));
+
+deploys.run();
