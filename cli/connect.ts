@@ -39,6 +39,7 @@ export function unreachable(error: unknown, { name, url }: Pick<Cluster, "name" 
 
 const LIST_OF: Record<string, string> = {
   app: "flynn apps",
+  key: "flynn key list",
   machine: "flynn machine list",
   host: "flynn host list",
   job: "flynn ps",

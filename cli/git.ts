@@ -20,10 +20,16 @@ export async function remoteOf(cwd: string, env: NodeJS.ProcessEnv): Promise<str
 }
 
 /** `added`; `kept` when there is a remote of that name already; `none` outside of a repository or without git. */
-export async function addRemote(url: string, cwd: string, env: NodeJS.ProcessEnv): Promise<"added" | "kept" | "none"> {
+export async function addRemote(
+  url: string,
+  cwd: string,
+  env: NodeJS.ProcessEnv,
+  { replace = false }: { replace?: boolean } = {},
+): Promise<"added" | "kept" | "none"> {
   if ((await ask(["rev-parse", "--git-dir"], cwd, env)) === undefined) return "none";
-  if ((await remoteOf(cwd, env)) !== undefined) return "kept";
-  await exec(["git", "remote", "add", REMOTE, url], { cwd, env, timeoutMs: GIT_MS });
+  const there = (await remoteOf(cwd, env)) !== undefined;
+  if (there && !replace) return "kept";
+  await exec(["git", "remote", there ? "set-url" : "add", REMOTE, url], { cwd, env, timeoutMs: GIT_MS });
   return "added";
 }
 

@@ -7,23 +7,27 @@ import { appName } from "../app.ts";
 import type { Command } from "../command.ts";
 import { CONFIRM, confirm } from "../confirm.ts";
 import { listAll, withCluster } from "../connect.ts";
-import { addRemote, REMOTE, remoteUrl, removeRemote } from "../git.ts";
+import { addRemote, REMOTE, removeRemote } from "../git.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import { printFacts } from "../output/table.ts";
 import { routeLabel, routeUrl } from "../route-label.ts";
+import { gitUrl, SSH } from "./git.ts";
 
 export const appCommands: readonly Command[] = [
   {
     words: "create",
     summary: "Create an app; in a git repository its remote `flynn` is added",
+    more: "Then: git push flynn main. When that says `Everything up-to-date`: flynn redeploy.",
     args: [{ name: "NAME" }],
+    flags: [SSH],
     run: (call) =>
-      withCluster(call, async (client, { url }) => {
+      withCluster(call, async (client, cluster) => {
         const { cli } = call;
         const name = call.args[0] ?? call.text("app");
         const app = await client.call(createApp, { body: name === undefined ? {} : { name }, signal: cli.signal });
-        const remote = await addRemote(remoteUrl(url, app.name), cli.cwd, cli.env);
         answer(cli, app, () => cli.print(`Created ${app.name}`));
+        const url = await gitUrl(client, { cli, cluster, app: app.name, ssh: call.on("ssh") });
+        const remote = await addRemote(url, cli.cwd, cli.env);
         if (remote === "kept") cli.say(`this repository has a git remote ${REMOTE} already; it was left as it is`);
       }),
   },

@@ -6,6 +6,7 @@ import { type Cluster, clusterClient, clustersFile, readClusters, saveCluster, w
 import type { Command, Invocation } from "../command.ts";
 import { CONFIRM, confirm } from "../confirm.ts";
 import { unreachable } from "../connect.ts";
+import { forgetGit, teachGit } from "../git-settings.ts";
 import { answer, answerList } from "../output/answer.ts";
 
 const DEFAULT_PORT = "7777";
@@ -14,7 +15,7 @@ export const clusterCommands: readonly Command[] = [
   {
     words: "cluster add",
     summary: "Add a cluster, after checking its certificate authority and the token",
-    more: "The pin, URL and token are printed by `flynn up` at its first start. TOKEN may be - to read it from stdin.",
+    more: "The pin, URL and token are printed by `flynn up` at its first start. TOKEN may be - to read it from stdin.\ngit is told too (git config --global): a credential helper for the URL, and the cluster's CA.",
     args: [
       { name: "NAME", required: true },
       { name: "URL", required: true },
@@ -69,7 +70,8 @@ export const clusterCommands: readonly Command[] = [
       const { cli } = call;
       const file = clustersFile(cli.env);
       const known = await readClusters(file);
-      const { name } = named(known.clusters, call.args[0]!);
+      const gone = named(known.clusters, call.args[0]!);
+      const { name } = gone;
       if (name === known.default)
         await confirm(call, name, `${name} is the default cluster; its URL, pin and token kept here are lost.`);
       const clusters = known.clusters.filter((cluster) => cluster.name !== name);
@@ -79,6 +81,8 @@ export const clusterCommands: readonly Command[] = [
         ...(first !== undefined && first !== name ? { default: first } : {}),
         clusters,
       });
+      const problem = await forgetGit(gone, clusters, cli.env);
+      if (problem) cli.say(problem);
       answer(cli, { name }, () => cli.print(`Cluster "${name}" removed.`));
     },
   },
@@ -114,6 +118,7 @@ async function addCluster(call: Invocation): Promise<void> {
   }
   await saveCluster(file, cluster, { makeDefault: call.on("default") });
   answer(cli, { name, url: cluster.url, pin }, () => cli.print(`Cluster "${name}" added.`));
+  cli.say(await teachGit(cluster, cli.env));
 }
 
 /** A token that may not read the status is a good token all the same. */

@@ -10,6 +10,7 @@ import { isAlive, type ProcessId, processId } from "#lib/process-id.ts";
 import { causeChain } from "#lib/run.ts";
 import { until } from "#lib/time.ts";
 import { type Cluster, clustersFile, readClusters, saveCluster } from "../clusters.ts";
+import { teachGit } from "../git-settings.ts";
 import { ownAddress } from "./address.ts";
 import { findProblems, refuse } from "./checks.ts";
 import type { UpConfig } from "./config.ts";
@@ -163,7 +164,9 @@ async function firstToken(
     const caPem = await readFile(join(stateDir, "control", "pki", "ca.pem"), "utf8");
     const file = clustersFile(env);
     const name = freeName("default", first.pin, (await readClusters(file)).clusters);
-    await saveCluster(file, { name, url, pin: first.pin, caPem, token: first.adminToken }, { makeDefault: true });
+    const cluster = { name, url, pin: first.pin, caPem, token: first.adminToken };
+    await saveCluster(file, cluster, { makeDefault: true });
+    say(await teachGit(cluster, env));
     say(
       `saved as cluster "${name}" in ${file}; from another machine: flynn cluster add -p ${first.pin} ${name} ${url} ${first.adminToken}`,
     );

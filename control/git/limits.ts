@@ -33,4 +33,3 @@ export const LIMITS: Readonly<Record<LimitName, number>> = {
   memoryBytes: 2 * 1024 ** 3,
   fileBytes: 4 * 1024 ** 3,
 };
-

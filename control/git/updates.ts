@@ -73,6 +73,6 @@ function todo(
   if (!/^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$/.test(name)) return lines;
   return [
     `To deploy it: git push flynn ${name}:${branch}`,
-    `To deploy ${name} from now on: flynn -a ${app.name} build set --branch ${name}`,
+    `To deploy ${name} from now on: flynn -a ${app.name} deploy set branch=${name}`,
   ];
 }

@@ -90,7 +90,8 @@ test("a wrong pin, a wrong token and a dead address add nothing", async () => {
 
 test("cluster add says what it always said, keeps the token from others, and makes the first the default", async () => {
   const { code, out, err } = await flynn(["cluster", "add", "-p", first.pin, "default", first.url, first.adminToken]);
-  assert.equal([code, out, err], [0, 'Cluster "default" added.\n', ""]);
+  assert.equal([code, out], [0, 'Cluster "default" added.\n']);
+  assert.match(err, /^git pushes to https:\S+ with this token now: .* were set in git's global configuration\n$/);
   assert.is((await stat(join(home.FLYNN_HOME, "clusters.json"))).mode & 0o777, 0o600);
   assert.match((await flynn("cluster list")).out, /default +https:\/\/127\.0\.0\.1:\d+ +\S+= +\(default\)\n/);
   assert.not.match((await flynn("cluster list --json")).out, first.adminToken);

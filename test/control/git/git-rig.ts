@@ -54,7 +54,13 @@ export function fakeBuilds(store: Store): FakeBuilds {
         number,
         state: "building",
         reason: "",
-        source: { type, ...(commit ? { commit } : {}), ...(ref ? { ref } : {}), sha256: "0".repeat(64), sizeBytes: archive.length },
+        source: {
+          type,
+          ...(commit ? { commit } : {}),
+          ...(ref ? { ref } : {}),
+          sha256: "0".repeat(64),
+          sizeBytes: archive.length,
+        },
         createdBy: by,
         createdAt: new Date().toISOString(),
       };
@@ -62,7 +68,9 @@ export function fakeBuilds(store: Store): FakeBuilds {
         build,
         archive,
         log: `-----> Building ${app.name}\n`,
-        write: (text) => void (one.log += text),
+        write(text) {
+          one.log += text;
+        },
         async end(state) {
           one.log += state === "succeeded" ? "=====> Application deployed\n" : " !     it does not compile\n";
           one.build = { ...one.build, state };
@@ -156,13 +164,19 @@ export async function gitRig(over: Partial<ControlConfig> & { silentMs?: number 
   await writeFile(caFile, base.caPem);
   await writeFile(
     join(home, ".gitconfig"),
-    "[user]\n\tname = t\n\temail = t@example.com\n[init]\n\tdefaultBranch = main\n[protocol \"file\"]\n\tallow = always\n",
+    '[user]\n\tname = t\n\temail = t@example.com\n[init]\n\tdefaultBranch = main\n[protocol "file"]\n\tallow = always\n',
   );
   const authority = await openAuthority(join(base.directory, "ca"));
   const identity = await authority.issueControl(["127.0.0.1"]);
   const config = { ...base.config, stateDir, ...settings };
   const it = { rig: base, stateDir, home, caFile, builds: fakeBuilds(base.store) } as GitRig;
-  const env = { PATH: process.env["PATH"], HOME: home, GIT_SSL_CAINFO: caFile, GIT_TERMINAL_PROMPT: "0", LC_ALL: "C.UTF-8" };
+  const env = {
+    PATH: process.env["PATH"],
+    HOME: home,
+    GIT_SSL_CAINFO: caFile,
+    GIT_TERMINAL_PROMPT: "0",
+    LC_ALL: "C.UTF-8",
+  };
   let port = 0;
   let api: ReturnType<typeof apiServer> | undefined;
   let stopped = new AbortController();
@@ -217,7 +231,11 @@ export async function gitRig(over: Partial<ControlConfig> & { silentMs?: number 
     },
     run: (argv, { cwd = directory, env: more = {}, timeoutMs = 60_000 } = {}) =>
       new Promise<Ran>((resolve, reject) => {
-        const child = spawn(argv[0]!, argv.slice(1), { cwd, env: { ...env, ...more }, stdio: ["ignore", "pipe", "pipe"] });
+        const child = spawn(argv[0]!, argv.slice(1), {
+          cwd,
+          env: { ...env, ...more },
+          stdio: ["ignore", "pipe", "pipe"],
+        });
         const ran: Ran = { code: null, out: "", err: "" };
         const timer = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
         child.stdout.on("data", (chunk) => (ran.out += chunk));

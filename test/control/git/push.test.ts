@@ -1,18 +1,19 @@
 // time limit: 240 s
 // git push over HTTPS with the real git against control's own git, from info/refs to the verdict. Builds are stood in for.
+
+import { randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { request } from "node:https";
-import { connect } from "node:tls";
 import { join } from "node:path";
-import { randomBytes } from "node:crypto";
-import { extract } from "tar-stream";
 import { Readable } from "node:stream";
+import { connect } from "node:tls";
+import { extract } from "tar-stream";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { getGit, redeploy } from "#api/git.ts";
 import { deleteApp } from "#api/apps.ts";
 import { isFault } from "#api/fault.ts";
+import { getGit, redeploy } from "#api/git.ts";
 import { LIMITS } from "../../../control/git/limits.ts";
 import { eventually, type GitRig, gitRig, head } from "./git-rig.ts";
 
@@ -63,8 +64,8 @@ test("a failed build rejects the push, and the next push of the same commit buil
   it.builds.auto = "failed";
   const failed = await push(work, "failing");
   assert.is(failed.code, 1);
-  assert.match(failed.err, /remote: {2}!     it does not compile/);
-  assert.match(failed.err, /!     Push rejected to failing: build \d+ failed\./);
+  assert.match(failed.err, /remote: {2}! {5}it does not compile/);
+  assert.match(failed.err, /! {5}Push rejected to failing: build \d+ failed\./);
   assert.match(failed.err, /! \[remote rejected\] main -> main \(pre-receive hook declined\)/);
   assert.is(await head(it, "failing"), "");
   it.builds.auto = "succeeded";
@@ -129,7 +130,11 @@ test("submodules are refused with their names, and a commit without files too", 
 test("nothing new is the client's own `Everything up-to-date`, and the same commit can be deployed again", async () => {
   await it.app("again");
   const work = await it.work("again");
-  await assertFault(it.client.call(redeploy, { params: { app: "again" }, body: {} }), "conflict", /nothing was pushed to again yet/);
+  await assertFault(
+    it.client.call(redeploy, { params: { app: "again" }, body: {} }),
+    "conflict",
+    /nothing was pushed to again yet/,
+  );
   assert.is((await push(work, "again")).code, 0);
   const count = it.builds.made.length;
   assert.match((await push(work, "again")).err, /Everything up-to-date/);
@@ -168,7 +173,9 @@ test("two pushes at once to one app: the second waits in words, and is refused w
   const first = it.start(["git", "push", it.remote("busy"), "main"], one);
   await eventually("the first build", () => it.builds.made.length === count + 1);
   const second = it.start(["git", "push", it.remote("busy"), "main"], two);
-  await eventually("the second push saying that it waits", () => second.text().includes("-----> Another push to busy first; this one waits"));
+  await eventually("the second push saying that it waits", () =>
+    second.text().includes("-----> Another push to busy first; this one waits"),
+  );
   assert.is(it.builds.made.length, count + 1);
   const over = Promise.all([first, second].map((child) => new Promise((resolve) => child.once("close", resolve))));
   await it.builds.made.at(-1)!.end("succeeded");
@@ -203,14 +210,21 @@ test("a client that is killed while its push builds changes nothing: the build i
   const one = it.builds.made.at(-1)!;
   for (let n = 0; n < 2_000; n++) one.write(`       ${"x".repeat(100)} ${n}\n`); // more than any pipe holds
   await one.end("succeeded");
-  await eventually("the branch at the pushed commit", async () => (await head(it, "vanished")) === one.build.source.commit);
+  await eventually(
+    "the branch at the pushed commit",
+    async () => (await head(it, "vanished")) === one.build.source.commit,
+  );
   assert.match((await push(work, "vanished")).err, /Everything up-to-date/);
 });
 
 test("a client that is cut off while it sends leaves nothing: no build, no ref, no quarantine", async () => {
   await it.app("cut");
   const work = await it.work("cut", { "big.bin": randomBytes(8 << 20).toString("base64") });
-  const packed = await it.run(["sh", "-c", `cd "${work}" && printf '%s' "$(git rev-parse HEAD)" | git pack-objects --stdout --revs --quiet > ../cut.pack`]);
+  const packed = await it.run([
+    "sh",
+    "-c",
+    `cd "${work}" && printf '%s' "$(git rev-parse HEAD)" | git pack-objects --stdout --revs --quiet > ../cut.pack`,
+  ]);
   assert.is(packed.code, 0, packed.err);
   const oid = (await it.gitIn(work, "rev-parse", "HEAD")).out.trim();
   const line = `${"0".repeat(40)} ${oid} refs/heads/main\0report-status side-band-64k`;
@@ -265,7 +279,9 @@ test("a push of a 30 MB repository moves 30 MB once; the next one moves only its
   const bytes = async () => {
     const { code, err } = await it.run(["git", "-C", work, "push", "--progress", it.remote("large"), "main"]);
     assert.is(code, 0, err);
-    const [, size, unit] = [...err.matchAll(/Writing objects: 100%[^\r\n]*?, ([\d.]+) (bytes|KiB|MiB)[^\r\n]*done/g)].at(-1)!;
+    const [, size, unit] = [
+      ...err.matchAll(/Writing objects: 100%[^\r\n]*?, ([\d.]+) (bytes|KiB|MiB)[^\r\n]*done/g),
+    ].at(-1)!;
     return Number(size) * { bytes: 1, KiB: 1024, MiB: 1024 ** 2 }[unit as "bytes"];
   };
   const first = await bytes();
@@ -284,9 +300,9 @@ test("who has no token, a wrong one or one without the scope gets no further, an
     new Promise<{ status: number; challenge: string | undefined; text: string }>((resolve, reject) => {
       request(url, { ca: it.rig.caPem, ...(auth ? { auth } : {}) }, (reply) => {
         let text = "";
-        reply.on("data", (chunk) => (text += chunk)).on("end", () =>
-          resolve({ status: reply.statusCode!, challenge: reply.headers["www-authenticate"], text }),
-        );
+        reply
+          .on("data", (chunk) => (text += chunk))
+          .on("end", () => resolve({ status: reply.statusCode!, challenge: reply.headers["www-authenticate"], text }));
       })
         .on("error", reject)
         .end();
@@ -298,7 +314,11 @@ test("who has no token, a wrong one or one without the scope gets no further, an
   });
   assert.is((await asked(refs, "x:not-a-token-of-ours")).status, 401);
   const reader = await it.rig.tokenWith(["app:read"]);
-  assert.equal(await asked(refs, `x:${reader}`), { status: 403, challenge: undefined, text: "app:read has no permission app:write\n" });
+  assert.equal(await asked(refs, `x:${reader}`), {
+    status: 403,
+    challenge: undefined,
+    text: "app:read has no permission app:write\n",
+  });
   assert.is((await asked(refs.replace("receive", "upload"), `x:${reader}`)).status, 200);
   const other = await it.rig.tokenWith(["machine:write"]);
   assert.is((await asked(refs.replace("receive", "upload"), `x:${other}`)).status, 403);
@@ -315,7 +335,10 @@ test("only smart HTTP is spoken, and paths that are none of an app reach no file
     new Promise<number>((resolve, reject) => {
       const { port } = new URL(it.url);
       const options = { host: "127.0.0.1", port, path, method, ca: it.rig.caPem, headers: { authorization: auth } };
-      request(options, (reply) => resolve((reply.resume(), reply.statusCode!)))
+      request(options, (reply) => {
+        reply.resume();
+        resolve(reply.statusCode!);
+      })
         .on("error", reject)
         .end();
     });
@@ -346,17 +369,26 @@ test("a push of more refs than are taken is refused in words before git sees it"
   const oid = (await it.gitIn(work, "rev-parse", "HEAD")).out.trim();
   const lines = Array.from({ length: LIMITS.commands + 1 }, (_, n) => `create refs/tags/t${n} ${oid}\n`).join("");
   await writeFile(join(work, "../many.txt"), lines);
-  assert.is((await it.run(["sh", "-c", `git -C "${work}" update-ref --stdin < "${join(work, "../many.txt")}"`])).code, 0);
+  assert.is(
+    (await it.run(["sh", "-c", `git -C "${work}" update-ref --stdin < "${join(work, "../many.txt")}"`])).code,
+    0,
+  );
   const { code, err } = await it.gitIn(work, "push", it.remote("many"), "--tags");
   assert.is(code, 1, err);
-  assert.match(err, /remote: {2}!     a push of more than 1000 refs; push the deploy branch alone/);
+  assert.match(err, /remote: {2}! {5}a push of more than 1000 refs; push the deploy branch alone/);
 });
 
 test("hooks and settings that a client pushes are files like any, and what is not an object of git is refused", async () => {
   await it.app("hooks");
-  const work = await it.work("hooks", { "hooks/pre-receive": "#!/bin/sh\ntouch /tmp/git-hook-ran\n", "index.html": "x" });
+  const work = await it.work("hooks", {
+    "hooks/pre-receive": "#!/bin/sh\ntouch /tmp/git-hook-ran\n",
+    "index.html": "x",
+  });
   assert.is((await push(work, "hooks")).code, 0);
-  assert.is((await it.run(["git", `--git-dir=${it.repository("hooks")}`, "config", "--list", "--local"])).out.includes("hook"), false);
+  assert.is(
+    (await it.run(["git", `--git-dir=${it.repository("hooks")}`, "config", "--list", "--local"])).out.includes("hook"),
+    false,
+  );
   // A tree with a .GIT entry: git itself makes none.
   const blob = (await it.gitIn(work, "rev-parse", "HEAD:index.html")).out.trim();
   const tree = await it.run(["sh", "-c", `printf '100644 blob ${blob}\\t.GIT\\n' | git -C "${work}" mktree`]);
@@ -380,7 +412,8 @@ test("a client that sends nothing more is cut off, and holds no git process", as
       `POST /git/loris.git/git-receive-pack HTTP/1.1\r\nhost: x\r\nauthorization: Basic ${auth}\r\ncontent-type: application/x-git-receive-pack-request\r\ntransfer-encoding: chunked\r\n\r\n`,
     );
     await closed;
-    const running = async () => (await slow.run(["sh", "-c", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"])).out;
+    const running = async () =>
+      (await slow.run(["sh", "-c", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"])).out;
     await eventually("no git process of it", async () => !(await running()).includes(`${slow.repository("loris")}`));
     assert.is((await slow.gitIn(await slow.work("loris"), "push", slow.remote("loris"), "main")).code, 0);
   } finally {
@@ -393,10 +426,16 @@ test("a deleted app's repository is gone with it", async () => {
   const work = await it.work("deleted");
   assert.is((await push(work, "deleted")).code, 0);
   await it.rig.admin.call(deleteApp, { params: { app: "deleted" } });
-  assert.match((await it.gitIn(work, "push", `${it.url.replace("//", `//x:${it.rig.token}@`)}/git/deleted.git`, "main")).err, /no app deleted/);
+  assert.match(
+    (await it.gitIn(work, "push", `${it.url.replace("//", `//x:${it.rig.token}@`)}/git/deleted.git`, "main")).err,
+    /no app deleted/,
+  );
   await it.rig.store.commit({ actor: "test", mutations: [{ key: `apps/${app.id}`, value: null }] });
   await it.restart();
-  await eventually("the repository gone", async () => !(await readdir(join(it.stateDir, "git"))).includes(`${app.id}.git`));
+  await eventually(
+    "the repository gone",
+    async () => !(await readdir(join(it.stateDir, "git"))).includes(`${app.id}.git`),
+  );
 });
 
 async function assertFault(call: Promise<unknown>, code: string, words: RegExp): Promise<void> {

@@ -1,6 +1,6 @@
 // time limit: 180 s
 // git over SSH: OpenSSH's own sshd as `flynn up` starts it (root), the real ssh and git as clients, all on loopback.
-import { spawn, type ChildProcess } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -8,9 +8,9 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { isFault } from "#api/fault.ts";
 import { getGit } from "#api/git.ts";
 import { addKey, listKeys, removeKey } from "#api/keys.ts";
-import { isFault } from "#api/fault.ts";
 import { stopChild } from "#lib/exec.ts";
 import { RELAY, SESSION_UID, sshdConfig } from "../../../cli/up/ssh-config.ts";
 import { eventually, type GitRig, gitRig, head } from "./git-rig.ts";
@@ -69,7 +69,17 @@ const publicKey = (name: string) => readFile(`${keyFile(name)}.pub`, "utf8");
 const options = (name: string) =>
   `-F none -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none -o StrictHostKeyChecking=no -o UserKnownHostsFile=${it.home}/known -i ${keyFile(name)}`;
 const ssh = (name: string, ...words: string[]) =>
-  it.run(["ssh", ...options(name).split(" "), "-p", String(port), ...words.slice(0, 1), "git@127.0.0.1", ...words.slice(1)].filter((word) => word !== ""));
+  it.run(
+    [
+      "ssh",
+      ...options(name).split(" "),
+      "-p",
+      String(port),
+      ...words.slice(0, 1),
+      "git@127.0.0.1",
+      ...words.slice(1),
+    ].filter((word) => word !== ""),
+  );
 const gitSsh = (name: string, directory: string, ...args: string[]) =>
   it.run(["git", "-C", directory, ...args], { env: { GIT_SSH_COMMAND: `ssh ${options(name)}` } });
 const remote = (app: string) => `ssh://git@127.0.0.1:${port}/${app}.git`;
@@ -114,7 +124,10 @@ test("a client that is killed over SSH changes nothing: the build is deployed an
   const one = it.builds.made.at(-1)!;
   for (let n = 0; n < 2_000; n++) one.write(`       ${"x".repeat(100)} ${n}\n`);
   await one.end("succeeded");
-  await eventually("the branch at the pushed commit", async () => (await head(it, "ssh-gone")) === one.build.source.commit);
+  await eventually(
+    "the branch at the pushed commit",
+    async () => (await head(it, "ssh-gone")) === one.build.source.commit,
+  );
   assert.is(it.builds.made.length, count + 1);
 });
 
@@ -122,7 +135,17 @@ test("there is no shell, no terminal, no forwarding and no other command", async
   const hello = await ssh("id", "");
   assert.is(hello.code, 1);
   assert.match(hello.err, /hello laptop, the key is good; there is no shell here/);
-  for (const command of ["id", "git-receive-pack", "git-upload-archive 'over-ssh.git'", "git-receive-pack 'a.git'; id", "git-receive-pack '../../etc'", "git-receive-pack --upload-pack=id", "git-upload-pack '--strict'", "git-receive-pack 'a.git' 'b.git'", "git-receive-pack $(id)"]) {
+  for (const command of [
+    "id",
+    "git-receive-pack",
+    "git-upload-archive 'over-ssh.git'",
+    "git-receive-pack 'a.git'; id",
+    "git-receive-pack '../../etc'",
+    "git-receive-pack --upload-pack=id",
+    "git-upload-pack '--strict'",
+    "git-receive-pack 'a.git' 'b.git'",
+    "git-receive-pack $(id)",
+  ]) {
     const ran = await ssh("id", "", command);
     assert.is(ran.code, 1, command);
     assert.is(ran.out, "");
@@ -136,7 +159,10 @@ test("there is no shell, no terminal, no forwarding and no other command", async
 test("an app that is not there is named; a key that is not known, or not any more, is refused", async () => {
   const work = await it.work("ssh-keys");
   await it.app("ssh-keys");
-  assert.match((await gitSsh("id", work, "push", remote("nothing"), "main")).err, /no app nothing; `flynn apps` lists them/);
+  assert.match(
+    (await gitSsh("id", work, "push", remote("nothing"), "main")).err,
+    /no app nothing; `flynn apps` lists them/,
+  );
   await key("other");
   const stranger = await gitSsh("other", work, "push", remote("ssh-keys"), "main");
   assert.is(stranger.code, 128);
@@ -146,19 +172,26 @@ test("an app that is not there is named; a key that is not known, or not any mor
   assert.is((await gitSsh("other", work, "push", remote("ssh-keys"), "main")).code, 0);
   await it.client.call(removeKey, { params: { id: added.name } });
   assert.is((await gitSsh("other", work, "push", remote("ssh-keys"), "main")).code, 128);
-  assert.equal((await it.client.call(listKeys)).items.map(({ name }) => name), ["laptop"]);
+  assert.equal(
+    (await it.client.call(listKeys)).items.map(({ name }) => name),
+    ["laptop"],
+  );
 });
 
 test("a session runs as an account that is nobody's, and the machine's own accounts are as they were", async () => {
   await it.app("ssh-who");
   it.builds.auto = undefined;
   const work = await it.work("ssh-who");
-  const client = it.start(["sh", "-c", `GIT_SSH_COMMAND="ssh ${options("id")}" exec git push "${remote("ssh-who")}" main`], work);
+  const client = it.start(
+    ["sh", "-c", `GIT_SSH_COMMAND="ssh ${options("id")}" exec git push "${remote("ssh-who")}" main`],
+    work,
+  );
   await eventually("the build's first line", () => client.text().includes("Building ssh-who"));
   const uids: string[] = [];
   for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
     const cmdline = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    if (cmdline.includes(`${RELAY.at(-1)}\0ssh\0`)) uids.push(/^Uid:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, "utf8"))![1]!);
+    if (cmdline.includes(`${RELAY.at(-1)}\0ssh\0`))
+      uids.push(/^Uid:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, "utf8"))![1]!);
   }
   assert.ok(uids.length > 0);
   assert.equal(new Set(uids), new Set([String(SESSION_UID)]));
@@ -172,7 +205,13 @@ test("a session runs as an account that is nobody's, and the machine's own accou
 });
 
 test("host keys stay over a restart, and the API tells them and the port", async () => {
-  const keys = async () => Promise.all((await readdir(hostKeyDir)).filter((name) => name.endsWith(".pub")).sort().map((name) => readFile(join(hostKeyDir, name), "utf8")));
+  const keys = async () =>
+    Promise.all(
+      (await readdir(hostKeyDir))
+        .filter((name) => name.endsWith(".pub"))
+        .sort()
+        .map((name) => readFile(join(hostKeyDir, name), "utf8")),
+    );
   const before = await keys();
   assert.is(before.length, 2);
   await chmod(hostKeyDir, 0o700);
