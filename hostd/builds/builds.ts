@@ -11,7 +11,7 @@ import { limiter } from "../singleflight.ts";
 import { createWake } from "../wake.ts";
 import { runBuildpacks } from "./buildpacks.ts";
 import { keepCaches } from "./cache-keeper.ts";
-import { runDockerfile } from "./dockerfile.ts";
+import { dockerfileBuilds } from "./dockerfile.ts";
 import { BUILD_LABELS } from "./engine.ts";
 import { BuildFailure, reasonOf } from "./failure.ts";
 import { sendLog } from "./log-sender.ts";
@@ -81,13 +81,14 @@ export function createBuilds(options: BuildsOptions): Builds {
   const clean = async (id: string): Promise<void> => {
     await removeSpool(join(spoolDir, id));
     await jobEngine.remove(containerName(id));
-    for (const image of await engine.images(`${BUILD_LABELS.build}=${id}`))
-      await engine.removeImage(image.id, { keepParents: true });
+    for (const image of await engine.images())
+      if (image.refs.length === 0 && image.labels[BUILD_LABELS.build] === id)
+        await engine.removeImage(image.id, { keepParents: true });
   };
 
   const runOf: Record<BuildSpec["kind"], RunBuild> = {
     buildpacks: runBuildpacks,
-    dockerfile: runDockerfile,
+    dockerfile: dockerfileBuilds(),
     cnb: () => {
       throw new BuildFailure(
         "this cluster's hosts do not run Cloud Native Buildpacks yet; use buildpacks or a Dockerfile",
@@ -231,7 +232,10 @@ export function createBuilds(options: BuildsOptions): Builds {
       orphans.add(labels[BUILD_LABELS.build] ?? "");
       await jobEngine.remove(name);
     }
-    for (const image of await engine.images(BUILD_LABELS.build)) {
+    for (const { id } of await engine.buildSteps()) await jobEngine.remove(id);
+    for (const image of await engine.images()) {
+      // One that is known by a name has become an app's.
+      if (image.refs.length > 0 || image.labels[BUILD_LABELS.build] === undefined) continue;
       orphans.add(image.labels[BUILD_LABELS.build] ?? "");
       await engine.removeImage(image.id, { keepParents: true });
     }

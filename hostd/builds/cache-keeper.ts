@@ -52,7 +52,8 @@ export function keepCaches(options: CacheKeeperOptions): CacheKeeper {
     const kept = await load();
     const now = nowMs();
     const volumes = await engine.volumes(BUILD_LABELS.cache);
-    const images = await engine.images(BUILD_LABELS.cache);
+    const images = await engine.images();
+    const layers = leaves(images).filter(({ refs, labels }) => refs.length === 0 && labels[BUILD_LABELS.cache]);
     const caches = new Map<string, Cache>();
     const add = (key: string, appId: string, sizeBytes: number) => {
       const before = caches.get(key);
@@ -70,7 +71,7 @@ export function keepCaches(options: CacheKeeperOptions): CacheKeeper {
       add(key, appId, await treeBytes(volume.path));
     }
     const appOf = new Map(Object.entries(kept.keys).map(([appId, key]) => [key, appId]));
-    for (const leaf of leaves(images))
+    for (const leaf of layers)
       add(leaf.labels[BUILD_LABELS.cache]!, appOf.get(leaf.labels[BUILD_LABELS.cache]!) ?? "", leaf.sizeBytes);
     const currentKeys = new Map(Object.entries(kept.keys));
     for (const { cache, why } of removableCaches([...caches.values()], {
@@ -82,7 +83,7 @@ export function keepCaches(options: CacheKeeperOptions): CacheKeeper {
     })) {
       log.info({ cache: cache.key, why, sizeBytes: cache.sizeBytes }, "build cache removed");
       for (const volume of volumes) if (volumeOf(volume).key === cache.key) await engine.removeVolume(volume.name);
-      for (const leaf of leaves(images))
+      for (const leaf of layers)
         if (leaf.labels[BUILD_LABELS.cache] === cache.key) await engine.removeImage(leaf.id, { keepParents: false });
       caches.delete(cache.key);
     }

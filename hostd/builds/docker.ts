@@ -3,7 +3,7 @@ import type { Readable } from "node:stream";
 import { type Fault, isFault } from "#api/fault.ts";
 import { buildContainerBody, buildNetworkBody, dockerBuildQuery } from "./docker-body.ts";
 import { dockerHttp } from "./docker-http.ts";
-import { BUILD_NETWORK, type BuildEngine, type BuildMessage } from "./engine.ts";
+import { BUILD_LABELS, BUILD_NETWORK, type BuildEngine, type BuildMessage } from "./engine.ts";
 import { lines } from "./lines.ts";
 
 const ACT_TIMEOUT_MS = 60_000;
@@ -23,6 +23,7 @@ interface NetworkFound {
 }
 interface ContainerFound {
   State: { Running: boolean; ExitCode: number; OOMKilled: boolean; Error: string; Status: string };
+  HostConfig: { NetworkMode: string };
   SizeRw?: number;
 }
 interface ImageFound {
@@ -120,13 +121,32 @@ export function dockerBuildEngine({ socketPath }: { socketPath: string }): Build
 
     writtenBytes: async (name) => (await container(name, true).catch(absent))?.SizeRw ?? 0,
 
-    async limitPids(id, pids) {
+    async buildSteps() {
+      const filters = JSON.stringify({ network: [BUILD_NETWORK] });
+      const rows = await call<{ Id: string; SizeRw?: number; Labels: Record<string, string> | null }[]>({
+        method: "GET",
+        path: "/containers/json",
+        query: { all: "1", size: "1", filters },
+        timeoutMs: ACT_TIMEOUT_MS,
+        doing: "list build steps",
+      });
+      return rows
+        .filter(({ Labels }) => Labels?.[BUILD_LABELS.build] === undefined)
+        .map(({ Id, SizeRw }) => ({ id: Id, writtenBytes: SizeRw ?? 0 }));
+    },
+
+    async limitPids(step, pids) {
+      const found = await container(step).catch(absent);
+      if (found?.HostConfig.NetworkMode !== BUILD_NETWORK) return;
       await call({
         method: "POST",
-        path: `/containers/${id}/update`,
+        path: `/containers/${step}/update`,
         body: { PidsLimit: pids },
         doing: "limit the processes of a build step",
-      }).catch(absent);
+      }).catch((error: unknown) => {
+        // It has ended before.
+        if (!isFault(error, "not-found") && !isFault(error, "conflict")) throw error;
+      });
     },
 
     async *build(options, upload, signal) {
@@ -185,18 +205,22 @@ export function dockerBuildEngine({ socketPath }: { socketPath: string }): Build
       });
     },
 
-    async images(label) {
+    async images() {
       const rows = await call<
-        { Id: string; ParentId: string; Labels: Record<string, string> | null; Size: number; Created: number }[]
-      >({
-        method: "GET",
-        path: "/images/json",
-        query: { all: "1", filters: labelFilter(label) },
-        doing: "list images",
-      });
-      return rows.map(({ Id, ParentId, Labels, Size, Created }) => ({
+        {
+          Id: string;
+          ParentId: string;
+          RepoTags: string[] | null;
+          RepoDigests: string[] | null;
+          Labels: Record<string, string> | null;
+          Size: number;
+          Created: number;
+        }[]
+      >({ method: "GET", path: "/images/json", query: { all: "1" }, doing: "list images" });
+      return rows.map(({ Id, ParentId, RepoTags, RepoDigests, Labels, Size, Created }) => ({
         id: Id,
         parentId: ParentId,
+        refs: [...(RepoTags ?? []), ...(RepoDigests ?? [])].filter((ref) => !ref.includes("<none>")),
         labels: Labels ?? {},
         sizeBytes: Size,
         createdAtMs: Created * 1_000,

@@ -15,7 +15,10 @@ export interface BuildEngine {
   state(name: string): Promise<BuildContainerState | undefined>;
   /** Bytes the container has written to its own file system. */
   writtenBytes(name: string): Promise<number>;
-  limitPids(container: string, pids: number): Promise<void>;
+  /** Containers of Docker's own build steps, and what they have written. */
+  buildSteps(): Promise<{ id: string; writtenBytes: number }[]>;
+  /** Limits a build step's processes; any other container is left alone. */
+  limitPids(step: string, pids: number): Promise<void>;
   /** Docker's build: its messages as they come. Ends the build when the signal aborts. */
   build(options: DockerBuild, context: Readable, signal: AbortSignal): AsyncIterable<BuildMessage>;
   /** One item per container killed for memory: its id. */
@@ -24,8 +27,8 @@ export interface BuildEngine {
   saveImage(ref: string, signal: AbortSignal): Promise<Readable>;
   /** `keepParents`: the images it was made from stay as cache. */
   removeImage(ref: string, options: { keepParents: boolean }): Promise<void>;
-  /** Images with the label, those a build left in between too. */
-  images(label: string): Promise<LabelledImage[]>;
+  /** Images here, those a build left in between too. */
+  images(): Promise<LabelledImage[]>;
   /** Names of containers with the label. */
   containers(label: string): Promise<{ name: string; labels: Readonly<Record<string, string>> }[]>;
   ensureVolume(name: string, labels: Record<string, string>): Promise<void>;
@@ -88,6 +91,8 @@ export interface BuildMessage {
 export interface LabelledImage {
   id: string;
   parentId: string;
+  /** Tags and digests it is known by: one with any is no build's leftover, whatever its labels say. */
+  refs: string[];
   labels: Readonly<Record<string, string>>;
   sizeBytes: number;
   createdAtMs: number;

@@ -42,35 +42,26 @@ const startAgent = (host: DockerHost, folder: string, lan: Lan): Promise<Running
   host.spawn([process.execPath, AGENT, folder, "/run/docker.sock", `https://${lan.ip}:7777`]);
 
 test.before(async () => {
-  try {
-    const scope = await openScope();
-    const lan = await openLan(scope);
-    const host = await startDockerHost(scope, lan, "h1", "10.77.0.11");
-    const folder = join(scope.folder, "control");
-    await mkdir(folder);
-    rig = { scope, lan, host, folder, agent: undefined as unknown as Running, seq: 0, builds: [] };
-    await load(BUILDER, [
-      { path: "flynn", kind: "folder" },
-      { path: "src", kind: "folder", mode: 0o777 },
-      { path: "cache", kind: "folder", mode: 0o777 },
-      {
-        path: "flynn/build",
-        kind: "file",
-        mode: 0o755,
-        content: "#!/bin/sh\ncd /src && busybox tar -xf /in/source.tar && . /src/build.sh\n",
-      },
-    ]);
-    rig.agent = await startAgent(host, folder, lan);
-  } catch (error) {
-    console.error(error);
-    throw error;
-  }
+  const scope = await openScope();
+  const lan = await openLan(scope);
+  const host = await startDockerHost(scope, lan, "h1", "10.77.0.11");
+  const folder = join(scope.folder, "control");
+  await mkdir(folder);
+  rig = { scope, lan, host, folder, agent: undefined as unknown as Running, seq: 0, builds: [] };
+  await load(BUILDER, [
+    { path: "flynn", kind: "folder" },
+    { path: "src", kind: "folder", mode: 0o777 },
+    { path: "cache", kind: "folder", mode: 0o777 },
+    {
+      path: "flynn/build",
+      kind: "file",
+      mode: 0o755,
+      content: "#!/bin/sh\ncd /src && busybox tar -xf /in/source.tar && . /src/build.sh\n",
+    },
+  ]);
+  rig.agent = await startAgent(host, folder, lan);
 });
-test.after(async () => {
-  console.error(rig.agent.output());
-  console.error(await readText(join(rig.folder, "jobs.json")));
-  await rig.scope.close();
-});
+test.after(async () => rig.scope.close());
 
 async function load(reference: string, files: TarEntry[]): Promise<void> {
   const path = join(rig.scope.folder, `${reference.replaceAll("/", "-")}.tar`);
@@ -143,8 +134,18 @@ async function build(
   return { ...ended, log: await log(id) };
 }
 
+const SERVE = "echo reached > /tmp/reached; echo up; exec httpd -f -h /tmp -p";
+/** What is answered to a request from `where` to `address:port`; busybox' own wget does not work outside an image. */
+const ask = (where: Pick<Lan, "exec">, address: string): Promise<string> =>
+  where
+    .exec(["busybox", "nc", "-w", "2", ...address.split(":")], {
+      input: "GET /reached HTTP/1.0\r\n\r\n",
+      timeoutMs: 10_000,
+    })
+    .then(({ stdout }) => stdout, String);
+
 const OK = `
-busybox tar -czf /out/slug.tar.gz -C / src
+busybox tar -cf - -C / src | busybox gzip > /out/slug.tar.gz
 echo '{"detected":"Test","processes":{"web":"npm start"}}' > /out/result.json
 `;
 
@@ -227,14 +228,17 @@ test("a cancelled build ends within seconds", async () => {
 test("a build reaches nothing of the cluster, the host or another build, and does reach the outside", async () => {
   const { lan, host } = rig;
   // What a build must not find: control, the host's own port, a link-local service on the host, an app. And what it may.
-  const listen = (where: Pick<Lan, "spawn">, address: string, port: number) =>
-    where.spawn(["busybox", "nc", "-lk", "-s", address, "-p", String(port), "-e", "echo", "reached"]);
+  const served = join(rig.folder, "served");
+  await mkdir(served);
+  await writeFile(join(served, "reached"), "reached");
+  const listen = (where: Pick<Lan, "spawn">, address: string) =>
+    where.spawn(["busybox", "httpd", "-f", "-p", address, "-h", served]);
   await exec(["ip", "-n", host.namespace, "addr", "add", "169.254.169.254/32", "dev", "lo"]);
   await exec(["ip", "-n", lan.namespace, "addr", "add", "10.77.0.99/24", "dev", lan.bridge]);
-  await listen(lan, "10.77.0.1", 7777);
-  await listen(lan, "10.77.0.99", 80);
-  await listen(host, "0.0.0.0", 7779);
-  await begin("b9", { "build.sh": "echo up; nc -l -p 81 -e echo reached" });
+  await listen(lan, "10.77.0.1:7777");
+  await listen(lan, "10.77.0.99:80");
+  await listen(host, "0.0.0.0:7779");
+  await begin("b9", { "build.sh": `${SERVE} 8081` });
   await until(async () => /up/.test(await log("b9")), { what: "the neighbour runs", timeoutMs: 20_000 });
   const socket = ["docker", "-H", `unix://${host.dockerSocket}`];
   const inspect = async (name: string, format: string) =>
@@ -251,31 +255,25 @@ test("a build reaches nothing of the cluster, the host or another build, and doe
     "100.64.7.0/24",
     "flynn",
   ]);
-  await exec([
-    ...socket,
-    "run",
-    "-d",
-    "--name",
-    "app",
-    "--network",
-    "flynn",
-    BUILDER,
-    "sh",
-    "-c",
-    "nc -lk -p 8080 -e echo reached",
-  ]);
+  await exec([...socket, "run", "-d", "--name", "app", "--network", "flynn", BUILDER, "sh", "-c", `${SERVE} 8080`]);
   const app = await inspect("app", '{{(index .NetworkSettings.Networks "flynn").IPAddress}}');
   const tries = {
-    control: "10.77.0.1 7777",
-    hostd: "10.77.0.11 7779",
-    gateway: `${gateway} 7779`,
-    metadata: "169.254.169.254 7779",
-    neighbour: `${neighbour} 81`,
-    app: `${app} 8080`,
-    outside: "10.77.0.99 80",
+    control: "10.77.0.1:7777",
+    hostd: "10.77.0.11:7779",
+    gateway: `${gateway}:7779`,
+    metadata: "169.254.169.254:7779",
+    neighbour: `${neighbour}:8081`,
+    app: `${app}:8080`,
+    outside: "10.77.0.99:80",
   };
+  // All of it is there, and answers who may ask.
+  const inNeighbour = ["exec", "flynn-build-b9", "wget", "-q", "-O", "-", "http://127.0.0.1:8081/reached"];
+  assert.match((await exec([...socket, ...inNeighbour])).stdout, /reached/);
+  for (const [what, where] of Object.entries(tries))
+    if (what !== "neighbour") assert.match(await ask(host, where), /reached$/m, `the host reaches ${what}`);
+  const request = String.raw`printf "GET /reached HTTP/1.0\r\n\r\n"`;
   const script = Object.entries(tries)
-    .map(([what, where]) => `echo "${what}: $(nc -w 2 ${where} </dev/null 2>&1)"`)
+    .map(([what, where]) => `echo "${what}: $(${request} | nc -w 2 ${where.replace(":", " ")} 2>&1 | tail -n 1)"`)
     .join("\n");
   const ended = await build("b10", `${script}\ncat /proc/net/if_inet6; ${OK}`);
   assert.is(ended.exitCode, 0);
@@ -291,17 +289,11 @@ test("a build reaches nothing of the cluster, the host or another build, and doe
       () => "refused",
     );
   assert.not.match(
-    await reach([...socket, "exec", "app", "sh", "-c", `nc -w 2 ${neighbour} 81 </dev/null`]),
+    await reach([...socket, "exec", "app", "sh", "-c", `${request} | nc -w 2 ${neighbour} 8081`]),
     /reached/,
   );
   await exec(["ip", "-n", lan.namespace, "route", "add", `${neighbour}/32`, "via", host.ip]);
-  assert.not.match(await reach(lan.argv(["busybox", "nc", "-w", "2", neighbour, "81"])), /reached/);
-  assert.match(
-    await reach(
-      host.exec ? ["nsenter", `--net=/run/netns/${host.namespace}`, "busybox", "nc", "-w", "2", neighbour, "81"] : [],
-    ),
-    /reached|refused/,
-  );
+  assert.not.match(await ask(lan, `${neighbour}:8081`), /reached/);
   rig.builds = rig.builds.filter(({ id }) => id !== "b9");
   await push();
   await exec([...socket, "rm", "-f", "app"]);
@@ -337,6 +329,110 @@ test("a cache is its app's, outlives a build, and goes when it is cleared", asyn
   assert.ok((await volumes()).includes("flynn-cache-app-2-1"));
 });
 
+const BASE = "10.77.0.50:5000/base:1";
+const docker = async (...argv: string[]): Promise<string> =>
+  (await exec(["docker", "-H", `unix://${rig.host.dockerSocket}`, ...argv])).stdout.trim();
+async function dockerfile(
+  id: string,
+  text: string,
+  fields: Partial<BuildSpec> = {},
+  files: Record<string, string> = {},
+): Promise<BuildResult & { log: string }> {
+  if ((await docker("images", "-q", BASE)) === "") await docker("tag", BUILDER, BASE);
+  await begin(id, { Dockerfile: text, ...files }, { kind: "dockerfile", image: undefined, ...fields });
+  const ended = await result(id);
+  return { ...ended, log: await log(id) };
+}
+
+test("a Dockerfile is built: stages, arguments, target, .dockerignore; the image is sent as an archive", async () => {
+  const text = `# syntax=docker/dockerfile:1
+ARG BASE=10.77.0.50:5000/base
+FROM --platform=$BUILDPLATFORM \${BASE}:1 AS build
+ARG GREETING=none
+COPY . /ctx
+RUN echo "hello $GREETING" > /greeting \\
+  # a comment
+  && ls /ctx
+FROM scratch AS final
+COPY --from=build /greeting /greeting
+CMD ["/greeting"]
+FROM scratch AS other
+RUN ["/never"]
+`;
+  const files = { ".dockerignore": "secret*\n!secret.keep\n", "secret.txt": "x", "secret.keep": "x", "app.js": "x" };
+  const fields = { dockerfile: { path: "Dockerfile", target: "final", args: { GREETING: "world" } } };
+  const ended = await dockerfile("d1", text, fields, files);
+  assert.equal({ ...ended, log: "" }, { exitCode: 0, reason: "", detected: "Dockerfile", log: "" }, ended.log);
+  assert.match(ended.log, /^ {7}Step 1\/9: ARG BASE=/);
+  assert.match(ended.log, / {7}Step 5\/9: RUN echo "hello \$GREETING" > \/greeting/);
+  assert.match(ended.log, / {7}Dockerfile\n {7}app.js\n {7}secret.keep\n/);
+  assert.not.match(ended.log, /secret.txt|flynn.cache|[0-9a-f]{12}/);
+  const archive = join(rig.folder, "d1.image");
+  const read = async (path: string) => (await exec(["tar", "-xOf", archive, path])).stdout;
+  const [{ Config, Layers }] = JSON.parse(await read("manifest.json")) as [{ Config: string; Layers: string[] }];
+  assert.is(Layers.length, 1);
+  assert.equal(JSON.parse(await read(Config)).config.Cmd, ["/greeting"]);
+  assert.match(await read(Layers[0]!), /hello world/);
+});
+
+test("layers are cached for their app, and for no other", async () => {
+  const text = `FROM ${BASE}\nRUN cat /proc/sys/kernel/random/uuid > /once\n`;
+  assert.not.match((await dockerfile("d2", text)).log, /from cache/);
+  assert.match((await dockerfile("d3", text)).log, /Step 2\/2: RUN cat .*\n {9}\(from cache\)/);
+  assert.not.match((await dockerfile("d4", text, { appId: "app-4", cacheKey: "app-4-0" })).log, /from cache/);
+});
+
+test("a failed step is named, with its exit code and its last words", async () => {
+  const ended = await dockerfile("d5", `FROM ${BASE}\nRUN echo no compiler; exit 3\n`);
+  assert.is(ended.reason, "RUN echo no compiler; exit 3 failed with exit code 3");
+  assert.is(ended.exitCode, 3);
+  assert.match(ended.log, /no compiler\n$/);
+});
+
+test("what Docker would fetch with the host's rights is refused, in words", async () => {
+  const refused = async (id: string, text: string) => (await dockerfile(id, text)).reason;
+  const own = "10.77.0.1:5000/apps/other:1";
+  assert.is(
+    await refused("d6", `ARG R=10.77.0.1\nFROM $R:5000/apps/other:1\n`),
+    `line 2: FROM ${own}: the cluster's own registry is closed to builds`,
+  );
+  assert.match(
+    await refused("d7", `FROM ${BASE}\nCOPY --from=${own} / /\n`),
+    /line 2: FROM .* the cluster's own registry/,
+  );
+  assert.match(
+    await refused("d8", `FROM ${BASE}\nADD http://169.254.169.254/ /x\n`),
+    /line 2: ADD of an address is refused/,
+  );
+  assert.match(await refused("d9", "FROM flynn/runner\n"), /line 1: the cluster has no stack yet/);
+  assert.match(await refused("d10", "FROM 127.0.0.1:5000/x\n"), /inside the cluster/);
+});
+
+test("a Dockerfile's step is held to memory, processes, disk and time, and reaches nothing of the cluster", async () => {
+  const limits = { ...LIMITS, memoryBytes: 64 * MIB };
+  const oom = await dockerfile("d11", `FROM ${BASE}\nRUN x=a; while :; do x=$x$x; done\n`, { limits });
+  assert.is(oom.reason, "out of memory: the build may use 64 MiB");
+  const bomb = dockerfile("d12", `FROM ${BASE}\nRUN b() { b | b & }; b; while :; do sleep 1; done\n`, {
+    limits: { ...LIMITS, timeoutMs: 6_000 },
+  });
+  await until(async () => /fork/.test(await log("d12")), { what: "the limit is met", timeoutMs: 20_000 });
+  const { stdout } = await rig.host.exec(["ps", "-e", "-o", "pid="]);
+  assert.ok(stdout.trim().split("\n").length < 1_000, "processes on the host");
+  assert.is.not((await bomb).exitCode, 0);
+  const fill = "i=0; while :; do dd if=/dev/zero of=/f$i bs=1M count=8; i=$((i+1)); sleep 0.1; done";
+  const full = await dockerfile("d13", `FROM ${BASE}\nRUN ${fill}\n`, { limits: { ...LIMITS, diskBytes: 64 * MIB } });
+  assert.is(full.reason, "used more than 64 MiB of disk, the build's limit");
+  const late = await dockerfile("d14", `FROM ${BASE}\nRUN sleep 600\n`, { limits: { ...LIMITS, timeoutMs: 1_500 } });
+  assert.is(late.reason, "took longer than 1.5s, the build's time limit");
+  const asked = String.raw`printf "GET /reached HTTP/1.0\r\n\r\n" | nc -w 2`;
+  const net = await dockerfile(
+    "d15",
+    `FROM ${BASE}\nRUN for a in "10.77.0.1 7777" "10.77.0.11 7779" "169.254.169.254 7779" "10.77.0.99 80"; do echo "$a: $(${asked} $a 2>&1 | tail -n 1)"; done\n`,
+  );
+  assert.match(net.log, /10\.77\.0\.99 80: reached/);
+  assert.is(net.log.match(/: reached/g)?.length, 1);
+});
+
 test("a restart of hostd ends a build, says so, and leaves nothing of it", async () => {
   await begin("b15", { "build.sh": "echo running; sleep 600" });
   await until(async () => /running/.test(await log("b15")), { what: "the build runs", timeoutMs: 20_000 });
@@ -349,8 +445,6 @@ test("a restart of hostd ends a build, says so, and leaves nothing of it", async
 test("nothing of all builds is left but caches", async () => {
   rig.builds = [];
   await push();
-  const docker = (...argv: string[]) =>
-    exec(["docker", "-H", `unix://${rig.host.dockerSocket}`, ...argv]).then(({ stdout }) => stdout.trim());
   await until(async () => (await docker("ps", "-aq")) === "", { what: "no container is left", timeoutMs: 10_000 });
   assert.is(await docker("images", "-aq", "--filter", "label=flynn.build"), "");
   assert.equal(await readdir(join(rig.folder, "state", "builds")).catch(() => []), []);

@@ -1,0 +1,35 @@
+// Image names of a Dockerfile, spelled out: never a local image id, a tag always said, and the registry they come from.
+// Grammar of the distribution project's reference package, the part of it that people write.
+export interface ImageReference {
+  /** host[:port] */
+  domain: string;
+  path: string;
+  tag?: string;
+  digest?: string;
+}
+
+const COMPONENT = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*";
+const REFERENCE = new RegExp(
+  `^(${COMPONENT}(?:/${COMPONENT})*)(?::([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?$`,
+);
+const DOMAIN = /^[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::\d{1,5})?$/;
+export const DEFAULT_DOMAIN = "docker.io";
+
+export function parseReference(text: string): ImageReference | undefined {
+  const slash = text.indexOf("/");
+  const first = slash < 0 ? "" : text.slice(0, slash);
+  const isDomain = /[.:]/.test(first) || first.toLowerCase() === "localhost" || first !== first.toLowerCase();
+  const domain = isDomain ? first : DEFAULT_DOMAIN;
+  const match = REFERENCE.exec(isDomain ? text.slice(slash + 1) : text);
+  if (text.length > 512 || match === null || !DOMAIN.test(domain)) return undefined;
+  const [, path = "", tag, digest] = match;
+  const hub = domain === DEFAULT_DOMAIN || domain === "index.docker.io";
+  return {
+    domain: hub ? DEFAULT_DOMAIN : domain,
+    path: hub && !path.includes("/") ? `library/${path}` : path,
+    ...(digest === undefined ? { tag: tag ?? "latest" } : { digest }),
+  };
+}
+
+export const formatReference = ({ domain, path, tag, digest }: ImageReference): string =>
+  digest === undefined ? `${domain}/${path}:${tag}` : `${domain}/${path}@${digest}`;
