@@ -117,7 +117,7 @@ function acceptPorts(target: RouterTarget, { portProblem }: AssignOptions, refus
   const accepted = new Map<number, TargetPort>();
   for (const route of target.tcp ?? []) {
     const { port, poolId, proxyProtocol } = route;
-    const refuse = (why: string) => refused.push({ what: `port ${String(port).slice(0, 20)}`, why });
+    const refuse = (why: string) => refused.push({ what: `port ${printable(String(port)).slice(0, 20)}`, why });
     const problem = portProblem?.(port);
     if (!Number.isInteger(port) || port < 1 || port > 65_535) refuse("it is not a port");
     else if (proxyProtocol !== undefined && proxyProtocol !== "v1" && proxyProtocol !== "v2")

@@ -79,6 +79,7 @@ export function renderHead(options: RenderOptions): string {
   const routes = `map_beg(${directory}/${mapFile("routes")})`;
   const reply = (name: string) => `var(txn.pool),concat(/${name}),${map("replies")}`;
   const noRoute = "unless { var(txn.route) -m found }";
+  const isHost = "{ req.fhdr(host) -m reg ^[A-Za-z0-9._-]+(:[0-9]*)?$ }";
   const isRedirected = "{ var(txn.flags) -m sub r }";
   const isSticky = "{ var(txn.flags) -m sub s }";
   const https = `  bind ${listenOn(bind, httpsPort ?? 0)} ssl crt ${directory}/${DEFAULT_CERTIFICATE} crt-list ${directory}/${CERTIFICATE_LIST} alpn h2,http/1.1\n`;
@@ -120,8 +121,10 @@ ${httpsPort === undefined ? "" : https}${proxySources.length > 0 ? `  ${expectPr
   http-request set-var(txn.id) uuid() unless { var(txn.id) -m found }
   http-request set-header x-request-id %[var(txn.id)]
   http-after-response set-header x-request-id %[var(txn.id)]
-  http-request set-var(txn.host) req.hdr(host),field(1,:),field(1,/),lower,rtrim(.)
+  http-request set-var(txn.host) req.fhdr(host),field(1,:),field(1,/),lower,rtrim(.)
   http-request set-var(txn.path) path
+  # What this reader and the job's could understand differently: a NUL, a carriage return that ends no line.
+  http-request deny deny_status 400 if { req.hdrs -m reg '\\x00|\\r[^\\n]' }
   # Methods that are for proxies, not for apps; upgrades that would hide later requests from the rules here.
   http-request deny deny_status 405 if { method CONNECT TRACE }
   http-request del-header upgrade if { req.hdr(upgrade) -m sub -i h2c }
@@ -136,11 +139,11 @@ ${httpsPort === undefined ? "" : https}${proxySources.length > 0 ? `  ${expectPr
   http-request set-header x-forwarded-for %[src]
   http-request set-header x-forwarded-proto %[var(txn.proto)]
   http-request set-header x-forwarded-port %[dst_port]
-  http-request set-header x-forwarded-host %[req.hdr(host)] if { req.hdr(host) -m found }
+  http-request set-header x-forwarded-host %[req.fhdr(host)] if { req.fhdr(host) -m found }
   # Kept for proving who a domain belongs to: no app answers here, whatever its routes.
   http-request return status 404 content-type text/plain string "reserved for getting certificates\\n" if { path -m beg /.well-known/acme-challenge/ }
-  http-request set-var(txn.route) var(txn.host),concat(,txn.path,/),${routes}
-  http-request set-var(txn.parent) var(txn.host),field(2,.,0) if { var(txn.host) -m reg ^[a-z0-9._-]+$ } !{ var(txn.route) -m found }
+  http-request set-var(txn.route) var(txn.host),concat(,txn.path,/),${routes} if ${isHost}
+  http-request set-var(txn.parent) var(txn.host),field(2,.,0) if ${isHost} !{ var(txn.route) -m found }
   http-request set-var(txn.route) str(*.),concat(,txn.parent,),concat(,txn.path,/),${routes} if { var(txn.parent) -m found } !{ var(txn.route) -m found }
   http-request return status 404 content-type text/plain lf-string "no app has a route for %[var(txn.host)]\\n" ${noRoute}
   http-request set-var(txn.pool) var(txn.route),field(1,:)

@@ -64,7 +64,7 @@ function routeValue(backend: string, { tls, sticky, hstsSeconds }: TargetRoute):
 const tokenOf = (jobId: string): string => createHash("sha256").update(jobId).digest("hex").slice(0, 16);
 
 /** HAProxy writes other bytes of a looked-up text as %XX. */
-const PRINTABLE = /^[\x20-\x7e]*$/;
+const PRINTABLE = /^[\x20-\x7e]+$/;
 
 interface Pages {
   maintenance?: string;

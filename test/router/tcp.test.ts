@@ -1,0 +1,247 @@
+// time limit: 120 s
+// TCP routes through the real HAProxy: connections as they are, PROXY protocol out, ports that come and go, drain.
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { RouterTarget } from "#api/routes.ts";
+import { until } from "#lib/time.ts";
+import { freePort, get, origin, type Rig, type RigOptions, startLoad, startRig, target } from "./rig.ts";
+
+interface Echo {
+  name: string;
+  port: number;
+  sockets: Set<Socket>;
+  /** The first bytes of each connection, as they came. */
+  first: Buffer[];
+  server: Server;
+}
+const rigs: Rig[] = [];
+const echoes: Echo[] = [];
+const closing: { close(): Promise<void> }[] = [];
+
+/** Says its name at once, then gives back what it gets; `mute` says nothing before it was spoken to. */
+async function echo(name: string, port = 0): Promise<Echo> {
+  const sockets = new Set<Socket>();
+  const first: Buffer[] = [];
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    socket.on("error", () => undefined);
+    socket.once("data", (data: Buffer) => first.push(data));
+    socket.on("data", (data: Buffer) => socket.write(`${name}:${data.toString("latin1")}`));
+  });
+  server.listen(port, "127.0.0.1");
+  await once(server, "listening");
+  const made = { name, port: (server.address() as AddressInfo).port, sockets, first, server };
+  echoes.push(made);
+  return made;
+}
+const newRig = async (options: RigOptions = {}) => {
+  const made = await startRig(options);
+  rigs.push(made);
+  return made;
+};
+test.after.each(async () => {
+  for (const rig of rigs.splice(0)) await rig.end();
+  for (const { server, sockets } of echoes.splice(0)) {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  }
+  for (const each of closing.splice(0)) await each.close();
+});
+
+type Port = NonNullable<RouterTarget["tcp"]>[number];
+type Job = { port: number; name?: string; state?: "up" | "drain" };
+const db = (generation: number, jobs: Job[], ports: Omit<Port, "poolId">[]): RouterTarget => ({
+  ...target(generation, [{ app: "db", routes: [], jobs }]),
+  tcp: ports.map((port) => ({ ...port, poolId: "db/web" })),
+});
+
+interface Talk {
+  say(text: string): Promise<string>;
+  isEnded(): boolean;
+  end(): void;
+}
+async function dial(port: number): Promise<Talk> {
+  const socket = connect({ host: "127.0.0.1", port });
+  let got = "";
+  let ended = false;
+  socket.on("data", (chunk: Buffer) => (got += chunk.toString("latin1")));
+  socket.on("error", () => undefined);
+  socket.on("close", () => (ended = true));
+  await new Promise((resolve) => socket.once("connect", resolve).once("close", resolve));
+  return {
+    async say(text) {
+      got = "";
+      socket.write(text);
+      await until(() => got.endsWith(text) || ended, { what: `echo of ${text}`, timeoutMs: 3_000, everyMs: 2 });
+      return got;
+    },
+    isEnded: () => ended,
+    end: () => socket.destroy(),
+  };
+}
+
+test("a port leads to its jobs after one seamless reload, and new jobs need none", async () => {
+  const [a, b] = [await echo("a"), await echo("b")];
+  const web = await origin("web");
+  closing.push(web);
+  const rig = await newRig();
+  const port = await freePort();
+  const steady = target(1, [{ app: "steady", routes: ["s.test"], jobs: [web] }]);
+  await rig.serve(steady);
+  const load = startLoad(rig.port, "s.test", 4);
+  const both = (generation: number, jobs: Job[]): RouterTarget => {
+    const tcp = db(generation, jobs, [{ port }]);
+    return { ...tcp, pools: [...steady.pools, ...tcp.pools], routes: steady.routes };
+  };
+  await rig.serve(both(2, [a]));
+  assert.is(rig.converger.state().reloads, 1);
+  const first = await dial(port);
+  assert.is(await first.say("x"), "a:x");
+  await rig.serve(both(3, [a, b]));
+  const second = await dial(port);
+  assert.is(await second.say("y"), "b:y", "the job with fewer connections");
+  await rig.serve(both(4, [b]));
+  assert.is(await (await dial(port)).say("z"), "b:z");
+  const from = load.count();
+  await until(() => load.count() > from + 20, { what: "traffic", timeoutMs: 5_000, everyMs: 5 });
+  await load.stop();
+  assert.equal(load.failures, [], "the reload fails no http request");
+  assert.is(rig.converger.state().reloads, 1);
+});
+
+test("a job that drains keeps its connections, gets no new one, and is said to be free when the last has ended", async () => {
+  const [a, b] = [await echo("a"), await echo("b")];
+  const rig = await newRig();
+  const port = await freePort();
+  await rig.serve(db(1, [a], [{ port }]));
+  const held = await dial(port);
+  assert.is(await held.say("1"), "a:1");
+  await rig.serve(db(2, [{ ...a, state: "drain" }, b], [{ port }]));
+  assert.equal(rig.converger.state().draining, [{ jobId: "a", sessions: 1 }]);
+  for (let n = 0; n < 5; n++) {
+    const fresh = await dial(port);
+    assert.is(await fresh.say("2"), "b:2");
+    fresh.end();
+  }
+  assert.is(await held.say("3"), "a:3");
+  held.end();
+  await until(() => rig.converger.state().draining[0]?.sessions === 0, { what: "end of the drain", timeoutMs: 3_000 });
+});
+
+test("a reload for another port cuts no connection, and its drain still counts them", async () => {
+  const [a, b] = [await echo("a"), await echo("b")];
+  const rig = await newRig();
+  const [port, other] = [await freePort(), await freePort()];
+  await rig.serve(db(1, [a], [{ port }]));
+  const held = await dial(port);
+  assert.is(await held.say("1"), "a:1");
+  const before = rig.converger.state().reloads;
+  await rig.serve(db(2, [a], [{ port }, { port: other }]));
+  assert.is(rig.converger.state().reloads, before + 1);
+  assert.is(await held.say("2"), "a:2");
+  assert.is(await (await dial(other)).say("3"), "a:3");
+  await rig.serve(db(3, [{ ...a, state: "drain" }, b], [{ port }, { port: other }]));
+  assert.ok(rig.converger.state().draining.some(({ sessions }) => sessions > 0));
+  held.end();
+});
+
+for (const version of ["v1", "v2"] as const)
+  test(`with PROXY protocol ${version} a job is told who the client is, before the client's first byte`, async () => {
+    const a = await echo("a");
+    const rig = await newRig();
+    const port = await freePort();
+    await rig.serve(db(1, [a], [{ port, proxyProtocol: version }]));
+    const talk = await dial(port);
+    a.first.splice(0); // what HAProxy's own checks said
+    const said = talk.say("hello").catch(() => "");
+    const hello = (data: Buffer) => data.includes("127.0.0.1") || data.subarray(13, 14).equals(Buffer.from([0x11]));
+    const first = await until(() => a.first.find(hello), { what: "header", timeoutMs: 3_000, everyMs: 5 });
+    if (version === "v1")
+      assert.match(
+        first.toString("latin1"),
+        new RegExp(`^PROXY TCP4 127\\.0\\.0\\.1 127\\.0\\.0\\.1 \\d+ ${port}\\r\\n`),
+      );
+    else {
+      assert.is(first.subarray(0, 12).toString("hex"), "0d0a0d0a000d0a515549540a");
+      assert.is(first.readUInt8(12), 0x21, "version 2, PROXY");
+      assert.equal([...first.subarray(16, 20)], [127, 0, 0, 1]);
+      assert.is(first.readUInt16BE(26), port);
+    }
+    talk.end();
+    await said;
+  });
+
+test("a port that another program has is refused by name; the rest is served, and it too once it is free", async () => {
+  const a = await echo("a");
+  const squatter = await echo("squatter");
+  const rig = await newRig({ verifyEveryMs: 300 });
+  const port = await freePort();
+  await rig.serve(db(1, [a], [{ port: squatter.port }, { port }, { port: rig.port }]));
+  assert.equal(
+    rig.converger
+      .state()
+      .refused.map(({ what, why }) => `${what}: ${why}`)
+      .sort(),
+    [
+      `port ${rig.port}: the router itself listens there`,
+      `port ${squatter.port}: another program on the router's machine has it`,
+    ].sort(),
+  );
+  assert.is(await (await dial(port)).say("x"), "a:x");
+  assert.is(rig.converger.state().healthy, true);
+  squatter.server.close();
+  await once(squatter.server, "close");
+  await until(() => rig.converger.state().refused.length === 1, { what: "the port", timeoutMs: 6_000 });
+  const answers = async () => (await (await dial(squatter.port)).say("y")) === "a:y";
+  await until(answers, { what: "answer on it", timeoutMs: 6_000, everyMs: 50 });
+});
+
+test("a port whose route is gone is closed", async () => {
+  const a = await echo("a");
+  const rig = await newRig();
+  const port = await freePort();
+  await rig.serve(db(1, [a], [{ port }]));
+  assert.is(await (await dial(port)).say("x"), "a:x");
+  await rig.serve(db(2, [a], []));
+  await until(async () => (await dial(port)).isEnded(), { what: "refusal", timeoutMs: 5_000, everyMs: 20 });
+  await rig.serve(db(3, [a], [{ port }]));
+  const again = async () => (await (await dial(port)).say("y")) === "a:y";
+  await until(again, { what: "answer again", timeoutMs: 5_000, everyMs: 50 });
+});
+
+test("PROXY protocol in works for ports too", async () => {
+  const a = await echo("a");
+  const rig = await newRig({ proxySources: ["127.0.0.9"] });
+  const port = await freePort();
+  await rig.serve(db(1, [a], [{ port, proxyProtocol: "v1" }]));
+  a.first.splice(0);
+  const socket = connect({ host: "127.0.0.1", port, localAddress: "127.0.0.9" });
+  socket.on("error", () => undefined);
+  socket.write("PROXY TCP4 203.0.113.7 127.0.0.1 12345 80\r\nhello");
+  const first = await until(() => a.first.find((data) => data.includes("203.0.113.7")), {
+    what: "header",
+    timeoutMs: 3_000,
+  });
+  assert.match(first.toString("latin1"), /^PROXY TCP4 203\.0\.113\.7 127\.0\.0\.1 12345 80\r\n/);
+  socket.destroy();
+});
+
+test("http goes on being served while ports come and go", async () => {
+  const web = await origin("web");
+  closing.push(web);
+  const rig = await newRig();
+  await rig.serve(target(1, [{ app: "hello", routes: ["a.test"], jobs: [web] }]));
+  const a = await echo("a");
+  for (let n = 2; n < 5; n++) {
+    const base = target(n, [{ app: "hello", routes: ["a.test"], jobs: [web] }]);
+    const tcp = db(n, [a], n % 2 === 0 ? [{ port: await freePort() }] : []);
+    await rig.serve({ ...tcp, pools: [...base.pools, ...tcp.pools], routes: base.routes });
+    assert.is((await get(rig.port, "a.test")).body, "web");
+  }
+});
+
+test.run();
