@@ -1,6 +1,5 @@
 // Puts control together from its opened state: the routes on the API, and the loops that act. main opens and listens, tests
 // do the same over a store of their own; both get this wiring.
-import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import type { Endpoint } from "#api/endpoint.ts";
 import type { RouterReport } from "#api/routes.ts";
@@ -11,9 +10,9 @@ import { runningBuilds } from "./builds/running.ts";
 import type { ControlConfig } from "./config.ts";
 import type { Context } from "./context.ts";
 import { deployments } from "./deploy/deployments.ts";
+import { createDrains } from "./drains/drains.ts";
 import { createGit } from "./git/git.ts";
 import { hostClients } from "./host-clients.ts";
-import { createDrains } from "./drains/drains.ts";
 import type { Authority } from "./identity/authority.ts";
 import { imageSweeper } from "./image-sweep.ts";
 import { jobIndex } from "./job-index.ts";
@@ -34,11 +33,11 @@ import { mountBoot } from "./routes/boot.ts";
 import { mountBuilds } from "./routes/builds.ts";
 import { mountCertificates } from "./routes/certificates.ts";
 import { mountDeployments } from "./routes/deployments.ts";
+import { mountDrains } from "./routes/drains.ts";
 import { mountGit } from "./routes/git.ts";
 import { mountHosts } from "./routes/hosts.ts";
 import { mountJobs } from "./routes/jobs.ts";
 import { mountKeys } from "./routes/keys.ts";
-import { mountDrains } from "./routes/drains.ts";
 import { mountLogs } from "./routes/logs.ts";
 import { mountMachines } from "./routes/machines.ts";
 import { mountPages } from "./routes/pages.ts";
@@ -48,7 +47,7 @@ import { mountServices } from "./routes/services.ts";
 import { mountSessions } from "./routes/sessions.ts";
 import { mountStack } from "./routes/stack.ts";
 import { mountStatus } from "./routes/status.ts";
-import { keySeal } from "./routing/key-seal.ts";
+import { certificateOwner } from "./routing/certificates.ts";
 import { createHostLoop } from "./scheduler/host-loop.ts";
 import { createScheduler } from "./scheduler/scheduler.ts";
 import type { Secrets } from "./secrets.ts";
@@ -115,10 +114,9 @@ export function wireControl(parts: ControlParts): Control {
     for (const line of [...eventLines(record), ...lostLines(record, lost)]) context.ownLog.write(line);
   });
   const tasks = createTasks(context);
-  const seal = keySeal(join(config.stateDir, "certificates.key"));
   const routes = routing(store, (sealed, id) => {
     try {
-      return seal.open(sealed, id);
+      return secrets.open(sealed, certificateOwner(id));
     } catch (error) {
       log.error({ err: error, certificate: id }, "a certificate's key cannot be opened, it is left out");
       return undefined;
@@ -211,7 +209,7 @@ export function wireControl(parts: ControlParts): Control {
   mountLogs(mount, context, archive);
   mountDrains(mount, context, drains);
   mountRoutes(mount, context);
-  mountCertificates(mount, context, seal);
+  mountCertificates(mount, context);
   mountPages(mount, context);
   mountServices(mount, context, { deployments: deployer, logs: archive, image, docker });
 

@@ -47,12 +47,12 @@ export const sealEnv = (secrets: Secrets, owner: string, env: Env): string => se
 export const openSealed = (secrets: Secrets, owner: string, sealed: string): Env =>
   JSON.parse(secrets.open(sealed, owner)) as Env;
 
-/** Ids of the keys that the state cannot be read without: of every record's field `sealed`. */
+/** Ids of the keys that the state cannot be read without: of every record's field `sealed` or `sealedKey`. */
 export function keysNeeded(store: Store): Set<string> {
   const needed = new Set<string>();
   for (const prefix of Object.values(PREFIX))
-    for (const { value } of store.list<{ sealed?: unknown }>(prefix)) {
-      const sealed = typeof value === "object" && value !== null ? value.sealed : undefined;
+    for (const { value } of store.list<{ sealed?: unknown; sealedKey?: unknown } | null>(prefix)) {
+      const sealed = value?.sealed ?? value?.sealedKey;
       const id = typeof sealed === "string" ? keyOf(sealed) : undefined;
       if (id !== undefined) needed.add(id);
     }

@@ -11,18 +11,18 @@ import {
   allCertificates,
   type CertificateRecord,
   certificateChanges,
+  certificateOwner,
   findCertificate,
   shown,
 } from "../routing/certificates.ts";
-import type { KeySeal } from "../routing/key-seal.ts";
 
-export function mountCertificates(mount: Mount, { store, now }: Context, seal: KeySeal): void {
+export function mountCertificates(mount: Mount, { store, now, secrets }: Context): void {
   const recordOf = (id: string, createdAt: string, { facts, keyPem }: Checked): CertificateRecord => ({
     id,
     ...facts,
     createdAt,
     updatedAt: now().toISOString(),
-    sealedKey: seal.seal(keyPem, id),
+    sealedKey: secrets.seal(keyPem, certificateOwner(id)),
   });
   const event = (type: string, { id, names }: CertificateRecord, actor: string, words: string) =>
     eventChanges(store, now(), {

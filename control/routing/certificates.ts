@@ -10,6 +10,9 @@ export interface CertificateRecord extends Certificate {
   sealedKey: string;
 }
 
+/** What its key is sealed for (secrets). */
+export const certificateOwner = (id: string): string => `certificate ${id}`;
+
 /** What may be shown of it. */
 export function shown({ sealedKey: _, ...certificate }: CertificateRecord): Certificate {
   return certificate;
