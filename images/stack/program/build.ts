@@ -1,6 +1,6 @@
 // One build, from the source archive to the slug: unpack, leave out, choose buildpacks, compile, say what was found, pack.
 // Everything here is the app's own business, inside the app's own sandbox: it trusts nothing but needs no secret either.
-import { mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { cp, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isFault } from "#api/fault.ts";
 import { parseProcfile } from "#api/procfile.ts";
@@ -53,6 +53,9 @@ export async function build(options: BuildOptions): Promise<Built> {
   );
   const cache = await openCache(places.cache, { path, signal });
   for (const directory of [places.env, dirname(places.slug)]) await mkdir(directory, { recursive: true });
+  // Each buildpack's folder is its own to write to (export): ours are used as copies.
+  const own = { ...places, buildpacks: join(places.temporary, "buildpacks") };
+  await cp(places.buildpacks, own.buildpacks, { recursive: true });
   const run: PackRun = {
     buildDirectory: places.app,
     cacheDirectory: cache.directory,
@@ -61,7 +64,7 @@ export async function build(options: BuildOptions): Promise<Built> {
     outputFd,
     signal,
   };
-  const { packs } = await choose(places, run, { configured: description.buildpacks, say });
+  const { packs } = await choose(own, run, { configured: description.buildpacks, say });
   const detected = packs.map(({ name }) => name).join(", ");
   const compiled: { pack: Pack; run: PackRun }[] = [];
   const reports: Record<string, string> = {};
@@ -69,18 +72,18 @@ export async function build(options: BuildOptions): Promise<Built> {
     let environment = run.environment;
     for (const { pack, name } of packs) {
       say.step(`${name} app detected`);
-      const own = { ...run, environment };
-      compiled.push({ pack, run: own });
-      await compile(pack, own).catch((error: unknown) => {
+      const withExports = { ...run, environment };
+      compiled.push({ pack, run: withExports });
+      await compile(pack, withExports).catch((error: unknown) => {
         throw error instanceof BuildFailure
           ? new BuildFailure(`failed to compile ${name} app: ${error.message}`)
           : error;
       });
-      environment = await afterExport(pack, own);
+      environment = await afterExport(pack, withExports);
     }
   } finally {
-    for (const { pack, run: own } of compiled) {
-      if (!signal.aborted) reports[pack.shown] = await report(pack, own).catch(() => "");
+    for (const { pack, run: its } of compiled) {
+      if (!signal.aborted) reports[pack.shown] = await report(pack, its).catch(() => "");
     }
   }
   const last = compiled.at(-1)!;

@@ -8,9 +8,12 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 
-const PACKS = fileURLToPath(new URL("../../../images/stack/buildpacks/", import.meta.url));
+const OURS = fileURLToPath(new URL("../../../images/stack/buildpacks/", import.meta.url));
 const root = await mkdtemp(join(tmpdir(), "packs-"));
 await chmod(root, 0o755); // the user that the programs run as is not ours
+const PACKS = join(root, "buildpacks"); // a copy that is its own to write to, as in the builder
+spawnSync("cp", ["--recursive", OURS, PACKS]);
+if (process.getuid?.() === 0) spawnSync("chown", ["--recursive", "1000:1000", PACKS]);
 test.after(() => rm(root, { recursive: true, force: true }));
 let count = 0;
 
