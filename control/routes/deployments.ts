@@ -47,7 +47,7 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
             if (record.mutations.some(({ key }) => key === keys.deployment(app.id, params.id))) wake();
           }),
         build: () => {
-          const { before: _, cancel: __, ...shown } = find(app, params.id);
+          const { before: _, cancel: __, releasing: ___, ...shown } = find(app, params.id);
           return shown;
         },
         id: () => String(store.durableSeq),
