@@ -56,6 +56,8 @@ function buildLog(directory: string, onText: (text: string) => void): BuildLog {
   const file = join(directory, "log");
   const marks = join(directory, "log.marks");
   const listeners = new Set<() => void>();
+  /** What was found to be there already: a long log is not looked through at every turn. */
+  const said = new Set<string>();
   let at: Mark | undefined;
   let last: Promise<unknown> = Promise.resolve();
 
@@ -85,6 +87,9 @@ function buildLog(directory: string, onText: (text: string) => void): BuildLog {
     write: (text) => inTurn(async () => add(text, await load())),
     writeOnce: (text, since = 0) =>
       inTurn(async () => {
+        const saying = `${since} ${text}`;
+        if (said.has(saying)) return;
+        said.add(saying);
         const now = await load();
         const there = await readFrom(file, since, now.sizeBytes - since);
         if (!there.includes(Buffer.from(text))) await add(text, now);

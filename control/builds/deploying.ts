@@ -13,6 +13,8 @@ export type Deployed =
   | { type: "ended"; state: "failed" | "cancelled"; reason: string };
 
 const RELEASE_LINES_MOST = 1_000;
+/** Every host is asked for its lines. */
+const RELEASE_LOOK_MS = 2_000;
 const STARTING = step("Starting processes");
 
 export async function watchDeployment(look: Look): Promise<Deployed> {
@@ -63,8 +65,10 @@ const RUNNING = step("Running the release command");
 
 /** Its output so far, each line once: how much is told already is counted in the log itself. */
 async function tellReleasePhase(look: Look, { releaseJobId }: Deployment): Promise<void> {
-  const { log, app, appLog } = look;
+  const { log, app, appLog, build, tasks, clock } = look;
   await log.writeOnce(RUNNING);
+  const runs = tasks.get(build.appId, releaseJobId!)?.ended === false;
+  if (runs && !clock.due("release output", RELEASE_LOOK_MS)) return;
   const lines = await appLog(app.value.name, { jobId: releaseJobId!, lines: RELEASE_LINES_MOST }).catch(() => []);
   const text = await logText(look);
   const after = text.slice(text.indexOf(RUNNING) + RUNNING.length);

@@ -52,6 +52,7 @@ export interface Look extends BuildParts {
   plan: BuildPlan;
   app: Entry<App>;
   log: BuildLog;
+  clock: Clock;
   signal: AbortSignal;
 }
 
@@ -156,7 +157,7 @@ export function buildDriver(context: Context, parts: BuildParts) {
     else if (plan === undefined) await ending(entry, "failed", "its settings are gone from control's state");
     else {
       const log = parts.logs.of(build.appId, build.id);
-      const around: Look = { ...parts, context, build, plan, app, log, signal };
+      const around: Look = { ...parts, context, build, plan, app, log, clock, signal };
       try {
         return await act(entry, around, clock);
       } catch (error) {
@@ -228,9 +229,11 @@ export function buildDriver(context: Context, parts: BuildParts) {
 /** A refusal that another try cannot change. `precondition` is a record that moved on; `conflict` may be told of the app. */
 const isFinal = ({ code, retry }: Fault): boolean => !retry && code !== "precondition" && code !== "internal";
 
-interface Clock {
+export interface Clock {
   /** Milliseconds since this was first asked for. */
   since(what: string): number;
+  /** True at first, then again each time so long has passed. */
+  due(what: string, everyMs: number): boolean;
 }
 
 function stopwatch(): Clock {
@@ -241,6 +244,12 @@ function stopwatch(): Clock {
       const started = startedMs.get(what) ?? nowMs;
       startedMs.set(what, started);
       return nowMs - started;
+    },
+    due(what, everyMs) {
+      const nowMs = performance.now();
+      if (nowMs < (startedMs.get(what) ?? 0)) return false;
+      startedMs.set(what, nowMs + everyMs);
+      return true;
     },
   };
 }

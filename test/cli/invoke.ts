@@ -21,6 +21,7 @@ export interface InvokeOptions {
   signal?: AbortSignal;
   commands?: readonly Command[];
   onOut?: (text: string) => void;
+  onErr?: (text: string) => void;
 }
 
 export async function invoke(argv: readonly string[], options: InvokeOptions = {}): Promise<Invoked> {
@@ -37,6 +38,7 @@ export async function invoke(argv: readonly string[], options: InvokeOptions = {
     },
     writeErr: (text) => {
       printed.err += text;
+      options.onErr?.(text);
     },
     ask: async (question) => {
       if (options.typed === undefined) throw new Error(`asked: ${question}`);
