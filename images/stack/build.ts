@@ -3,6 +3,7 @@
 import { mkdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { readJson, writeFileAtomic } from "#lib/files.ts";
+import { causeChain } from "#lib/run.ts";
 import { formatSize } from "#lib/units.ts";
 import { buildEnvironment } from "../config.ts";
 import { debianSources } from "../host/apt-sources.ts";
@@ -68,7 +69,7 @@ export async function buildStack(options: StackOptions): Promise<BuiltStack> {
   return await withWorkDirectory(cacheDirectory, async (workDirectory) => {
     const doing = { ...options, workDirectory };
     const sources = offline ? [] : withBackports(await debianSources(recipe));
-    const key = offline ? await newestKey(cacheDirectory) : await layersKey(sources, doing);
+    const key = offline ? await newestKey(cacheDirectory) : await currentKey(sources, doing);
     if (key === undefined)
       throw new Error(`no layers in ${cacheDirectory} yet: the first build needs the package archives`);
     const ours = await overlays(join(workDirectory, "ours"));
@@ -93,6 +94,18 @@ function withBackports(sources: readonly string[]): string[] {
     .filter((line) => line.endsWith(main))
     .map((line) => line.replace(` ${recipe.suite} `, ` ${recipe.backports} `));
   return [...sources, ...more];
+}
+
+/** Without an answer of the archives the last build's packages do, if there was one: an appliance may have no way out. */
+async function currentKey(sources: readonly string[], doing: Doing): Promise<string> {
+  try {
+    return await layersKey(sources, doing);
+  } catch (error) {
+    const last = await newestKey(doing.cacheDirectory);
+    if (last === undefined || doing.signal.aborted) throw error;
+    doing.say(`the archives do not answer (${causeChain(error).join(": ")}); the packages of the last build are used`);
+    return last;
+  }
 }
 
 async function layersKey(sources: readonly string[], doing: Doing): Promise<string> {

@@ -1,30 +1,14 @@
 // Plays the host's part of the contract with the stack's images on a lab host's dockerd: puts source, description and
 // variables into a builder container, takes slug and result out of it, and starts what was built on the runner.
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ExecError, exec } from "#lib/exec.ts";
 import { until } from "#lib/time.ts";
 import type { DockerHost } from "./docker-host.ts";
+import type { StackArchives } from "./stack-archives.ts";
 
-export const STACK_CACHE = "/var/cache/flynn/stack";
-const IMAGES = fileURLToPath(new URL("../../images/main.ts", import.meta.url));
 const APPS = fileURLToPath(new URL("../apps/", import.meta.url));
-
-export interface StackArchives {
-  name: string;
-  runner: { path: string };
-  builder: { path: string };
-}
-
-/** The stack's archives, on the Debian layers of the cache when there are any: a test asks no package archive then. */
-export async function stackImages(say: (line: string) => void): Promise<StackArchives> {
-  const cached = (await readdir(STACK_CACHE).catch(() => [])).some((name) => /^layers-.*\.json$/.test(name));
-  const argv = [process.execPath, IMAGES, "stack", "--cache", STACK_CACHE, ...(cached ? ["--offline"] : [])];
-  const onOutput = (chunk: Buffer, stream: string) => stream === "stderr" && say(chunk.toString("utf8").trimEnd());
-  const { stdout } = await exec(argv, { env: process.env, timeoutMs: 900_000, onOutput });
-  return JSON.parse(stdout) as StackArchives;
-}
 
 export interface BuildWish {
   /** Folder of the source, or the name of a test app. */

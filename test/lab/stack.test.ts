@@ -10,7 +10,8 @@ import { until } from "#lib/time.ts";
 import { type DockerHost, startDockerHost } from "./docker-host.ts";
 import { openLan } from "./network.ts";
 import { openScope, type Scope } from "./scope.ts";
-import { type BuildOutcome, type RunningApp, type StackDriver, stackDriver, stackImages } from "./stack-driver.ts";
+import { stackArchives } from "./stack-archives.ts";
+import { type BuildOutcome, type RunningApp, type StackDriver, stackDriver } from "./stack-driver.ts";
 
 interface Context {
   scope: Scope;
@@ -22,7 +23,7 @@ const lab = suite<Context>("stack");
 let port = 20_000;
 
 lab.before(async (context) => {
-  const archives = await stackImages((line) => console.log(line));
+  const archives = await stackArchives({ say: (line) => console.log(line) });
   context.scope = await openScope();
   const lan = await openLan(context.scope);
   context.host = await startDockerHost(context.scope, lan, "h1", "10.77.0.11");
