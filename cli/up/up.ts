@@ -96,9 +96,10 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
       if (part === undefined) continue;
       start(await withToken(part, stateDir));
       say(
-        `${name} started${name === "router" ? `, http://${address}:${config.httpPort}/` : name === "boot server" ? ` on ${config.interface} (${config.dhcp} DHCP)` : ""}`,
+        `${name} started${name === "router" ? `, http://${address}:${config.httpPort}/` : name === "sshd" ? `, ssh://git@${address}:${config.sshPort}/APP.git` : name === "boot server" ? ` on ${config.interface} (${config.dhcp} DHCP)` : ""}`,
       );
     }
+    if (!config.ssh) say("git is served over HTTPS only; over SSH too when run as root, without --no-ssh");
     if (!config.interface) say("boot services are off; machines boot from here with --interface IFACE");
     say("the appliance is up; Ctrl-C ends it");
     await new Promise<void>((resolve) => {

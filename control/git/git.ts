@@ -47,13 +47,13 @@ type GitContext = Pick<Context, "store" | "config" | "log" | "now">;
 export function createGit(
   { store, config, log, now }: GitContext,
   builds: PushBuilds,
-  limits: Pick<Limits, "silentMs"> = LIMITS,
+  limits: Pick<Limits, "silentMs" | "packBytes"> = LIMITS,
 ): Git {
   const directory = join(config.stateDir, "git");
   const socket = join(directory, "door", "git.sock");
   const ending = new AbortController();
   const { signal } = ending;
-  const repos = repositories(directory, { hooksDir: RELAY_DIR });
+  const repos = repositories(directory, { hooksDir: RELAY_DIR, packBytes: limits.packBytes });
   const people = sshKeys(store, now);
   let fetches = 0;
 

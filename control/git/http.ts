@@ -28,7 +28,7 @@ export interface GitHttpOptions {
   slot: () => () => void;
   /** Resolves when git may be started. */
   ready: () => Promise<void>;
-  limits: Pick<Limits, "silentMs">;
+  limits: Pick<Limits, "silentMs" | "packBytes">;
   log: Log;
 }
 
@@ -87,7 +87,7 @@ async function serve(request: Request, reply: FastifyReply, service: Service, op
   const app = appOf(store, request.params.repository);
   await ready();
   const isPush = service === "git-receive-pack" && request.method === "POST";
-  const body = request.method === "POST" ? bodyOf(request, service, limits.silentMs) : undefined;
+  const body = request.method === "POST" ? bodyOf(request, service, limits) : undefined;
   const session = isPush ? await pushes.begin(app, principal.name) : undefined;
   const end = session?.end ?? slot();
   try {
@@ -128,11 +128,11 @@ function cgiEnv(request: Request, service: Service, repository: string): NodeJS.
 }
 
 /** The request's bytes as git made them, bounded in size and in silence. */
-function bodyOf(request: Request, service: Service, silentMs: number): Readable {
+function bodyOf(request: Request, service: Service, { silentMs, packBytes }: GitHttpOptions["limits"]): Readable {
   const encoding = request.headers["content-encoding"];
   if (encoding !== undefined && encoding !== "gzip" && encoding !== "x-gzip")
     throw new Fault("invalid", "the body may be gzipped, or as it is; nothing else");
-  const most = service === "git-receive-pack" ? LIMITS.packBytes + (64 << 20) : LIMITS.requestBytes;
+  const most = service === "git-receive-pack" ? packBytes + (64 << 20) : LIMITS.requestBytes;
   let taken = 0;
   const counted = new Transform({
     transform(chunk: Buffer, _encoding, done) {

@@ -63,6 +63,8 @@ interface Open {
   by: string;
   repository: string;
   asked: boolean;
+  /** Its git process is over, whatever the hook still waits for. */
+  ended: boolean;
   /** The ref that was let through. */
   taken?: string;
   endTurn?: () => void;
@@ -77,13 +79,18 @@ export function pushes({ store, builds, repositories, log, signal, onTaken }: Pu
   const decide = async (push: Open, update: Update, tree: Tree, say: (text: string) => void): Promise<number> => {
     const { repository, by } = push;
     const warn = (text: string) => say(` !     ${text}\n`);
-    push.endTurn = await queue.take(push.app.id, {
+    const endTurn = await queue.take(push.app.id, {
       signal,
       onWait: (before) =>
         say(
           `-----> ${before === 1 ? "Another push" : `${before} other pushes`} to ${push.app.name} first; this one waits\n`,
         ),
     });
+    push.endTurn = endTurn;
+    if (push.ended) {
+      endTurn(); // its git died while it waited: nobody else would
+      return 1;
+    }
     const app = findApp(store, push.app.id).value;
     const head = (await repositories.resolve(repository, update.ref)) ?? update.to.replace(/./g, "0");
     if (head !== update.from) {
@@ -120,10 +127,11 @@ export function pushes({ store, builds, repositories, log, signal, onTaken }: Pu
       if (open.size >= LIMITS.sessions || same >= LIMITS.sessionsOfApp)
         throw new Fault("rate-limited", "too many pushes at once; try again when some have ended");
       const id = newSecret();
-      const push: Open = { app, by, repository: "", asked: false };
+      const push: Open = { app, by, repository: "", asked: false, ended: false };
       open.set(id, push); // counted from here on
       const end = () => {
         if (!open.delete(id)) return;
+        push.ended = true;
         const taken = push.taken === undefined ? Promise.resolve() : onTaken(push.repository, push.taken);
         void taken
           .catch((error: unknown) => log.error({ err: error, app: app.name }, "after a push"))

@@ -9,7 +9,7 @@ import { ExecError, type ExecOptions, type ExecResult, exec } from "#lib/exec.ts
 import { writeFileAtomic } from "#lib/files.ts";
 import { randomText } from "#lib/ids.ts";
 import { LIMITS } from "./limits.ts";
-import { gitConfigText } from "./settings.ts";
+import { type GitSettings, gitConfigText } from "./settings.ts";
 
 export type GitChild = ChildProcessByStdio<Writable, Readable, Readable>;
 
@@ -32,7 +32,7 @@ export interface Repositories {
 const SUFFIX = ".git";
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-export function repositories(directory: string, { hooksDir }: { hooksDir: string }): Repositories {
+export function repositories(directory: string, settings: GitSettings): Repositories {
   const opened = new Map<string, Promise<string>>();
   const configFile = join(directory, "config");
   const base: NodeJS.ProcessEnv = {
@@ -85,7 +85,7 @@ export function repositories(directory: string, { hooksDir }: { hooksDir: string
   return {
     async prepare() {
       await mkdir(directory, { recursive: true, mode: 0o700 });
-      await writeFileAtomic(configFile, gitConfigText({ hooksDir }));
+      await writeFileAtomic(configFile, gitConfigText(settings));
       for (const name of await readdir(directory))
         if (name.startsWith("new-")) await rm(join(directory, name), { recursive: true, force: true });
     },

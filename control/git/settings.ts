@@ -4,9 +4,11 @@ import { LIMITS } from "./limits.ts";
 
 export interface GitSettings {
   hooksDir: string;
+  /** Largest pack that a push may send. */
+  packBytes: number;
 }
 
-export function gitConfigText({ hooksDir }: GitSettings): string {
+export function gitConfigText({ hooksDir, packBytes }: GitSettings): string {
   const sections: [string, [string, string | number | boolean][]][] = [
     [
       "core",
@@ -42,7 +44,7 @@ export function gitConfigText({ hooksDir }: GitSettings): string {
       "receive",
       [
         ["fsckObjects", true],
-        ["maxInputSize", LIMITS.packBytes],
+        ["maxInputSize", packBytes],
         ["autogc", false],
         ["keepAlive", 5],
         ["denyDeletes", false],

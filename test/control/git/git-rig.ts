@@ -1,10 +1,12 @@
 // A control with git on an API of its own, a stand-in for builds that a test holds or lets go, and real git clients over loopback.
 import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { request } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
+import { gzipSync } from "node:zlib";
 import { type App, createApp, type Release } from "#api/apps.ts";
 import type { Build } from "#api/builds.ts";
 import { createClient } from "#api/client.ts";
@@ -13,7 +15,9 @@ import { silentLog } from "#lib/log.ts";
 import { sleep, until } from "#lib/time.ts";
 import { apiServer } from "../../../control/api-server.ts";
 import type { ControlConfig } from "../../../control/config.ts";
+import { pktLine } from "../../../control/git/commands.ts";
 import { createGit, type Git } from "../../../control/git/git.ts";
+import { LIMITS, type Limits } from "../../../control/git/limits.ts";
 import type { PushBuilds } from "../../../control/git/pushes.ts";
 import { openAuthority } from "../../../control/identity/authority.ts";
 import { keys } from "../../../control/keys.ts";
@@ -153,8 +157,10 @@ export interface GitRig {
   close(): Promise<void>;
 }
 
-export async function gitRig(over: Partial<ControlConfig> & { silentMs?: number } = {}): Promise<GitRig> {
-  const { silentMs = 60_000, ...settings } = over;
+export async function gitRig(
+  over: Partial<ControlConfig> & Partial<Pick<Limits, "silentMs" | "packBytes">> = {},
+): Promise<GitRig> {
+  const { silentMs = LIMITS.silentMs, packBytes = LIMITS.packBytes, ...settings } = over;
   const base = await rig({ loops: false });
   const directory = await mkdtemp(join(tmpdir(), "git-test-"));
   const stateDir = join(directory, "state");
@@ -183,7 +189,7 @@ export async function gitRig(over: Partial<ControlConfig> & { silentMs?: number 
   let ended: Promise<void> = Promise.resolve();
 
   const begin = async () => {
-    it.git = createGit({ ...base.control.context, log: silentLog(), config }, it.builds, { silentMs });
+    it.git = createGit({ ...base.control.context, log: silentLog(), config }, it.builds, { silentMs, packBytes });
     api = apiServer(base.control.context, identity);
     mountKeys(api.mount, it.git.keys);
     mountGit(api.mount, base.store, it.git);
@@ -273,3 +279,55 @@ export const head = async (it: GitRig, name: string, ref = "refs/heads/main"): P
 
 export const eventually = (what: string, probe: () => unknown | Promise<unknown>): Promise<unknown> =>
   until(probe as () => Promise<unknown>, { what, timeoutMs: 20_000, everyMs: 20 });
+
+export interface RawPush {
+  app: string;
+  /** `OLD NEW REF` each; the first gets the capabilities. */
+  lines: string[];
+  pack?: Buffer;
+  gzip?: boolean;
+}
+
+/** A push as no git client makes it: the answer's chunks as they come, until it ends. */
+export async function rawPush(
+  it: GitRig,
+  { app, lines, pack = Buffer.alloc(0), gzip = false }: RawPush,
+): Promise<{ status: number; continued: boolean; chunks: Buffer[] }> {
+  const head = lines.map((line, n) => pktLine(Buffer.from(n === 0 ? `${line}\0report-status side-band-64k` : line)));
+  const plain = Buffer.concat([...head, Buffer.from("0000"), pack]);
+  const body = gzip ? gzipSync(plain) : plain;
+  return new Promise((resolve, reject) => {
+    let continued = false;
+    const req = request(`${it.url}/git/${app}.git/git-receive-pack`, {
+      method: "POST",
+      ca: it.rig.caPem,
+      auth: `x:${it.rig.token}`,
+      headers: {
+        "content-type": "application/x-git-receive-pack-request",
+        "content-length": body.length,
+        expect: "100-continue",
+        ...(gzip ? { "content-encoding": "gzip" } : {}),
+      },
+    });
+    req.on("error", reject);
+    req.on("continue", () => {
+      continued = true;
+      req.end(body);
+    });
+    req.on("response", (reply) => {
+      const chunks: Buffer[] = [];
+      reply.on("data", (chunk: Buffer) => chunks.push(chunk)).on("error", reject);
+      reply.on("end", () => resolve({ status: reply.statusCode!, continued, chunks }));
+    });
+  });
+}
+
+/** The pack of everything a commit of a work tree reaches, and the commit. */
+export async function packOf(it: GitRig, directory: string): Promise<{ oid: string; pack: Buffer }> {
+  const oid = (await it.gitIn(directory, "rev-parse", "HEAD")).out.trim();
+  const file = `${directory}.pack`;
+  const script = 'printf "%s" "$2" | git -C "$1" pack-objects --stdout --revs --quiet > "$3"';
+  const made = await it.run(["sh", "-c", script, "sh", directory, oid, file]);
+  if (made.code !== 0) throw new Error(made.err);
+  return { oid, pack: await readFile(file) };
+}

@@ -2,7 +2,6 @@
 // git push over HTTPS with the real git against control's own git, from info/refs to the verdict. Builds are stood in for.
 
 import { randomBytes } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { request } from "node:https";
 import { join } from "node:path";
@@ -15,7 +14,7 @@ import { deleteApp } from "#api/apps.ts";
 import { isFault } from "#api/fault.ts";
 import { getGit, redeploy } from "#api/git.ts";
 import { LIMITS } from "../../../control/git/limits.ts";
-import { eventually, type GitRig, gitRig, head } from "./git-rig.ts";
+import { eventually, type GitRig, gitRig, head, packOf, rawPush } from "./git-rig.ts";
 
 let it: GitRig;
 test.before(async () => {
@@ -26,6 +25,7 @@ test.before.each(() => {
   it.builds.auto = "succeeded";
 });
 
+const NONE = "0".repeat(40);
 const push = (work: string, app: string, ...refs: string[]) =>
   it.gitIn(work, "push", it.remote(app), ...(refs.length ? refs : ["main"]));
 
@@ -220,13 +220,7 @@ test("a client that is killed while its push builds changes nothing: the build i
 test("a client that is cut off while it sends leaves nothing: no build, no ref, no quarantine", async () => {
   await it.app("cut");
   const work = await it.work("cut", { "big.bin": randomBytes(8 << 20).toString("base64") });
-  const packed = await it.run([
-    "sh",
-    "-c",
-    `cd "${work}" && printf '%s' "$(git rev-parse HEAD)" | git pack-objects --stdout --revs --quiet > ../cut.pack`,
-  ]);
-  assert.is(packed.code, 0, packed.err);
-  const oid = (await it.gitIn(work, "rev-parse", "HEAD")).out.trim();
+  const { oid, pack } = await packOf(it, work);
   const line = `${"0".repeat(40)} ${oid} refs/heads/main\0report-status side-band-64k`;
   const count = it.builds.made.length;
   const req = request(`${it.url}/git/cut.git/git-receive-pack`, {
@@ -237,7 +231,7 @@ test("a client that is cut off while it sends leaves nothing: no build, no ref, 
   });
   req.on("error", () => undefined);
   req.write(`${(line.length + 4).toString(16).padStart(4, "0")}${line}0000`);
-  for await (const chunk of createReadStream(join(work, "../cut.pack"), { end: 4 << 20 })) req.write(chunk);
+  req.write(pack.subarray(0, 4 << 20));
   const objects = join(it.repository("cut").toString(), "objects");
   await eventually("the quarantine", async () => (await readdir(objects)).some((name) => name.includes("incoming")));
   req.destroy();
@@ -376,6 +370,77 @@ test("a push of more refs than are taken is refused in words before git sees it"
   const { code, err } = await it.gitIn(work, "push", it.remote("many"), "--tags");
   assert.is(code, 1, err);
   assert.match(err, /remote: {2}! {5}a push of more than 1000 refs; push the deploy branch alone/);
+});
+
+test("a silent build keeps the line open: every 5 s an empty sideband packet, which clients show as nothing", async () => {
+  await it.app("silent");
+  it.builds.auto = undefined;
+  const { oid, pack } = await packOf(it, await it.work("silent"));
+  const count = it.builds.made.length;
+  const answered = rawPush(it, { app: "silent", lines: [`${NONE} ${oid} refs/heads/main`], pack, gzip: true });
+  await eventually("the build", () => it.builds.made.length === count + 1);
+  await new Promise((resolve) => setTimeout(resolve, 6_000)); // the silence itself
+  await it.builds.made.at(-1)!.end("succeeded");
+  const { status, continued, chunks } = await answered;
+  assert.equal([status, continued], [200, true], "a gzipped body after 100-continue is taken");
+  const text = Buffer.concat(chunks).toString("latin1");
+  assert.match(text, "0005\x01");
+  assert.match(text, /unpack ok\n[\s\S]*ok refs\/heads\/main\n/);
+});
+
+test("names of refs that no git client sends are refused, and nothing of them is run or written", async () => {
+  await it.app("names");
+  const { oid, pack } = await packOf(it, await it.work("names"));
+  const count = it.builds.made.length;
+  for (const ref of [
+    "refs/heads/../../../x",
+    "refs/heads/--upload-pack=id",
+    "refs/heads/$(id)",
+    "refs/heads/a b",
+    "refs/heads/main.lock",
+    "refs/heads/main\nrefs/heads/x",
+    "HEAD",
+    "config",
+    "refs/heads/ma\u00efn",
+    `refs/heads/${"a".repeat(3_000)}`,
+  ]) {
+    const { chunks } = await rawPush(it, { app: "names", lines: [`${NONE} ${oid} ${ref}`], pack });
+    assert.not.match(Buffer.concat(chunks).toString("latin1"), /ok refs|ok HEAD|ok config/, ref);
+  }
+  assert.is(it.builds.made.length, count);
+  const refs = await it.run(["git", `--git-dir=${it.repository("names")}`, "for-each-ref"]);
+  assert.equal([refs.out, refs.code], ["", 0]);
+});
+
+test("a pack that is larger than is taken, a commit of more files than are built and a body that is no pack: refused in words", async () => {
+  const small = await gitRig({ packBytes: 1 << 20 });
+  try {
+    await small.app("bombs");
+    const work = await small.work("bombs", { "big.bin": randomBytes(2 << 20).toString("base64") });
+    const large = await small.gitIn(work, "push", small.remote("bombs"), "main");
+    assert.is(large.code, 1, large.err);
+    assert.match(large.err, /remote: fatal: pack exceeds maximum allowed size/);
+    // Ten entries that are the same tree of ten entries ...: a million files in seven objects.
+    const bomb = await small.work("bomb");
+    const script =
+      't=$(printf "100644 blob %s\\tf\\n" "$(git rev-parse HEAD:index.html)" | git mktree); for d in 1 2 3 4 5 6; do t=$(for n in 0 1 2 3 4 5 6 7 8 9; do printf "040000 tree %s\\t%s\\n" "$t" "$n"; done | git mktree); done; git commit-tree -m bomb "$t"';
+    const commit = await small.run(["sh", "-c", script], { cwd: bomb });
+    assert.is(commit.code, 0, commit.err);
+    const many = await small.gitIn(bomb, "push", small.remote("bombs"), `${commit.out.trim()}:refs/heads/main`);
+    assert.is(many.code, 1, many.err);
+    assert.match(many.err, /the commit has more than 200000 files/);
+    const { oid } = await packOf(small, work);
+    const garbage = await rawPush(small, {
+      app: "bombs",
+      lines: [`${NONE} ${oid} refs/heads/main`],
+      pack: randomBytes(1_000),
+    });
+    assert.match(Buffer.concat(garbage.chunks).toString("latin1"), /unpack (?!ok)/);
+    assert.is(await head(small, "bombs"), "");
+    assert.is(small.builds.made.length, 0);
+  } finally {
+    await small.close();
+  }
 });
 
 test("hooks and settings that a client pushes are files like any, and what is not an object of git is refused", async () => {
