@@ -29,7 +29,7 @@ export function parseDockerfile(text: string): Dockerfile {
     if (open !== undefined && open.text.trim() !== "") instructions.push(readInstruction(open.text.trim(), open.line));
     open = undefined;
   };
-  lines.forEach((line, n) => {
+  for (const [n, line] of lines.entries()) {
     if (line.includes("\0")) throw new DockerfileError(`line ${n + 1} holds a NUL character`);
     const trimmed = line.trimStart();
     const directive = directives ? DIRECTIVE.exec(trimmed) : null;
@@ -38,20 +38,20 @@ export function parseDockerfile(text: string): Dockerfile {
       if (directive[2] !== "\\" && directive[2] !== "`") throw new DockerfileError("escape is neither \\ nor `");
       escapeMark = directive[2];
     }
-    if (trimmed.startsWith("#")) return;
+    if (trimmed.startsWith("#")) continue;
     // An empty line within a continuation is passed over, as Docker does with a warning.
-    if (trimmed === "") return open?.text === "" ? close() : undefined;
+    if (trimmed === "") continue;
     const continued = trimmed.trimEnd().endsWith(escapeMark);
     const part = continued ? line.trimEnd().slice(0, -1) : line;
     open = open === undefined ? { text: part.trimStart(), line: n + 1 } : { ...open, text: open.text + part };
     if (!continued) close();
-  });
+  }
   close();
   return { escapeMark, instructions };
 }
 
 function readInstruction(text: string, line: number): Instruction {
-  const [, name = "", args = ""] = /^(\S+)\s*([^]*)$/.exec(text) ?? [];
+  const [, name = "", args = ""] = /^(\S+)\s*(.*)$/s.exec(text) ?? [];
   if (!/^[A-Za-z]+$/.test(name)) throw new DockerfileError(`line ${line}: unknown instruction ${name.slice(0, 40)}`);
   const flags: string[] = [];
   let rest = args.trim();

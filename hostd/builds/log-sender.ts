@@ -83,7 +83,7 @@ export function sendLog(options: LogSenderOptions): LogSender {
       const mayGo = pending.length > 0 && (offset < totalBytes || ending);
       if (mayGo) await deliver(take());
       else if (ending) return;
-      await wake.wait(pending.length > 0 && mayGo ? 0 : 60_000, signal);
+      else await wake.wait(60_000, signal);
       if (!ending) await sleep(gatherMs, signal);
     }
   };

@@ -1,0 +1,123 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { Client } from "#api/client.ts";
+import { Fault } from "#api/fault.ts";
+import { until } from "#lib/time.ts";
+import { sendLog } from "../../../hostd/builds/log-sender.ts";
+import { cleanLine } from "../../../hostd/builds/log-text.ts";
+
+interface Control {
+  text: string;
+  away: Error | undefined;
+  /** Takes what is sent, and the answer is lost. */
+  deaf: boolean;
+  client: Pick<Client, "call">;
+}
+
+function control(): Control {
+  const state: Control = { text: "", away: undefined, deaf: false, client: undefined as never };
+  state.client = {
+    call: (async (_: unknown, { body }: { body: { offset: number; text: string } }) => {
+      if (state.away) throw state.away;
+      const had = Buffer.byteLength(state.text);
+      if (body.offset <= had)
+        state.text += Buffer.from(body.text)
+          .subarray(had - body.offset)
+          .toString("utf8");
+      if (state.deaf) {
+        state.deaf = false;
+        throw new Fault("timeout", "no answer");
+      }
+      return { offset: Buffer.byteLength(state.text) };
+    }) as never,
+  };
+  return state;
+}
+const open = (state: Control, options = {}) => {
+  const controller = new AbortController();
+  const sender = sendLog({
+    client: state.client,
+    hostId: "h",
+    buildId: "b",
+    signal: controller.signal,
+    gatherMs: 1,
+    retryMs: 1,
+    ...options,
+  });
+  return { ...sender, stop: () => controller.abort() };
+};
+
+test("lines arrive in order and whole, one answer lost on the way", async () => {
+  const state = control();
+  const sender = open(state);
+  sender.write("eins");
+  await until(() => state.text !== "", { what: "the first line", timeoutMs: 5_000, everyMs: 1 });
+  state.deaf = true;
+  for (let n = 0; n < 500; n++) sender.write(`zwei ü ${n}`);
+  await sender.end(5_000);
+  assert.is(state.text, ["eins", ...Array.from({ length: 500 }, (_, n) => `zwei ü ${n}`), ""].join("\n"));
+});
+
+test("while control is away what waits is bounded; then the newest lines come, and how many are missing", async () => {
+  const state = control();
+  state.away = new Fault("unavailable", "away");
+  const sender = open(state, { pendingBytes: 1_000 });
+  for (let n = 0; n < 1_000; n++) sender.write(`line ${n}`);
+  state.away = undefined;
+  await sender.end(5_000);
+  const lines = state.text.trimEnd().split("\n");
+  const marker = lines.find((line) => /^ {7}\.\.\. \d+ lines dropped$/.test(line));
+  assert.ok(marker, state.text.slice(0, 200));
+  assert.is(lines.at(-1), "line 999");
+  assert.is(Number(/\d+/.exec(marker!)![0]) + lines.length - 1, 1_000);
+});
+
+test("of an endless output the beginning and the end are sent", async () => {
+  const state = control();
+  const sender = open(state, { totalBytes: 2_000 });
+  for (let n = 0; n < 20_000; n++) {
+    sender.write(`line ${n}`);
+    if (n % 500 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  await sender.end(5_000);
+  assert.match(state.text, /^line 0\n/);
+  assert.match(state.text, /\n {7}\.\.\. \d+ lines dropped\n/);
+  assert.match(state.text, /line 19999\n$/);
+  assert.ok(state.text.length < 300_000);
+});
+
+test("a control that wants no more ends it, and one that stays away does not hold it up", async () => {
+  const state = control();
+  state.away = new Fault("not-found", "no such build");
+  const refused = open(state);
+  refused.write("x");
+  await refused.end(5_000);
+  state.away = new Fault("unavailable", "away");
+  const away = open(state);
+  away.write("x");
+  const startMs = performance.now();
+  await away.end(50);
+  assert.ok(performance.now() - startMs < 1_000);
+  away.stop();
+});
+
+test("what control has lost is not waited for", async () => {
+  const state = control();
+  const sender = open(state);
+  sender.write("before");
+  await until(() => state.text !== "", { what: "the first line", timeoutMs: 5_000, everyMs: 1 });
+  state.text = "";
+  sender.write("after");
+  await sender.end(5_000);
+  assert.is(state.text, "after\n");
+});
+
+test("lines hold no escapes and no controls; a progress bar is its last state", () => {
+  assert.is(cleanLine("\u001b[1;31mred\u001b[0m \u001b]8;;http://x\u0007link\u001b]8;;\u0007"), "red link");
+  assert.is(cleanLine("10%\r50%\r100%\r"), "100%");
+  assert.is(cleanLine("a\tb\u0000\u0008\u202ec"), "a\tbc");
+  assert.is(cleanLine("\ud800x"), "\ufffdx");
+  assert.ok(cleanLine("x".repeat(100_000)).length < 10_000);
+});
+
+test.run();
