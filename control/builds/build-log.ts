@@ -89,10 +89,10 @@ function buildLog(directory: string, onText: (text: string) => void): BuildLog {
       inTurn(async () => {
         const saying = `${since} ${text}`;
         if (said.has(saying)) return;
-        said.add(saying);
         const now = await load();
         const there = await readFrom(file, since, now.sizeBytes - since);
         if (!there.includes(Buffer.from(text))) await add(text, now);
+        said.add(saying);
       }),
     receive: (jobId, offset, text) =>
       inTurn(async () => {
