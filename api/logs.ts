@@ -1,7 +1,7 @@
 // Log lines of jobs: kept on the hosts, merged by control in time order.
 import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
-import { AppParams, Id, Name, object, oneOf, ProcessName, Time } from "./schema.ts";
+import { AppParams, Id, IdParams, Name, Nothing, object, oneOf, ProcessName, recordOf, Time } from "./schema.ts";
 
 export const LogSource = oneOf(
   ["app", "build", "router", "deploy", "system"],
@@ -63,4 +63,30 @@ export const hostLog = endpoint({
   query: object({ app: Type.Optional(Name), ...LogQuery }),
   reply: object({ items: Type.Array(LogLine) }),
   item: LogLine,
+});
+
+export const RouterLogLine = object({
+  at: Time,
+  app: Name,
+  process: Type.Optional(ProcessName),
+  jobId: Type.Optional(Id),
+  line: Type.String({ maxLength: 16_384, description: "One request as key=value pairs." }),
+});
+export type RouterLogLine = Static<typeof RouterLogLine>;
+
+/** router: requests it served, for the apps' logs. */
+export const routerLog = endpoint({
+  id: "routerLog",
+  method: "POST",
+  path: "/v1/routers/:id/log",
+  summary: "Lines of requests that a router served; a batch that was had before is passed over",
+  permission: "router",
+  params: IdParams,
+  body: object({
+    session: Type.String({ minLength: 1, maxLength: 64, description: "Names this run of the router." }),
+    seq: Type.Integer({ minimum: 1, description: "Number of the batch within the session." }),
+    lines: Type.Array(RouterLogLine, { maxItems: 1_000 }),
+    dropped: recordOf(Name, Type.Integer({ minimum: 1 }), "Lines by app that were given up since the batch before."),
+  }),
+  reply: Nothing,
 });

@@ -19,7 +19,8 @@ export function logLine(entry: LogLine, { plainText, colour, raw = false }: Line
 }
 
 function prefix({ at, source, process, jobId }: LogLine): string {
-  const who = process === undefined || jobId === undefined ? source : `${process}.${jobId}`;
+  const isOfJob = (source === "app" || source === "system") && process !== undefined && jobId !== undefined;
+  const who = isOfJob ? `${process}.${jobId}` : source;
   return `${at} ${source === "app" ? "app" : "flynn"}[${who}]:`;
 }
 

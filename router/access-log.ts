@@ -1,20 +1,37 @@
 // HAProxy writes a line per request into a named pipe and drops it when nobody reads: logging never slows a request.
-// Here each line gets the job's name for its slot and goes to access.log, which is kept to two files of bounded size.
+// Here each line gets the job's name for its slot and goes to access.log, which is kept to two files of bounded size, and to the
+// app's own log.
 import { constants, openSync } from "node:fs";
 import { open, rename } from "node:fs/promises";
 import { Socket, type SocketConstructorOpts } from "node:net";
+import type { RouterLogLine } from "#api/logs.ts";
 import type { Log } from "#lib/log.ts";
-import { sleep } from "#lib/time.ts";
+import { microsecondsNow, sleep } from "#lib/time.ts";
+import { errorCode } from "./error-code.ts";
 
 const KEPT_BYTES = 16 << 20;
 const GATHER_MS = 4;
 const LINE_BYTES = 64 << 10;
+const LINE_MOST = 16 << 10;
 
-/** `be_0001/s2` -> the job there now, or undefined. */
-export type JobOf = (slot: string) => { jobId: string; app: string } | undefined;
+export interface SlotOwner {
+  app: string;
+  process: string;
+  /** Absent when the slot is free, or the request was given to no job. */
+  jobId?: string;
+  /** Jobs of the process. */
+  jobs: number;
+}
+/** `be_0001/s2` -> whose it is now, or undefined. */
+export type JobOf = (slot: string) => SlotOwner | undefined;
 
-/** One line as HAProxy wrote it -> the agreed line; undefined when it is not a request but a notice. */
-export function accessLine(raw: string, jobOf: JobOf): string | undefined {
+export interface Access {
+  line: string;
+  owner: SlotOwner | undefined;
+}
+
+/** One line as HAProxy wrote it -> the agreed line; undefined when it is not a request but a notice. No query string is ever in it. */
+export function accessLine(raw: string, jobOf: JobOf): Access | undefined {
   const jobAt = raw.indexOf(" job=");
   const afterAt = raw.indexOf(" connect=", jobAt);
   const stateAt = raw.lastIndexOf(" state=");
@@ -22,23 +39,27 @@ export function accessLine(raw: string, jobOf: JobOf): string | undefined {
   const before = raw.slice("at=info ".length, jobAt);
   const after = raw.slice(afterAt + 1, stateAt);
   const state = raw.slice(stateAt + " state=".length);
-  const job = jobOf(raw.slice(jobAt + " job=".length, afterAt));
-  // Termination state (HAProxy configuration manual 8.5): a capital first letter other than L (answered here) is a failure.
-  const isError = /^[A-KM-Z]/.test(state) || after.includes(" status=5");
-  const who = job ? `app=${job.app} job=${job.jobId}` : "job=-";
-  return `at=${isError ? "error" : "info"}${isError ? ` code=${state}` : ""} ${before} ${who} ${after}`;
+  const owner = jobOf(raw.slice(jobAt + " job=".length, afterAt));
+  const status = / status=(\d{3})/.exec(` ${after}`)?.[1];
+  const { jobId, jobs = 0 } = owner ?? {};
+  const error = errorCode({ state, status: Number(status) || undefined, hasJob: jobId !== undefined, jobs });
+  const at = error === undefined ? "at=info" : `at=error code=${error[0]} desc="${error[1]}"`;
+  const job = owner?.jobId === undefined ? "-" : `${owner.process}.${owner.jobId}`;
+  return { line: `${at} ${before} job=${job} ${after}`, owner };
 }
 
 export interface AccessLogOptions {
   pipe: string;
   file: string;
   jobOf: JobOf;
+  /** Told each request of a known app. */
+  onLine?: (line: RouterLogLine) => void;
   log: Log;
   signal: AbortSignal;
 }
 
 /** Copies the pipe to the file until the signal aborts. */
-export async function copyAccessLog({ pipe, file, jobOf, log, signal }: AccessLogOptions): Promise<void> {
+export async function copyAccessLog({ pipe, file, jobOf, onLine, log, signal }: AccessLogOptions): Promise<void> {
   // A plain descriptor: the socket owns it and closes it. Read and write, so that no HAProxy being there is not an end.
   const fd = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
   const socket = new Socket({ fd, readable: true, writable: false, highWaterMark: 1 } as SocketConstructorOpts);
@@ -54,9 +75,12 @@ export async function copyAccessLog({ pipe, file, jobOf, log, signal }: AccessLo
       rest = lines.pop()!.slice(-LINE_BYTES);
       let text = "";
       for (const raw of lines) {
-        const line = accessLine(raw, jobOf);
-        if (line !== undefined) text += `${line}\n`;
-        else if (raw !== "") log.info({ notice: raw.slice(0, 500) }, "haproxy notice");
+        const access = accessLine(raw, jobOf);
+        if (access !== undefined) {
+          const { line, owner } = access;
+          text += `${owner === undefined ? "app=-" : `app=${owner.app}`} ${line}\n`;
+          if (owner !== undefined) onLine?.(routerLine(line, owner));
+        } else if (raw !== "") log.info({ notice: raw.slice(0, 500) }, "haproxy notice");
       }
       if (text !== "") await out.write(text);
       sizeBytes += text.length;
@@ -74,4 +98,14 @@ export async function copyAccessLog({ pipe, file, jobOf, log, signal }: AccessLo
     await out.close();
     signal.removeEventListener("abort", stop);
   }
+}
+
+function routerLine(line: string, { app, process, jobId }: SlotOwner): RouterLogLine {
+  return {
+    at: microsecondsNow(),
+    app,
+    process,
+    line: line.slice(0, LINE_MOST),
+    ...(jobId === undefined ? {} : { jobId }),
+  };
 }

@@ -1,5 +1,6 @@
 // Makes HAProxy equal to the newest target, and keeps it so: one turn at a time, each ending with a comparison of what
 // runs with what is wanted. A generation counts as served only after that comparison found no difference.
+
 import { join } from "node:path";
 import type { RouterReport, RouterTarget } from "#api/routes.ts";
 import { readJson, writeFileAtomic } from "#lib/files.ts";
@@ -7,6 +8,7 @@ import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep } from "#lib/time.ts";
+import type { JobOf } from "./access-log.ts";
 import { type Assigned, assign } from "./assign.ts";
 import { type Assignment, namedBackends, slotName } from "./assignment.ts";
 import { CertificateRefused } from "./certificate-store.ts";
@@ -53,7 +55,7 @@ export interface Converger {
   target(): RouterTarget;
   /** Resolves at the next change of what `state()` says. */
   changed(): Promise<void>;
-  jobOf(slot: string): { jobId: string; app: string } | undefined;
+  jobOf: JobOf;
 }
 
 export const TARGET_FILE = "target.json";
@@ -349,10 +351,13 @@ export function createConverger(options: ConvergeOptions): Converger {
     },
 
     jobOf(slot) {
-      const [, name, s] = /^(be_\d+|tcp_\d+)\/s(\d+)$/.exec(slot) ?? [];
+      const [, name, s] = /^(be_\d+|tcp_\d+)\/(?:s(\d+)|<NOSRV>)$/.exec(slot) ?? [];
       const [, backend] = namedBackends(assigned.assignment).find(([each]) => each === name) ?? [];
-      const job = backend?.slots[Number(s) - 1];
-      return backend?.pool && job ? { jobId: job.jobId, app: backend.pool.app } : undefined;
+      if (backend?.pool === undefined) return undefined;
+      const { id, app } = backend.pool;
+      const jobId = backend.slots[Number(s) - 1]?.jobId;
+      const jobs = backend.slots.filter(Boolean).length;
+      return { app, process: id.slice(id.indexOf("/") + 1), jobs, ...(jobId === undefined ? {} : { jobId }) };
     },
   };
 }

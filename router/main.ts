@@ -18,6 +18,7 @@ import { type Config, routerConfig } from "./config.ts";
 import { ASSIGNMENT_FILE, type Converger, createConverger, TARGET_FILE } from "./converge.ts";
 import { explain } from "./explain.ts";
 import { createHaproxy } from "./haproxy.ts";
+import { type LogSender, logSender } from "./log-sender.ts";
 import { applyPeers } from "./peers.ts";
 import { reportLoop } from "./report.ts";
 import { ask } from "./runtime.ts";
@@ -60,12 +61,26 @@ async function serve(config: Config, signal: AbortSignal): Promise<void> {
   const stop = AbortSignal.any([signal, ended.signal]);
   const file = join(stateDir, "access.log");
   const loops: Promise<void>[] = [];
+  const requests = logSender({ log });
   try {
     if (accessLog)
-      loops.push(copyAccessLog({ pipe: haproxy.accessPipe, file, jobOf: converger.jobOf, log, signal: stop }));
+      loops.push(
+        copyAccessLog({
+          pipe: haproxy.accessPipe,
+          file,
+          jobOf: converger.jobOf,
+          onLine: requests.push,
+          log,
+          signal: stop,
+        }),
+      );
     await converger.begin();
     log.info({ bind, httpPort, httpsPort, ...converger.state() }, "router serves");
-    loops.push(converger.run(stop), keepPeers(config, converger, log, stop), follow(config, converger, log, stop));
+    loops.push(
+      converger.run(stop),
+      keepPeers(config, converger, log, stop),
+      follow(config, converger, requests, log, stop),
+    );
     await Promise.race(loops);
   } finally {
     ended.abort();
@@ -76,7 +91,13 @@ async function serve(config: Config, signal: AbortSignal): Promise<void> {
 }
 
 /** Everything that needs control: join, follow the target, report. HAProxy serves the last target meanwhile. */
-async function follow(config: Config, converger: Converger, log: Log, signal: AbortSignal): Promise<void> {
+async function follow(
+  config: Config,
+  converger: Converger,
+  requests: LogSender,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
   const caPem = config.caPem ?? (config.caFile ? await readCa(config.caFile) : undefined);
   if (caPem === undefined) throw new Fault("invalid", "configuration: caPem or caFile is needed");
   let isRetrying = false;
@@ -109,6 +130,7 @@ async function follow(config: Config, converger: Converger, log: Log, signal: Ab
     const { address } = config;
     await Promise.all([
       followTargets(),
+      requests.run(client, identity.id, signal),
       reportLoop({ client, id: identity.id, address, converger, log, signal }),
       keepIdentity({
         identity,

@@ -73,6 +73,7 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
     ],
   });
   const appOf = ({ appId }: DrainRecord) => (appId === undefined ? undefined : store.get<App>(keys.app(appId))?.value);
+  const isGone = (app: App | undefined) => app === undefined || app.deleting === true;
   const shown = (record: DrainRecord): LogDrain => {
     const { id, gzip, createdAt, createdBy } = record;
     const app = appOf(record)?.name;
@@ -116,7 +117,7 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
   /** What runs is what is kept; a drain whose app is gone goes too. */
   const converge = async (signal: AbortSignal): Promise<void> => {
     const kept = records();
-    const orphans = kept.filter(({ value }) => value.appId !== undefined && appOf(value) === undefined);
+    const orphans = kept.filter(({ value }) => value.appId !== undefined && isGone(appOf(value)));
     if (orphans.length > 0)
       await store.commit({ actor: "retention", mutations: orphans.map(({ key }) => ({ key, value: null })) });
     const wanted = new Map(kept.filter((entry) => !orphans.includes(entry)).map(({ value }) => [value.id, value]));
@@ -190,7 +191,8 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
     async run(signal) {
       let wake = Promise.withResolvers<void>();
       const stopListening = store.onDurable(({ mutations }) => {
-        if (mutations.some(({ key }) => key.startsWith(PREFIX.logDrains))) wake.resolve();
+        if (mutations.some(({ key }) => key.startsWith(PREFIX.logDrains) || key.startsWith(PREFIX.apps)))
+          wake.resolve();
       });
       const tell = (error: unknown) => log.error({ causes: causeChain(error) }, "log drains are not as they should be");
       try {

@@ -340,11 +340,11 @@ test("the access log has the agreed line with the job that answered", async () =
     );
     assert.match(
       lines[0]!,
-      /^at=info method=GET path="\/p.*q" host=a.test request_id=r1 fwd="127.0.0.1" app=hello job=a connect=\d+ms service=\d+ms status=200 bytes=\d+ protocol=http$/,
+      /^app=hello at=info method=GET path="\/p.*q" host=a.test request_id=r1 fwd="127.0.0.1" job=web.a connect=\d+ms service=\d+ms status=200 bytes=\d+ protocol=http$/,
     );
     assert.match(
       lines[1]!,
-      /^at=info method=GET path="\/" host=nobody\.test%20x%3D1 request_id=\S+ fwd="127\.0\.0\.1" job=- .* status=404 /,
+      /^app=- at=info method=GET path="\/" host=nobody\.test%20x%3D1 request_id=\S+ fwd="127\.0\.0\.1" job=- .* status=404 /,
     );
   } finally {
     stop.abort();

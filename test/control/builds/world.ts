@@ -132,7 +132,8 @@ export async function withWorld(
   const control = await rig(options);
   try {
     const image = (repository: string) => ({ repository, digest: DIGEST });
-    const stack = { name: "flynn-24", builder: image("stack/builder"), runner: image("stack/runner"), createdAt: "" };
+    const [builder, runner] = [image("stack/builder"), image("stack/runner")];
+    const stack = { name: "flynn-24", builder, runner, createdAt: "", superseded: [] };
     await control.store.commit({ actor: "test", mutations: [{ key: keys.stack, value: stack }] });
     const host = await buildHost(control, "h1");
     host.start();

@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createApp } from "#api/apps.ts";
-import { appLog, type LogLine } from "#api/logs.ts";
+import { isFault } from "#api/fault.ts";
+import { appLog, type LogLine, routerLog } from "#api/logs.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { until } from "#lib/time.ts";
 import { formatPlace, parsePlace } from "../../../control/logs/place.ts";
@@ -152,6 +153,29 @@ test("over the API an app's log has what the deployer did, with names of variabl
   const items = await read();
   assert.is(items[0]!.source, "deploy");
   assert.match(items[0]!.line, /created/i);
+});
+
+test("a router's lines are the app's; a batch that comes twice is there once, an app that is not there gets no log", async () => {
+  const { admin } = control;
+  await admin.call(createApp, { body: { name: "served" } });
+  const router = await control.join("router");
+  const line = 'at=info method=GET path="/" job=web.job-1 status=200';
+  const lines = ["served", "nobody"].map((app) => ({ at: at(1_000), app, process: "web", jobId: "job-1", line }));
+  const batch = { session: "s1", seq: 1, lines, dropped: { served: 7 } };
+  const send = (body: typeof batch) => router.client.call(routerLog, { params: { id: router.id }, body });
+  await send(batch);
+  await send(batch);
+  const read = async () => (await admin.call(appLog, { params: { app: "served" }, query: { source: "router" } })).items;
+  await until(async () => (await read()).length >= 2, { what: "the lines", timeoutMs: 10_000 });
+  assert.equal((await read()).map((item) => item.line).sort(), [
+    `... 7 lines of requests dropped by router ${router.id}`,
+    line,
+  ]);
+  assert.equal(await control.control.context.ownLog.tail({ app: "nobody" }), []);
+  const other = await control.join("router", { name: "r2" });
+  const params = { id: router.id };
+  const error = await other.client.call(routerLog, { params, body: batch }).catch((caught: unknown) => caught);
+  assert.ok(isFault(error, "forbidden"), "a router speaks for itself alone");
 });
 
 test("a place survives its text; text that is none is none", () => {
