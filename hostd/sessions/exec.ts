@@ -25,7 +25,7 @@ export async function execSession(
   if (container?.status !== "running") return { reason: "the job is not running" };
   if (start.command === undefined) return { reason: "no command was given" };
   const { command, env = {}, tty = false } = start;
-  const mark = `${hostId}.${newId("exec")}`;
+  const mark = `${hostId}.${newId("exec")}.`; // one is never the beginning of another
   let begun: Awaited<ReturnType<EngineStreams["exec"]>>;
   try {
     begun = await streams.exec(containerName(jobId), { command, env: { ...env, [MARK]: mark }, tty });
