@@ -30,7 +30,10 @@ export async function teachGit({ name, url, caPem }: Known, env: NodeJS.ProcessE
     await config(env, "--replace-all", helper, "");
     await config(env, "--add", helper, helperWords(env));
     await config(env, "--replace-all", ca, file);
-    return `git pushes to ${url} with this token now: ${helper} and ${ca} were set in git's global configuration`;
+    const wins = env["GIT_SSL_CAINFO"]
+      ? ". GIT_SSL_CAINFO is set here and wins over that: unset it, or add the cluster's CA to its file"
+      : "";
+    return `git pushes to ${url} with this token now: ${helper} and ${ca} were set in git's global configuration${wins}`;
   } catch (error) {
     return `git was not set up for ${url}: ${reason(error)}`;
   }

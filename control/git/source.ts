@@ -58,8 +58,9 @@ export async function checkTree(tree: Tree): Promise<void> {
 
 /** The tree as a tar archive. Ends with an error, never early, when git fails. */
 export function archiveOf(tree: Tree): Readable {
-  const child = start(tree, ["archive", "--format=tar", tree.commit]);
   async function* bytes(): AsyncGenerator<Buffer> {
+    // Started by whoever reads: Node throws away what a child wrote that ended before anybody listened.
+    const child = start(tree, ["archive", "--format=tar", tree.commit]);
     try {
       yield* child.stdout as AsyncIterable<Buffer>;
       await ended(child, "archive the commit");

@@ -48,6 +48,7 @@ export function fakeBuilds(store: Store): FakeBuilds {
     made: [],
     auto: "succeeded",
     async create({ appId, source, type, commit, ref, by }) {
+      await sleep(100); // control's own has things to do before it reads: git may have ended by then
       const archive = await buffer(source);
       const number = builds.made.length + 1;
       const app = store.get<App>(keys.app(appId))!.value;
