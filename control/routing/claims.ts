@@ -73,8 +73,9 @@ export function checkDomain(domain: string): void {
   };
   const name = domain.replace(/^\*\./, "");
   if (name === OWN_DOMAIN || name.endsWith(`.${OWN_DOMAIN}`)) refuse("is the platform's own");
-  const isPunycode = name.split(".").some((label) => label.startsWith("xn--"));
-  if (isPunycode && domainToASCII(domainToUnicode(name)) !== name) refuse("is not valid punycode");
+  const unicode = domainToUnicode(name); // leaves a label as it is when it is no punycode
+  const isPunycode = /(^|\.)xn--/.test(name);
+  if (isPunycode && (/(^|\.)xn--/.test(unicode) || domainToASCII(unicode) !== name)) refuse("is not valid punycode");
 }
 
 function checkPortFree(store: Store, port: number): void {

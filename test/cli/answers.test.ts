@@ -10,6 +10,7 @@ import * as assert from "uvu/assert";
 import { createApp } from "#api/apps.ts";
 import { postBootEvents } from "#api/boot.ts";
 import { createBuild } from "#api/builds.ts";
+import { createCertificate } from "#api/certificates.ts";
 import { getDeployment, listDeployments } from "#api/deployments.ts";
 import { type Job, listJobs } from "#api/jobs.ts";
 import { createService } from "#api/services.ts";
@@ -21,6 +22,7 @@ import { commands } from "../../cli/commands.ts";
 import { writeImage } from "../bootstrap/image-fixture.ts";
 import { archive } from "../control/builds/world.ts";
 import { type FakeHost, rig } from "../control/rig.ts";
+import { makeCertificate } from "../control/routing/certificates.ts";
 import { invoke } from "./invoke.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "flynn-answers-"));
@@ -39,6 +41,8 @@ test.before(async () => {
   await control.router();
   await admin.call(createService, { body: { name: "hello", image: "hello:1", count: 2, domain: "hello.test" } });
   await admin.call(createApp, { body: { name: "idle" } });
+  const certificate = await makeCertificate({ names: ["cert.test"] });
+  await admin.call(createCertificate, { body: { chain: certificate.certificate, key: certificate.key } });
   await ended();
   await admin.call(createApp, { body: { name: "built" } });
   const upload = Readable.from([await archive({ Procfile: "web: node ." })]);
