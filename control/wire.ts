@@ -56,7 +56,11 @@ import { isAcknowledged, isDrained } from "./targets/drained.ts";
 import { routing } from "./targets/generation.ts";
 import { createTasks } from "./tasks/tasks.ts";
 
-const ROUTER_ALIVE_MS = 10_000;
+/**
+ * Longer than the longest pause of a supervisor before it starts a dead router program again (15 s): HAProxy serves on meanwhile
+ * with what it was told last, and a job it still knows must not go, or its address comes to be another app's.
+ */
+const ROUTER_ALIVE_MS = 20_000;
 
 /** Silence just after a start is not death: until each router was heard, or had its time, nothing follows from what is missing. */
 const routersHeard = ({ store, presence }: Context, sinceStartMs: number): boolean =>
