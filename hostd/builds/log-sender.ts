@@ -33,8 +33,10 @@ const BATCH_CHARS = 64 << 10;
 const TAIL_BYTES = 64 << 10;
 
 export function sendLog(options: LogSenderOptions): LogSender {
-  const { client, hostId, buildId, signal, pendingBytes = 1 << 20, totalBytes = 16 << 20 } = options;
+  const { client, hostId, buildId, pendingBytes = 1 << 20, totalBytes = 16 << 20 } = options;
   const { gatherMs = 100, retryMs = 500 } = options;
+  const given = new AbortController();
+  const signal = AbortSignal.any([options.signal, given.signal]);
   const wake = createWake();
   const params = { id: hostId, build: buildId };
   let pending: string[] = [];
@@ -104,6 +106,7 @@ export function sendLog(options: LogSenderOptions): LogSender {
       ending = true;
       wake.ring();
       await deadline(running, timeoutMs, "the end of the build's log").catch(() => undefined);
+      given.abort();
     },
   };
 }
