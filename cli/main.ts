@@ -1,4 +1,5 @@
 // The `flynn` command: the process's own streams, signals and exit code around runCli.
+import { spawnSync } from "node:child_process";
 import process from "node:process";
 import { createInterface } from "node:readline/promises";
 import { text } from "node:stream/consumers";
@@ -38,7 +39,11 @@ run(async (signal) => {
       input: process.stdin,
       output: process.stdout,
       error: process.stderr,
-      setRaw: (on) => void process.stdin.setRawMode?.(on),
+      setRaw(on) {
+        process.stdin.setRawMode?.(on);
+        // Node's raw mode still makes \r\n of each \n, which moves the cursor of every full-screen program.
+        if (on) spawnSync("stty", ["-opost"], { stdio: ["inherit", "ignore", "ignore"], timeout: 2_000 });
+      },
       size() {
         const { columns, rows } = process.stdout;
         return columns > 0 && rows > 0 ? { columns, rows } : undefined;

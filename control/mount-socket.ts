@@ -13,6 +13,7 @@ import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { asFault, newRequestId } from "./faults.ts";
 import { authorize, identify, type Principal } from "./identity/principal.ts";
+import { PREFIX } from "./keys.ts";
 import type { Mount } from "./mount.ts";
 import type { Store } from "./store/store.ts";
 import { violationFault } from "./violation.ts";
@@ -92,13 +93,17 @@ export function socketMounter(options: SocketMountOptions): MountSocket {
     const over = new AbortController();
     const signal = AbortSignal.any([over.signal, closing.signal]);
     const stopPings = keepAlive(socket, pingEveryMs, () => socket.terminate());
-    const look = setInterval(() => {
+    const look = () => {
       try {
         admit();
       } catch (error) {
         over.abort(error);
       }
-    }, admitEveryMs);
+    };
+    const again = setInterval(look, admitEveryMs); // a certificate's time may be over
+    const unfollow = store.onDurable(({ mutations }) => {
+      if (mutations.some(({ key }) => key.startsWith(PREFIX.tokens))) look();
+    });
     socket.on("error", () => undefined); // `close` follows
     socket.once("close", () => over.abort(new Fault("unavailable", "the client has gone")));
     try {
@@ -110,7 +115,8 @@ export function socketMounter(options: SocketMountOptions): MountSocket {
       if (socket.readyState === socket.OPEN)
         socket.close(CLOSE_BASE + FAULTS[fault.code].status, fault.message.slice(0, 100));
     } finally {
-      clearInterval(look);
+      clearInterval(again);
+      unfollow();
       // A peer that does not answer the close is not waited for.
       const late = setTimeout(() => socket.terminate(), 3_000).unref();
       socket.once("close", () => {
