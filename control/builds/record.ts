@@ -1,6 +1,7 @@
 // A build as it is stored, its plan, and reading those of an app.
 import type { Build, BuildResult, BuildSettings } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
+import type { Stack } from "#api/stack.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Entry, Store } from "../store/store.ts";
 
@@ -26,6 +27,8 @@ export interface BuildRecord extends Build {
 export interface BuildPlan {
   settings: BuildSettings;
   buildpacks: string[];
+  /** The stack it is built on, from its beginning on: builder and runner belong together. */
+  stack?: Pick<Stack, "builder" | "runner">;
 }
 
 const ENDED = new Set<Build["state"]>(["succeeded", "failed", "cancelled"]);

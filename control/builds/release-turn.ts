@@ -9,7 +9,6 @@ import type { ReleaseRecord } from "../records.ts";
 import type { LaidImage } from "../registry-layer.ts";
 import type { Look, Turn } from "./drive.ts";
 import { processesOf } from "./processes.ts";
-import type { StackRecord } from "./spec.ts";
 import { readSource } from "./start.ts";
 import { detail, step } from "./words.ts";
 
@@ -83,16 +82,15 @@ export async function releaseTurn(look: Look): Promise<Turn> {
 
 export const repositoryOf = (appId: string): string => `apps/${appId}`;
 
-async function imageOf({ context, build, images, files, signal }: Look): Promise<LaidImage> {
+async function imageOf({ build, plan, images, files, signal }: Look): Promise<LaidImage> {
   const { product } = build;
   if (product === undefined) throw new Fault("invalid", "the build made no image");
   if (product.type === "image") return product;
-  const stack = context.store.get<StackRecord>(keys.stack)?.value;
-  if (stack === undefined) throw new Fault("invalid", "this cluster has no stack any more: flynn stack build");
+  if (plan.stack === undefined) throw new Fault("invalid", "the build has no stack to be laid on");
   const { digest, diffId, sizeBytes } = product;
   return images.layOn(
     {
-      base: stack.runner,
+      base: plan.stack.runner,
       layer: { file: files.slug(build.appId, build.id), digest, diffId, sizeBytes },
       repository: repositoryOf(build.appId),
       tag: build.id,

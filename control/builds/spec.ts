@@ -6,6 +6,7 @@ import { type BuildSpec, DEFAULT_BUILD_LIMITS } from "#api/builds.ts";
 import type { Deployment } from "#api/deployments.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
+import type { Stack } from "#api/stack.ts";
 import { openEnv } from "../apps/env-at-rest.ts";
 import type { Context } from "../context.ts";
 import { deploymentsOf } from "../deploy/record.ts";
@@ -14,14 +15,6 @@ import type { ReleaseRecord } from "../records.ts";
 import { type BuildPlan, type BuildRecord, buildsOf, hasEnded } from "./record.ts";
 
 export type Around = Pick<Context, "store" | "registry" | "secrets">;
-
-/** The stack's images as kept; they are in the registry. */
-export interface StackRecord {
-  name: string;
-  builder: { repository: string; digest: string };
-  runner: { repository: string; digest: string };
-  createdAt: string;
-}
 
 export const imageOf = (registry: string, { repository, digest }: { repository: string; digest: string }): string =>
   `${registry}/${repository}@${digest}`;
@@ -60,7 +53,7 @@ export function buildSpec(job: Job, { store, registry, secrets }: Around): Build
 }
 
 export function stackOf({ store, registry }: Pick<Around, "store" | "registry">): HostTarget["stack"] {
-  const stack = store.get<StackRecord>(keys.stack)?.value;
+  const stack = store.get<Stack>(keys.stack)?.value;
   return (
     stack && { name: stack.name, builder: imageOf(registry, stack.builder), runner: imageOf(registry, stack.runner) }
   );
@@ -68,10 +61,9 @@ export function stackOf({ store, registry }: Pick<Around, "store" | "registry">)
 
 function imagesOf(
   { kind }: BuildRecord,
-  { settings }: BuildPlan,
+  { settings, stack }: BuildPlan,
   { store, registry }: Omit<Around, "secrets">,
 ): Pick<BuildSpec, "image" | "runImage"> {
-  const stack = store.get<StackRecord>(keys.stack)?.value;
   if (kind === "buildpacks" && stack)
     return { image: imageOf(registry, stack.builder), runImage: imageOf(registry, stack.runner) };
   const builder =

@@ -1,5 +1,6 @@
 // A build's beginning: what the source says is read, the way to build it is chosen and said, and its job is made.
 import { Fault } from "#api/fault.ts";
+import type { Stack } from "#api/stack.ts";
 import { type AppJson, firstEnv, parseAppJson } from "../apps/app-json.ts";
 import { parseProcfile } from "../apps/procfile.ts";
 import { nextRelease, releaseEvent } from "../apps/release.ts";
@@ -11,7 +12,7 @@ import type { Look, Turn } from "./drive.ts";
 import type { SourceFacts } from "./facts.ts";
 import { chooseKind, chosenBuildpacks } from "./kind.ts";
 import type { BuildPlan } from "./record.ts";
-import { appEnv, limitsOf, type StackRecord } from "./spec.ts";
+import { appEnv, limitsOf } from "./spec.ts";
 import { bang, detail, step } from "./words.ts";
 
 /** Queued -> its job is made. Faults end the build with their words. */
@@ -26,7 +27,7 @@ export async function startTurn(look: Look): Promise<Turn> {
   const { appJson, warnings } = readSource(facts);
   for (const warning of warnings) await log.writeOnce(bang(`Warning: ${warning}`));
   await giveFirstEnv(look, appJson);
-  const stack = context.store.get<StackRecord>(keys.stack)?.value;
+  const stack = context.store.get<Stack>(keys.stack)?.value;
   if (choice.kind === "buildpacks" && stack === undefined)
     throw new Fault("invalid", "this cluster has no stack to build with yet: flynn stack build");
   await log.writeOnce(
@@ -34,7 +35,8 @@ export async function startTurn(look: Look): Promise<Turn> {
   );
   const env = appEnv(context.store, context.secrets, build.appId);
   const buildpacks = chosenBuildpacks(plan.settings, { env, appJson: appJson?.buildpacks ?? [], texts: facts.texts });
-  const next: BuildPlan = { ...plan, buildpacks };
+  const on = choice.kind === "buildpacks" && stack ? { stack: { builder: stack.builder, runner: stack.runner } } : {};
+  const next: BuildPlan = { ...plan, buildpacks, ...on };
   const turn = jobTurn({ ...look, plan: next });
   return {
     ...turn,

@@ -5,6 +5,8 @@ import { gzipSync } from "node:zlib";
 import * as tar from "tar-stream";
 import { createApp } from "#api/apps.ts";
 import * as api from "#api/builds.ts";
+import { isFault } from "#api/fault.ts";
+import { retry } from "#lib/retry.ts";
 import { sleep, until } from "#lib/time.ts";
 import { keys } from "../../../control/keys.ts";
 import { type FakeHost, type Rig, rig } from "../rig.ts";
@@ -61,11 +63,14 @@ export async function buildHost(control: Rig, name?: string): Promise<BuildHost>
     host.sources.push(await buffer(source));
     await script.during?.(spec);
     if (script.silent) return;
-    await host.client.call(api.hostBuildLog, { params, body: { offset: 0, text: output } });
-    if (slug) await host.client.call(api.hostBuildSlug, { params, upload: Readable.from([slug]) });
-    if (image) await host.client.call(api.hostBuildImage, { params, upload: Readable.from([image]) });
+    // As hostd does: what control did not hear while it was restarted is said again.
+    const told = <T>(say: () => Promise<T>) =>
+      retry(say, { attempts: 10, retryable: (error) => isFault(error) && error.retry });
+    await told(() => host.client.call(api.hostBuildLog, { params, body: { offset: 0, text: output } }));
+    if (slug) await told(() => host.client.call(api.hostBuildSlug, { params, upload: Readable.from([slug]) }));
+    if (image) await told(() => host.client.call(api.hostBuildImage, { params, upload: Readable.from([image]) }));
     const body = { exitCode: 0, reason: "", processes: { web: "node server.js" }, detected: "Node.js", ...result };
-    await host.client.call(api.hostBuildResult, { params, body });
+    await told(() => host.client.call(api.hostBuildResult, { params, body }));
     host.states.set(spec.jobId, { state: "down", exitCode: body.exitCode });
   };
   const seen = new Set<string>();
