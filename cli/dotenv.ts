@@ -11,8 +11,7 @@ export function formatDotenv(env: Readonly<Record<string, string>>): string {
   return names.map((name) => `${name}=${quoteForShell(env[name]!)}\n`).join("");
 }
 
-export const quoteForShell = (value: string): string =>
-  BARE.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`;
+const quoteForShell = (value: string): string => (BARE.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`);
 
 /** Fault `invalid` with the line's number and never its text: that may be a secret. */
 export function parseDotenv(source: string): Record<string, string> {

@@ -10,17 +10,14 @@ import { stopChild } from "#lib/exec.ts";
 import type { Cli } from "./command.ts";
 import { formatDotenv, parseDotenv } from "./dotenv.ts";
 
-export type EnvChanges = Record<string, string | null>;
+type EnvChanges = Record<string, string | null>;
 
 const HEADER = `# NAME=VALUE, one a line; values with blanks, quotes or several lines in '...'.
 # A line taken away removes its variable. Saved unchanged, nothing happens.
 `;
 
 /** What turns one environment into the other. */
-export function differenceOf(
-  before: Readonly<Record<string, string>>,
-  after: Readonly<Record<string, string>>,
-): EnvChanges {
+function differenceOf(before: Readonly<Record<string, string>>, after: Readonly<Record<string, string>>): EnvChanges {
   const removed = Object.keys(before).filter((name) => !Object.hasOwn(after, name));
   const set = Object.entries(after).filter(([name, value]) => !Object.hasOwn(before, name) || before[name] !== value);
   return Object.fromEntries([...set, ...removed.map((name) => [name, null] as const)]);

@@ -41,10 +41,9 @@ export const sealTaskEnv = (secrets: Secrets, jobId: string, env: Env): TaskEnvR
 export const openTaskEnv = (secrets: Secrets, jobId: string, { sealed }: TaskEnvRecord): Env =>
   openSealed(secrets, `task ${jobId}`, sealed);
 
-/** For records of other kinds, under a name that says whose it is. Keep the envelope in a field named `sealed`. */
-export const sealEnv = (secrets: Secrets, owner: string, env: Env): string => secrets.seal(JSON.stringify(env), owner);
+const sealEnv = (secrets: Secrets, owner: string, env: Env): string => secrets.seal(JSON.stringify(env), owner);
 
-export const openSealed = (secrets: Secrets, owner: string, sealed: string): Env =>
+const openSealed = (secrets: Secrets, owner: string, sealed: string): Env =>
   JSON.parse(secrets.open(sealed, owner)) as Env;
 
 /** Ids of the keys that the state cannot be read without: of every record's field `sealed` or `sealedKey`. */

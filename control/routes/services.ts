@@ -11,6 +11,7 @@ import { currentRelease, findApp, formationOf, liveJobs } from "../apps/find.ts"
 import { nextRelease, type ReleaseWish, releaseEvent } from "../apps/release.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
+import { RELEASE_PROCESS } from "../deploy/release-phase.ts";
 import type { Counts } from "../deploy/step.ts";
 import { eventChanges } from "../events.ts";
 import { stateFeed } from "../feed.ts";
@@ -83,7 +84,7 @@ export function mountServices(
       .flatMap(({ value: app }) => {
         const release = currentRelease(store, app);
         return Object.entries(release?.processes ?? {})
-          .filter(([, { port }]) => port !== null)
+          .filter(([process, { port }]) => port !== null && process !== RELEASE_PROCESS)
           .map(([process]) => shown(app, process));
       });
   const find = (name: string): { app: App; process: string } => {
