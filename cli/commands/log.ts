@@ -52,7 +52,7 @@ async function log(call: Invocation): Promise<void> {
     if (!call.on("follow")) {
       const { items, silent } = await client.call(appLog, { params, query, signal: cli.signal });
       for (const line of items) print(line);
-      return onSilent(silent);
+      return onSilent(silent ?? []); // an older control says nothing of it
     }
     const onBreak = () => cli.say("the connection broke; trying again");
     const { app } = params;

@@ -23,7 +23,8 @@ export interface Asked {
 /** A value is the reply's JSON; `items` are sent as SSE, which then ends, breaks (`drop`) or stays open (`hold`); `fault` is an error; `drop` breaks the connection. */
 export type Answer =
   | { json: unknown; status?: number }
-  | { items: unknown[]; drop?: boolean; hold?: boolean }
+  /** `ids`: of the items, those that have one. */
+  | { items: unknown[]; ids?: (string | undefined)[]; drop?: boolean; hold?: boolean }
   | { fault: string; message: string; status: number }
   | { drop: true };
 
@@ -71,7 +72,10 @@ export async function fakeControl(): Promise<FakeControl> {
         : (next ?? { fault: "not-found", message: `${what} is not an endpoint`, status: 404 });
     if ("items" in answer) {
       res.writeHead(200, { "content-type": "text/event-stream" });
-      for (const data of answer.items) res.write(formatEvent({ event: "item", data }));
+      for (const [n, data] of answer.items.entries()) {
+        const id = answer.ids?.[n];
+        res.write(formatEvent({ event: "item", data, ...(id === undefined ? {} : { id }) }));
+      }
       if (answer.drop) setImmediate(() => res.destroy());
       else if (!answer.hold) res.end();
     } else if ("drop" in answer) {

@@ -176,7 +176,7 @@ test("colours are for terminals, and NO_COLOR and --no-color turn them off", asy
   const control = await fakeControl();
   control.on("GET /v1/apps/hello/log", { json: { items: [line(1)] } });
   const terminal = { out: true, columns: 80 };
-  assert.match((await control.flynn("log -a hello", { terminal })).out, "\x1b[36m");
+  assert.match((await control.flynn("log -a hello", { terminal })).out, /\x1b\[3\dm/);
   for (const [words, env] of [
     ["log -a hello", { NO_COLOR: "1" }],
     ["log -a hello --no-color", {}],
@@ -190,10 +190,11 @@ test("log -f goes on after a break, and gives no line twice", async () => {
   const stop = new AbortController();
   control.on(
     "GET /v1/apps/hello/log",
-    { items: [line(1), line(2)], drop: true },
+    // The place is told with the last line of a batch: what came after it, comes again.
+    { items: [line(1), line(2), line(3)], ids: [undefined, "place-1"], drop: true },
     { drop: true },
-    { items: [line(2), line(2, { line: "same time" }), line(3)], drop: true },
-    { items: [line(3), line(4)], hold: true },
+    { items: [line(3), line(3), line(3, { line: "same time" })], ids: [undefined, undefined, "place-2"], drop: true },
+    { items: [line(4)], hold: true },
   );
   let out = "";
   const ended = control.flynn("log -f --json -a hello", {
@@ -208,9 +209,23 @@ test("log -f goes on after a break, and gives no line twice", async () => {
     .trim()
     .split("\n")
     .map((text) => (JSON.parse(text) as { line: string }).line);
-  assert.equal(lines, ["line 1", "line 2", "same time", "line 3", "line 4"]);
-  const again = control.asked.filter(({ what }) => what === "GET /v1/apps/hello/log")[2]!;
-  assert.is(again.query["since"], "2026-01-01T00:00:02.000000Z");
+  assert.equal(lines, ["line 1", "line 2", "line 3", "line 3", "same time", "line 4"]);
+  const asked = control.asked.filter(({ what }) => what === "GET /v1/apps/hello/log");
+  assert.equal(
+    asked.map(({ headers }) => headers["last-event-id"]),
+    [undefined, "place-1", "place-1", "place-2"],
+  );
+});
+
+test("log names on stderr the hosts that gave no lines, prints lines alone with --raw, and refuses what makes no sense", async () => {
+  const control = await fakeControl();
+  control.on("GET /v1/apps/hello/log", { json: { items: [line(1)], silent: ["h2", "h3"] } });
+  const { code, out, err } = await control.flynn("log -a hello --raw -s router --until 2026-02-01T00:00:00Z");
+  assert.equal([code, out], [0, "line 1\n"]);
+  assert.match(err, "no answer from h2, h3");
+  assert.equal(control.asked[0]!.query, { source: "router", until: "2026-02-01T00:00:00.000Z" });
+  for (const words of ["log -a hello -s nonsense", "log -a hello -f --until 5m", "log -a hello -n x"])
+    assert.is((await control.flynn(words)).code, 2, words);
 });
 
 test("log -f of an app that is not there ends with exit code 3", async () => {

@@ -80,7 +80,14 @@ test("a log line has the form that people and parsers know", () => {
     "2016-07-26T13:32:05.987763Z app[web.flynn-db0440f7]: listening on 8080",
   );
   assert.match(logLine({ ...line, source: "system" }, raw), "flynn[web.flynn-db0440f7]:");
-  assert.match(logLine(line, { plainText: true, colour: true }), "\x1b[36m2016");
+  assert.match(logLine(line, { plainText: true, colour: true }), /^\x1b\[3\dm2016/);
+  assert.is(logLine(line, { ...raw, raw: true }), line.line);
+  assert.match(logLine({ ...line, source: "router" }, raw), "Z flynn[router]: listening");
+  assert.match(logLine({ ...line, source: "deploy", process: undefined, jobId: undefined }, raw), "Z flynn[deploy]: ");
+  const hostile = { ...line, line: "a\x1b]0;title\x07\x1b[2Jb\x9b31m\0\r\x08c" };
+  const shown = logLine(hostile, { plainText: true, colour: false });
+  assert.not.match(shown, /[\x00-\x08\x0b-\x1f\x7f-\x9f]/);
+  assert.match(logLine(hostile, raw), "\x1b]0;title\x07");
 });
 
 test.run();
