@@ -28,7 +28,7 @@ export interface BuildOptions {
 export interface Built {
   detected: string;
   processes: Record<string, string>;
-  /** What bin/report said, by buildpack. */
+  /** What bin/report said, by buildpack, of those that have one. */
   report: Record<string, string>;
 }
 
@@ -43,7 +43,6 @@ const droppings = [
 export async function build(options: BuildOptions): Promise<Built> {
   const { places, say, outputFd, path, stack, signal } = options;
   const description = await readDescription(places);
-  say.step(`Building on the ${stack} stack`);
   await unpackSource(places, path, signal);
   await leaveOut(places, say);
   const inSource = new Set(
@@ -83,7 +82,8 @@ export async function build(options: BuildOptions): Promise<Built> {
     }
   } finally {
     for (const { pack, run: its } of compiled) {
-      if (!signal.aborted) reports[pack.shown] = await report(pack, its).catch(() => "");
+      const said = signal.aborted ? "" : await report(pack, its).catch(() => "");
+      if (said !== "") reports[pack.shown] = said;
     }
   }
   const last = compiled.at(-1)!;
