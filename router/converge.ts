@@ -244,6 +244,14 @@ export function createConverger(options: ConvergeOptions): Converger {
     log.info({ reloads, tookMs: Math.round(performance.now() - reloadedAtMs) }, "haproxy reloaded");
   };
 
+  /** What runs does not know all that is asked of it: it was started by another version, or without HTTPS. */
+  const replaceConfiguration = async (cause: unknown) => {
+    log.info({ err: cause }, "haproxy has another kind of configuration");
+    assigned = await nextAssignment(new Map());
+    await store();
+    await reload();
+  };
+
   const verify = async () => {
     const running = await haproxy.running();
     const { commands, needsReload } = diff(running, assigned, {
@@ -317,6 +325,7 @@ export function createConverger(options: ConvergeOptions): Converger {
       if (await haproxy.adopt()) {
         haproxyPid = (await haproxy.processes()).master;
         log.info({ haproxyPid }, "haproxy adopted");
+        await haproxy.running().catch(replaceConfiguration);
       } else await start();
       await turn();
       announce();

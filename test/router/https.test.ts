@@ -286,6 +286,20 @@ test("a redirecting route sends http on to the same place on https, and answers 
   assert.equal([challenge.status, challenge.body], [404, "reserved for getting certificates\n"]);
 });
 
+test("an HAProxy without HTTPS, or of another version, is adopted and goes over by one reload", async () => {
+  const a = await newOrigin("a");
+  const rig = await newRig({ https: false });
+  const served = target(1, [{ app: "hello", routes: ["a.test"], jobs: [a] }]);
+  await rig.serve(withCertificates(served, [await certificateFor("crt-1", ["a.test"])]));
+  const { master } = await rig.haproxy.processes();
+  await rig.abandon();
+  const again = await newRig({ directory: rig.directory, port: rig.port });
+  await until(() => again.converger.state().healthy, { what: "health", timeoutMs: 5_000 });
+  assert.is((await again.haproxy.processes()).master, master);
+  assert.match((await handshake(again.httpsPort, "a.test")).names, "a.test");
+  assert.is((await get(again.port, "a.test")).body, "a");
+});
+
 test("the router's own certificate is made once and kept", async () => {
   const rig = await newRig();
   const file = join(rig.directory, "default.pem");
