@@ -143,9 +143,9 @@ export function dockerBuildEngine({ socketPath }: { socketPath: string }): Build
         path: `/containers/${step}/update`,
         body: { PidsLimit: pids },
         doing: "limit the processes of a build step",
-      }).catch((error: unknown) => {
-        // It has ended before.
-        if (!isFault(error, "not-found") && !isFault(error, "conflict")) throw error;
+      }).catch(async (error: unknown) => {
+        // It may have ended before; one that runs on without its limit ends the build.
+        if ((await container(step).catch(absent))?.State.Running) throw error;
       });
     },
 

@@ -363,8 +363,8 @@ RUN ["/never"]
   const fields = { dockerfile: { path: "Dockerfile", target: "final", args: { GREETING: "world" } } };
   const ended = await dockerfile("d1", text, fields, files);
   assert.equal({ ...ended, log: "" }, { exitCode: 0, reason: "", detected: "Dockerfile", log: "" }, ended.log);
-  assert.match(ended.log, /^ {7}Step 1\/9: ARG BASE=/);
-  assert.match(ended.log, / {7}Step 5\/9: RUN echo "hello \$GREETING" > \/greeting/);
+  assert.match(ended.log, /^ {7}Step 1\/10: ARG BASE=/);
+  assert.match(ended.log, / {7}Step 5\/10: RUN echo "hello \$GREETING" > \/greeting/);
   assert.match(ended.log, / {7}Dockerfile\n {7}app.js\n {7}secret.keep\n/);
   assert.not.match(ended.log, /secret.txt|flynn.cache|[0-9a-f]{12}/);
   const archive = join(rig.folder, "d1.image");
