@@ -2,10 +2,11 @@
 import { Fault } from "#api/fault.ts";
 import type { Json } from "./log.ts";
 
-export const MAX_VALUE_BYTES = 16 * 1024;
+/** The largest is a release: 12 KiB of variables, sealed as base64, and their names. */
+export const MAX_VALUE_BYTES = 32 * 1024;
 const MAX_KEY_LENGTH = 512;
 
-/** A frozen copy, exactly what a later start would read back. Fault `too-large` over 16 KiB of JSON, `invalid` when it is none. */
+/** A frozen copy, exactly what a later start would read back. Fault `too-large` over 32 KiB of JSON, `invalid` when it is none. */
 export function storable(value: unknown, what: string): Json {
   let text: string | undefined;
   try {

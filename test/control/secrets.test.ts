@@ -121,6 +121,28 @@ test("releases from before sealing are read, and sealed at the next start; the A
     assert.equal([...keysNeeded(rig.store)], [keyOf(now!.sealed!)!]);
   }));
 
+test("an environment of the largest size there may be is kept and read back, whatever it is made of", () =>
+  withRig(
+    async (rig) => {
+      await rig.admin.call(apps.createApp, { body: { name: "hello" } });
+      const params = { app: "hello" };
+      const random = (bytes: number) => randomBytes(bytes).toString("base64");
+      const values = Object.fromEntries(Array.from({ length: 3 }, (_, n) => [`V${n}`, random(3_000)]));
+      const names = Object.fromEntries(Array.from({ length: 94 }, (_, n) => [`N${n}_`.padEnd(120, "x"), ""]));
+      let previous: string[] = [];
+      for (const env of [values, names]) {
+        assert.ok(JSON.stringify(env).length > 11_500);
+        await rig.admin.call(apps.updateEnv, {
+          params,
+          body: { env: { ...Object.fromEntries(previous.map((name) => [name, null])), ...env } },
+        });
+        assert.equal((await rig.admin.call(apps.getEnv, { params })).env, env);
+        previous = Object.keys(env);
+      }
+    },
+    { loops: false },
+  ));
+
 test("records of the same release are not interchangeable: an environment moved to another release does not open", () => {
   const secrets = secretsOf([randomBytes(32)]);
   const release: apps.Release = {

@@ -100,9 +100,9 @@ claim(
   },
 );
 
-claim("a value over 16 KiB is too large, counted in bytes; one of exactly 16 KiB fits", async (store) => {
-  await put(store, "a/1", "x".repeat(16 * 1024 - 2));
-  for (const value of ["x".repeat(16 * 1024 - 1), "ü".repeat(8 * 1024)])
+claim("a value over 32 KiB is too large, counted in bytes; one of exactly 32 KiB fits", async (store) => {
+  await put(store, "a/1", "x".repeat(32 * 1024 - 2));
+  for (const value of ["x".repeat(32 * 1024 - 1), "ü".repeat(16 * 1024)])
     assert.ok(isFault(await rejection(put(store, "a/2", value)), "too-large"));
   assert.is(store.seq, 1);
 });
