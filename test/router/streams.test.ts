@@ -145,6 +145,35 @@ test("a comment more often than the limit keeps any stream open", async () => {
   client.end();
 });
 
+test("a WebSocket over HTTP/2 (RFC 8441), as browsers open it on an h2 connection, reaches the job", async () => {
+  const session = connectH2(`https://127.0.0.1:${rig!.httpsPort}`, { servername: "a.test", rejectUnauthorized: false });
+  try {
+    await once(session, "remoteSettings");
+    assert.is(session.remoteSettings.enableConnectProtocol, true);
+    const stream = session.request({
+      ":method": "CONNECT",
+      ":protocol": "websocket",
+      ":scheme": "https",
+      ":path": "/ws",
+      ":authority": "a.test",
+      "sec-websocket-version": "13",
+    });
+    stream.on("error", () => undefined);
+    const [headers] = (await once(stream, "response")) as [Record<string, unknown>];
+    assert.is(headers[":status"], 200);
+    const pieces: Buffer[] = [];
+    stream.on("data", (chunk: Buffer) => pieces.push(chunk));
+    // One masked text frame (RFC 6455 5.2) with the mask 0; the answer comes unmasked.
+    stream.write(Buffer.concat([Buffer.from([0x81, 0x85, 0, 0, 0, 0]), Buffer.from("hello")]));
+    await until(() => Buffer.concat(pieces).equals(Buffer.concat([Buffer.from([0x81, 5]), Buffer.from("hello")])), {
+      what: "echo",
+      timeoutMs: 2_000,
+    });
+  } finally {
+    session.destroy();
+  }
+});
+
 test("an event stream over HTTP/2 lives through silence too", async () => {
   const session = connectH2(`https://127.0.0.1:${rig!.httpsPort}`, { servername: "a.test", rejectUnauthorized: false });
   try {
