@@ -4,6 +4,7 @@ import type { FastifyInstance } from "fastify";
 import type { Endpoint } from "#api/endpoint.ts";
 import type { RouterReport } from "#api/routes.ts";
 import type { Log } from "#lib/log.ts";
+import { every } from "#lib/time.ts";
 import { VERSION } from "#lib/version.ts";
 import { apiServer, type TlsIdentity } from "./api-server.ts";
 import { runningBuilds } from "./builds/running.ts";
@@ -66,6 +67,14 @@ const ROUTER_ALIVE_MS = 20_000;
 const routersHeard = ({ store, presence }: Context, sinceStartMs: number): boolean =>
   sinceStartMs >= ROUTER_ALIVE_MS ||
   store.list<MemberRecord>(PREFIX.routers).every(({ value }) => presence.routers.has(value.id));
+
+/** Lines of apps that are gone go an hour later. */
+async function pruneOwnLog({ store, ownLog }: Context, signal: AbortSignal): Promise<void> {
+  for await (const _ of every(600_000, signal)) {
+    const names = store.list(PREFIX.appNames).map(({ key }) => key.slice(PREFIX.appNames.length));
+    await ownLog.prune(new Set(names), Date.now() - 3_600_000);
+  }
+}
 
 export interface ControlParts {
   store: Store;
@@ -237,6 +246,7 @@ export function wireControl(parts: ControlParts): Control {
             hostLoop.run(both),
             deployer.run(both),
             drains.run(both),
+            pruneOwnLog(context, both),
             builds.run(both),
             git.run(both),
             retentionLoop(store, { log, signal: both, images: imageSweeper({ store, images, log }) }),

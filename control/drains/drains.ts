@@ -60,6 +60,8 @@ type DrainsContext = Pick<Context, "store" | "config" | "secrets" | "log" | "now
 export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">): Drains {
   const { store, config, secrets, log, now } = context;
   const running = new Map<string, Running>();
+  /** Drains whose sealed URL cannot be opened, with why. */
+  const unusable = new Map<string, string>();
   const fileOf = (id: string) => join(config.stateDir, "drains", `${id}.json`);
   const records = () => store.list<DrainRecord>(PREFIX.logDrains);
   const policy = (): AddressPolicy => ({
@@ -77,8 +79,10 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
   const shown = (record: DrainRecord): LogDrain => {
     const { id, gzip, createdAt, createdBy } = record;
     const app = appOf(record)?.name;
-    const idle = { state: "idle" as const, lagSeconds: 0, buffered: 0, sent: 0, dropped: 0 };
-    const report = running.get(id)?.pump.report() ?? idle;
+    const none = { lagSeconds: 0, buffered: 0, sent: 0, dropped: 0 };
+    const lastError = unusable.get(id);
+    const idle = lastError === undefined ? { state: "idle" as const } : { state: "refused" as const, lastError };
+    const report = running.get(id)?.pump.report() ?? { ...none, ...idle };
     return { id, ...(app === undefined ? {} : { app }), url: record.shown, gzip, ...report, createdAt, createdBy };
   };
 
@@ -125,7 +129,14 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
       await end(id);
       await rm(fileOf(id), { force: true });
     }
-    for (const record of wanted.values()) if (!running.has(record.id) && !signal.aborted) await start(record, signal);
+    for (const id of [...unusable.keys()].filter((id) => !wanted.has(id))) unusable.delete(id);
+    for (const record of wanted.values()) {
+      if (running.has(record.id) || unusable.has(record.id) || signal.aborted) continue;
+      await start(record, signal).catch((error: unknown) => {
+        unusable.set(record.id, causeChain(error).join(": "));
+        log.error({ drain: record.id, causes: causeChain(error) }, "a log drain cannot be used");
+      });
+    }
     for (const [id, one] of running) await save(id, one);
   };
 

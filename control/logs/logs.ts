@@ -175,6 +175,12 @@ export function logs(
   };
 }
 
+/** An app's log begins with the app: one of the same name before it is another's. A minute for hosts whose clock is behind. */
+export function sinceApp({ createdAt }: { createdAt: string }, since: string | undefined): string {
+  const begin = new Date(Date.parse(createdAt) - 60_000).toISOString();
+  return since === undefined || Date.parse(since) < Date.parse(begin) ? begin : since;
+}
+
 /** Lines of several sources in time order; equal times keep the order of their source. Pure. */
 export function mergeLines(parts: readonly (readonly LogLine[])[]): LogLine[] {
   return parts

@@ -4,7 +4,7 @@ import { toMicroseconds } from "#lib/time.ts";
 import { findApp } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
-import type { Logs } from "../logs/logs.ts";
+import { type Logs, sinceApp } from "../logs/logs.ts";
 import type { Mount } from "../mount.ts";
 
 export function mountLogs(mount: Mount, { store, ownLog }: Context, logs: Logs): void {
@@ -12,9 +12,14 @@ export function mountLogs(mount: Mount, { store, ownLog }: Context, logs: Logs):
   const had = new Map<string, { session: string; seq: number }>();
   mount(
     appLog,
-    ({ params, query: { follow: _, ...wish } }) => logs.tail(findApp(store, params.app).value.name, wish),
-    ({ params, query: { follow: _, ...wish }, signal, lastEventId }) =>
-      logs.follow(findApp(store, params.app).value.name, wish, signal, lastEventId),
+    ({ params, query: { follow: _, ...wish } }) => {
+      const app = findApp(store, params.app).value;
+      return logs.tail(app.name, { ...wish, since: sinceApp(app, wish.since) });
+    },
+    ({ params, query: { follow: _, ...wish }, signal, lastEventId }) => {
+      const app = findApp(store, params.app).value;
+      return logs.follow(app.name, { ...wish, since: sinceApp(app, wish.since) }, signal, lastEventId);
+    },
   );
   mount(routerLog, ({ params: { id }, body: { session, seq, lines, dropped } }) => {
     const before = had.get(id);

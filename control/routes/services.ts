@@ -17,7 +17,7 @@ import { eventChanges } from "../events.ts";
 import { stateFeed } from "../feed.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { LocalDocker } from "../local-docker.ts";
-import type { Logs } from "../logs/logs.ts";
+import { type Logs, sinceApp } from "../logs/logs.ts";
 import type { Mount } from "../mount.ts";
 import { checkAppName } from "../names.ts";
 import type { ReleaseRecord } from "../records.ts";
@@ -274,11 +274,12 @@ export function mountServices(
     services.serviceLog,
     async ({ params, query: { follow: _, ...wish } }) => {
       const { app, process } = find(params.name);
-      return { items: (await logs.tail(app.name, { process, ...wish })).items };
+      const since = sinceApp(app, wish.since);
+      return { items: (await logs.tail(app.name, { process, ...wish, since })).items };
     },
-    ({ params, query: { follow: _, ...wish }, signal }) => {
+    ({ params, query: { follow: _, ...wish }, signal, lastEventId }) => {
       const { app, process } = find(params.name);
-      return logs.follow(app.name, { process, ...wish }, signal);
+      return logs.follow(app.name, { process, ...wish, since: sinceApp(app, wish.since) }, signal, lastEventId);
     },
   );
 }

@@ -160,7 +160,13 @@ test("a router's lines are the app's; a batch that comes twice is there once, an
   await admin.call(createApp, { body: { name: "served" } });
   const router = await control.join("router");
   const line = 'at=info method=GET path="/" job=web.job-1 status=200';
-  const lines = ["served", "nobody"].map((app) => ({ at: at(1_000), app, process: "web", jobId: "job-1", line }));
+  const lines = ["served", "nobody"].map((app) => ({
+    at: new Date().toISOString(),
+    app,
+    process: "web",
+    jobId: "job-1",
+    line,
+  }));
   const batch = { session: "s1", seq: 1, lines, dropped: { served: 7 } };
   const send = (body: typeof batch) => router.client.call(routerLog, { params: { id: router.id }, body });
   await send(batch);
@@ -176,6 +182,19 @@ test("a router's lines are the app's; a batch that comes twice is there once, an
   const params = { id: router.id };
   const error = await other.client.call(routerLog, { params, body: batch }).catch((caught: unknown) => caught);
   assert.ok(isFault(error, "forbidden"), "a router speaks for itself alone");
+});
+
+test("an app's log begins with the app: lines of an earlier one of its name are not shown", async () => {
+  const { admin } = control;
+  const { ownLog } = control.control.context;
+  ownLog.write({ app: "reborn", source: "deploy", at: at(1_000), line: "of another" });
+  await logs.hosts[0]!.say("reborn", 1_000, "of another");
+  await admin.call(createApp, { body: { name: "reborn" } });
+  const read = async (since?: string) =>
+    texts((await admin.call(appLog, { params: { app: "reborn" }, query: since ? { since } : {} })).items);
+  await until(async () => (await read()).length > 0, { what: "a line", timeoutMs: 20_000 });
+  assert.not.ok((await read()).includes("of another"));
+  assert.not.ok((await read(at(0))).includes("of another"));
 });
 
 test("a place survives its text; text that is none is none", () => {
