@@ -13,13 +13,18 @@ export interface Problem {
   todo: string;
 }
 
-const PROGRAMS: { program: string; debian: string; needed: (config: UpConfig) => boolean }[] = [
+const PROGRAMS: { program: string; debian: string; needed: (config: UpConfig) => boolean; without?: string }[] = [
   { program: "haproxy", debian: "haproxy", needed: () => true },
   { program: "docker-registry", debian: "docker-registry", needed: () => true },
   { program: "skopeo", debian: "skopeo", needed: () => true },
   { program: "ip", debian: "iproute2", needed: () => true },
   { program: "git", debian: "git", needed: () => true },
-  { program: "sshd", debian: "openssh-server", needed: ({ ssh }) => ssh },
+  {
+    program: "sshd",
+    debian: "openssh-server",
+    needed: ({ ssh }) => ssh,
+    without: "serve git over HTTPS only: flynn up --no-ssh",
+  },
   { program: "iptables", debian: "iptables", needed: ({ host }) => host },
 ];
 
@@ -29,9 +34,12 @@ export async function findProblems(
   env: NodeJS.ProcessEnv,
 ): Promise<Problem[]> {
   const problems: Problem[] = [];
-  for (const { program, debian, needed } of PROGRAMS) {
+  for (const { program, debian, needed, without } of PROGRAMS) {
     if (needed(config) && !(await onPath(program, env)))
-      problems.push({ what: `the program ${program} is missing`, todo: `apt-get install ${debian}` });
+      problems.push({
+        what: `the program ${program} is missing`,
+        todo: `apt-get install ${debian}${without ? `; or ${without}` : ""}`,
+      });
   }
   if (config.host) {
     const why = await dockerProblem(config.dockerSocket);

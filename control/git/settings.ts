@@ -37,7 +37,8 @@ export function gitConfigText({ hooksDir, packBytes }: GitSettings): string {
       "transfer",
       [
         ["fsckObjects", true],
-        ["unpackLimit", 1_000],
+        // A push's pack is kept as it came: to unpack a large file is to compress it a second time. gc joins packs.
+        ["unpackLimit", 1],
       ],
     ],
     [
