@@ -4,9 +4,11 @@ import { Fault } from "#api/fault.ts";
 import * as stack from "#api/stack.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
+import type { DeadImage } from "../image-sweep.ts";
 import { keys } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import type { Registry } from "../registry.ts";
+import type { Change } from "../store/store.ts";
 
 const SUPERSEDED_KEPT = 20;
 const PARTS = ["builder", "runner"] as const;
@@ -29,7 +31,9 @@ export function mountStack(mount: Mount, { store, now }: Pick<Context, "store" |
     const { digest } = await registry.push(upload, repositoryOf(part), signal);
     const image: stack.StackImage = { repository: repositoryOf(part), digest };
     // Only what came in this way may become the stack: a digest that the registry lacks would fail every build.
-    await store.commit({ actor: principal.name, mutations: [{ key: keys.stackUpload(part), value: image }] });
+    const former = store.get<stack.StackImage>(keys.stackUpload(part))?.value;
+    const mutations = [{ key: keys.stackUpload(part), value: image }, ...buried(former, digest, now())];
+    await store.commit({ actor: principal.name, mutations });
     return image;
   });
 
@@ -46,6 +50,7 @@ export function mountStack(mount: Mount, { store, now }: Pick<Context, "store" |
       ...idempotent,
       mutations: [
         { key: keys.stack, value: next },
+        ...PARTS.flatMap((part) => buried(before?.[part], body[part], now())),
         ...eventChanges(store, now(), {
           type: "stack",
           subject: next.name,
@@ -56,6 +61,14 @@ export function mountStack(mount: Mount, { store, now }: Pick<Context, "store" |
     });
     return next;
   });
+}
+
+/** An image that another takes the place of leaves the registry once nothing uses it; layers that apps' images hold stay. */
+function buried(former: stack.StackImage | undefined, next: string, at: Date): Change[] {
+  if (former === undefined || former.digest === next) return [];
+  const { repository, digest } = former;
+  const value: DeadImage = { repository, digest, diedAt: at.toISOString() };
+  return [{ key: keys.deadImage(`stack-${digest.slice("sha256:".length)}`), value }];
 }
 
 /** The stack with its two images changed; those that no build takes any more are noted. */

@@ -5,6 +5,7 @@ import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
 import { getStack, type StackPart, setStack, uploadStackImage } from "#api/stack.ts";
 import { listEvents } from "#api/status.ts";
+import { restingImages } from "../../../control/image-sweep.ts";
 import { nextStack } from "../../../control/routes/stack.ts";
 import { rig } from "../rig.ts";
 
@@ -46,6 +47,23 @@ test("the next stack notes what it replaced; a part that stays needs no upload",
     after.superseded.map(({ part, digest }) => ({ part, digest })),
     [{ part: "builder", digest: before.builder.digest }],
   );
+});
+
+test("a replaced image leaves the registry later, one that is in use again does not", async () => {
+  const [first, second] = [await upload("builder", 101), await upload("builder", 102)];
+  const { runner } = await admin.call(getStack, {});
+  await admin.call(setStack, { body: { name: "flynn-12", builder: second, runner: runner.digest } });
+  const later = () => restingImages(control.store, Date.now() + 2 * 3_600_000);
+  const removed = () => later().remove.map(({ value }) => value.digest);
+  assert.ok(removed().includes(first), "an upload that never became the stack");
+  assert.not.ok(removed().includes(second));
+  assert.equal(restingImages(control.store, Date.now()), { remove: [], forget: [] }, "and none of them at once");
+  const third = await upload("builder", 103);
+  await admin.call(setStack, { body: { name: "flynn-12", builder: third, runner: runner.digest } });
+  assert.ok(removed().includes(second));
+  assert.is(await upload("builder", 102), second);
+  await admin.call(setStack, { body: { name: "flynn-12", builder: second, runner: runner.digest } });
+  assert.not.ok(removed().includes(second));
 });
 
 test("a digest that was not uploaded as that part is refused and changes nothing", async () => {
