@@ -38,7 +38,7 @@ export const certificateCommands: readonly Command[] = [
   },
   {
     words: "cert update",
-    summary: "Replace a certificate, as at a renewal, by its id or one of its names; nothing is interrupted",
+    summary: "Replace a certificate, by its id or a name; nothing is interrupted",
     args: [{ name: "ID", required: true }],
     flags: CERTIFICATE_FLAGS,
     run: (call) =>
@@ -63,7 +63,7 @@ export const certificateCommands: readonly Command[] = [
   },
   {
     words: "cert show",
-    summary: "Show a certificate, by its id or one of its names; never its key",
+    summary: "Show a certificate, by its id or a name; never its key",
     args: [{ name: "ID", required: true }],
     run: (call) =>
       withCluster(call, async (client) => {

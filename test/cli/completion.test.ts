@@ -34,8 +34,8 @@ test("bash's script has no syntax error", async () => {
 
 test("bash offers first words, the words after them, flags, and names", async () => {
   assert.equal(await offered("mach"), ["machine"]);
-  assert.equal((await offered("route", "")).sort(), ["add", "list", "remove"]);
-  assert.equal(await offered("route", "add", ""), ["http"]);
+  assert.equal((await offered("route", "")).sort(), ["add", "list", "remove", "update"]);
+  assert.equal((await offered("route", "add", "")).sort(), ["http", "tcp"]);
   assert.equal(await offered("-a", "x", "deployment", "ca"), ["cancel"]);
   assert.ok((await offered("log", "--")).includes("--follow"));
   assert.not.ok((await offered("apps", "--")).includes("--follow"));
