@@ -47,6 +47,7 @@ const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
 const CANCELLED = 130;
 const LOG_PATIENCE_MS = 60_000;
 const RETRY_MS = 1_000;
+const NETWORK_EVERY_MS = 30_000;
 
 export function createBuilds(options: BuildsOptions): Builds {
   const { engine, jobEngine, client, hostId, stateDir, healthy, onChange, log, signal, parallel = 4 } = options;
@@ -60,6 +61,7 @@ export function createBuilds(options: BuildsOptions): Builds {
   const caches = keepCaches({ engine, stateDir, treeBytes: options.treeBytes, log, maxBytes: options.cacheMaxBytes });
   let target: HostTarget | undefined;
   let recovered = false;
+  let closed = { about: "", atMs: 0 };
   let saving = Promise.resolve();
 
   const save = (): void => {
@@ -224,6 +226,15 @@ export function createBuilds(options: BuildsOptions): Builds {
     }
   };
 
+  /** The rule follows the target while builds run: a host that joins is closed to them as well. */
+  const keepClosed = async (current: HostTarget): Promise<void> => {
+    const about = JSON.stringify([current.clusterRange, current.peers, current.registry]);
+    const nowMs = performance.now();
+    if (running.size === 0 || (about === closed.about && nowMs - closed.atMs < NETWORK_EVERY_MS)) return;
+    await options.prepareNetwork(current, signal);
+    closed = { about, atMs: nowMs };
+  };
+
   /** What an earlier hostd left: nothing of it runs on, and control hears of it. */
   const recover = async (): Promise<void> => {
     const kept = await loadBuilds(stateDir);
@@ -243,11 +254,11 @@ export function createBuilds(options: BuildsOptions): Builds {
     for (const record of kept) {
       records.set(record.id, record);
       if (record.state === "down") continue;
-      const { done, controller } = {
-        done: finish(record.id, record.result ?? lostToRestart()),
-        controller: new AbortController(),
-      };
-      running.set(record.id, { controller, done: done.finally(() => running.delete(record.id)) });
+      const done = finish(record.id, record.result ?? lostToRestart()).finally(() => {
+        running.delete(record.id);
+        wake.ring();
+      });
+      running.set(record.id, { controller: new AbortController(), done });
     }
     if (found.length > 0) log.info({ containers: found.length }, "leftovers of builds removed");
   };
@@ -279,7 +290,12 @@ export function createBuilds(options: BuildsOptions): Builds {
           if (trouble !== String(error)) log.warn({ err: error }, "leftovers of builds are looked for again");
           trouble = String(error);
         }
-        if (recovered && target) follow(target);
+        if (recovered && target) {
+          follow(target);
+          await keepClosed(target).catch((error: unknown) => {
+            if (!signal.aborted) log.warn({ err: error }, "the builds' network is not as it should be");
+          });
+        }
         await wake.wait(recovered ? 30_000 : 2_000, signal);
       }
       await Promise.allSettled([...running.values()].map(({ done }) => done));
