@@ -20,7 +20,7 @@ export interface FollowLines {
 
 const DEFAULT_LINES = 100;
 /** What one who comes back is given at most. */
-export const RESUME_LINES = 20_000;
+const RESUME_LINES = 20_000;
 /** A reader this far behind is let go; it comes back and reads the past from disk. */
 const BEHIND_LINES = 50_000;
 
