@@ -1,4 +1,4 @@
-// time limit: 240 s
+// time limit: 400 s
 // git push over HTTPS with the real git against control's own git, from info/refs to the verdict. Builds are stood in for.
 
 import { randomBytes } from "node:crypto";

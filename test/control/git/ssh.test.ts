@@ -1,4 +1,4 @@
-// time limit: 180 s
+// time limit: 300 s
 // git over SSH: OpenSSH's own sshd as `flynn up` starts it (root), the real ssh and git as clients, all on loopback.
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
