@@ -328,4 +328,22 @@ test("an app without an image takes variables, and the first image starts with t
     assert.is(await faultOf(bare), "conflict");
   }));
 
+test("a router program that died is waited for longer than its supervisor may pause, since HAProxy serves on; not for ever", () =>
+  withRig(async (rig) => {
+    const router = await rig.router();
+    await running(rig, 1);
+    const [before] = await up(rig);
+    await router.stop();
+    const silentMs = performance.now();
+    const { deploymentId } = await setEnv(rig, { A: "1" });
+    const goes = async () => {
+      const old = (await jobs(rig)).find(({ id }) => id === before!.id);
+      return old?.desired !== "run";
+    };
+    await until(goes, { what: "the old job to go", timeoutMs: 40_000, everyMs: 100 });
+    const waitedMs = performance.now() - silentMs;
+    assert.ok(waitedMs > 17_000 && waitedMs < 30_000, `${waitedMs} ms`);
+    assert.is((await ended(rig, deploymentId!)).state, "complete");
+  }));
+
 test.run();
