@@ -3,6 +3,7 @@
 // what hostile sources, variables and buildpack addresses come to.
 import { chmod, cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { exec } from "#lib/exec.ts";
@@ -421,6 +422,23 @@ lab(
     assert.match(old.log, /asks for Node\.js 14\.x \(engines\.node\); this stack has 24\./);
   },
 );
+
+lab("the app docker builds on the runner with its argument, without what .dockerignore names", async (context) => {
+  const { driver, host } = context;
+  await driver.docker("tag", "flynn/runner:flynn-12", "flynn/runner:latest");
+  const folder = fileURLToPath(new URL("../apps/docker/", import.meta.url));
+  await driver.docker("build", "--quiet", "--network=none", "--build-arg=GREETING=Hej", "--tag=lab/docker", folder);
+  const at = ++port;
+  await driver.docker("run", "--detach", "--name=docker", "--init", "--network=host", `--env=PORT=${at}`, "lab/docker");
+  const get = async () => (await host.exec(["curl", "--silent", `http://127.0.0.1:${at}/`])).stdout;
+  assert.is(await until(get, { what: "an answer of the app docker", timeoutMs: 20_000 }), "Hej from docker /\n");
+  assert.equal((await driver.docker("exec", "docker", "ls", "-A", "/srv")).split("\n").sort(), [
+    ".dockerignore",
+    "Dockerfile",
+    "server.js",
+  ]);
+  await driver.docker("rm", "--force", "docker");
+});
 
 lab("native modules and C extensions find their headers and compilers in the builder", async (context) => {
   const { docker } = context.driver;

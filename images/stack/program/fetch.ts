@@ -1,6 +1,6 @@
 // Gets a buildpack that is not one of ours: git without hooks, credentials or transports that run programs; an archive by
 // curl over http(s) only. The address goes to curl on its standard input, so that a token in it is in no process list.
-import { lstat, mkdir, readdir, stat } from "node:fs/promises";
+import { chmod, lstat, mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ExecError, exec } from "#lib/exec.ts";
 import { BuildFailure } from "./failure.ts";
@@ -33,7 +33,11 @@ export async function fetchBuildpack(reference: Foreign, options: FetchOptions):
       details: [said(cause, reference)],
     });
   }
-  return await rootOf(place, reference);
+  const root = await rootOf(place, reference);
+  // An archive may have lost which files are programs; what the contract names as one, is one.
+  for (const name of ["detect", "compile", "release", "report"])
+    await chmod(join(root, "bin", name), 0o755).catch(() => undefined);
+  return root;
 }
 
 async function clone(reference: Extract<Foreign, { kind: "git" }>, place: string, options: FetchOptions) {
