@@ -38,7 +38,9 @@ export async function run({ quick = false, log = () => undefined, signal }: Opti
         const seen: Record<string, number[]> = {};
         for (let round = 0; round < rounds && !signal?.aborted; round++) {
           log(`${label}, round ${round + 1} of ${rounds}`);
-          for (const [what, ms] of Object.entries(await oneRound(world, folder, `${label}${round}`, files)))
+          for (const [what, ms] of Object.entries(
+            await oneRound(world, { folder, app: `${label}${round}`, files, signal }),
+          ))
             seen[what] = [...(seen[what] ?? []), ms];
         }
         for (const [what, all] of Object.entries(seen)) figures[`${label}${what}Ms`] = Math.round(median(all));
@@ -56,14 +58,22 @@ export async function run({ quick = false, log = () => undefined, signal }: Opti
   return { figures, ratios, notes };
 }
 
+interface Round {
+  folder: string;
+  app: string;
+  files: number;
+  signal: AbortSignal | undefined;
+}
+
 /** A fresh repository pushed to both, then an empty change pushed to both. */
-async function oneRound(world: World, folder: string, app: string, files: number): Promise<Record<string, number>> {
+async function oneRound(world: World, { folder, app, files, signal }: Round): Promise<Record<string, number>> {
   const { control } = world;
   const work = join(folder, app);
   const bare = join(folder, `${app}.git`);
   const git = (...args: string[]) =>
     exec(["git", "-C", work, "-c", "user.name=b", "-c", "user.email=b@b", ...args], {
       timeoutMs: PUSH_TIMEOUT_MS,
+      ...(signal ? { signal } : {}),
       env: { PATH: process.env["PATH"], HOME: folder, GIT_CONFIG_NOSYSTEM: "1", GIT_TERMINAL_PROMPT: "0" },
     });
   await mkdir(work);
