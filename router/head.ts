@@ -143,8 +143,8 @@ ${httpsPort === undefined ? "" : https}${proxySources.length > 0 ? `  ${expectPr
   # Kept for proving who a domain belongs to: no app answers here, whatever its routes.
   http-request return status 404 content-type text/plain string "reserved for getting certificates\\n" if { path -m beg /.well-known/acme-challenge/ }
   http-request set-var(txn.route) var(txn.host),concat(,txn.path,/),${routes} if ${isHost}
-  http-request set-var(txn.parent) var(txn.host),field(2,.,0) if ${isHost} !{ var(txn.route) -m found }
-  http-request set-var(txn.route) str(*.),concat(,txn.parent,),concat(,txn.path,/),${routes} if { var(txn.parent) -m found } !{ var(txn.route) -m found }
+  http-request set-var(txn.parent) var(txn.host),field(2,.,0) if !{ var(txn.route) -m found } ${isHost}
+  http-request set-var(txn.route) str(*.),concat(,txn.parent,),concat(,txn.path,/),${routes} if { var(txn.parent) -m found }
   http-request return status 404 content-type text/plain lf-string "no app has a route for %[var(txn.host)]\\n" ${noRoute}
   http-request set-var(txn.pool) var(txn.route),field(1,:)
   http-request set-var(txn.flags) var(txn.route),field(2,:)
