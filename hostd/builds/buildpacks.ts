@@ -145,4 +145,4 @@ const text = (value: unknown): string | undefined =>
 const lastWarning = (tail: readonly string[]): string | undefined =>
   text(tail.findLast((line) => line.startsWith(" !     "))?.slice(7));
 
-export const isRoot = (user: string): boolean => /^(|0+|root)(:.*)?$/.test(user.trim());
+const isRoot = (user: string): boolean => /^(|0+|root)(:.*)?$/.test(user.trim());

@@ -19,7 +19,7 @@ const KINDS: readonly (Header["type"] | null | undefined)[] = [
 
 type Source = AsyncIterable<Buffer> & { header: Header };
 
-export const cleanPath = (name: string): string => posix.normalize(`/${name}`).slice(1).replace(/\/$/, "");
+const cleanPath = (name: string): string => posix.normalize(`/${name}`).slice(1).replace(/\/$/, "");
 
 async function* entries(file: string): AsyncGenerator<Source> {
   const reader = extract();
@@ -57,7 +57,7 @@ export interface ContextOptions {
 }
 
 /** Docker's own client keeps both files however they are ignored; the daemon drops them after reading. */
-export function contextFilter({
+function contextFilter({
   dockerfile,
   ignore,
 }: Pick<ContextOptions, "dockerfile" | "ignore">): (path: string) => boolean {

@@ -16,7 +16,7 @@ export interface WatchOptions {
 }
 
 /** Below it, no build goes on: apps need the rest. */
-export const LOW_DISK_BYTES = 512 * 1024 ** 2;
+const LOW_DISK_BYTES = 512 * 1024 ** 2;
 
 /** Watches until `stop` is called. */
 export function watchLimits(options: WatchOptions): { stop(): void } {
