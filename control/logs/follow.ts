@@ -3,7 +3,7 @@
 import type { LineQuery } from "#api/log-reader.ts";
 import type { LogLine } from "#api/logs.ts";
 import type { StreamEvent } from "#api/stream.ts";
-import { microsecondsNow, sleep } from "#lib/time.ts";
+import { microsecondsNow, sleep, toMicroseconds } from "#lib/time.ts";
 import { formatPlace, parsePlace } from "./place.ts";
 
 export interface LineSource {
@@ -57,7 +57,7 @@ export async function* followSources(options: FollowOptions): AsyncGenerator<Str
   const read = async (source: LineSource): Promise<void> => {
     const known = numbers.get(source.id);
     // One that comes late, or that nothing was seen of, tells what it wrote since the stream began.
-    const late = isPast && resumed === undefined ? {} : { since: query.since ?? since, lines: LATE_LINES };
+    const late = isPast && resumed === undefined ? {} : { since: laterOf(since, query.since), lines: LATE_LINES };
     const wish = { ...query, ...(known === undefined ? late : {}), follow: true };
     for await (const events of source.follow(wish, both, known === undefined ? undefined : String(known))) {
       const arrivedMs = performance.now();
@@ -122,6 +122,11 @@ export async function* followSources(options: FollowOptions): AsyncGenerator<Str
     stop.abort();
     room.resolve();
   }
+}
+
+function laterOf(at: string, other: string | undefined): string {
+  const time = other === undefined ? "" : toMicroseconds(other);
+  return time > at ? time : at;
 }
 
 /** In time order; equal times keep the order in which they arrived. */

@@ -134,6 +134,19 @@ test("a host's stream that breaks goes on without loss or repeat", async () => {
   assert.is(seen.lines.length, 33);
 });
 
+test("a host that was silent when a stream began tells what it wrote since, and nothing older", async () => {
+  const [, h2] = logs.hosts;
+  await h2!.say("late", 1, "old");
+  await h2!.down();
+  const seen = collect((signal) => logs.logs.follow("late", { since: at(0) }, signal));
+  await until(() => seen.currents.length === 1, { what: "current", timeoutMs: 10_000 });
+  await h2!.say("late", Date.now() + 60_000 - Date.parse("2026-01-01T00:00:00Z"), "new");
+  await h2!.up();
+  await until(() => seen.lines.length > 0, { what: "a line", timeoutMs: 15_000 });
+  await seen.stop();
+  assert.equal(seen.lines, ["new"]);
+});
+
 test("all apps' lines can be followed as one, for drains", async () => {
   const seen = collect((signal) => logs.logs.follow(undefined, { lines: 0 }, signal));
   await until(() => seen.currents.length === 1, { what: "current", timeoutMs: 10_000 });
