@@ -360,8 +360,9 @@ export function createConverger(options: ConvergeOptions): Converger {
     },
 
     jobOf(slot) {
-      const [, name, s] = /^(be_\d+|tcp_\d+)\/(?:s(\d+)|<NOSRV>)$/.exec(slot) ?? [];
-      const [, backend] = namedBackends(assigned.assignment).find(([each]) => each === name) ?? [];
+      const [, kind, number, s] = /^(be|tcp)_(\d+)\/(?:s(\d+)|<NOSRV>)$/.exec(slot) ?? [];
+      const { backends, tcp } = assigned.assignment; // asked for each line of the access log: no search through all
+      const backend = kind === "be" ? backends[Number(number) - 1] : tcp?.find(({ port }) => port === Number(number));
       if (backend?.pool === undefined) return undefined;
       const { id, app } = backend.pool;
       const jobId = backend.slots[Number(s) - 1]?.jobId;
