@@ -16,7 +16,15 @@ export interface OpenBuilds
 
 export function openBuilds({ config, engine, ...options }: OpenBuilds): Builds {
   const { stateDir, controlUrls, allowedAddresses, manageNetwork } = config;
-  const prepareNetwork = async (target: HostTarget, signal: AbortSignal): Promise<void> => {
+  // One after the other: of two networks made at once, Docker keeps both and refuses one its bridge.
+  let turn: Promise<unknown> = Promise.resolve();
+  const prepareNetwork = (target: HostTarget, signal: AbortSignal): Promise<void> => {
+    const prepared = turn.then(() => prepare(target, signal));
+    turn = prepared.catch(() => undefined);
+    return prepared;
+  };
+  const prepare = async (target: HostTarget, signal: AbortSignal): Promise<void> => {
+    signal.throwIfAborted();
     const { subnet } = await engine.ensureNetwork();
     if (!manageNetwork) return;
     const control = await addressesOf(controlUrls.map((url) => new URL(url).hostname));
