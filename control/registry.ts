@@ -1,7 +1,7 @@
 // Into the built-in registry: a `docker save` archive is streamed to a file, checked, and copied by skopeo. The registry
 // takes writes only on loopback and only from control's own certificate.
 import { createWriteStream } from "node:fs";
-import { mkdir, readFile, rm, stat, statfs } from "node:fs/promises";
+import { mkdir, open, readFile, rm, stat, statfs } from "node:fs/promises";
 import { request } from "node:https";
 import { join } from "node:path";
 import { type Readable, Transform } from "node:stream";
@@ -108,10 +108,11 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
             "the archive is not a sound `docker save` image",
             signal,
           );
-        let transport = "docker-archive";
+        // Layers of an OCI layout go into the registry as they are; those of `docker save` are packed anew. What is neither is told
+        // as what most send.
+        let transport = (await firstEntry(file)) === "oci-layout" ? "oci-archive" : "docker-archive";
         const text = await inspected(transport).catch(async (error: unknown) => {
-          // An OCI layout as tar has no manifest.json; what is neither is told as what most send.
-          transport = "oci-archive";
+          transport = transport === "oci-archive" ? "docker-archive" : "oci-archive";
           return inspected(transport).catch(() => Promise.reject(error));
         });
         const config = JSON.parse(text) as { architecture?: string; os?: string };
@@ -155,6 +156,17 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
     problem: () => probe(address, identity, caPem),
     useIdentity,
   };
+}
+
+/** Name of a tar archive's first entry (POSIX ustar: the first 100 bytes). */
+async function firstEntry(file: string): Promise<string> {
+  const handle = await open(file);
+  try {
+    const { buffer } = await handle.read(Buffer.alloc(100), 0, 100, 0);
+    return buffer.toString("latin1").replace(/\0.*$/s, "").replace(/^\.\//, "");
+  } finally {
+    await handle.close();
+  }
 }
 
 /** Digests that came in lately: their artifact may not be on record yet. */

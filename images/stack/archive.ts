@@ -1,7 +1,9 @@
-// A `docker save` archive of layers that are there already: manifest.json, the image's configuration, the layers by name.
+// An image's archive of layers that are there already: its configuration, what names them, the layers by their digests.
 import { createHash } from "node:crypto";
-import { link, mkdir, rename, writeFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { mkdir, rename, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { exec } from "#lib/exec.ts";
 import type { Layer } from "./layer.ts";
 
@@ -50,24 +52,50 @@ export interface ArchiveOptions {
   signal: AbortSignal;
 }
 
-/** Writes the archive whole or not at all; returns the image's id (digest of its configuration). */
+/**
+ * Writes the archive whole or not at all; returns the image's id (digest of its configuration). It is an OCI image layout and
+ * what `docker save` writes at once: a registry takes the layers as they are packed, `docker load` takes it too.
+ */
 export async function writeArchive(options: ArchiveOptions): Promise<{ id: string }> {
   const { image, layers, output, workDirectory, epochSeconds, environment, signal } = options;
   const staged = join(workDirectory, "image");
-  await mkdir(staged, { recursive: true });
-  const config = imageConfig(image);
-  const id = createHash("sha256").update(config).digest("hex");
-  const names = layers.map(({ diffId }) => `${diffId.slice("sha256:".length)}.tar.gz`);
-  for (const [at, layer] of layers.entries()) await link(layer.path, join(staged, names[at]!));
-  await writeFile(join(staged, `${id}.json`), config);
-  const manifest = [{ Config: `${id}.json`, RepoTags: [image.reference], Layers: names }];
-  await writeFile(join(staged, "manifest.json"), JSON.stringify(manifest));
+  const blobs = join(staged, "blobs/sha256");
+  await mkdir(blobs, { recursive: true });
+  const put = async (mediaType: string, content: string): Promise<Descriptor> => {
+    const sha256 = createHash("sha256").update(content).digest("hex");
+    await writeFile(join(blobs, sha256), content);
+    return { mediaType, digest: `sha256:${sha256}`, size: Buffer.byteLength(content) };
+  };
+  const packed: Descriptor[] = [];
+  for (const layer of layers) {
+    const hash = createHash("sha256");
+    await pipeline(createReadStream(layer.path), hash, { signal });
+    const sha256 = hash.digest("hex");
+    // A link would change the file's times while another reads it.
+    await symlink(layer.path, join(blobs, sha256));
+    packed.push({ mediaType: `${OCI}.layer.v1.tar+gzip`, digest: `sha256:${sha256}`, size: layer.sizeBytes });
+  }
+  const config = await put(`${OCI}.config.v1+json`, imageConfig(image));
+  const manifestType = `${OCI}.manifest.v1+json`;
+  const manifest = await put(
+    manifestType,
+    JSON.stringify({ schemaVersion: 2, mediaType: manifestType, config, layers: packed }),
+  );
+  const text: Record<string, object> = {
+    "oci-layout": { imageLayoutVersion: "1.0.0" },
+    "index.json": { schemaVersion: 2, manifests: [manifest] },
+    "manifest.json": [
+      { Config: pathOf(config), RepoTags: [image.reference], Layers: packed.map((layer) => pathOf(layer)) },
+    ],
+  };
+  for (const [name, content] of Object.entries(text)) await writeFile(join(staged, name), JSON.stringify(content));
   const fresh = join(workDirectory, "archive.tar");
   const argv = [
     "tar",
     "--create",
     `--file=${fresh}`,
     "--format=gnu",
+    "--dereference",
     "--numeric-owner",
     "--owner=0",
     "--group=0",
@@ -75,11 +103,21 @@ export async function writeArchive(options: ArchiveOptions): Promise<{ id: strin
     `--mtime=@${epochSeconds}`,
     `--directory=${staged}`,
     // what a reader wants first comes first
-    "manifest.json",
-    `${id}.json`,
-    ...names,
+    ...Object.keys(text),
+    ...[config, manifest, ...packed].map((blob) => pathOf(blob)),
   ];
   await exec(argv, { env: environment, signal, timeoutMs: 600_000 });
   await rename(fresh, output);
-  return { id: `sha256:${id}` };
+  return { id: config.digest };
 }
+
+const OCI = "application/vnd.oci.image";
+
+/** OCI image spec 1.1, content descriptor. */
+interface Descriptor {
+  mediaType: string;
+  digest: string;
+  size: number;
+}
+
+const pathOf = ({ digest }: Descriptor): string => digest.replace(/^sha256:/, "blobs/sha256/");

@@ -73,7 +73,8 @@ export async function buildStack(options: StackOptions): Promise<BuiltStack> {
     if (key === undefined)
       throw new Error(`no layers in ${cacheDirectory} yet: the first build needs the package archives`);
     const ours = await overlays(join(workDirectory, "ours"));
-    const id = digest([key, ours.digest, recipe.runnerEnvironment, recipe.builderEnvironment]).slice(0, 16);
+    const steps = await digestFile(join(import.meta.dirname, "archive.ts"));
+    const id = digest([key, ours.digest, recipe.runnerEnvironment, recipe.builderEnvironment, steps]).slice(0, 16);
     const existing = await findStack(cacheDirectory, id);
     if (existing) {
       say("the stack of the same inputs is there already");

@@ -24,6 +24,8 @@ export interface Appliance {
   readonly lan: Lan;
   readonly stateDir: string;
   readonly address: string;
+  /** Home of the user who runs it. */
+  readonly home: string;
   up: Running;
   /** Runs the CLI as a user would; throws ExecError when it exits other than 0. */
   flynn(argv: readonly string[], options?: ExecOptions): Promise<string>;
@@ -112,6 +114,7 @@ export async function openAppliance(scope: Scope, options: ApplianceOptions = {}
     lan,
     stateDir,
     address: lan.ip,
+    home,
     up: undefined as never,
     tryFlynn,
     flynn: async (argv, execOptions) =>

@@ -1,5 +1,5 @@
 // Layers and archives: differences of trees, whiteouts, and bytes that depend on the tree alone.
-import { mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
@@ -111,17 +111,20 @@ test("an archive is one image whose configuration names its layers; a tool that 
   assert.match(id, /^sha256:[0-9a-f]{64}$/);
   const config = JSON.parse(imageConfig(image));
   assert.equal(config.rootfs.diff_ids, [layer.diffId]);
-  const { stdout } = await exec(["skopeo", "inspect", "--config", `docker-archive:${output}`]);
-  const read = JSON.parse(stdout);
-  assert.equal(read.config, {
-    User: "app",
-    Env: ["HOME=/app"],
-    Entrypoint: ["/flynn/start"],
-    WorkingDir: "/app",
-    Labels: { a: "b" },
-  });
-  assert.equal(read.rootfs.diff_ids, [layer.diffId]);
-  assert.ok((await readFile(output)).length > 0);
+  for (const transport of ["oci-archive", "docker-archive"]) {
+    const { stdout } = await exec(["skopeo", "inspect", "--config", `${transport}:${output}`]);
+    const read = JSON.parse(stdout);
+    assert.equal(read.config, {
+      User: "app",
+      Env: ["HOME=/app"],
+      Entrypoint: ["/flynn/start"],
+      WorkingDir: "/app",
+      Labels: { a: "b" },
+    });
+    assert.equal(read.rootfs.diff_ids, [layer.diffId]);
+  }
+  const { stdout } = await exec(["tar", "--list", "--file", output]);
+  assert.is(stdout.split("\n")[0], "oci-layout", "by which a registry knows it");
 });
 
 test.run();
