@@ -46,11 +46,11 @@ logs(
   "an app's log has its own lines, its states, its deployments and its requests, each by its source",
   async (cluster) => {
     const { appliance } = cluster;
-    assert.is((await appliance.get("quiet.test", "/hello?token=secret1")).status, 200);
+    assert.is((await appliance.get("quiet.test", "/?token=secret1")).status, 200);
     await seen(
       cluster,
       "quiet",
-      /^at=info method=GET path="\/hello" host=quiet\.test .* job=web\.job-\S+ .* status=200 /,
+      /^at=info method=GET path="\/" host=quiet\.test .* job=web\.job-\S+ .* status=200 /,
     );
     const text = await appliance.flynn(["-a", "quiet", "log", "-n", "1000"]);
     const jobs = await jobsOf(appliance, "quiet");
