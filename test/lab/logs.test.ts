@@ -47,11 +47,7 @@ logs(
   async (cluster) => {
     const { appliance } = cluster;
     assert.is((await appliance.get("quiet.test", "/?token=secret1")).status, 200);
-    await seen(
-      cluster,
-      "quiet",
-      /^at=info method=GET path="\/" host=quiet\.test .* job=web\.job-\S+ .* status=200 /,
-    );
+    await seen(cluster, "quiet", /^at=info method=GET path="\/" host=quiet\.test .* job=web\.job-\S+ .* status=200 /);
     const text = await appliance.flynn(["-a", "quiet", "log", "-n", "1000"]);
     const jobs = await jobsOf(appliance, "quiet");
     for (const { id } of jobs) {
