@@ -1,8 +1,8 @@
 // A build's beginning: what the source says is read, the way to build it is chosen and said, and its job is made.
 import { Fault } from "#api/fault.ts";
+import { parseProcfile } from "#api/procfile.ts";
 import type { Stack } from "#api/stack.ts";
 import { type AppJson, firstEnv, parseAppJson } from "../apps/app-json.ts";
-import { parseProcfile } from "../apps/procfile.ts";
 import { nextRelease, releaseEvent } from "../apps/release.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";

@@ -16,7 +16,7 @@ import { BUILD_LABELS } from "./engine.ts";
 import { BuildFailure, reasonOf } from "./failure.ts";
 import { sendLog } from "./log-sender.ts";
 import { type BuildRecord, buildReport, loadBuilds, saveBuilds } from "./records.ts";
-import { type BuildParts, type BuildRun, containerName, type RunBuild } from "./run.ts";
+import { type BuildParts, type BuildRun, containerName, isBuildContainer, type RunBuild } from "./run.ts";
 import { fetchSource, removeSpool } from "./spool.ts";
 
 export interface BuildsOptions extends Omit<BuildParts, "dns"> {
@@ -240,6 +240,7 @@ export function createBuilds(options: BuildsOptions): Builds {
     const kept = await loadBuilds(stateDir);
     const found = await engine.containers(BUILD_LABELS.build);
     for (const { name, labels } of found) {
+      if (!isBuildContainer(name)) continue;
       orphans.add(labels[BUILD_LABELS.build] ?? "");
       await jobEngine.remove(name);
     }

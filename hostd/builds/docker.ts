@@ -3,8 +3,9 @@ import type { Readable } from "node:stream";
 import { type Fault, isFault } from "#api/fault.ts";
 import { buildContainerBody, buildNetworkBody, dockerBuildQuery } from "./docker-body.ts";
 import { dockerHttp } from "./docker-http.ts";
-import { BUILD_LABELS, BUILD_NETWORK, type BuildEngine, type BuildMessage } from "./engine.ts";
+import { BUILD_NETWORK, type BuildEngine, type BuildMessage } from "./engine.ts";
 import { lines } from "./lines.ts";
+import { isBuildContainer } from "./run.ts";
 
 const ACT_TIMEOUT_MS = 60_000;
 /** Docker prepares a container's or image's archive before the first byte. */
@@ -123,7 +124,7 @@ export function dockerBuildEngine({ socketPath }: { socketPath: string }): Build
 
     async buildSteps() {
       const filters = JSON.stringify({ network: [BUILD_NETWORK] });
-      const rows = await call<{ Id: string; SizeRw?: number; Labels: Record<string, string> | null }[]>({
+      const rows = await call<{ Id: string; SizeRw?: number; Names: string[] }[]>({
         method: "GET",
         path: "/containers/json",
         query: { all: "1", size: "1", filters },
@@ -131,7 +132,7 @@ export function dockerBuildEngine({ socketPath }: { socketPath: string }): Build
         doing: "list build steps",
       });
       return rows
-        .filter(({ Labels }) => Labels?.[BUILD_LABELS.build] === undefined)
+        .filter(({ Names }) => !Names.some((name) => isBuildContainer(name.replace(/^\//, ""))))
         .map(({ Id, SizeRw }) => ({ id: Id, writtenBytes: SizeRw ?? 0 }));
     },
 

@@ -37,4 +37,7 @@ export interface BuildRun {
 
 export type RunBuild = (run: BuildRun) => Promise<BuildResult>;
 
-export const containerName = (buildId: string): string => `flynn-build-${buildId}`;
+const CONTAINER_PREFIX = "flynn-build-";
+export const containerName = (buildId: string): string => `${CONTAINER_PREFIX}${buildId}`;
+/** By its name: labels come with the images people build, and their apps' containers have them too. */
+export const isBuildContainer = (name: string): boolean => name.startsWith(CONTAINER_PREFIX);

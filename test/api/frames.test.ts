@@ -43,12 +43,12 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
   }),
 ) as fc.Arbitrary<Frame>;
 
-test("what was encoded decodes to the same frame", () => {
-  fc.assert(fc.property(frame, (sent) => assert.equal(decodeFrame(encodeFrame(sent)), { ...sent })));
+test("what was encoded decodes to the same frame", async () => {
+  await fc.assert(fc.property(frame, (sent) => assert.equal(decodeFrame(encodeFrame(sent)), { ...sent })));
 });
 
-test("any bytes are a frame or a Fault, never another error", () => {
-  fc.assert(
+test("any bytes are a frame or a Fault, never another error", async () => {
+  await fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
       try {
         decodeFrame(Buffer.from(bytes));

@@ -46,6 +46,10 @@ export interface BuildHost extends FakeHost {
   sources: Buffer[];
   /** What builds here do from now on. */
   script: (spec: api.BuildSpec) => Script | Promise<Script>;
+  /** Errors of builds on it. */
+  failures: unknown[];
+  /** Exit code of its jobs that run once. */
+  taskExit: number;
 }
 
 export async function buildHost(control: Rig, name?: string): Promise<BuildHost> {
@@ -53,6 +57,8 @@ export async function buildHost(control: Rig, name?: string): Promise<BuildHost>
     specs: [] as api.BuildSpec[],
     sources: [] as Buffer[],
     script: () => ({ output: "-----> Node.js app detected\n" }),
+    failures: [] as unknown[],
+    taskExit: 0,
   }) as BuildHost;
   const run = async (spec: api.BuildSpec) => {
     const params = { id: host.id, build: spec.id };
@@ -103,17 +109,7 @@ export async function buildHost(control: Rig, name?: string): Promise<BuildHost>
     await watching;
     await stop();
   };
-  Object.assign(host, { failures: [], taskExit: 0 });
   return host;
-}
-
-declare module "../rig.ts" {
-  interface FakeHost {
-    /** Errors of builds on it. */
-    failures: unknown[];
-    /** Exit code of its jobs that run once. */
-    taskExit: number;
-  }
 }
 
 export interface World {

@@ -73,8 +73,8 @@ const anyJob = fc.record({
   placed: fc.boolean(),
 });
 
-test("whatever one-off jobs there are, a formation asks for the same and ends the same jobs", () => {
-  fc.assert(
+test("whatever one-off jobs there are, a formation asks for the same and ends the same jobs", async () => {
+  await fc.assert(
     fc.property(
       fc.array(anyJob, { maxLength: 8 }),
       fc.array(anyJob, { maxLength: 8 }),

@@ -250,9 +250,13 @@ test("a restart ends what ran and says so; a result not yet told is told", async
     ...left,
     spec: { ...left.spec, name: "flynn-build-b9", labels: { "flynn.build": "b9" } },
   });
+  // An app's job: its image was built here, and its container has the image's labels.
+  const job = { ...left, spec: { ...left.spec, name: "flynn-job-1", labels: { "flynn.build": "b8" } } };
+  r.fake.containers.set("flynn-job-1", job);
   await rm(join(r.directory, "builds.json"));
   await r.restart();
-  await wait("the leftover goes", () => r.fake.containers.size === 0);
+  await wait("the leftover goes", () => !r.fake.containers.has("flynn-build-b9"));
+  assert.ok(r.fake.containers.delete("flynn-job-1"), "an app's container is none of ours");
   r.push(spec({ id: "b9", jobId: "j9" }));
   assert.match((await ended(r, "b9", "j9")).reason, /agent was restarted/);
 });

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { parseLogFrames } from "../../../hostd/engine/log-frames.ts";
 import { toMicroseconds } from "#lib/time.ts";
+import { parseLogFrames } from "../../../hostd/engine/log-frames.ts";
 
 function frame(stream: 1 | 2, text: string): Buffer {
   const body = Buffer.from(text);

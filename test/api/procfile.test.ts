@@ -3,8 +3,8 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
+import { parseProcfile } from "#api/procfile.ts";
 import { ProcessName } from "#api/schema.ts";
-import { parseProcfile } from "../../../control/apps/procfile.ts";
 
 const refusal = (text: string): string => {
   try {
