@@ -52,6 +52,27 @@ test("a skipped test and a left-over test.only fail the file", async () => {
   assert.match((await verdict(`test("a", () => {}); test.only("b", () => {}); test.run();`)).broken ?? "", /skipped 1/);
 });
 
+test("a file whose suite is given up early fails and says how many tests have no result", async () => {
+  const error = `Object.assign(new Error("no"), { details: { field: "name" } })`;
+  const odd = await verdict(
+    `test("a", () => {}); test("b", () => { throw ${error}; }); test("c", () => {}); test.run();`,
+  );
+  assert.is(odd.passed, 1);
+  assert.match(odd.broken ?? "", /gave up early: 2 of its 3 tests have no result/);
+  const after = await verdict(
+    `test("a", () => ok(false)); test("b", () => { throw undefined; }); test("c", () => {}); test.run();`,
+  );
+  assert.match(after.broken ?? "", /gave up early: 2 of its 3 tests have no result/);
+  const hook = await verdict(`test.before(() => { throw new Error("no"); }); test("a", () => {}); test.run();`);
+  assert.match(hook.broken ?? "", /gave up early: 1 of its 1 tests have no result/);
+});
+
+test("tests that uvu shows as failed are failures of their own, whatever their titles hold", async () => {
+  const result = await verdict(`test('x "y"', () => ok(false)); test("two\\nlines", () => ok(false)); test.run();`);
+  assert.is(result.failed, 2);
+  assert.is(result.broken, undefined);
+});
+
 test("a syntax error fails the file and its text is in the output", async () => {
   const result = await verdict(`const = 1;`);
   assert.is(result.failed, 1);

@@ -59,6 +59,11 @@ export function declaredLimitMs(source: string): number | undefined {
   return match ? Number(match[1]) * 1_000 : undefined;
 }
 
+/** Tests that uvu shows as failed, each with its title and error. */
+export function countShownFailures(output: string): number {
+  return [...output.matchAll(/^ {3}FAIL {2}/gm)].length;
+}
+
 /** The last totals uvu printed; undefined when it printed none. */
 export function parseTotals(output: string): { total: number; passed: number; skipped: number } | undefined {
   const count = (label: string) => {
@@ -95,6 +100,14 @@ export function judge(ending: Ending): Pick<FileResult, "passed" | "failed" | "b
   }
   if (totals.total === 0) return broken("ran 0 tests (is test.run() missing?)");
   if (totals.skipped > 0) return broken(`skipped ${totals.skipped} tests (test.skip or test.only)`);
+  // uvu gives a suite up, without a word and with exit code 0, when it cannot print an error (one whose `details` are no text, or
+  // what was thrown is no Error) and when a hook throws: the tests after that one never run.
+  const silent = failures - countShownFailures(ending.output);
+  if (silent > 0) {
+    const where = "an error uvu cannot print, or a hook that threw; it came where the row of dots ends";
+    return broken(`gave up early: ${silent} of its ${totals.total} tests have no result (${where})`);
+  }
+  if (ending.exitCode === 0 && failures > 0) return broken(`exited 0 though ${failures} of its tests failed`);
   if (ending.exitCode !== 0 && failures === 0) return broken(`exited ${ending.exitCode} though its tests passed`);
   return { passed: totals.passed, failed: failures, broken: undefined };
 }
