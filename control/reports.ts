@@ -15,8 +15,7 @@ export function jobAfter(job: Job, report: JobReport, at: string): Job | undefin
   const changed: Job = {
     ...job,
     state: report.state,
-    // Who or what ended a job that runs once is said by control, and stays said.
-    reason: job.task !== undefined && job.desired !== "run" && reason === "" ? job.reason : reason,
+    reason: isToldToEnd(job) && (report.state !== "down" || reason === "") ? job.reason : reason,
     restarts: report.restarts,
     ...(report.address === undefined ? {} : { address: report.address }),
     ...(report.exitCode === undefined ? {} : { exitCode: report.exitCode }),
@@ -27,6 +26,10 @@ export function jobAfter(job: Job, report: JobReport, at: string): Job | undefin
   const fields = ["state", "reason", "restarts", "address", "exitCode", "startedAt", "upAt"] as const;
   return fields.some((field) => changed[field] !== job[field]) ? changed : undefined;
 }
+
+/** Who or what ends a job that runs once is said by control, and stays said unless its host knows of another end. */
+const isToldToEnd = ({ task, desired, reason }: Job): boolean =>
+  task !== undefined && desired !== "run" && reason !== "";
 
 /** The host as the report leaves it, or undefined when nothing changed. Lost and ready are decided here on evidence only. Pure. */
 export function hostAfter(host: HostRecord, { facts, engine }: HostReport): HostRecord | undefined {

@@ -172,6 +172,16 @@ test("a report changes a job only while it is not over, and ends it with a time"
   assert.not.match(long.reason, /\u001b/);
 });
 
+test("why a job that runs once was told to end stays said while it ends, and after it unless its host knows more", () => {
+  const told = { ...job, desired: "stop", reason: "stopped by ann: its client went away", task: {} } as Job;
+  const report = { id: "j", reason: "control wants it stopped", restarts: 0 };
+  const stopping = jobAfter(told, { ...report, state: "stopping" }, AT)!;
+  assert.equal([stopping.state, stopping.reason], ["stopping", told.reason]);
+  assert.is(jobAfter(stopping, { ...report, state: "down", reason: "" }, AT)!.reason, told.reason);
+  assert.is(jobAfter(stopping, { ...report, state: "down", reason: "out of memory" }, AT)!.reason, "out of memory");
+  assert.is(jobAfter({ ...told, desired: "run" }, { ...report, state: "stopping" }, AT)!.reason, report.reason);
+});
+
 test("a host's record changes with its engine and its room, and not with every byte of it", () => {
   const facts = factsOf("h", 1);
   const host = {
