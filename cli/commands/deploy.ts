@@ -33,7 +33,7 @@ interface Source {
 export const deployCommands: readonly Command[] = [
   {
     words: "deploy",
-    summary: "Deploy this directory, an archive or an image: build it if need be, then replace the running jobs",
+    summary: "Deploy this directory, an archive or an image; what is source is built first",
     more: [
       "  flynn deploy .                                the working tree, built as a push would be",
       "  flynn deploy --archive src.tar.gz             a source archive, built the same way",
