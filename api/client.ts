@@ -8,9 +8,10 @@ import WebSocket from "ws";
 import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
 import type { Body, Endpoint, Item, Params, Query, Reply } from "./endpoint.ts";
-import { FAULTS, Fault, type FaultCode, isFault } from "./fault.ts";
+import { Fault, isFault } from "./fault.ts";
 import { FRAME_MOST_BYTES } from "./frames.ts";
 import { KEEP_ALIVE_MS, parseEvents, type StreamEvent } from "./stream.ts";
+import { type FaultBody, faultFrom, fillPath, neverArrived, readFault, retire } from "./wire.ts";
 
 export interface ClientOptions {
   /** https://host:port, the first that answers is used. */
@@ -297,49 +298,4 @@ function urlOf(base: string, endpoint: Endpoint, input: CallInput<Endpoint>): UR
   for (const [name, value] of Object.entries((input.query ?? {}) as Record<string, unknown>))
     if (value !== undefined) url.searchParams.set(name, String(value));
   return url;
-}
-
-/** No connection is kept for another request; those with one under way end after it. */
-function retire(agent: Agent): void {
-  agent.maxFreeSockets = 0;
-  for (const socket of Object.values(agent.freeSockets).flatMap((list) => list ?? [])) socket.destroy();
-}
-
-/** The connection was never made, so nothing can have been done. */
-function neverArrived(error: unknown): boolean {
-  const code = ((error as Fault).cause as NodeJS.ErrnoException | undefined)?.code ?? "";
-  return ["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN"].includes(code);
-}
-
-interface FaultBody {
-  code: FaultCode;
-  message: string;
-  details?: Record<string, unknown>;
-  requestId?: string;
-  retry?: boolean;
-}
-
-async function readFault(reply: IncomingMessage, doing: string): Promise<Fault> {
-  const received = await text(reply);
-  try {
-    return faultFrom(JSON.parse(received) as FaultBody);
-  } catch {
-    return new Fault("internal", `${doing} answered ${reply.statusCode}`, {
-      details: { received: received.slice(0, 200) },
-    });
-  }
-}
-
-/** A code this client does not know (a newer server's) is kept as `internal`, its text untouched. */
-function faultFrom(body: FaultBody): Fault {
-  const code = Object.hasOwn(FAULTS, body.code) ? body.code : "internal";
-  return new Fault(code, body.message, { retry: body.retry, details: { ...body.details, requestId: body.requestId } });
-}
-
-function fillPath(path: string, params: Record<string, string> = {}): string {
-  return path.replace(/:([a-zA-Z]+)/g, (_, name: string) => {
-    const value = params[name];
-    if (value === undefined) throw new Error(`${path} needs ${name}`);
-    return encodeURIComponent(value);
-  });
 }

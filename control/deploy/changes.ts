@@ -11,7 +11,8 @@ import type { ReleaseRecord } from "../records.ts";
 import type { Change, Entry, Store } from "../store/store.ts";
 import { type DeploymentRecord, fittingTail } from "./record.ts";
 import { RELEASE_PROCESS } from "./release-phase.ts";
-import type { Counts, Progress } from "./step.ts";
+import type { Progress } from "./step.ts";
+import type { Counts } from "./strategy.ts";
 
 export interface Turn {
   changed: Partial<DeploymentRecord>;

@@ -1,7 +1,8 @@
 // What a deployment measures while it is driven: time since the last step forward, and how long new jobs have stayed healthy. By
 // the monotonic clock, in memory: after a restart of control both begin anew, which only ever waits longer.
 import type { Job } from "#api/jobs.ts";
-import type { Counts, Progress } from "./step.ts";
+import type { Progress } from "./step.ts";
+import type { Counts } from "./strategy.ts";
 
 export type Forward = (seen: Pick<Progress, "newCounts" | "oldCounts" | "newJobs">) => number;
 

@@ -13,7 +13,7 @@ import { gate } from "../scheduler/gate.ts";
 import type { Change, Entry } from "../store/store.ts";
 import { type DeployParts, driver } from "./drive.ts";
 import { type DeploymentRecord, deploymentsOf, hasEnded } from "./record.ts";
-import type { Counts } from "./step.ts";
+import type { Counts } from "./strategy.ts";
 
 export interface DeployWish {
   by: string;

@@ -14,7 +14,8 @@ import { beginning, completing, ending, type Outcome, scaling, shownOf, type Tur
 import { type Forward, forwardClock, type Stability, stabilityClock } from "./clocks.ts";
 import { phaseDriver } from "./drive-phase.ts";
 import { type DeploymentRecord, hasEnded } from "./record.ts";
-import { type Counts, nextStep, type Progress, type Step } from "./step.ts";
+import { nextStep, type Progress, type Step } from "./step.ts";
+import type { Counts } from "./strategy.ts";
 
 export interface DeployParts {
   /** Every live router serves the newest generation. */

@@ -3,9 +3,7 @@
 // acknowledged; only then an old one goes (one-down-one-up, for hosts without room to spare, takes the old one first).
 import type { Strategy } from "#api/apps.ts";
 import type { Job } from "#api/jobs.ts";
-import { type Moved, nextCounts } from "./strategy.ts";
-
-export type Counts = Record<string, number>;
+import { type Counts, type Moved, nextCounts } from "./strategy.ts";
 
 export interface Progress {
   strategy: Strategy;

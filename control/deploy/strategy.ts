@@ -5,7 +5,9 @@
 // - all-at-once: N becomes W; then O becomes 0.
 // - one-down-one-up: an old one goes, and when it has ended a new one comes. At most one is missing, never one too many.
 import type { Strategy } from "#api/apps.ts";
-import type { Counts } from "./step.ts";
+
+/** Jobs by process. */
+export type Counts = Record<string, number>;
 
 export interface Standing {
   strategy: Strategy;

@@ -12,7 +12,7 @@ import { nextRelease, type ReleaseWish, releaseEvent } from "../apps/release.ts"
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import { RELEASE_PROCESS } from "../deploy/release-phase.ts";
-import type { Counts } from "../deploy/step.ts";
+import type { Counts } from "../deploy/strategy.ts";
 import { eventChanges } from "../events.ts";
 import { stateFeed } from "../feed.ts";
 import { keys, PREFIX } from "../keys.ts";

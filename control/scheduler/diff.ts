@@ -3,7 +3,7 @@
 import type { App, Formation, ProcessType } from "#api/apps.ts";
 import type { Job } from "#api/jobs.ts";
 import type { ReleaseRecord } from "../records.ts";
-import { isEnded, isWanted, waitsForHost } from "./job-rules.ts";
+import { type Ending, isEnded, isWanted, waitsForHost } from "./job-rules.ts";
 import { type Tags, tagSignature } from "./tag-classes.ts";
 import { taskEnding, taskWaits } from "./task-rules.ts";
 
@@ -29,8 +29,6 @@ export interface Group {
   waiting: Job[];
   missing: number;
 }
-
-export type Ending = { job: Job; to: "drain" | "stop" } | { job: Job; to: "down" | "lost" };
 
 export interface AppDiff {
   groups: Group[];

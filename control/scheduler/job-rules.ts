@@ -6,6 +6,9 @@ import type { Resources } from "./resources.ts";
 
 const MIB = 1024 ** 2;
 
+/** How a job is to end: asked to, or told that it has. */
+export type Ending = { job: Job; to: "drain" | "stop" } | { job: Job; to: "down" | "lost" };
+
 /** Over for good: nothing of it runs, or its host is gone. */
 export function isEnded(job: Job): boolean {
   return job.state === "down" || job.state === "lost";

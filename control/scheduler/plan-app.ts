@@ -7,10 +7,10 @@ import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
 import type { Change, Store } from "../store/store.ts";
 import type { ClusterView } from "./cluster-view.ts";
-import { type AppDiff, diffApp, type Ending, type Group, hasOtherTags } from "./diff.ts";
+import { type AppDiff, diffApp, type Group, hasOtherTags } from "./diff.ts";
 import type { Ask } from "./feasible.ts";
 import { groupKey } from "./fleet.ts";
-import { needOf, toFleet } from "./job-rules.ts";
+import { type Ending, needOf, toFleet } from "./job-rules.ts";
 import { place } from "./place.ts";
 import { taskAsk } from "./task-rules.ts";
 

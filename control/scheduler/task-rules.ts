@@ -2,9 +2,8 @@
 // one of its jobs, and never made again. Placed as asked, ended when over; a lost host is the end of them.
 import type { App } from "#api/apps.ts";
 import type { Job } from "#api/jobs.ts";
-import type { Ending } from "./diff.ts";
 import type { Ask } from "./feasible.ts";
-import { isEnded, isWanted, spreadName, toFleet, waitsForHost } from "./job-rules.ts";
+import { type Ending, isEnded, isWanted, spreadName, toFleet, waitsForHost } from "./job-rules.ts";
 
 export interface TaskView {
   app: App | undefined;

@@ -51,6 +51,9 @@ export function specBody(spec: ContainerSpec, hasInit: boolean): object {
       ? { OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true }
       : {}),
     ...(spec.interactive?.tty ? { Tty: true } : {}),
+    ...(spec.address
+      ? { NetworkingConfig: { EndpointsConfig: { [spec.network]: { IPAMConfig: { IPv4Address: spec.address } } } } }
+      : {}),
     HostConfig: {
       NetworkMode: spec.network,
       Dns: spec.dns,

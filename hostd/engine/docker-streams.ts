@@ -5,7 +5,7 @@ import type { Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { Fault } from "#api/fault.ts";
 import { engineFault } from "./docker.ts";
-import { rawFrames } from "./raw-frames.ts";
+import { type OutputChunk, rawFrames } from "./raw-frames.ts";
 
 export interface ProcessStreams {
   /** Both output streams as they come; with a terminal all of it is stdout. Ends with the process. */
@@ -14,11 +14,6 @@ export interface ProcessStreams {
   write(data: Buffer): Promise<void>;
   endInput(): void;
   destroy(): void;
-}
-
-export interface OutputChunk {
-  stream: "stdout" | "stderr";
-  data: Buffer;
 }
 
 export interface ExecSpec {

@@ -5,7 +5,7 @@ import { Fault } from "#api/fault.ts";
 import { deadline } from "#lib/time.ts";
 import { type DockerContainer, readContainer, specBody } from "./docker-body.ts";
 import { ensureNetwork } from "./docker-network.ts";
-import { type Container, type Engine, LABELS } from "./engine.ts";
+import { addressTaken, type Container, type Engine, LABELS } from "./engine.ts";
 import { parseLogFrames } from "./log-frames.ts";
 import { pullImage } from "./pull.ts";
 
@@ -117,7 +117,16 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
         `start container ${name}`,
         (abortSignal) => docker.getContainer(name).start({ abortSignal } as object),
         actTimeoutMs,
-      ).catch(ignoreStatus(304));
+      ).catch((error: unknown) => {
+        const { statusCode, message = "" } = ((error as Error).cause ?? {}) as {
+          statusCode?: number;
+          message?: string;
+        };
+        if (statusCode === 304) return; // it runs
+        if (statusCode === 403 && /address already in use/i.test(message))
+          throw addressTaken(`start container ${name}`, error);
+        throw error;
+      });
     },
 
     async signal(name, signalName) {
@@ -191,12 +200,6 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
 /** `since` as the logs endpoint reads it: seconds and nanoseconds. */
 function unixTime(at: string): string {
   return `${Math.floor(Date.parse(at) / 1000)}.${(/\.(\d+)Z$/.exec(at)?.[1] ?? "").padEnd(9, "0")}`;
-}
-
-function ignoreStatus(statusCode: number): (error: unknown) => void {
-  return (error) => {
-    if (((error as Error).cause as { statusCode?: number } | undefined)?.statusCode !== statusCode) throw error;
-  };
 }
 
 export function engineFault(what: string, cause: unknown): Fault {

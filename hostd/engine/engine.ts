@@ -1,5 +1,6 @@
 // The port to a container engine: what hostd asks of Docker, and of the fake that tests run on. Every call ends by itself
 // within a deadline; what the engine refuses arrives as a Fault (`unavailable`/`timeout`: the engine itself is in trouble).
+import { Fault, isFault } from "#api/fault.ts";
 
 export interface Engine {
   /** Version of a live engine; throws when it does not answer. */
@@ -10,6 +11,7 @@ export interface Engine {
   pull(image: string, signal: AbortSignal): Promise<void>;
   /** Creates a container, or finds that the one of this name exists already. */
   create(spec: ContainerSpec): Promise<void>;
+  /** Throws what `isAddressTaken` knows when another container has its address. */
   start(name: string): Promise<void>;
   signal(name: string, signalName: SignalName): Promise<void>;
   /** Removes a container, running or not; one that is gone already is no error. */
@@ -58,6 +60,8 @@ export interface ContainerSpec {
   entrypoint?: string[];
   hostname: string;
   network: string;
+  /** Its own address on that network; the engine's choice when undefined. */
+  address?: string;
   dns: string[];
   memoryBytes: number;
   cpuMillis: number;
@@ -86,6 +90,12 @@ export interface ImageRef {
   ref: string;
   sizeBytes: number;
 }
+
+export const addressTaken = (what: string, cause?: unknown): Fault =>
+  new Fault("conflict", `${what}: its address is in use`, { cause, details: { field: "address" } });
+
+export const isAddressTaken = (error: unknown): boolean =>
+  isFault(error, "conflict") && error.details?.["field"] === "address";
 
 export const LABELS = {
   job: "flynn.job",

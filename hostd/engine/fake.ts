@@ -3,6 +3,7 @@
 import { EventEmitter, on } from "node:events";
 import { Fault } from "#api/fault.ts";
 import {
+  addressTaken,
   type BridgeNetwork,
   type Container,
   type ContainerSpec,
@@ -69,10 +70,15 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
   const add = (spec: ContainerSpec, status: Container["status"]): void => {
     const { name, labels, image } = spec;
     const id = `c${++made}`;
-    containers.set(name, { id, name, status, labels, image, spec, log: [], ...(status === "running" ? run() : {}) });
+    const running = status === "running" ? run(spec) : {};
+    containers.set(name, { id, name, status, labels, image, spec, log: [], ...running });
     bus.emit("change");
   };
-  const run = () => ({ status: "running" as const, address: `100.64.7.${made + 1}`, startedAt: now().toISOString() });
+  const run = ({ address = `100.64.7.${made + 1}` }: ContainerSpec) => ({
+    status: "running" as const,
+    address,
+    startedAt: now().toISOString(),
+  });
   const end = (name: string, exitCode: number, oomKilled = false): void =>
     change(name, { status: "exited", exitCode, oomKilled, address: undefined });
   const stamp = (): string => `${now().toISOString().slice(0, -1)}000Z`;
@@ -124,7 +130,12 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
     },
     async start(name) {
       await enter("start", name);
-      if (get(name).status !== "running") change(name, run());
+      const found = get(name);
+      if (found.status === "running") return;
+      const fields = run(found.spec);
+      if ([...containers.values()].some(({ address }) => address === fields.address))
+        throw addressTaken(`start container ${name}`);
+      change(name, fields);
     },
     async signal(name, signalName) {
       await enter("signal", `${signalName} ${name}`);

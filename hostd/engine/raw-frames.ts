@@ -1,8 +1,12 @@
 // Docker's multiplexed output without a terminal: 8-byte headers (stream, 0, 0, 0, length) before each piece. Bytes are passed on
 // as they come, never gathered: a piece may be of any length.
-import type { OutputChunk } from "./docker-streams.ts";
 
 const HEADER_BYTES = 8;
+
+export interface OutputChunk {
+  stream: "stdout" | "stderr";
+  data: Buffer;
+}
 
 export async function* rawFrames(chunks: AsyncIterable<Buffer>): AsyncGenerator<OutputChunk> {
   let header: Buffer = Buffer.alloc(0);

@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Job } from "#api/jobs.ts";
-import { type Counts, nextStep, type Progress } from "../../../control/deploy/step.ts";
+import { nextStep, type Progress } from "../../../control/deploy/step.ts";
+import type { Counts } from "../../../control/deploy/strategy.ts";
 
 let made = 0;
 const job = (process: string, over: Partial<Job> = {}): Job => ({
