@@ -6,6 +6,7 @@ import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep } from "#lib/time.ts";
+import type { Addresses } from "./addresses.ts";
 import { type Apply, StartError } from "./apply.ts";
 import { type Container, type Engine, LABELS } from "./engine/engine.ts";
 import type { EngineMonitor } from "./engine-monitor.ts";
@@ -22,6 +23,7 @@ export interface AgentOptions {
   engine: Engine;
   monitor: Pick<EngineMonitor, "healthy">;
   apply: Apply;
+  addresses: Pick<Addresses, "see">;
   logs: LogStore;
   target: HostTarget | undefined;
   records: Map<string, JobRecord>;
@@ -29,7 +31,7 @@ export interface AgentOptions {
   attached?: ReadonlySet<string>;
   /** Something that control wants to know has changed. */
   onChange: () => void;
-  save: (state: Omit<KeptState, "bootId" | "told">) => Promise<void>;
+  save: (state: Omit<KeptState, "bootId" | "told" | "addresses">) => Promise<void>;
   log: Log;
   signal: AbortSignal;
   probe?: Probe;
@@ -64,7 +66,7 @@ export interface FoundJob {
 const monotonic = (): number => Number(process.hrtime.bigint() / 1_000_000n);
 
 export function createAgent(options: AgentOptions): Agent {
-  const { engine, monitor, apply, logs, records, onChange, log, signal, tickMs = 2_000 } = options;
+  const { engine, monitor, apply, addresses, logs, records, onChange, log, signal, tickMs = 2_000 } = options;
   const { monotonicMs = monotonic, attached = new Set() } = options;
   const wake = createWake();
   const busy = new Map<string, { do: Step["do"]; controller: AbortController }>();
@@ -182,6 +184,7 @@ export function createAgent(options: AgentOptions): Agent {
     const stale = new Set(busy.keys());
     if (monitor.healthy()) {
       containers = await engine.list();
+      addresses.see(containers.flatMap(({ address }) => address ?? []));
       await look(stale);
     }
     const doing = new Map([

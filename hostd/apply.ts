@@ -4,7 +4,8 @@ import type { HostTarget } from "#api/hosts.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep } from "#lib/time.ts";
-import type { BridgeNetwork, Engine } from "./engine/engine.ts";
+import type { Addresses } from "./addresses.ts";
+import { type BridgeNetwork, type Engine, isAddressTaken } from "./engine/engine.ts";
 import { BRIDGE, containerName, containerSpec, NETWORK } from "./job-container.ts";
 import { firstAddress } from "./network.ts";
 import type { Step } from "./plan.ts";
@@ -13,6 +14,7 @@ import { limiter, singleflight } from "./singleflight.ts";
 export interface ApplyOptions {
   engine: Engine;
   dns: (target: HostTarget) => string[];
+  addresses: Pick<Addresses, "take">;
   /** Pulls of one image before the job counts as crashed and waits for its backoff. */
   pullAttempts?: number;
   pullBackoffMs?: number;
@@ -25,12 +27,18 @@ export interface StepContext {
   onProgress: (reason: string) => void;
 }
 
+/** Docker may hold addresses that no container of ours shows: of a container made by hand, or lost in a crash of its own. */
+const ADDRESS_TRIES = 16;
+
 /** A start that failed for good; the message is the job's reason. Anything else thrown is the engine's trouble. */
 export class StartError extends Error {}
 
+type CreateStep = Extract<Step, { do: "create" }>;
+
 export type Apply = (step: Step, context: StepContext) => Promise<void>;
 
-export function createApply({ engine, dns, pullAttempts = 5, pullBackoffMs = 1_000 }: ApplyOptions): Apply {
+export function createApply(options: ApplyOptions): Apply {
+  const { engine, dns, addresses, pullAttempts = 5, pullBackoffMs = 1_000 } = options;
   const pulls = limiter(3);
   const starts = limiter(4);
   const pullOnce = singleflight((image, signal) => pulls(() => engine.pull(image, signal), signal));
@@ -64,20 +72,39 @@ export function createApply({ engine, dns, pullAttempts = 5, pullBackoffMs = 1_0
     }
   };
 
-  const create = async (step: Extract<Step, { do: "create" }>, context: StepContext): Promise<void> => {
+  /** Created and started at an address of its own; a start that was refused is returned. */
+  const createOnce = async (step: CreateStep, { target, signal }: StepContext): Promise<StartError | undefined> => {
+    const address = addresses.take(target.subnet);
+    if (address === undefined) throw new StartError(`every address of ${target.subnet} is in use`);
+    const spec = { ...containerSpec(step.job, target, dns(target), step.attempt), address };
+    await engine.create(spec).catch((error: unknown) => {
+      if (isEngineTrouble(error)) throw error;
+      throw new StartError(startReason(error), { cause: error });
+    });
+    signal.throwIfAborted();
+    // One with a client's streams is started once they are there, or its first words would be lost.
+    if (step.job.task?.attach) return undefined;
+    return start(containerName(step.job.id)).then(
+      () => undefined,
+      (error: unknown) => {
+        if (error instanceof StartError) return error;
+        throw error;
+      },
+    );
+  };
+
+  const create = async (step: CreateStep, context: StepContext): Promise<void> => {
     const { target, signal, onProgress } = context;
     await pull(step.job.image, context);
     await starts(async () => {
       onProgress("creating container");
       await networkOnce(target.subnet, signal);
       signal.throwIfAborted();
-      await engine.create(containerSpec(step.job, target, dns(target), step.attempt)).catch((error: unknown) => {
-        if (isEngineTrouble(error)) throw error;
-        throw new StartError(startReason(error), { cause: error });
-      });
-      signal.throwIfAborted();
-      // One with a client's streams is started once they are there, or its first words would be lost.
-      if (!step.job.task?.attach) await start(containerName(step.job.id));
+      for (let tries = 1; ; tries++) {
+        const failure = await createOnce(step, context);
+        if (failure === undefined) return;
+        if (tries >= ADDRESS_TRIES || !isAddressTaken(failure.cause)) throw failure;
+      }
     }, signal);
   };
 

@@ -8,6 +8,7 @@ import { ensureIdentity } from "#api/join.ts";
 import { keepIdentity } from "#api/renew.ts";
 import { createLog, type Log } from "#lib/log.ts";
 import { sleep } from "#lib/time.ts";
+import { keepAddresses } from "./addresses.ts";
 import { createAgent } from "./agent.ts";
 import { createApply } from "./apply.ts";
 import { bootEvents } from "./boot-events.ts";
@@ -116,10 +117,12 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     return trusting;
   };
   const dns = await containerDns(config.dns);
+  const addresses = keepAddresses(kept?.addresses);
   const agent = createAgent({
     engine,
     monitor,
-    apply: createApply({ engine, dns }),
+    apply: createApply({ engine, dns, addresses }),
+    addresses,
     logs,
     target: keptTarget,
     records: recordsAfter(kept, facts.bootId),
@@ -128,7 +131,10 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
       reports.ring();
       ring();
     },
-    save: (state) => saveState(stateDir, { ...state, bootId: facts.bootId, told: events.toldStages() }),
+    save: (state) => {
+      const beside = { bootId: facts.bootId, told: events.toldStages(), addresses: addresses.recent() };
+      return saveState(stateDir, { ...state, ...beside });
+    },
     log,
     signal,
   });

@@ -16,6 +16,8 @@ export interface KeptState {
   busy: [string, string][];
   captured: string[];
   attached?: string[];
+  /** Addresses of jobs in the order of their last use, the latest last. */
+  addresses?: string[];
   /** Boot steps already told to control in this boot. */
   told: string[];
 }

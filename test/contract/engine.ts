@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { until } from "#lib/time.ts";
 import type { Container, ContainerSpec, Engine, EngineLogLine } from "../../hostd/engine/engine.ts";
-import { LABELS } from "../../hostd/engine/engine.ts";
+import { isAddressTaken, LABELS } from "../../hostd/engine/engine.ts";
 
 export interface EngineUnderTest {
   engine: Engine;
@@ -100,6 +100,31 @@ export function engineContract(name: string, make: () => Promise<EngineUnderTest
     await under.engine.start(`flynn-${id}`);
     assert.is((await find(under, id))?.id, found?.id, "starting again changes nothing");
   });
+
+  claim(
+    "a container starts at the address asked for, and a second one at the same is refused as that",
+    async (under, id) => {
+      const address = "100.64.7.77";
+      const first = { ...under.script(spec(under, id), {}), address };
+      await begin(under, first);
+      assert.is((await find(under, id))?.address, address);
+      const other = `flynn-${id}-2`;
+      await under.engine.create({ ...first, name: other });
+      try {
+        const error = await under.engine.start(other).then(
+          () => undefined,
+          (caught: unknown) => caught,
+        );
+        assert.ok(isAddressTaken(error), String(error));
+        await under.engine.remove(`flynn-${id}`);
+        await under.engine.start(other);
+        const [found] = (await under.engine.list()).filter(({ name }) => name === other);
+        assert.is(found?.address, address, "free again once its container is gone");
+      } finally {
+        await under.engine.remove(other);
+      }
+    },
+  );
 
   claim("a process that ends is listed as exited with its code", async (under, id) => {
     await begin(under, under.script(spec(under, id), { exitCode: 3 }));

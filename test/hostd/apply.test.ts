@@ -1,7 +1,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Fault } from "#api/fault.ts";
+import { keepAddresses } from "../../hostd/addresses.ts";
 import { createApply, StartError, type StepContext, startReason } from "../../hostd/apply.ts";
+import { addressTaken } from "../../hostd/engine/engine.ts";
 import { fakeEngine } from "../../hostd/engine/fake.ts";
 import { job, target } from "./jobs.ts";
 
@@ -13,7 +15,9 @@ function rig() {
     signal: new AbortController().signal,
     onProgress: (reason) => progress.push(reason),
   };
-  const apply = createApply({ engine, dns: () => ["100.64.7.1"], pullAttempts: 3, pullBackoffMs: 1 });
+  const addresses = keepAddresses();
+  const options = { engine, dns: () => ["100.64.7.1"], addresses };
+  const apply = createApply({ ...options, pullAttempts: 3, pullBackoffMs: 1 });
   return { engine, progress, context, apply, create: { do: "create", job: job(), attempt: 2 } as const };
 }
 const caught = (promise: Promise<void>) =>
@@ -79,6 +83,28 @@ test("jobs that start together ask for the network once", async () => {
   await Promise.all(["j1", "j2", "j3"].map((id) => apply({ ...create, job: job({ id }) }, context)));
   assert.is(engine.calls.filter((call) => call.startsWith("ensureNetwork")).length, 1);
   assert.is(engine.containers.size, 3);
+});
+
+test("a job gets an address of the host's choice; one that Docker holds is passed over", async () => {
+  const { engine, apply, create, context } = rig();
+  const { spec } = await apply(create, context).then(() => engine.containers.get("flynn-j1")!);
+  assert.is(spec.address, "100.64.7.2");
+  // Not ours, and so not in the list that the choice is made by.
+  engine.add({ ...spec, name: "by-hand", labels: {}, address: "100.64.7.3" }, "running");
+  await apply({ ...create, job: job({ id: "j2" }) }, context);
+  assert.is(engine.containers.get("flynn-j2")?.address, "100.64.7.4");
+  assert.is(engine.containers.get("flynn-j2")?.status, "running");
+});
+
+test("when every address is refused the start has failed, and nothing is left of it", async () => {
+  const { engine, apply, create, context } = rig();
+  engine.fail("start", addressTaken("start container flynn-j1"));
+  const error = await caught(apply(create, context));
+  assert.instance(error, StartError);
+  assert.is((error as Error).message, "start container flynn-j1: its address is in use");
+  assert.is(engine.containers.size, 0);
+  const full = createApply({ engine, dns: () => [], addresses: { take: () => undefined } });
+  assert.is(((await caught(full(create, context))) as Error).message, "every address of 100.64.7.0/24 is in use");
 });
 
 test("two jobs of one image are one pull", async () => {

@@ -320,6 +320,22 @@ test("a removed host that is booted with a fresh token joins anew; with the spen
   assert.is(r.control.joins, 2);
 });
 
+test("an address of a job that ended is not given to the next one, also by a hostd that has started anew", async () => {
+  const r = await rig();
+  const first = await r.start();
+  r.control.push({ jobs: [job()] });
+  await isUp(r);
+  const address = r.job("j1")?.address;
+  assert.is(address, "100.64.7.2");
+  r.control.push({ jobs: [] });
+  await happens("its end", () => r.engine.containers.size === 0 && r.report()?.jobs.length === 0);
+  await first.stop();
+  await r.start();
+  r.control.push({ jobs: [job({ id: "j2" })] });
+  await isUp(r, "j2");
+  assert.is(r.job("j2")?.address, "100.64.7.3");
+});
+
 test("a torn state file and a torn target cost nothing that runs", async () => {
   const r = await rig();
   const first = await r.start();
