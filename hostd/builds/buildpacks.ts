@@ -6,8 +6,8 @@ import { builderInput, singleFile } from "./archive.ts";
 import { cacheLabels, cacheVolume } from "./caches.ts";
 import { BUILD_LABELS, type BuildContainerState } from "./engine.ts";
 import { BuildFailure, containerFailure } from "./failure.ts";
-import { followOutput } from "./output.ts";
 import { type BuildRun, containerName } from "./run.ts";
+import { runToEnd } from "./run-container.ts";
 import { upload } from "./upload.ts";
 import { watchLimits } from "./watch.ts";
 
@@ -41,7 +41,7 @@ export async function runBuildpacks(run: BuildRun): Promise<BuildResult> {
     user: isRoot(facts?.user ?? "") ? BUILDER_USER : undefined,
     labels: { [buildLabel]: build.id, [app]: build.app, [appId]: build.appId },
     command: ["/flynn/build"],
-    cacheVolume: volume,
+    volumes: [{ volume, path: "/cache" }],
     dns: parts.dns,
     limits,
   });
@@ -85,8 +85,8 @@ async function runContainer(
   volume: string,
   say: (line: string) => void,
 ): Promise<BuildContainerState> {
-  const { parts, build, signal, fail, onProgress } = run;
-  const { jobEngine, engine } = parts;
+  const { parts, build, fail } = run;
+  const { engine } = parts;
   const cache = (await engine.volumes(BUILD_LABELS.cache)).find((found) => found.name === volume);
   const watch = watchLimits({
     limits: build.limits,
@@ -95,20 +95,10 @@ async function runContainer(
     fail,
     onError: (error) => parts.log.warn({ err: error, buildId: build.id }, "the build's disk use is not known"),
   });
-  const kill = () =>
-    void jobEngine
-      .signal(name, "SIGKILL")
-      .catch((error: unknown) => parts.log.warn({ err: error, buildId: build.id }, "build was not ended"));
   try {
-    onProgress("up", "");
-    await jobEngine.start(name);
-    signal.addEventListener("abort", kill, { once: true });
-    if (signal.aborted) kill();
-    const state = await followOutput({ jobEngine, engine, name, say, signal });
-    signal.throwIfAborted();
-    return state;
+    run.onProgress("up", "");
+    return await runToEnd(run, name, say);
   } finally {
-    signal.removeEventListener("abort", kill);
     watch.stop();
   }
 }

@@ -11,6 +11,7 @@ import { limiter } from "../singleflight.ts";
 import { createWake } from "../wake.ts";
 import { runBuildpacks } from "./buildpacks.ts";
 import { keepCaches } from "./cache-keeper.ts";
+import { runCnb } from "./cnb.ts";
 import { dockerfileBuilds } from "./dockerfile.ts";
 import { BUILD_LABELS } from "./engine.ts";
 import { BuildFailure, reasonOf } from "./failure.ts";
@@ -83,6 +84,10 @@ export function createBuilds(options: BuildsOptions): Builds {
   const clean = async (id: string): Promise<void> => {
     await removeSpool(join(spoolDir, id));
     await jobEngine.remove(containerName(id));
+    for (const { name, labels } of await engine.containers(BUILD_LABELS.build))
+      if (isBuildContainer(name) && labels[BUILD_LABELS.build] === id) await jobEngine.remove(name);
+    for (const { name, labels } of await engine.volumes(BUILD_LABELS.build))
+      if (labels[BUILD_LABELS.build] === id) await engine.removeVolume(name);
     for (const image of await engine.images())
       if (image.refs.length === 0 && image.labels[BUILD_LABELS.build] === id)
         await engine.removeImage(image.id, { keepParents: true });
@@ -91,11 +96,7 @@ export function createBuilds(options: BuildsOptions): Builds {
   const runOf: Record<BuildSpec["kind"], RunBuild> = {
     buildpacks: runBuildpacks,
     dockerfile: dockerfileBuilds(),
-    cnb: () => {
-      throw new BuildFailure(
-        "this cluster's hosts do not run Cloud Native Buildpacks yet; use buildpacks or a Dockerfile",
-      );
-    },
+    cnb: runCnb,
   };
 
   const work = async (build: BuildSpec, current: HostTarget, controller: AbortController): Promise<BuildResult> => {
@@ -245,6 +246,10 @@ export function createBuilds(options: BuildsOptions): Builds {
       await jobEngine.remove(name);
     }
     for (const { id } of await engine.buildSteps()) await jobEngine.remove(id);
+    for (const { name, labels } of await engine.volumes(BUILD_LABELS.build)) {
+      orphans.add(labels[BUILD_LABELS.build] ?? "");
+      await engine.removeVolume(name);
+    }
     for (const image of await engine.images()) {
       // One that is known by a name has become an app's.
       if (image.refs.length > 0 || image.labels[BUILD_LABELS.build] === undefined) continue;

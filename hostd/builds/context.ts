@@ -19,9 +19,10 @@ const KINDS: readonly (Header["type"] | null | undefined)[] = [
 
 type Source = AsyncIterable<Buffer> & { header: Header };
 
-const cleanPath = (name: string): string => posix.normalize(`/${name}`).slice(1).replace(/\/$/, "");
+export const cleanPath = (name: string): string => posix.normalize(`/${name}`).slice(1).replace(/\/$/, "");
 
-async function* entries(file: string): AsyncGenerator<Source> {
+/** Entries of the spooled source, in order. */
+export async function* entries(file: string): AsyncGenerator<Source> {
   const reader = extract();
   const input = createReadStream(file);
   input.on("error", (error) => (reader as unknown as { destroy(error: Error): void }).destroy(error));

@@ -18,9 +18,10 @@ export function buildContainerBody(spec: BuildContainer): object {
     Labels: spec.labels,
     Entrypoint: [],
     Cmd: spec.command,
+    ...(spec.env === undefined ? {} : { Env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`) }),
     Hostname: "build",
     HostConfig: {
-      NetworkMode: BUILD_NETWORK,
+      NetworkMode: spec.network ?? BUILD_NETWORK,
       Dns: spec.dns,
       Memory: limits.memoryBytes,
       MemorySwap: limits.memoryBytes,
@@ -36,7 +37,7 @@ export function buildContainerBody(spec: BuildContainer): object {
       Ulimits: NO_CORES,
       RestartPolicy: { Name: "no" },
       LogConfig: { Type: "json-file", Config: { "max-size": "10m", "max-file": "2" } },
-      Mounts: [{ Type: "volume", Source: spec.cacheVolume, Target: "/cache" }],
+      Mounts: spec.volumes.map(({ volume, path }) => ({ Type: "volume", Source: volume, Target: path })),
     },
   };
 }

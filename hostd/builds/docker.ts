@@ -30,7 +30,12 @@ interface ContainerFound {
 interface ImageFound {
   Id: string;
   Size: number;
-  Config?: { User?: string; OnBuild?: string[] | null } | null;
+  Config?: {
+    User?: string;
+    Env?: string[] | null;
+    Labels?: Record<string, string> | null;
+    OnBuild?: string[] | null;
+  } | null;
 }
 
 export function dockerBuildEngine({ socketPath }: { socketPath: string }): BuildEngine {
@@ -71,8 +76,9 @@ export function dockerBuildEngine({ socketPath }: { socketPath: string }): Build
       const path = `/images/${encodeURIComponent(ref)}/json`;
       const found = await call<ImageFound>({ method: "GET", path, doing: "inspect image" }).catch(absent);
       if (found === undefined) return undefined;
-      const { User: user = "", OnBuild } = found.Config ?? {};
-      return { id: found.Id, user, onBuild: OnBuild ?? [], sizeBytes: found.Size };
+      const { User: user = "", Env, Labels, OnBuild } = found.Config ?? {};
+      const env = Object.fromEntries((Env ?? []).map((line) => line.split(/=(.*)/s, 2) as [string, string]));
+      return { id: found.Id, user, env, labels: Labels ?? {}, onBuild: OnBuild ?? [], sizeBytes: found.Size };
     },
 
     async tagImage(ref, repository) {

@@ -40,6 +40,8 @@ export interface BuildEngine {
 export interface ImageFacts {
   id: string;
   user: string;
+  env: Readonly<Record<string, string>>;
+  labels: Readonly<Record<string, string>>;
   onBuild: string[];
   sizeBytes: number;
 }
@@ -51,9 +53,18 @@ export interface BuildContainer {
   user?: string;
   labels: Record<string, string>;
   command: string[];
-  cacheVolume: string;
+  volumes: readonly VolumeMount[];
+  /** Beside the image's own. */
+  env?: Readonly<Record<string, string>>;
+  /** `none`: it reaches nothing at all. Undefined: the builds' network. */
+  network?: "none";
   dns: string[];
   limits: BuildShare;
+}
+
+export interface VolumeMount {
+  volume: string;
+  path: string;
 }
 
 /** What a build may take of its host: ceilings, and a small weight, so that apps win. */

@@ -64,7 +64,7 @@ export function fakeBuilds(): FakeBuilds {
     },
     engine: {
       ensureNetwork: async () => ({ subnet: "172.30.0.0/16", gateway: "172.30.0.1" }),
-      inspectImage: async () => ({ id: "sha256:1", user: "root", onBuild: [], sizeBytes: 1 }),
+      inspectImage: async () => ({ id: "sha256:1", user: "root", env: {}, labels: {}, onBuild: [], sizeBytes: 1 }),
       tagImage: async () => undefined,
       async createContainer(spec) {
         const empty = { running: false, started: false, exitCode: 0, oomKilled: false, input: Buffer.alloc(0) };

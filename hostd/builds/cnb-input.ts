@@ -1,0 +1,132 @@
+// What a build with Cloud Native Buildpacks is given, as one archive for its volumes: the source, the variables as files, and the
+// run image as the OCI layout that the lifecycle lays the app on.
+import { createHash } from "node:crypto";
+import { posix } from "node:path";
+import type { Readable } from "node:stream";
+import { extract, type Header } from "tar-stream";
+import { type AddEntry, packEntries } from "./archive.ts";
+import { type CnbUser, cnbCache, RUN_LAYOUT } from "./cnb-plan.ts";
+import { cleanPath, entries } from "./context.ts";
+
+export interface CnbInput {
+  user: CnbUser;
+  env: Readonly<Record<string, string>>;
+  sourceFile: string;
+  /** As `docker save` writes it. */
+  runImage: Readable;
+}
+
+type Entry = AsyncIterable<Buffer> & { header: Header };
+
+const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
+const TEXT_MAX_BYTES = 1 << 20;
+const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG = "application/vnd.oci.image.config.v1+json";
+const LAYER = "application/vnd.oci.image.layer.v1.tar";
+
+export function cnbInput({ user, env, sourceFile, runImage }: CnbInput): Readable {
+  return packEntries(async (into) => {
+    const add: AddEntry = (header, content) => into({ ...header, ...user, uname: "", gname: "" }, content);
+    const folder = (name: string) => add({ name, type: "directory", mode: 0o755 });
+    for (const name of ["layers", "workspace", "platform", "platform/env", "layout", cnbCache(user)])
+      await folder(name);
+    for (const [name, value] of Object.entries(env))
+      if (ENV_NAME.test(name)) await add({ name: `platform/env/${name}`, mode: 0o600 }, value);
+    await addSource(add, sourceFile);
+    await addLayout(add, runImage);
+  });
+}
+
+async function addSource(add: AddEntry, sourceFile: string): Promise<void> {
+  for await (const entry of entries(sourceFile)) {
+    const { type, mode, mtime, size, linkname } = entry.header;
+    const path = cleanPath(entry.header.name);
+    const kept = { name: `workspace/${path}`, mode, mtime };
+    if (path === "") await drain(entry);
+    else if (type === "file" || type === "contiguous-file") await add({ ...kept, size }, entry);
+    else if (type === "directory") await add({ ...kept, type });
+    else if (type === "symlink") await add({ ...kept, type, linkname });
+    else if (type === "link") await add({ ...kept, type, linkname: `workspace/${cleanPath(linkname ?? "")}` });
+    else await drain(entry);
+  }
+}
+
+/**
+ * `docker save` names a layer before its digest is known, and says last what belongs together: everything is laid down as it comes,
+ * and given its place in the layout by a second name.
+ */
+async function addLayout(add: AddEntry, saved: Readable): Promise<void> {
+  const folder = "layout/save";
+  const files = new Map<string, { digest: string; size: number; text?: string }>();
+  const links = new Map<string, string>();
+  const reader = extract();
+  saved.on("error", (error) => reader.destroy(error));
+  saved.pipe(reader as unknown as NodeJS.WritableStream);
+  try {
+    for await (const entry of reader as unknown as AsyncIterable<Entry>) {
+      const { type, size, linkname } = entry.header;
+      const name = cleanPath(entry.header.name);
+      if (type === "symlink") links.set(name, cleanPath(posix.join(posix.dirname(name), linkname ?? "")));
+      if (type !== "file" && type !== "contiguous-file") {
+        await drain(entry);
+        continue;
+      }
+      const hash = createHash("sha256");
+      const small: Buffer[] = [];
+      const read = async function* () {
+        for await (const chunk of entry) {
+          hash.update(chunk);
+          if (size <= TEXT_MAX_BYTES) small.push(chunk);
+          yield chunk;
+        }
+      };
+      await add({ name: `${folder}/${name}`, mode: 0o644, size }, read());
+      const text = size <= TEXT_MAX_BYTES ? Buffer.concat(small).toString("utf8") : undefined;
+      files.set(name, { digest: hash.digest("hex"), size, text });
+    }
+  } finally {
+    saved.destroy();
+    reader.destroy();
+  }
+  const fileOf = (name: string) => {
+    const path = links.get(cleanPath(name)) ?? cleanPath(name);
+    const found = files.get(path);
+    if (found === undefined) throw new Error(`the run image's archive has no ${name}`);
+    return { ...found, path };
+  };
+  const [listed] = JSON.parse(fileOf("manifest.json").text ?? "[]") as { Config: string; Layers: string[] }[];
+  if (listed === undefined) throw new Error("the run image's archive names no image");
+  const config = fileOf(listed.Config);
+  const { rootfs } = JSON.parse(config.text ?? "{}") as { rootfs?: { diff_ids?: string[] } };
+  const layers = listed.Layers.map(fileOf);
+  const manifest = JSON.stringify({
+    schemaVersion: 2,
+    mediaType: MANIFEST,
+    config: { mediaType: CONFIG, digest: `sha256:${config.digest}`, size: config.size },
+    layers: layers.map(({ digest, size }, index) => ({
+      mediaType: rootfs?.diff_ids?.[index] === `sha256:${digest}` ? LAYER : `${LAYER}+gzip`,
+      digest: `sha256:${digest}`,
+      size,
+    })),
+  });
+  const digest = createHash("sha256").update(manifest).digest("hex");
+  const described = { mediaType: MANIFEST, digest: `sha256:${digest}`, size: Buffer.byteLength(manifest) };
+  for (const [index] of [...RUN_LAYOUT.matchAll(/\/|$/g)].map((match) => [match.index]))
+    if (RUN_LAYOUT.slice(0, index) !== "layout")
+      await add({ name: RUN_LAYOUT.slice(0, index), type: "directory", mode: 0o755 });
+  for (const name of ["blobs", "blobs/sha256"])
+    await add({ name: `${RUN_LAYOUT}/${name}`, type: "directory", mode: 0o755 });
+  const blob = (name: string) => `${RUN_LAYOUT}/blobs/sha256/${name}`;
+  for (const [name, path] of new Map([config, ...layers].map((file) => [file.digest, file.path])))
+    await add({ name: blob(name), type: "link", linkname: `${folder}/${path}` });
+  const write = (name: string, text: string) => add({ name, mode: 0o644 }, text);
+  await write(blob(digest), manifest);
+  await write(`${RUN_LAYOUT}/index.json`, JSON.stringify({ schemaVersion: 2, manifests: [described] }));
+  await write(`${RUN_LAYOUT}/oci-layout`, OCI_LAYOUT);
+}
+
+export const OCI_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
+
+async function drain(entry: AsyncIterable<Buffer>): Promise<void> {
+  for await (const _ of entry);
+}

@@ -1,0 +1,98 @@
+// What the lifecycle's exporter leaves: the image as an OCI layout, sent to control as the archive it takes, and the image's own
+// word on its buildpacks and process types. The builder image is the app's, so all of it is read as a stranger's.
+import { posix } from "node:path";
+import type { Readable } from "node:stream";
+import { json } from "node:stream/consumers";
+import { extract, type Header } from "tar-stream";
+import { packEntries, singleFile } from "./archive.ts";
+import { OCI_LAYOUT } from "./cnb-input.ts";
+import { BuildFailure } from "./failure.ts";
+
+const BLOB = /^blobs\/sha256\/[0-9a-f]{64}$/;
+const DIGEST = /^sha256:[0-9a-f]{64}$/;
+const TEXT_MAX_BYTES = 4 << 20;
+
+type Entry = AsyncIterable<Buffer> & { header: Header };
+
+const unsound = (why: string) => new BuildFailure(`the builder's lifecycle left no sound image: ${why}`);
+
+/** A layout's folder, as Docker archives it, as an archive that begins with `oci-layout`: by that it is known for what it is. */
+export function layoutArchive(folder: Readable): Readable {
+  return packEntries(async (add) => {
+    await add({ name: "oci-layout", mode: 0o644 }, OCI_LAYOUT);
+    const reader = extract();
+    folder.on("error", (error) => reader.destroy(error));
+    folder.pipe(reader as unknown as NodeJS.WritableStream);
+    try {
+      for await (const entry of reader as unknown as AsyncIterable<Entry>) {
+        const { type, size } = entry.header;
+        const name = posix.normalize(entry.header.name).split("/").slice(1).join("/");
+        if (type === "directory" || name === "oci-layout") {
+          for await (const _ of entry);
+        } else if (type !== "file" || !(BLOB.test(name) || name === "index.json")) {
+          throw unsound(`${name.slice(0, 200)} has no place in it`);
+        } else await add({ name, mode: 0o644, size }, entry);
+      }
+    } finally {
+      folder.destroy();
+      reader.destroy();
+    }
+  });
+}
+
+export interface BuildMetadata {
+  buildpacks: string[];
+  processes: Record<string, string>;
+}
+
+/** `read` answers a file of the layout as an archive of one. */
+export async function readMetadata(read: (path: string) => Promise<Readable>): Promise<BuildMetadata> {
+  const file = async (path: string): Promise<unknown> => {
+    const { body } = await singleFile(await read(path), { what: path, maxBytes: TEXT_MAX_BYTES });
+    return json(body).catch((cause: unknown) => {
+      throw new BuildFailure("the builder's lifecycle left no sound image", { cause });
+    });
+  };
+  const blob = (of: { digest?: unknown } | undefined, what: string) => {
+    if (typeof of?.digest !== "string" || !DIGEST.test(of.digest)) throw unsound(`it has no ${what}`);
+    return file(`blobs/${of.digest.replace(":", "/")}`);
+  };
+  const index = (await file("index.json")) as { manifests?: { digest?: unknown }[] } | null;
+  const manifest = (await blob(index?.manifests?.[0], "manifest")) as { config?: { digest?: unknown } } | null;
+  const config = (await blob(manifest?.config, "config")) as { config?: { Labels?: Record<string, unknown> } } | null;
+  return buildMetadata(config?.config?.Labels?.["io.buildpacks.build.metadata"]);
+}
+
+const PROCESS_NAME = /^(?!constructor$)[a-z][a-z0-9_-]{0,29}$/;
+const MOST_PROCESSES = 50;
+
+/** The label of that name, read; what is not as it should be is left out. */
+export function buildMetadata(label: unknown): BuildMetadata {
+  const about = parse(label);
+  const buildpacks = list(about["buildpacks"])
+    .map(({ id, version }) =>
+      typeof id === "string" ? `${id}${typeof version === "string" ? `@${version}` : ""}` : "",
+    )
+    .filter((name) => /^[\x21-\x7e]{1,200}$/.test(name));
+  const processes = list(about["processes"])
+    .map(({ type, command, args }) => [type, [command, args].flat().filter(isText).join(" ")] as const)
+    .filter((entry): entry is [string, string] => isText(entry[0]) && PROCESS_NAME.test(entry[0]))
+    .filter(([, line]) => line.length <= 4_096)
+    .slice(0, MOST_PROCESSES);
+  return { buildpacks, processes: Object.fromEntries(processes) };
+}
+
+const isText = (value: unknown): value is string => typeof value === "string";
+
+function parse(label: unknown): Record<string, unknown> {
+  if (!isText(label)) return {};
+  try {
+    const found: unknown = JSON.parse(label);
+    return isRecord(found) ? found : {};
+  } catch {
+    return {};
+  }
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
+const list = (value: unknown): Record<string, unknown>[] => (Array.isArray(value) ? value.filter(isRecord) : []);
