@@ -13,6 +13,8 @@ const USAGE = `usage: main.ts restore --config FILE [--from BACKUP]
 
 /** A backup that leaks shows no values of variables, and speaks for no cluster; it is whole only with what it leaves out. */
 const KEYS_APART = `not in it, and needed to restore it elsewhere: the directories ca (the cluster's CA) and ${SEALING_DIRECTORY} (the key that variables and certificates' keys are sealed with) beside the state; keep both, apart from the backup`;
+const ALSO_APART =
+  "nor are the apps' git repositories: copy the directory git beside the state with it. Without one, an app runs and its next push brings its whole history";
 
 /** Runs the subcommand named by the first word; undefined when it names none. */
 export function stateCommand(args: readonly string[]): (() => Promise<number>) | undefined {
@@ -39,7 +41,7 @@ async function backup(args: string[]): Promise<number> {
   if (out === undefined) throw new Fault("invalid", USAGE);
   const { seq, sizeBytes } = await backupState(storeDirectory(config), resolve(out));
   process.stdout.write(`state up to record ${seq} is in ${out} (${formatSize(sizeBytes)})\n`);
-  process.stdout.write(`${KEYS_APART}\n`);
+  process.stdout.write(`${KEYS_APART}\n${ALSO_APART}\n`);
   return 0;
 }
 

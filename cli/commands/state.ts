@@ -16,7 +16,10 @@ export const stateCommands: readonly Command[] = [
   {
     words: "cluster backup",
     summary: "Write the appliance's state into one file; it may run meanwhile",
-    more: "Run it on the appliance. Two keys are not in the file: keep <state>/control/ca and <state>/control/sealing as well, apart from it.",
+    more: [
+      "Run it on the appliance. Two keys are not in the file: keep <state>/control/ca and <state>/control/sealing as well, apart",
+      "from it. Nor are the apps' git repositories: copy <state>/control/git along with it.",
+    ].join("\n"),
     args: [{ name: "FILE", required: true }],
     flags: STATE,
     run: (call) => control(call, ["backup", "--out", resolve(call.cli.cwd, call.args[0]!)]),
@@ -24,7 +27,10 @@ export const stateCommands: readonly Command[] = [
   {
     words: "cluster restore",
     summary: "Make damaged state whole: the longest part that verifies, or a backup; says what is lost",
-    more: "Run it on the appliance, while it is down. What was there is moved aside, never deleted.",
+    more: [
+      "Run it on the appliance, while it is down. What was there is moved aside, never deleted. Git repositories of apps that",
+      "the restored state does not know are set aside for a week (<state>/control/git/removed), and come back with their app.",
+    ].join("\n"),
     args: [{ name: "FILE" }],
     flags: STATE,
     run: (call) => control(call, ["restore", ...(call.args[0] ? ["--from", resolve(call.cli.cwd, call.args[0])] : [])]),

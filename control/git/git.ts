@@ -158,8 +158,10 @@ export function createGit(
     async run(until) {
       await ready();
       for await (const _ of every(SWEEP_MS, until)) {
-        const gone = await repos.sweep((appId) => store.get(keys.app(appId)) !== undefined);
-        if (gone.length > 0) log.info({ gone }, "repositories of deleted apps removed");
+        const { setAside, deleted } = await repos.sweep((appId) => store.get(keys.app(appId)) !== undefined, now());
+        if (setAside.length > 0)
+          log.warn({ setAside }, "repositories of apps that are not known are set aside for a week");
+        if (deleted.length > 0) log.info({ deleted }, "repositories that were set aside a week ago are deleted");
       }
     },
     async close() {

@@ -9,6 +9,7 @@ import { ExecError, type ExecOptions, type ExecResult, exec } from "#lib/exec.ts
 import { writeFileAtomic } from "#lib/files.ts";
 import { randomText } from "#lib/ids.ts";
 import { LIMITS } from "./limits.ts";
+import { removedRepositories } from "./removed.ts";
 import { type GitSettings, gitConfigText } from "./settings.ts";
 
 export type GitChild = ChildProcessByStdio<Writable, Readable, Readable>;
@@ -25,8 +26,8 @@ export interface Repositories {
   /** Runs git to its end. */
   git(repository: string, args: readonly string[], options?: ExecOptions): Promise<ExecResult>;
   spawn(args: readonly string[], env: NodeJS.ProcessEnv): GitChild;
-  /** Removes the repositories of apps that `lives` says no to. */
-  sweep(lives: (appId: string) => boolean): Promise<string[]>;
+  /** Sets aside the repositories of apps that `lives` says no to, and deletes those that were set aside a week ago. */
+  sweep(lives: (appId: string) => boolean, now: Date): Promise<{ setAside: string[]; deleted: string[] }>;
 }
 
 const SUFFIX = ".git";
@@ -34,6 +35,7 @@ const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 export function repositories(directory: string, settings: GitSettings): Repositories {
   const opened = new Map<string, Promise<string>>();
+  const removed = removedRepositories(join(directory, "removed"));
   const configFile = join(directory, "config");
   const base: NodeJS.ProcessEnv = {
     PATH,
@@ -63,7 +65,7 @@ export function repositories(directory: string, settings: GitSettings): Reposito
 
   const make = async (appId: string, branch: string): Promise<string> => {
     const path = join(directory, `${appId}${SUFFIX}`);
-    if (await exists(path)) {
+    if ((await exists(path)) || (await removed.bringBack(appId, path))) {
       await clearLeftovers(path);
       return path;
     }
@@ -99,7 +101,7 @@ export function repositories(directory: string, settings: GitSettings): Reposito
     },
     async find(appId) {
       const path = join(directory, `${appId}${SUFFIX}`);
-      return (await exists(path)) ? path : undefined;
+      return (await exists(path)) || (await removed.bringBack(appId, path)) ? path : undefined;
     },
     async resolve(repository, ref) {
       try {
@@ -126,16 +128,15 @@ export function repositories(directory: string, settings: GitSettings): Reposito
         shell: false,
       });
     },
-    async sweep(lives) {
-      const gone: string[] = [];
+    async sweep(lives, now) {
+      const setAside: string[] = [];
       for (const name of await readdir(directory)) {
         const appId = name.endsWith(SUFFIX) ? name.slice(0, -SUFFIX.length) : undefined;
         if (appId === undefined || lives(appId)) continue;
         opened.delete(appId);
-        await rm(join(directory, name), { recursive: true, force: true });
-        gone.push(appId);
+        setAside.push(await removed.setAside(join(directory, name), appId, now));
       }
-      return gone;
+      return { setAside, deleted: await removed.sweep(now) };
     },
   };
 }

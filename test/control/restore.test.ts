@@ -28,6 +28,7 @@ test("backup and restore from the command line: a lost directory comes back, wro
     const backup = (await control(["backup", "--config", config, "--out", out])).stdout;
     assert.match(backup, "up to record 1");
     assert.match(backup, /not in it, and needed .*directories ca .*and sealing .*keep both, apart from the backup/);
+    assert.match(backup, /copy the directory git beside the state/);
     await store.close();
     assert.match((await control(["restore", "--config", config])).stdout, "opens without loss; nothing was changed");
     await rm(directory, { recursive: true });
