@@ -1,5 +1,5 @@
 // time limit: 600 s
-// Two hundred deployments, four apps each with another strategy, under constant load, while apps are scaled, hosts cordoned and the
+// Two hundred deployments, four apps each with another strategy, under constant load, while apps are scaled, hosts drained and the
 // router killed: no request fails, and in the end there is exactly as much of everything as there was before.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -109,18 +109,25 @@ async function deployOften(
 /** So often a router program may die and be back at once: dying again within 30 s it is given a pause. */
 const KILL_EVERY = 7;
 
+/** Every so many turns a host is drained instead: what runs there moves. */
+const DRAIN_EVERY = 5;
+
 /** Until told to end: one host after the other takes no new jobs for a while, and now and then the router program dies. */
 async function disturb(
   { appliance, hosts }: Cluster,
   signal: AbortSignal,
-): Promise<{ cordons: number; kills: number }> {
-  const done = { cordons: 0, kills: 0 };
+): Promise<{ cordons: number; drains: number; kills: number }> {
+  const done = { cordons: 0, drains: 0, kills: 0 };
   const names = hosts.map(({ name }) => name);
   const open = (name: string) => ask(appliance, "POST", `/v1/hosts/${name}/uncordon`);
   for await (const n of every(5_000, signal)) {
     for (const name of names) await open(name);
-    if (n % 3 !== 0) {
-      await ask(appliance, "POST", `/v1/hosts/${names[n % names.length]}/cordon`);
+    const name = names[n % names.length];
+    if (n % DRAIN_EVERY === 4) {
+      await ask(appliance, "POST", `/v1/hosts/${name}/drain`);
+      done.drains++;
+    } else if (n % 3 !== 0) {
+      await ask(appliance, "POST", `/v1/hosts/${name}/cordon`);
       done.cordons++;
     }
     if (n % KILL_EVERY === 1) {
@@ -222,15 +229,16 @@ deploys(`${DEPLOYMENTS} deployments under load fail no request and leave nothing
   } finally {
     disturbed.abort();
   }
-  const { cordons, kills } = await disturbing;
+  const { cordons, drains, kills } = await disturbing;
   assert.is(tookMs.length, DEPLOYMENTS);
   assert.ok(Math.min(...had) >= LEAST_PER_APP, `deployments of each app: ${had}`);
-  assert.ok(cordons >= 3 && kills >= 3, `${cordons} cordons, ${kills} kills`);
+  const disturbances = `${cordons} cordons, ${drains} drains, ${kills} router kills`;
+  assert.ok(cordons >= 3 && drains >= 3 && kills >= 3, disturbances);
   tookMs.sort((a, b) => a - b);
   const at = (q: number) => Math.round(tookMs[Math.floor(q * (tookMs.length - 1))]!);
   const s = seconds(startedMs);
   console.log(
-    `${DEPLOYMENTS} deployments in ${s} s (each p50 ${at(0.5)} ms, p99 ${at(0.99)} ms), ${cordons} cordons, ${kills} router kills`,
+    `${DEPLOYMENTS} deployments in ${s} s (each p50 ${at(0.5)} ms, p99 ${at(0.99)} ms), ${disturbances}`,
   );
   for (const [n, load] of loads.entries()) await unharmed(load, APPS[n]!.name);
 
