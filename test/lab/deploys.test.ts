@@ -237,9 +237,7 @@ deploys(`${DEPLOYMENTS} deployments under load fail no request and leave nothing
   tookMs.sort((a, b) => a - b);
   const at = (q: number) => Math.round(tookMs[Math.floor(q * (tookMs.length - 1))]!);
   const s = seconds(startedMs);
-  console.log(
-    `${DEPLOYMENTS} deployments in ${s} s (each p50 ${at(0.5)} ms, p99 ${at(0.99)} ms), ${disturbances}`,
-  );
+  console.log(`${DEPLOYMENTS} deployments in ${s} s (each p50 ${at(0.5)} ms, p99 ${at(0.99)} ms), ${disturbances}`);
   for (const [n, load] of loads.entries()) await unharmed(load, APPS[n]!.name);
 
   await quiet();
