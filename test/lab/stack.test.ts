@@ -45,6 +45,15 @@ async function source({ scope }: Context, name: string, files: Record<string, st
   return folder;
 }
 
+const builds = new Map<string, Promise<BuildOutcome>>();
+
+/** A test app as it comes from the builder, built once for every test that looks at it. */
+function built({ driver }: Context, app: string): Promise<BuildOutcome> {
+  const made = builds.get(app) ?? driver.build({ source: app, app });
+  builds.set(app, made);
+  return made;
+}
+
 const lastWarning = (log: string): string => log.split("\n").findLast((line) => line.startsWith(" !     ")) ?? "";
 const names = ({ entries }: BuildOutcome): string[] => entries.map((line) => line.split(/\s+/).slice(5).join(" "));
 
@@ -95,7 +104,7 @@ const served: [
 for (const [name, { detected, body, processes, env }] of served) {
   lab(`the app ${name} builds without a network, answers on the runner and ends at SIGTERM`, async (context) => {
     const startedMs = performance.now();
-    const outcome = await context.driver.build({ source: name, app: name });
+    const outcome = await built(context, name);
     succeeded(outcome);
     console.log(`${name}: built in ${Math.round(performance.now() - startedMs)} ms`);
     assert.is(outcome.result.detected, detected);
@@ -111,7 +120,7 @@ for (const [name, { detected, body, processes, env }] of served) {
 }
 
 lab("the app crash builds, and ends with its own code and last words", async (context) => {
-  const outcome = await context.driver.build({ source: "crash" });
+  const outcome = await built(context, "crash");
   succeeded(outcome);
   const app = await context.driver.run(outcome.slug, ["npm start"], { PORT: "1" });
   assert.is(await app.exitCode(), 3);
@@ -119,7 +128,7 @@ lab("the app crash builds, and ends with its own code and last words", async (co
 });
 
 lab("the app multi has its worker and its release phase beside web", async (context) => {
-  const outcome = await context.driver.build({ source: "multi" });
+  const outcome = await built(context, "multi");
   succeeded(outcome);
   const processes = { release: "node release.js", web: "node web.js", worker: "node worker.js" };
   assert.equal(outcome.result.processes, processes);
@@ -131,7 +140,7 @@ lab("the app multi has its worker and its release phase beside web", async (cont
 });
 
 lab("the app chat passes what one says on to all, over WebSocket", async (context) => {
-  const app = await serve(context, await context.driver.build({ source: "chat" }));
+  const app = await serve(context, await built(context, "chat"));
   const script = `
     const [a, b] = await Promise.all([0, 1].map(() => new Promise((resolve, reject) => {
       const socket = new WebSocket("ws://127.0.0.1:${app.port}/");
@@ -149,7 +158,7 @@ lab("the app chat passes what one says on to all, over WebSocket", async (contex
 lab(
   "a static site has types, ranges, folders, a page for what is missing, and hides what is not the site's",
   async (context) => {
-    const app = await serve(context, await context.driver.build({ source: "static" }));
+    const app = await serve(context, await built(context, "static"));
     assert.match(await app.get("/style.css", "--include"), /content-type: text\/css/i);
     assert.is(await app.get("/style.css", "--range", "0-0"), "p");
     assert.match(await app.get("/style.css", "--include", "--range", "0-0"), /^HTTP\/1\.1 206/);
