@@ -171,6 +171,7 @@ export const updateApp = endpoint({
   path: "/v1/apps/:app",
   summary: "Change how an app deploys",
   permission: "app:write",
+  conditional: true,
   params: AppParams,
   body: object({
     strategy: Type.Optional(Strategy),
@@ -187,6 +188,7 @@ export const deleteApp = endpoint({
   path: "/v1/apps/:app",
   summary: "Delete an app, its routes and its releases; its jobs stop",
   permission: "app:write",
+  conditional: true,
   params: AppParams,
   reply: Nothing,
 });
@@ -259,6 +261,7 @@ export const updateFormation = endpoint({
   path: "/v1/apps/:app/formation",
   summary: "Scale processes",
   permission: "app:write",
+  conditional: true,
   params: AppParams,
   body: recordOf(
     ProcessName,

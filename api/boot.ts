@@ -8,7 +8,7 @@ import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
 import { Fault } from "./fault.ts";
 import { Level, MachineIdentity, MachineTarget, Stage } from "./machines.ts";
-import { Id, IdParams, listOf, Mac, Name, Nothing, object, oneOf, Sha256, Tags, Time } from "./schema.ts";
+import { Id, IdParams, listOf, Mac, Name, Nothing, object, oneOf, recordOf, Sha256, Tags, Time } from "./schema.ts";
 
 const File = object({ sha256: Sha256, sizeBytes: Type.Integer({ minimum: 1 }) });
 
@@ -61,7 +61,7 @@ export type DiskPolicy = Static<typeof DiskPolicy>;
 
 export const Profile = object({
   name: Name,
-  image: Type.String({ description: "`current` or a boot image id." }),
+  image: Type.Unsafe<string>({ ...Id, description: "`current` or a boot image id." }),
   cmdline: Type.Array(Type.String({ pattern: "^[\\x21-\\x7e]+$", maxLength: 200 }), {
     maxItems: 32,
     description: "Words added to the kernel command line.",
@@ -97,6 +97,7 @@ export const BootTarget = object({
 });
 export type BootTarget = Static<typeof BootTarget>;
 
+const EventDetailName = Type.String({ pattern: "^[a-zA-Z0-9._-]{1,64}$" });
 export const BootEvent = object({
   eventId: Type.String({ maxLength: 64, description: "Unique; a repeated one is ignored." }),
   at: Time,
@@ -107,7 +108,10 @@ export const BootEvent = object({
   level: Level,
   message: Type.String({ maxLength: 400 }),
   detail: Type.Optional(
-    Type.Record(Type.String(), Type.Union([Type.String({ maxLength: 200 }), Type.Number()]), { maxProperties: 24 }),
+    Type.Unsafe<Record<string, string | number>>({
+      ...recordOf(EventDetailName, Type.Union([Type.String({ maxLength: 200 }), Type.Number()])),
+      maxProperties: 24,
+    }),
   ),
 });
 export type BootEvent = Static<typeof BootEvent>;
@@ -188,6 +192,7 @@ export const putProfile = endpoint({
   path: "/v1/profiles/:name",
   summary: "Make or replace a profile",
   permission: "machine:write",
+  conditional: true,
   params: object({ name: Name }),
   body: Profile,
   reply: Profile,
@@ -198,6 +203,7 @@ export const deleteProfile = endpoint({
   path: "/v1/profiles/:name",
   summary: "Delete a profile no machine uses",
   permission: "machine:write",
+  conditional: true,
   params: object({ name: Name }),
   reply: Nothing,
 });

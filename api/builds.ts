@@ -30,6 +30,11 @@ const SourcePath = Type.String({
   pattern: "^(?!/)(?!(.*/)?\\.{1,2}(/|$))[A-Za-z0-9._][A-Za-z0-9._/-]*$",
   description: "Path inside the source, no `..`.",
 });
+/** The builder reads it strictly once more, in its sandbox; here goes nothing that could be an option, a program or a file. */
+const BuildpackName = Type.String({
+  maxLength: 400,
+  pattern: "^(?!.*(::|#-|\\.\\.))((https?|git)://[A-Za-z0-9\\[][\\x21-\\x7e]*|[A-Za-z0-9][A-Za-z0-9@._/-]*)$",
+});
 export const BuildLimits = object({
   cpuMillis: Type.Optional(Type.Integer({ minimum: 100, maximum: 64_000 })),
   memoryBytes: Type.Optional(Type.Integer({ minimum: 64 * 1024 ** 2, maximum: 2 ** 40 })),
@@ -50,7 +55,7 @@ export const DEFAULT_BUILD_LIMITS = {
 export const BuildSettings = object({
   kind: Type.Optional(BuildKind),
   buildpacks: Type.Optional(
-    Type.Array(Type.String({ maxLength: 400, pattern: "^[\\x21-\\x7e]+$" }), {
+    Type.Array(BuildpackName, {
       maxItems: 16,
       description: "Names of built-in buildpacks (nodejs, python, go, ruby, static, procfile) or URLs, in order.",
     }),
@@ -59,6 +64,7 @@ export const BuildSettings = object({
   target: Type.Optional(Type.String({ maxLength: 64, pattern: "^[a-zA-Z0-9][a-zA-Z0-9._-]*$" })),
   args: Type.Optional(recordOf(Type.String({ pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$" }), ProcessText(4096))),
   builder: Type.Optional(Id),
+  runImage: Type.Optional(Id),
   limits: Type.Optional(BuildLimits),
 });
 export type BuildSettings = Static<typeof BuildSettings>;

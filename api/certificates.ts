@@ -28,6 +28,8 @@ const Upload = object({
   key: Pem("PEM private key without a passphrase. Sealed at rest, given to routers only, never shown again."),
 });
 
+/** By its id, or by a name it is for. */
+const CertificateParams = object({ id: Type.String({ maxLength: 253, pattern: "^[a-zA-Z0-9*._-]+$" }) });
 export const listCertificates = endpoint({
   id: "listCertificates",
   method: "GET",
@@ -53,7 +55,7 @@ export const getCertificate = endpoint({
   path: "/v1/certificates/:id",
   summary: "Show a certificate, by its id or one of its names; never its key",
   permission: "app:read",
-  params: object({ id: Type.String({ maxLength: 253 }) }),
+  params: CertificateParams,
   reply: Certificate,
 });
 export const updateCertificate = endpoint({
@@ -62,7 +64,8 @@ export const updateCertificate = endpoint({
   path: "/v1/certificates/:id",
   summary: "Replace a certificate and its key, as at a renewal; no connection is interrupted",
   permission: "app:write",
-  params: object({ id: Type.String({ maxLength: 253 }) }),
+  conditional: true,
+  params: CertificateParams,
   body: Upload,
   reply: Certificate,
 });
@@ -72,6 +75,7 @@ export const deleteCertificate = endpoint({
   path: "/v1/certificates/:id",
   summary: "Remove a certificate and its key; its names get the routers' own certificate, which no browser trusts",
   permission: "app:write",
-  params: object({ id: Type.String({ maxLength: 253 }) }),
+  conditional: true,
+  params: CertificateParams,
   reply: Nothing,
 });

@@ -38,6 +38,8 @@ export interface Endpoint<
   path: string;
   summary: string;
   permission: Permission;
+  /** Takes If-Match: the change is made only to the version of that ETag. Elsewhere an If-Match is refused. */
+  conditional?: boolean;
   params: P;
   query: Q;
   /** Absent on endpoints without a body. */
@@ -60,6 +62,7 @@ interface Definition<P extends TSchema, Q extends TSchema, B extends TSchema, R 
   path: string;
   summary: string;
   permission: Permission;
+  conditional?: boolean;
   params?: P;
   query?: Q;
   body?: B;

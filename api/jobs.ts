@@ -111,6 +111,15 @@ export const Job = object({
   upAt: Type.Optional(Time),
   drainingSince: Type.Optional(Time),
   endedAt: Type.Optional(Time),
+  nextStartAt: Type.Optional(
+    Type.Unsafe<string>({
+      ...Time,
+      description: "When a crashed job is started again; later after each crash in a row.",
+    }),
+  ),
+  memoryBytes: Type.Optional(
+    Type.Integer({ description: "In use some seconds ago, as its host last said; not of a job that does not run." }),
+  ),
 });
 export type Job = Static<typeof Job>;
 
@@ -154,6 +163,8 @@ export const JobReport = object({
   exitCode: Type.Optional(Type.Integer()),
   startedAt: Type.Optional(Time),
   upAt: Type.Optional(Time),
+  nextStartAt: Type.Optional(Time),
+  memoryBytes: Type.Optional(Type.Integer({ minimum: 0 })),
 });
 export type JobReport = Static<typeof JobReport>;
 

@@ -126,6 +126,7 @@ export const updateMachine = endpoint({
   path: "/v1/machines/:id",
   summary: "Change a machine's name, profile, tags or next boot",
   permission: "machine:write",
+  conditional: true,
   params: MachineParams,
   body: object({
     name: Type.Optional(Name),
@@ -141,6 +142,7 @@ export const approveMachine = endpoint({
   path: "/v1/machines/:id/approve",
   summary: "Let a discovered machine boot and join",
   permission: "machine:write",
+  conditional: true,
   params: MachineParams,
   body: object({ name: Type.Optional(Name), profile: Type.Optional(Name) }),
   reply: Machine,
@@ -151,6 +153,7 @@ export const deleteMachine = endpoint({
   path: "/v1/machines/:id",
   summary: "Forget a machine; it is discovered anew at its next boot",
   permission: "machine:write",
+  conditional: true,
   params: MachineParams,
   reply: Nothing,
 });

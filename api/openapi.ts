@@ -33,10 +33,19 @@ export function openapi(endpoints: Endpoint[] = controlEndpoints()): Record<stri
   };
 }
 
+const IF_MATCH = {
+  name: "if-match",
+  in: "header",
+  required: false,
+  description: "An ETag; when the object has another version by now, the answer is `precondition` and nothing changes.",
+  schema: { type: "string" },
+};
+
 function operation(endpoint: Endpoint): Record<string, unknown> {
   const parameters = [
     ...parametersOf(endpoint.params as ObjectSchema, "path"),
     ...parametersOf(endpoint.query as ObjectSchema, "query"),
+    ...(endpoint.conditional ? [IF_MATCH] : []),
   ];
   const content: Record<string, unknown> = { "application/json": { schema: endpoint.reply } };
   if (endpoint.item) content["text/event-stream"] = { schema: endpoint.item };

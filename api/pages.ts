@@ -38,6 +38,7 @@ export const updatePages = endpoint({
   path: "/v1/apps/:app/pages",
   summary: "Turn maintenance on or off (503 with Retry-After instead of the app), or set the pages; null removes",
   permission: "app:write",
+  conditional: true,
   params: AppParams,
   body: object({
     maintenance: Type.Optional(Type.Boolean()),

@@ -108,6 +108,7 @@ export const updateRoute = endpoint({
   path: "/v1/routes/:id",
   summary: "Change a route's process or options; null takes an option back. Domain, path and port stay",
   permission: "app:write",
+  conditional: true,
   params: IdParams,
   body: object({
     process: Type.Optional(ProcessName),
@@ -133,6 +134,7 @@ export const deleteRoute = endpoint({
   path: "/v1/routes/:id",
   summary: "Remove a route",
   permission: "app:write",
+  conditional: true,
   params: IdParams,
   reply: Nothing,
 });
@@ -201,7 +203,7 @@ export const RouterReport = object({
   address: Type.Optional(Ipv4),
   haproxyPid: Type.Optional(Type.Integer()),
   reloads: Type.Integer(),
-  refused: Type.Array(object({ what: Type.String(), why: Type.String() }), {
+  refused: Type.Array(object({ what: Type.String({ maxLength: 1024 }), why: Type.String({ maxLength: 4096 }) }), {
     description: "Routes left out because they cannot be served; the others are not touched.",
   }),
   draining: Type.Array(object({ jobId: Id, sessions: Type.Integer() }), {
@@ -237,6 +239,7 @@ export const deleteRouter = endpoint({
   path: "/v1/routers/:id",
   summary: "Remove a router that is gone for good; its certificate is refused from now on",
   permission: "cluster:write",
+  conditional: true,
   params: IdParams,
   reply: Nothing,
 });

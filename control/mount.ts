@@ -184,7 +184,7 @@ function callOf<E extends Endpoint>(
         ? undefined
         : (await store.outcome<T>(idempotencyKey, idempotencyHash))?.result;
     },
-    ifMatch: ifMatchOf(request.headers["if-match"]),
+    ifMatch: ifMatchOf(endpoint, request.headers["if-match"]),
     lastEventId: typeof request.headers["last-event-id"] === "string" ? request.headers["last-event-id"] : undefined,
     etag: (version) => void reply.header("etag", `"${version}"`),
     location: (path) => void reply.header("location", path),
@@ -204,9 +204,11 @@ function idempotentOf(endpoint: Endpoint, request: FastifyRequest, principal: Pr
 }
 
 /** One strong ETag of ours, or `*`. Anything else is refused: to pass over it would be to overwrite what it protects. */
-function ifMatchOf(header: string | undefined): number | undefined {
+function ifMatchOf({ method, path, conditional }: Endpoint, header: string | undefined): number | undefined {
+  if (method === "GET") return undefined;
   if (header === undefined || header.trim() === "*") return undefined;
   const version = /^"?([1-9]\d{0,14})"?$/.exec(header.trim())?.[1];
   if (version === undefined) throw new Fault("invalid", "If-Match is to be one ETag as this API gives it, or *");
+  if (!conditional) throw new Fault("invalid", `${method} ${path} takes no If-Match`);
   return Number(version);
 }

@@ -158,7 +158,7 @@ export function createConverger(options: ConvergeOptions): Converger {
       } catch (error) {
         if (!(error instanceof CertificateRefused)) throw error;
         log.error({ err: error, certificate: certificate.id }, "certificate not taken");
-        rejected.set(file, error.message);
+        rejected.set(file, error.message.slice(0, 4_000));
         assigned = withoutRejected(assigned);
       }
     }
