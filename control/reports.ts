@@ -12,8 +12,9 @@ import type { Change } from "./store/store.ts";
 export function jobAfter(job: Job, report: JobReport, at: string): Job | undefined {
   if (job.state === "down" || job.state === "lost") return undefined;
   const reason = plainText(report.reason);
+  const { nextStartAt: _, ...rest } = job;
   const changed: Job = {
-    ...job,
+    ...rest,
     state: report.state,
     reason: isToldToEnd(job) && (report.state !== "down" || reason === "") ? job.reason : reason,
     restarts: report.restarts,
@@ -21,9 +22,10 @@ export function jobAfter(job: Job, report: JobReport, at: string): Job | undefin
     ...(report.exitCode === undefined ? {} : { exitCode: report.exitCode }),
     ...(report.startedAt === undefined ? {} : { startedAt: report.startedAt }),
     ...(report.upAt === undefined ? {} : { upAt: report.upAt }),
+    ...(report.nextStartAt === undefined ? {} : { nextStartAt: report.nextStartAt }),
     ...(report.state === "down" ? { endedAt: at } : {}),
   };
-  const fields = ["state", "reason", "restarts", "address", "exitCode", "startedAt", "upAt"] as const;
+  const fields = ["state", "reason", "restarts", "address", "exitCode", "startedAt", "upAt", "nextStartAt"] as const;
   return fields.some((field) => changed[field] !== job[field]) ? changed : undefined;
 }
 

@@ -50,6 +50,7 @@ export interface Agent {
   jobs(): JobReport[];
   /** All that is known of one job now. */
   find(jobId: string): FoundJob;
+  running(): readonly Container[];
   /** A start that was made beside the plan has failed. */
   startFailed(jobId: string, reason: string): void;
   /** Images and apps in use, for pruning. */
@@ -78,6 +79,7 @@ export function createAgent(options: AgentOptions): Agent {
     onError: (error, containerId) => log.warn({ err: error, containerId }, "container log is read again"),
   });
   const health = watchHealth({ signal, onChange: wake.ring, probe: options.probe });
+  const clock = () => ({ nowMs: monotonicMs(), now: new Date().toISOString() });
   let target = options.target;
   let fresh = false;
   let containers: Container[] = [];
@@ -124,8 +126,7 @@ export function createAgent(options: AgentOptions): Agent {
           captured: container !== undefined && capture.captured.has(container.id),
           lastLine: container && capture.lastLine(container.id),
           attached: attached.has(jobId),
-          nowMs: monotonicMs(),
-          now: new Date().toISOString(),
+          ...clock(),
         }),
       );
     }
@@ -166,8 +167,7 @@ export function createAgent(options: AgentOptions): Agent {
       async (error: unknown) => {
         if (context.signal.aborted) return;
         log.warn({ err: error, jobId, step: step.do }, "step failed");
-        if (error instanceof StartError)
-          return put(startFailed(record(), error.message, { nowMs: monotonicMs(), job: spec }));
+        if (error instanceof StartError) return put(startFailed(record(), error.message, { ...clock(), job: spec }));
         // The engine's trouble, not the job's: it is looked at again after a breath.
         if (step.do === "create") put({ ...record(), reason: causeChain(error).join(": ").slice(0, 300) });
         await sleep(1_000, signal);
@@ -255,10 +255,11 @@ export function createAgent(options: AgentOptions): Agent {
       record: records.get(jobId),
       container: ownContainer(containers, jobId),
     }),
+    running: () => containers.filter(({ status }) => status === "running"),
     startFailed(jobId, reason) {
       const job = target?.jobs.find(({ id }) => id === jobId);
       const record = records.get(jobId);
-      if (record) put(startFailed(record, reason, { nowMs: monotonicMs(), job }));
+      if (record) put(startFailed(record, reason, { ...clock(), job }));
       wake.ring();
     },
     used: () => ({

@@ -18,6 +18,8 @@ export interface JobRecord {
   crashes: number;
   /** Not started again before this. */
   startAfterMs: number;
+  /** The same on the wall's clock, for people. */
+  nextStartAt?: string;
   /** The container whose life this record tells of. */
   containerId?: string;
   /** The container whose end is already counted. */
@@ -174,12 +176,13 @@ function onceReason(container: Container, seen: Observation): string {
   return endReason(container, seen);
 }
 
-function crashed(record: JobRecord, reason: string, { nowMs, random }: Observation): JobRecord {
+function crashed(record: JobRecord, reason: string, { nowMs, now, random }: Observation): JobRecord {
   const { stoppingSinceMs: _, stopReason: __, killedAtMs: ___, upSinceMs, address: ____, ...rest } = record;
   const steady = upSinceMs !== undefined && nowMs - upSinceMs >= STEADY_MS;
   const crashes = (steady ? 0 : record.crashes) + 1;
-  const startAfterMs = nowMs + backoffMs(crashes, RESTART_BASE_MS, RESTART_MAX_MS, random);
-  return { ...rest, state: "crashed", reason, crashes, startAfterMs, runningSinceMs: undefined, upAt: undefined };
+  const delayMs = Math.round(backoffMs(crashes, RESTART_BASE_MS, RESTART_MAX_MS, random));
+  const next = { startAfterMs: nowMs + delayMs, nextStartAt: new Date(Date.parse(now) + delayMs).toISOString() };
+  return { ...rest, state: "crashed", reason, crashes, ...next, runningSinceMs: undefined, upAt: undefined };
 }
 
 function endReason(container: Container, { job, lastLine }: Observation): string {
@@ -196,9 +199,9 @@ function endReason(container: Container, { job, lastLine }: Observation): string
 export function startFailed(
   record: JobRecord,
   reason: string,
-  seen: Pick<Observation, "nowMs" | "random" | "job">,
+  seen: Pick<Observation, "nowMs" | "now" | "random" | "job">,
 ): JobRecord {
-  if (seen.job?.task === undefined) return crashed(record, reason, { ...seen, captured: true, now: "" });
+  if (seen.job?.task === undefined) return crashed(record, reason, { ...seen, captured: true });
   const unfit = /^cannot run /.test(reason);
   // As a shell says it: 127, no such program; 126, it cannot be run.
   const exitCode = unfit ? (/not found|no such file/i.test(reason) ? 127 : 126) : record.exitCode;
@@ -206,9 +209,13 @@ export function startFailed(
 }
 
 export function jobReport(record: JobRecord): JobReport {
-  const { jobId: id, state, reason, address, restarts, exitCode, startedAt, upAt } = record;
+  const { jobId: id, state, reason, address, restarts, exitCode, startedAt, upAt, nextStartAt } = record;
   const alive = state === "up" || state === "unhealthy" || state === "starting" || state === "stopping";
-  return { id, state, reason, restarts, exitCode, startedAt, upAt, ...(alive && address ? { address } : {}) };
+  return {
+    ...{ id, state, reason, restarts, exitCode, startedAt, upAt },
+    ...(alive && address ? { address } : {}),
+    ...(state === "crashed" && nextStartAt !== undefined ? { nextStartAt } : {}),
+  };
 }
 
 export const ownContainer = (containers: readonly Container[], jobId: string): Container | undefined =>

@@ -25,6 +25,7 @@ import { readFacts } from "./facts.ts";
 import { BRIDGE } from "./job-container.ts";
 import { logRoute } from "./logs/route.ts";
 import { logStore } from "./logs/store.ts";
+import { watchMemory } from "./memory-loop.ts";
 import { applyNetwork } from "./network-apply.ts";
 import { pollTarget } from "./poll.ts";
 import { pruneLoop } from "./prune-loop.ts";
@@ -138,6 +139,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     log,
     signal,
   });
+  const memory = watchMemory({ running: agent.running, log });
   if (keptTarget) await trust(keptTarget);
 
   const reaped = await reapLeftBehind(hostId);
@@ -171,7 +173,11 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
   };
   const current = () => {
     const { term = 0, seq = 0 } = agent.target() ?? {};
-    return { term, seq, facts, engine: monitor.report(), jobs: [...agent.jobs(), ...builds.jobs()] };
+    const jobs = agent.jobs().map((job) => {
+      const memoryBytes = memory.of(job.id);
+      return memoryBytes === undefined ? job : { ...job, memoryBytes };
+    });
+    return { term, seq, facts, engine: monitor.report(), jobs: [...jobs, ...builds.jobs()] };
   };
 
   const untold = {
@@ -240,6 +246,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     networkLoop(),
     factsLoop(),
     renewLoop(),
+    memory.run(signal),
     pruneLoop({ engine, agent: { target: agent.target, used }, logs, healthy: monitor.healthy, log, signal }),
   ];
   try {

@@ -44,6 +44,7 @@ export function recordsAfter(kept: KeptState | undefined, bootId: string): Map<s
       stoppingSinceMs: ___,
       killedAtMs: ____,
       endSeenMs: _____,
+      nextStartAt: ______,
       ...rest
     } = record;
     return { ...rest, startAfterMs: 0 };

@@ -3,11 +3,20 @@ import { type SignalName, signalJob } from "#api/attach.ts";
 import { isFault } from "#api/fault.ts";
 import { listHosts } from "#api/hosts.ts";
 import { getJob, type Job, listJobs, stopJob } from "#api/jobs.ts";
+import { formatDuration, formatSize } from "#lib/units.ts";
 import { appName } from "../app.ts";
 import type { Command } from "../command.ts";
 import { listAll, withCluster } from "../connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import { findJob } from "./run.ts";
+
+/** Why it is not up, and for one that crashed when it is tried again. */
+function reasonOf({ reason, state, nextStartAt, desired }: Job, nowMs: number): string {
+  if (nextStartAt === undefined || state !== "crashed" || desired !== "run") return reason;
+  const leftMs = Date.parse(nextStartAt) - nowMs;
+  const next = leftMs < 500 ? "next try now" : `next try in ${formatDuration(leftMs).replace(/\.\d+s$/, "s")}`;
+  return [reason, next].filter(Boolean).join("; ");
+}
 
 export const jobCommands: readonly Command[] = [
   {
@@ -33,7 +42,7 @@ export const jobCommands: readonly Command[] = [
         const type = call.text("type");
         const jobs = items.filter((job) => type === undefined || job.process === type);
         answerList(cli, jobs, {
-          titles: ["ID", "TYPE", "STATE", "HOST", "RELEASE", "RESTARTS", "AGE", "REASON"],
+          titles: ["ID", "TYPE", "STATE", "HOST", "RELEASE", "RESTARTS", "MEMORY", "AGE", "REASON"],
           row: (job) => [
             job.id,
             job.process,
@@ -41,8 +50,9 @@ export const jobCommands: readonly Command[] = [
             job.hostId === undefined ? "" : (hostNames.get(job.hostId) ?? job.hostId),
             `v${job.version}`,
             String(job.restarts),
+            job.memoryBytes === undefined ? "" : formatSize(job.memoryBytes),
             age(job.createdAt),
-            job.reason,
+            reasonOf(job, Date.now()),
           ],
           none: `${params.app} has no jobs${query.all ? "" : " now"}; see \`flynn scale\``,
         });

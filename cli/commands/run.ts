@@ -50,6 +50,8 @@ export const runCommands: readonly Command[] = [
     more: [
       "  flynn exec web.1 -- sh          a shell in the oldest web job",
       "  flynn exec job-0v3 -- env       the beginning of an id is enough, if it is the only one",
+      "",
+      "In an app that buildpacks made, the command gets what the app's own start-up files (.profile.d) set.",
     ].join("\n"),
     args: [{ name: "JOB", required: true }],
     tail: "COMMAND...",

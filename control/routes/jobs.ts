@@ -10,6 +10,8 @@ import { isEnded, needOf } from "../scheduler/job-rules.ts";
 import type { HostVerdict } from "../scheduler/scheduler.ts";
 import { createdEvent, type Tasks } from "../tasks/tasks.ts";
 
+type JobReports = ReadonlyMap<string, jobs.JobReport>;
+
 export interface JobParts {
   tasks: Tasks;
   explain: (job: jobs.Job) => HostVerdict[];
@@ -18,18 +20,31 @@ export interface JobParts {
 export function mountJobs(mount: Mount, context: Context, { tasks, explain }: JobParts): void {
   const { store, now } = context;
 
+  /** What its host last said of its memory; `said` holds the reports that were gone through already. */
+  const withMemory = (job: jobs.Job, said: Map<string, JobReports>): jobs.Job => {
+    if (job.hostId === undefined) return job;
+    const reports =
+      said.get(job.hostId) ??
+      new Map(context.presence.hosts.get(job.hostId)?.report.jobs.map((report) => [report.id, report]));
+    said.set(job.hostId, reports);
+    const memoryBytes = isEnded(job) ? undefined : reports.get(job.id)?.memoryBytes;
+    return memoryBytes === undefined ? job : { ...job, memoryBytes };
+  };
+
   mount(jobs.listJobs, ({ params, query }) => {
     const { value: app } = findApp(store, params.app);
-    return {
-      items: query.all ? store.list<jobs.Job>(keys.jobsOf(app.id)).map(({ value }) => value) : liveJobs(store, app.id),
-    };
+    const items = query.all
+      ? store.list<jobs.Job>(keys.jobsOf(app.id)).map(({ value }) => value)
+      : liveJobs(store, app.id);
+    const said = new Map<string, JobReports>();
+    return { items: items.map((job) => withMemory(job, said)) };
   });
   const findJob = (id: string): jobs.Job => {
     const job = context.jobs.get(id);
     if (job === undefined) throw new Fault("not-found", `no job ${id}`);
     return job;
   };
-  mount(jobs.getJob, ({ params }) => findJob(params.id));
+  mount(jobs.getJob, ({ params }) => withMemory(findJob(params.id), new Map()));
   mount(jobs.stopJob, async ({ params, principal }) => {
     const job = findJob(params.id);
     if (job.task !== undefined) {

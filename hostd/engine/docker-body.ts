@@ -5,13 +5,14 @@ import type { BridgeNetwork, Container, ContainerSpec, ContainerStatus } from ".
 export interface DockerContainer {
   Id: string;
   Name: string;
-  Config: { Image: string; Labels?: Record<string, string> | null };
+  Config: { Image: string; Entrypoint?: string[] | null; Labels?: Record<string, string> | null };
   State: {
     Status: string;
     StartedAt: string;
     ExitCode: number;
     OOMKilled: boolean;
     Error: string;
+    Pid?: number;
   };
   NetworkSettings?: { Networks?: Record<string, { IPAddress?: string }> | null };
 }
@@ -27,6 +28,8 @@ export function readContainer(found: DockerContainer): Container {
     labels: found.Config.Labels ?? {},
     image: found.Config.Image,
     ...(address ? { address } : {}),
+    ...(found.State.Pid ? { pid: found.State.Pid } : {}),
+    ...(found.Config.Entrypoint?.length ? { entrypoint: found.Config.Entrypoint } : {}),
     ...(found.State.StartedAt.startsWith("0001-") ? {} : { startedAt: found.State.StartedAt }),
     ...(ended ? { exitCode: found.State.ExitCode, oomKilled: found.State.OOMKilled } : {}),
     ...(found.State.Error ? { error: found.State.Error } : {}),

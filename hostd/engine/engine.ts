@@ -44,6 +44,10 @@ export interface Container {
   labels: Readonly<Record<string, string>>;
   image: string;
   address?: string;
+  /** Of its first process while it runs, as this machine numbers it. */
+  pid?: number;
+  /** What the image or the job begins every command with. */
+  entrypoint?: readonly string[];
   startedAt?: string;
   exitCode?: number;
   oomKilled?: boolean;

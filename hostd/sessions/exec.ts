@@ -6,10 +6,13 @@ import { newId } from "#lib/ids.ts";
 import { sleep } from "#lib/time.ts";
 import { startReason } from "../apply.ts";
 import type { EngineStreams, ExecState } from "../engine/docker-streams.ts";
+import type { Container } from "../engine/engine.ts";
 import { containerName } from "../job-container.ts";
 import { carry, type SessionContext } from "./carry.ts";
 import { MARK, signalAll } from "./processes.ts";
 
+/** The stack's first program: images/stack/rootfs/start. */
+const APP_START = "/flynn/start";
 /** From SIGHUP to SIGKILL, once the client has gone. */
 const HANG_UP_GRACE_MS = 1_000;
 /** Docker knows the exit code a moment after the streams have ended. */
@@ -24,7 +27,8 @@ export async function execSession(
   const { container } = agent.find(jobId);
   if (container?.status !== "running") return { reason: "the job is not running" };
   if (start.command === undefined) return { reason: "no command was given" };
-  const { command, env = {}, tty = false } = start;
+  const { env = {}, tty = false } = start;
+  const command = commandIn(container, start.command);
   const mark = `${hostId}.${newId("exec")}.`; // one is never the beginning of another
   let begun: Awaited<ReturnType<EngineStreams["exec"]>>;
   try {
@@ -51,6 +55,12 @@ export async function execSession(
     }
   }
   return { reason: "its client went away" };
+}
+
+/** What buildpacks made is entered as its jobs start: with the variables of the app's own start-up files. Others as they are. */
+export function commandIn({ entrypoint }: Pick<Container, "entrypoint">, command: string[]): string[] {
+  const isStarted = entrypoint?.length === 1 && entrypoint[0] === APP_START;
+  return isStarted && command[0] !== APP_START ? [APP_START, ...command] : command;
 }
 
 /** SIGHUP as when a terminal goes away, then SIGKILL to what is left. */

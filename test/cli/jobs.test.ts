@@ -97,22 +97,27 @@ test("ps names hosts, counts restarts and says why a job waits", async () => {
   const items = [
     job("job-1", { hostId: "host-1", restarts: 2 }),
     job("job-2", { state: "pending", reason: "no host carries the tag zone=a" }),
-    job("job-3", { desired: "drain", hostId: "host-9" }),
+    job("job-3", { desired: "drain", hostId: "host-9", memoryBytes: 87.5 * 2 ** 20 }),
+    job("job-4", {
+      state: "crashed",
+      reason: "exited 1: boom",
+      nextStartAt: new Date(Date.now() + 11_430_000).toISOString(),
+    }),
+    job("job-5", { state: "crashed", reason: "exited 1", nextStartAt: "2026-01-01T00:00:00Z" }),
   ];
   control.on("GET /v1/apps/hello/jobs", { json: { items } });
   control.on("GET /v1/hosts", { json: { items: [{ id: "host-1", name: "node1" }] } });
   const { code, out } = await control.flynn("ps -a hello");
   assert.is(code, 0);
-  assert.equal(
-    out.trimEnd().split("\n"),
-    [
-      "ID     TYPE  STATE      HOST    RELEASE  RESTARTS  AGE    REASON",
-      "job-1  web   up         node1   v2       2         1m05s",
-      "job-2  web   pending            v2       0         1m05s  no host carries the tag zone=a",
-      "job-3  web   up, drain  host-9  v2       0         1m05s",
-    ].map((line, n) => (n === 0 ? line : line)),
-  );
-  assert.is(JSON.parse((await control.flynn("ps -a hello --json")).out).length, 3);
+  assert.equal(out.trimEnd().split("\n"), [
+    "ID     TYPE  STATE      HOST    RELEASE  RESTARTS  MEMORY    AGE    REASON",
+    "job-1  web   up         node1   v2       2                   1m05s",
+    "job-2  web   pending            v2       0                   1m05s  no host carries the tag zone=a",
+    "job-3  web   up, drain  host-9  v2       0         87.5 MiB  1m05s",
+    "job-4  web   crashed            v2       0                   1m05s  exited 1: boom; next try in 3h10m",
+    "job-5  web   crashed            v2       0                   1m05s  exited 1; next try now",
+  ]);
+  assert.is(JSON.parse((await control.flynn("ps -a hello --json")).out).length, 5);
   assert.is(JSON.parse((await control.flynn("ps -a hello --json -t worker")).out).length, 0);
 });
 

@@ -167,6 +167,20 @@ test("a report changes a job only while it is not over, and ends it with a time"
   assert.equal([down.state, down.endedAt, down.exitCode], ["down", AT, 0]);
   for (const state of ["down", "lost"] as const)
     assert.is(jobAfter({ ...job, state }, { id: "j", state: "up", reason: "", restarts: 9 }, AT), undefined);
+  const nextStartAt = "2026-01-01T00:05:00.000Z";
+  const crashed = jobAfter(job, { id: "j", state: "crashed", reason: "exited 1", restarts: 1, nextStartAt }, AT)!;
+  assert.is(crashed.nextStartAt, nextStartAt);
+  const again = jobAfter(crashed, { id: "j", state: "starting", reason: "", restarts: 2 }, AT)!;
+  assert.not.ok("nextStartAt" in again, "it was tried");
+  const measured = {
+    id: "j",
+    state: crashed.state,
+    reason: "exited 1",
+    restarts: 1,
+    nextStartAt,
+    memoryBytes: 7,
+  } as const;
+  assert.is(jobAfter(crashed, measured, AT), undefined, "memory in use is nothing to write down");
   const long = jobAfter(job, { id: "j", state: "crashed", reason: `\u001b[2J${"x".repeat(4000)}`, restarts: 1 }, AT)!;
   assert.is(long.reason.length, 400);
   assert.not.match(long.reason, /\u001b/);

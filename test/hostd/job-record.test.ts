@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { type JobRecord, jobReport, type Observation, observe } from "../../hostd/job-record.ts";
+import { type JobRecord, jobReport, type Observation, observe, startFailed } from "../../hostd/job-record.ts";
 import { container, job } from "./jobs.ts";
 
 const NOW = 1_000_000;
@@ -111,6 +111,15 @@ test("backoff doubles from 1 s to 5 minutes, and ten minutes up clear it", () =>
   assert.is(up.crashes, 12, "just up is not steady");
   const steady = look({ record: up, container: next, health: healthy, nowMs: NOW + 600_000 });
   assert.is(steady.crashes, 0);
+});
+
+test("a crash says when the next try comes, on the wall's clock, and only while it waits for it", () => {
+  const crashed = look({ container: container(job(), { status: "exited", exitCode: 1 }) });
+  assert.is(jobReport(crashed).nextStartAt, "2026-01-01T00:00:02.000Z");
+  const next = container(job(), { id: "next" });
+  assert.is(jobReport(look({ record: crashed, container: next })).nextStartAt, undefined);
+  const refused = startFailed(crashed, "pull failed", { nowMs: NOW, now: "2026-01-01T00:10:00Z", random: () => 1 });
+  assert.is(jobReport(refused).nextStartAt, "2026-01-01T00:10:02.000Z");
 });
 
 test("a container removed from outside is a crash, told as that", () => {

@@ -180,7 +180,7 @@ for (const [reason, exitCode] of [
   ["pull failed 5 times: no such image", undefined],
 ] as const)
   test(`a start that failed is an end with the code of a shell: ${reason}`, () => {
-    const over = startFailed(newRecord(once), reason, { nowMs: NOW, job: once });
+    const over = startFailed(newRecord(once), reason, { nowMs: NOW, now: "2026-01-01T00:00:00Z", job: once });
     assert.equal([over.state, over.exitCode, over.reason], ["down", exitCode, reason]);
   });
 

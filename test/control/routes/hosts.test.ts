@@ -4,7 +4,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
 import * as hosts from "#api/hosts.ts";
-import { listJobs } from "#api/jobs.ts";
+import { getJob, listJobs } from "#api/jobs.ts";
 import { createService } from "#api/services.ts";
 import { getStatus, listEvents } from "#api/status.ts";
 import { until } from "#lib/time.ts";
@@ -46,6 +46,23 @@ test("a host that falls silent is lost and its jobs run elsewhere; when it is ba
     },
     { hostLostAfterMs: 2_000 },
   ));
+
+test("jobs show the memory their host last saw in use, which is written nowhere", () =>
+  withRig(async (rig) => {
+    const host = await rig.host();
+    host.start();
+    await rig.admin.call(createService, { body: { name: "hello", image: "x", count: 2 } });
+    await until(async () => (await up(rig)).length === 2, { what: "jobs up", timeoutMs: 10_000 });
+    const [one, other] = await up(rig);
+    assert.is(one!.memoryBytes, undefined);
+    const seq = rig.store.seq;
+    host.states.set(one!.id, { memoryBytes: 5_000 });
+    const seen = () => rig.admin.call(getJob, { params: { id: one!.id } });
+    await until(async () => (await seen()).memoryBytes === 5_000, { what: "its memory", timeoutMs: 5_000 });
+    const listed = new Map((await up(rig)).map(({ id, memoryBytes }) => [id, memoryBytes]));
+    assert.equal([listed.get(one!.id), listed.get(other!.id)], [5_000, undefined]);
+    assert.is(rig.store.seq, seq);
+  }));
 
 test("a restart of control declares nobody dead and moves nothing", () =>
   withRig(

@@ -17,6 +17,7 @@ import type { EngineStreams, ProcessStreams } from "../../../hostd/engine/docker
 import { type FakeEngine, fakeEngine } from "../../../hostd/engine/fake.ts";
 import type { OutputChunk } from "../../../hostd/engine/raw-frames.ts";
 import { runHostd } from "../../../hostd/program.ts";
+import { commandIn } from "../../../hostd/sessions/exec.ts";
 import { type FakeControl, fakeControl } from "../fake-control.ts";
 import { job } from "../jobs.ts";
 
@@ -189,6 +190,14 @@ test("a job whose program cannot be started is over with the code of a shell", (
     assert.is(heard.exit?.code, 127);
     assert.match(heard.exit?.reason ?? "", 'cannot run "nope"');
   }));
+
+test("a command enters an app of buildpacks through the program its jobs start with; another image as it is", () => {
+  const start = "/flynn/start";
+  assert.equal(commandIn({ entrypoint: [start] }, ["rake", "x"]), [start, "rake", "x"]);
+  assert.equal(commandIn({ entrypoint: [start] }, [start, "rake"]), [start, "rake"], "asked for by name");
+  for (const entrypoint of [undefined, [], ["/docker-entrypoint.sh"], [start, "web"]])
+    assert.equal(commandIn({ entrypoint }, ["rake"]), ["rake"], JSON.stringify(entrypoint));
+});
 
 test("a command runs in a running job only, says its exit code, and needs its first frame", () =>
   withHost(async (rig) => {
