@@ -223,6 +223,12 @@ export const createRelease = endpoint({
     ),
     env: Type.Optional(EnvChanges),
     description: Type.Optional(Type.String({ maxLength: 200 })),
+    basedOn: Type.Optional(
+      Type.Unsafe<string>({
+        ...Id,
+        description: "Refused (precondition) unless this is the release that the new one is made from.",
+      }),
+    ),
   }),
   reply: ReleaseSummary,
 });

@@ -43,6 +43,8 @@ export interface CallInput<E extends Endpoint> {
 
 export interface Client {
   call<E extends Endpoint>(endpoint: E, input?: CallInput<E>): Promise<Reply<E>>;
+  /** The same, with the version of what was read: an `ifMatch` for what is to change it. */
+  read<E extends Endpoint>(endpoint: E, input?: CallInput<E>): Promise<{ reply: Reply<E>; etag: string | undefined }>;
   /** The body of an endpoint with `download`: to be read to its end, or destroyed. */
   download<E extends Endpoint>(endpoint: E, input?: CallInput<E>): Promise<Readable>;
   /** The WebSocket of an endpoint with `socket`, open; a Fault when it is refused. The caller closes it. */
@@ -191,6 +193,16 @@ export function createClient(options: ClientOptions): Client {
     }
   }
 
+  const read: Client["read"] = async (endpoint, input = {}) => {
+    const reply = await send(endpoint, input as CallInput<Endpoint>, "application/json");
+    const limitMs = input.timeoutMs ?? defaultTimeoutMs;
+    reply.setTimeout(limitMs, () => reply.destroy(new Fault("timeout", `the answer of ${endpoint.path} broke off`)));
+    const received = await text(reply).catch((cause: unknown) => {
+      throw isFault(cause) ? cause : new Fault("unavailable", `the answer of ${endpoint.path} broke off`, { cause });
+    });
+    return { reply: (received === "" ? {} : JSON.parse(received)) as never, etag: reply.headers.etag };
+  };
+
   const connectTo = (base: string, endpoint: Endpoint, input: CallInput<Endpoint>): Promise<WebSocket> => {
     const url = urlOf(base, endpoint, input);
     const doing = `${endpoint.method} ${url.origin}${url.pathname}`;
@@ -242,15 +254,8 @@ export function createClient(options: ClientOptions): Client {
       }
       throw last;
     },
-    async call(endpoint, input = {}) {
-      const reply = await send(endpoint, input as CallInput<Endpoint>, "application/json");
-      const limitMs = input.timeoutMs ?? defaultTimeoutMs;
-      reply.setTimeout(limitMs, () => reply.destroy(new Fault("timeout", `the answer of ${endpoint.path} broke off`)));
-      const received = await text(reply).catch((cause: unknown) => {
-        throw isFault(cause) ? cause : new Fault("unavailable", `the answer of ${endpoint.path} broke off`, { cause });
-      });
-      return (received === "" ? {} : JSON.parse(received)) as never;
-    },
+    call: async (endpoint, input = {}) => (await read(endpoint, input)).reply,
+    read,
     async download(endpoint, input = {}) {
       const reply = await send(endpoint, input as CallInput<Endpoint>, endpoint.download ?? "*/*");
       const limitMs = input.timeoutMs ?? defaultTimeoutMs;

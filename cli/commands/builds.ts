@@ -1,11 +1,12 @@
 // build list|show|log|cancel|set|unset|settings|cache clear.
-import { getApp, updateApp } from "#api/apps.ts";
+import { getApp } from "#api/apps.ts";
 import { type Build, buildLog, cancelBuild, clearBuildCache, getBuild, listBuilds } from "#api/builds.ts";
 import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { appName } from "../app.ts";
 import { checkEnd, followBuild } from "../build.ts";
 import { changedSettings, SETTINGS, settingWords } from "../build-settings.ts";
+import { changeApp } from "../change-app.ts";
 import type { Command, Invocation } from "../command.ts";
 import { listAll, withCluster } from "../connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
@@ -154,10 +155,10 @@ function change(call: Invocation, unset: boolean): Promise<void> {
   const { cli } = call;
   return withCluster(call, async (client) => {
     const name = await appName(call);
-    const app = await client.call(getApp, { params: { app: name }, signal: cli.signal });
-    const build = changedSettings(app.build ?? {}, call.args, unset);
-    const body = { build: Object.keys(build).length === 0 ? null : build };
-    const changed = await client.call(updateApp, { params: { app: name }, body, signal: cli.signal });
+    const changed = await changeApp(client, { app: name, signal: cli.signal }, (before) => {
+      const build = changedSettings(before.build ?? {}, call.args, unset);
+      return { build: Object.keys(build).length === 0 ? null : build };
+    });
     answer(cli, changed.build ?? {}, () => {
       const words = settingWords(changed.build ?? {});
       cli.print(

@@ -3,6 +3,7 @@ import { createRelease, getApp, listReleases, updateApp } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
 import { createDeployment } from "#api/deployments.ts";
 import { appName } from "../app.ts";
+import { changeTwice } from "../change-app.ts";
 import type { Command, Invocation } from "../command.ts";
 import { withCluster } from "../connect.ts";
 import { APP_SETTINGS, deployChanges, deployWords, PROCESS_SETTINGS } from "../deploy-settings.ts";
@@ -60,20 +61,32 @@ async function standing(client: Client, call: Invocation) {
   return { app, release, processes: release?.processes ?? {} };
 }
 
+async function once(client: Client, call: Invocation, unset: boolean) {
+  const { signal } = call.cli;
+  const now = await standing(client, call);
+  const params = { app: now.app.id };
+  const changes = deployChanges(now, call.args, unset);
+  const app =
+    Object.keys(changes.app).length === 0
+      ? now.app
+      : await client.call(updateApp, { params, body: changes.app, signal });
+  if (Object.keys(changes.processes).length === 0) return { now, app };
+  const basedOn = now.release?.current ? { basedOn: now.release.id } : {};
+  const body = { processChanges: changes.processes, ...basedOn };
+  return { now, app, release: await client.call(createRelease, { params, body, signal }) };
+}
+
 function change(call: Invocation, unset: boolean): Promise<void> {
   const { cli } = call;
   return withCluster(call, async (client) => {
-    const now = await standing(client, call);
-    const params = { app: now.app.id };
-    const changes = deployChanges(now, call.args, unset);
-    const app =
-      Object.keys(changes.app).length === 0
-        ? now.app
-        : await client.call(updateApp, { params, body: changes.app, signal: cli.signal });
-    if (Object.keys(changes.processes).length === 0)
+    // What is of the app goes field by field; a health check is written whole, so only onto what it was made from.
+    const { now, app, release } = await changeTwice(
+      () => once(client, call, unset),
+      "another deployment of the app is on its way; nothing of its processes was changed: try again when it is over",
+    );
+    if (release === undefined)
       return answer(cli, app, () => cli.print(`${app.name} deploys with ${deployWords(app, {}).join(" ")}`));
-    const body = { processChanges: changes.processes };
-    const release = await client.call(createRelease, { params, body, signal: cli.signal });
+    const params = { app: app.id };
     const runs = release.artifactId !== undefined && now.release?.current === true;
     if (!runs) return answer(cli, release, () => cli.print(`Created release ${release.id}`));
     const wish = { params, body: { release: release.id }, signal: cli.signal };

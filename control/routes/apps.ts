@@ -137,7 +137,14 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
     if (made !== undefined) return summary(findRelease(store, app.id, made), app.releaseId);
     if (body.artifactId !== undefined && store.get<Artifact>(keys.artifact(body.artifactId))?.value.appId !== app.id)
       throw new Fault("not-found", `no artifact ${body.artifactId} of app ${app.name}`);
-    const release = nextRelease(context, app, deployments.headed(app), body, { by: principal.name, at: now() });
+    const { basedOn, ...wish } = body;
+    const before = deployments.headed(app);
+    if (basedOn !== undefined && basedOn !== before?.id)
+      throw new Fault(
+        "precondition",
+        `${app.name} is headed for ${before ? `v${before.version}` : "no release"} by now`,
+      );
+    const release = nextRelease(context, app, before, wish, { by: principal.name, at: now() });
     await store.commit({
       actor: principal.name,
       ...idempotent,

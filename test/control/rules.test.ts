@@ -174,7 +174,7 @@ test("a report changes a job only while it is not over, and ends it with a time"
   assert.not.ok("nextStartAt" in again, "it was tried");
   const measured = {
     id: "j",
-    state: crashed.state,
+    state: "crashed",
     reason: "exited 1",
     restarts: 1,
     nextStartAt,

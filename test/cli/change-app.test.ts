@@ -1,0 +1,75 @@
+// Changes by two people at once, against a whole control: neither loses what is theirs.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { createRelease, getApp, getFormation, listReleases, updateApp } from "#api/apps.ts";
+import { isFault } from "#api/fault.ts";
+import { createService } from "#api/services.ts";
+import { changeApp } from "../../cli/change-app.ts";
+import { withRig } from "../control/rig.ts";
+
+const params = { app: "hello" };
+const refusal = (promise: Promise<unknown>) =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+
+test("a change made between reading and writing is kept, and both hold", () =>
+  withRig(async ({ admin }) => {
+    await admin.call(createService, { body: { name: "hello", image: "x", count: 0 } });
+    const { signal } = new AbortController();
+    const seen: unknown[] = [];
+    const changed = await changeApp(admin, { ...params, signal }, (before) => {
+      seen.push(before.build);
+      return { build: { ...before.build, target: "web" } };
+    });
+    assert.equal([seen, changed.build], [[undefined], { target: "web" }], "alone it is made once");
+
+    const asked: Promise<unknown>[] = [];
+    const slow: typeof admin.read = async (endpoint, input) => {
+      const found = await admin.read(endpoint, input);
+      // Another person, before this one has written.
+      if (asked.length === 0)
+        asked.push(admin.call(updateApp, { params, body: { build: { target: "web", kind: "cnb" } } }));
+      await asked[0];
+      return found;
+    };
+    const both = await changeApp({ call: admin.call, read: slow }, { ...params, signal }, ({ build }) => ({
+      build: { ...build, dockerfile: "deploy/Dockerfile" },
+    }));
+    assert.equal(both.build, { target: "web", kind: "cnb", dockerfile: "deploy/Dockerfile" });
+  }));
+
+test("one who is overtaken twice is told, and has changed nothing", () =>
+  withRig(async ({ admin }) => {
+    await admin.call(createService, { body: { name: "hello", image: "x", count: 0 } });
+    let batchSize = 1;
+    const slow: typeof admin.read = async (endpoint, input) => {
+      const found = await admin.read(endpoint, input);
+      await admin.call(updateApp, { params, body: { batchSize: ++batchSize } });
+      return found;
+    };
+    const { signal } = new AbortController();
+    const change = () => ({ build: { target: "web" } });
+    const error = await refusal(changeApp({ call: admin.call, read: slow }, { ...params, signal }, change));
+    assert.ok(isFault(error, "precondition"));
+    assert.match((error as Error).message, /hello is being changed by somebody else; nothing of this was done/);
+    const app = await admin.call(getApp, { params });
+    assert.equal([app.build, app.batchSize], [undefined, 3]);
+  }));
+
+test("a release made on another than the app is headed for is refused, and is not made", () =>
+  withRig(async ({ admin }) => {
+    await admin.call(createService, { body: { name: "hello", image: "x", count: 0 } });
+    const releases = async () => (await admin.call(listReleases, { params })).items;
+    const [first] = await releases();
+    const next = await admin.call(createRelease, { params, body: { basedOn: first!.id } });
+    assert.is(next.version, 2);
+    const error = await refusal(admin.call(createRelease, { params, body: { basedOn: next.id } }));
+    assert.ok(isFault(error, "precondition"), "v2 was never deployed");
+    assert.match((error as Error).message, /hello is headed for v1 by now/);
+    assert.is((await releases()).length, 2);
+    assert.ok(await admin.call(getFormation, { params }));
+  }));
+
+test.run();
