@@ -8,6 +8,8 @@ import type { HostRecord } from "./records.ts";
 export interface HostClients {
   /** Throws Fault `unavailable` for a host that cannot be reached by anybody now. */
   of(hostId: string): { client: Client; name: string };
+  /** A client of the caller's own, to be closed by it: what is read for long keeps nobody else waiting. Throws as `of` does. */
+  open(hostId: string): Client;
   useIdentity(identity: { key: string; certificate: string }): void;
   close(): void;
 }
@@ -21,25 +23,31 @@ export function hostClients(
 ): HostClients {
   const clients = new Map<string, { address: string; client: Client }>();
   let shown = identity;
+  const placeOf = (hostId: string): { address: string; name: string } => {
+    const host = store.get<HostRecord>(keys.host(hostId))?.value;
+    if (host?.address === undefined || host.state === "lost")
+      throw new Fault("unavailable", `host ${host?.name ?? hostId} cannot be reached now`);
+    return { address: host.address, name: host.name };
+  };
+  const newClient = (hostId: string, address: string): Client =>
+    createClient({
+      urls: [`https://${address}:${port}`],
+      caPem: authority.caPem,
+      identity: shown,
+      serverName: hostServerName(hostId),
+      timeoutMs: TIMEOUT_MS,
+    });
   return {
     of(hostId) {
-      const host = store.get<HostRecord>(keys.host(hostId))?.value;
-      if (host?.address === undefined || host.state === "lost")
-        throw new Fault("unavailable", `host ${host?.name ?? hostId} cannot be reached now`);
-      const { address, name } = host;
+      const { address, name } = placeOf(hostId);
       const known = clients.get(hostId);
       if (known?.address === address) return { client: known.client, name };
       known?.client.close();
-      const client = createClient({
-        urls: [`https://${address}:${port}`],
-        caPem: authority.caPem,
-        identity: shown,
-        serverName: hostServerName(hostId),
-        timeoutMs: TIMEOUT_MS,
-      });
+      const client = newClient(hostId, address);
       clients.set(hostId, { address, client });
       return { client, name };
     },
+    open: (hostId) => newClient(hostId, placeOf(hostId).address),
     useIdentity(next) {
       shown = next;
       for (const { client } of clients.values()) client.useIdentity(next);

@@ -152,7 +152,8 @@ export function wireControl(parts: ControlParts): Control {
     },
   });
   const hostLoop = createHostLoop({ store, log, presence: context.presence, scheduler, ttlMs: config.hostLostAfterMs });
-  const archive = logs(context, identity);
+  const hosts = hostClients(context, identity);
+  const archive = logs(context, hosts);
   const drains = createDrains(context, archive);
   const deployer = deployments(context, {
     tasks,
@@ -177,7 +178,6 @@ export function wireControl(parts: ControlParts): Control {
   const git = createGit(context, builds);
 
   const { app, mount, mounted, useIdentity } = apiServer(context, identity);
-  const hosts = hostClients(context, identity);
   const mountSocket = socketMounter({ app, mount, store, log });
   const image = storeImage(context, images);
   mountStatus(mount, context, {
@@ -232,7 +232,6 @@ export function wireControl(parts: ControlParts): Control {
     context,
     useIdentity(next) {
       useIdentity(next);
-      archive.useIdentity(next);
       hosts.useIdentity(next);
     },
     async run(signal) {
@@ -260,7 +259,6 @@ export function wireControl(parts: ControlParts): Control {
     async close() {
       await git.close(); // who waits for a build is told before the connections end
       await app.close();
-      archive.close();
       hosts.close();
       await context.ownLog.close();
     },

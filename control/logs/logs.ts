@@ -1,6 +1,6 @@
 // Log lines of apps from every host and from control itself, merged in time order. Lines live where they were written; here they
 // are only asked for and merged.
-import { type Client, createClient, hostServerName } from "#api/client.ts";
+import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import type { LineQuery } from "#api/log-reader.ts";
 import { hostLog, type LogLine, type LogSource } from "#api/logs.ts";
@@ -8,6 +8,7 @@ import type { StreamEvent } from "#api/stream.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
 import type { Context } from "../context.ts";
+import type { HostClients } from "../host-clients.ts";
 import { PREFIX } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
 import { followSources, type LineSource } from "./follow.ts";
@@ -34,9 +35,6 @@ export interface Logs {
     signal: AbortSignal,
     lastEventId?: string,
   ): AsyncGenerator<StreamEvent<LogLine>>;
-  /** Shown to hosts from now on. */
-  useIdentity(identity: { key: string; certificate: string }): void;
-  close(): void;
 }
 
 const HOST_TIMEOUT_MS = 3_000;
@@ -45,12 +43,9 @@ const FOLLOWERS_MOST = 300;
 const OWN_ID = "control";
 
 export function logs(
-  context: Pick<Context, "store" | "authority" | "log" | "ownLog">,
-  identity: { key: string; certificate: string },
-  port = 7779,
+  context: Pick<Context, "store" | "log" | "ownLog">,
+  clients: Pick<HostClients, "of" | "open">,
 ): Logs {
-  const clients = new Map<string, Client>();
-  let shown = identity;
   let followers = 0;
   const hosts = () =>
     context.store
@@ -58,20 +53,9 @@ export function logs(
       .map(({ value }) => value)
       .filter(({ address }) => address !== undefined);
   const isLost = ({ state }: HostRecord) => state === "lost";
-  const newClient = ({ id, address }: HostRecord): Client =>
-    createClient({
-      urls: [`https://${address}:${port}`],
-      caPem: context.authority.caPem,
-      identity: shown,
-      serverName: hostServerName(id),
-      timeoutMs: HOST_TIMEOUT_MS,
-    });
-  const clientOf = (host: HostRecord): Client => {
-    const key = `${host.id} ${host.address}`;
-    const known = clients.get(key) ?? newClient(host);
-    clients.set(key, known);
-    return known;
-  };
+
+  const linesOf = async ({ id }: HostRecord, query: LogWish & { app: string }): Promise<LogLine[]> =>
+    (await clients.of(id).client.call(hostLog, { query, timeoutMs: HOST_TIMEOUT_MS })).items;
 
   const hostSource = (host: HostRecord): LineSource => ({
     id: host.id,
@@ -80,9 +64,15 @@ export function logs(
       let [place, isCurrent] = [lastEventId, false];
       for (let failures = 0; !signal.aborted; ) {
         // A connection of its own: many followers never keep one another, or a plain read, waiting.
-        const client = newClient(host);
+        let client: Client | undefined;
         try {
-          const input = { query, signal, ...(place === undefined ? {} : { lastEventId: place }) };
+          client = clients.open(host.id);
+          const input = {
+            query,
+            signal,
+            timeoutMs: HOST_TIMEOUT_MS,
+            ...(place === undefined ? {} : { lastEventId: place }),
+          };
           for await (const event of client.stream(hostLog, input)) {
             failures = 0;
             place = event.id ?? place;
@@ -93,7 +83,7 @@ export function logs(
           if (signal.aborted) return;
           if (failures === 0) context.log.warn({ host: host.name, error: String(error) }, "log stream broke");
         } finally {
-          client.close();
+          client?.close();
         }
         // Nothing was had of it yet: whoever follows asks anew, with a query that fits the time.
         if (!isCurrent) return void (await sleep(backoffMs(++failures, 500, 1_000), signal));
@@ -128,16 +118,11 @@ export function logs(
         ...asked
           .filter((host) => !isLost(host))
           .map((host) =>
-            clientOf(host)
-              .call(hostLog, { query })
-              .then(
-                ({ items }) => items,
-                (error: unknown) => {
-                  silent.push(host.name);
-                  context.log.warn({ host: host.name, error: String(error) }, "host gave no log lines");
-                  return [];
-                },
-              ),
+            linesOf(host, query).catch((error: unknown) => {
+              silent.push(host.name);
+              context.log.warn({ host: host.name, error: String(error) }, "host gave no log lines");
+              return [];
+            }),
           ),
         asksOwn(wish) ? context.ownLog.tail(query) : [],
       ]);
@@ -164,13 +149,6 @@ export function logs(
       } finally {
         followers--;
       }
-    },
-    useIdentity(next) {
-      shown = next;
-      for (const client of clients.values()) client.useIdentity(next);
-    },
-    close() {
-      for (const client of clients.values()) client.close();
     },
   };
 }

@@ -1,6 +1,7 @@
 // Real log servers of hosts that joined a real control, each on a loopback address of its own, and control's reader over them.
 import { join } from "node:path";
 import { silentLog } from "#lib/log.ts";
+import { hostClients } from "../../../control/host-clients.ts";
 import { type Logs, logs } from "../../../control/logs/logs.ts";
 import { logRoute } from "../../../hostd/logs/route.ts";
 import { type KeptLine, type LogStore, logStore } from "../../../hostd/logs/store.ts";
@@ -70,12 +71,12 @@ export async function logRig(rig: Rig, names: readonly string[]): Promise<LogRig
     hosts.push(host);
   }
   const identity = await context.authority.issueControl(["127.0.0.1"]);
-  const made = logs(context, identity, port);
+  const clients = hostClients(context, identity, port);
   return {
-    logs: made,
+    logs: logs(context, clients),
     hosts,
     async close() {
-      made.close();
+      clients.close();
       for (const host of hosts) {
         await host.down();
         await host.store.close();
