@@ -1,4 +1,4 @@
-// time limit: 60 s
+// time limit: 180 s
 // `control/main.ts restore` and `backup` as an operator runs them.
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,3 +1,4 @@
+// time limit: 180 s
 // Joining over the API with real keys: single use, bound to a machine, repeatable only by whoever holds the same key.
 import { randomUUID } from "node:crypto";
 import { test } from "uvu";

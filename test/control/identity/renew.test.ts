@@ -1,3 +1,4 @@
+// time limit: 180 s
 // Renewal as control sees it: whose key is good when, whose grants, what is told, and what it shows itself.
 
 import { mkdtemp, readFile, rm } from "node:fs/promises";
