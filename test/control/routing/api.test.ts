@@ -1,5 +1,4 @@
 // time limit: 180 s
-// time limit: 120 s
 // Routes, certificates and pages over the API of a real control, and what a router is told of them.
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
