@@ -14,7 +14,10 @@ export function randomText(length: number): string {
   return [...randomBytes(length)].map((byte) => (byte & 31).toString(32)).join("");
 }
 
-/** A secret of 256 random bits, base64url. */
+/** A secret of 256 random bits, base64url. Never begins with `-`: people give it to commands as a word. */
 export function newSecret(): string {
-  return randomBytes(32).toString("base64url");
+  for (;;) {
+    const secret = randomBytes(32).toString("base64url");
+    if (!secret.startsWith("-")) return secret;
+  }
 }

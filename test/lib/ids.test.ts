@@ -21,4 +21,8 @@ test("secrets have 256 bits and random text the length asked for", () => {
   assert.match(randomText(40), /^[0-9a-v]{40}$/);
 });
 
+test("a secret is never taken for a flag when it is given to a command", () => {
+  for (let n = 0; n < 2_000; n++) assert.match(newSecret(), /^[A-Za-z0-9_][A-Za-z0-9_-]{42}$/);
+});
+
 test.run();
