@@ -1,8 +1,9 @@
-// create, delete, apps, info.
+// create, delete, apps, open, info.
 import { createApp, deleteApp, getApp, getFormation, listApps, listReleases } from "#api/apps.ts";
+import type { Client } from "#api/client.ts";
 import { isFault } from "#api/fault.ts";
 import { listJobs } from "#api/jobs.ts";
-import { listRoutes } from "#api/routes.ts";
+import { listRoutes, type Route } from "#api/routes.ts";
 import { appName } from "../app.ts";
 import type { Command } from "../command.ts";
 import { CONFIRM, confirm } from "../confirm.ts";
@@ -25,7 +26,14 @@ export const appCommands: readonly Command[] = [
         const { cli } = call;
         const name = call.args[0] ?? call.text("app");
         const app = await client.call(createApp, { body: name === undefined ? {} : { name }, signal: cli.signal });
-        answer(cli, app, () => cli.print(`Created ${app.name}`));
+        const urls = await urlsOf(client, app.id, cli.signal).catch((error: unknown) => {
+          if (isFault(error, "forbidden")) return []; // a token that makes apps and reads no routes
+          throw error;
+        });
+        answer(cli, app, () => {
+          cli.print(`Created ${app.name}`);
+          for (const url of urls) cli.print(url);
+        });
         const url = await gitUrl(client, { cli, cluster, app: app.name, ssh: call.on("ssh") });
         const remote = await addRemote(url, cli.cwd, cli.env);
         if (remote === "kept") cli.say(`this repository has a git remote ${REMOTE} already; it was left as it is`);
@@ -65,6 +73,21 @@ export const appCommands: readonly Command[] = [
       ),
   },
   {
+    words: "open",
+    summary: "Print the addresses an app answers at",
+    more: "One a line, for a browser or a script: xdg-open $(flynn open | head -1)",
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const { id, name } = await client.call(getApp, { params: { app: await appName(call) }, signal: cli.signal });
+        const urls = await urlsOf(client, id, cli.signal);
+        answer(cli, urls, () => {
+          if (urls.length === 0) cli.say(`no domain leads to ${name}; give it one: flynn route add http DOMAIN`);
+          for (const url of urls) cli.print(url);
+        });
+      }),
+  },
+  {
     words: "info",
     summary: "Show an app: its release, processes and routes",
     run: (call) =>
@@ -93,7 +116,7 @@ export const appCommands: readonly Command[] = [
                 .map(([name, { count }]) => `${name}: ${up(name)} of ${count} up`)
                 .join(", "),
             ],
-            ["Web URL", routes.flatMap((route) => (route.type === "http" ? [routeUrl(route)] : [])).join(" ")],
+            ["Web URL", webUrls(routes).join(" ")],
             ["Strategy", app.strategy],
             ["Created", `${app.createdAt} (${age(app.createdAt)} ago)`],
             ["ID", app.id],
@@ -102,3 +125,10 @@ export const appCommands: readonly Command[] = [
       }),
   },
 ];
+
+const urlsOf = async (client: Client, app: string, signal: AbortSignal): Promise<string[]> =>
+  webUrls(await listAll(client, listRoutes, { query: { app }, signal }));
+
+/** A domain of many names (*.example.com) is no address to go to. */
+const webUrls = (routes: readonly Route[]): string[] =>
+  routes.flatMap((route) => (route.type === "http" && !route.domain.startsWith("*.") ? [routeUrl(route)] : []));

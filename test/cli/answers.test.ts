@@ -103,6 +103,7 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   "profile show": () => ["default"],
   apps: () => [],
   info: () => ["-a", "hello"],
+  open: () => ["-a", "hello"],
   releases: () => ["-a", "hello"],
   "deploy settings": () => ["-a", "hello"],
   "build list": () => ["-a", "hello"],

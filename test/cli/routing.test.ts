@@ -77,6 +77,23 @@ test("an http route with options is made, listed, changed and removed", async ()
   assert.match(await well("route", "remove", id), `Route ${id} removed.`);
 });
 
+test("open prints where an app answers, one address a line, and says how to get one", async () => {
+  const none = await flynn("open", "-a", "other");
+  assert.equal([none.code, none.out], [0, ""]);
+  assert.match(none.err, "no domain leads to other; give it one: flynn route add http DOMAIN");
+  const made: string[] = [];
+  for (const domain of ["open.test", "open.test/api", "*.open.test"]) {
+    const route = await well("route", "add", "http", domain, "-a", "other", "--json");
+    made.push((JSON.parse(route) as { id: string }).id);
+  }
+  await well("route", "update", made[0]!, "--redirect-https");
+  const tcp = JSON.parse(await well("route", "add", "tcp", "-a", "other", "--json")) as { id: string };
+  const lines = (await well("open", "-a", "other")).trim().split("\n").sort();
+  assert.equal(lines, ["http://open.test/api", "https://open.test/"]);
+  assert.equal((JSON.parse(await well("open", "-a", "other", "--json")) as string[]).sort(), lines);
+  for (const id of [...made, tcp.id]) await well("route", "remove", id);
+});
+
 test("a domain in letters beyond ASCII is sent as punycode", async () => {
   assert.match(await well("route", "add", "http", "Bücher.test", "-a", "shop"), "http://xn--bcher-kva.test/ leads");
   await well("route", "remove", "xn--bcher-kva.test");
