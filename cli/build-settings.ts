@@ -10,7 +10,7 @@ const ARG = "arg.";
 type Change = (settings: BuildSettings, value: string | undefined, name: string) => BuildSettings;
 
 const text =
-  (field: "dockerfile" | "target" | "builder"): Change =>
+  (field: "dockerfile" | "target" | "builder" | "runImage"): Change =>
   (settings, value) =>
     put(settings, field, value);
 const limit =
@@ -45,6 +45,7 @@ export const SETTINGS: Record<string, { change: Change; help: string }> = {
   dockerfile: { help: "path in the source, such as deploy/Dockerfile", change: text("dockerfile") },
   target: { help: "stage of the Dockerfile to build", change: text("target") },
   builder: { help: "artifact of a Cloud Native Buildpacks builder image", change: text("builder") },
+  "run-image": { help: "artifact that the builder's apps are laid on; the stack when unset", change: text("runImage") },
   cpu: { help: "cores, such as 2 or 0.5", change: limit("cpuMillis", cores, "2 or 0.5") },
   memory: { help: "such as 2GiB", change: limit("memoryBytes", parseSize, "2GiB") },
   disk: { help: "such as 8GiB", change: limit("diskBytes", parseSize, "8GiB") },
@@ -80,6 +81,7 @@ export function settingWords({ limits = {}, args = {}, buildpacks, ...rest }: Bu
     ["dockerfile", rest.dockerfile],
     ["target", rest.target],
     ["builder", rest.builder],
+    ["run-image", rest.runImage],
     ["cpu", cpuMillis && String(cpuMillis / 1_000)],
     ["memory", memoryBytes && formatSize(memoryBytes).replace(" ", "")],
     ["disk", diskBytes && formatSize(diskBytes).replace(" ", "")],

@@ -77,9 +77,11 @@ function unusedArtifacts(store: Store, nowMs: number): string[] {
     .filter(({ value }) => Date.parse(value.createdAt) < nowMs - UNUSED_ARTIFACT_MS);
   if (old.length === 0) return [];
   const used = new Set(store.list<ReleaseRecord>(PREFIX.releases).map(({ value }) => value.artifactId));
-  for (const { value } of store.list<App>(PREFIX.apps)) used.add(value.build?.builder);
+  for (const { value } of store.list<App>(PREFIX.apps)) for (const id of buildImages(value)) used.add(id);
   return old.filter(({ value }) => !used.has(value.id)).map(({ key }) => key);
 }
+
+const buildImages = ({ build }: App): (string | undefined)[] => [build?.builder, build?.runImage];
 
 /** Releases beyond the newest ten that nothing runs, deploys or has a formation of. They go at the next turn. */
 export function collectableReleases(store: Store, app: App): Entry<ReleaseRecord>[] {
@@ -108,7 +110,7 @@ function oldReleases(store: Store, app: App): string[] {
       .filter(({ key }) => !gone.has(key))
       .map(({ value }) => value.artifactId),
   );
-  for (const { value } of store.list<App>(PREFIX.apps)) left.add(value.build?.builder);
+  for (const { value } of store.list<App>(PREFIX.apps)) for (const id of buildImages(value)) left.add(id);
   const artifacts = new Set(
     old.map(({ value }) => value.artifactId).filter((id): id is string => id !== undefined && !left.has(id)),
   );

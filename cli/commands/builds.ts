@@ -1,4 +1,4 @@
-// build list|show|log|cancel|set|unset|settings|cache clear.
+// build list|show|log|cancel|set|unset|settings|builder upload|cache clear.
 import { getApp } from "#api/apps.ts";
 import { type Build, buildLog, cancelBuild, clearBuildCache, getBuild, listBuilds } from "#api/builds.ts";
 import type { Client } from "#api/client.ts";
@@ -9,6 +9,7 @@ import { changedSettings, SETTINGS, settingWords } from "../build-settings.ts";
 import { changeApp } from "../change-app.ts";
 import type { Command, Invocation } from "../command.ts";
 import { listAll, withCluster } from "../connect.ts";
+import { imageOrFile, uploadImage } from "../image-upload.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import { printFacts } from "../output/table.ts";
 import { plain } from "../output/text.ts";
@@ -137,6 +138,22 @@ export const buildCommands: readonly Command[] = [
     run: (call) => change(call, true),
   },
   {
+    words: "build builder upload",
+    summary: "Give an app a Cloud Native Buildpacks builder, and set it",
+    more: [
+      "  flynn build builder upload paketobuildpacks/builder-jammy-base --run paketobuildpacks/run-jammy-base",
+      "  flynn build builder upload builder.tar --run run.tar",
+      "",
+      "An image of the local Docker, or a file made by `docker save`. The app's next build runs the builder's buildpacks",
+      "and lays the result on the run image: the one given here, else the one given before, else the cluster's stack.",
+      "Builders are made for a run image of their own; give that one, unless the stack is meant. Back to the source's",
+      "own way: flynn build unset builder run-image",
+    ].join("\n"),
+    args: [{ name: "IMAGE|FILE", required: true, offers: "files" }],
+    flags: [{ name: "run", value: "IMAGE|FILE", help: "Run image that the app is laid on" }],
+    run: uploadBuilder,
+  },
+  {
     words: "build cache clear",
     summary: "Forget an app's build cache: the next build starts from nothing",
     run: (call) =>
@@ -150,6 +167,27 @@ export const buildCommands: readonly Command[] = [
       }),
   },
 ];
+
+function uploadBuilder(call: Invocation): Promise<void> {
+  const { cli } = call;
+  const [builder = ""] = call.args;
+  const run = call.text("run");
+  if (builder === "-" && run === "-") throw new Fault("invalid", "only one of the two images can come from stdin");
+  return withCluster(call, async (client) => {
+    const app = await client.call(getApp, { params: { app: await appName(call) }, signal: cli.signal });
+    const send = async (image: string) => (await uploadImage(client, app.id, await imageOrFile(image, cli), cli)).id;
+    const sent = { builder: await send(builder), ...(run === undefined ? {} : { runImage: await send(run) }) };
+    const { build = {} } = await changeApp(client, { app: app.name, signal: cli.signal }, (before) => ({
+      build: { ...before.build, ...sent },
+    }));
+    answer(cli, build, () => {
+      const on = build.runImage === undefined ? "the cluster's stack" : `the run image ${build.runImage}`;
+      cli.print(`${app.name} has the builder ${build.builder}; what it builds runs on ${on}`);
+      const other = build.kind ?? "cnb";
+      if (other !== "cnb") cli.print(`It is built with kind=${other} all the same, until: flynn build unset kind`);
+    });
+  });
+}
 
 function change(call: Invocation, unset: boolean): Promise<void> {
   const { cli } = call;

@@ -1,10 +1,6 @@
 // deploy: a source, an image from the local Docker or an archive of either into the cluster, watched until it is live.
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
-import { type Readable, Transform } from "node:stream";
 import { type App, createRelease, getApp, listReleases, type ProcessType } from "#api/apps.ts";
-import { type Artifact, createArtifact } from "#api/artifacts.ts";
 import type { Client } from "#api/client.ts";
 import { createDeployment } from "#api/deployments.ts";
 import { Fault, isFault } from "#api/fault.ts";
@@ -16,19 +12,9 @@ import type { Command, Invocation } from "../command.ts";
 import { withCluster } from "../connect.ts";
 import { followDeployment } from "../deployment.ts";
 import { envChanges } from "../env-changes.ts";
-import { saveImage } from "../local-docker.ts";
+import { archiveFile, checkFile, type ImageSource, localImage, uploadImage } from "../image-upload.ts";
 import { answer } from "../output/answer.ts";
-import { progress } from "../output/progress.ts";
 import { sourceArchive } from "../source-tree.ts";
-
-/** Silence of the server after the last byte: it copies the image into its registry then. */
-const STORE_MS = 30 * 60_000;
-
-interface Source {
-  archive: Readable;
-  name: string;
-  sizeBytes: number;
-}
 
 export const deployCommands: readonly Command[] = [
   {
@@ -84,13 +70,9 @@ async function deploy(call: Invocation): Promise<void> {
   };
   await withCluster(call, async (client) => {
     const app = await existingApp(client, call);
-    if (image !== undefined)
-      return deployImage(call, client, app, wish, async () => ({
-        name: image,
-        ...(await saveImage(image, call.cli.env, call.cli.signal)),
-      }));
+    if (image !== undefined) return deployImage(call, client, app, wish, () => localImage(image, call.cli));
     if (directory === undefined && !(await isSource(call, archive!)))
-      return deployImage(call, client, app, wish, () => archiveSource(archive!));
+      return deployImage(call, client, app, wish, () => archiveFile(archive!));
     checkSourceFlags(call);
     return deploySource(call, client, app, directory);
   });
@@ -117,7 +99,7 @@ async function deploySource(call: Invocation, client: Client, app: App, director
   const { cli } = call;
   const { archive, commit } =
     directory === undefined
-      ? { ...(await archiveSource(call.text("archive")!)), commit: undefined }
+      ? { ...(await archiveFile(call.text("archive")!)), commit: undefined }
       : await sourceArchive({ directory: resolve(cli.cwd, directory), env: cli.env, signal: cli.signal });
   const sent = await sendSource({ client, cli, app: app.name, source: archive, commit });
   if (call.on("detach"))
@@ -146,11 +128,11 @@ async function deployImage(
   client: Client,
   app: App,
   { env, ...web }: ImageWish,
-  open: () => Promise<Source>,
+  open: () => Promise<ImageSource>,
 ): Promise<void> {
   const { cli } = call;
   const processes = await webProcess(client, app.id, web, cli.signal);
-  const artifact = await upload(client, app.id, await open(), call);
+  const artifact = await uploadImage(client, app.id, await open(), call.cli);
   cli.say(`uploaded ${artifact.digest.slice(0, 19)} (${artifact.architecture})`);
   const release = await client.call(createRelease, {
     params: { app: app.id },
@@ -172,53 +154,6 @@ async function deployImage(
     );
   const done = await followDeployment({ client, cli, app: app.name, id: created.id });
   answer(cli, done, () => cli.print(`Deployed v${release.version} of ${app.name}`));
-}
-
-async function archiveSource(file: string): Promise<Source> {
-  if (file === "-") return { archive: process.stdin, name: "stdin", sizeBytes: 0 };
-  const sizeBytes = await checkFile(file);
-  return { archive: createReadStream(file), name: file.replaceAll(/[^\x20-\x7e]/g, "?"), sizeBytes };
-}
-
-async function checkFile(file: string): Promise<number> {
-  const found = await stat(file).catch((cause: unknown) => {
-    throw new Fault("invalid", `read archive ${file}`, { cause });
-  });
-  if (!found.isFile()) throw new Fault("invalid", `archive ${file} is not a file`);
-  return found.size;
-}
-
-async function upload(
-  client: Client,
-  app: string,
-  { archive, name, sizeBytes }: Source,
-  { cli }: Invocation,
-): Promise<Artifact> {
-  const shown = progress(cli);
-  let doneBytes = 0;
-  const counted = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      doneBytes += chunk.length;
-      shown.bytes(`uploading ${name}`, doneBytes, Math.max(sizeBytes, doneBytes) === doneBytes ? undefined : sizeBytes);
-      done(null, chunk);
-    },
-    flush(done) {
-      shown.step("the cluster puts it into its registry");
-      done();
-    },
-  });
-  archive.on("error", (error) => counted.destroy(error));
-  try {
-    return await client.call(createArtifact, {
-      query: { app, source: name.slice(-200) },
-      upload: archive.pipe(counted),
-      timeoutMs: STORE_MS,
-      signal: cli.signal,
-    });
-  } finally {
-    shown.end();
-    archive.destroy();
-  }
 }
 
 interface WebWish {

@@ -24,7 +24,7 @@ export function chooseKind(settings: BuildSettings, { dockerfile, texts }: Sourc
   if (kind === "cnb" && settings.builder === undefined)
     throw new Fault(
       "invalid",
-      `Cloud Native Buildpacks need a builder image (${why}): upload one and name it (flynn build set builder=ARTIFACT), or build another way (flynn build set kind=buildpacks)`,
+      `Cloud Native Buildpacks need a builder image (${why}): upload one (flynn build builder upload), or build another way (flynn build set kind=buildpacks)`,
     );
   return { kind, words: `Building with ${NAMES[kind]} (${why})` };
 }

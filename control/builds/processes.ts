@@ -18,6 +18,8 @@ export interface ProcessesWish {
 }
 
 const WEB_PORT = 8080;
+const CNB = "/cnb/";
+const LAUNCHER = `${CNB}lifecycle/launcher`;
 const MOST = 50;
 
 /** Fault `invalid` when there is nothing to run. */
@@ -54,5 +56,17 @@ function started(kind: BuildKind, name: string, line: string | undefined, own: b
   if (line === undefined) return {};
   if (kind === "dockerfile") return { entrypoint: ["/bin/sh", "-c"], command: [line] };
   if (kind === "buildpacks") return { command: [line] };
-  return own ? { entrypoint: ["/cnb/lifecycle/launcher"], command: [line] } : { entrypoint: [`/cnb/process/${name}`] };
+  return own ? { entrypoint: [LAUNCHER], command: [line] } : { entrypoint: [`${CNB}process/${name}`] };
+}
+
+/**
+ * What a command of its own is given to in an image: undefined where that is the image's entrypoint. That of Cloud Native Buildpacks
+ * is the app's own process; their launcher sets up the environment, takes one word as a line for a shell, and after `--` words as they are.
+ */
+export function commandEntrypoint(
+  processes: Readonly<Record<string, Pick<ProcessType, "entrypoint">>>,
+  command: readonly string[],
+): string[] | undefined {
+  if (!Object.values(processes).some(({ entrypoint }) => entrypoint?.[0]?.startsWith(CNB))) return undefined;
+  return command.length === 1 ? [LAUNCHER] : [LAUNCHER, "--"];
 }

@@ -60,15 +60,23 @@ export function stackOf({ store, registry }: Pick<Around, "store" | "registry">)
 }
 
 function imagesOf(
-  { kind }: BuildRecord,
+  { kind, appId }: BuildRecord,
   { settings, stack }: BuildPlan,
   { store, registry }: Omit<Around, "secrets">,
 ): Pick<BuildSpec, "image" | "runImage"> {
   if (kind === "buildpacks" && stack)
     return { image: imageOf(registry, stack.builder), runImage: imageOf(registry, stack.runner) };
-  const builder =
-    settings.builder === undefined ? undefined : store.get<Artifact>(keys.artifact(settings.builder))?.value;
-  return kind === "cnb" && builder ? { image: imageOf(registry, builder) } : {};
+  if (kind !== "cnb") return {};
+  const uploaded = (id: string | undefined): Artifact | undefined => {
+    const artifact = id === undefined ? undefined : store.get<Artifact>(keys.artifact(id))?.value;
+    return artifact?.appId === appId ? artifact : undefined;
+  };
+  const builder = uploaded(settings.builder);
+  const base = settings.runImage === undefined ? stack?.runner : uploaded(settings.runImage);
+  return {
+    ...(builder ? { image: imageOf(registry, builder) } : {}),
+    ...(base ? { runImage: imageOf(registry, base) } : {}),
+  };
 }
 
 /** The variables of the release that the app is headed for, image or not: a change that is being deployed counts. */

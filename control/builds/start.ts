@@ -1,4 +1,5 @@
 // A build's beginning: what the source says is read, the way to build it is chosen and said, and its job is made.
+import type { Artifact } from "#api/artifacts.ts";
 import { Fault } from "#api/fault.ts";
 import { parseProcfile } from "#api/procfile.ts";
 import type { Stack } from "#api/stack.ts";
@@ -30,12 +31,14 @@ export async function startTurn(look: Look): Promise<Turn> {
   const stack = context.store.get<Stack>(keys.stack)?.value;
   if (choice.kind === "buildpacks" && stack === undefined)
     throw new Fault("invalid", "this cluster has no stack to build with yet: flynn stack build");
+  if (choice.kind === "cnb") checkImages(look, stack !== undefined);
   await log.writeOnce(
     step(choice.kind === "buildpacks" ? `${choice.words} on the stack ${stack!.name}` : choice.words),
   );
   const env = appEnv(context.store, context.secrets, build.appId);
   const buildpacks = chosenBuildpacks(plan.settings, { env, appJson: appJson?.buildpacks ?? [], texts: facts.texts });
-  const on = choice.kind === "buildpacks" && stack ? { stack: { builder: stack.builder, runner: stack.runner } } : {};
+  const onStack = choice.kind === "buildpacks" || (choice.kind === "cnb" && plan.settings.runImage === undefined);
+  const on = onStack && stack ? { stack: { builder: stack.builder, runner: stack.runner } } : {};
   const next: BuildPlan = { ...plan, buildpacks, ...on };
   const turn = jobTurn({ ...look, plan: next });
   return {
@@ -43,6 +46,21 @@ export async function startTurn(look: Look): Promise<Turn> {
     changed: { ...turn.changed, kind: choice.kind },
     more: [{ key: keys.buildPlan(build.appId, build.id), value: next }, ...(turn.more ?? [])],
   };
+}
+
+/** What a builder of Cloud Native Buildpacks needs. Fault `invalid` when the cluster has it not. */
+function checkImages({ context: { store }, build, plan: { settings } }: Look, stack: boolean): void {
+  for (const [name, id] of [
+    ["builder", settings.builder],
+    ["run-image", settings.runImage],
+  ] as const)
+    if (id !== undefined && store.get<Artifact>(keys.artifact(id))?.value.appId !== build.appId)
+      throw new Fault("invalid", `${name}=${id} is no artifact of this app: flynn build builder upload`);
+  if (settings.runImage === undefined && !stack)
+    throw new Fault(
+      "invalid",
+      "the builder's apps need a run image: give one (flynn build builder upload --run), or make the cluster's stack (flynn stack build)",
+    );
 }
 
 /** A job of its own for the build, the first or the next. */

@@ -10,7 +10,8 @@ import {
   type JobSpec,
   type Task,
 } from "#api/jobs.ts";
-import { type Env, openEnv, openTaskEnv, type TaskEnvRecord } from "../apps/env-at-rest.ts";
+import { openEnv, openTaskEnv, type TaskEnvRecord } from "../apps/env-at-rest.ts";
+import { commandEntrypoint } from "../builds/processes.ts";
 import { buildSpec, stackOf } from "../builds/spec.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
@@ -81,17 +82,20 @@ function jobSpec(job: Job, around: Around): JobSpec | undefined {
     pids: process.pids ?? DEFAULT_LIMITS.pids,
     health: process.health ?? (process.port === null ? { ...DEFAULT_HEALTH, type: "none" } : DEFAULT_HEALTH),
     stopTimeoutMs: process.stopTimeoutMs ?? DEFAULT_STOP_TIMEOUT_MS,
-    ...(job.task === undefined ? {} : taskSpec(job, job.task, openEnv(secrets, release), around)),
+    ...(job.task === undefined ? {} : taskSpec(job, job.task, release, around)),
   };
 }
 
 /** What differs for a job that runs once: it serves nothing, and a command of its own is for the image's entrypoint, as in `docker run`. */
-function taskSpec(job: Job, task: Task, env: Env, { store, secrets }: Around): Partial<JobSpec> {
+function taskSpec(job: Job, task: Task, release: ReleaseRecord, { store, secrets }: Around): Partial<JobSpec> {
+  const { processes } = release;
   const own = store.get<TaskEnvRecord>(keys.taskEnv(job.appId, job.id))?.value;
   return {
     task,
-    ...(task.command === undefined ? {} : { command: task.command, entrypoint: undefined }),
-    ...(own === undefined ? {} : { env: { ...env, ...openTaskEnv(secrets, job.id, own) } }),
+    ...(task.command === undefined
+      ? {}
+      : { command: task.command, entrypoint: commandEntrypoint(processes, task.command) }),
+    ...(own === undefined ? {} : { env: { ...openEnv(secrets, release), ...openTaskEnv(secrets, job.id, own) } }),
     ...(job.startedAt === undefined ? {} : { started: true }),
     port: undefined,
     cpuMillis: job.need.cpuMillis,

@@ -16,8 +16,23 @@ export interface CnbInput {
   runImage: Readable;
 }
 
+/** Makes a folder with those it is in, once each: Docker would make them root's alone. */
+type AddFolder = (path: string) => Promise<void>;
+
+function foldersOf(add: AddEntry): AddFolder {
+  const made = new Set<string>([".", "cache"]);
+  const folder: AddFolder = async (path) => {
+    if (made.has(path)) return;
+    made.add(path);
+    await folder(posix.dirname(path));
+    await add({ name: path, type: "directory", mode: 0o755 });
+  };
+  return folder;
+}
+
 type Entry = AsyncIterable<Buffer> & { header: Header };
 
+const SAVED = "layout/save";
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const TEXT_MAX_BYTES = 1 << 20;
 const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
@@ -27,21 +42,21 @@ const LAYER = "application/vnd.oci.image.layer.v1.tar";
 export function cnbInput({ user, env, sourceFile, runImage }: CnbInput): Readable {
   return packEntries(async (into) => {
     const add: AddEntry = (header, content) => into({ ...header, ...user, uname: "", gname: "" }, content);
-    const folder = (name: string) => add({ name, type: "directory", mode: 0o755 });
-    for (const name of ["layers", "workspace", "platform", "platform/env", "layout", cnbCache(user)])
-      await folder(name);
+    const folder = foldersOf(add);
+    for (const name of ["layers", "workspace", "platform/env", "layout", cnbCache(user)]) await folder(name);
     for (const [name, value] of Object.entries(env))
       if (ENV_NAME.test(name)) await add({ name: `platform/env/${name}`, mode: 0o600 }, value);
-    await addSource(add, sourceFile);
-    await addLayout(add, runImage);
+    await addSource(add, folder, sourceFile);
+    await addLayout(add, folder, runImage);
   });
 }
 
-async function addSource(add: AddEntry, sourceFile: string): Promise<void> {
+async function addSource(add: AddEntry, folder: AddFolder, sourceFile: string): Promise<void> {
   for await (const entry of entries(sourceFile)) {
     const { type, mode, mtime, size, linkname } = entry.header;
     const path = cleanPath(entry.header.name);
     const kept = { name: `workspace/${path}`, mode, mtime };
+    if (path !== "") await folder(posix.dirname(kept.name));
     if (path === "") await drain(entry);
     else if (type === "file" || type === "contiguous-file") await add({ ...kept, size }, entry);
     else if (type === "directory") await add({ ...kept, type });
@@ -55,8 +70,7 @@ async function addSource(add: AddEntry, sourceFile: string): Promise<void> {
  * `docker save` names a layer before its digest is known, and says last what belongs together: everything is laid down as it comes,
  * and given its place in the layout by a second name.
  */
-async function addLayout(add: AddEntry, saved: Readable): Promise<void> {
-  const folder = "layout/save";
+async function addLayout(add: AddEntry, folder: AddFolder, saved: Readable): Promise<void> {
   const files = new Map<string, { digest: string; size: number; text?: string }>();
   const links = new Map<string, string>();
   const reader = extract();
@@ -80,7 +94,7 @@ async function addLayout(add: AddEntry, saved: Readable): Promise<void> {
           yield chunk;
         }
       };
-      await add({ name: `${folder}/${name}`, mode: 0o644, size }, read());
+      await add({ name: `${SAVED}/${name}`, mode: 0o644, size }, read());
       const text = size <= TEXT_MAX_BYTES ? Buffer.concat(small).toString("utf8") : undefined;
       files.set(name, { digest: hash.digest("hex"), size, text });
     }
@@ -111,14 +125,10 @@ async function addLayout(add: AddEntry, saved: Readable): Promise<void> {
   });
   const digest = createHash("sha256").update(manifest).digest("hex");
   const described = { mediaType: MANIFEST, digest: `sha256:${digest}`, size: Buffer.byteLength(manifest) };
-  for (const [index] of [...RUN_LAYOUT.matchAll(/\/|$/g)].map((match) => [match.index]))
-    if (RUN_LAYOUT.slice(0, index) !== "layout")
-      await add({ name: RUN_LAYOUT.slice(0, index), type: "directory", mode: 0o755 });
-  for (const name of ["blobs", "blobs/sha256"])
-    await add({ name: `${RUN_LAYOUT}/${name}`, type: "directory", mode: 0o755 });
+  await folder(`${RUN_LAYOUT}/blobs/sha256`);
   const blob = (name: string) => `${RUN_LAYOUT}/blobs/sha256/${name}`;
   for (const [name, path] of new Map([config, ...layers].map((file) => [file.digest, file.path])))
-    await add({ name: blob(name), type: "link", linkname: `${folder}/${path}` });
+    await add({ name: blob(name), type: "link", linkname: `${SAVED}/${path}` });
   const write = (name: string, text: string) => add({ name, mode: 0o644 }, text);
   await write(blob(digest), manifest);
   await write(`${RUN_LAYOUT}/index.json`, JSON.stringify({ schemaVersion: 2, manifests: [described] }));

@@ -109,7 +109,9 @@ async function prepare(cnb: Cnb): Promise<void> {
     dns: [],
     limits: build.limits,
   });
-  const saved = await parts.engine.saveImage(runImage, signal);
+  const base = await parts.engine.inspectImage(runImage);
+  if (base === undefined) throw new Error("the run image is gone");
+  const saved = await parts.engine.saveImage(base.id, signal);
   await parts.engine.put(name, cnbInput({ user, env: build.env, sourceFile, runImage: saved }), signal);
   signal.throwIfAborted();
 }
