@@ -120,7 +120,7 @@ export const hostCommands: readonly Command[] = [
   },
   {
     words: "host token",
-    summary: "Make a single-use token with which a machine that did not boot from here joins as a host",
+    summary: "Make a single-use token: a machine that did not boot from here joins as a host with it",
     more: "Put it, with the cluster's URL and CA, into the machine's hostd configuration: see hostd/README.md.",
     flags: [{ name: "ttl", value: "TIME", help: "How long it is good, such as 30m or 24h; default 1h" }],
     run: (call) =>

@@ -26,7 +26,7 @@ export const stateCommands: readonly Command[] = [
   },
   {
     words: "cluster restore",
-    summary: "Make damaged state whole: the longest part that verifies, or a backup; says what is lost",
+    summary: "Make damaged state whole, from what verifies or from a backup; says what is lost",
     more: [
       "Run it on the appliance, while it is down. What was there is moved aside, never deleted. Git repositories of apps that",
       "the restored state does not know are set aside for a week (<state>/control/git/removed), and come back with their app.",
