@@ -51,11 +51,12 @@ export async function runCnb(run: BuildRun): Promise<BuildResult> {
   await jobEngine.pull(runImage, signal);
   const facts = await engine.inspectImage(image);
   if (facts === undefined) throw new Error("the builder image is gone");
+  const user = builderUser(facts);
   const made = namedRunImage(facts);
   if (runImage === run.target.stack?.runner && made !== undefined)
     say(` !     Warning: the builder is made for the run image ${made}; its apps run on the cluster's stack`);
   await warnOfProject(run);
-  const cnb: Cnb = { ...run, user: builderUser(facts), image, runImage, volumes: await makeVolumes(run) };
+  const cnb: Cnb = { ...run, user, image, runImage, volumes: await makeVolumes(run) };
   await prepare(cnb);
   onProgress("up", "");
   await runPhases(cnb);

@@ -219,6 +219,7 @@ test("settings come back as the words they were set with", () => {
     "buildpacks=nodejs,python",
     "target=web",
     "builder=artifact-1",
+    "run-image=artifact-2",
     "cpu=0.5",
     "memory=2GiB",
     "disk=8GiB",

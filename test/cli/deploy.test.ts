@@ -217,6 +217,28 @@ test("an image is taken from the local Docker as a stream", async () => {
   assert.match(dead.err, `the local Docker does not answer at ${socket}`);
 });
 
+test("a builder is uploaded and set with its run image; the other build settings stay, and nothing is set of half an upload", async () => {
+  const control = await ready();
+  const before = { ...APP, build: { args: { A: "1" }, runImage: "artifact-0" } };
+  control.on("GET /v1/apps/hello", { json: before });
+  control.on("PATCH /v1/apps/app-1", { json: { ...APP, build: { builder: "artifact-1", runImage: "artifact-1" } } });
+  const { code, out, err } = await control.flynn(`build builder upload ${archive} --run ${archive} -a hello`);
+  assert.is(code, 0, err);
+  assert.match(out, /^hello has the builder artifact-1; what it builds runs on the run image artifact-1\n$/);
+  const asked = control.asked.map(({ what }) => what);
+  assert.is(asked.filter((what) => what === "POST /v1/artifacts").length, 2);
+  const changed = control.asked.find(({ what }) => what === "PATCH /v1/apps/app-1")!;
+  assert.equal(JSON.parse(String(changed.body)), {
+    build: { args: { A: "1" }, runImage: "artifact-1", builder: "artifact-1" },
+  });
+  const half = await control.flynn(`build builder upload ${archive} --run ${join(directory, "none")} -a hello`, {
+    env: { DOCKER_HOST: `unix://${directory}/no.sock` },
+  });
+  assert.is(half.code, 1);
+  assert.match(half.err, /the local Docker does not answer/);
+  assert.is(control.asked.filter(({ what }) => what === "PATCH /v1/apps/app-1").length, 1);
+});
+
 for (const [line, words] of [
   ["deploy -a hello", "--image NAME"],
   ["deploy -a hello --image x --archive y", "--image NAME"],

@@ -6,7 +6,7 @@ import { DEFAULT_HEALTH, type Job } from "#api/jobs.ts";
 import type { SourceFacts } from "../../../control/builds/facts.ts";
 import { chooseKind, chosenBuildpacks } from "../../../control/builds/kind.ts";
 import { type Next, nextOf } from "../../../control/builds/next.ts";
-import { processesOf } from "../../../control/builds/processes.ts";
+import { commandEntrypoint, processesOf } from "../../../control/builds/processes.ts";
 import { waitsFor } from "../../../control/builds/queue.ts";
 import type { BuildRecord } from "../../../control/builds/record.ts";
 
@@ -50,7 +50,7 @@ test("what cannot be is refused in words", () => {
   assert.throws(() => chooseKind({ kind: "dockerfile" }, facts()), /there is no Dockerfile in the source/);
   assert.throws(
     () => chooseKind({}, facts({ texts: toml })),
-    /need a builder image \(project\.toml found\): upload one and name it/,
+    /need a builder image \(project\.toml found\): upload one \(flynn build builder upload\)/,
   );
 });
 
@@ -263,6 +263,14 @@ test("processes: a line is a command to the runner, to a shell in a Docker image
   });
   assert.throws(() => processesOf(wish), /no process type was found: add a Procfile/);
   assert.throws(() => processesOf({ ...wish, procfile: { release: "x" } }), /no process type was found/);
+});
+
+test("a command of its own goes through the launcher in a CNB image, as a line or as words, and to the entrypoint in any other", () => {
+  const web = { port: 8080, entrypoint: ["/cnb/process/web"] };
+  assert.equal(commandEntrypoint({ web }, ["rake db:migrate"]), ["/cnb/lifecycle/launcher"]);
+  assert.equal(commandEntrypoint({ web }, ["bash", "-c", "x $Y"]), ["/cnb/lifecycle/launcher", "--"]);
+  assert.is(commandEntrypoint({ web: { entrypoint: ["/bin/sh", "-c"] } }, ["x"]), undefined);
+  assert.is(commandEntrypoint({ web: {} }, ["x"]), undefined);
 });
 
 test.run();

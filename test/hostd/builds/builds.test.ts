@@ -268,10 +268,11 @@ test("ids that are no names begin nothing", async () => {
   assert.is(r.builds.jobs().length, 1);
 });
 
-test("a kind this host cannot build fails in words, and no secret is kept on disk", async () => {
+test("a builder image that is none fails in words, nothing of it is left, and no secret is kept on disk", async () => {
   const r = await rig();
-  r.push(spec({ kind: "cnb" }));
-  assert.match((await ended(r)).reason, /Cloud Native Buildpacks/);
+  r.push(spec({ kind: "cnb", runImage: "registry/run@sha256:1" }));
+  assert.match((await ended(r)).reason, /does not say CNB_USER_ID: is it a Cloud Native Buildpacks builder/);
+  assert.equal([...r.fake.containers.keys(), ...r.fake.volumes.keys()], []);
   assert.not.match(await readFile(join(r.directory, "builds.json"), "utf8"), /SECRET/);
 });
 

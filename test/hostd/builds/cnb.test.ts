@@ -1,0 +1,195 @@
+// The phases of Cloud Native Buildpacks as a plan, and what goes into them and comes out.
+import { createHash } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { buffer, text } from "node:stream/consumers";
+import { extract, type Header, pack } from "tar-stream";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { cnbInput } from "../../../hostd/builds/cnb-input.ts";
+import { buildMetadata, layoutArchive, readMetadata } from "../../../hostd/builds/cnb-output.ts";
+import { builderUser, cnbPhases, exitReason, namedRunImage, RUN_LAYOUT } from "../../../hostd/builds/cnb-plan.ts";
+
+const USER = { uid: 1001, gid: 1002 };
+
+test("buildpacks run in two phases, which see neither images nor the cache; the others reach no network", () => {
+  const phases = cnbPhases(USER);
+  assert.equal(
+    phases.map(({ name }) => name),
+    ["analyzer", "detector", "restorer", "builder", "exporter"],
+  );
+  for (const { name, network, volumes, command } of phases) {
+    assert.is(network, name === "detector" || name === "builder", name);
+    assert.is(network && volumes.some((of) => of === "layout" || of === "cache"), false, name);
+    assert.is(command[0], `/cnb/lifecycle/${name}`);
+    assert.ok(volumes.includes("layers"), name);
+    assert.is(command.includes("-layout"), ["analyzer", "restorer", "exporter"].includes(name), name);
+  }
+});
+
+test("a builder says whom it builds as; root is refused, and so is an image that does not say", () => {
+  const env = { CNB_USER_ID: "1001", CNB_GROUP_ID: "1002" };
+  assert.equal(builderUser({ env }), USER);
+  assert.throws(() => builderUser({ env: { ...env, CNB_USER_ID: "0" } }), /root, which no build may/);
+  for (const bad of [undefined, "", "-1", "1e3", "app", "99999999999"])
+    assert.throws(() => builderUser({ env: { ...env, CNB_GROUP_ID: bad as string } }), /does not say CNB_GROUP_ID/);
+});
+
+test("the run image that a builder was made for is read from its label, where that is sound", () => {
+  const named = (about: unknown) =>
+    namedRunImage({
+      labels: { "io.buildpacks.builder.metadata": typeof about === "string" ? about : JSON.stringify(about) },
+    });
+  assert.is(named({ images: [{ image: "a/run" }], stack: { runImage: { image: "b/run" } } }), "a/run");
+  assert.is(named({ stack: { runImage: { image: "b/run" } } }), "b/run");
+  for (const about of ["{", "null", {}, { images: [{ image: "a\nb" }] }, { images: 3 }])
+    assert.is(named(about), undefined);
+});
+
+test("exit codes are words", () => {
+  assert.is(exitReason("detector", 20), "no buildpack of the builder fits this source");
+  assert.is(exitReason("builder", 51), "a buildpack failed");
+  assert.match(exitReason("analyzer", 11), /lifecycle 0\.17 or newer/);
+  assert.is(exitReason("exporter", 62), "the exporter of the builder's lifecycle ended with code 62");
+});
+
+interface Seen {
+  header: Header;
+  content: Buffer;
+}
+
+async function seen(archive: Readable): Promise<Map<string, Seen>> {
+  const entries = new Map<string, Seen>();
+  const reader = extract();
+  archive.on("error", (error) => reader.destroy(error));
+  archive.pipe(reader as unknown as NodeJS.WritableStream);
+  for await (const entry of reader as unknown as AsyncIterable<AsyncIterable<Buffer> & { header: Header }>)
+    entries.set(entry.header.name.replace(/\/$/, ""), { header: entry.header, content: await buffer(entry) });
+  return entries;
+}
+
+const sha256 = (content: string | Buffer): string => createHash("sha256").update(content).digest("hex");
+
+test("the run image becomes an OCI layout as it streams by, a layer twice named is there once, and all belongs to the builder's user", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "flynn-cnb-"));
+  try {
+    const source = pack();
+    source.entry({ name: "bin/run", mode: 0o755 }, "#!/bin/sh\n");
+    source.entry({ name: "link", type: "symlink", linkname: "bin/run" });
+    source.finalize();
+    const sourceFile = join(folder, "source.tar");
+    await writeFile(sourceFile, await buffer(source as unknown as Readable));
+    const [one, two] = ["layer one", "layer two"];
+    const config = JSON.stringify({ rootfs: { diff_ids: [one, two, one].map((layer) => `sha256:${sha256(layer)}`) } });
+    // As Docker 20.10 writes it: a layer that is there already is a link to it, and what belongs together comes last.
+    const saved = pack();
+    saved.entry({ name: "a/", type: "directory" });
+    saved.entry({ name: "a/layer.tar" }, one);
+    saved.entry({ name: "b/layer.tar" }, two);
+    saved.entry({ name: "c/layer.tar", type: "symlink", linkname: "../a/layer.tar" });
+    saved.entry({ name: "conf.json" }, config);
+    const layers = ["a/layer.tar", "b/layer.tar", "c/layer.tar"];
+    saved.entry({ name: "manifest.json" }, JSON.stringify([{ Config: "conf.json", RepoTags: null, Layers: layers }]));
+    saved.finalize();
+    const entries = await seen(
+      cnbInput({
+        user: USER,
+        env: { GREETING: "a\nb", "NOT A NAME": "x" },
+        sourceFile,
+        runImage: Readable.from(saved as AsyncIterable<Buffer>),
+      }),
+    );
+    for (const [name, { header }] of entries) {
+      assert.equal([header.uid, header.gid], [USER.uid, USER.gid], name);
+      const parent = name.split("/").slice(0, -1).join("/");
+      assert.ok(parent === "" || parent === "cache" || entries.has(parent) || name.startsWith("layout/save/"), name);
+    }
+    assert.is(entries.get("workspace/bin/run")?.header.mode, 0o755);
+    assert.is(entries.get("workspace/link")?.header.linkname, "bin/run");
+    assert.equal(
+      [...entries.keys()].filter((name) => name.startsWith("platform/env/")),
+      ["platform/env/GREETING"],
+    );
+    const index = JSON.parse(String(entries.get(`${RUN_LAYOUT}/index.json`)?.content));
+    const manifest = entries.get(`${RUN_LAYOUT}/blobs/${index.manifests[0].digest.replace(":", "/")}`)!.content;
+    assert.is(`sha256:${sha256(manifest)}`, index.manifests[0].digest);
+    const { config: described, layers: listed } = JSON.parse(String(manifest));
+    assert.is(described.digest, `sha256:${sha256(config)}`);
+    assert.equal(
+      listed.map(({ digest, size, mediaType }: Record<string, unknown>) => [digest, size, mediaType]),
+      [one, two, one].map((layer) => [
+        `sha256:${sha256(layer)}`,
+        layer.length,
+        "application/vnd.oci.image.layer.v1.tar",
+      ]),
+    );
+    for (const { digest } of [described, ...listed]) {
+      const link = entries.get(`${RUN_LAYOUT}/blobs/${digest.replace(":", "/")}`)!.header;
+      assert.is(link.type, "link");
+      assert.is(`sha256:${sha256(entries.get(link.linkname!)!.content)}`, digest);
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+function layout(entries: Record<string, string>, more: (archive: ReturnType<typeof pack>) => void = () => undefined) {
+  const archive = pack();
+  archive.entry({ name: "latest/", type: "directory" });
+  for (const [name, content] of Object.entries(entries)) archive.entry({ name: `latest/${name}` }, content);
+  more(archive);
+  archive.finalize();
+  return Readable.from(archive as AsyncIterable<Buffer>);
+}
+
+test("an image is sent as a layout that says so first; what has no place in one ends the build", async () => {
+  const blob = `blobs/sha256/${sha256("x")}`;
+  const entries = await seen(layoutArchive(layout({ [blob]: "x", "index.json": "{}", "oci-layout": "{}" })));
+  assert.equal([...entries.keys()], ["oci-layout", blob, "index.json"]);
+  for (const bad of ["../../etc/passwd", "blobs/sha256/short", "index.json/../x"])
+    await text(layoutArchive(layout({ [bad]: "x" }))).then(assert.unreachable, (error: Error) =>
+      assert.match(error.message, /left no sound image: .* has no place in it/),
+    );
+  const linked = layout({}, (archive) => archive.entry({ name: `latest/${blob}`, type: "symlink", linkname: "/x" }));
+  await text(layoutArchive(linked)).then(assert.unreachable, (error: Error) => assert.match(error.message, /no sound/));
+});
+
+test("buildpacks and process types are read from the image's label, through digests alone", async () => {
+  const label = JSON.stringify({
+    buildpacks: [{ id: "a/node", version: "1.0" }, { id: "bad\nname" }],
+    processes: [
+      { type: "web", command: ["node"], args: ["server.js"] },
+      { type: "old", command: "run me", direct: false },
+      { type: "Bad Name", command: "x" },
+      { type: "constructor", command: "x" },
+    ],
+  });
+  const config = JSON.stringify({ config: { Labels: { "io.buildpacks.build.metadata": label } } });
+  const manifest = JSON.stringify({ config: { digest: `sha256:${sha256(config)}` } });
+  const files: Record<string, string> = {
+    "index.json": JSON.stringify({ manifests: [{ digest: `sha256:${sha256(manifest)}` }] }),
+    [`blobs/sha256/${sha256(manifest)}`]: manifest,
+    [`blobs/sha256/${sha256(config)}`]: config,
+  };
+  const read = (found: Record<string, string>) =>
+    readMetadata(async (path) => {
+      const archive = pack();
+      archive.entry({ name: path }, found[path] ?? assert.unreachable(`${path} was asked for`));
+      archive.finalize();
+      return Readable.from(archive as AsyncIterable<Buffer>);
+    });
+  assert.equal(await read(files), {
+    buildpacks: ["a/node@1.0"],
+    processes: { web: "node server.js", old: "run me" },
+  });
+  const away = JSON.stringify({ manifests: [{ digest: "sha256:../../../etc/passwd" }] });
+  await read({ "index.json": away }).then(assert.unreachable, (error: Error) =>
+    assert.match(error.message, /no sound image: it has no manifest/),
+  );
+  for (const none of [undefined, 3, "{", "[]", "null", '{"processes":"x","buildpacks":[1,null]}'])
+    assert.equal(buildMetadata(none), { buildpacks: [], processes: {} });
+});
+
+test.run();
