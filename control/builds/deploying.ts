@@ -4,7 +4,7 @@ import type { HttpRoute } from "#api/routes.ts";
 import { plainText } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
-import type { Look } from "./drive.ts";
+import type { Look } from "./look.ts";
 import { bang, detail, outcome, step } from "./words.ts";
 
 export type Deployed =

@@ -4,21 +4,15 @@
 import type { App } from "#api/apps.ts";
 import { type Fault, isFault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
-import type { LogLine } from "#api/logs.ts";
 import { causeChain } from "#lib/run.ts";
 import type { Context } from "../context.ts";
-import type { Deployments } from "../deploy/deployments.ts";
-import { eventChanges, type NewEvent, plainText } from "../events.ts";
+import { eventChanges, plainText } from "../events.ts";
 import { keys } from "../keys.ts";
-import type { LogWish } from "../logs/logs.ts";
 import type { HostRecord } from "../records.ts";
-import type { Registry } from "../registry.ts";
 import { gate } from "../scheduler/gate.ts";
-import type { Change, Entry } from "../store/store.ts";
-import type { Tasks } from "../tasks/tasks.ts";
-import type { BuildLog, BuildLogs } from "./build-log.ts";
+import type { Entry } from "../store/store.ts";
 import { watchDeployment } from "./deploying.ts";
-import type { BuildFiles } from "./files.ts";
+import type { BuildParts, Clock, Look, Turn } from "./look.ts";
 import { type Next, nextOf } from "./next.ts";
 import { waitsFor } from "./queue.ts";
 import { type BuildPlan, type BuildRecord, hasEnded, unendedBuilds } from "./record.ts";
@@ -26,35 +20,6 @@ import { releaseTurn } from "./release-turn.ts";
 import { limitsOf } from "./spec.ts";
 import { jobTurn, startTurn } from "./start.ts";
 import { bang, detail, step } from "./words.ts";
-
-export interface BuildParts {
-  tasks: Tasks;
-  deployments: Deployments;
-  images: Registry;
-  logs: BuildLogs;
-  files: BuildFiles;
-  /** Newest lines of an app. */
-  appLog: (app: string, wish: LogWish) => Promise<LogLine[]>;
-}
-
-/** What one look writes: the record's new fields and what goes into the same commit. */
-export interface Turn {
-  changed: Partial<BuildRecord>;
-  more?: Change[];
-  expect?: { key: string; version: number }[];
-  events?: NewEvent[];
-}
-
-/** One look's surroundings. */
-export interface Look extends BuildParts {
-  context: Context;
-  build: BuildRecord;
-  plan: BuildPlan;
-  app: Entry<App>;
-  log: BuildLog;
-  clock: Clock;
-  signal: AbortSignal;
-}
 
 const TICK_MS = 500;
 const STORE_MOST_MS = 600_000;
@@ -228,13 +193,6 @@ export function buildDriver(context: Context, parts: BuildParts) {
 
 /** A refusal that another try cannot change. `precondition` is a record that moved on; `conflict` may be told of the app. */
 const isFinal = ({ code, retry }: Fault): boolean => !retry && code !== "precondition" && code !== "internal";
-
-export interface Clock {
-  /** Milliseconds since this was first asked for. */
-  since(what: string): number;
-  /** True at first, then again each time so long has passed. */
-  due(what: string, everyMs: number): boolean;
-}
 
 function stopwatch(): Clock {
   const startedMs = new Map<string, number>();

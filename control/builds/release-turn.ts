@@ -7,7 +7,7 @@ import { nextRelease, releaseEvent } from "../apps/release.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
 import type { LaidImage } from "../registry-layer.ts";
-import type { Look, Turn } from "./drive.ts";
+import type { Look, Turn } from "./look.ts";
 import { processesOf } from "./processes.ts";
 import { readSource } from "./start.ts";
 import { detail, step } from "./words.ts";

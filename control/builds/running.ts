@@ -10,8 +10,9 @@ import { type BuildAgents, buildAgents } from "./agent.ts";
 import { buildLogs } from "./build-log.ts";
 import type { Builds } from "./builds.ts";
 import { buildMaker } from "./create.ts";
-import { type BuildParts, buildDriver } from "./drive.ts";
+import { buildDriver } from "./drive.ts";
 import { buildFiles } from "./files.ts";
+import type { BuildParts } from "./look.ts";
 import { type BuildRecord, findBuild, hasEnded, shownBuild, unendedBuilds } from "./record.ts";
 
 export interface RunningBuilds extends Builds {
