@@ -2,8 +2,11 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createRelease, getApp, getFormation, listReleases, updateApp } from "#api/apps.ts";
+import type { Client } from "#api/client.ts";
+import { listDeployments } from "#api/deployments.ts";
 import { isFault } from "#api/fault.ts";
 import { createService } from "#api/services.ts";
+import { until } from "#lib/time.ts";
 import { changeApp } from "../../cli/change-app.ts";
 import { withRig } from "../control/rig.ts";
 
@@ -14,9 +17,17 @@ const refusal = (promise: Promise<unknown>) =>
     (error: unknown) => error,
   );
 
+/** The app with its first deployment over: control itself writes the app when it ends. */
+async function deployed(admin: Client): Promise<void> {
+  await admin.call(createService, { body: { name: "hello", image: "x", count: 0 } });
+  const over = async () =>
+    (await admin.call(listDeployments, { params })).items.every(({ state }) => state === "complete");
+  await until(over, { what: "the end of the deployment", timeoutMs: 20_000, everyMs: 20 });
+}
+
 test("a change made between reading and writing is kept, and both hold", () =>
   withRig(async ({ admin }) => {
-    await admin.call(createService, { body: { name: "hello", image: "x", count: 0 } });
+    await deployed(admin);
     const { signal } = new AbortController();
     const seen: unknown[] = [];
     const changed = await changeApp(admin, { ...params, signal }, (before) => {
@@ -42,7 +53,7 @@ test("a change made between reading and writing is kept, and both hold", () =>
 
 test("one who is overtaken twice is told, and has changed nothing", () =>
   withRig(async ({ admin }) => {
-    await admin.call(createService, { body: { name: "hello", image: "x", count: 0 } });
+    await deployed(admin);
     let batchSize = 1;
     const slow: typeof admin.read = async (endpoint, input) => {
       const found = await admin.read(endpoint, input);
