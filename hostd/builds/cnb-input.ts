@@ -35,9 +35,9 @@ type Entry = AsyncIterable<Buffer> & { header: Header };
 const SAVED = "layout/save";
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const TEXT_MAX_BYTES = 1 << 20;
-const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG = "application/vnd.oci.image.config.v1+json";
-const LAYER = "application/vnd.oci.image.layer.v1.tar";
+export const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";
+export const OCI_CONFIG = "application/vnd.oci.image.config.v1+json";
+export const OCI_LAYER = "application/vnd.oci.image.layer.v1.tar";
 
 export function cnbInput({ user, env, sourceFile, runImage }: CnbInput): Readable {
   return packEntries(async (into) => {
@@ -115,16 +115,16 @@ async function addLayout(add: AddEntry, folder: AddFolder, saved: Readable): Pro
   const layers = listed.Layers.map(fileOf);
   const manifest = JSON.stringify({
     schemaVersion: 2,
-    mediaType: MANIFEST,
-    config: { mediaType: CONFIG, digest: `sha256:${config.digest}`, size: config.size },
+    mediaType: OCI_MANIFEST,
+    config: { mediaType: OCI_CONFIG, digest: `sha256:${config.digest}`, size: config.size },
     layers: layers.map(({ digest, size }, index) => ({
-      mediaType: rootfs?.diff_ids?.[index] === `sha256:${digest}` ? LAYER : `${LAYER}+gzip`,
+      mediaType: rootfs?.diff_ids?.[index] === `sha256:${digest}` ? OCI_LAYER : `${OCI_LAYER}+gzip`,
       digest: `sha256:${digest}`,
       size,
     })),
   });
   const digest = createHash("sha256").update(manifest).digest("hex");
-  const described = { mediaType: MANIFEST, digest: `sha256:${digest}`, size: Buffer.byteLength(manifest) };
+  const described = { mediaType: OCI_MANIFEST, digest: `sha256:${digest}`, size: Buffer.byteLength(manifest) };
   await folder(`${RUN_LAYOUT}/blobs/sha256`);
   const blob = (name: string) => `${RUN_LAYOUT}/blobs/sha256/${name}`;
   for (const [name, path] of new Map([config, ...layers].map((file) => [file.digest, file.path])))

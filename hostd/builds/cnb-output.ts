@@ -1,11 +1,12 @@
 // What the lifecycle's exporter leaves: the image as an OCI layout, sent to control as the archive it takes, and the image's own
 // word on its buildpacks and process types. The builder image is the app's, so all of it is read as a stranger's.
+import { createHash } from "node:crypto";
 import { posix } from "node:path";
 import type { Readable } from "node:stream";
 import { json } from "node:stream/consumers";
 import { extract, type Header } from "tar-stream";
 import { packEntries, singleFile } from "./archive.ts";
-import { OCI_LAYOUT } from "./cnb-input.ts";
+import { OCI_CONFIG, OCI_LAYER, OCI_LAYOUT, OCI_MANIFEST } from "./cnb-input.ts";
 import { BuildFailure } from "./failure.ts";
 
 const BLOB = /^blobs\/sha256\/[0-9a-f]{64}$/;
@@ -17,9 +18,15 @@ type Entry = AsyncIterable<Buffer> & { header: Header };
 const unsound = (why: string) => new BuildFailure(`the builder's lifecycle left no sound image: ${why}`);
 
 /** A layout's folder, as Docker archives it, as an archive that begins with `oci-layout`: by that it is known for what it is. */
-export function layoutArchive(folder: Readable): Readable {
+export function layoutArchive(folder: Readable, manifest: string): Readable {
+  const digest = createHash("sha256").update(manifest).digest("hex");
+  const described = { mediaType: OCI_MANIFEST, digest: `sha256:${digest}`, size: Buffer.byteLength(manifest) };
+  const own = `blobs/sha256/${digest}`;
   return packEntries(async (add) => {
-    await add({ name: "oci-layout", mode: 0o644 }, OCI_LAYOUT);
+    const text = (name: string, content: string) => add({ name, mode: 0o644 }, content);
+    await text("oci-layout", OCI_LAYOUT);
+    await text("index.json", JSON.stringify({ schemaVersion: 2, manifests: [described] }));
+    await text(own, manifest);
     const reader = extract();
     folder.on("error", (error) => reader.destroy(error));
     folder.pipe(reader as unknown as NodeJS.WritableStream);
@@ -27,9 +34,9 @@ export function layoutArchive(folder: Readable): Readable {
       for await (const entry of reader as unknown as AsyncIterable<Entry>) {
         const { type, size } = entry.header;
         const name = posix.normalize(entry.header.name).split("/").slice(1).join("/");
-        if (type === "directory" || name === "oci-layout") {
+        if (type === "directory" || [own, "oci-layout", "index.json"].includes(name)) {
           for await (const _ of entry);
-        } else if (type !== "file" || !(BLOB.test(name) || name === "index.json")) {
+        } else if (type !== "file" || !BLOB.test(name)) {
           throw unsound(`${name.slice(0, 200)} has no place in it`);
         } else await add({ name, mode: 0o644, size }, entry);
       }
@@ -45,8 +52,43 @@ export interface BuildMetadata {
   processes: Record<string, string>;
 }
 
-/** `read` answers a file of the layout as an archive of one. */
-export async function readMetadata(read: (path: string) => Promise<Readable>): Promise<BuildMetadata> {
+/**
+ * A manifest in OCI's words alone. The lifecycle calls the layers it adds by Docker's names in an OCI manifest, which is neither, and
+ * which tools refuse to convert.
+ */
+export function ociManifest(found: unknown): string {
+  const { config, layers } = isRecord(found) ? found : {};
+  if (!isRecord(config) || !Array.isArray(layers)) throw unsound("its manifest names no layers");
+  const descriptor = (one: unknown, mediaType: string | undefined) => {
+    const { digest, size } = isRecord(one) ? one : {};
+    if (typeof digest !== "string" || !DIGEST.test(digest) || !Number.isSafeInteger(size) || mediaType === undefined)
+      throw unsound("its manifest names what is no layer");
+    return { mediaType, digest, size };
+  };
+  return JSON.stringify({
+    schemaVersion: 2,
+    mediaType: OCI_MANIFEST,
+    config: descriptor(config, OCI_CONFIG),
+    layers: layers.map((layer: unknown) => descriptor(layer, LAYER_TYPES[String((layer as Descriptor)?.mediaType)])),
+  });
+}
+
+interface Descriptor {
+  mediaType?: unknown;
+}
+
+const LAYER_TYPES: Readonly<Record<string, string>> = {
+  [OCI_LAYER]: OCI_LAYER,
+  [`${OCI_LAYER}+gzip`]: `${OCI_LAYER}+gzip`,
+  [`${OCI_LAYER}+zstd`]: `${OCI_LAYER}+zstd`,
+  "application/vnd.docker.image.rootfs.diff.tar": OCI_LAYER,
+  "application/vnd.docker.image.rootfs.diff.tar.gzip": `${OCI_LAYER}+gzip`,
+};
+
+/** What an image says of itself, and its manifest to be sent. `read` answers a file of the layout as an archive of one. */
+export async function readImage(
+  read: (path: string) => Promise<Readable>,
+): Promise<BuildMetadata & { manifest: string }> {
   const file = async (path: string): Promise<unknown> => {
     const { body } = await singleFile(await read(path), { what: path, maxBytes: TEXT_MAX_BYTES });
     return json(body).catch((cause: unknown) => {
@@ -60,7 +102,8 @@ export async function readMetadata(read: (path: string) => Promise<Readable>): P
   const index = (await file("index.json")) as { manifests?: { digest?: unknown }[] } | null;
   const manifest = (await blob(index?.manifests?.[0], "manifest")) as { config?: { digest?: unknown } } | null;
   const config = (await blob(manifest?.config, "config")) as { config?: { Labels?: Record<string, unknown> } } | null;
-  return buildMetadata(config?.config?.Labels?.["io.buildpacks.build.metadata"]);
+  const about = buildMetadata(config?.config?.Labels?.["io.buildpacks.build.metadata"]);
+  return { ...about, manifest: ociManifest(manifest) };
 }
 
 const PROCESS_NAME = /^(?!constructor$)[a-z][a-z0-9_-]{0,29}$/;

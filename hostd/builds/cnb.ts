@@ -7,7 +7,7 @@ import { isFault } from "#api/fault.ts";
 import { singleFile } from "./archive.ts";
 import { cacheLabels, cacheVolume } from "./caches.ts";
 import { cnbInput } from "./cnb-input.ts";
-import { layoutArchive, readMetadata } from "./cnb-output.ts";
+import { layoutArchive, readImage } from "./cnb-output.ts";
 import {
   APP_LAYOUT,
   builderUser,
@@ -61,14 +61,14 @@ export async function runCnb(run: BuildRun): Promise<BuildResult> {
   onProgress("up", "");
   await runPhases(cnb);
   const read = (path: string) => readOut(cnb, `${APP_LAYOUT}/${path}`);
-  const { buildpacks, processes } = await readMetadata(read);
+  const { buildpacks, processes, manifest } = await readImage(read);
   onProgress("up", "sending the image");
   await upload({
     ...parts,
     endpoint: hostBuildImage,
     buildId: build.id,
     signal,
-    open: async () => layoutArchive(await readOut(cnb, APP_LAYOUT)),
+    open: async () => layoutArchive(await readOut(cnb, APP_LAYOUT), manifest),
     onRetry: (error) => parts.log.warn({ err: error, buildId: build.id }, "image is sent again"),
   });
   return { exitCode: 0, reason: "", detected: buildpacks.join(", ").slice(0, 200), processes };

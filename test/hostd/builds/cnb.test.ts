@@ -9,7 +9,7 @@ import { extract, type Header, pack } from "tar-stream";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { cnbInput } from "../../../hostd/builds/cnb-input.ts";
-import { buildMetadata, layoutArchive, readMetadata } from "../../../hostd/builds/cnb-output.ts";
+import { buildMetadata, layoutArchive, ociManifest, readImage } from "../../../hostd/builds/cnb-output.ts";
 import { builderUser, cnbPhases, exitReason, namedRunImage, RUN_LAYOUT } from "../../../hostd/builds/cnb-plan.ts";
 
 const USER = { uid: 1001, gid: 1002 };
@@ -144,16 +144,45 @@ function layout(entries: Record<string, string>, more: (archive: ReturnType<type
   return Readable.from(archive as AsyncIterable<Buffer>);
 }
 
-test("an image is sent as a layout that says so first; what has no place in one ends the build", async () => {
+test("an image is sent as a layout that says so first, with the manifest given; what has no place in one ends the build", async () => {
   const blob = `blobs/sha256/${sha256("x")}`;
-  const entries = await seen(layoutArchive(layout({ [blob]: "x", "index.json": "{}", "oci-layout": "{}" })));
-  assert.equal([...entries.keys()], ["oci-layout", blob, "index.json"]);
-  for (const bad of ["../../etc/passwd", "blobs/sha256/short", "index.json/../x"])
-    await text(layoutArchive(layout({ [bad]: "x" }))).then(assert.unreachable, (error: Error) =>
-      assert.match(error.message, /left no sound image: .* has no place in it/),
+  const sent = layoutArchive(layout({ [blob]: "x", "index.json": "{}", "oci-layout": "{}" }), "manifest");
+  const entries = await seen(sent);
+  assert.equal([...entries.keys()], ["oci-layout", "index.json", `blobs/sha256/${sha256("manifest")}`, blob]);
+  assert.match(String(entries.get("index.json")?.content), `"digest":"sha256:${sha256("manifest")}","size":8`);
+  const fails = (folder: Readable) =>
+    text(layoutArchive(folder, "manifest")).then(
+      () => assert.unreachable(),
+      (error: Error) => assert.match(error.message, /left no sound image: .* has no place in it/),
     );
-  const linked = layout({}, (archive) => archive.entry({ name: `latest/${blob}`, type: "symlink", linkname: "/x" }));
-  await text(layoutArchive(linked)).then(assert.unreachable, (error: Error) => assert.match(error.message, /no sound/));
+  for (const bad of ["../../etc/passwd", "blobs/sha256/short", "x"]) await fails(layout({ [bad]: "x" }));
+  await fails(layout({}, (archive) => archive.entry({ name: `latest/${blob}`, type: "symlink", linkname: "/x" })));
+});
+
+test("a manifest that mixes Docker's words into OCI's comes out in OCI's; one that names what is no layer is refused", () => {
+  const at = { digest: `sha256:${sha256("x")}`, size: 1 };
+  const oci = "application/vnd.oci.image.layer.v1.tar";
+  const docker = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+  const config = { ...at, mediaType: "application/vnd.docker.container.image.v1+json" };
+  const made = ociManifest({
+    config,
+    layers: [
+      { ...at, mediaType: oci },
+      { ...at, mediaType: docker, urls: ["x"] },
+    ],
+  });
+  assert.equal(JSON.parse(made), {
+    schemaVersion: 2,
+    mediaType: "application/vnd.oci.image.manifest.v1+json",
+    config: { ...at, mediaType: "application/vnd.oci.image.config.v1+json" },
+    layers: [
+      { ...at, mediaType: oci },
+      { ...at, mediaType: `${oci}+gzip` },
+    ],
+  });
+  for (const layer of [null, {}, { ...at, mediaType: "text/html" }, { ...at, digest: "sha256:../x", mediaType: oci }])
+    assert.throws(() => ociManifest({ config, layers: [layer] }), /names what is no layer/);
+  for (const bad of [null, [], { config }, { layers: [] }]) assert.throws(() => ociManifest(bad), /no sound image/);
 });
 
 test("buildpacks and process types are read from the image's label, through digests alone", async () => {
@@ -167,26 +196,30 @@ test("buildpacks and process types are read from the image's label, through dige
     ],
   });
   const config = JSON.stringify({ config: { Labels: { "io.buildpacks.build.metadata": label } } });
-  const manifest = JSON.stringify({ config: { digest: `sha256:${sha256(config)}` } });
+  const manifest = JSON.stringify({ config: { digest: `sha256:${sha256(config)}`, size: config.length }, layers: [] });
   const files: Record<string, string> = {
     "index.json": JSON.stringify({ manifests: [{ digest: `sha256:${sha256(manifest)}` }] }),
     [`blobs/sha256/${sha256(manifest)}`]: manifest,
     [`blobs/sha256/${sha256(config)}`]: config,
   };
   const read = (found: Record<string, string>) =>
-    readMetadata(async (path) => {
+    readImage(async (path) => {
       const archive = pack();
-      archive.entry({ name: path }, found[path] ?? assert.unreachable(`${path} was asked for`));
+      const content = found[path];
+      if (content === undefined) throw new Error(`${path} was asked for`);
+      archive.entry({ name: path }, content);
       archive.finalize();
       return Readable.from(archive as AsyncIterable<Buffer>);
     });
-  assert.equal(await read(files), {
+  const { manifest: _, ...about } = await read(files);
+  assert.equal(about, {
     buildpacks: ["a/node@1.0"],
     processes: { web: "node server.js", old: "run me" },
   });
   const away = JSON.stringify({ manifests: [{ digest: "sha256:../../../etc/passwd" }] });
-  await read({ "index.json": away }).then(assert.unreachable, (error: Error) =>
-    assert.match(error.message, /no sound image: it has no manifest/),
+  await read({ "index.json": away }).then(
+    () => assert.unreachable(),
+    (error: Error) => assert.match(error.message, /no sound image: it has no manifest/),
   );
   for (const none of [undefined, 3, "{", "[]", "null", '{"processes":"x","buildpacks":[1,null]}'])
     assert.equal(buildMetadata(none), { buildpacks: [], processes: {} });
