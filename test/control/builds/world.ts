@@ -62,16 +62,16 @@ export async function buildHost(control: Rig, name?: string): Promise<BuildHost>
   }) as BuildHost;
   const run = async (spec: api.BuildSpec) => {
     const params = { id: host.id, build: spec.id };
+    // As hostd does: what was asked or said while control was restarted, is again. A break in a body is no Fault.
+    const told = <T>(say: () => Promise<T>) =>
+      retry(say, { attempts: 10, retryable: (error) => !isFault(error) || error.retry });
     const script = await host.script(spec);
     const { output = "", image, result = {} } = script;
     const slug = "slug" in script ? script.slug : image || result.exitCode ? undefined : await slugOf();
-    const source = await host.client.download(api.hostBuildSource, { params });
-    host.sources.push(await buffer(source));
+    const fetched = async () => buffer(await host.client.download(api.hostBuildSource, { params }));
+    host.sources.push(await told(fetched));
     await script.during?.(spec);
     if (script.silent) return;
-    // As hostd does: what control did not hear while it was restarted is said again.
-    const told = <T>(say: () => Promise<T>) =>
-      retry(say, { attempts: 10, retryable: (error) => isFault(error) && error.retry });
     await told(() => host.client.call(api.hostBuildLog, { params, body: { offset: 0, text: output } }));
     if (slug) await told(() => host.client.call(api.hostBuildSlug, { params, upload: Readable.from([slug]) }));
     if (image) await told(() => host.client.call(api.hostBuildImage, { params, upload: Readable.from([image]) }));
