@@ -12,7 +12,7 @@ export const CNB_RUN = "lab.test/cnb-run:1";
 const DETECT = `#!/bin/sh
 [ -f app.sh ] || { echo "no app.sh"; exit 100; }
 `;
-/** What it sees and may is said in the log. The layer \`count\` is cached: it counts the app's builds. */
+/** What it sees and may is said in the log. The layer \`kept\` is cached: it counts the app's builds. */
 const BUILD = `#!/bin/sh
 set -e
 layers="$1" platform="$2"
@@ -21,12 +21,13 @@ echo "variable \${GREETING-none}; file $(cat "$platform/env/GREETING" 2>/dev/nul
 env | grep -q REGISTRY_AUTH && echo "has credentials" || echo "has no credentials"
 ls / | grep -q '^layout$' && echo "sees the layout" || echo "does not see the layout"
 . ./build.sh
-mkdir -p "$layers/count/env"
-count=$(( $(cat "$layers/count/value" 2>/dev/null || echo 0) + 1 ))
+mkdir -p "$layers/kept" "$layers/count/env"
+count=$(( $(cat "$layers/kept/value" 2>/dev/null || echo 0) + 1 ))
 echo "build $count with this cache"
-echo "$count" > "$layers/count/value"
+echo "$count" > "$layers/kept/value"
 printf '%s' "$count" > "$layers/count/env/COUNT"
-printf '[types]\\nlaunch = true\\ncache = true\\nbuild = true\\n' > "$layers/count.toml"
+printf '[types]\\nlaunch = true\\n' > "$layers/count.toml"
+printf '[types]\\nbuild = true\\ncache = true\\n' > "$layers/kept.toml"
 printf '[[processes]]\\ntype = "web"\\ncommand = ["sh", "/workspace/app.sh"]\\ndefault = true\\n' > "$layers/launch.toml"
 printf '[[processes]]\\ntype = "worker"\\ncommand = ["sleep", "600"]\\n' >> "$layers/launch.toml"
 `;
