@@ -2,7 +2,7 @@
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
-import { writeFileAtomic } from "#lib/files.ts";
+import { removeUnfinished, writeFileAtomic } from "#lib/files.ts";
 import { createLog } from "#lib/log.ts";
 import { portHolder } from "#lib/port-holder.ts";
 import { run } from "#lib/run.ts";
@@ -24,6 +24,7 @@ async function main(signal: AbortSignal): Promise<void> {
   const config = loadControlConfig(process.argv[2] === "--config" ? process.argv[3] : undefined);
   const { stateDir } = config;
   const log = createLog("control", { level: config.logLevel });
+  await removeUnfinished(stateDir, join(stateDir, "pki"), join(stateDir, "ca"), join(stateDir, "local-join"));
   const now = new Date();
   const failed = new AbortController();
 

@@ -6,6 +6,7 @@ import { createClient } from "#api/client.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import { ensureIdentity } from "#api/join.ts";
 import { keepIdentity } from "#api/renew.ts";
+import { removeUnfinished } from "#lib/files.ts";
 import { createLog, type Log } from "#lib/log.ts";
 import { sleep } from "#lib/time.ts";
 import { keepAddresses } from "./addresses.ts";
@@ -61,6 +62,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
   const { stateDir, controlUrls, name } = config;
   const caPem = config.caPem!;
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  await removeUnfinished(stateDir, join(stateDir, "identity"));
   // One loop that fails ends them all, so that the supervisor starts a whole hostd again.
   const failed = new AbortController();
   const signal = AbortSignal.any([outer, failed.signal]);

@@ -1,6 +1,7 @@
 // Files that survive a power cut: written beside, synced, renamed, and the directory synced.
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { processId } from "./process-id.ts";
 
 export async function writeFileAtomic(
   path: string,
@@ -21,6 +22,21 @@ export async function writeFileAtomic(
     throw new Error(`replace ${path}`, { cause });
   });
   await syncDirectory(dirname(path));
+}
+
+/** Removes what writers that were killed in the middle left in `directories`: files of processes that are no more. */
+export async function removeUnfinished(...directories: string[]): Promise<void> {
+  for (const directory of directories) {
+    const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+      return [];
+    });
+    for (const name of names) {
+      const pid = Number(/\.(\d+)\.tmp$/.exec(name)?.[1] ?? 0);
+      if (pid > 0 && pid !== process.pid && (await processId(pid)) === undefined)
+        await rm(join(directory, name), { force: true });
+    }
+  }
 }
 
 export async function syncDirectory(path: string): Promise<void> {

@@ -8,7 +8,7 @@ import { Fault } from "#api/fault.ts";
 import { ensureIdentity, readCa } from "#api/join.ts";
 import { keepIdentity } from "#api/renew.ts";
 import type { RouterTarget } from "#api/routes.ts";
-import { readJson } from "#lib/files.ts";
+import { readJson, removeUnfinished } from "#lib/files.ts";
 import { createLog, type Log } from "#lib/log.ts";
 import { run } from "#lib/run.ts";
 import { every } from "#lib/time.ts";
@@ -44,6 +44,7 @@ async function serve(config: Config, signal: AbortSignal): Promise<void> {
   const directory = join(stateDir, "haproxy");
   const log = createLog("router", { level: config.logLevel });
   const httpsPort = config.httpsPort || undefined;
+  await removeUnfinished(stateDir, join(stateDir, "identity"), directory, join(directory, "certificates"));
   const haproxy = await createHaproxy({ binary, directory, bind, httpPort, httpsPort, accessLog });
   const maxConnections = Math.min(config.maxConnections, await connectionsPossible());
   if (maxConnections < config.maxConnections)

@@ -68,7 +68,7 @@ async function create({ dev }: Context, app: string, name = app, ...flags: strin
   const work = await dev.work(app, name);
   const { code, stdout, stderr } = await work.flynn("create", name, ...flags);
   assert.is(code, 0, stderr);
-  assert.is(stdout, `Created ${name}\n`);
+  assert.is(stdout, `Created ${name}\nhttp://${name}.apps.test/\n`);
   return work;
 }
 

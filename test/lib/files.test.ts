@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
+import { readJson, readText, removeUnfinished, writeFileAtomic } from "#lib/files.ts";
 
 const files = suite<{ folder: string }>("files");
 
@@ -58,6 +58,13 @@ files("a missing file is undefined; one that cannot be read is an error", async 
     () => assert.unreachable(),
     (error: NodeJS.ErrnoException) => assert.is(error.code, "EISDIR"),
   );
+});
+
+files("what a writer that was killed left goes; what one that lives writes stays", async ({ folder }) => {
+  const names = ["a.json", `b.json.${process.pid}.tmp`, "c.json.1.tmp", "d.json.4194305.tmp"]; // beyond any pid there is
+  for (const name of names) await writeFile(join(folder, name), "x");
+  await removeUnfinished(folder, join(folder, "none"));
+  assert.equal((await readdir(folder)).sort(), names.slice(0, 3));
 });
 
 files("JSON that was torn is undefined", async ({ folder }) => {
