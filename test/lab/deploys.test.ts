@@ -157,7 +157,7 @@ async function countsOf({ appliance, hosts }: Cluster): Promise<Counts> {
       .join(" "),
     routes: (await inside(["ip", "route"])).length,
     "HAProxy processes": workers.length,
-    "files of the router": await filesIn(join(appliance.stateDir, "router")),
+    "files of the router": (await filesIn(join(appliance.stateDir, "router"))).join(" "),
     services: (await ask<{ items: unknown[] }>(appliance, "GET", "/v1/services")).items.length,
   });
   return counts;
@@ -182,15 +182,16 @@ async function countsOn(host: ClusterHost): Promise<Counts> {
     // Docker's init is one more in each container; which host has how many of them is the scheduler's.
     "processes beyond one of each container":
       processes.filter((name) => !perContainer.some((part) => name.startsWith(part.slice(0, 13)))).length - containers,
-    "files of hostd": await filesIn(join(host.folder, "hostd"), /log/),
+    "files of hostd": (await filesIn(join(host.folder, "hostd"), /log/)).join(" "),
   };
 }
 
-async function filesIn(directory: string, leaveOut?: RegExp): Promise<number> {
+async function filesIn(directory: string, leaveOut?: RegExp): Promise<string[]> {
   const found = await readdir(directory, { recursive: true, withFileTypes: true });
-  return found.filter(
-    (entry) => entry.isFile() && !leaveOut?.test(join(entry.parentPath, entry.name).slice(directory.length)),
-  ).length;
+  const names = found
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(directory.length));
+  return names.filter((name) => !leaveOut?.test(name)).sort();
 }
 
 const containersIn = async ({ hosts }: Cluster): Promise<number> =>
