@@ -1,8 +1,7 @@
 // This host's builds: begins what the target names, ends what it no longer wants, tells control how each went, and leaves
 // nothing behind. A build does not outlive its hostd: what an earlier one left is ended and reported as failed.
 import { join } from "node:path";
-import { type BuildResult, type BuildSpec, hostBuildResult } from "#api/builds.ts";
-import { isFault } from "#api/fault.ts";
+import type { BuildResult, BuildSpec } from "#api/builds.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import type { JobReport } from "#api/jobs.ts";
 import { backoffMs } from "#lib/retry.ts";
@@ -13,11 +12,12 @@ import { runBuildpacks } from "./buildpacks.ts";
 import { keepCaches } from "./cache-keeper.ts";
 import { runCnb } from "./cnb.ts";
 import { dockerfileBuilds } from "./dockerfile.ts";
-import { BUILD_LABELS } from "./engine.ts";
 import { BuildFailure, reasonOf } from "./failure.ts";
+import { removeLeftovers } from "./leftovers.ts";
 import { sendLog } from "./log-sender.ts";
 import { type BuildRecord, buildReport, loadBuilds, saveBuilds } from "./records.ts";
-import { type BuildParts, type BuildRun, containerName, isBuildContainer, type RunBuild } from "./run.ts";
+import { sendResult } from "./result-sender.ts";
+import { type BuildParts, type BuildRun, containerName, type RunBuild } from "./run.ts";
 import { fetchSource, removeSpool } from "./spool.ts";
 
 export interface BuildsOptions extends Omit<BuildParts, "dns"> {
@@ -47,7 +47,6 @@ export interface Builds {
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
 const CANCELLED = 130;
 const LOG_PATIENCE_MS = 60_000;
-const RETRY_MS = 1_000;
 const NETWORK_EVERY_MS = 30_000;
 
 export function createBuilds(options: BuildsOptions): Builds {
@@ -84,13 +83,7 @@ export function createBuilds(options: BuildsOptions): Builds {
   const clean = async (id: string): Promise<void> => {
     await removeSpool(join(spoolDir, id));
     await jobEngine.remove(containerName(id));
-    for (const { name, labels } of await engine.containers(BUILD_LABELS.build))
-      if (isBuildContainer(name) && labels[BUILD_LABELS.build] === id) await jobEngine.remove(name);
-    for (const { name, labels } of await engine.volumes(BUILD_LABELS.build))
-      if (labels[BUILD_LABELS.build] === id) await engine.removeVolume(name);
-    for (const image of await engine.images())
-      if (image.refs.length === 0 && image.labels[BUILD_LABELS.build] === id)
-        await engine.removeImage(image.id, { keepParents: true });
+    await removeLeftovers(options, { buildId: id });
   };
 
   const runOf: Record<BuildSpec["kind"], RunBuild> = {
@@ -139,28 +132,9 @@ export function createBuilds(options: BuildsOptions): Builds {
     }
   };
 
-  const tell = async (id: string, result: BuildResult): Promise<void> => {
-    for (let failures = 1; !signal.aborted && records.has(id); failures++) {
-      try {
-        await client.call(hostBuildResult, {
-          params: { id: hostId, build: id },
-          body: result,
-          signal,
-          timeoutMs: 15_000,
-        });
-        return;
-      } catch (error) {
-        // Control has forgotten the build, or knows already: the job's end is all that is left to tell.
-        if (isFault(error) && !error.retry && !isFault(error, "internal")) return;
-        if (failures === 1) log.warn({ err: error, buildId: id }, "build's result is sent again");
-        await sleep(backoffMs(failures, RETRY_MS, 15_000), signal);
-      }
-    }
-  };
-
   const finish = async (id: string, result: BuildResult): Promise<void> => {
     put(id, { result });
-    await tell(id, result);
+    await sendResult({ client, hostId, buildId: id, result, isNamed: () => records.has(id), log, signal });
     if (!signal.aborted) put(id, { state: "down", reason: result.reason });
   };
 
@@ -239,23 +213,7 @@ export function createBuilds(options: BuildsOptions): Builds {
   /** What an earlier hostd left: nothing of it runs on, and control hears of it. */
   const recover = async (): Promise<void> => {
     const kept = await loadBuilds(stateDir);
-    const found = await engine.containers(BUILD_LABELS.build);
-    for (const { name, labels } of found) {
-      if (!isBuildContainer(name)) continue;
-      orphans.add(labels[BUILD_LABELS.build] ?? "");
-      await jobEngine.remove(name);
-    }
-    for (const { id } of await engine.buildSteps()) await jobEngine.remove(id);
-    for (const { name, labels } of await engine.volumes(BUILD_LABELS.build)) {
-      orphans.add(labels[BUILD_LABELS.build] ?? "");
-      await engine.removeVolume(name);
-    }
-    for (const image of await engine.images()) {
-      // One that is known by a name has become an app's.
-      if (image.refs.length > 0 || image.labels[BUILD_LABELS.build] === undefined) continue;
-      orphans.add(image.labels[BUILD_LABELS.build] ?? "");
-      await engine.removeImage(image.id, { keepParents: true });
-    }
+    await removeLeftovers(options, { onFound: (id) => orphans.add(id) });
     await removeSpool(spoolDir);
     for (const record of kept) {
       records.set(record.id, record);
@@ -266,7 +224,7 @@ export function createBuilds(options: BuildsOptions): Builds {
       });
       running.set(record.id, { controller: new AbortController(), done });
     }
-    if (found.length > 0) log.info({ containers: found.length }, "leftovers of builds removed");
+    if (orphans.size > 0) log.info({ builds: orphans.size }, "leftovers of builds removed");
   };
 
   return {
