@@ -1,9 +1,34 @@
-// Sessions with a job: its own terminal, a command beside it, a connection to one of its ports. WebSockets of frames (frames.ts);
-// control passes them on to the job's host, which serves the same paths to control alone.
+// Sessions with a job: its own terminal, a command beside it, a connection to one of its ports. A ticket is asked for with the
+// token and opens one WebSocket of frames (frames.ts); control passes them on to the job's host, which serves the same paths to
+// control alone.
 import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
 import { SIGNALS } from "./frames.ts";
-import { IdParams, Nothing, object, oneOf } from "./schema.ts";
+import { IdParams, Nothing, object, oneOf, Time } from "./schema.ts";
+
+/** Subprotocols of a session: browsers can say nothing else at an upgrade, and a URL is what others write down. */
+export const FRAMES_PROTOCOL = "flynn.frames.v1";
+export const TICKET_PROTOCOL = "flynn.ticket.";
+
+const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
+const SessionKind = oneOf(["attach", "exec", "forward"]);
+export type SessionKind = Static<typeof SessionKind>;
+
+export const createSession = endpoint({
+  id: "createSession",
+  method: "POST",
+  path: "/v1/jobs/:id/sessions",
+  summary:
+    "Get the ticket that opens one session with a job, once, within 30 s: offered as WebSocket subprotocols `flynn.frames.v1, flynn.ticket.TICKET`",
+  permission: "app:write",
+  params: IdParams,
+  body: object({
+    kind: SessionKind,
+    port: Type.Optional(Type.Unsafe<number>({ ...Port, description: "Of a forward, and of nothing else." })),
+  }),
+  reply: object({ ticket: Type.String({ description: "A secret until it is used." }), expiresAt: Time }),
+  status: 201,
+});
 
 export const attachJob = endpoint({
   id: "attachJob",
@@ -32,7 +57,7 @@ export const forwardJob = endpoint({
   summary: "One TCP connection to a port of a running job, as frames of stdin and stdout",
   permission: "app:write",
   params: IdParams,
-  query: object({ port: Type.Integer({ minimum: 1, maximum: 65_535 }) }),
+  query: object({ port: Port }),
   socket: true,
   reply: Nothing,
 });

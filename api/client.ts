@@ -7,6 +7,7 @@ import { pipeline } from "node:stream/promises";
 import WebSocket from "ws";
 import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
+import { FRAMES_PROTOCOL, TICKET_PROTOCOL } from "./attach.ts";
 import type { Body, Endpoint, Item, Params, Query, Reply } from "./endpoint.ts";
 import { Fault, isFault } from "./fault.ts";
 import { FRAME_MOST_BYTES } from "./frames.ts";
@@ -47,8 +48,11 @@ export interface Client {
   read<E extends Endpoint>(endpoint: E, input?: CallInput<E>): Promise<{ reply: Reply<E>; etag: string | undefined }>;
   /** The body of an endpoint with `download`: to be read to its end, or destroyed. */
   download<E extends Endpoint>(endpoint: E, input?: CallInput<E>): Promise<Readable>;
-  /** The WebSocket of an endpoint with `socket`, open; a Fault when it is refused. The caller closes it. */
-  connect<E extends Endpoint>(endpoint: E, input?: CallInput<E>): Promise<WebSocket>;
+  /**
+   * The WebSocket of an endpoint with `socket`, open; a Fault when it is refused. The caller closes it. The token is not sent:
+   * control asks for a ticket (`session.ts`), hosts for control's certificate.
+   */
+  connect<E extends Endpoint>(endpoint: E, input?: CallInput<E> & { ticket?: string }): Promise<WebSocket>;
   /** One SSE connection; ends when the server ends it, throws a Fault when it breaks. */
   stream<E extends Endpoint>(
     endpoint: E,
@@ -203,14 +207,18 @@ export function createClient(options: ClientOptions): Client {
     return { reply: (received === "" ? {} : JSON.parse(received)) as never, etag: reply.headers.etag };
   };
 
-  const connectTo = (base: string, endpoint: Endpoint, input: CallInput<Endpoint>): Promise<WebSocket> => {
+  const connectTo = (
+    base: string,
+    endpoint: Endpoint,
+    input: CallInput<Endpoint> & { ticket?: string },
+  ): Promise<WebSocket> => {
     const url = urlOf(base, endpoint, input);
     const doing = `${endpoint.method} ${url.origin}${url.pathname}`;
-    const { signal, timeoutMs = defaultTimeoutMs } = input;
+    const { signal, ticket, timeoutMs = defaultTimeoutMs } = input;
+    const protocols = ticket === undefined ? [] : [FRAMES_PROTOCOL, TICKET_PROTOCOL + ticket];
     return new Promise((resolve, reject) => {
-      const socket = new WebSocket(url, {
+      const socket = new WebSocket(url, protocols, {
         agent,
-        headers: token ? { authorization: `Bearer ${token}` } : {},
         handshakeTimeout: timeoutMs,
         maxPayload: FRAME_MOST_BYTES,
         perMessageDeflate: false,

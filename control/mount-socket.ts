@@ -1,10 +1,11 @@
-// Binds an endpoint with `socket` to what it does: who calls and may they is decided before the upgrade, by the same rules as for
-// any request, and again while the connection lasts. A browser on another site's page cannot open one.
+// Binds an endpoint with `socket` to what it does. A ticket alone opens one, and each opens one: whether who asked for it still may
+// is decided before the upgrade, by the same rules as for any request, and again while the connection lasts.
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { Ajv } from "ajv";
 import type { FastifyInstance } from "fastify";
 import { type WebSocket, WebSocketServer } from "ws";
+import { FRAMES_PROTOCOL, TICKET_PROTOCOL } from "#api/attach.ts";
 import type { Endpoint, Params, Query } from "#api/endpoint.ts";
 import { FAULTS, Fault } from "#api/fault.ts";
 import { keepAlive, PING_EVERY_MS } from "#api/frame-socket.ts";
@@ -12,9 +13,10 @@ import { FRAME_MOST_BYTES } from "#api/frames.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { asFault, newRequestId } from "./faults.ts";
-import { authorize, identify, type Principal } from "./identity/principal.ts";
+import { authorize, type Principal, tokenHolder } from "./identity/principal.ts";
 import { PREFIX } from "./keys.ts";
 import type { Mount } from "./mount.ts";
+import type { Tickets } from "./sessions/tickets.ts";
 import type { Store } from "./store/store.ts";
 import { violationFault } from "./violation.ts";
 
@@ -33,9 +35,9 @@ export interface SocketMountOptions {
   app: FastifyInstance;
   mount: Mount;
   store: Store;
+  tickets: Tickets;
   log: Log;
   pingEveryMs?: number;
-  admitEveryMs?: number;
 }
 
 interface Route {
@@ -45,16 +47,20 @@ interface Route {
   open: Open<Endpoint>;
 }
 
-const ADMIT_EVERY_MS = 2_000;
 const SOCKETS_MOST = 1_000;
 /** Close codes of our own: 4000 plus the HTTP status. */
 const CLOSE_BASE = 4_000;
 
 export function socketMounter(options: SocketMountOptions): MountSocket {
-  const { app, mount, store, log, pingEveryMs = PING_EVERY_MS, admitEveryMs = ADMIT_EVERY_MS } = options;
+  const { app, mount, store, tickets, log, pingEveryMs = PING_EVERY_MS } = options;
   const routes: Route[] = [];
   const ajv = new Ajv({ coerceTypes: true, useDefaults: true, strict: false, validateSchema: false, verbose: true });
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: FRAME_MOST_BYTES, perMessageDeflate: false });
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: FRAME_MOST_BYTES,
+    perMessageDeflate: false,
+    handleProtocols: (offered) => offered.has(FRAMES_PROTOCOL) && FRAMES_PROTOCOL, // never the ticket, which would be an echo of it
+  });
   const closing = new AbortController();
 
   const checked = (schema: object, value: Record<string, string>, where: string): never => {
@@ -64,19 +70,20 @@ export function socketMounter(options: SocketMountOptions): MountSocket {
   };
 
   const upgrade = async (req: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> => {
-    const url = new URL(req.url ?? "/", "https://control");
-    const route = routes.find(({ path }) => path.test(url.pathname));
-    if (route === undefined) throw new Fault("not-found", `${url.pathname} takes no WebSocket`);
+    const url = URL.parse(req.url ?? "/", "https://control");
+    const route = url && routes.find(({ path }) => path.test(url.pathname));
+    if (!route) throw new Fault("not-found", "this path takes no WebSocket");
     const { endpoint, names, open } = route;
     const values = route.path.exec(url.pathname)!.slice(1);
     const params = Object.fromEntries(names.map((name, n) => [name, values[n]!]));
+    refuseOtherSites(req);
+    const holder = tickets.redeem(ticketOf(req), url.pathname + url.search);
     const admit = (): Principal => {
-      const principal = identify(req, store);
+      const principal = tokenHolder(holder, store);
       authorize(principal, endpoint, params);
       return principal;
     };
     const principal = admit();
-    refuseOtherSites(req);
     if (sockets.clients.size >= SOCKETS_MOST) throw new Fault("rate-limited", "too many sessions are open already");
     const call = {
       params: checked(endpoint.params, params, "params"),
@@ -100,7 +107,6 @@ export function socketMounter(options: SocketMountOptions): MountSocket {
         over.abort(error);
       }
     };
-    const again = setInterval(look, admitEveryMs); // a certificate's time may be over
     const unfollow = store.onDurable(({ mutations }) => {
       if (mutations.some(({ key }) => key.startsWith(PREFIX.tokens))) look();
     });
@@ -115,7 +121,6 @@ export function socketMounter(options: SocketMountOptions): MountSocket {
       if (socket.readyState === socket.OPEN)
         socket.close(CLOSE_BASE + FAULTS[fault.code].status, fault.message.slice(0, 100));
     } finally {
-      clearInterval(again);
       unfollow();
       // A peer that does not answer the close is not waited for.
       const late = setTimeout(() => socket.terminate(), 3_000).unref();
@@ -159,6 +164,18 @@ function refuseOtherSites({ headers }: IncomingMessage): void {
   const host = URL.parse(headers.origin)?.host;
   if (host === undefined || host !== headers.host)
     throw new Fault("forbidden", `a page of ${headers.origin.slice(0, 200)} may not open sessions here`);
+}
+
+/** Neither a token nor a certificate opens a session: what is shown here can be used once. */
+function ticketOf({ headers }: IncomingMessage): string {
+  const offered = (headers["sec-websocket-protocol"] ?? "").split(",").map((word) => word.trim());
+  const ticket = offered.find((word) => word.startsWith(TICKET_PROTOCOL))?.slice(TICKET_PROTOCOL.length);
+  if (ticket === undefined || !offered.includes(FRAMES_PROTOCOL))
+    throw new Fault(
+      "unauthenticated",
+      "a session needs the subprotocols flynn.frames.v1 and flynn.ticket.TICKET; POST /v1/jobs/ID/sessions gives a ticket",
+    );
+  return ticket;
 }
 
 function refuse(connection: Duplex, fault: Fault, requestId: string): void {

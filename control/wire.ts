@@ -52,6 +52,7 @@ import { certificateOwner } from "./routing/certificates.ts";
 import { createHostLoop } from "./scheduler/host-loop.ts";
 import { createScheduler } from "./scheduler/scheduler.ts";
 import type { Secrets } from "./secrets.ts";
+import { sessionTickets } from "./sessions/tickets.ts";
 import type { Store } from "./store/store.ts";
 import { isAcknowledged, isDrained } from "./targets/drained.ts";
 import { routing } from "./targets/generation.ts";
@@ -178,7 +179,8 @@ export function wireControl(parts: ControlParts): Control {
   const git = createGit(context, builds);
 
   const { app, mount, mounted, useIdentity } = apiServer(context, identity);
-  const mountSocket = socketMounter({ app, mount, store, log });
+  const tickets = sessionTickets({ monotonicMs });
+  const mountSocket = socketMounter({ app, mount, store, tickets, log });
   const image = storeImage(context, images);
   mountStatus(mount, context, {
     version: VERSION,
@@ -210,7 +212,7 @@ export function wireControl(parts: ControlParts): Control {
   mountHosts(mount, context);
   mountRouters(mount, context, routes);
   mountApps(mount, context, { deployments: deployer });
-  mountSessions(context, { mount, mountSocket, tasks, hosts });
+  mountSessions(context, { mount, mountSocket, tickets, tasks, hosts });
   mountJobs(mount, context, { tasks, explain: (job) => scheduler.explain(job) });
   mountArtifacts(mount, context, image);
   mountBuilds(mount, context, builds);

@@ -1,10 +1,10 @@
 // ps forward: a port of a job as a port of this machine.
 import { createServer, type Socket } from "node:net";
-import { forwardJob } from "#api/attach.ts";
 import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { frameSocket } from "#api/frame-socket.ts";
 import { type Job, listJobs } from "#api/jobs.ts";
+import { openSession } from "#api/session.ts";
 import { appName } from "../app.ts";
 import type { Cli, Command } from "../command.ts";
 import { withCluster } from "../connect.ts";
@@ -91,7 +91,7 @@ async function carry(
   { client, job, port, signal }: Pick<Forward, "client" | "job" | "port"> & { signal: AbortSignal },
 ): Promise<void> {
   connection.on("error", () => connection.destroy());
-  const socket = frameSocket(await client.connect(forwardJob, { params: { id: job.id }, query: { port }, signal }));
+  const socket = frameSocket(await openSession(client, { kind: "forward", id: job.id, port }, signal));
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => undefined);
   connection.once("close", () => void socket.close());

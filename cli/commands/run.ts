@@ -1,8 +1,8 @@
 // run, exec: a command in a job of its own, or beside a running one.
-import { attachJob, execJob } from "#api/attach.ts";
 import type { Client } from "#api/client.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { createJob, getJob, type Job, listJobs, stopJob } from "#api/jobs.ts";
+import { openSession } from "#api/session.ts";
 import { newId } from "#lib/ids.ts";
 import { parseSize } from "#lib/units.ts";
 import { appName, findAppName } from "../app.ts";
@@ -63,7 +63,7 @@ export const runCommands: readonly Command[] = [
         const job = await findJob(client, call, call.args[0]!);
         const tty = wantsTerminal(cli) && !call.on("no-tty");
         const env = { ...terminalEnv(call, tty), ...envChanges(call.texts("env")) };
-        const connection = await client.connect(execJob, { params: { id: job.id }, signal: cli.signal });
+        const connection = await openSession(client, { kind: "exec", id: job.id }, cli.signal);
         return runSession(cli, connection, { start: { command: tail, env }, tty, doing: `entering ${job.id}` });
       }),
   },
@@ -112,7 +112,7 @@ async function run(call: Invocation): Promise<number | undefined> {
     const params = { id: job.id };
     const doing = `starting ${command[0] ?? process} on ${app} v${job.version}`;
     try {
-      const connection = await client.connect(attachJob, { params, signal: cli.signal });
+      const connection = await openSession(client, { kind: "attach", id: job.id }, cli.signal);
       return await runSession(cli, connection, { tty, doing });
     } catch (error) {
       // Control ends it when the connection goes; this is for when there never was one.

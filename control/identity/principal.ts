@@ -13,7 +13,7 @@ import { useNextKey } from "./next-key.ts";
 
 export type Principal =
   | { kind: "anonymous"; name: "anonymous"; id: "" }
-  | { kind: "token"; name: string; id: string; permissions: readonly string[] }
+  | { kind: "token"; name: string; id: string; permissions: readonly string[]; sha256: string }
   | { kind: "member"; name: string; role: JoinRole; id: string; keySha256: string };
 
 const ROLE_OF: Partial<Record<Permission, JoinRole>> = { agent: "host", router: "router", boot: "boot" };
@@ -39,9 +39,14 @@ export function identify(raw: IncomingMessage, store: Store): Principal {
 /** Whose token that is; Fault `unauthenticated` for any other text. */
 export function tokenPrincipal(secret: string, store: Store): Principal {
   const sound = /^[A-Za-z0-9_.-]{8,512}$/.test(secret);
-  const token = sound ? store.get<TokenRecord>(keys.token(sha256Hex(secret)))?.value : undefined;
+  return tokenHolder(sound ? sha256Hex(secret) : "", store);
+}
+
+/** The same by its digest, for what lasts longer than the request that showed it. */
+export function tokenHolder(sha256: string, store: Store): Principal {
+  const token = store.get<TokenRecord>(keys.token(sha256))?.value;
   if (token === undefined) throw new Fault("unauthenticated", "the token is not known; see `flynn cluster add`");
-  return { kind: "token", name: token.name, id: token.id, permissions: token.permissions };
+  return { kind: "token", name: token.name, id: token.id, permissions: token.permissions, sha256 };
 }
 
 /** Throws `unauthenticated` or `forbidden` unless the caller has the endpoint's permission (and, for members, its own id). */

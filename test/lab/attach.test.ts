@@ -270,11 +270,10 @@ lab("who did what is told as events, without arguments or variables", async ({ a
     "GET",
     "/v1/events?limit=1000",
   );
-  const told = items
-    .filter(({ type }) => type.startsWith("job.exec") || type === "job.created")
-    .map(({ message }) => message);
+  const told = items.filter(({ type }) => /^job\.(exec|attach|created)/.test(type)).map(({ message }) => message);
   assert.ok(told.some((message) => /runs sleep in web job-/.test(message)));
-  assert.ok(told.some((message) => /ended: /.test(message)));
+  assert.ok(told.some((message) => /sleep in web job-.* ended: /.test(message)));
+  assert.ok(told.some((message) => /^sh in run job-.* ended: exit \d/.test(message)));
   assert.ok(told.some((message) => /one-off job .* of hello: sh as run/.test(message)));
   assert.not.match(told.join("\n"), /98703|hi there|GREETING/);
 });
