@@ -13,15 +13,15 @@ import {
 import { ask } from "./runtime.ts";
 
 /** HAProxy's own no to one certificate. Any other error says nothing about it. */
-export class CertificateRefused extends Error {}
+class CertificateRefused extends Error {}
 
 export interface CertificateStore {
   /** Writes the files that are not there yet. */
   write(certificates: CertificateFiles): Promise<void>;
   /** Removes files that nothing names any more. */
   sweep(certificates: CertificateFiles): Promise<void>;
-  /** Throws CertificateRefused when HAProxy does not take it; nothing of it is left then. */
-  load(file: string, certificate: CertificateFile): Promise<void>;
+  /** Answers why HAProxy does not take it; nothing of it is left then. */
+  load(file: string, certificate: CertificateFile): Promise<string | undefined>;
   unload(file: string): Promise<void>;
 }
 
@@ -61,9 +61,11 @@ export function certificateStore(directory: string, socketPath: string): Certifi
         await tell(`set ssl cert ${path} <<\n${certificate.pem}`, /^Transaction (created|updated)/m);
         await tell(`commit ssl cert ${path}`, /^Success!/m);
         await tell(`add ssl crt-list ${list} <<\n${listEntry(directory, file, certificate)}\n`, /^Success!/m);
+        return undefined;
       } catch (error) {
-        if (error instanceof CertificateRefused) await forget(path);
-        throw error;
+        if (!(error instanceof CertificateRefused)) throw error;
+        await forget(path);
+        return error.message;
       }
     },
     async unload(file) {

@@ -42,6 +42,21 @@ export function acceptCertificates(certificates: RouterTarget["certificates"], r
   return files;
 }
 
+/** Leaves out what HAProxy itself did not take (`rejected`: file -> why), and says so. */
+export function withoutRejected<T extends { certificates: CertificateFiles; refused: Refusal[] }>(
+  held: T,
+  rejected: ReadonlyMap<string, string>,
+): T {
+  const refused = [...held.refused];
+  const certificates: CertificateFiles = new Map();
+  for (const [file, certificate] of held.certificates) {
+    const why = rejected.get(file);
+    if (why === undefined) certificates.set(file, certificate);
+    else refused.push({ what: `certificate ${certificate.id}`, why });
+  }
+  return { ...held, certificates, refused };
+}
+
 /** What to load and what to take out. A file shown for other names than it should be is taken out first and comes back in the next turn. */
 export function certificateChanges(
   running: ReadonlyMap<string, string>,

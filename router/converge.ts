@@ -1,24 +1,24 @@
 // Makes HAProxy equal to the newest target, and keeps it so: one turn at a time, each ending with a comparison of what
 // runs with what is wanted. A generation counts as served only after that comparison found no difference.
 
-import { join } from "node:path";
 import type { RouterReport, RouterTarget } from "#api/routes.ts";
-import { readJson, writeFileAtomic } from "#lib/files.ts";
 import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep } from "#lib/time.ts";
 import type { JobOf } from "./access-log.ts";
 import { type Assigned, assign } from "./assign.ts";
-import { type Assignment, namedBackends, slotName } from "./assignment.ts";
-import { CertificateRefused } from "./certificate-store.ts";
-import { acceptCertificates, type CertificateFiles, certificateChanges } from "./certificates.ts";
+import type { Assignment } from "./assignment.ts";
+import { acceptCertificates, type CertificateFiles, certificateChanges, withoutRejected } from "./certificates.ts";
 import { diff, fitTo, newAddresses } from "./diff.ts";
+import { countDraining, drainingBackends } from "./draining.ts";
 import type { Haproxy } from "./haproxy.ts";
 import type { RenderOptions } from "./head.ts";
+import { createKeeper, readKept } from "./kept.ts";
 import { noMaps } from "./maps.ts";
 import { probe } from "./probe.ts";
 import { render, renderShape } from "./render.ts";
+import { ownerOf } from "./slot-owner.ts";
 import type { Running } from "./verify.ts";
 
 const ALIVE_EVERY_MS = 100;
@@ -58,8 +58,6 @@ export interface Converger {
   jobOf: JobOf;
 }
 
-export const TARGET_FILE = "target.json";
-export const ASSIGNMENT_FILE = "assignment.json";
 const EMPTY: RouterTarget = { term: 0, generation: 0, clusterRange: "", peers: [], pools: [], routes: [] };
 
 export function createConverger(options: ConvergeOptions): Converger {
@@ -67,12 +65,11 @@ export function createConverger(options: ConvergeOptions): Converger {
   const { directory, httpPort, httpsPort } = options.render;
   const hasHttps = httpsPort !== undefined;
   const ownPorts = new Set<number | undefined>([httpPort, httpsPort]);
+  const keeper = createKeeper(stateDir, EMPTY);
   let target = EMPTY;
-  let storedTarget = EMPTY;
   let assigned: Held = { assignment: { backends: [] }, maps: noMaps(), certificates: new Map(), refused: [] };
   /** File -> why HAProxy did not take it. */
   const rejected = new Map<string, string>();
-  let storedAssignment = "";
   /** What ran when last looked at; undefined when it must be looked at again. */
   let known: Running | undefined;
   /** TCP ports HAProxy was last seen to have. */
@@ -106,11 +103,6 @@ export function createConverger(options: ConvergeOptions): Converger {
     change = Promise.withResolvers<void>();
   };
 
-  const drainingBackends = (assignment: Assignment) =>
-    namedBackends(assignment).flatMap(([name, { slots }]) =>
-      slots.some((slot) => slot && slot.state !== "up") ? [name] : [],
-    );
-
   /** Ports asked for that HAProxy does not have yet, and that something else here has: a reload would fail for all. */
   const findBusyPorts = async (): Promise<Set<number>> => {
     const ours = new Set([...listening, ...(assigned.assignment.tcp ?? []).map(({ port }) => port)]);
@@ -135,44 +127,25 @@ export function createConverger(options: ConvergeOptions): Converger {
     });
     const certificates = hasHttps ? acceptCertificates(target.certificates, next.refused) : new Map();
     for (const file of rejected.keys()) if (!certificates.has(file)) rejected.delete(file);
-    return withoutRejected({ ...next, certificates });
-  };
-
-  const withoutRejected = (held: Held): Held => {
-    const refused = [...held.refused];
-    const certificates: CertificateFiles = new Map();
-    for (const [file, certificate] of held.certificates) {
-      const why = rejected.get(file);
-      if (why === undefined) certificates.set(file, certificate);
-      else refused.push({ what: `certificate ${certificate.id}`, why });
-    }
-    return { ...held, certificates, refused };
+    return withoutRejected({ ...next, certificates }, rejected);
   };
 
   /** Loads what is new; what HAProxy does not take is left out from now on. */
   const loadCertificates = async (files: readonly string[]) => {
     for (const file of files) {
       const certificate = assigned.certificates.get(file)!;
-      try {
-        await haproxy.certificates.load(file, certificate);
-      } catch (error) {
-        if (!(error instanceof CertificateRefused)) throw error;
-        log.error({ err: error, certificate: certificate.id }, "certificate not taken");
-        rejected.set(file, error.message.slice(0, 4_000));
-        assigned = withoutRejected(assigned);
-      }
+      const why = await haproxy.certificates.load(file, certificate);
+      if (why === undefined) continue;
+      log.error({ why, certificate: certificate.id }, "certificate not taken");
+      rejected.set(file, why);
+      assigned = withoutRejected(assigned, rejected);
     }
   };
 
   const store = async () => {
     await haproxy.certificates.write(assigned.certificates);
     await haproxy.write(render(assigned, options.render));
-    const text = JSON.stringify(assigned.assignment);
-    if (text !== storedAssignment) await writeFileAtomic(join(stateDir, ASSIGNMENT_FILE), text);
-    storedAssignment = text;
-    if (target !== storedTarget)
-      await writeFileAtomic(join(stateDir, TARGET_FILE), JSON.stringify(target), { mode: 0o600 });
-    storedTarget = target;
+    await keeper.keep(target, assigned.assignment);
   };
 
   const shape = () => renderShape(assigned.assignment, options.render);
@@ -268,22 +241,13 @@ export function createConverger(options: ConvergeOptions): Converger {
     verifiedAtMs = performance.now();
   };
 
-  const countDraining = (sessions: ReadonlyMap<string, number>, assignment: Assignment) =>
-    namedBackends(assignment).flatMap(([name, { slots }]) =>
-      slots.flatMap((slot, s) =>
-        slot && slot.state !== "up"
-          ? [{ jobId: slot.jobId, sessions: sessions.get(`${name}/${slotName(s)}`) ?? 0 }]
-          : [],
-      ),
-    );
-
   const turn = async () => {
     if (!(await haproxy.isRunning())) {
       log.error("haproxy ended");
       await start();
     }
     const goal = target;
-    const isTargetNew = goal !== storedTarget;
+    const isTargetNew = !keeper.has(goal);
     const sessions = await haproxy.sessions(drainingBackends(assigned.assignment));
     assigned = await nextAssignment(sessions);
     if (performance.now() - verifiedAtMs > verifyEveryMs) known = undefined;
@@ -292,7 +256,7 @@ export function createConverger(options: ConvergeOptions): Converger {
     if (!mustReload && known === undefined) await verify();
     const leaving = drainingBackends(assigned.assignment);
     // Counted after the drain and said together with the generation: "served and nothing open" is never said too early.
-    draining = countDraining(leaving.length > 0 ? await haproxy.sessions(leaving) : new Map(), assigned.assignment);
+    draining = countDraining(assigned.assignment, leaving.length > 0 ? await haproxy.sessions(leaving) : new Map());
     if (!mustReload) served = { term: goal.term, generation: goal.generation };
     failure = "";
   };
@@ -316,12 +280,9 @@ export function createConverger(options: ConvergeOptions): Converger {
     changed: () => change.promise,
 
     async begin() {
-      const [keptTarget, keptAssignment] = await Promise.all([
-        readJson<RouterTarget>(join(stateDir, TARGET_FILE)),
-        readJson<Assignment>(join(stateDir, ASSIGNMENT_FILE)),
-      ]);
-      if (keptTarget) target = keptTarget;
-      if (Array.isArray(keptAssignment?.backends)) assigned = { ...assigned, assignment: keptAssignment };
+      const kept = await readKept(stateDir);
+      if (kept.target) target = kept.target;
+      if (kept.assignment) assigned = { ...assigned, assignment: kept.assignment };
       if (await haproxy.adopt()) {
         haproxyPid = (await haproxy.processes()).master;
         log.info({ haproxyPid }, "haproxy adopted");
@@ -359,16 +320,7 @@ export function createConverger(options: ConvergeOptions): Converger {
       }
     },
 
-    jobOf(slot) {
-      const [, kind, number, s] = /^(be|tcp)_(\d+)\/(?:s(\d+)|<NOSRV>)$/.exec(slot) ?? [];
-      const { backends, tcp } = assigned.assignment; // asked for each line of the access log: no search through all
-      const backend = kind === "be" ? backends[Number(number) - 1] : tcp?.find(({ port }) => port === Number(number));
-      if (backend?.pool === undefined) return undefined;
-      const { id, app } = backend.pool;
-      const jobId = backend.slots[Number(s) - 1]?.jobId;
-      const jobs = backend.slots.filter(Boolean).length;
-      return { app, process: id.slice(id.indexOf("/") + 1), jobs, ...(jobId === undefined ? {} : { jobId }) };
-    },
+    jobOf: (slot) => ownerOf(assigned.assignment, slot),
   };
 }
 

@@ -7,17 +7,16 @@ import { createClient } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { ensureIdentity, readCa } from "#api/join.ts";
 import { keepIdentity } from "#api/renew.ts";
-import type { RouterTarget } from "#api/routes.ts";
-import { readJson, removeUnfinished } from "#lib/files.ts";
+import { removeUnfinished } from "#lib/files.ts";
 import { createLog, type Log } from "#lib/log.ts";
 import { run } from "#lib/run.ts";
 import { every } from "#lib/time.ts";
 import { copyAccessLog } from "./access-log.ts";
-import type { Assignment } from "./assignment.ts";
 import { type Config, routerConfig } from "./config.ts";
-import { ASSIGNMENT_FILE, type Converger, createConverger, TARGET_FILE } from "./converge.ts";
+import { type Converger, createConverger } from "./converge.ts";
 import { explain } from "./explain.ts";
 import { createHaproxy } from "./haproxy.ts";
+import { readKept } from "./kept.ts";
 import { type LogSender, logSender } from "./log-sender.ts";
 import { applyPeers } from "./peers.ts";
 import { reportLoop } from "./report.ts";
@@ -165,8 +164,7 @@ async function setPeers(config: Config, converger: Converger, log: Log, signal: 
 
 async function explainRequest(config: Config, request: string): Promise<number> {
   const stateDir = resolve(config.stateDir);
-  const target = await readJson<RouterTarget>(join(stateDir, TARGET_FILE));
-  const assignment = await readJson<Assignment>(join(stateDir, ASSIGNMENT_FILE));
+  const { target, assignment } = await readKept(stateDir);
   if (!target || !assignment)
     throw new Fault("not-found", `no target is kept in ${stateDir}: has this router served yet?`);
   const slots = await ask(join(stateDir, "haproxy", "worker.sock"), "show servers state")
