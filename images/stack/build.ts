@@ -127,6 +127,7 @@ async function layersKey(sources: readonly string[], doing: Doing): Promise<stri
     recipe.dpkgPaths,
     recipe.pruned,
     recipe.uvRequirement,
+    recipe.goCompiled,
     await digestDirectory(toolsDirectory),
     await digestFile(join(nodeFolder(), "bin/node")),
     // the steps themselves

@@ -143,3 +143,10 @@ export const builderEnvironment = { ...runnerEnvironment, STACK: stackName } as 
 
 /** The Python installer beside pip, of the package index that this machine uses. */
 export const uvRequirement = "uv==0.13.9";
+
+/** Go's standard library, compiled as the Go buildpack compiles: another flag would be another library to Go. */
+export const goCompiled = {
+  directory: "usr/lib/go-build",
+  flags: ["-trimpath"],
+  variables: { CGO_ENABLED: "0", GOFLAGS: "-buildvcs=false", GOTOOLCHAIN: "local", GOTELEMETRY: "off", GOENV: "off" },
+} as const;

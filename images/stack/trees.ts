@@ -1,6 +1,6 @@
 // The two trees that the stack's large layers are made from: the runner's, and the builder's, which is the runner's and
 // more. Both go through the same steps, so that what they share is the same to the byte.
-import { chmod, chown, cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, cp, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { exec } from "#lib/exec.ts";
 import { readText } from "#lib/files.ts";
@@ -103,12 +103,34 @@ async function customizeBuilder(tree: string, installer: NodeJS.ProcessEnv, run:
   for (const program of ["go", "gofmt"]) {
     await symlink(`../lib/go-1.23/bin/${program}`, join(tree, "usr/bin", program));
   }
+  await compileGo(tree, run);
   await installUv(tree, installer, run);
   // Packages go into environments of an app's own; a buildpack that asks for this Python's folder asks for its own copy.
   await rm(join(tree, "usr/lib/python3.11/EXTERNALLY-MANAGED"), { force: true });
   const gitConfig = '[safe]\n\tdirectory = *\n[protocol "ext"]\n\tallow = never\n[advice]\n\tdetachedHead = false\n';
   await writeFile(join(tree, "etc/gitconfig"), gitConfig);
   await prune(tree, recipe.pruned);
+  // Programs that add to the list of archives find one; which archive that is, is the app's to say.
+  await writeFile(join(tree, "etc/apt/sources.list"), "# None: an Aptfile names its own with :repo:\n");
+}
+
+/** The standard library as the Go buildpack builds it, which takes longer than most apps do. */
+async function compileGo(tree: string, run: Run): Promise<void> {
+  const { directory, flags, variables } = recipe.goCompiled;
+  const environment = { ...run.environment, ...variables, HOME: "/tmp", GOCACHE: `/${directory}` };
+  await inTree(tree, ["go", "build", ...flags, "std"], { ...run, environment, timeoutMs: 600_000 });
+  const root = join(tree, directory);
+  for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (!entry.isFile()) continue;
+    if (entry.parentPath === root) await rm(path);
+    // An entry's last field is when it was made, in nanoseconds and 20 columns: the same for every build.
+    else if (entry.name.endsWith("-a")) {
+      const made = `${String(recipe.installEpochSeconds * 1_000_000_000).padStart(20)}\n`;
+      const text = await readFile(path, "latin1");
+      await writeFile(path, text.slice(0, -made.length) + made, "latin1");
+    }
+  }
 }
 
 /** The tree's own pip fetches it, with this machine's certificates and names. */

@@ -9,11 +9,12 @@ import { formatSize } from "#lib/units.ts";
 import { choose } from "./choose.ts";
 import { type Description, readDescription } from "./description.ts";
 import { BuildFailure } from "./failure.ts";
-import { afterExport, compile, type Pack, type PackRun, release, report } from "./pack.ts";
+import { afterExport, compile, detect, type Pack, type PackRun, type Release, release, report } from "./pack.ts";
 import type { Places } from "./places.ts";
 import type { Say } from "./say.ts";
 import { writeSlug } from "./slug.ts";
 import { applySlugIgnore, parseSlugIgnore } from "./slugignore.ts";
+import { appTree } from "./tree.ts";
 
 export interface BuildOptions {
   places: Places;
@@ -64,14 +65,18 @@ export async function build(options: BuildOptions): Promise<Built> {
     signal,
   };
   const { packs } = await choose(own, run, { configured: description.buildpacks, say });
-  const detected = packs.map(({ name }) => name).join(", ");
+  const tree = appTree(places, { path, signal });
+  const names: string[] = [];
   const compiled: { pack: Pack; run: PackRun }[] = [];
   const reports: Record<string, string> = {};
   try {
     let environment = run.environment;
-    for (const { pack, name } of packs) {
+    for (const { pack, name: known } of packs) {
+      const withExports = { ...run, buildDirectory: await tree.enter(pack), environment };
+      const name = known ?? (await detect(pack, withExports));
+      if (name === undefined) throw new BuildFailure(`the app does not fit the buildpack ${pack.shown}`);
+      names.push(name);
       say.step(`${name} app detected`);
-      const withExports = { ...run, environment };
       compiled.push({ pack, run: withExports });
       await compile(pack, withExports).catch((error: unknown) => {
         throw error instanceof BuildFailure
@@ -82,12 +87,15 @@ export async function build(options: BuildOptions): Promise<Built> {
     }
   } finally {
     for (const { pack, run: its } of compiled) {
-      const said = signal.aborted ? "" : await report(pack, its).catch(() => "");
+      const itsNow = { ...its, buildDirectory: tree.directory() };
+      const said = signal.aborted ? "" : await report(pack, itsNow).catch(() => "");
       if (said !== "") reports[pack.shown] = said;
     }
   }
   const last = compiled.at(-1)!;
-  const processes = await processTypes(places, last.pack, last.run, say);
+  const defaults = await release(last.pack, last.run);
+  await tree.settle();
+  const processes = await processTypes(places, last.pack, defaults, say);
   for (const name of droppings)
     if (!inSource.has(name)) await rm(join(places.app, name), { recursive: true, force: true });
   say.step("Compressing...");
@@ -98,7 +106,7 @@ export async function build(options: BuildOptions): Promise<Built> {
       `The slug is large: every host that starts the app fetches ${formatSize(sizeBytes)} first.\nA .slugignore file leaves out what the app does not need.`,
     );
   await cache.keep();
-  return { detected, processes, report: reports };
+  return { detected: names.join(", "), processes, report: reports };
 }
 
 /** Nothing of the builder's own environment and no variable of the app: buildpacks read those from ENV_DIR. */
@@ -144,8 +152,12 @@ async function leaveOut(places: Places, say: Say): Promise<void> {
 }
 
 /** The Procfile's process types over the last buildpack's. */
-async function processTypes(places: Places, pack: Pack, run: PackRun, say: Say): Promise<Record<string, string>> {
-  const { processes: defaults, warnings } = await release(pack, run);
+async function processTypes(
+  places: Places,
+  pack: Pack,
+  { processes: defaults, warnings }: Release,
+  say: Say,
+): Promise<Record<string, string>> {
   for (const warning of warnings) say.warn(warning);
   const text = await readFile(join(places.app, "Procfile"), "utf8").catch(() => undefined);
   let declared: Record<string, string> = {};

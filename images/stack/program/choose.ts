@@ -11,7 +11,8 @@ import { type BuiltIn, builtIn, parseBuildpacksFile, parseReference } from "./re
 import type { Say } from "./say.ts";
 
 export interface Chosen {
-  packs: { pack: Pack; name: string }[];
+  /** The name as which a buildpack knows the app; without one it is yet to be asked, when those before it have compiled. */
+  packs: { pack: Pack; name?: string }[];
 }
 
 const PACKS_MOST = 16;
@@ -52,12 +53,7 @@ export async function choose(
             path: run.environment["PATH"]!,
             signal: run.signal,
           });
-    packs.push({ pack: { directory, shown: reference.shown }, name: "" });
-  }
-  for (const each of packs) {
-    const name = await detect(each.pack, run);
-    if (name === undefined) throw new BuildFailure(`the app does not fit the buildpack ${each.pack.shown}`);
-    each.name = name;
+    packs.push({ pack: { directory, shown: reference.shown, foreign: reference.kind !== "built-in" } });
   }
   return { packs };
 }
@@ -67,7 +63,7 @@ async function firstThatFits(places: Places, run: PackRun, say: Say): Promise<Ch
   const fitting: Chosen["packs"] = [];
   for (const name of builtIn) {
     if (fitting.length > 0 && !languages.includes(name)) break;
-    const pack = { directory: join(places.buildpacks, name), shown: name };
+    const pack = { directory: join(places.buildpacks, name), shown: name, foreign: false };
     const found = await detect(pack, run);
     if (found !== undefined) fitting.push({ pack, name: found });
   }

@@ -12,6 +12,8 @@ export interface Pack {
   directory: string;
   /** As people named it. */
   shown: string;
+  /** None of the stack's own. */
+  foreign: boolean;
 }
 
 export interface PackRun {
