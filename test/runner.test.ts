@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -112,6 +112,30 @@ test("an aborted run stops the file", async () => {
   });
   controller.abort();
   assert.match((await running).broken ?? "", /stopped with the run/);
+});
+
+test("compiled modules are kept in the folder given, and a changed file is compiled anew", async () => {
+  const root = await mkdtemp(join(tmpdir(), "flynn-runner-"));
+  try {
+    await mkdir(join(root, "test"));
+    await writeFile(join(root, "package.json"), `{"type":"module"}`);
+    const compiledIn = join(root, "compiled");
+    const run = async (answer: number) => {
+      await writeFile(join(root, "test/answer.ts"), `export const answer: number = ${answer};`);
+      await writeFile(
+        join(root, "test/a.test.ts"),
+        `${HEAD}import { answer } from "./answer.ts"; test("a", () => ok(answer === 1)); test.run();`,
+      );
+      return await runFile({ path: "test/a.test.ts", alone: false, limitMs: 20_000 }, { root, compiledIn });
+    };
+    for (const answer of [1, 1, 2, 1]) assert.is((await run(answer)).passed, answer === 1 ? 1 : 0);
+    const kept = (await readdir(compiledIn, { recursive: true, withFileTypes: true })).filter((entry) =>
+      entry.isFile(),
+    );
+    assert.ok(kept.length >= 3, `${kept.length} modules are kept`);
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
 });
 
 test("totals are the last ones printed, and a lookalike inside a line is none", () => {
