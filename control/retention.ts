@@ -7,7 +7,7 @@ import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { every } from "#lib/time.ts";
 import { liveJobs } from "./apps/find.ts";
-import { buildsOf, hasEnded } from "./builds/record.ts";
+import { type BuildPlan, buildsOf, hasEnded } from "./builds/record.ts";
 import { deploymentsOf } from "./deploy/record.ts";
 import { eventsToTrim } from "./events.ts";
 import { buriedImages, type ImageSweeper } from "./image-sweep.ts";
@@ -77,11 +77,17 @@ function unusedArtifacts(store: Store, nowMs: number): string[] {
     .filter(({ value }) => Date.parse(value.createdAt) < nowMs - UNUSED_ARTIFACT_MS);
   if (old.length === 0) return [];
   const used = new Set(store.list<ReleaseRecord>(PREFIX.releases).map(({ value }) => value.artifactId));
-  for (const { value } of store.list<App>(PREFIX.apps)) for (const id of buildImages(value)) used.add(id);
+  for (const { value } of store.list<App>(PREFIX.apps)) for (const id of buildImages(store, value)) used.add(id);
   return old.filter(({ value }) => !used.has(value.id)).map(({ key }) => key);
 }
 
-const buildImages = ({ build }: App): (string | undefined)[] => [build?.builder, build?.runImage];
+/** Builder and run image of the settings, and those of the app's newest build: project.toml may have chosen another builder. */
+function buildImages(store: Store, { id, build }: App): (string | undefined)[] {
+  const plans = buildsOf(store, id)
+    .filter((one, at, { length }) => at === length - 1 || !hasEnded(one))
+    .map((one) => store.get<BuildPlan>(keys.buildPlan(id, one.id))?.value.settings);
+  return [build, ...plans].flatMap((settings) => [settings?.builder, settings?.runImage]);
+}
 
 /** Releases beyond the newest ten that nothing runs, deploys or has a formation of. They go at the next turn. */
 export function collectableReleases(store: Store, app: App): Entry<ReleaseRecord>[] {
@@ -110,7 +116,7 @@ function oldReleases(store: Store, app: App): string[] {
       .filter(({ key }) => !gone.has(key))
       .map(({ value }) => value.artifactId),
   );
-  for (const { value } of store.list<App>(PREFIX.apps)) for (const id of buildImages(value)) left.add(id);
+  for (const id of buildImages(store, app)) left.add(id);
   const artifacts = new Set(
     old.map(({ value }) => value.artifactId).filter((id): id is string => id !== undefined && !left.has(id)),
   );

@@ -142,15 +142,19 @@ export const buildCommands: readonly Command[] = [
     summary: "Give an app a Cloud Native Buildpacks builder, and set it",
     more: [
       "  flynn build builder upload paketobuildpacks/builder-jammy-base --run paketobuildpacks/run-jammy-base",
-      "  flynn build builder upload builder.tar --run run.tar",
+      "  flynn build builder upload builder.tar --name paketobuildpacks/builder-jammy-base --run run.tar",
       "",
       "An image of the local Docker, or a file made by `docker save`. The app's next build runs the builder's buildpacks",
       "and lays the result on the run image: the one given here, else the one given before, else the cluster's stack.",
-      "Builders are made for a run image of their own; give that one, unless the stack is meant. Back to the source's",
-      "own way: flynn build unset builder run-image",
+      "Builders are made for a run image of their own; give that one, unless the stack is meant. Where project.toml names",
+      "a builder, it is built by the one uploaded by that name. Back to the source's own way: flynn build unset builder",
+      "run-image",
     ].join("\n"),
     args: [{ name: "IMAGE|FILE", required: true, offers: "files" }],
-    flags: [{ name: "run", value: "IMAGE|FILE", help: "Run image that the app is laid on" }],
+    flags: [
+      { name: "run", value: "IMAGE|FILE", help: "Run image that the app is laid on" },
+      { name: "name", value: "NAME", help: "What project.toml calls the builder; the image's own name when left out" },
+    ],
     run: uploadBuilder,
   },
   {
@@ -175,8 +179,12 @@ function uploadBuilder(call: Invocation): Promise<void> {
   if (builder === "-" && run === "-") throw new Fault("invalid", "only one of the two images can come from stdin");
   return withCluster(call, async (client) => {
     const app = await client.call(getApp, { params: { app: await appName(call) }, signal: cli.signal });
-    const send = async (image: string) => (await uploadImage(client, app.id, await imageOrFile(image, cli), cli)).id;
-    const sent = { builder: await send(builder), ...(run === undefined ? {} : { runImage: await send(run) }) };
+    const send = async (image: string, named?: string) => {
+      const source = await imageOrFile(image, cli);
+      return (await uploadImage(client, app.id, { ...source, name: named ?? source.name }, cli)).id;
+    };
+    const named = call.text("name");
+    const sent = { builder: await send(builder, named), ...(run === undefined ? {} : { runImage: await send(run) }) };
     const { build = {} } = await changeApp(client, { app: app.name, signal: cli.signal }, (before) => ({
       build: { ...before.build, ...sent },
     }));

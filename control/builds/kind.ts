@@ -21,11 +21,6 @@ export function chooseKind(settings: BuildSettings, { dockerfile, texts }: Sourc
   const file = settings.dockerfile ?? "Dockerfile";
   if (kind === "dockerfile" && !dockerfile)
     throw new Fault("invalid", `there is no ${file} in the source, and the build settings want one`);
-  if (kind === "cnb" && settings.builder === undefined)
-    throw new Fault(
-      "invalid",
-      `Cloud Native Buildpacks need a builder image (${why}): upload one (flynn build builder upload), or build another way (flynn build set kind=buildpacks)`,
-    );
   return { kind, words: `Building with ${NAMES[kind]} (${why})` };
 }
 

@@ -61,12 +61,14 @@ function started(kind: BuildKind, name: string, line: string | undefined, own: b
 
 /**
  * What a command of its own is given to in an image: undefined where that is the image's entrypoint. That of Cloud Native Buildpacks
- * is the app's own process; their launcher sets up the environment, takes one word as a line for a shell, and after `--` words as they are.
+ * is the app's own process; their launcher sets up the environment, takes one text as a line for bash, and after `--` words as they are.
+ * A plain word is no line: run images need not have bash.
  */
 export function commandEntrypoint(
   processes: Readonly<Record<string, Pick<ProcessType, "entrypoint">>>,
   command: readonly string[],
 ): string[] | undefined {
   if (!Object.values(processes).some(({ entrypoint }) => entrypoint?.[0]?.startsWith(CNB))) return undefined;
-  return command.length === 1 ? [LAUNCHER] : [LAUNCHER, "--"];
+  const isLine = command.length === 1 && !/^[A-Za-z0-9_./+-]+$/.test(command[0]!);
+  return isLine ? [LAUNCHER] : [LAUNCHER, "--"];
 }

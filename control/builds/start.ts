@@ -1,7 +1,9 @@
 // A build's beginning: what the source says is read, the way to build it is chosen and said, and its job is made.
 import type { Artifact } from "#api/artifacts.ts";
+import type { BuildSettings } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import { parseProcfile } from "#api/procfile.ts";
+import { parseProjectToml } from "#api/project-toml.ts";
 import type { Stack } from "#api/stack.ts";
 import { type AppJson, firstEnv, parseAppJson } from "../apps/app-json.ts";
 import { nextRelease, releaseEvent } from "../apps/release.ts";
@@ -9,6 +11,7 @@ import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
+import { chooseBuilder } from "./builder.ts";
 import type { SourceFacts } from "./facts.ts";
 import { chooseKind, chosenBuildpacks } from "./kind.ts";
 import type { Look, Turn } from "./look.ts";
@@ -31,15 +34,15 @@ export async function startTurn(look: Look): Promise<Turn> {
   const stack = context.store.get<Stack>(keys.stack)?.value;
   if (choice.kind === "buildpacks" && stack === undefined)
     throw new Fault("invalid", "this cluster has no stack to build with yet: flynn stack build");
-  if (choice.kind === "cnb") checkImages(look, stack !== undefined);
   await log.writeOnce(
     step(choice.kind === "buildpacks" ? `${choice.words} on the stack ${stack!.name}` : choice.words),
   );
+  const settings = choice.kind === "cnb" ? await cnbSettings(look, facts, stack !== undefined) : plan.settings;
   const env = appEnv(context.store, context.secrets, build.appId);
   const buildpacks = chosenBuildpacks(plan.settings, { env, appJson: appJson?.buildpacks ?? [], texts: facts.texts });
   const onStack = choice.kind === "buildpacks" || (choice.kind === "cnb" && plan.settings.runImage === undefined);
   const on = onStack && stack ? { stack: { builder: stack.builder, runner: stack.runner } } : {};
-  const next: BuildPlan = { ...plan, buildpacks, ...on };
+  const next: BuildPlan = { ...plan, settings, buildpacks, ...on };
   const turn = jobTurn({ ...look, plan: next });
   return {
     ...turn,
@@ -48,19 +51,33 @@ export async function startTurn(look: Look): Promise<Turn> {
   };
 }
 
-/** What a builder of Cloud Native Buildpacks needs. Fault `invalid` when the cluster has it not. */
-function checkImages({ context: { store }, build, plan: { settings } }: Look, stack: boolean): void {
-  for (const [name, id] of [
-    ["builder", settings.builder],
-    ["run-image", settings.runImage],
-  ] as const)
-    if (id !== undefined && store.get<Artifact>(keys.artifact(id))?.value.appId !== build.appId)
-      throw new Fault("invalid", `${name}=${id} is no artifact of this app: flynn build builder upload`);
-  if (settings.runImage === undefined && !stack)
+/** The settings with the builder that is chosen. Fault `invalid` when project.toml or the cluster does not allow for one. */
+async function cnbSettings(
+  { context: { store }, build, plan: { settings }, log }: Look,
+  { texts }: SourceFacts,
+  stack: boolean,
+): Promise<BuildSettings> {
+  const project = texts["project.toml"] === undefined ? undefined : parseProjectToml(texts["project.toml"]);
+  const uploaded = store
+    .list<Artifact>(PREFIX.artifacts)
+    .map(({ value }) => value)
+    .filter(({ appId }) => appId === build.appId);
+  const { builder, words, warnings } = chooseBuilder({
+    settings,
+    uploaded,
+    ...(project?.builder === undefined ? {} : { named: project.builder }),
+  });
+  const { runImage } = settings;
+  if (runImage !== undefined && !uploaded.some(({ id }) => id === runImage))
+    throw new Fault("invalid", `run-image=${runImage} is no artifact of this app: flynn build builder upload`);
+  if (runImage === undefined && !stack)
     throw new Fault(
       "invalid",
       "the builder's apps need a run image: give one (flynn build builder upload --run), or make the cluster's stack (flynn stack build)",
     );
+  for (const warning of [...(project?.warnings ?? []), ...warnings]) await log.writeOnce(bang(`Warning: ${warning}`));
+  await log.writeOnce(detail(words));
+  return { ...settings, builder };
 }
 
 /** A job of its own for the build, the first or the next. */

@@ -13,6 +13,9 @@ import { MARK, signalAll } from "./processes.ts";
 
 /** The stack's first program: images/stack/rootfs/start. */
 const APP_START = "/flynn/start";
+/** Where images of Cloud Native Buildpacks have their processes and what starts them. */
+const CNB = "/cnb/";
+const CNB_LAUNCHER = `${CNB}lifecycle/launcher`;
 /** From SIGHUP to SIGKILL, once the client has gone. */
 const HANG_UP_GRACE_MS = 1_000;
 /** Docker knows the exit code a moment after the streams have ended. */
@@ -57,8 +60,12 @@ export async function execSession(
   return { reason: "its client went away" };
 }
 
-/** What buildpacks made is entered as its jobs start: with the variables of the app's own start-up files. Others as they are. */
+/**
+ * What buildpacks made is entered as its jobs start: with the variables of the app's own start-up files, or those of the layers of
+ * Cloud Native Buildpacks. Others as they are.
+ */
 export function commandIn({ entrypoint }: Pick<Container, "entrypoint">, command: string[]): string[] {
+  if (entrypoint?.[0]?.startsWith(CNB)) return command[0]?.startsWith(CNB) ? command : [CNB_LAUNCHER, "--", ...command];
   const isStarted = entrypoint?.length === 1 && entrypoint[0] === APP_START;
   return isStarted && command[0] !== APP_START ? [APP_START, ...command] : command;
 }

@@ -231,12 +231,20 @@ test("a builder is uploaded and set with its run image; the other build settings
   assert.equal(JSON.parse(String(changed.body)), {
     build: { args: { A: "1" }, runImage: "artifact-1", builder: "artifact-1" },
   });
+  const sources = () =>
+    control.asked.filter(({ what }) => what === "POST /v1/artifacts").map(({ query }) => query["source"]);
+  const sent = sources().length;
+  const named = await control.flynn(
+    `build builder upload ${archive} --name heroku/builder:24 --run ${archive} -a hello`,
+  );
+  assert.is(named.code, 0, named.err);
+  assert.equal(sources().slice(sent), ["heroku/builder:24", archive.slice(-200)]);
   const half = await control.flynn(`build builder upload ${archive} --run ${join(directory, "none")} -a hello`, {
     env: { DOCKER_HOST: `unix://${directory}/no.sock` },
   });
   assert.is(half.code, 1);
   assert.match(half.err, /the local Docker does not answer/);
-  assert.is(control.asked.filter(({ what }) => what === "PATCH /v1/apps/app-1").length, 1);
+  assert.is(control.asked.filter(({ what }) => what === "PATCH /v1/apps/app-1").length, 2);
 });
 
 for (const [line, words] of [

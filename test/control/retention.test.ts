@@ -95,6 +95,25 @@ test("a release with a formation, a deployment to come or a job is kept; so is a
     assert.equal(dead(rig), []);
   }, quiet));
 
+test("a builder that only project.toml named stays while the app's newest build was made by it", () =>
+  withRig(async (rig) => {
+    const app = await rig.admin.call(apps.createApp, { body: { name: "hello" } });
+    const createdAt = new Date(Date.now() - 48 * HOUR_MS).toISOString();
+    const old = [1, 2, 3].map((n) => ({ ...artifact(`artifact-${n}`, app.id, n), createdAt }));
+    const build = (number: number) => [
+      { key: keys.build(app.id, `b${number}`), value: { id: `b${number}`, appId: app.id, number, state: "failed" } },
+      { key: keys.buildPlan(app.id, `b${number}`), value: { settings: { builder: `artifact-${number}` } } },
+    ];
+    const kept = old.map((value) => ({ key: keys.artifact(value.id), value }));
+    await rig.store.commit({ actor: "test", mutations: [...kept, ...build(1), ...build(2)] });
+    await turn(rig);
+    const left = old.filter(({ id }) => rig.store.get(keys.artifact(id)) !== undefined);
+    assert.equal(
+      left.map(({ id }) => id),
+      ["artifact-2"],
+    );
+  }, quiet));
+
 test("an image leaves the registry an hour later, unless another artifact speaks of it; a busy registry is asked again", () =>
   withRig(async (rig) => {
     const { app } = await thirteen(rig);

@@ -1,8 +1,10 @@
 // The rules of builds, as tables: how a source is built, whose turn it is, what a build does next, what its release runs.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import type { Artifact } from "#api/artifacts.ts";
 import type { BuildSettings } from "#api/builds.ts";
 import { DEFAULT_HEALTH, type Job } from "#api/jobs.ts";
+import { type BuilderWish, chooseBuilder, sameImage } from "../../../control/builds/builder.ts";
 import type { SourceFacts } from "../../../control/builds/facts.ts";
 import { chooseKind, chosenBuildpacks } from "../../../control/builds/kind.ts";
 import { type Next, nextOf } from "../../../control/builds/next.ts";
@@ -48,10 +50,67 @@ for (const [what, settings, found, words] of KINDS)
 
 test("what cannot be is refused in words", () => {
   assert.throws(() => chooseKind({ kind: "dockerfile" }, facts()), /there is no Dockerfile in the source/);
-  assert.throws(
-    () => chooseKind({}, facts({ texts: toml })),
-    /need a builder image \(project\.toml found\): upload one \(flynn build builder upload\)/,
+});
+
+const upload = (id: string, source: string, createdAt: string): Artifact => ({
+  id,
+  appId: "a",
+  repository: "apps/a",
+  digest: `sha256:${"0".repeat(64)}`,
+  source,
+  sizeBytes: 1,
+  architecture: "amd64",
+  createdAt,
+});
+const uploaded = [
+  upload("h1", "heroku/builder:24", "1"),
+  upload("h2", "heroku/builder:24", "2"),
+  upload("p", "p/b", "3"),
+];
+const BUILDERS: [string, Omit<BuilderWish, "uploaded">, string, string, string[]?][] = [
+  ["the settings' one", { settings: { builder: "p" } }, "p", "Builder p/b (by the app's settings)"],
+  [
+    "project.toml's, the newest upload of that name",
+    { settings: { builder: "p" }, named: "docker.io/heroku/builder:24" },
+    "h2",
+    "Builder heroku/builder:24 (by project.toml)",
+  ],
+  [
+    "both say the same",
+    { settings: { builder: "h1" }, named: "heroku/builder:24" },
+    "h1",
+    "Builder heroku/builder:24 (by the app's settings)",
+  ],
+  ["project.toml's alone", { settings: {}, named: "p/b:latest" }, "p", "Builder p/b (by project.toml)"],
+  [
+    "the settings say the kind and so the builder",
+    { settings: { kind: "cnb", builder: "p" }, named: "heroku/builder:24" },
+    "p",
+    "Builder p/b (by the app's settings)",
+    ["project.toml names the builder heroku/builder:24; the app's settings go before it"],
+  ],
+];
+for (const [what, wish, builder, words, warnings = []] of BUILDERS)
+  test(`the builder: ${what}`, () => assert.equal(chooseBuilder({ ...wish, uploaded }), { builder, words, warnings }));
+
+test("a builder that the cluster has not is refused, with how to give it one", () => {
+  const refused = (wish: Omit<BuilderWish, "uploaded">, why: RegExp) =>
+    assert.throws(() => chooseBuilder({ ...wish, uploaded }), why);
+  refused({ settings: {} }, /need a builder image: upload one \(flynn build builder upload\)/);
+  refused({ settings: { builder: "other" } }, /builder=other is no artifact of this app/);
+  refused(
+    { settings: {}, named: "heroku/builder:22" },
+    /heroku\/builder:22, which is not .*: flynn build builder upload heroku\/builder:22$/,
   );
+  refused({ settings: { builder: "p" }, named: "x/y" }, /or build with p\/b all the same: flynn build set kind=cnb$/);
+});
+
+test("an image of a registry is known by each of its spellings", () => {
+  for (const other of ["node", "docker.io/library/node:latest", "index.docker.io/library/node", "docker://node"])
+    assert.ok(sameImage("library/node:latest", other), other);
+  for (const other of ["node:20", "e.test/node", `node@sha256:${"0".repeat(64)}`])
+    assert.not.ok(sameImage("node", other), other);
+  assert.ok(sameImage("e.test:5000/b", "e.test:5000/b:latest"));
 });
 
 test("buildpacks: BUILDPACK_URL, then the settings, then .buildpacks (read by the builder), then app.json", () => {
@@ -268,6 +327,8 @@ test("processes: a line is a command to the runner, to a shell in a Docker image
 test("a command of its own goes through the launcher in a CNB image, as a line or as words, and to the entrypoint in any other", () => {
   const web = { port: 8080, entrypoint: ["/cnb/process/web"] };
   assert.equal(commandEntrypoint({ web }, ["rake db:migrate"]), ["/cnb/lifecycle/launcher"]);
+  assert.equal(commandEntrypoint({ web }, ["echo;env"]), ["/cnb/lifecycle/launcher"]);
+  assert.equal(commandEntrypoint({ web }, ["env"]), ["/cnb/lifecycle/launcher", "--"]);
   assert.equal(commandEntrypoint({ web }, ["bash", "-c", "x $Y"]), ["/cnb/lifecycle/launcher", "--"]);
   assert.is(commandEntrypoint({ web: { entrypoint: ["/bin/sh", "-c"] } }, ["x"]), undefined);
   assert.is(commandEntrypoint({ web: {} }, ["x"]), undefined);

@@ -195,6 +195,11 @@ test("a command enters an app of buildpacks through the program its jobs start w
   const start = "/flynn/start";
   assert.equal(commandIn({ entrypoint: [start] }, ["rake", "x"]), [start, "rake", "x"]);
   assert.equal(commandIn({ entrypoint: [start] }, [start, "rake"]), [start, "rake"], "asked for by name");
+  const launcher = "/cnb/lifecycle/launcher";
+  for (const entrypoint of [["/cnb/process/web"], [launcher]]) {
+    assert.equal(commandIn({ entrypoint }, ["rake", "x"]), [launcher, "--", "rake", "x"]);
+    assert.equal(commandIn({ entrypoint }, ["/cnb/process/task"]), ["/cnb/process/task"], "asked for by name");
+  }
   for (const entrypoint of [undefined, [], ["/docker-entrypoint.sh"], [start, "web"]])
     assert.equal(commandIn({ entrypoint }, ["rake"]), ["rake"], JSON.stringify(entrypoint));
 });
