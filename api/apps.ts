@@ -149,6 +149,7 @@ export const listApps = endpoint({
 export const createApp = endpoint({
   id: "createApp",
   method: "POST",
+  idempotent: true,
   path: "/v1/apps",
   summary: "Create an app",
   permission: "app:write",
@@ -206,6 +207,7 @@ export const listReleases = endpoint({
 export const createRelease = endpoint({
   id: "createRelease",
   method: "POST",
+  idempotent: true,
   path: "/v1/apps/:app/releases",
   summary: "Make a release; what is left out is taken from the current one",
   permission: "app:write",

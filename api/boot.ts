@@ -8,7 +8,21 @@ import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
 import { Fault } from "./fault.ts";
 import { Level, MachineIdentity, MachineTarget, Stage } from "./machines.ts";
-import { Id, IdParams, listOf, Mac, Name, Nothing, object, oneOf, recordOf, Sha256, Tags, Time } from "./schema.ts";
+import {
+  Id,
+  IdParams,
+  listOf,
+  Mac,
+  Name,
+  Nothing,
+  object,
+  oneOf,
+  PageQuery,
+  recordOf,
+  Sha256,
+  Tags,
+  Time,
+} from "./schema.ts";
 
 const File = object({ sha256: Sha256, sizeBytes: Type.Integer({ minimum: 1 }) });
 
@@ -143,6 +157,7 @@ export const listBootImages = endpoint({
   path: "/v1/boot-images",
   summary: "List boot images",
   permission: "machine:read",
+  query: object(PageQuery),
   reply: listOf(BootImage),
 });
 export const getBootImage = endpoint({
@@ -157,6 +172,7 @@ export const getBootImage = endpoint({
 export const registerBootImage = endpoint({
   id: "registerBootImage",
   method: "POST",
+  idempotent: true,
   path: "/v1/boot-images",
   summary: "Register a built image by its signed manifest; the first becomes current",
   permission: "machine:write",
@@ -184,6 +200,7 @@ export const listProfiles = endpoint({
   path: "/v1/profiles",
   summary: "List profiles",
   permission: "machine:read",
+  query: object(PageQuery),
   reply: listOf(Profile),
 });
 export const putProfile = endpoint({

@@ -42,6 +42,7 @@ export const listCertificates = endpoint({
 export const createCertificate = endpoint({
   id: "createCertificate",
   method: "POST",
+  idempotent: true,
   path: "/v1/certificates",
   summary: "Add a certificate and its key; routers show it for its names at once. A name another one has is a conflict",
   permission: "app:write",

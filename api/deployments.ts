@@ -3,7 +3,7 @@ import { type Static, Type } from "typebox";
 import { Strategy } from "./apps.ts";
 import { endpoint } from "./endpoint.ts";
 import { LogLine } from "./logs.ts";
-import { AppParams, Id, listOf, object, oneOf, Time } from "./schema.ts";
+import { AppParams, Id, listOf, object, oneOf, PageQuery, Time } from "./schema.ts";
 
 export const DeploymentState = oneOf(["pending", "running", "complete", "failed", "cancelled"]);
 export const Deployment = object({
@@ -38,11 +38,13 @@ export const listDeployments = endpoint({
   summary: "List deployments, newest first",
   permission: "app:read",
   params: AppParams,
+  query: object(PageQuery),
   reply: listOf(Deployment),
 });
 export const createDeployment = endpoint({
   id: "createDeployment",
   method: "POST",
+  idempotent: true,
   path: "/v1/apps/:app/deployments",
   summary: "Deploy a release (by id or vN)",
   permission: "app:write",
@@ -75,6 +77,7 @@ export const cancelDeployment = endpoint({
 export const rollbackApp = endpoint({
   id: "rollbackApp",
   method: "POST",
+  idempotent: true,
   path: "/v1/apps/:app/rollback",
   summary: "Deploy an earlier release, the previous one unless named",
   permission: "app:write",

@@ -1,7 +1,7 @@
 // Log drains: where lines are sent as they come, of one app or of all.
 import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
-import { AppParams, Id, IdParams, listOf, Name, Nothing, object, oneOf, Time } from "./schema.ts";
+import { AppParams, Id, IdParams, listOf, Name, Nothing, object, oneOf, PageQuery, Time } from "./schema.ts";
 
 export const LogDrain = object({
   id: Id,
@@ -44,11 +44,13 @@ export const listLogDrains = endpoint({
   path: "/v1/log-drains",
   summary: "List all log drains, of apps and of the cluster",
   permission: "cluster:read",
+  query: object(PageQuery),
   reply: listOf(LogDrain),
 });
 export const createLogDrain = endpoint({
   id: "createLogDrain",
   method: "POST",
+  idempotent: true,
   path: "/v1/log-drains",
   summary: "Send the lines of all apps somewhere",
   permission: "cluster:write",
@@ -72,11 +74,13 @@ export const listAppLogDrains = endpoint({
   summary: "List an app's log drains",
   permission: "app:read",
   params: AppParams,
+  query: object(PageQuery),
   reply: listOf(LogDrain),
 });
 export const createAppLogDrain = endpoint({
   id: "createAppLogDrain",
   method: "POST",
+  idempotent: true,
   path: "/v1/apps/:app/log-drains",
   summary: "Send an app's lines somewhere",
   permission: "app:write",

@@ -40,6 +40,8 @@ export interface Endpoint<
   permission: Permission;
   /** Takes If-Match: the change is made only to the version of that ETag. Elsewhere an If-Match is refused. */
   conditional?: boolean;
+  /** POST that takes an Idempotency-Key: it makes something, and once only for one key. */
+  idempotent?: boolean;
   params: P;
   query: Q;
   /** Absent on endpoints without a body. */
@@ -63,6 +65,7 @@ interface Definition<P extends TSchema, Q extends TSchema, B extends TSchema, R 
   summary: string;
   permission: Permission;
   conditional?: boolean;
+  idempotent?: boolean;
   params?: P;
   query?: Q;
   body?: B;

@@ -84,7 +84,12 @@ export const HostTarget = object({
   builds: Type.Optional(Type.Array(BuildSpec)),
   stack: Type.Optional(
     object(
-      { name: Type.String(), builder: Type.String(), runner: Type.String() },
+      {
+        name: Type.String(),
+        builder: Type.String(),
+        runner: Type.String(),
+        prefetch: Type.Optional(Type.Boolean({ description: "Builds may come to this host: both are fetched ahead." })),
+      },
       "Images by digest that builds on this host use; hosts keep them, also as flynn/builder and flynn/runner.",
     ),
   ),
@@ -265,6 +270,7 @@ export const renewMember = endpoint({
 export const createJoinToken = endpoint({
   id: "createJoinToken",
   method: "POST",
+  idempotent: true,
   path: "/v1/join-tokens",
   summary: "Make a single-use join token",
   permission: "cluster:write",

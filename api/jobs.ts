@@ -12,6 +12,7 @@ import {
   nullable,
   object,
   oneOf,
+  PageQuery,
   ProcessName,
   ProcessText,
   Resources,
@@ -175,7 +176,7 @@ export const listJobs = endpoint({
   summary: "List an app's jobs",
   permission: "app:read",
   params: AppParams,
-  query: object({ all: Type.Optional(Type.Boolean({ description: "Ended jobs too." })) }),
+  query: object({ ...PageQuery, all: Type.Optional(Type.Boolean({ description: "Ended jobs too." })) }),
   reply: listOf(Job),
 });
 export const getJob = endpoint({
@@ -201,6 +202,7 @@ export const stopJob = endpoint({
 export const createJob = endpoint({
   id: "createJob",
   method: "POST",
+  idempotent: true,
   path: "/v1/apps/:app/jobs",
   summary: "Run a command once in a job of its own, with the release's image, environment and limits",
   permission: "app:write",

@@ -2,7 +2,7 @@
 // nothing else: no shell, no forwarding.
 import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
-import { Id, listOf, Nothing, object, oneOf, Time } from "./schema.ts";
+import { Id, listOf, Nothing, object, oneOf, PageQuery, Time } from "./schema.ts";
 
 export const SSH_KEY_TYPES = [
   "ssh-ed25519",
@@ -35,11 +35,13 @@ export const listKeys = endpoint({
   path: "/v1/keys",
   summary: "List SSH keys that may push",
   permission: "app:read",
+  query: object(PageQuery),
   reply: listOf(SshKey),
 });
 export const addKey = endpoint({
   id: "addKey",
   method: "POST",
+  idempotent: true,
   path: "/v1/keys",
   summary: "Let an SSH key push to and fetch from every app's repository",
   permission: "app:write",

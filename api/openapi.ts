@@ -40,12 +40,21 @@ const IF_MATCH = {
   description: "An ETag; when the object has another version by now, the answer is `precondition` and nothing changes.",
   schema: { type: "string" },
 };
+const IDEMPOTENCY_KEY = {
+  name: "idempotency-key",
+  in: "header",
+  required: false,
+  description:
+    "For 24 h the same request with the same key gives the first outcome and makes nothing more; another request with that key is a `conflict`.",
+  schema: { type: "string", pattern: "^[\\x21-\\x7e]{1,255}$" },
+};
 
 function operation(endpoint: Endpoint): Record<string, unknown> {
   const parameters = [
     ...parametersOf(endpoint.params as ObjectSchema, "path"),
     ...parametersOf(endpoint.query as ObjectSchema, "query"),
     ...(endpoint.conditional ? [IF_MATCH] : []),
+    ...(endpoint.idempotent ? [IDEMPOTENCY_KEY] : []),
   ];
   const content: Record<string, unknown> = { "application/json": { schema: endpoint.reply } };
   if (endpoint.item) content["text/event-stream"] = { schema: endpoint.item };

@@ -79,6 +79,7 @@ export const listRoutes = endpoint({
 export const createRoute = endpoint({
   id: "createRoute",
   method: "POST",
+  idempotent: true,
   path: "/v1/routes",
   summary: "Route a domain (http) or a port (tcp) to an app; one that another app has is a conflict",
   permission: "app:write",
@@ -231,6 +232,7 @@ export const listRouters = endpoint({
   path: "/v1/routers",
   summary: "List routers and the generation each serves",
   permission: "cluster:read",
+  query: object(PageQuery),
   reply: listOf(Router),
 });
 export const deleteRouter = endpoint({

@@ -4,7 +4,7 @@ import { endpoint } from "./endpoint.ts";
 import { HealthCheck, JobState } from "./jobs.ts";
 import { LogLine, LogQuery } from "./logs.ts";
 import { Domain } from "./routes.ts";
-import { Env, Id, listOf, Name, Nothing, object, ProcessName, ProcessText } from "./schema.ts";
+import { Env, Id, listOf, Name, Nothing, object, PageQuery, ProcessName, ProcessText } from "./schema.ts";
 
 export const Instance = object({
   jobId: Id,
@@ -35,6 +35,7 @@ export const listServices = endpoint({
   path: "/v1/services",
   summary: "Every process that listens, with its instances",
   permission: "app:read",
+  query: object(PageQuery),
   reply: listOf(Service),
 });
 export const getService = endpoint({
@@ -50,6 +51,7 @@ export const getService = endpoint({
 export const createService = endpoint({
   id: "createService",
   method: "POST",
+  idempotent: true,
   path: "/v1/services",
   summary: "Create a service from an uploaded image: app, release, formation and route in one call",
   permission: "app:write",

@@ -114,6 +114,7 @@ export function mounter(
       },
       handler: async (request, reply) => {
         const call = callOf<typeof endpoint>(endpoint, request, reply, principals.get(request)!, { store, secrets });
+        await call.earlier(); // a key of another request is refused before anything is done
         if (stream && request.headers.accept?.includes("text/event-stream")) {
           reply.hijack();
           // Rights are looked at again before each item: a removed token or host hears nothing more.
@@ -192,7 +193,7 @@ function callOf<E extends Endpoint>(
 }
 
 function idempotentOf(endpoint: Endpoint, request: FastifyRequest, principal: Principal, secrets: Secrets): Idempotent {
-  const key = endpoint.method === "POST" && !endpoint.upload ? request.headers["idempotency-key"] : undefined;
+  const key = endpoint.idempotent ? request.headers["idempotency-key"] : undefined;
   if (key === undefined) return {};
   if (typeof key !== "string" || !/^[\x21-\x7e]{1,255}$/.test(key))
     throw new Fault("invalid", "Idempotency-Key is to be 1-255 printable characters without spaces");

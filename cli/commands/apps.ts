@@ -50,7 +50,7 @@ export const appCommands: readonly Command[] = [
         const input = { params: { app: name }, signal: cli.signal };
         const [routes, jobs] = await Promise.all([
           listAll(client, listRoutes, { query: { app: name }, signal: cli.signal }),
-          client.call(listJobs, input).then(({ items }) => items),
+          listAll(client, listJobs, input),
         ]);
         const lost = [`${jobs.length} running jobs stop`, "every release and variable is lost"];
         if (routes.length > 0) lost.push(`these routes end: ${routes.map(routeLabel).join(", ")}`);
@@ -96,9 +96,9 @@ export const appCommands: readonly Command[] = [
         const input = { params: { app: await appName(call) }, signal: cli.signal };
         const app = await client.call(getApp, input);
         const [releases, routes, jobs, formation] = await Promise.all([
-          client.call(listReleases, { ...input, query: { limit: 20 } }).then(({ items }) => items),
+          listAll(client, listReleases, input),
           listAll(client, listRoutes, { query: { app: app.id }, signal: cli.signal }),
-          client.call(listJobs, input).then(({ items }) => items),
+          listAll(client, listJobs, input),
           client.call(getFormation, input).catch((error: unknown) => {
             if (isFault(error, "conflict")) return undefined; // nothing deployed yet
             throw error;

@@ -5,7 +5,7 @@ import { createDeployment } from "#api/deployments.ts";
 import { appName } from "../app.ts";
 import { changeTwice } from "../change-app.ts";
 import type { Command, Invocation } from "../command.ts";
-import { withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../connect.ts";
 import { APP_SETTINGS, deployChanges, deployWords, PROCESS_SETTINGS } from "../deploy-settings.ts";
 import { followDeployment } from "../deployment.ts";
 import { answer } from "../output/answer.ts";
@@ -56,7 +56,7 @@ async function standing(client: Client, call: Invocation) {
   const input = { params: { app: await appName(call) }, signal: call.cli.signal };
   const app = await client.call(getApp, input);
   // Changes are made to the newest release, from which the next is made.
-  const { items } = await client.call(listReleases, { ...input, query: { limit: 20 } });
+  const items = await listAll(client, listReleases, input);
   const release = items.find(({ current }) => current) ?? items[0];
   return { app, release, processes: release?.processes ?? {} };
 }

@@ -9,7 +9,7 @@ import { appName } from "../app.ts";
 import { archiveKind } from "../archive-kind.ts";
 import { checkEnd, followBuild, sendSource } from "../build.ts";
 import type { Command, Invocation } from "../command.ts";
-import { withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../connect.ts";
 import { followDeployment } from "../deployment.ts";
 import { envChanges } from "../env-changes.ts";
 import { archiveFile, checkFile, type ImageSource, localImage, uploadImage } from "../image-upload.ts";
@@ -171,7 +171,7 @@ async function webProcess(
 ): Promise<Record<string, ProcessType> | undefined> {
   const { port, healthPath, command } = wish;
   if (port === undefined && healthPath === undefined && command.length === 0) return undefined;
-  const { items } = await client.call(listReleases, { params: { app }, query: { limit: 1000 }, signal });
+  const items = await listAll(client, listReleases, { params: { app }, signal });
   const before = (items.find(({ current }) => current) ?? items[0])?.processes ?? {};
   const web = before["web"] ?? { port: 8080 };
   return {

@@ -7,7 +7,7 @@ import { type Job, listJobs } from "#api/jobs.ts";
 import { openSession } from "#api/session.ts";
 import { appName } from "../app.ts";
 import type { Cli, Command } from "../command.ts";
-import { withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../connect.ts";
 import { defaultJob } from "../job-names.ts";
 import { findJob } from "./run.ts";
 
@@ -27,12 +27,10 @@ export const forwardCommands: readonly Command[] = [
         if (spec === undefined)
           throw new Fault("invalid", "ps forward needs a port: flynn ps forward [JOB] [LOCAL:]PORT");
         const { local, port } = portsOf(spec);
+        const jobsOf = async () =>
+          listAll(client, listJobs, { params: { app: await appName(call) }, signal: cli.signal });
         const job = args.length > 1 ? await findJob(client, call, args[0]!) : defaultJob(await jobsOf());
         await forward({ cli, client, job, local, port });
-
-        async function jobsOf(): Promise<Job[]> {
-          return (await client.call(listJobs, { params: { app: await appName(call) }, signal: cli.signal })).items;
-        }
       }),
   },
 ];

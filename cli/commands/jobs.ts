@@ -31,8 +31,8 @@ export const jobCommands: readonly Command[] = [
         const { cli } = call;
         const params = { app: await appName(call) };
         const query = call.on("all") ? { all: true } : {};
-        const [{ items }, hosts] = await Promise.all([
-          client.call(listJobs, { params, query, signal: cli.signal }),
+        const [items, hosts] = await Promise.all([
+          listAll(client, listJobs, { params, query, signal: cli.signal }),
           listAll(client, listHosts, { signal: cli.signal }).catch((error: unknown) => {
             if (isFault(error, "forbidden")) return []; // a token for apps alone: host ids instead of names
             throw error;

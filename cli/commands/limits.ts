@@ -9,7 +9,7 @@ import { until } from "#lib/time.ts";
 import { formatSize, parseSize } from "#lib/units.ts";
 import { appName } from "../app.ts";
 import type { Command, Invocation } from "../command.ts";
-import { withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../connect.ts";
 import { followDeployment } from "../deployment.ts";
 import { ofProcess } from "../job-names.ts";
 import { answer } from "../output/answer.ts";
@@ -115,7 +115,7 @@ function limitsOf(type: ReleaseSummary["processes"][string]) {
 
 async function currentRelease(client: Client, call: Invocation): Promise<ReleaseSummary> {
   const app = await appName(call);
-  const { items } = await client.call(listReleases, { params: { app }, signal: call.cli.signal });
+  const items = await listAll(client, listReleases, { params: { app }, signal: call.cli.signal });
   const current = items.find(({ current: is }) => is) ?? items[0];
   if (current === undefined) throw new Fault("conflict", `app ${app} has no release yet; deploy it first`);
   return current;
@@ -152,7 +152,7 @@ async function restartProcess(client: Client, call: Invocation, process: string)
   if (type === undefined)
     throw new Fault("not-found", `app ${app} has no process ${process}; it has ${Object.keys(processes).join(", ")}`);
   const wanted = async () =>
-    ofProcess((await client.call(listJobs, { params, signal: cli.signal })).items, process).filter(
+    ofProcess(await listAll(client, listJobs, { params, signal: cli.signal }), process).filter(
       ({ desired }) => desired === "run",
     );
   const old = await wanted();

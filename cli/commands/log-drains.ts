@@ -12,7 +12,7 @@ import {
 import { Fault } from "#api/fault.ts";
 import { appName, findAppName } from "../app.ts";
 import type { Command, Flag, Invocation } from "../command.ts";
-import { withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../connect.ts";
 import { answerList } from "../output/answer.ts";
 
 const ALL: Flag = { name: "all-apps", help: "Of the whole cluster, not of one app" };
@@ -47,10 +47,10 @@ drainAllow.
       withCluster(call, async (client) => {
         const { signal } = call.cli;
         const app = call.on("all-apps") ? undefined : await findAppName(call);
-        const { items } =
+        const items =
           app === undefined
-            ? await client.call(listLogDrains, { signal })
-            : await client.call(listAppLogDrains, { params: { app }, signal });
+            ? await listAll(client, listLogDrains, { signal })
+            : await listAll(client, listAppLogDrains, { params: { app }, signal });
         answerList(call.cli, items, {
           titles: ["ID", "APP", "URL", "STATE", "LAG", "SENT", "DROPPED", "ERROR"],
           row: drainRow,

@@ -50,11 +50,7 @@ export const releaseCommands: readonly Command[] = [
         const app = await appName(call);
         const [release] = call.args;
         const body = release === undefined ? {} : { release };
-        const { items } = await client.call(listReleases, {
-          params: { app },
-          query: { limit: 20 },
-          signal: cli.signal,
-        });
+        const items = await listAll(client, listReleases, { params: { app }, signal: cli.signal });
         const before = items.find(({ current }) => current);
         const created = await client.call(rollbackApp, { params: { app }, body, signal: cli.signal });
         cli.say(`rolling ${app} back to v${created.toVersion}: its image, variables and processes`);

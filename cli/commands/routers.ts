@@ -2,7 +2,7 @@
 import { deleteRouter, listRouters, type Router } from "#api/routes.ts";
 import type { Command } from "../command.ts";
 import { CONFIRM, confirm } from "../confirm.ts";
-import { withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 
 export const routerCommands: readonly Command[] = [
@@ -11,7 +11,7 @@ export const routerCommands: readonly Command[] = [
     summary: "List routers and the generation each serves",
     run: (call) =>
       withCluster(call, async (client) =>
-        answerList(call.cli, (await client.call(listRouters, { signal: call.cli.signal })).items, {
+        answerList(call.cli, await listAll(client, listRouters, { signal: call.cli.signal }), {
           titles: ["ID", "NAME", "STATE", "ADDRESS", "GENERATION", "RELOADS", "SEEN", "REASON"],
           row: (router: Router) => [
             router.id,

@@ -7,7 +7,7 @@ import { newId } from "#lib/ids.ts";
 import { parseSize } from "#lib/units.ts";
 import { appName, findAppName } from "../app.ts";
 import type { Command, Invocation } from "../command.ts";
-import { withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../connect.ts";
 import { durationMs } from "../duration.ts";
 import { envChanges } from "../env-changes.ts";
 import { chooseJob } from "../job-names.ts";
@@ -132,8 +132,7 @@ export async function findJob(client: Client, call: Invocation, word: string): P
       // Not a whole id: the beginning of one, of the app's jobs; and without an app there is nothing to look among.
       if (!isFault(error, "not-found") || (await findAppName(call)) === undefined) throw error;
     }
-  const { items } = await client.call(listJobs, { params: { app: await appName(call) }, signal });
-  return chooseJob(items, word);
+  return chooseJob(await listAll(client, listJobs, { params: { app: await appName(call) }, signal }), word);
 }
 
 function terminalEnv({ cli }: Invocation, tty: boolean): Record<string, string> {

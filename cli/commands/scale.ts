@@ -7,7 +7,7 @@ import { sleep } from "#lib/time.ts";
 import { formatDuration } from "#lib/units.ts";
 import { appName } from "../app.ts";
 import type { Cli, Command, Invocation } from "../command.ts";
-import { withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../connect.ts";
 import { durationMs } from "../duration.ts";
 import { answer } from "../output/answer.ts";
 import { clock, paint, stateColour } from "../output/text.ts";
@@ -98,8 +98,8 @@ async function arrive({ client, input, formation, asked, seen, timeoutMs, cli, p
   }
 }
 
-const jobsOf = async (client: Client, input: Arrival["input"]): Promise<Job[]> =>
-  (await client.call(listJobs, { ...input, query: { all: true } })).items;
+const jobsOf = (client: Client, input: Arrival["input"]): Promise<Job[]> =>
+  listAll(client, listJobs, { ...input, query: { all: true } });
 
 /** `pending: no host has room` says more than `pending`. */
 const shownState = ({ state, reason }: Job): string =>

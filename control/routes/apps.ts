@@ -11,7 +11,7 @@ import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import { RELEASE_PROCESS } from "../deploy/release-phase.ts";
 import { eventChanges } from "../events.ts";
-import { keys, PREFIX } from "../keys.ts";
+import { keys, PREFIX, padded } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { appName, checkAppName } from "../names.ts";
 import { page } from "../paging.ts";
@@ -124,12 +124,13 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
     const { value: app } = findApp(store, params.app);
     const newestFirst = releasesOf(store, app.id)
       .reverse()
-      .map((value) => ({ key: String(1e9 - value.version), value, version: 0 }));
+      .map((value) => ({ key: padded(value.version), value }));
     const collectable = new Set(collectableReleases(store, app).map(({ value }) => value.id));
-    return page(newestFirst, query, ({ value }) => ({
+    const shown = ({ value }: (typeof newestFirst)[number]) => ({
       ...summary(value, app.releaseId),
       ...(collectable.has(value.id) ? { collectable: true } : {}),
-    }));
+    });
+    return page(newestFirst, query, shown, { falling: true });
   });
   mount(apps.createRelease, async ({ params, body, principal, idempotent, earlier }) => {
     const { value: app } = findApp(store, params.app);

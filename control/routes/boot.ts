@@ -10,6 +10,7 @@ import { stateFeed } from "../feed.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { observer } from "../observe.ts";
+import { page, pageOf } from "../paging.ts";
 import type { MachineRecord } from "../records.ts";
 import { bootImages, bootTargetOf } from "../targets/boot.ts";
 
@@ -51,7 +52,7 @@ export function mountBoot(mount: Mount, context: Context): void {
     if (found === undefined) throw new Fault("not-found", `no boot image ${id}`);
     return found;
   };
-  mount(boot.listBootImages, () => ({ items: bootImages(store) }));
+  mount(boot.listBootImages, ({ query }) => pageOf(bootImages(store), query));
   mount(boot.getBootImage, ({ params }) => image(params.id));
   mount(boot.registerBootImage, async ({ body, principal, idempotent }) => {
     const manifest = checkManifest(body.manifest, body.signature, await signingKey(config.imageKey));
@@ -105,7 +106,7 @@ export function mountBoot(mount: Mount, context: Context): void {
     return image(id);
   });
 
-  mount(boot.listProfiles, () => ({ items: store.list<boot.Profile>(PREFIX.profiles).map(({ value }) => value) }));
+  mount(boot.listProfiles, ({ query }) => page(store.list<boot.Profile>(PREFIX.profiles), query, ({ value }) => value));
   mount(boot.putProfile, async ({ params, body, principal, ifMatch }) => {
     if (body.name !== params.name)
       throw new Fault("invalid", `the profile's name is ${body.name}, the path says ${params.name}`);

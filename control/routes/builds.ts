@@ -6,7 +6,7 @@ import { buildsOf, findBuild, hasEnded, shownBuild } from "../builds/record.ts";
 import type { RunningBuilds } from "../builds/running.ts";
 import type { Context } from "../context.ts";
 import { stateFeed } from "../feed.ts";
-import { keys } from "../keys.ts";
+import { keys, padded } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
 
@@ -17,8 +17,8 @@ export function mountBuilds(mount: Mount, { store }: Pick<Context, "store">, run
   mount(builds.listBuilds, ({ params, query }) => {
     const newestFirst = buildsOf(store, appOf(params.app))
       .reverse()
-      .map((value) => ({ key: String(1e9 - value.number), value, version: 0 }));
-    return page(newestFirst, query, ({ value }) => shownBuild(value));
+      .map((value) => ({ key: padded(value.number), value }));
+    return page(newestFirst, query, ({ value }) => shownBuild(value), { falling: true });
   });
   mount(builds.createBuild, async ({ params, query, upload, principal, signal, location }) => {
     if (upload === undefined || upload === null)

@@ -7,8 +7,9 @@ import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import { type DeploymentRecord, deploymentsOf } from "../deploy/record.ts";
 import { stateFeed } from "../feed.ts";
-import { keys } from "../keys.ts";
+import { keys, padded } from "../keys.ts";
 import type { Mount } from "../mount.ts";
+import { page } from "../paging.ts";
 import type { ReleaseRecord } from "../records.ts";
 
 const ENDED = ["complete", "failed", "cancelled"];
@@ -19,11 +20,12 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
     if (found === undefined) throw new Fault("not-found", `no deployment ${id} of app ${app.name}`);
     return found;
   };
-  mount(deployments.listDeployments, ({ params }) => {
+  mount(deployments.listDeployments, ({ params, query }) => {
     const { value: app } = findApp(store, params.app);
-    return {
-      items: deploymentsOf(store, app.id).reverse(),
-    };
+    const newestFirst = deploymentsOf(store, app.id)
+      .map((value) => ({ key: `${value.createdAt} ${padded(value.toVersion)} ${value.id}`, value }))
+      .sort((a, b) => (a.key < b.key ? 1 : -1));
+    return page(newestFirst, query, ({ value }) => value, { falling: true });
   });
   mount(deployments.createDeployment, async ({ params, body, principal, idempotent, earlier }) => {
     const { value: app } = findApp(store, params.app);

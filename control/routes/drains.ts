@@ -4,10 +4,11 @@ import { findApp } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import type { Drains } from "../drains/drains.ts";
 import type { Mount } from "../mount.ts";
+import { pageOf } from "../paging.ts";
 
 export function mountDrains(mount: Mount, { store }: Pick<Context, "store">, drains: Drains): void {
   const appOf = (name: string) => findApp(store, name).value;
-  mount(api.listLogDrains, () => ({ items: drains.list() }));
+  mount(api.listLogDrains, ({ query }) => pageOf(drains.list(), query));
   mount(api.createLogDrain, async ({ body, principal: { name }, idempotent, location }) => {
     const drain = await drains.create(undefined, body, { name, idempotent });
     location(`/v1/log-drains/${drain.id}`);
@@ -17,7 +18,7 @@ export function mountDrains(mount: Mount, { store }: Pick<Context, "store">, dra
     await drains.remove(params.id, undefined, principal.name);
     return {};
   });
-  mount(api.listAppLogDrains, ({ params }) => ({ items: drains.list(appOf(params.app)) }));
+  mount(api.listAppLogDrains, ({ params, query }) => pageOf(drains.list(appOf(params.app)), query));
   mount(api.createAppLogDrain, async ({ params, body, principal: { name }, idempotent, location }) => {
     const drain = await drains.create(appOf(params.app), body, { name, idempotent });
     location(`/v1/apps/${params.app}/log-drains/${drain.id}`);

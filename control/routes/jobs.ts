@@ -6,6 +6,7 @@ import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { keys } from "../keys.ts";
 import type { Mount } from "../mount.ts";
+import { pageOf } from "../paging.ts";
 import { isEnded, needOf } from "../scheduler/job-rules.ts";
 import type { HostVerdict } from "../scheduler/scheduler.ts";
 import { createdEvent, type Tasks } from "../tasks/tasks.ts";
@@ -33,11 +34,12 @@ export function mountJobs(mount: Mount, context: Context, { tasks, explain }: Jo
 
   mount(jobs.listJobs, ({ params, query }) => {
     const { value: app } = findApp(store, params.app);
-    const items = query.all
+    const found = query.all
       ? store.list<jobs.Job>(keys.jobsOf(app.id)).map(({ value }) => value)
       : liveJobs(store, app.id);
     const said = new Map<string, JobReports>();
-    return { items: items.map((job) => withMemory(job, said)) };
+    const { items, ...rest } = pageOf(found, query);
+    return { items: items.map((job) => withMemory(job, said)), ...rest };
   });
   const findJob = (id: string): jobs.Job => {
     const job = context.jobs.get(id);

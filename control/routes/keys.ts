@@ -2,9 +2,10 @@
 import * as api from "#api/keys.ts";
 import { type SshKeys, shown } from "../git/ssh-keys.ts";
 import type { Mount } from "../mount.ts";
+import { page } from "../paging.ts";
 
 export function mountKeys(mount: Mount, keys: SshKeys): void {
-  mount(api.listKeys, () => ({ items: keys.list().map(({ value }) => shown(value)) }));
+  mount(api.listKeys, ({ query }) => page(keys.list(), query, ({ value }) => shown(value)));
   mount(api.addKey, async ({ body, principal, idempotent, earlier, location }) => {
     const made = await earlier<Parameters<typeof shown>[0]>();
     const key = made ?? (await keys.add({ ...body, by: principal.name, idempotent }));

@@ -20,6 +20,7 @@ import type { LocalDocker } from "../local-docker.ts";
 import { type Logs, sinceApp } from "../logs/logs.ts";
 import type { Mount } from "../mount.ts";
 import { checkAppName } from "../names.ts";
+import { page } from "../paging.ts";
 import type { ReleaseRecord } from "../records.ts";
 import type { Entry } from "../store/store.ts";
 import type { StoreImage } from "./artifacts.ts";
@@ -33,6 +34,12 @@ export interface ServiceParts {
 }
 
 const DEPLOY_TIMEOUT_MS = 120_000;
+
+interface Named {
+  app: App;
+  process: string;
+}
+const nameOf = ({ app, process }: Named): string => (process === "web" ? app.name : `${app.name}-${process}`);
 
 export function mountServices(
   mount: Mount,
@@ -53,7 +60,7 @@ export function mountServices(
       0;
     const port = release?.processes[process]?.port;
     return {
-      name: process === "web" ? app.name : `${app.name}-${process}`,
+      name: nameOf({ app, process }),
       app: app.name,
       process,
       image: artifact ? `${artifact.source}@${artifact.digest}` : "",
@@ -77,7 +84,7 @@ export function mountServices(
       ...(pending ? { deploymentId: pending.id } : {}),
     };
   };
-  const everyService = (): services.Service[] =>
+  const everyService = (): { key: string; value: Named }[] =>
     store
       .list<App>(PREFIX.apps)
       .filter(({ value }) => !value.deleting)
@@ -85,14 +92,15 @@ export function mountServices(
         const release = currentRelease(store, app);
         return Object.entries(release?.processes ?? {})
           .filter(([process, { port }]) => port !== null && process !== RELEASE_PROCESS)
-          .map(([process]) => shown(app, process));
-      });
-  const find = (name: string): { app: App; process: string } => {
+          .map(([process]) => ({ key: `${app.id}/${process}`, value: { app, process } }));
+      })
+      .sort((a, b) => (a.key < b.key ? -1 : 1));
+  const find = (name: string): Named => {
     const app = store.get<string>(keys.appName(name));
     if (app !== undefined) return { app: findApp(store, app.value).value, process: "web" };
-    const service = everyService().find((candidate) => candidate.name === name);
+    const service = everyService().find(({ value }) => nameOf(value) === name);
     if (service === undefined) throw new Fault("not-found", `no service ${name}`);
-    return { app: findApp(store, service.app).value, process: service.process };
+    return service.value;
   };
   /** The artifact of the app that a wish names: a new one from the local Docker, or an uploaded one (another app's is copied). */
   const artifactFor = async (
@@ -125,7 +133,9 @@ export function mountServices(
     };
   };
 
-  mount(services.listServices, () => ({ items: everyService() }));
+  mount(services.listServices, ({ query }) =>
+    page(everyService(), query, ({ value: { app, process } }) => shown(app, process)),
+  );
   mount(
     services.getService,
     ({ params }) => {

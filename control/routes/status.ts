@@ -11,6 +11,7 @@ import type { StreamEvent } from "#api/stream.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
+import { pageOf } from "../paging.ts";
 import type { ClusterSettings, HostRecord, MemberRecord } from "../records.ts";
 import { gate } from "../scheduler/gate.ts";
 
@@ -58,7 +59,7 @@ export function mountStatus(mount: Mount, context: Context, { more, monotonicMs,
 
   mount(status.getHealth, () => ({ ok: true }));
   mount(status.getOpenapi, () => openapi());
-  mount(listRouters, () => ({ items: routers() }));
+  mount(listRouters, ({ query }) => pageOf(routers(), query));
   mount(status.getStatus, async () => {
     const hosts = store.list<HostRecord>(PREFIX.hosts).map(({ value }) => value);
     const jobs = store

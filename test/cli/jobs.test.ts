@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Job } from "#api/jobs.ts";
-import { closeFakes, fakeControl } from "./fake-control.ts";
+import { type Answer, type Asked, closeFakes, fakeControl } from "./fake-control.ts";
 
 const FORMATION = { appId: "app-1", releaseId: "r1", processes: { web: { count: 1, tags: {} } } };
 const job = (id: string, changed: Partial<Job> = {}): Job => ({
@@ -90,6 +90,39 @@ test("scale --no-wait does not look at jobs again", async () => {
   control.on("GET /v1/apps/hello/jobs", { json: { items: [] } });
   const { code, out } = await control.flynn("scale web=2 -n -a hello");
   assert.equal([code, out], [0, "scaling web: 1=>2\n"]);
+});
+
+test("a list of several pages is shown whole, and a job of the last page is found", async () => {
+  const control = await fakeControl();
+  const pages: Record<string, object> = {
+    "": { items: [job("job-1")], nextCursor: "b" },
+    b: { items: [job("job-2")], nextCursor: "c" },
+    c: { items: [job("job-3", { process: "worker" })] },
+  };
+  const given = (asked: Asked): Answer => ({ json: pages[asked.query["cursor"] ?? ""] });
+  control.on("GET /v1/apps/hello/jobs", given);
+  control.on("GET /v1/hosts", { json: { items: [] } });
+  control.on("POST /v1/jobs/job-3/stop", { json: job("job-3"), status: 202 });
+  const { out } = await control.flynn("ps -a hello --json");
+  assert.equal(
+    (JSON.parse(out) as Job[]).map(({ id }) => id),
+    ["job-1", "job-2", "job-3"],
+  );
+  assert.is((await control.flynn("kill worker.1 -a hello")).code, 0);
+  assert.is(control.asked.at(-1)!.what, "POST /v1/jobs/job-3/stop");
+  const drain = (id: string) => ({
+    id,
+    url: "https://x",
+    state: "idle",
+    lagSeconds: 0,
+    buffered: 0,
+    sent: 0,
+    dropped: 0,
+  });
+  control.on("GET /v1/apps/hello/log-drains", ({ query }) => ({
+    json: query["cursor"] ? { items: [drain("drain-2")] } : { items: [drain("drain-1")], nextCursor: "b" },
+  }));
+  assert.match((await control.flynn("log-drain list -a hello")).out, /drain-1.*drain-2/s);
 });
 
 test("ps names hosts, counts restarts and says why a job waits", async () => {

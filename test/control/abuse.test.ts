@@ -12,7 +12,11 @@ import { type Profile, putProfile } from "#api/boot.ts";
 import type { Endpoint } from "#api/endpoint.ts";
 import { controlEndpoints } from "#api/endpoints.ts";
 import { FAULTS, type Fault, type FaultCode } from "#api/fault.ts";
+import { openapi } from "#api/openapi.ts";
 import { createRoute } from "#api/routes.ts";
+import { sha256Hex } from "../../control/identity/principal.ts";
+import { keys } from "../../control/keys.ts";
+import type { TokenRecord } from "../../control/records.ts";
 import type { LogRecord } from "../../control/store/log.ts";
 import { type Member, type Rig, withRig } from "./rig.ts";
 
@@ -187,10 +191,15 @@ test("an endpoint without a body takes none, and none takes a query field that i
     }
   }));
 
+/** What is kept of these is bounded, and they are followed rather than paged: by seq, or by the number of lines. */
+const FOLLOWED = ["listEvents", "machineTimeline", "appLog", "serviceLog"];
+
 test("no list is without end: a page is 1 to 1000, and a cursor that is none of ours is refused", () =>
   withCaller(async ({ ask }) => {
-    const paged = controlEndpoints().filter(({ query }) => fieldsOf(query).includes("cursor"));
-    assert.ok(paged.length >= 7);
+    const lists = controlEndpoints().filter(({ reply }) => fieldsOf(reply).includes("items"));
+    const paged = lists.filter(({ query }) => ["cursor", "limit"].every((field) => fieldsOf(query).includes(field)));
+    const others = lists.filter((endpoint) => !paged.includes(endpoint)).map(({ id }) => id);
+    assert.equal(others.sort(), [...FOLLOWED].sort(), "a list without pages");
     for (const endpoint of paged) {
       const params = { app: "nothing" };
       for (const limit of ["0", "-1", "1001", "1e9", "99999999999999999999", "many", "", "1;2", "NaN"])
@@ -200,6 +209,8 @@ test("no list is without end: a page is 1 to 1000, and a cursor that is none of 
           `${endpoint.id} limit=${limit}`,
         );
       refused(await ask(endpoint, { params, query: `?cursor=${"a".repeat(1_025)}` }), ["invalid"], endpoint.id);
+      const garbage = await ask(endpoint, { params, query: "?cursor=%00*" });
+      refused(garbage, endpoint.path.includes(":app") ? ["not-found"] : ["invalid"], endpoint.id);
     }
     const counted = controlEndpoints().filter(({ query }) => fieldsOf(query).includes("lines"));
     assert.ok(counted.length >= 2);
@@ -207,6 +218,61 @@ test("no list is without end: a page is 1 to 1000, and a cursor that is none of 
       for (const lines of ["-1", "1000000000", "many"])
         refused(await ask(endpoint, { query: `?lines=${lines}` }), ["invalid"], `${endpoint.id} lines=${lines}`);
   }));
+
+/** Of each POST that takes an Idempotency-Key: a body that its schema takes. */
+const MADE_BY: Record<string, object> = {
+  createApp: {},
+  createRelease: {},
+  createDeployment: { release: "v1" },
+  rollbackApp: {},
+  createJob: { process: "web" },
+  createService: { name: "hello" },
+  createRoute: { app: "hello", domain: "a.com" },
+  createCertificate: { chain: "x", key: "x" },
+  createLogDrain: { url: "https://drain.example.com" },
+  createAppLogDrain: { url: "https://drain.example.com" },
+  createJoinToken: { role: "host" },
+  addKey: { publicKey: "ssh-ed25519 AAAA" },
+  registerBootImage: { manifest: "{}", signature: "x" },
+};
+/** Those that make nothing: repeated, they say what is so already, or (the last two) act again as if they had not been told before. */
+const MAKE_NOTHING =
+  "approveMachine cancelBuild cancelDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession redeploy signalJob";
+
+test("an Idempotency-Key of another request is a conflict for every POST that makes something, before it does anything", () =>
+  withRig(async (rig) => {
+    const posts = controlEndpoints().filter(
+      (endpoint) => endpoint.method === "POST" && endpoint.upload === undefined && isOfPeople(endpoint),
+    );
+    const taking = posts.filter(({ idempotent }) => idempotent);
+    assert.equal(taking.map(({ id }) => id).sort(), Object.keys(MADE_BY).sort());
+    const others = posts.filter((endpoint) => !taking.includes(endpoint)).map(({ id }) => id);
+    assert.equal(others.sort(), MAKE_NOTHING.split(" ").sort());
+    const { id: tokenId } = rig.store.get<TokenRecord>(keys.token(sha256Hex(rig.token)))!.value;
+    for (const endpoint of taking)
+      await rig.store.commit({
+        actor: "test",
+        mutations: [],
+        idempotencyKey: sha256Hex(`token ${tokenId}\n${endpoint.id}\nused`),
+        idempotencyHash: "another request",
+      });
+    const { seq } = rig.store;
+    const documented = openapi(taking) as { paths: Record<string, { post: { parameters: { name: string }[] } }> };
+    const operations = Object.values(documented.paths).map(({ post }) => post);
+    assert.is(operations.length, taking.length);
+    for (const { parameters } of operations) assert.ok(parameters.some(({ name }) => name === "idempotency-key"));
+    for (const endpoint of taking) {
+      const params = { app: "nothing" };
+      const input = { params, body: MADE_BY[endpoint.id], idempotencyKey: "used" } as never;
+      const fault = await rig.admin.call(endpoint, input).then(
+        () => undefined,
+        (error: unknown) => error as Fault,
+      );
+      assert.is(fault?.code, "conflict", `${endpoint.id}: ${fault?.message}`);
+      assert.match(fault!.message, /used for another request/, endpoint.id);
+    }
+    assert.is(rig.store.seq, seq);
+  }, quiet));
 
 test("a stale If-Match loses wherever one is taken, and where none is taken one is refused", () =>
   withRig(async (rig) => {
@@ -315,6 +381,15 @@ const CONTENT = new Set(
     "listApps query.cursor",
     "listReleases query.cursor",
     "listBuilds query.cursor",
+    "listJobs query.cursor",
+    "listDeployments query.cursor",
+    "listServices query.cursor",
+    "listKeys query.cursor",
+    "listLogDrains query.cursor",
+    "listAppLogDrains query.cursor",
+    "listBootImages query.cursor",
+    "listProfiles query.cursor",
+    "listRouters query.cursor",
     "listRoutes query.cursor",
     "listCertificates query.cursor",
     "createAppLogDrain body.url",
