@@ -5,13 +5,17 @@ import { posix } from "node:path";
 import type { Readable } from "node:stream";
 import { extract, type Header } from "tar-stream";
 import { type AddEntry, packEntries } from "./archive.ts";
-import { type CnbUser, cnbCache, RUN_LAYOUT } from "./cnb-plan.ts";
+import { type CnbUser, cnbCache, ORDER_FILE, RUN_LAYOUT } from "./cnb-plan.ts";
+import type { Project } from "./cnb-project.ts";
 import { cleanPath, entries } from "./context.ts";
+import { BuildFailure } from "./failure.ts";
 
 export interface CnbInput {
   user: CnbUser;
   env: Readonly<Record<string, string>>;
   sourceFile: string;
+  /** What of the source the build gets, and buildpacks in place of the builder's order. */
+  project: Pick<Project, "keeps" | "order">;
   /** As `docker save` writes it. */
   runImage: Readable;
 }
@@ -39,30 +43,46 @@ export const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 export const OCI_CONFIG = "application/vnd.oci.image.config.v1+json";
 export const OCI_LAYER = "application/vnd.oci.image.layer.v1.tar";
 
-export function cnbInput({ user, env, sourceFile, runImage }: CnbInput): Readable {
+export function cnbInput({ user, env, sourceFile, project, runImage }: CnbInput): Readable {
   return packEntries(async (into) => {
     const add: AddEntry = (header, content) => into({ ...header, ...user, uname: "", gname: "" }, content);
     const folder = foldersOf(add);
     for (const name of ["layers", "workspace", "platform/env", "layout", cnbCache(user)]) await folder(name);
     for (const [name, value] of Object.entries(env))
       if (ENV_NAME.test(name)) await add({ name: `platform/env/${name}`, mode: 0o600 }, value);
-    await addSource(add, folder, sourceFile);
+    if (project.order !== undefined) await add({ name: ORDER_FILE, mode: 0o644 }, project.order);
+    await addSource(add, folder, { sourceFile, keeps: project.keeps });
     await addLayout(add, folder, runImage);
   });
 }
 
-async function addSource(add: AddEntry, folder: AddFolder, sourceFile: string): Promise<void> {
+async function addSource(
+  add: AddEntry,
+  folder: AddFolder,
+  { sourceFile, keeps }: { sourceFile: string; keeps: Project["keeps"] },
+): Promise<void> {
+  const left = new Set<string>();
   for await (const entry of entries(sourceFile)) {
     const { type, mode, mtime, size, linkname } = entry.header;
     const path = cleanPath(entry.header.name);
     const kept = { name: `workspace/${path}`, mode, mtime };
-    if (path !== "") await folder(posix.dirname(kept.name));
-    if (path === "") await drain(entry);
-    else if (type === "file" || type === "contiguous-file") await add({ ...kept, size }, entry);
+    if (path === "" || !keeps(path, type === "directory")) {
+      left.add(path);
+      await drain(entry);
+      continue;
+    }
+    await folder(posix.dirname(kept.name));
+    if (type === "file" || type === "contiguous-file") await add({ ...kept, size }, entry);
     else if (type === "directory") await add({ ...kept, type });
     else if (type === "symlink") await add({ ...kept, type, linkname });
-    else if (type === "link") await add({ ...kept, type, linkname: `workspace/${cleanPath(linkname ?? "")}` });
-    else await drain(entry);
+    else if (type === "link") {
+      const target = cleanPath(linkname ?? "");
+      if (left.has(target))
+        throw new BuildFailure(
+          `project.toml leaves ${target} out, and ${path} is the same file: leave out both or none`,
+        );
+      await add({ ...kept, type, linkname: `workspace/${target}` });
+    } else await drain(entry);
   }
 }
 

@@ -50,6 +50,8 @@ export function layoutArchive(folder: Readable, manifest: string): Readable {
 export interface BuildMetadata {
   buildpacks: string[];
   processes: Record<string, string>;
+  /** Process types that cannot be an app's, by their names as far as they can be shown. */
+  leftOut: string[];
 }
 
 /**
@@ -108,6 +110,7 @@ export async function readImage(
 
 const PROCESS_NAME = /^(?!constructor$)[a-z][a-z0-9_-]{0,29}$/;
 const MOST_PROCESSES = 50;
+const LINE_MOST = 4_096;
 
 /** The label of that name, read; what is not as it should be is left out. */
 export function buildMetadata(label: unknown): BuildMetadata {
@@ -117,12 +120,20 @@ export function buildMetadata(label: unknown): BuildMetadata {
       typeof id === "string" ? `${id}${typeof version === "string" ? `@${version}` : ""}` : "",
     )
     .filter((name) => /^[\x21-\x7e]{1,200}$/.test(name));
-  const processes = list(about["processes"])
-    .map(({ type, command, args }) => [type, [command, args].flat().filter(isText).join(" ")] as const)
-    .filter((entry): entry is [string, string] => isText(entry[0]) && PROCESS_NAME.test(entry[0]))
-    .filter(([, line]) => line.length <= 4_096)
-    .slice(0, MOST_PROCESSES);
-  return { buildpacks, processes: Object.fromEntries(processes) };
+  const found = list(about["processes"]).map(({ type, command, args }) => ({
+    type: isText(type) ? type : "",
+    line: [command, args].flat().filter(isText).join(" "),
+  }));
+  const isProper = ({ type, line }: (typeof found)[number], at: number) =>
+    PROCESS_NAME.test(type) && line.length <= LINE_MOST && at < MOST_PROCESSES;
+  return {
+    buildpacks,
+    processes: Object.fromEntries(found.filter(isProper).map(({ type, line }) => [type, line])),
+    leftOut: found
+      .filter((one, at) => !isProper(one, at))
+      .slice(0, MOST_PROCESSES)
+      .map(({ type }) => type.replace(/[^\x21-\x7e]/g, "?").slice(0, 60)),
+  };
 }
 
 const isText = (value: unknown): value is string => typeof value === "string";

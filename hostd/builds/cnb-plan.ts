@@ -3,8 +3,8 @@
 import type { ImageFacts } from "./engine.ts";
 import { BuildFailure } from "./failure.ts";
 
-/** The first that can export to an OCI layout, and thereby without a registry; lifecycles since 0.17 speak it. */
-const PLATFORM_API = "0.12";
+/** What is spoken here, the best known first. 0.12, of lifecycle 0.17, is the first that exports without a registry, to a layout. */
+const PLATFORM_APIS = ["0.12", "0.13", "0.14", "0.15"] as const;
 
 /** Volumes of a build beside the app's cache, each at the place that buildpacks know it by. */
 export const CNB_VOLUMES = ["layers", "workspace", "platform", "layout"] as const;
@@ -35,7 +35,15 @@ export interface CnbPhase {
 /** An app's cache, apart from what builds of other kinds or users left in the same volume. */
 export const cnbCache = ({ uid, gid }: CnbUser): string => `cache/cnb-${uid}-${gid}`;
 
-export function cnbPhases(user: CnbUser): CnbPhase[] {
+export interface CnbPlan {
+  /** Buildpacks in place of the builder's order are at ORDER_FILE. */
+  order: boolean;
+}
+
+/** Where lifecycles look before they look at their builder's own. */
+export const ORDER_FILE = "layers/order.toml";
+
+export function cnbPhases(user: CnbUser, { order }: CnbPlan): CnbPhase[] {
   const layout = ["-layout", "-layout-dir", "/layout"];
   const cache = ["-cache-dir", `/${cnbCache(user)}`];
   const run = (name: CnbPhase["name"], ...flags: string[]) => ({
@@ -51,7 +59,7 @@ export function cnbPhases(user: CnbUser): CnbPhase[] {
       network: false,
     },
     {
-      ...run("detector", ...sources, "-platform", "/platform"),
+      ...run("detector", ...sources, "-platform", "/platform", ...(order ? ["-order", `/${ORDER_FILE}`] : [])),
       step: "Detecting buildpacks",
       volumes: ["layers", "workspace", "platform"],
       network: true,
@@ -73,11 +81,63 @@ export function cnbPhases(user: CnbUser): CnbPhase[] {
 }
 
 /** Said to each phase; people's variables are files, and never here. */
-export const CNB_ENV = {
-  CNB_PLATFORM_API: PLATFORM_API,
+export const cnbEnv = (platformApi: string): Record<string, string> => ({
+  CNB_PLATFORM_API: platformApi,
   CNB_EXPERIMENTAL_MODE: "quiet",
   CNB_DEPRECATION_MODE: "quiet",
-} as const;
+});
+
+export interface PlatformApi {
+  version: string;
+  warning?: string;
+}
+
+/** The platform API that both sides speak: one that the lifecycle deprecates only where there is no other. */
+export function platformApi(builder: Pick<ImageFacts, "labels">): PlatformApi {
+  const { version: lifecycle, supported, deprecated } = lifecycleApis(builder);
+  // It does not say: its first phase will.
+  if (supported.length === 0) return { version: PLATFORM_APIS[0] };
+  const common = PLATFORM_APIS.filter((one) => supported.includes(one));
+  const version = common.find((one) => !deprecated.includes(one));
+  if (version !== undefined) return { version };
+  const [old] = common;
+  if (old === undefined)
+    throw new BuildFailure(
+      `the builder's lifecycle${lifecycle} speaks platform API ${supported.join(", ")}, and here ${PLATFORM_APIS.join(", ")} are spoken: it needs lifecycle 0.17 or newer`,
+    );
+  return { version: old, warning: `the builder's lifecycle${lifecycle} will soon not speak platform API ${old}` };
+}
+
+/** As `pack builder create` writes it, or as the lifecycle's own image has it. Very old ones name one API, in `api`. */
+function lifecycleApis({ labels }: Pick<ImageFacts, "labels">) {
+  const about = json(labels["io.buildpacks.builder.metadata"])["lifecycle"] as Found | undefined;
+  const apis =
+    about?.apis?.platform ?? (json(labels["io.buildpacks.lifecycle.apis"])["platform"] as Found["apis"]["platform"]);
+  const one = about?.api?.platform;
+  const texts = (value: unknown) =>
+    (Array.isArray(value) ? value : []).filter((text): text is string => /^\d{1,3}(\.\d{1,3})?$/.test(String(text)));
+  const supported = texts(apis?.supported);
+  return {
+    version: /^[0-9A-Za-z.+-]{1,40}$/.test(String(about?.version ?? "")) ? ` ${String(about?.version)}` : "",
+    supported: supported.length > 0 ? supported : texts([one]),
+    deprecated: texts(apis?.deprecated),
+  };
+}
+
+interface Found {
+  version?: unknown;
+  api?: { platform?: unknown };
+  apis: { platform?: { supported?: unknown; deprecated?: unknown } | undefined };
+}
+
+function json(label: string | undefined): Record<string, unknown> {
+  try {
+    const found: unknown = JSON.parse(label ?? "{}");
+    return typeof found === "object" && found !== null ? (found as Record<string, unknown>) : {};
+  } catch {
+    return {};
+  }
+}
 
 const MAX_ID = 2 ** 31;
 
@@ -95,20 +155,16 @@ export function builderUser({ env }: Pick<ImageFacts, "env">): CnbUser {
 
 /** The run image that a builder was made for, as far as it says. */
 export function namedRunImage({ labels }: Pick<ImageFacts, "labels">): string | undefined {
-  try {
-    const about = JSON.parse(labels["io.buildpacks.builder.metadata"] ?? "{}") as {
-      images?: { image?: unknown }[];
-      stack?: { runImage?: { image?: unknown } };
-    };
-    const name = about.images?.[0]?.image ?? about.stack?.runImage?.image;
-    return typeof name === "string" && /^[\x21-\x7e]{1,200}$/.test(name) ? name : undefined;
-  } catch {
-    return undefined;
-  }
+  const about = json(labels["io.buildpacks.builder.metadata"]) as {
+    images?: { image?: unknown }[];
+    stack?: { runImage?: { image?: unknown } };
+  };
+  const name = about.images?.[0]?.image ?? about.stack?.runImage?.image;
+  return typeof name === "string" && /^[\x21-\x7e]{1,200}$/.test(name) ? name : undefined;
 }
 
 const EXITS: Readonly<Record<number, string>> = {
-  11: `the builder's lifecycle does not speak platform API ${PLATFORM_API}: it needs lifecycle 0.17 or newer`,
+  11: "the builder's lifecycle does not speak the platform API that is spoken here: it needs lifecycle 0.17 or newer",
   12: "the builder's lifecycle is too old for one of its buildpacks",
   20: "no buildpack of the builder fits this source",
   21: "no buildpack of the builder fits this source, and one of them failed while it looked",

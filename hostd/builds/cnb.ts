@@ -11,15 +11,17 @@ import { layoutArchive, readImage } from "./cnb-output.ts";
 import {
   APP_LAYOUT,
   builderUser,
-  CNB_ENV,
   CNB_VOLUMES,
   type CnbPhase,
   type CnbUser,
   type CnbVolume,
+  cnbEnv,
   cnbPhases,
   exitReason,
   namedRunImage,
+  platformApi,
 } from "./cnb-plan.ts";
+import { type Project, projectOf } from "./cnb-project.ts";
 import { readSource } from "./context.ts";
 import { BUILD_LABELS } from "./engine.ts";
 import { BuildFailure, containerFailure } from "./failure.ts";
@@ -28,6 +30,7 @@ import { runToEnd } from "./run-container.ts";
 import { upload } from "./upload.ts";
 import { watchLimits } from "./watch.ts";
 
+const PROJECT = "project.toml";
 const TAIL_LINES = 20;
 const GROUP_MAX_BYTES = 1 << 20;
 
@@ -35,6 +38,9 @@ interface Cnb extends BuildRun {
   user: CnbUser;
   image: string;
   runImage: string;
+  project: Project;
+  /** What is said to each phase. */
+  env: Record<string, string>;
   /** Of this build or its app, by what it is for. */
   volumes: Record<CnbVolume, string>;
 }
@@ -52,16 +58,22 @@ export async function runCnb(run: BuildRun): Promise<BuildResult> {
   const facts = await engine.inspectImage(image);
   if (facts === undefined) throw new Error("the builder image is gone");
   const user = builderUser(facts);
+  const api = platformApi(facts);
+  if (api.warning !== undefined) say(` !     Warning: ${api.warning}`);
   const made = namedRunImage(facts);
   if (runImage === run.target.stack?.runner && made !== undefined)
     say(` !     Warning: the builder is made for the run image ${made}; its apps run on the cluster's stack`);
-  await warnOfProject(run);
-  const cnb: Cnb = { ...run, user, image, runImage, volumes: await makeVolumes(run) };
+  const project = projectOf((await readSource(run.sourceFile, [PROJECT])).get(PROJECT), facts);
+  for (const words of project.words) say(`       ${words}`);
+  const env = cnbEnv(api.version);
+  const cnb: Cnb = { ...run, user, image, runImage, project, env, volumes: await makeVolumes(run) };
   await prepare(cnb);
   onProgress("up", "");
   await runPhases(cnb);
   const read = (path: string) => readOut(cnb, `${APP_LAYOUT}/${path}`);
-  const { buildpacks, processes, manifest } = await readImage(read);
+  const { buildpacks, processes, leftOut, manifest } = await readImage(read);
+  for (const name of leftOut)
+    say(` !     Warning: process type ${name} is left out: an app has none of that name or length`);
   onProgress("up", "sending the image");
   await upload({
     ...parts,
@@ -72,13 +84,6 @@ export async function runCnb(run: BuildRun): Promise<BuildResult> {
     onRetry: (error) => parts.log.warn({ err: error, buildId: build.id }, "image is sent again"),
   });
   return { exitCode: 0, reason: "", detected: buildpacks.join(", ").slice(0, 200), processes };
-}
-
-/** People write it for tools that read all of it; here it only chooses the way to build. */
-async function warnOfProject({ sourceFile, say }: BuildRun): Promise<void> {
-  const text = (await readSource(sourceFile, ["project.toml"])).get("project.toml") ?? "";
-  if (/^\s*\[+\s*(build|io\.buildpacks)\b/m.test(text))
-    say(" !     Warning: what project.toml says of builder, buildpacks, files and variables is not read");
 }
 
 async function makeVolumes({ parts, build }: BuildRun): Promise<Cnb["volumes"]> {
@@ -96,7 +101,7 @@ const labelsOf = ({ build }: BuildRun) => ({
 
 /** A container that is never started: what goes into the volumes and comes out of them passes through it. */
 async function prepare(cnb: Cnb): Promise<void> {
-  const { parts, build, signal, user, image, runImage, volumes, onProgress, sourceFile } = cnb;
+  const { parts, build, signal, user, image, runImage, project, volumes, onProgress, sourceFile } = cnb;
   const name = containerName(build.id);
   onProgress("starting", "creating the build's volumes");
   await parts.engine.createContainer({
@@ -113,7 +118,9 @@ async function prepare(cnb: Cnb): Promise<void> {
   const base = await parts.engine.inspectImage(runImage);
   if (base === undefined) throw new Error("the run image is gone");
   const saved = await parts.engine.saveImage(base.id, signal);
-  await parts.engine.put(name, cnbInput({ user, env: build.env, sourceFile, runImage: saved }), signal);
+  // The app's own variables are of the moment, those of project.toml of the source.
+  const env = { ...project.env, ...build.env };
+  await parts.engine.put(name, cnbInput({ user, env, sourceFile, project, runImage: saved }), signal);
   signal.throwIfAborted();
 }
 
@@ -136,7 +143,7 @@ async function runPhases(cnb: Cnb): Promise<void> {
     onError: (error) => log.warn({ err: error, buildId: build.id }, "the build's disk use is not known"),
   });
   try {
-    for (const phase of cnbPhases(cnb.user)) {
+    for (const phase of cnbPhases(cnb.user, { order: cnb.project.order !== undefined })) {
       running = `${containerName(build.id)}-${phase.name}`;
       if (phase.step !== undefined) say(`-----> ${phase.step}`);
       await runPhase(cnb, phase, running);
@@ -148,7 +155,7 @@ async function runPhases(cnb: Cnb): Promise<void> {
 }
 
 async function runPhase(cnb: Cnb, phase: CnbPhase, name: string): Promise<void> {
-  const { parts, build, signal, user, image, volumes, say } = cnb;
+  const { parts, build, signal, user, image, env, volumes, say } = cnb;
   await parts.engine.createContainer({
     name,
     image,
@@ -156,7 +163,7 @@ async function runPhase(cnb: Cnb, phase: CnbPhase, name: string): Promise<void> 
     labels: labelsOf(cnb),
     command: phase.command,
     volumes: mounts(volumes, phase.volumes),
-    env: CNB_ENV,
+    env,
     ...(phase.network ? {} : { network: "none" }),
     dns: phase.network ? parts.dns : [],
     limits: build.limits,

@@ -10,12 +10,20 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { cnbInput } from "../../../hostd/builds/cnb-input.ts";
 import { buildMetadata, layoutArchive, ociManifest, readImage } from "../../../hostd/builds/cnb-output.ts";
-import { builderUser, cnbPhases, exitReason, namedRunImage, RUN_LAYOUT } from "../../../hostd/builds/cnb-plan.ts";
+import {
+  builderUser,
+  cnbPhases,
+  exitReason,
+  namedRunImage,
+  platformApi,
+  RUN_LAYOUT,
+} from "../../../hostd/builds/cnb-plan.ts";
+import { projectOf } from "../../../hostd/builds/cnb-project.ts";
 
 const USER = { uid: 1001, gid: 1002 };
 
 test("buildpacks run in two phases, which see neither images nor the cache; the others reach no network", () => {
-  const phases = cnbPhases(USER);
+  const phases = cnbPhases(USER, { order: false });
   assert.equal(
     phases.map(({ name }) => name),
     ["analyzer", "detector", "restorer", "builder", "exporter"],
@@ -26,7 +34,137 @@ test("buildpacks run in two phases, which see neither images nor the cache; the 
     assert.is(command[0], `/cnb/lifecycle/${name}`);
     assert.ok(volumes.includes("layers"), name);
     assert.is(command.includes("-layout"), ["analyzer", "restorer", "exporter"].includes(name), name);
+    assert.is(command.includes("-order"), false, name);
   }
+  const ordered = cnbPhases(USER, { order: true }).filter(({ command }) => command.includes("/layers/order.toml"));
+  assert.equal(
+    ordered.map(({ name }) => name),
+    ["detector"],
+  );
+});
+
+/** As labels of builders have it; the first two as pack 0.3x writes it for lifecycle 0.20 and 0.17. */
+const labelled = (platform: unknown, version = "0.20.11") => ({
+  labels: { "io.buildpacks.builder.metadata": JSON.stringify({ lifecycle: { version, apis: { platform } } }) },
+});
+const upTo = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => `0.${from + n}`);
+
+test("the platform API is one that both sides speak, a deprecated one only where there is no other, and said so", () => {
+  assert.equal(platformApi(labelled({ deprecated: [], supported: upTo(7, 14) })), { version: "0.12" });
+  assert.equal(platformApi(labelled({ deprecated: upTo(3, 6), supported: upTo(3, 12) }, "0.17.7")), {
+    version: "0.12",
+  });
+  assert.equal(platformApi(labelled({ deprecated: ["0.12"], supported: upTo(12, 15) })), { version: "0.13" });
+  assert.equal(platformApi(labelled({ supported: ["0.14", "0.15", "0.16"] })), { version: "0.14" });
+  assert.equal(platformApi(labelled({ deprecated: ["0.15"], supported: ["0.15", "1.0"] })), {
+    version: "0.15",
+    warning: "the builder's lifecycle 0.20.11 will soon not speak platform API 0.15",
+  });
+  assert.equal(platformApi({ labels: { "io.buildpacks.lifecycle.apis": '{"platform":{"supported":["0.13"]}}' } }), {
+    version: "0.13",
+  });
+  for (const silent of [{}, { "io.buildpacks.builder.metadata": "{" }, { "io.buildpacks.builder.metadata": "null" }])
+    assert.equal(platformApi({ labels: silent as Record<string, string> }), { version: "0.12" });
+});
+
+test("a lifecycle that speaks none of the platform APIs here is refused before anything runs", () => {
+  assert.throws(
+    () => platformApi(labelled({ deprecated: [], supported: upTo(3, 11) }, "0.16.5")),
+    /lifecycle 0\.16\.5 speaks platform API 0\.3, .*0\.11, and here 0\.12, .* it needs lifecycle 0\.17 or newer/,
+  );
+  const old = { lifecycle: { version: "0.7.0", api: { buildpack: "0.2", platform: "0.3" } } };
+  assert.throws(
+    () => platformApi({ labels: { "io.buildpacks.builder.metadata": JSON.stringify(old) } }),
+    /lifecycle 0\.7\.0 speaks platform API 0\.3,/,
+  );
+});
+
+test("builders of others: users and groups of any id but root's, run images by the older and the newer key", () => {
+  assert.equal(builderUser({ env: { CNB_USER_ID: "1001", CNB_GROUP_ID: "1000", CNB_STACK_ID: "x" } }), {
+    uid: 1001,
+    gid: 1000,
+  });
+  const paketo = {
+    stack: { runImage: { image: "index.docker.io/paketobuildpacks/run-jammy-base:latest", mirrors: null } },
+  };
+  const heroku = { ...paketo, images: [{ image: "heroku/heroku:24", mirrors: null }] };
+  const named = (about: unknown) =>
+    namedRunImage({ labels: { "io.buildpacks.builder.metadata": JSON.stringify(about) } });
+  assert.is(named(paketo), "index.docker.io/paketobuildpacks/run-jammy-base:latest");
+  assert.is(named(heroku), "heroku/heroku:24");
+});
+
+const BUILDER = {
+  labels: {
+    "io.buildpacks.buildpack.layers": JSON.stringify({
+      "heroku/procfile": { "3.1.2": { api: "0.10" } },
+      "heroku/nodejs": { "3.4.0": {}, "3.5.0": {} },
+      "a/pre": { "1.0.0": {} },
+    }),
+    "io.buildpacks.buildpack.order": JSON.stringify([
+      {
+        group: [
+          { id: "heroku/nodejs", version: "3.5.0" },
+          { id: "heroku/procfile", version: "3.1.2", optional: true },
+        ],
+      },
+      { group: [{ id: "heroku/procfile", version: "3.1.2" }] },
+    ]),
+  },
+};
+const V2 = '[_]\nschema-version = "0.2"\n';
+
+test("project.toml's buildpacks take the place of the builder's order, each in the version that the builder has", () => {
+  const of = (text: string) => projectOf(V2 + text, BUILDER);
+  assert.equal(of("").order, undefined);
+  const group = of(
+    '[[io.buildpacks.group]]\nid = "heroku/nodejs"\nversion = "3.4.0"\n[[io.buildpacks.group]]\nid = "heroku/procfile"',
+  );
+  assert.is(
+    group.order,
+    '[[order]]\n[[order.group]]\nid = "heroku/nodejs"\nversion = "3.4.0"\n[[order.group]]\nid = "heroku/procfile"\nversion = "3.1.2"\n',
+  );
+  assert.equal(group.words, ["project.toml: buildpacks heroku/nodejs@3.4.0, heroku/procfile@3.1.2"]);
+  const around = of('[[io.buildpacks.pre.group]]\nid = "a/pre"');
+  assert.is(
+    around.order,
+    '[[order]]\n[[order.group]]\nid = "a/pre"\nversion = "1.0.0"\n[[order.group]]\nid = "heroku/nodejs"\nversion = "3.5.0"\n' +
+      '[[order.group]]\nid = "heroku/procfile"\nversion = "3.1.2"\noptional = true\n' +
+      '[[order]]\n[[order.group]]\nid = "a/pre"\nversion = "1.0.0"\n[[order.group]]\nid = "heroku/procfile"\nversion = "3.1.2"\n',
+  );
+});
+
+test("a buildpack that the builder has not, or has not so, is refused in words", () => {
+  const group = (fields: string, builder: { labels: Record<string, string> } = BUILDER) =>
+    projectOf(`${V2}[[io.buildpacks.group]]\n${fields}`, builder);
+  assert.throws(
+    () => group('id = "x/y"'),
+    /the builder has no buildpack x\/y; it has a\/pre, heroku\/nodejs, heroku\/procfile/,
+  );
+  assert.throws(() => group('id = "a/pre"\nversion = "2"'), /has a\/pre in version 1\.0\.0, not 2/);
+  assert.throws(() => group('id = "heroku/nodejs"'), /several versions of heroku\/nodejs, name one: 3\.4\.0, 3\.5\.0/);
+  assert.throws(() => group('id = "a/pre"', { labels: {} }), /needs its version, since the builder does not list/);
+  assert.match(group('id = "a/pre"\nversion = "2"', { labels: {} }).order!, 'version = "2"');
+  assert.throws(
+    () => projectOf(`${V2}[[io.buildpacks.post.group]]\nid = "a/pre"\nversion = "1"`, { labels: {} }),
+    /does not say its order/,
+  );
+  assert.throws(() => projectOf("a = ", BUILDER), /project\.toml: line 1/);
+});
+
+test("project.toml's files: without those excluded, or only those included; values of variables are not said", () => {
+  const of = (text: string) => projectOf(`${V2}[io.buildpacks]\n${text}`, BUILDER);
+  const without = of(
+    'exclude = ["spec/", "*.md", "!README.md"]\n[[io.buildpacks.build.env]]\nname = "A"\nvalue = "hunter2"',
+  );
+  const kept = (keeps: (path: string, isFolder: boolean) => boolean, ...paths: string[]) =>
+    paths.filter((path) => keeps(path, false));
+  assert.equal(kept(without.keeps, "a.md", "README.md", "spec/a", "lib/spec/a", "spec.rb"), ["README.md", "spec.rb"]);
+  assert.equal(without.words, ["project.toml: files without spec/ *.md !README.md", "project.toml: variables A"]);
+  assert.equal(without.env, { A: "hunter2" });
+  const only = of('include = ["cmd/", "*.go"]');
+  assert.equal(kept(only.keeps, "cmd/x", "a.go", "b/c.go", "README.md", "cmd"), ["cmd/x", "a.go", "b/c.go"]);
+  assert.equal(kept(projectOf(undefined, BUILDER).keeps, "a"), ["a"]);
 });
 
 test("a builder says whom it builds as; root is refused, and so is an image that does not say", () => {
@@ -78,6 +216,8 @@ test("the run image becomes an OCI layout as it streams by, a layer twice named 
     const source = pack();
     source.entry({ name: "bin/run", mode: 0o755 }, "#!/bin/sh\n");
     source.entry({ name: "link", type: "symlink", linkname: "bin/run" });
+    source.entry({ name: "spec/", type: "directory" });
+    source.entry({ name: "spec/a_test.go" }, "x");
     source.finalize();
     const sourceFile = join(folder, "source.tar");
     await writeFile(sourceFile, await buffer(source as unknown as Readable));
@@ -98,6 +238,7 @@ test("the run image becomes an OCI layout as it streams by, a layer twice named 
         user: USER,
         env: { GREETING: "a\nb", "NOT A NAME": "x" },
         sourceFile,
+        project: { keeps: (path) => !path.startsWith("spec"), order: "[[order]]\n" },
         runImage: Readable.from(saved as AsyncIterable<Buffer>),
       }),
     );
@@ -108,6 +249,12 @@ test("the run image becomes an OCI layout as it streams by, a layer twice named 
     }
     assert.is(entries.get("workspace/bin/run")?.header.mode, 0o755);
     assert.is(entries.get("workspace/link")?.header.linkname, "bin/run");
+    assert.equal([...entries.keys()].filter((name) => name.startsWith("workspace/")).sort(), [
+      "workspace/bin",
+      "workspace/bin/run",
+      "workspace/link",
+    ]);
+    assert.is(String(entries.get("layers/order.toml")?.content), "[[order]]\n");
     assert.equal(
       [...entries.keys()].filter((name) => name.startsWith("platform/env/")),
       ["platform/env/GREETING"],
@@ -215,6 +362,7 @@ test("buildpacks and process types are read from the image's label, through dige
   assert.equal(about, {
     buildpacks: ["a/node@1.0"],
     processes: { web: "node server.js", old: "run me" },
+    leftOut: ["Bad?Name", "constructor"],
   });
   const away = JSON.stringify({ manifests: [{ digest: "sha256:../../../etc/passwd" }] });
   await read({ "index.json": away }).then(
@@ -222,7 +370,7 @@ test("buildpacks and process types are read from the image's label, through dige
     (error: Error) => assert.match(error.message, /no sound image: it has no manifest/),
   );
   for (const none of [undefined, 3, "{", "[]", "null", '{"processes":"x","buildpacks":[1,null]}'])
-    assert.equal(buildMetadata(none), { buildpacks: [], processes: {} });
+    assert.equal(buildMetadata(none), { buildpacks: [], processes: {}, leftOut: [] });
 });
 
 test.run();
