@@ -3,7 +3,7 @@
 import type { Artifact } from "#api/artifacts.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
-import { type BuildRecord, hasEnded } from "./builds/record.ts";
+import { type BuildPlan, unendedBuilds } from "./builds/record.ts";
 import { keys, PREFIX } from "./keys.ts";
 import type { Registry } from "./registry.ts";
 import type { Change, Entry, Store } from "./store/store.ts";
@@ -35,15 +35,24 @@ export function restingImages(store: Store, nowMs: number): { remove: Entry<Dead
     .slice(0, AT_ONCE);
   if (due.length === 0) return { remove: [], forget: [] };
   const used = new Set<string>();
+  const busy = new Set<string>();
   for (const { value } of store.list<Artifact>(PREFIX.artifacts)) used.add(`${value.repository} ${value.digest}`);
-  for (const { value } of store.list<BuildRecord>(PREFIX.builds))
-    if (!hasEnded(value) && value.product?.type === "image") used.add(`apps/${value.appId} ${value.product.digest}`);
+  for (const build of unendedBuilds(store)) {
+    if (build.product?.type === "image") used.add(`apps/${build.appId} ${build.product.digest}`);
+    // What it began on stays until it has ended, whatever the stack is by then; nobody buries it a second time.
+    const on = store.get<BuildPlan>(keys.buildPlan(build.appId, build.id))?.value.stack;
+    for (const image of Object.values(on ?? {})) busy.add(`${image.repository} ${image.digest}`);
+  }
   const stack = store.get<Record<string, unknown>>(keys.stack)?.value ?? {};
   for (const one of Object.values(stack) as Partial<DeadImage>[])
     if (one?.repository !== undefined) used.add(`${one.repository} ${one.digest}`);
   for (const { value } of store.list<DeadImage>(keys.stackUpload(""))) used.add(`${value.repository} ${value.digest}`);
-  const isUsed = ({ value }: Entry<DeadImage>) => used.has(`${value.repository} ${value.digest}`);
-  return { remove: due.filter((entry) => !isUsed(entry)), forget: due.filter(isUsed) };
+  const isIn = (images: ReadonlySet<string>, { value }: Entry<DeadImage>) =>
+    images.has(`${value.repository} ${value.digest}`);
+  return {
+    remove: due.filter((entry) => !isIn(used, entry) && !isIn(busy, entry)),
+    forget: due.filter((entry) => isIn(used, entry)),
+  };
 }
 
 export interface ImageSweeper {

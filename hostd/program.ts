@@ -29,6 +29,7 @@ import { logStore } from "./logs/store.ts";
 import { watchMemory } from "./memory-loop.ts";
 import { applyNetwork } from "./network-apply.ts";
 import { pollTarget } from "./poll.ts";
+import { prefetchLoop, roomOf } from "./prefetch-loop.ts";
 import { pruneLoop } from "./prune-loop.ts";
 import { trustRegistry } from "./registry-trust.ts";
 import { giveUpIdentity, rememberToken } from "./rejoin.ts";
@@ -249,6 +250,16 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     factsLoop(),
     renewLoop(),
     memory.run(signal),
+    prefetchLoop({
+      engine,
+      target: agent.target,
+      healthy: monitor.healthy,
+      pulling: () =>
+        agent.jobs().some(({ state, reason }) => state === "starting" && reason.startsWith("pulling image")),
+      room: () => roomOf(stateDir),
+      log,
+      signal,
+    }),
     pruneLoop({ engine, agent: { target: agent.target, used }, logs, healthy: monitor.healthy, log, signal }),
   ];
   try {

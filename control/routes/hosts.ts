@@ -163,7 +163,7 @@ export function mountHosts(mount: Mount, context: Context): void {
       stateFeed({
         subscribe: (wake) =>
           context.store.onDurable((record) => {
-            const peers = record.mutations.some(({ key }) => key.startsWith(PREFIX.hosts));
+            const peers = record.mutations.some(({ key }) => key.startsWith(PREFIX.hosts) || key === keys.stack);
             // The index has applied the record before any listener here runs; a job that left this host was dropped from it then.
             if (peers || record.mutations.some(({ key }) => key.startsWith(PREFIX.jobs))) wake();
           }),

@@ -13,6 +13,7 @@ import {
 import { openEnv, openTaskEnv, type TaskEnvRecord } from "../apps/env-at-rest.ts";
 import { commandEntrypoint } from "../builds/processes.ts";
 import { buildSpec, stackOf } from "../builds/spec.ts";
+import { buildTags } from "../builds/start.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ClusterSettings, HostRecord, ReleaseRecord } from "../records.ts";
@@ -33,6 +34,7 @@ export function hostTargetOf(
     .filter((job) => job.task?.kind === "build")
     .map((job) => buildSpec(job, { store, registry, secrets }));
   const stack = stackOf({ store, registry });
+  const mayBuild = Object.entries(buildTags(store)).every(([name, value]) => host.tags[name] === value);
   return {
     term: store.term,
     seq: store.durableSeq,
@@ -43,7 +45,7 @@ export function hostTargetOf(
     registry,
     jobs: specs.filter((spec) => spec !== undefined).sort((a, b) => (a.id < b.id ? -1 : 1)),
     builds: builds.filter((spec) => spec !== undefined).sort((a, b) => (a.id < b.id ? -1 : 1)),
-    ...(stack === undefined ? {} : { stack }),
+    ...(stack === undefined ? {} : { stack: { ...stack, prefetch: mayBuild } }),
   };
 }
 

@@ -69,6 +69,20 @@ test("only images unused for an hour go, and never the newest few", () => {
   assert.equal(prunableImages({ refs: ["new"], used: new Set(), lastUsedMs: new Map(), nowMs: 1e9, keep: 0 }), []);
 });
 
+test("images of an earlier stack go after an hour, and take no place of an app's image", () => {
+  const app = (sign: string) => `r:1/apps/a@sha256:${sign}`;
+  const stack = (sign: string) => `r:1/stack/builder@sha256:${sign}`;
+  const refs = [app("1"), app("2"), stack("old"), stack("now")];
+  const lastUsedMs = new Map([
+    [app("1"), 0],
+    [app("2"), 1],
+    [stack("old"), 2],
+  ]);
+  const at = (nowMs: number) => prunableImages({ refs, used: new Set([stack("now")]), lastUsedMs, nowMs, keep: 2 });
+  assert.equal(at(3_600_000), []);
+  assert.equal(at(2 * 3_600_000), [stack("old")]);
+});
+
 test("a registry's name is a directory of one level or an error", async () => {
   const identity = { certificate: "C", key: "K", caPem: "CA" };
   for (const registry of ["../../etc", "a/b", "", "..", "h:port"]) {

@@ -3,9 +3,12 @@ import { Readable } from "node:stream";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
+import { updateHost } from "#api/hosts.ts";
 import { getStack, type StackPart, setStack, uploadStackImage } from "#api/stack.ts";
 import { listEvents } from "#api/status.ts";
+import { until } from "#lib/time.ts";
 import { restingImages } from "../../../control/image-sweep.ts";
+import { keys } from "../../../control/keys.ts";
 import { nextStack } from "../../../control/routes/stack.ts";
 import { rig } from "../rig.ts";
 
@@ -64,6 +67,46 @@ test("a replaced image leaves the registry later, one that is in use again does 
   assert.is(await upload("builder", 102), second);
   await admin.call(setStack, { body: { name: "flynn-12", builder: second, runner: runner.digest } });
   assert.not.ok(removed().includes(second));
+});
+
+test("what a build began on stays in the registry until the build has ended, whatever the stack is by then", async () => {
+  const [old, fresh] = [await upload("builder", 201), await upload("builder", 202)];
+  const { runner } = await admin.call(getStack, {});
+  const build = { id: "b1", appId: "a1", number: 1, state: "running" };
+  const plan = {
+    settings: {},
+    buildpacks: [],
+    stack: { builder: { repository: "stack/builder", digest: old }, runner },
+  };
+  const put = (state: string) => [
+    { key: keys.build("a1", "b1"), value: { ...build, state } },
+    { key: keys.buildPlan("a1", "b1"), value: plan },
+  ];
+  await admin.call(setStack, { body: { name: "flynn-12", builder: fresh, runner: runner.digest } });
+  const later = () => restingImages(control.store, Date.now() + 2 * 3_600_000);
+  const removed = () => later().remove.map(({ value }) => value.digest);
+  const spokenOf = () => [...later().remove, ...later().forget].map(({ value }) => value.digest);
+  assert.ok(removed().includes(old));
+  // Looked at in the same turn: control itself soon finds that this build has no app.
+  const kept = control.store.commit({ actor: "test", mutations: put("running") }).then(() => !spokenOf().includes(old));
+  assert.ok(await kept, "neither removed nor forgotten");
+  await control.store.commit({ actor: "test", mutations: put("failed") });
+  assert.ok(removed().includes(old));
+});
+
+test("each host where builds may come is told at once to fetch a new stack: those tagged `build`, else all", async () => {
+  const [first, second] = [await control.host(), await control.host()];
+  for (const host of [first, second]) host.start();
+  const told = (what: string, probe: () => boolean) => until(probe, { what, timeoutMs: 10_000, everyMs: 10 });
+  const prefetch = () => [first, second].map((host) => host.target?.stack?.prefetch);
+  await told("both to fetch", () => prefetch().every((each) => each === true));
+  await admin.call(updateHost, { params: { id: second.id }, body: { tags: { build: "yes" } } });
+  await told("one to fetch", () => prefetch().join() === "false,true");
+  const builder = await upload("builder", 301);
+  const { runner } = await admin.call(getStack, {});
+  await admin.call(setStack, { body: { name: "flynn-12", builder, runner: runner.digest } });
+  await told("the new builder", () => second.target?.stack?.builder.endsWith(builder) === true);
+  for (const host of [first, second]) await host.stop();
 });
 
 test("a digest that was not uploaded as that part is refused and changes nothing", async () => {
