@@ -8,7 +8,7 @@ import { keys } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { pageOf } from "../paging.ts";
 import { isEnded, needOf } from "../scheduler/job-rules.ts";
-import type { HostVerdict } from "../scheduler/scheduler.ts";
+import type { HostVerdict } from "../scheduler/verdicts.ts";
 import { createdEvent, type Tasks } from "../tasks/tasks.ts";
 
 type JobReports = ReadonlyMap<string, jobs.JobReport>;

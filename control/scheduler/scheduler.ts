@@ -7,17 +7,16 @@ import type { Job } from "#api/jobs.ts";
 import type { Log } from "#lib/log.ts";
 import { sleep } from "#lib/time.ts";
 import { keys, PREFIX } from "../keys.ts";
-import type { ReleaseRecord } from "../records.ts";
 import type { LogRecord } from "../store/log.ts";
 import type { Commit, Store } from "../store/store.ts";
 import { appOfKey, ClusterView } from "./cluster-view.ts";
+import { endsOfDrained } from "./drained.ts";
 import { type Ask, fits } from "./feasible.ts";
 import { gate } from "./gate.ts";
-import { toFleet } from "./job-rules.ts";
 import { planApp, readApp } from "./plan-app.ts";
 import { expiredJobs } from "./retention.ts";
 import { differenceOf } from "./sweep.ts";
-import { whyNotHere } from "./why-not.ts";
+import { type HostVerdict, verdictsOn } from "./verdicts.ts";
 
 export interface SchedulerOptions {
   store: Store;
@@ -44,12 +43,6 @@ export interface SchedulerStatus {
   lastSweep: { tookMs: number; differences: number } | undefined;
   /** Differences all sweeps found since the start: more than 0 is a defect. */
   differencesSinceStart: number;
-}
-
-export interface HostVerdict {
-  host: string;
-  fits: boolean;
-  why: string | null;
 }
 
 export interface Scheduler {
@@ -174,18 +167,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   const endDrained = (): void => {
     if (view.draining.size === 0 || performance.now() - drainLookedAtMs < DRAIN_LOOK_MS) return;
     drainLookedAtMs = performance.now();
-    const mutations: { key: string; value: Job }[] = [];
-    const expect: { key: string; version: number }[] = [];
-    for (const [key, drainSeq] of view.draining) {
-      const entry = store.get<Job>(key);
-      if (entry === undefined || mutations.length >= TURN_JOBS) continue;
-      const { value: job, version } = entry;
-      const serves = job.state === "up" || job.state === "unhealthy";
-      if (job.desired !== "drain" || (serves && !isDrained(job, drainSeq))) continue;
-      mutations.push({ key, value: { ...job, desired: "stop" } });
-      expect.push({ key, version });
-    }
-    if (mutations.length > 0) commit({ mutations, expect });
+    const ends = endsOfDrained(store, { draining: view.draining, isDrained, limit: TURN_JOBS });
+    if (ends.mutations.length > 0) commit(ends);
   };
 
   const pause = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -287,18 +270,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       markBlocked();
     },
     hasJobs: (hostId) => view.keysOn(hostId).size > 0,
-    explain(job) {
-      const { appId: app, process, tags } = job;
-      const release = store.get<ReleaseRecord>(keys.release(app, job.releaseId))?.value;
-      const antiAffinity = job.task === undefined && release?.processes[process]?.antiAffinity === true;
-      const need = toFleet(job.need);
-      const ask: Ask = { app, process, release: job.releaseId, need, tags, antiAffinity, jobs: [job.id] };
-      return store.list<{ id: string; name: string }>(PREFIX.hosts).map(({ value: { id, name } }) => {
-        const slot = view.fleet.slotOf(id);
-        const why = slot === undefined ? "is not known yet" : whyNotHere(view.fleet, slot, ask);
-        return { host: name, fits: why === undefined, why: why ?? null };
-      });
-    },
+    explain: (job) => verdictsOn(store, view.fleet, job),
     status: () => ({
       dirty: dirty.size,
       blocked: blocked.size,
