@@ -1,14 +1,14 @@
 // The typed client: a call is derived from the endpoint's value. TLS is checked against the cluster CA, never the system's.
 import type { IncomingMessage } from "node:http";
-import { Agent, request } from "node:https";
+import { Agent } from "node:https";
 import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
-import { pipeline } from "node:stream/promises";
 import WebSocket from "ws";
 import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
 import { FRAMES_PROTOCOL, TICKET_PROTOCOL } from "./attach.ts";
 import type { Body, Endpoint, Item, Params, Query, Reply } from "./endpoint.ts";
+import { exchange } from "./exchange.ts";
 import { Fault, isFault } from "./fault.ts";
 import { FRAME_MOST_BYTES } from "./frames.ts";
 import { KEEP_ALIVE_MS, parseEvents, type StreamEvent } from "./stream.ts";
@@ -111,7 +111,10 @@ export function createClient(options: ClientOptions): Client {
     for (let n = 0; n < attempts; n++) {
       const base = options.urls[(preferred + n) % options.urls.length]!;
       try {
-        const reply = await once(base, endpoint, input, accept, extra);
+        const headers = { accept, ...extra };
+        const timeoutMs = input.timeoutMs ?? defaultTimeoutMs;
+        const asked = { ...input, endpoint, agent, token, headers, timeoutMs };
+        const reply = await exchange(urlOf(base, endpoint, input), asked);
         preferred = (preferred + n) % options.urls.length;
         return reply;
       } catch (error) {
@@ -121,52 +124,6 @@ export function createClient(options: ClientOptions): Client {
       }
     }
     throw last;
-  };
-
-  const once = (
-    base: string,
-    endpoint: Endpoint,
-    input: CallInput<Endpoint>,
-    accept: string,
-    extra: Record<string, string>,
-  ): Promise<IncomingMessage> => {
-    const url = urlOf(base, endpoint, input);
-    const body = input.body === undefined ? undefined : JSON.stringify(input.body);
-    const headers: Record<string, string> = { accept, ...extra };
-    if (token) headers["authorization"] = `Bearer ${token}`;
-    if (body !== undefined) {
-      headers["content-type"] = "application/json";
-      headers["content-length"] = String(Buffer.byteLength(body)); // node frames no body of a DELETE by itself
-    }
-    if (endpoint.upload) headers["content-type"] = endpoint.upload;
-    if (input.idempotencyKey) headers["idempotency-key"] = input.idempotencyKey;
-    if (input.ifMatch) headers["if-match"] = input.ifMatch;
-    const doing = `${endpoint.method} ${url.origin}${url.pathname}`;
-    return new Promise((resolve, reject) => {
-      const fail = (cause: unknown) =>
-        reject(cause instanceof Fault ? cause : new Fault("unavailable", doing, { cause }));
-      const { signal } = input;
-      if (signal?.aborted) return fail(new Fault("unavailable", `${doing} was cancelled`));
-      const req = request(url, { method: endpoint.method, headers, agent }, (reply) => {
-        req.setTimeout(0);
-        reply.on("error", () => undefined); // told to whoever reads it; a reply nobody reads yet must not end the process
-        if ((reply.statusCode ?? 500) < 400) return resolve(reply);
-        reply.setTimeout(input.timeoutMs ?? defaultTimeoutMs, () => reply.destroy());
-        readFault(reply, doing)
-          .then(fail, fail)
-          .finally(() => input.upload && req.destroy()); // nobody reads the rest of a refused upload
-      });
-      req.setTimeout(input.timeoutMs ?? defaultTimeoutMs, () =>
-        req.destroy(new Fault("timeout", `${doing} got no answer`)),
-      );
-      // Not the `signal` option of node:https: it outlives the exchange on a kept-alive socket, where nobody hears its error.
-      const cancel = () => req.destroy(new Fault("unavailable", `${doing} was cancelled`, { cause: signal?.reason }));
-      signal?.addEventListener("abort", cancel, { once: true });
-      req.once("close", () => signal?.removeEventListener("abort", cancel));
-      req.on("error", fail);
-      if (input.upload) pipeline(input.upload, req).catch(fail);
-      else req.end(body);
-    });
   };
 
   async function* stream<E extends Endpoint>(
