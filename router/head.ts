@@ -56,7 +56,7 @@ const TLS = `\
 
 const LOG_FORMAT = [
   "at=info method=%HM path=%{+Q,+E}HPO host=%[var(txn.host),url_enc] request_id=%[var(txn.id)]",
-  'fwd=\\"%ci\\" job=%b/%s connect=%Tc%[str(ms)] service=%Tr%[str(ms)] status=%ST bytes=%B protocol=%[var(txn.proto)] state=%ts',
+  'fwd=\\"%ci\\" job=%b/%s connect=%Tc%[str(ms)] service=%Tr%[str(ms)] status=%ST bytes=%B protocol=%[ssl_fc,iif(https,http)] state=%ts',
 ].join(" ");
 const TCP_LOG_FORMAT =
   'at=info method=TCP port=%fp fwd=\\"%ci\\" job=%b/%s connect=%Tc%[str(ms)] service=%Tt%[str(ms)] bytes=%B protocol=tcp state=%ts';
@@ -82,6 +82,7 @@ export function renderHead(options: RenderOptions): string {
   const isHost = "{ req.fhdr(host) -m reg ^[A-Za-z0-9._-]+(:[0-9]*)?$ }";
   const isRedirected = "{ var(txn.flags) -m sub r }";
   const isSticky = "{ var(txn.flags) -m sub s }";
+  const isDown = "{ var(txn.flags) -m sub m }";
   const https = `  bind ${listenOn(bind, httpsPort ?? 0)} ssl crt ${directory}/${DEFAULT_CERTIFICATE} crt-list ${directory}/${CERTIFICATE_LIST} alpn h2,http/1.1\n`;
   const portInUrl = httpsPort === 443 ? "" : `:${httpsPort}`;
   return `# Written by the router at each change; always equal to what runs. Changes made by hand are lost.
@@ -115,11 +116,8 @@ frontend http from common
   bind ${listenOn(bind, httpPort)}
 ${httpsPort === undefined ? "" : https}${proxySources.length > 0 ? `  ${expectProxy(proxySources)}\n` : ""}\
   log-format "${LOG_FORMAT}"
-  http-request set-var(txn.proto) str(http)
-  http-request set-var(txn.proto) str(https) if { ssl_fc }
   http-request set-var(txn.id) req.hdr(x-request-id) if { req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,64}$ }
   http-request set-var(txn.id) uuid() unless { var(txn.id) -m found }
-  http-request set-header x-request-id %[var(txn.id)]
   http-after-response set-header x-request-id %[var(txn.id)]
   http-request set-var(txn.host) req.fhdr(host),field(1,:),field(1,/),lower,rtrim(.)
   http-request set-var(txn.path) path
@@ -128,18 +126,16 @@ ${httpsPort === undefined ? "" : https}${proxySources.length > 0 ? `  ${expectPr
   # Methods that are for proxies, not for apps; upgrades that would hide later requests from the rules here.
   http-request deny deny_status 405 if { method CONNECT TRACE }
   http-request del-header upgrade if { req.hdr(upgrade) -m sub -i h2c }
-  http-request del-header http2-settings
   http-request set-uri %[pathq] unless { url -m beg / } or { url * }
-  http-request del-header forwarded
-  http-request del-header proxy
-  http-request del-header ^x[-_](forwarded|real|request)[-_] -m reg
-  http-request set-header x-request-id %[var(txn.id)]
-  http-request set-header x-request-start %[date(0,ms)]
-  http-request set-header x-real-ip %[src]
-  http-request set-header x-forwarded-for %[src]
-  http-request set-header x-forwarded-proto %[var(txn.proto)]
-  http-request set-header x-forwarded-port %[dst_port]
-  http-request set-header x-forwarded-host %[req.fhdr(host)] if { req.fhdr(host) -m found }
+  # All that this router alone may say goes in one pass; then nothing is left to replace, only to add.
+  http-request del-header ^(forwarded|proxy|http2-settings)$|^x[-_](forwarded|real|request)[-_] -m reg
+  http-request add-header x-request-id %[var(txn.id)]
+  http-request add-header x-request-start %[date(0,ms)]
+  http-request add-header x-real-ip %[src]
+  http-request add-header x-forwarded-for %[src]
+  http-request add-header x-forwarded-proto %[ssl_fc,iif(https,http)]
+  http-request add-header x-forwarded-port %[dst_port]
+  http-request add-header x-forwarded-host %[req.fhdr(host)] if { req.fhdr(host) -m found }
   # Kept for proving who a domain belongs to: no app answers here, whatever its routes.
   http-request return status 404 content-type text/plain string "reserved for getting certificates\\n" if { path -m beg /.well-known/acme-challenge/ }
   http-request set-var(txn.route) var(txn.host),concat(,txn.path,/),${routes} if ${isHost}
@@ -147,18 +143,18 @@ ${httpsPort === undefined ? "" : https}${proxySources.length > 0 ? `  ${expectPr
   http-request set-var(txn.route) str(*.),concat(,txn.parent,),concat(,txn.path,/),${routes} if { var(txn.parent) -m found }
   http-request return status 404 content-type text/plain lf-string "no app has a route for %[var(txn.host)]\\n" ${noRoute}
   http-request set-var(txn.pool) var(txn.route),field(1,:)
-  http-request set-var(txn.flags) var(txn.route),field(2,:)
-  http-request set-var(txn.hsts) var(txn.route),field(3,:)
+  http-request set-var(txn.flags) var(txn.route),field(2,:) if { var(txn.route) -m sub : }
+  http-request set-var(txn.hsts) var(txn.route),field(3,:) if { var(txn.flags) -m found }
 ${httpsPort === undefined ? "" : `  http-request redirect code 308 location https://%[var(txn.host)]${portInUrl}%[pathq] if ${isRedirected} !{ ssl_fc }\n`}\
-  http-request return status 503 content-type "text/html; charset=utf-8" hdr retry-after ${MAINTENANCE_RETRY_S} hdr cache-control no-store hdr content-security-policy "${SANDBOX}" hdr x-content-type-options nosniff lf-string "%[${reply("maintenance")},b64dec]\\n" if { ${reply("maintenance")} -m found }
+  http-request return status 503 content-type "text/html; charset=utf-8" hdr retry-after ${MAINTENANCE_RETRY_S} hdr cache-control no-store hdr content-security-policy "${SANDBOX}" hdr x-content-type-options nosniff lf-string "%[${reply("maintenance")},b64dec]\\n" if ${isDown} { ${reply("maintenance")} -m found }
   http-request set-var(txn.token) req.cook(flynn_sticky) if ${isSticky}
   http-request set-var(txn.server) var(txn.pool),concat(/,txn.token),${map("sticky")} if { var(txn.token) -m found }
-  http-after-response set-header strict-transport-security max-age=%[var(txn.hsts)] if { ssl_fc } { var(txn.hsts) -m len gt 0 }
+  http-after-response set-header strict-transport-security max-age=%[var(txn.hsts)] if { var(txn.hsts) -m len gt 0 } { ssl_fc }
   # An error page of the app's own, where HAProxy answers in its place: what an app itself answers is left as it is.
   http-after-response set-var(txn.own) int(1) if { status 502:504 } !{ var(txn.answered) -m found } { ${reply("own")} -m found }
-  http-after-response set-header content-type "text/html; charset=utf-8" if { var(txn.own) -m found }
-  http-after-response set-header content-security-policy "${SANDBOX}" if { var(txn.own) -m found }
-  http-after-response set-header x-content-type-options nosniff if { var(txn.own) -m found }
+  http-after-response set-header content-type "text/html; charset=utf-8" if { status 502:504 } { var(txn.own) -m found }
+  http-after-response set-header content-security-policy "${SANDBOX}" if { status 502:504 } { var(txn.own) -m found }
+  http-after-response set-header x-content-type-options nosniff if { status 502:504 } { var(txn.own) -m found }
   use_backend %[var(txn.pool)]
 
 defaults pool from common
@@ -173,8 +169,8 @@ defaults pool from common
   http-response del-header keep-alive
   http-response set-var(txn.slot) srv_name if ${isSticky}
   http-response set-var(txn.now) var(txn.pool),concat(/,txn.slot),${map("jobs")} if ${isSticky}
-  http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax" if !{ ssl_fc } { var(txn.now) -m found } !{ var(txn.now),strcmp(txn.token) eq 0 }
-  http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax; Secure" if { ssl_fc } { var(txn.now) -m found } !{ var(txn.now),strcmp(txn.token) eq 0 }
+  http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax" if { var(txn.now) -m found } !{ ssl_fc } !{ var(txn.now),strcmp(txn.token) eq 0 }
+  http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax; Secure" if { var(txn.now) -m found } { ssl_fc } !{ var(txn.now),strcmp(txn.token) eq 0 }
   default-server check inter 800ms fastinter 300ms downinter 1s fall 2 rise 1 pool-purge-delay 4s
 `;
 }

@@ -1,6 +1,6 @@
 // What HAProxy looks up for each request, as data: map files whose entries change at run time. Values from outside are
 // encoded (base64, hashes) or were checked before, so that no entry can hold a space or end a line.
-//   routes   host/path/ -> backend[:flags[:hsts]]    flags: r redirect to https, s sticky
+//   routes   host/path/ -> backend[:flags[:hsts]]    flags: r redirect to https, s sticky, m maintenance
 //   replies  backend/503 -> base64 of the body       also /502 /504, /maintenance while it is on, /own when the page is the app's
 //   sticky   backend/token -> slot                   where a cookie leads; only to slots that are up
 //   jobs     backend/slot -> token                   which cookie an answer of that slot sets
@@ -28,11 +28,12 @@ export interface MapsInput {
 export function mapsOf({ backends, byPool, routes, pools, refused }: MapsInput): Maps {
   const maps = noMaps();
   const stickyPools = new Set<string>();
+  const pages = new Map(pools.map((pool) => [pool.id, pagesOf(pool, refused)]));
   for (const [key, route] of routes) {
-    maps.routes.set(key, routeValue(backendName(byPool.get(route.poolId)!), route));
+    const isDown = pages.get(route.poolId)?.maintenance !== undefined;
+    maps.routes.set(key, routeValue(backendName(byPool.get(route.poolId)!), route, isDown));
     if (route.sticky === true) stickyPools.add(route.poolId);
   }
-  const pages = new Map(pools.map((pool) => [pool.id, pagesOf(pool, refused)]));
   for (const [b, { pool, slots }] of backends.entries()) {
     if (!pool) continue;
     const backend = backendName(b);
@@ -53,8 +54,8 @@ export const backendOf = (value: string): string => value.split(":", 1)[0]!;
 
 const MOST_HSTS_SECONDS = 63_072_000;
 
-function routeValue(backend: string, { tls, sticky, hstsSeconds }: TargetRoute): string {
-  const flags = `${tls === "redirect" ? "r" : ""}${sticky === true ? "s" : ""}`;
+function routeValue(backend: string, { tls, sticky, hstsSeconds }: TargetRoute, isDown: boolean): string {
+  const flags = `${tls === "redirect" ? "r" : ""}${sticky === true ? "s" : ""}${isDown ? "m" : ""}`;
   const hsts = Number.isInteger(hstsSeconds) && hstsSeconds! >= 0 && hstsSeconds! <= MOST_HSTS_SECONDS;
   if (hsts) return `${backend}:${flags || "-"}:${hstsSeconds}`;
   return flags ? `${backend}:${flags}` : backend;
