@@ -19,6 +19,8 @@ export function room(stream: Writable): Promise<void> {
  * when the source breaks off.
  */
 export async function feed(source: Readable, gate: Transform, target: Writable): Promise<void> {
+  // Nothing would be heard of its end any more: a client may go while git is being started.
+  if (source.destroyed && !source.readableEnded) throw source.errored ?? new Error("the client went away");
   const put = async () => {
     for await (const chunk of gate) {
       if (target.destroyed || !target.writable) continue;
