@@ -6,7 +6,7 @@ import { exec } from "#lib/exec.ts";
 import { readText } from "#lib/files.ts";
 import { nodeFolder } from "../host/bundle.ts";
 import { newestPackage, prune } from "../host/customize.ts";
-import { type InsideOptions, inTree } from "../host/inside.ts";
+import { contained, type InsideOptions, inTree } from "../host/inside.ts";
 import { bootstrap } from "../host/tree.ts";
 import * as recipe from "./recipe.ts";
 
@@ -118,7 +118,9 @@ async function customizeBuilder(tree: string, installer: NodeJS.ProcessEnv, run:
 async function compileGo(tree: string, run: Run): Promise<void> {
   const { directory, flags, variables } = recipe.goCompiled;
   const environment = { ...run.environment, ...variables, HOME: "/tmp", GOCACHE: `/${directory}` };
-  await inTree(tree, ["go", "build", ...flags, "std"], { ...run, environment, timeoutMs: 600_000 });
+  // Go finds its own folder by /proc.
+  const inside = ["unshare", "--mount", `--mount-proc=${join(tree, "proc")}`, "chroot", tree];
+  await contained([...inside, "go", "build", ...flags, "std"], { ...run, environment, timeoutMs: 600_000 });
   const root = join(tree, directory);
   for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
