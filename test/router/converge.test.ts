@@ -35,7 +35,7 @@ const newRig = async (options: RigOptions = {}) => {
   return made;
 };
 test.after.each(async () => {
-  for (const rig of rigs.splice(0)) await rig.end();
+  for (const rig of rigs.splice(0).reverse()) await rig.end(); // the newest has the HAProxy of a shared directory
   for (const each of origins.splice(0)) await each.close();
 });
 const sketch = (jobs: PoolSketch["jobs"], routes = ["a.test"]) => ({ app: "hello", routes, jobs });

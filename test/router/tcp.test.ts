@@ -44,7 +44,7 @@ const newRig = async (options: RigOptions = {}) => {
   return made;
 };
 test.after.each(async () => {
-  for (const rig of rigs.splice(0)) await rig.end();
+  for (const rig of rigs.splice(0).reverse()) await rig.end(); // the newest has the HAProxy of a shared directory
   for (const { server, sockets } of echoes.splice(0)) {
     for (const socket of sockets) socket.destroy();
     server.close();
