@@ -231,14 +231,19 @@ export const createRelease = endpoint({
         description: "Refused (precondition) unless this is the release that the new one is made from.",
       }),
     ),
+    deploy: Type.Optional(
+      Type.Boolean({
+        description: "Deploy it, in the same record: no other release comes between and is undone unseen.",
+      }),
+    ),
   }),
-  reply: ReleaseSummary,
+  reply: object({ ...ReleaseSummary.properties, deploymentId: Type.Optional(Id) }),
 });
 export const getEnv = endpoint({
   id: "getEnv",
   method: "GET",
   path: "/v1/apps/:app/env",
-  summary: "The current release's environment",
+  summary: "The current release's environment, or that of the first one while it is on its way",
   permission: "app:write",
   params: AppParams,
   reply: object({ env: Env }),
@@ -249,6 +254,7 @@ export const updateEnv = endpoint({
   path: "/v1/apps/:app/env",
   summary: "Change variables: a new release, deployed if the app runs",
   permission: "app:write",
+  conditional: true,
   params: AppParams,
   body: object({ env: EnvChanges }),
   reply: object({ release: ReleaseSummary, deploymentId: Type.Optional(Id) }),

@@ -77,6 +77,7 @@ export const updateService = endpoint({
   path: "/v1/services/:name",
   summary: "Scale a service or give it a new image",
   permission: "app:write",
+  conditional: true,
   params: NameParams,
   status: 202,
   body: object({
@@ -92,6 +93,7 @@ export const deleteService = endpoint({
   path: "/v1/services/:name",
   summary: "Delete a service",
   permission: "app:write",
+  conditional: true,
   params: NameParams,
   reply: Nothing,
 });

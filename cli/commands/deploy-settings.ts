@@ -1,7 +1,6 @@
 // deploy settings|set|unset: how an app deploys, and what makes a job of each process healthy.
 import { createRelease, getApp, listReleases, updateApp } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
-import { createDeployment } from "#api/deployments.ts";
 import { appName } from "../app.ts";
 import { changeTwice } from "../change-app.ts";
 import type { Command, Invocation } from "../command.ts";
@@ -70,28 +69,26 @@ async function once(client: Client, call: Invocation, unset: boolean) {
     Object.keys(changes.app).length === 0
       ? now.app
       : await client.call(updateApp, { params, body: changes.app, signal });
-  if (Object.keys(changes.processes).length === 0) return { now, app };
-  const basedOn = now.release?.current ? { basedOn: now.release.id } : {};
-  const body = { processChanges: changes.processes, ...basedOn };
-  return { now, app, release: await client.call(createRelease, { params, body, signal }) };
+  if (Object.keys(changes.processes).length === 0) return { app };
+  // Made and deployed in one: between two calls somebody else's change could be deployed, and undone by this one.
+  const basis = now.release?.current ? { basedOn: now.release.id, deploy: now.release.artifactId !== undefined } : {};
+  const body = { processChanges: changes.processes, ...basis };
+  return { app, release: await client.call(createRelease, { params, body, signal }) };
 }
 
 function change(call: Invocation, unset: boolean): Promise<void> {
   const { cli } = call;
   return withCluster(call, async (client) => {
     // What is of the app goes field by field; a health check is written whole, so only onto what it was made from.
-    const { now, app, release } = await changeTwice(
+    const { app, release } = await changeTwice(
       () => once(client, call, unset),
       "another deployment of the app is on its way; nothing of its processes was changed: try again when it is over",
     );
     if (release === undefined)
       return answer(cli, app, () => cli.print(`${app.name} deploys with ${deployWords(app, {}).join(" ")}`));
-    const params = { app: app.id };
-    const runs = release.artifactId !== undefined && now.release?.current === true;
-    if (!runs) return answer(cli, release, () => cli.print(`Created release ${release.id}`));
-    const wish = { params, body: { release: release.id }, signal: cli.signal };
-    const created = await client.call(createDeployment, wish);
-    answer(cli, { app, release, deploymentId: created.id }, () => cli.print(`Created release ${release.id}`));
-    if (!call.on("detach")) await followDeployment({ client, cli, app: app.name, id: created.id });
+    const { deploymentId: id, ...made } = release;
+    if (id === undefined) return answer(cli, made, () => cli.print(`Created release ${made.id}`));
+    answer(cli, { app, release: made, deploymentId: id }, () => cli.print(`Created release ${made.id}`));
+    if (!call.on("detach")) await followDeployment({ client, cli, app: app.name, id });
   });
 }

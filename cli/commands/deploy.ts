@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { type App, createRelease, getApp, listReleases, type ProcessType } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
-import { createDeployment } from "#api/deployments.ts";
+import { getDeployment } from "#api/deployments.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { DEFAULT_HEALTH } from "#api/jobs.ts";
 import { appName } from "../app.ts";
@@ -134,26 +134,23 @@ async function deployImage(
   const processes = await webProcess(client, app.id, web, cli.signal);
   const artifact = await uploadImage(client, app.id, await open(), call.cli);
   cli.say(`uploaded ${artifact.digest.slice(0, 19)} (${artifact.architecture})`);
-  const release = await client.call(createRelease, {
+  const { version, deploymentId: id } = await client.call(createRelease, {
     params: { app: app.id },
     body: {
       artifactId: artifact.id,
+      deploy: true,
       ...(processes ? { processes } : {}),
       ...(Object.keys(env).length > 0 ? { env } : {}),
     },
     signal: cli.signal,
   });
-  const created = await client.call(createDeployment, {
-    params: { app: app.id },
-    body: { release: release.id },
-    signal: cli.signal,
-  });
-  if (call.on("detach"))
-    return answer(cli, created, () =>
-      cli.print(`Deploying v${release.version} of ${app.name} (deployment ${created.id})`),
-    );
-  const done = await followDeployment({ client, cli, app: app.name, id: created.id });
-  answer(cli, done, () => cli.print(`Deployed v${release.version} of ${app.name}`));
+  if (id === undefined) throw new Fault("internal", `v${version} of ${app.name} was made, and not deployed`);
+  if (call.on("detach")) {
+    const created = await client.call(getDeployment, { params: { app: app.id, id }, signal: cli.signal });
+    return answer(cli, created, () => cli.print(`Deploying v${version} of ${app.name} (deployment ${id})`));
+  }
+  const done = await followDeployment({ client, cli, app: app.name, id });
+  answer(cli, done, () => cli.print(`Deployed v${version} of ${app.name}`));
 }
 
 interface WebWish {

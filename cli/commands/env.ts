@@ -1,13 +1,15 @@
 // env: an app's variables. A change is a new release, deployed when the app runs.
 import { getEnv, updateEnv } from "#api/apps.ts";
-import { Fault } from "#api/fault.ts";
+import type { Client } from "#api/client.ts";
+import type { Reply } from "#api/endpoint.ts";
+import { Fault, isFault } from "#api/fault.ts";
 import { appName } from "../app.ts";
 import type { Command, Invocation } from "../command.ts";
 import { withCluster } from "../connect.ts";
 import { followDeployment } from "../deployment.ts";
 import { formatDotenv } from "../dotenv.ts";
 import { givenVariables } from "../env-changes.ts";
-import { editEnv } from "../env-edit.ts";
+import { differenceOf, type EnvChanges, editEnv } from "../env-edit.ts";
 import { envName } from "../env-name.ts";
 import { answer } from "../output/answer.ts";
 import { plain } from "../output/text.ts";
@@ -77,40 +79,74 @@ export const envCommands: readonly Command[] = [
   {
     words: "env edit",
     summary: "Edit all variables in your editor ($VISUAL, $EDITOR, vi)",
-    more: "Only what you change is sent, as one release. The file is readable by you alone and removed afterwards.",
+    more: [
+      "Only what you change is sent, as one release. The file is readable by you alone and removed afterwards.",
+      "When somebody else changed a variable meanwhile, nothing is sent and the file stays.",
+    ].join("\n"),
     flags: [DETACH],
-    async run(call) {
-      const { cli } = call;
-      const env = await withCluster(
-        call,
-        async (client) => (await client.call(getEnv, { params: { app: await appName(call) }, signal: cli.signal })).env,
-      );
-      const changes = await editEnv(cli, env);
-      const names = Object.keys(changes);
-      if (names.length === 0) return answer(cli, {}, () => cli.print("Nothing changed."));
-      const removed = names.filter((name) => changes[name] === null);
-      const set = names.filter((name) => changes[name] !== null);
-      if (set.length > 0) cli.say(`set: ${set.join(", ")}`);
-      if (removed.length > 0) cli.say(`removed: ${removed.join(", ")}`);
-      await change(call, changes);
-    },
+    run: edit,
   },
   {
     words: "env unset",
     summary: "Remove variables: a new release, deployed if the app runs",
     args: [{ name: "NAME", required: true, rest: true }],
     flags: [DETACH],
-    run: (call) => change(call, Object.fromEntries(call.args.map((name) => [envName(name), null]))),
+    async run(call) {
+      const { cli } = call;
+      const names = call.args.map(envName);
+      await withCluster(call, async (client) => {
+        const app = await appName(call);
+        const { env } = await client.call(getEnv, { params: { app }, signal: cli.signal });
+        const missing = names.filter((name) => !Object.hasOwn(env, name));
+        if (missing.length > 0)
+          throw new Fault("not-found", `app ${app} has no variable ${missing.join(", ")}; see \`flynn env\``);
+      });
+      await change(call, Object.fromEntries(names.map((name) => [name, null])));
+    },
   },
 ];
 
-function change(call: Invocation, env: Record<string, string | null>): Promise<void> {
-  const { cli } = call;
+function change(call: Invocation, env: EnvChanges): Promise<void> {
   return withCluster(call, async (client) => {
-    const app = await appName(call);
-    const made = await client.call(updateEnv, { params: { app }, body: { env }, signal: cli.signal });
-    answer(cli, made, () => cli.print(`Created release ${made.release.id}`));
-    if (made.deploymentId !== undefined && made.release.artifactId !== undefined && !call.on("detach"))
-      await followDeployment({ client, cli, app, id: made.deploymentId });
+    const params = { app: await appName(call) };
+    const made = await client.call(updateEnv, { params, body: { env }, signal: call.cli.signal });
+    await deployed(client, call, params.app, made);
   });
+}
+
+async function deployed(client: Client, call: Invocation, app: string, made: Reply<typeof updateEnv>): Promise<void> {
+  const { cli } = call;
+  answer(cli, made, () => cli.print(`Created release ${made.release.id}`));
+  if (made.deploymentId !== undefined && made.release.artifactId !== undefined && !call.on("detach"))
+    await followDeployment({ client, cli, app, id: made.deploymentId });
+}
+
+/** Sent only onto what the user saw. Nothing is open while the editor is: that may take its time. */
+async function edit(call: Invocation): Promise<void> {
+  const { cli } = call;
+  const params = { app: await appName(call) };
+  const input = { params, signal: cli.signal };
+  const { reply, etag } = await withCluster(call, (client) => client.read(getEnv, input));
+  const made = await editEnv(cli, reply.env, (changes) => {
+    const names = Object.keys(changes);
+    const removed = names.filter((name) => changes[name] === null);
+    const set = names.filter((name) => changes[name] !== null);
+    if (set.length > 0) cli.say(`set: ${set.join(", ")}`);
+    if (removed.length > 0) cli.say(`removed: ${removed.join(", ")}`);
+    return withCluster(call, async (client) => {
+      try {
+        return await client.call(updateEnv, { ...input, body: { env: changes }, ifMatch: etag });
+      } catch (error) {
+        if (!isFault(error, "precondition")) throw error;
+        const others = Object.keys(differenceOf(reply.env, (await client.call(getEnv, input)).env));
+        const which = others.length > 0 ? others.sort().join(", ") : "a deployment with others is on its way";
+        throw new Fault(
+          "precondition",
+          `somebody changed variables of ${params.app} meanwhile (${which}), so nothing of yours was: edit them again`,
+        );
+      }
+    });
+  });
+  if (made === undefined) return answer(cli, {}, () => cli.print("Nothing changed."));
+  await withCluster(call, (client) => deployed(client, call, params.app, made));
 }

@@ -1,7 +1,6 @@
 // limit, restart: both a new release of the same image, deployed as any release is.
 import { createRelease, listReleases, type ProcessChanges, type ReleaseSummary } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
-import { createDeployment } from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import { DEFAULT_LIMITS, listJobs, stopJob } from "#api/jobs.ts";
 import { newId } from "#lib/ids.ts";
@@ -130,15 +129,15 @@ async function release(
   const { cli } = call;
   const app = await appName(call);
   const params = { app };
-  const made = await client.call(createRelease, { params, body, idempotencyKey: newId("release"), signal: cli.signal });
-  const created = await client.call(createDeployment, {
+  const { deploymentId: id, ...made } = await client.call(createRelease, {
     params,
-    body: { release: made.id },
-    idempotencyKey: newId("deploy"),
+    body: { ...body, deploy: true },
+    idempotencyKey: newId("release"),
     signal: cli.signal,
   });
   cli.say(`deploying v${made.version} of ${app}: ${made.description}`);
-  if (!call.on("detach") && made.artifactId !== undefined) await followDeployment({ client, cli, app, id: created.id });
+  if (!call.on("detach") && made.artifactId !== undefined && id !== undefined)
+    await followDeployment({ client, cli, app, id });
   answer(cli, made, () => cli.print(`${app} v${made.version}: ${done}`));
 }
 

@@ -1,12 +1,14 @@
 // Apps, releases, environment and formation: thin routes over the rules in apps/ and deploy/.
 import * as apps from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
+import type { Reply } from "#api/endpoint.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
 import { deletionOf } from "../apps/delete.ts";
 import { openEnv } from "../apps/env-at-rest.ts";
 import { currentRelease, findApp, findRelease, formationOf, releasesOf } from "../apps/find.ts";
 import { nextRelease, releaseEvent, summary } from "../apps/release.ts";
+import { checkContent, contentVersion } from "../content-version.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import { RELEASE_PROCESS } from "../deploy/release-phase.ts";
@@ -15,6 +17,7 @@ import { keys, PREFIX, padded } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { appName, checkAppName } from "../names.ts";
 import { page } from "../paging.ts";
+import type { ReleaseRecord } from "../records.ts";
 import { collectableReleases } from "../retention.ts";
 import type { Entry } from "../store/store.ts";
 import { routeChanges } from "./routes.ts";
@@ -134,11 +137,16 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
   });
   mount(apps.createRelease, async ({ params, body, principal, idempotent, earlier }) => {
     const { value: app } = findApp(store, params.app);
+    const shown = (outcome: string): Reply<typeof apps.createRelease> => {
+      const [releaseId = "", deploymentId] = outcome.split(" ");
+      const release = summary(findRelease(store, app.id, releaseId), findApp(store, app.id).value.releaseId);
+      return deploymentId === undefined ? release : { ...release, deploymentId };
+    };
     const made = await earlier<string>();
-    if (made !== undefined) return summary(findRelease(store, app.id, made), app.releaseId);
+    if (made !== undefined) return shown(made);
     if (body.artifactId !== undefined && store.get<Artifact>(keys.artifact(body.artifactId))?.value.appId !== app.id)
       throw new Fault("not-found", `no artifact ${body.artifactId} of app ${app.name}`);
-    const { basedOn, ...wish } = body;
+    const { basedOn, deploy = false, ...wish } = body;
     const before = deployments.headed(app);
     if (basedOn !== undefined && basedOn !== before?.id)
       throw new Fault(
@@ -146,29 +154,35 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
         `${app.name} is headed for ${before ? `v${before.version}` : "no release"} by now`,
       );
     const release = nextRelease(context, app, before, wish, { by: principal.name, at: now() });
-    await store.commit({
+    const draft = deploy ? deployments.draft(app, release, { by: principal.name }) : undefined;
+    const { result } = await store.commit({
       actor: principal.name,
       ...idempotent,
+      expect: draft?.expect ?? [],
       mutations: [
         { key: keys.release(app.id, release.id), value: release },
-        ...eventChanges(store, now(), releaseEvent(app, release)),
+        ...(draft?.changes ?? []),
+        ...eventChanges(store, now(), releaseEvent(app, release), ...(draft ? [draft.event] : [])),
       ],
-      result: release.id,
+      result: draft ? `${release.id} ${draft.deployment.id}` : release.id,
     });
-    return summary(release, app.releaseId);
+    return shown(result);
   });
-  const envOf = (app: apps.App): Record<string, string> => {
-    const release = currentRelease(store, app);
-    return release === undefined ? {} : { ...openEnv(context.secrets, release) };
-  };
-  mount(apps.getEnv, ({ params }) => {
+  const envOf = (release: ReleaseRecord | undefined): Record<string, string> =>
+    release === undefined ? {} : { ...openEnv(context.secrets, release) };
+  const envVersion = (env: Record<string, string>) => contentVersion(context.secrets, Object.entries(env).sort());
+  /** What a release is made from: where the app is headed, not where it is, so that two changes in a row both count. */
+  const basis = (app: apps.App) => deployments.headed(app) ?? releasesOf(store, app.id).at(-1);
+  mount(apps.getEnv, ({ params, etag }) => {
     const { value: app } = findApp(store, params.app);
-    return { env: envOf(app) };
+    const env = envOf(currentRelease(store, app) ?? basis(app));
+    etag(envVersion(env));
+    return { env };
   });
-  mount(apps.updateEnv, async ({ params, body, principal }) => {
+  mount(apps.updateEnv, async ({ params, body, principal, ifMatch, etag }) => {
     const app = findApp(store, params.app);
-    // From where the app is headed, not from where it is: two changes in a row both count.
-    const before = deployments.headed(app.value);
+    const before = basis(app.value);
+    checkContent(`the environment of ${app.value.name}`, envVersion(envOf(before)), ifMatch);
     const release = nextRelease(context, app.value, before, { env: body.env }, { by: principal.name, at: now() });
     const { deployment, changes, expect, event } = deployments.draft(app, release, { by: principal.name });
     await store.commit({
@@ -180,12 +194,14 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
         ...eventChanges(store, now(), releaseEvent(app.value, release), event),
       ],
     });
+    etag(envVersion(envOf(release)));
     return { release: summary(release, findApp(store, app.value.id).value.releaseId), deploymentId: deployment.id };
   });
 
   const formation = (app: apps.App): Entry<apps.Formation> => {
     const entry = app.releaseId === undefined ? undefined : formationOf(store, app.id, app.releaseId);
-    if (entry === undefined) throw new Fault("conflict", `app ${app.name} has nothing deployed yet`);
+    if (entry === undefined)
+      throw new Fault("conflict", `app ${app.name} has nothing deployed yet: git push flynn main, or flynn deploy`);
     return entry;
   };
   mount(apps.getFormation, ({ params, etag }) => {

@@ -9,6 +9,7 @@ import { newId } from "#lib/ids.ts";
 import { deletionOf } from "../apps/delete.ts";
 import { currentRelease, findApp, formationOf, liveJobs } from "../apps/find.ts";
 import { nextRelease, type ReleaseWish, releaseEvent } from "../apps/release.ts";
+import { checkContent, contentVersion } from "../content-version.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import { RELEASE_PROCESS } from "../deploy/release-phase.ts";
@@ -48,16 +49,19 @@ export function mountServices(
 ): void {
   const { store, now } = context;
 
+  const countOf = ({ app, process }: Named): number =>
+    deployments.running(app.id)?.processes[process]?.wanted ??
+    (app.releaseId ? formationOf(store, app.id, app.releaseId)?.value.processes[process]?.count : undefined) ??
+    0;
+  /** Of what a change changes: its release and count, not how its instances do. */
+  const version = (service: Named): number =>
+    contentVersion(context.secrets, [service.app.id, deployments.headed(service.app)?.id, countOf(service)]);
   const shown = (app: App, process: string): services.Service => {
     const pending = deployments.running(app.id);
     const release =
       currentRelease(store, app) ??
       (pending && store.get<ReleaseRecord>(keys.release(app.id, pending.toReleaseId))?.value);
     const artifact = release?.artifactId ? store.get<Artifact>(keys.artifact(release.artifactId))?.value : undefined;
-    const count =
-      pending?.processes[process]?.wanted ??
-      (app.releaseId ? formationOf(store, app.id, app.releaseId)?.value.processes[process]?.count : undefined) ??
-      0;
     const port = release?.processes[process]?.port;
     return {
       name: nameOf({ app, process }),
@@ -65,7 +69,7 @@ export function mountServices(
       process,
       image: artifact ? `${artifact.source}@${artifact.digest}` : "",
       version: release?.version ?? 0,
-      count,
+      count: countOf({ app, process }),
       ...(port ? { port } : {}),
       domains: store
         .list<Route>(PREFIX.routes)
@@ -138,8 +142,9 @@ export function mountServices(
   );
   mount(
     services.getService,
-    ({ params }) => {
+    ({ params, etag }) => {
       const { app, process } = find(params.name);
+      etag(version({ app, process }));
       return shown(app, process);
     },
     ({ params, signal }) => {
@@ -231,12 +236,16 @@ export function mountServices(
     location(`/v1/services/${app.name}`);
     return shown(findApp(store, result).value, "web");
   });
-  mount(services.updateService, async ({ params, body, principal, signal }) => {
+  mount(services.updateService, async ({ params, body, principal, signal, ifMatch, etag }) => {
     const { app, process } = find(params.name);
+    const check = () =>
+      checkContent(`service ${params.name}`, version({ app: findApp(store, app.id).value, process }), ifMatch);
+    check();
     if (body.artifactId !== undefined && body.image !== undefined)
       throw new Fault("invalid", "give either artifactId or image, not both");
     if (body.artifactId !== undefined || body.image !== undefined) {
       const artifact = await artifactFor(app, body, signal);
+      check(); // moving the image took its time
       const count = body.count === undefined ? {} : { [process]: body.count };
       const { changes, events, expect } = deploying(findApp(store, app.id), artifact, {}, principal.name, count);
       await store.commit({
@@ -271,10 +280,13 @@ export function mountServices(
         ],
       });
     }
-    return shown(findApp(store, app.id).value, process);
+    const { value: after } = findApp(store, app.id);
+    etag(version({ app: after, process }));
+    return shown(after, process);
   });
-  mount(services.deleteService, async ({ params, principal }) => {
+  mount(services.deleteService, async ({ params, principal, ifMatch }) => {
     const { app, process } = find(params.name);
+    checkContent(`service ${params.name}`, version({ app, process }), ifMatch);
     if (process !== "web")
       throw new Fault("conflict", `${params.name} is a process of app ${app.name}; scale it to 0, or delete the app`);
     await store.commit({ actor: principal.name, mutations: deletionOf(store, app, now(), principal.name) });

@@ -1,10 +1,11 @@
 // Changes by two people at once, against a whole control: neither loses what is theirs.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { createRelease, getApp, getFormation, listReleases, updateApp } from "#api/apps.ts";
+import { createRelease, getApp, getFormation, listReleases, updateApp, updateEnv } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
 import { listDeployments } from "#api/deployments.ts";
 import { isFault } from "#api/fault.ts";
+import { DEFAULT_HEALTH } from "#api/jobs.ts";
 import { createService } from "#api/services.ts";
 import { until } from "#lib/time.ts";
 import { changeApp } from "../../cli/change-app.ts";
@@ -81,6 +82,39 @@ test("a release made on another than the app is headed for is refused, and is no
     assert.match((error as Error).message, /hello is headed for v1 by now/);
     assert.is((await releases()).length, 2);
     assert.ok(await admin.call(getFormation, { params }));
+  }));
+
+test("a release that is deployed as it is made leaves no moment for another's change to be undone in", () =>
+  withRig(async ({ admin, store }) => {
+    await deployed(admin);
+    const newest = async () => (await admin.call(listReleases, { params })).items[0]!;
+    const health = { ...DEFAULT_HEALTH, type: "http" as const, path: "/up" };
+    for (const [order, first] of ["release", "variable"].entries()) {
+      const before = await newest();
+      const { seq } = store;
+      const name = `A${order}`;
+      const release = () =>
+        admin.call(createRelease, {
+          params,
+          body: { processChanges: { web: { health } }, basedOn: before.id, deploy: true },
+          idempotencyKey: `once-${order}`,
+        });
+      const variable = () => admin.call(updateEnv, { params, body: { env: { [name]: "1" } } });
+      if (first === "variable") await variable();
+      const made = await release().catch((error: unknown) => error);
+      if (first === "release") {
+        const written = (await admin.call(listDeployments, { params })).items[0]!;
+        const { id, deploymentId } = made as Awaited<ReturnType<typeof release>>;
+        assert.equal([written.id, written.toReleaseId], [deploymentId, id]);
+        assert.is((await release()).deploymentId, deploymentId, "the same key gives the same deployment");
+        await variable();
+      } else assert.ok(isFault(made, "precondition"), String(made));
+      const last = await newest();
+      assert.ok(last.envNames.includes(name), "the variable is in what the app is headed for");
+      assert.equal(last.processes["web"]!.health?.path, "/up");
+      assert.ok(store.seq > seq);
+      await until(async () => (await newest()).current, { what: "the deployment's end", timeoutMs: 20_000 });
+    }
   }));
 
 test.run();

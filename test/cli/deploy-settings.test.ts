@@ -6,6 +6,9 @@ import { type App, ProcessChanges, type ProcessType, updateApp } from "#api/apps
 import { Fault } from "#api/fault.ts";
 import { DEFAULT_HEALTH } from "#api/jobs.ts";
 import { deployChanges, deployWords } from "../../cli/deploy-settings.ts";
+import { closeFakes, fakeControl } from "./fake-control.ts";
+
+test.after.each(closeFakes);
 
 const app: App = {
   id: "app-1",
@@ -99,7 +102,7 @@ test("nonsense is refused by its name", () => {
   assert.match(refusal("strategy=fast"), /^strategy=fast: write it as rolling or all-at-once/);
   assert.match(refusal("speed=9"), /no deploy setting speed; there are strategy, .*web\.health/);
   assert.match(refusal("web.speed=9"), /no deploy setting speed/);
-  assert.match(refusal("nope.health=tcp"), /no process nope; there are web, worker/);
+  assert.match(refusal("nope.health=tcp"), /no process nope; the app has web, worker/);
   assert.match(refusal("constructor.health=tcp"), /no process constructor/);
   assert.match(refusal("timeout=5"), /write it as a time from 1s to 1h/);
   assert.match(refusal("batch-size=0"), /a number from 1 to 1000/);
@@ -109,6 +112,49 @@ test("nonsense is refused by its name", () => {
   assert.match(refusal("web.one-per-host=yes"), /true or false/);
   assert.match(refusal("strategy="), /to take it away: flynn deploy unset strategy/);
   assert.match(refusal("strategy"), /NAME=VALUE/);
+});
+
+test("set and limit are one request that makes and deploys, onto what was read; overtaken once, it is made from the newest", async () => {
+  const control = await fakeControl();
+  const release = (version: number) => ({
+    id: `release-${version}`,
+    appId: "app-1",
+    version,
+    artifactId: "artifact-1",
+    processes: { web: { port: 8080 } },
+    envNames: [],
+    description: "",
+    createdAt: "2026-01-01T00:00:00Z",
+    createdBy: "a",
+    current: true,
+  });
+  control.on("GET /v1/apps/hello", { json: app });
+  control.on("GET /v1/apps/hello/releases", { json: { items: [release(1)] } }, { json: { items: [release(2)] } });
+  const made = { json: { ...release(3), current: false, deploymentId: "deployment-1" }, status: 201 };
+  control.on(
+    "POST /v1/apps/app-1/releases",
+    { fault: "precondition", message: "hello is headed for v2 by now", status: 412 },
+    made,
+  );
+  const { code, out, err } = await control.flynn("deploy set web.health=/up --detach -a hello");
+  assert.equal([code, out], [0, "Created release release-3\n"], err);
+  control.on("POST /v1/apps/hello/releases", made);
+  assert.is((await control.flynn("limit set web memory=1GB --detach -a hello")).code, 0);
+
+  const posts = control.asked.filter(({ what }) => what.startsWith("POST"));
+  const bodies = posts.map(({ body }) => JSON.parse(String(body)) as Record<string, unknown>);
+  assert.equal(
+    posts.map(({ what }) => what),
+    ["POST /v1/apps/app-1/releases", "POST /v1/apps/app-1/releases", "POST /v1/apps/hello/releases"],
+  );
+  assert.equal(
+    bodies.map(({ basedOn, deploy }) => [basedOn, deploy]),
+    [
+      ["release-1", true],
+      ["release-2", true],
+      [undefined, true],
+    ],
+  );
 });
 
 test.run();

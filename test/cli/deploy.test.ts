@@ -58,8 +58,8 @@ async function ready(): Promise<FakeControl> {
     },
     status: 201,
   });
-  control.on("POST /v1/apps/app-1/releases", { json: RELEASE, status: 201 });
-  control.on("POST /v1/apps/app-1/deployments", { json: deployment({ state: "pending" }), status: 202 });
+  control.on("POST /v1/apps/app-1/releases", { json: { ...RELEASE, deploymentId: "deployment-1" }, status: 201 });
+  control.on("GET /v1/apps/app-1/deployments/deployment-1", { json: deployment({ state: "pending" }) });
   return control;
 }
 const bodyOf = (control: FakeControl, what: string) =>
@@ -83,8 +83,7 @@ test("an archive is uploaded whole, released and deployed, each step said once, 
   assert.is(uploaded.headers["content-type"], "application/x-tar");
   assert.is(uploaded.headers.authorization, "Bearer secret-token");
   assert.is(uploaded.query["app"], "app-1");
-  assert.equal(bodyOf(control, "POST /v1/apps/app-1/releases"), { artifactId: "artifact-1" });
-  assert.equal(bodyOf(control, "POST /v1/apps/app-1/deployments"), { release: "release-1" });
+  assert.equal(bodyOf(control, "POST /v1/apps/app-1/releases"), { artifactId: "artifact-1", deploy: true });
   const lines = err.split("\n");
   assert.is(lines.filter((line) => line === "v3: web: 0 of 1 new jobs healthy").length, 1);
   assert.ok(lines.includes("v3: routers take in the new jobs"));

@@ -1,5 +1,5 @@
 // env: variables from words, files and stdin; the editor's file is private, gone afterwards, and only changes are sent.
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
@@ -26,7 +26,7 @@ const RELEASE = {
 
 async function control(): Promise<FakeControl> {
   const made = await fakeControl();
-  made.on("GET /v1/apps/hello/env", { json: { env: ENV } });
+  made.on("GET /v1/apps/hello/env", { json: { env: ENV }, etag: '"7"' });
   made.on("PATCH /v1/apps/hello/env", { json: { release: RELEASE } });
   return made;
 }
@@ -85,6 +85,9 @@ test("env --shell prints what env set - reads back", async () => {
   assert.equal(sent(made), [ENV]);
 });
 
+/** `keeps`: the file is to be there afterwards; what it holds is given as `kept`. */
+type Edit = InvokeOptions & { keeps?: boolean };
+
 /** An editor that is a script: gets the file's path, may look at it, and writes what it is told. */
 async function editor(name: string, body: string): Promise<string> {
   const path = join(directory, name);
@@ -92,7 +95,7 @@ async function editor(name: string, body: string): Promise<string> {
   await chmod(path, 0o755);
   return path;
 }
-async function edit(made: FakeControl, program: string, options: InvokeOptions = {}) {
+async function edit(made: FakeControl, program: string, { keeps = false, ...options }: Edit = {}) {
   const temporary = join(directory, "tmp");
   await mkdir(temporary, { recursive: true });
   const result = await made.flynn("env edit -a hello", {
@@ -100,8 +103,12 @@ async function edit(made: FakeControl, program: string, options: InvokeOptions =
     ...options,
     env: { EDITOR: program, TMPDIR: temporary, XDG_RUNTIME_DIR: "", ...options.env },
   });
-  assert.equal(await readdir(temporary), [], "no file is left");
-  return result;
+  const left = (await readdir(temporary)).map((name) => join(temporary, name, "app.env"));
+  const modes = await Promise.all(left.map(async (file) => (await stat(file)).mode & 0o777));
+  const kept = await Promise.all(left.map((file) => readFile(file, "utf8")));
+  await rm(temporary, { recursive: true });
+  assert.equal(modes, keeps ? [0o600] : [], "files left");
+  return { ...result, kept: kept[0], file: left[0] };
 }
 
 test("edited: only what changed is sent, and the file was this user's alone", async () => {
@@ -117,6 +124,33 @@ test("edited: only what changed is sent, and the file was this user's alone", as
   assert.equal(sent(made), [{ CHANGE: "new one", ADD: "1", DROP: null }]);
   const modes = (await readFile(join(directory, "seen"), "utf8")).split("\n").map((line) => line.slice(0, 10));
   assert.equal(modes.slice(0, 2), ["drwx------", "-rw-------"]);
+});
+
+test("edited onto what the user saw: when somebody else came first nothing is changed, and the text stays", async () => {
+  const made = await control();
+  const program = await editor("late", `echo ADD=typed >> "$f"`);
+  made.on(
+    "GET /v1/apps/hello/env",
+    { json: { env: ENV }, etag: '"7"' },
+    { json: { env: { ...ENV, KEEP: "theirs", NEW: "n" } }, etag: '"8"' },
+  );
+  made.on("PATCH /v1/apps/hello/env", { fault: "precondition", message: "changed since you read it", status: 412 });
+  const { code, err, kept, file } = await edit(made, program, { keeps: true });
+  assert.is(code, 5, err);
+  assert.is(made.asked.find(({ what }) => what.startsWith("PATCH"))!.headers["if-match"], '"7"');
+  assert.match(err, "somebody changed variables of hello meanwhile (KEEP, NEW), so nothing of yours was");
+  assert.ok(err.includes(`what you typed is in ${file}`), err);
+  assert.match(kept!, /^ADD=typed$/m);
+  assert.not.match(err, /theirs|typed\b(?! is in)/);
+});
+
+test("what a refused edit typed stays too, whatever it was refused for", async () => {
+  const made = await control();
+  made.on("PATCH /v1/apps/hello/env", { fault: "invalid", message: "PORT is set by the platform", status: 400 });
+  const { code, err, kept } = await edit(made, await editor("port", `echo PORT=1 >> "$f"`), { keeps: true });
+  assert.is(code, 2);
+  assert.match(err, "PORT is set by the platform");
+  assert.match(kept!, /^PORT=1$/m);
 });
 
 test("saved unchanged nothing is sent", async () => {

@@ -22,7 +22,7 @@ export interface Asked {
 
 /** A value is the reply's JSON; `items` are sent as SSE, which then ends, breaks (`drop`) or stays open (`hold`); `fault` is an error; `drop` breaks the connection. */
 export type Answer =
-  | { json: unknown; status?: number }
+  | { json: unknown; status?: number; etag?: string }
   /** `ids`: of the items, those that have one. */
   | { items: unknown[]; ids?: (string | undefined)[]; drop?: boolean; hold?: boolean }
   | { fault: string; message: string; status: number }
@@ -84,7 +84,8 @@ export async function fakeControl(): Promise<FakeControl> {
       res
         .writeHead(answer.status)
         .end(JSON.stringify({ code: answer.fault, message: answer.message, requestId: "request-1" }));
-    } else res.writeHead(answer.status ?? 200).end(JSON.stringify(answer.json));
+    } else
+      res.writeHead(answer.status ?? 200, answer.etag ? { etag: answer.etag } : {}).end(JSON.stringify(answer.json));
   };
   const server = createServer({ key, cert: `${certificate}\n${authority.caPem}` }, (req, res) => {
     handle(req, res).catch(() => res.destroy());

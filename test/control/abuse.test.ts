@@ -14,6 +14,7 @@ import { controlEndpoints } from "#api/endpoints.ts";
 import { FAULTS, type Fault, type FaultCode } from "#api/fault.ts";
 import { openapi } from "#api/openapi.ts";
 import { createRoute } from "#api/routes.ts";
+import { createService } from "#api/services.ts";
 import { sha256Hex } from "../../control/identity/principal.ts";
 import { keys } from "../../control/keys.ts";
 import type { TokenRecord } from "../../control/records.ts";
@@ -288,14 +289,16 @@ test("a stale If-Match loses wherever one is taken, and where none is taken one 
     };
     const made = await rig.admin.call(putProfile, { params: { name: "plain" }, body: profile as Profile });
     assert.is(made.name, "plain");
+    await rig.admin.call(createService, { body: { name: "svc", image: "hello:1" } });
     const [host, router] = [await rig.join("host"), await rig.join("router")];
     const params: Record<string, string> = { Host: host.id, Router: router.id, Route: route };
     const seen: string[] = [];
     for (const endpoint of controlEndpoints()) {
       if (endpoint.method === "GET" || endpoint.upload !== undefined || !isOfPeople(endpoint)) continue;
       const noun = /[A-Z][a-z]+$/.exec(endpoint.id)?.[0] ?? "";
-      const filled = { app: "hello", name: "plain", ...(params[noun] ? { id: params[noun] } : { id: "nothing" }) };
-      const body = endpoint.id === "putProfile" ? profile : {};
+      const name = noun === "Service" ? "svc" : "plain";
+      const filled = { app: "hello", name, ...(params[noun] ? { id: params[noun] } : { id: "nothing" }) };
+      const body = ({ putProfile: profile, updateEnv: { env: {} } } as Record<string, object>)[endpoint.id] ?? {};
       const input = { params: filled, ifMatch: '"999999999"', ...(endpoint.body ? { body } : {}) } as never;
       const fault = await rig.admin.call(endpoint, input).then(
         () => undefined,
@@ -312,7 +315,7 @@ test("a stale If-Match loses wherever one is taken, and where none is taken one 
     }
     assert.equal(
       seen.sort(),
-      "cordonHost deleteApp deleteHost deleteProfile deleteRoute deleteRouter drainHost putProfile uncordonHost updateApp updateHost updatePages updateRoute".split(
+      "cordonHost deleteApp deleteHost deleteProfile deleteRoute deleteRouter deleteService drainHost putProfile uncordonHost updateApp updateEnv updateHost updatePages updateRoute updateService".split(
         " ",
       ),
     );
