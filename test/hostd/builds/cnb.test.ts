@@ -282,6 +282,29 @@ test("the run image becomes an OCI layout as it streams by, a layer twice named 
   }
 });
 
+test("a file with two names is in the build by both or by none", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "flynn-cnb-"));
+  try {
+    const source = pack();
+    source.entry({ name: "spec/data" }, "x");
+    source.entry({ name: "data", type: "link", linkname: "spec/data" });
+    source.finalize();
+    const sourceFile = join(folder, "source.tar");
+    await writeFile(sourceFile, await buffer(source as unknown as Readable));
+    const given = (keeps: (path: string) => boolean) =>
+      text(cnbInput({ user: USER, env: {}, sourceFile, project: { keeps }, runImage: Readable.from([]) })).then(
+        () => "",
+        (error: Error) => error.message,
+      );
+    const why = "project.toml leaves spec/data out, and data is the same file: leave out both or none";
+    assert.is(await given((path) => path === "data"), why);
+    for (const keeps of [() => true, () => false, (path: string) => path !== "data"])
+      assert.match(await given(keeps), "the run image's archive has no manifest.json");
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
 function layout(entries: Record<string, string>, more: (archive: ReturnType<typeof pack>) => void = () => undefined) {
   const archive = pack();
   archive.entry({ name: "latest/", type: "directory" });
