@@ -67,6 +67,7 @@ export type SignalName = Static<typeof SignalName>;
 export const signalJob = endpoint({
   id: "signalJob",
   method: "POST",
+  idempotent: true,
   path: "/v1/jobs/:id/signal",
   summary: "Send a signal to a running job's process, and nothing else",
   permission: "app:write",

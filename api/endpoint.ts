@@ -40,7 +40,7 @@ export interface Endpoint<
   permission: Permission;
   /** Takes If-Match: the change is made only to the version of that ETag. Elsewhere an If-Match is refused. */
   conditional?: boolean;
-  /** POST that takes an Idempotency-Key: it makes something, and once only for one key. */
+  /** POST that takes an Idempotency-Key: it makes or does something, and once only for one key. */
   idempotent?: boolean;
   params: P;
   query: Q;

@@ -35,6 +35,7 @@ export const getGit = endpoint({
 export const redeploy = endpoint({
   id: "redeploy",
   method: "POST",
+  idempotent: true,
   path: "/v1/apps/:app/redeploy",
   summary: "Build and deploy again what the deploy branch is at",
   permission: "app:write",

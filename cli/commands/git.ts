@@ -3,6 +3,7 @@
 import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { getGit, redeploy } from "#api/git.ts";
+import { newId } from "#lib/ids.ts";
 import { appName } from "../app.ts";
 import { checkEnd, followBuild } from "../build.ts";
 import { type Cluster, clustersFile, readClusters } from "../clusters.ts";
@@ -63,7 +64,12 @@ export const gitCommands: readonly Command[] = [
       withCluster(call, async (client) => {
         const { cli } = call;
         const app = await appName(call);
-        const build = await client.call(redeploy, { params: { app }, body: {}, signal: cli.signal });
+        const build = await client.call(redeploy, {
+          params: { app },
+          body: {},
+          idempotencyKey: newId("redeploy"),
+          signal: cli.signal,
+        });
         const { commit = "" } = build.source;
         cli.say(`building ${commit.slice(0, 8)} of ${app} again, as build ${build.number}`);
         if (call.on("detach")) return answer(cli, build, () => cli.print(`Build ${build.number} is ${build.state}`));

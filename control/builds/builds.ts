@@ -1,6 +1,7 @@
 // What the rest of control may ask of builds: git and the API make them, hosts run them.
 import type { Readable } from "node:stream";
 import type { Build, BuildLogChunk } from "#api/builds.ts";
+import type { Idempotent } from "../mount.ts";
 
 export interface BuildWish {
   appId: string;
@@ -11,6 +12,8 @@ export interface BuildWish {
   ref?: string;
   by: string;
   signal: AbortSignal;
+  /** The same key again gives the build that it made first. */
+  idempotent?: Idempotent;
 }
 
 export interface Builds {

@@ -12,7 +12,7 @@ import { keys } from "../keys.ts";
 import type { BuildWish } from "./builds.ts";
 import { sourceFacts } from "./facts.ts";
 import { type BuildFiles, FACTS_FILE, SOURCE_FILE } from "./files.ts";
-import { type BuildPlan, type BuildRecord, buildsOf, hasEnded, shownBuild } from "./record.ts";
+import { type BuildPlan, type BuildRecord, buildsOf, findBuild, hasEnded, shownBuild } from "./record.ts";
 import { takeSource } from "./source.ts";
 import { readSource } from "./start.ts";
 
@@ -68,8 +68,9 @@ export function buildMaker({ store, now }: Pick<Context, "store" | "now">, files
         attempt: 0,
       };
       const plan: BuildPlan = { settings, buildpacks: [] };
-      await store.commit({
+      const { result, replayed } = await store.commit({
         actor: by,
+        ...wish.idempotent,
         mutations: [
           { key: keys.build(app.id, id), value: record },
           { key: keys.buildPlan(app.id, id), value: plan },
@@ -81,8 +82,11 @@ export function buildMaker({ store, now }: Pick<Context, "store" | "now">, files
             message: `build ${record.number} of ${app.name} is queued`,
           }),
         ],
+        result: id,
       });
-      return shownBuild(record);
+      if (!replayed) return shownBuild(record);
+      await rm(directory, { recursive: true, force: true });
+      return shownBuild(findBuild(store, app.id, result).value);
     } catch (error) {
       await rm(incoming, { recursive: true, force: true });
       await rm(directory, { recursive: true, force: true });

@@ -12,6 +12,7 @@ import { Fault } from "#api/fault.ts";
 import type { GitRepository } from "#api/git.ts";
 import { readText } from "#lib/files.ts";
 import { every, until } from "#lib/time.ts";
+import type { BuildWish } from "../builds/builds.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
 import { type Caller, type Door, openDoor } from "./door.ts";
@@ -30,7 +31,7 @@ export interface Git {
   keys: SshKeys;
   describe(app: App): Promise<GitRepository>;
   /** Builds what the deploy branch is at. Fault `conflict` when nothing was pushed yet. */
-  redeploy(app: App, by: string, signal: AbortSignal): Promise<Build>;
+  redeploy(app: App, wish: Pick<BuildWish, "by" | "signal" | "idempotent">): Promise<Build>;
   /** Opens the relays' socket and keeps the repositories, until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
   /** Tells who waits that control ends, and closes the socket. Builds go on. */
@@ -141,7 +142,7 @@ export function createGit(
           : {}),
       };
     },
-    async redeploy(app, by, callerGone) {
+    async redeploy(app, { by, signal: callerGone, idempotent }) {
       const { repository, head } = await headOf(app);
       if (head === undefined)
         throw new Fault("conflict", `nothing was pushed to ${app.name} yet: git push flynn ${deployBranches(app)[0]}`);
@@ -153,7 +154,7 @@ export function createGit(
       };
       await checkTree(tree);
       const wish = { appId: app.id, type: "git", commit: head.commit, ref: `refs/heads/${head.branch}`, by } as const;
-      return builds.create({ ...wish, source: archiveOf(tree), signal: tree.signal });
+      return builds.create({ ...wish, source: archiveOf(tree), signal: tree.signal, idempotent });
     },
     async run(until) {
       await ready();

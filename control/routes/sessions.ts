@@ -170,14 +170,19 @@ export function mountSessions(context: Context, { mount, mountSocket, tickets, t
     };
   });
 
-  mount(signalJob, async ({ params, body, principal, signal }) => {
+  mount(signalJob, async ({ params, body, principal, signal, idempotent, earlier }) => {
+    if (await earlier<boolean>()) return {};
     const job = running(params.id);
     await hosts.of(job.hostId).client.call(signalJob, { params, body, signal });
-    tell(job, {
+    const event = {
       type: "job.signalled",
+      subject: job.id,
+      app: job.app,
       actor: principal.name,
       message: `SIG${body.signal} was sent to ${job.process} ${job.id}`,
-    });
+    };
+    const mutations = eventChanges(store, now(), event);
+    await store.commit({ actor: principal.name, ...idempotent, mutations, result: true });
     return {};
   });
 }

@@ -235,12 +235,14 @@ const MADE_BY: Record<string, object> = {
   createJoinToken: { role: "host" },
   addKey: { publicKey: "ssh-ed25519 AAAA" },
   registerBootImage: { manifest: "{}", signature: "x" },
+  redeploy: {},
+  signalJob: { signal: "HUP" },
 };
-/** Those that make nothing: repeated, they say what is so already, or (the last two) act again as if they had not been told before. */
+/** Those that make nothing that lasts: repeated, they say what is so already; another ticket opens no second session by itself. */
 const MAKE_NOTHING =
-  "approveMachine cancelBuild cancelDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession redeploy signalJob";
+  "approveMachine cancelBuild cancelDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
 
-test("an Idempotency-Key of another request is a conflict for every POST that makes something, before it does anything", () =>
+test("an Idempotency-Key of another request is a conflict for every POST that makes or does something once, before it does", () =>
   withRig(async (rig) => {
     const posts = controlEndpoints().filter(
       (endpoint) => endpoint.method === "POST" && endpoint.upload === undefined && isOfPeople(endpoint),
@@ -263,7 +265,7 @@ test("an Idempotency-Key of another request is a conflict for every POST that ma
     assert.is(operations.length, taking.length);
     for (const { parameters } of operations) assert.ok(parameters.some(({ name }) => name === "idempotency-key"));
     for (const endpoint of taking) {
-      const params = { app: "nothing" };
+      const params = { app: "nothing", id: "nothing" };
       const input = { params, body: MADE_BY[endpoint.id], idempotencyKey: "used" } as never;
       const fault = await rig.admin.call(endpoint, input).then(
         () => undefined,

@@ -3,7 +3,7 @@ import { request } from "node:https";
 import { text } from "node:stream/consumers";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { attachJob, createSession } from "#api/attach.ts";
+import { attachJob, createSession, signalJob } from "#api/attach.ts";
 import { Fault } from "#api/fault.ts";
 import { frameSocket } from "#api/frame-socket.ts";
 import type { Exit } from "#api/frames.ts";
@@ -273,6 +273,23 @@ test("a token that is taken away ends the session it opened", () =>
     await rig.store.commit({ actor: "test", mutations: [{ key: keys.token(sha256Hex(token)), value: null }] });
     await until(() => socket.closed.aborted, { what: "the end of the session", timeoutMs: 10_000 });
     assert.is(exit?.code, undefined);
+  }));
+
+test("a signal that was sent is not sent again for the same key", () =>
+  withRig(async (rig) => {
+    await hello(rig);
+    const { id } = await waitingJob(rig);
+    const call = { params: { id }, body: { signal: "HUP" as const }, idempotencyKey: "once" };
+    assert.is(await refusal(rig.admin.call(signalJob, call)), "conflict", "it does not run");
+    const token = rig.store.get<TokenRecord>(keys.token(sha256Hex(rig.token)))!.value;
+    await rig.store.commit({
+      actor: "test",
+      mutations: [],
+      idempotencyKey: sha256Hex(`token ${token.id}\nsignalJob\nonce`),
+      idempotencyHash: rig.control.context.secrets.digest(JSON.stringify([{ id }, {}, { signal: "HUP" }])),
+      result: true,
+    });
+    assert.equal(await rig.admin.call(signalJob, call), {});
   }));
 
 test("the end of control ends its sessions at once", () =>
