@@ -50,7 +50,12 @@ const file = (path: string, content: string, mode = 0o644): TarEntry => ({ path,
 
 export function writeCnbBuilder(path: string, { lifecycle, launcher }: Lifecycle): Promise<ImageArchive> {
   const pack = "cnb/buildpacks/lab_shell/1.0.0";
-  const metadata = { images: [{ image: "lab.test/made-for:1" }], lifecycle: { version: "0.20.11" } };
+  const platform = { deprecated: [], supported: ["0.7", "0.8", "0.9", "0.10", "0.11", "0.12", "0.13", "0.14"] };
+  const metadata = {
+    images: [{ image: "lab.test/made-for:1" }],
+    lifecycle: { version: "0.20.11", apis: { platform } },
+    buildpacks: [{ id: "lab/shell", version: "1.0.0" }],
+  };
   return writeImageArchive(path, {
     reference: CNB_BUILDER,
     command: ["/bin/sh"],
@@ -74,6 +79,7 @@ export function writeCnbBuilder(path: string, { lifecycle, launcher }: Lifecycle
 
 export function writeCnbRun(path: string): Promise<ImageArchive> {
   const mark = createHash("sha256").update("run image").digest("hex");
-  const files = [file("run-image", mark)];
+  // Launchers take lines to bash.
+  const files = [file("run-image", mark), file("bin/bash", '#!/bin/sh\nexec /bin/sh "$@"\n', 0o755)];
   return writeImageArchive(path, { reference: CNB_RUN, command: ["/bin/sh"], env: { FROM_RUN_IMAGE: "1" }, files });
 }
