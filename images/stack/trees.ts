@@ -117,7 +117,7 @@ async function customizeBuilder(tree: string, installer: NodeJS.ProcessEnv, run:
 /** The standard library as the Go buildpack builds it, which takes longer than most apps do. */
 async function compileGo(tree: string, run: Run): Promise<void> {
   const { directory, flags, variables } = recipe.goCompiled;
-  const environment = { ...run.environment, ...variables, HOME: "/tmp", GOCACHE: `/${directory}` };
+  const environment = { ...run.environment, ...variables, HOME: "/tmp/go", GOCACHE: `/${directory}` };
   // Go finds its own folder by /proc.
   const inside = ["unshare", "--mount", `--mount-proc=${join(tree, "proc")}`, "chroot", tree];
   await contained([...inside, "go", "build", ...flags, "std"], { ...run, environment, timeoutMs: 600_000 });
