@@ -43,6 +43,7 @@ const LIST_OF: Record<string, string> = {
   machine: "flynn machine list",
   host: "flynn host list",
   job: "flynn ps",
+  build: "flynn build list",
   release: "flynn releases",
   deployment: "flynn deployment list",
   route: "flynn route list",

@@ -164,7 +164,7 @@ export function deployChanges(
     const process = name.slice(0, dot);
     const type = Object.hasOwn(now.processes, process) ? now.processes[process] : undefined;
     if (type === undefined)
-      throw new Fault("invalid", `there is no process ${process}; there are ${Object.keys(now.processes).join(", ")}`);
+      throw new Fault("invalid", `no process ${process}; the app has ${Object.keys(now.processes).join(", ")}`);
     const soFar = changes.processes[process] ?? {};
     const merged = { ...type, ...soFar } as ProcessType; // several settings of one check add up
     const more = found(PROCESS_SETTINGS, name.slice(dot + 1)).change(merged)(value, say);

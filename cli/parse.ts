@@ -35,7 +35,11 @@ export function flagsOf(command: Command): Flag[] {
 
 function run(command: Command, argv: readonly string[]): Parsed {
   const { words, args: wanted = [] } = command;
-  const { positionals, flags, tail } = scan(argv, flagsOf(command), { unknown: "refuse", words });
+  const { positionals, flags, tail } = scan(argv, flagsOf(command), {
+    unknown: "refuse",
+    words,
+    ...(command.tail === undefined ? {} : { tail: command.tail }),
+  });
   const own = words.split(" ");
   const given = spread(positionals, [command]);
   if (own.some((word, n) => given[n] !== word))
@@ -91,8 +95,29 @@ function spread(words: readonly string[], commands: readonly Command[]): string[
   return parts.length > 1 && begins ? [...parts, ...rest] : [...words];
 }
 
+/** Words of other platforms, and what they are called here. */
+const ELSEWHERE: Readonly<Record<string, string>> = Object.assign(Object.create(null) as object, {
+  certs: "`cert list`, `cert add`",
+  config: "`env`",
+  "config get": "`env get`",
+  "config set": "`env set`",
+  "config unset": "`env unset`",
+  domains: "`route list`, `route add http DOMAIN`",
+  drains: "`log-drain list`, `log-drain add`",
+  logs: "`log`",
+  "logs drain": "`log-drain add`",
+  push: "`git push flynn main`, or `deploy .` without git",
+  pull: "`git clone`, or `git pull flynn main`",
+  "ps exec": "`exec JOB -- COMMAND`",
+  "ps restart": "`restart`",
+  "ps scale": "`scale`",
+  "ps stop": "`kill`",
+});
+
 function suggestion(words: readonly string[], commands: readonly Command[]): string {
   const given = words.flatMap((word) => word.split(":"));
+  const known = ELSEWHERE[given.slice(0, 2).join(" ")] ?? ELSEWHERE[given[0] ?? ""];
+  if (known !== undefined) return `; here that is ${known}`;
   const [close] = commands
     .filter(({ hidden }) => !hidden)
     .map((command) => {

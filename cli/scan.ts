@@ -14,12 +14,15 @@ export interface Scanned {
 export function scan(
   argv: readonly string[],
   flags: readonly Flag[],
-  options: { unknown: "skip" } | { unknown: "refuse"; words: string },
+  options: { unknown: "skip" } | { unknown: "refuse"; words: string; tail?: string },
 ): Scanned {
   const found: Scanned = { positionals: [], flags: new Map(), tail: [] };
   const refuse = (name: string) => {
     if (options.unknown === "refuse")
-      throw new Fault("invalid", `${options.words} has no flag ${name}; see \`flynn help ${options.words}\``);
+      throw new Fault(
+        "invalid",
+        `${options.words} has no flag ${name}; ${options.tail ? `a command's own flags go after --: ${options.words} ... -- ${options.tail}; ` : ""}see \`flynn help ${options.words}\``,
+      );
   };
   const add = (flag: Flag, value?: string) => {
     const values = found.flags.get(flag.name) ?? [];

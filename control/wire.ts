@@ -164,7 +164,7 @@ export function wireControl(parts: ControlParts): Control {
         if (context.presence.routers.has(id)) listener();
       }),
     logTail: async (app, jobIds) =>
-      (await Promise.all(jobIds.slice(0, 3).map((jobId) => archive.tail(app, { jobId, lines: 10 })))).flatMap(
+      (await Promise.all(jobIds.slice(0, 3).map((jobId) => archive.tail(app, { jobId, lines: 30 })))).flatMap(
         ({ items }) => items,
       ),
   });

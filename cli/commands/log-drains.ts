@@ -31,8 +31,8 @@ export const logDrainCommands: readonly Command[] = [
 per POST. A login in the URL (https://user:password@host/...) is sent as Basic authorization and never shown again.
 
 A line may come twice after a break. A target that is too slow or away makes the drain lag; beyond 10000 lines the oldest are
-dropped, counted, and told to the target: \`flynn log-drain list\` shows it. Targets on private networks need control's setting
-drainAllow.
+dropped, counted, and told to the target: \`flynn log-drain list\` shows it. Targets on private networks are allowed by who
+runs the appliance: flynn up --drain-allow 10.0.0.0/8.
 
   flynn log-drain add syslog+tls://logs.example.com:6514 -a blog
   flynn log-drain add https://user:secret@logs.example.com/in --gzip --all-apps`,

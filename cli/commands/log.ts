@@ -1,14 +1,18 @@
 // log: an app's lines from every host and of the platform, in time order.
+import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
+import { listJobs } from "#api/jobs.ts";
 import { appLog, type LogLine, LogSource } from "#api/logs.ts";
 import { appName } from "../app.ts";
 import type { Command, Invocation } from "../command.ts";
 import { withCluster } from "../connect.ts";
 import { moment } from "../duration.ts";
 import { followLog } from "../follow-log.ts";
+import { chooseJob } from "../job-names.ts";
 import { logLine } from "../log-line.ts";
 
 const LINES_MOST = 10_000;
+const WHOLE_ID = /^job-[0-9a-z]{16}$/;
 const SOURCES = (LogSource as unknown as { enum: readonly LogSource[] }).enum;
 
 export const logCommands: readonly Command[] = [
@@ -29,7 +33,12 @@ export const logCommands: readonly Command[] = [
       { name: "follow", short: "f", help: "Go on with lines as they come" },
       { name: "lines", short: "n", value: "N", help: "Newest lines to begin with, 100 unless said" },
       { name: "type", short: "t", value: "TYPE", help: "Only lines of this process" },
-      { name: "job", short: "j", value: "JOB", help: "Only lines of this job" },
+      {
+        name: "job",
+        short: "j",
+        value: "JOB",
+        help: "Only lines of this job: web.1, its id, or the beginning of its id",
+      },
       { name: "source", short: "s", value: "SOURCE", help: `Only lines of one source: ${SOURCES.join(", ")}` },
       { name: "since", value: "TIME", help: "Only lines since then: 10m, or 2026-01-31T12:00:00Z" },
       { name: "until", value: "TIME", help: "Only lines until then, in the same forms" },
@@ -41,9 +50,11 @@ export const logCommands: readonly Command[] = [
 
 async function log(call: Invocation): Promise<void> {
   const { cli } = call;
-  const query = logQuery(call);
+  const wanted = logQuery(call);
   await withCluster(call, async (client) => {
     const params = { app: await appName(call) };
+    const job = call.text("job");
+    const query = job === undefined ? wanted : { ...wanted, jobId: await jobIdOf(client, params.app, job, cli.signal) };
     const form = { plainText: cli.terminal.out, colour: cli.colour.out, raw: call.on("raw") };
     const print = (line: LogLine) => cli.print(cli.json ? JSON.stringify(line) : logLine(line, form));
     const onSilent = (hosts: readonly string[]) => {
@@ -60,6 +71,13 @@ async function log(call: Invocation): Promise<void> {
   });
 }
 
+/** A whole id as it is: lines outlive what is known of their job. `web.1` is one that runs, the beginning of an id any. */
+async function jobIdOf(client: Client, app: string, word: string, signal: AbortSignal): Promise<string> {
+  if (WHOLE_ID.test(word)) return word;
+  const { items } = await client.call(listJobs, { params: { app }, query: { all: true }, signal });
+  return chooseJob(word.includes(".") ? items.filter(({ endedAt }) => endedAt === undefined) : items, word).id;
+}
+
 function logQuery(call: Invocation) {
   const { text } = call;
   const lines = text("lines");
@@ -72,11 +90,10 @@ function logQuery(call: Invocation) {
   const until = moment("--until", text("until"));
   if (until !== undefined && call.on("follow"))
     throw new Fault("invalid", "--until and -f: what follows has no end; leave one of them out");
-  const [process, jobId] = [text("type"), text("job")];
+  const process = text("type");
   return {
     ...(lines === undefined ? {} : { lines: Number(lines) }),
     ...(process === undefined ? {} : { process }),
-    ...(jobId === undefined ? {} : { jobId }),
     ...(source === undefined ? {} : { source }),
     ...(since === undefined ? {} : { since }),
     ...(until === undefined ? {} : { until }),

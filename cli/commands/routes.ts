@@ -111,7 +111,7 @@ then. https is answered on every route: with your certificate (--cert, --key; or
   },
   {
     words: "route update",
-    summary: "Change a route's process or options, by its id, its domain or its port",
+    summary: "Change a route's process or options, by its id, DOMAIN[/PATH] or port",
     args: [{ name: "ID", required: true }],
     flags: [
       ...PROCESS,
@@ -132,7 +132,11 @@ then. https is answered on every route: with your certificate (--cert, --key; or
         if (Object.keys(body).length === 0 && !files)
           throw new Fault("invalid", "say what is to change, such as --redirect-https; see `flynn help route update`");
         if (files) await certified(client, call, files);
-        const route = await client.call(updateRoute, { params: { id: call.args[0]! }, body, signal: cli.signal });
+        const route = await client.call(updateRoute, {
+          params: { id: await routeId(client, call) },
+          body,
+          signal: cli.signal,
+        });
         answer(cli, route, () => {
           const options = routeOptions(route);
           const to = `${route.app} ${route.process}${options ? ` (${options})` : ""}`;
@@ -142,17 +146,28 @@ then. https is answered on every route: with your certificate (--cert, --key; or
   },
   {
     words: "route remove",
-    summary: "Remove a route, by its id, its domain or its port",
+    summary: "Remove a route, by its id, DOMAIN[/PATH] or port",
     args: [{ name: "ID", required: true }],
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
-        const id = call.args[0]!;
+        const id = await routeId(client, call);
         await client.call(deleteRoute, { params: { id }, signal: cli.signal });
-        answer(cli, { id }, () => cli.print(`Route ${id} removed.`));
+        answer(cli, { id }, () => cli.print(`Route ${call.args[0]} removed.`));
       }),
   },
 ];
+
+/** The API knows a route by its id, and by a domain or port that only it has; DOMAIN/PATH is looked up here. */
+async function routeId(client: Client, { args, cli }: Invocation): Promise<string> {
+  const word = args[0]!;
+  const { domain, path } = splitRoute(word);
+  if (path === undefined) return domain;
+  const routes = await listAll(client, listRoutes, { signal: cli.signal });
+  const found = routes.find((route) => route.type === "http" && route.domain === domain && route.path === path);
+  if (found === undefined) throw new Fault("not-found", `no route ${word}; see \`flynn route list\``);
+  return found.id;
+}
 
 function process(call: Invocation): { process?: string } {
   const name = call.text("process") ?? call.text("service");

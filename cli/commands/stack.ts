@@ -67,6 +67,8 @@ export const stackCommands: readonly Command[] = [
 
 async function build(call: Invocation): Promise<void> {
   const { cli } = call;
+  // Minutes of building are not to end with no place to send it to.
+  if (!call.on("no-upload")) await withCluster(call, (client) => currentStack(client, cli));
   const cacheDirectory = call.text("cache") ?? (await defaultCache(call));
   const argv = ["stack", "--cache", cacheDirectory, ...(call.on("offline") ? ["--offline"] : [])];
   const built = await runImageBuilder<Built>(argv, cli.signal);
@@ -93,14 +95,18 @@ async function upload(client: Client, built: Built, cli: Cli): Promise<Stack> {
   const runner = await send(client, "runner", built.runner, cli);
   const builder = await send(client, "builder", built.builder, cli);
   const body = { name: built.name, builder: builder.digest, runner: runner.digest };
-  const before = await client.call(getStack, { signal: cli.signal }).catch((error: unknown) => {
-    if (isFault(error, "not-found")) return undefined;
-    throw error;
-  });
+  const before = await currentStack(client, cli);
   const same = (["builder", "runner"] as const).every((part) => before?.[part].digest === body[part]);
   return before !== undefined && same && before.name === body.name
     ? before
     : await client.call(setStack, { body, signal: cli.signal });
+}
+
+async function currentStack(client: Client, { signal }: Cli): Promise<Stack | undefined> {
+  return client.call(getStack, { signal }).catch((error: unknown) => {
+    if (isFault(error, "not-found")) return undefined;
+    throw error;
+  });
 }
 
 async function send(client: Client, part: StackPart, file: Built["runner"], cli: Cli): Promise<StackImage> {

@@ -18,6 +18,7 @@ const FLAGS = [
   { name: "disk-policy", value: "POLICY", help: "Of a new cluster: ram (default) or find-empty" },
   { name: "address", value: "IP", help: "Address this machine is reached by" },
   { name: "app-domain", value: "DOMAIN", help: "New apps answer at NAME.DOMAIN; point *.DOMAIN at this machine" },
+  { name: "drain-allow", value: "CIDR", help: "Private range that log drains may send to", repeat: true },
   { name: "http-port", value: "PORT", help: "Router's port, 80" },
   { name: "https-port", value: "PORT", help: "Router's port for HTTPS, 443; 0: none" },
   { name: "no-host", help: "Run no apps on this machine" },

@@ -71,6 +71,11 @@ export const UpConfig = Type.Object({
     default: "",
     description: "New apps answer at NAME.<appDomain>; point *.<appDomain> at this machine in the DNS.",
   }),
+  drainAllow: Type.Array(Type.String(), {
+    default: [],
+    description:
+      "Private address ranges (CIDR) that log drains may send to, such as 10.0.0.0/8; public ones need none.",
+  }),
   clusterRange: Type.String({ default: "100.64.0.0/16", description: "Range that hosts get their /24 from." }),
 });
 export type UpConfig = Static<typeof UpConfig>;

@@ -5,7 +5,7 @@ import type { Invocation } from "../command.ts";
 import { loadUpConfig, type UpConfig } from "./config.ts";
 
 export function configOf(call: Invocation): UpConfig {
-  const { text, on, cli } = call;
+  const { text, texts, on, cli } = call;
   const number = (name: string) => (text(name) === undefined ? undefined : Number(text(name)));
   const flags = {
     interface: text("interface"),
@@ -15,6 +15,7 @@ export function configOf(call: Invocation): UpConfig {
     diskPolicy: text("disk-policy"),
     address: text("address"),
     appDomain: text("app-domain"),
+    drainAllow: texts("drain-allow").length > 0 ? texts("drain-allow") : undefined,
     httpPort: number("http-port"),
     httpsPort: number("https-port"),
     host: on("no-host") ? false : undefined,

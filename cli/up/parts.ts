@@ -52,6 +52,7 @@ export function parts(options: PartOptions): Part[] {
         advertise: [address],
         clusterRange: config.clusterRange,
         appDomain: config.appDomain,
+        drainAllow: config.drainAllow,
         registry: `${address}:${config.registryPort}`,
         registryPush: `127.0.0.1:${config.registryPushPort}`,
         registryDirectory: at("registry"),

@@ -63,7 +63,7 @@ function changedProcesses(
 ): Record<string, ProcessType> {
   const unknown = Object.keys(changes).find((name) => !Object.hasOwn(processes, name));
   if (unknown !== undefined)
-    throw new Fault("invalid", `there is no process ${unknown}; there are ${Object.keys(processes).join(", ")}`, {
+    throw new Fault("invalid", `no process ${unknown}; the app has ${Object.keys(processes).join(", ")}`, {
       details: { field: unknown },
     });
   return Object.fromEntries(

@@ -15,6 +15,7 @@ export type Deployed =
 const RELEASE_LINES_MOST = 1_000;
 /** Every host is asked for its lines. */
 const RELEASE_LOOK_MS = 2_000;
+const NOT_LISTENING = /^web: .*(?:nothing listens on port (\d+)|port (\d+) does not answer)/;
 const STARTING = step("Starting processes");
 
 export async function watchDeployment(look: Look): Promise<Deployed> {
@@ -38,7 +39,9 @@ export async function watchDeployment(look: Look): Promise<Deployed> {
   }
   if (state === "complete") {
     await tellProgress(look, deployment);
-    await log.writeOnce(`${outcome(`${app.value.name} ${version} deployed`)}${urlsOf(look).map(detail).join("")}`);
+    await log.writeOnce(
+      `${outcome(`${app.value.name} ${version} deployed`)}${whereOf(look, release).map(detail).join("")}`,
+    );
     return { type: "live" };
   }
   // The release phase's lines were told as they came.
@@ -46,6 +49,11 @@ export async function watchDeployment(look: Look): Promise<Deployed> {
   const own = tail.filter(({ source }) => source === "app");
   const lines = (own.length > 0 ? own : tail).map(({ line }) => detail(plainText(line)));
   if (lines.length > 0) await log.writeOnce(`${step("Last log lines")}${lines.join("")}`);
+  const port = NOT_LISTENING.exec(deployment.reason)?.slice(1).find(Boolean);
+  if (port !== undefined)
+    await log.writeOnce(
+      bang(`web is to listen on $PORT, which is ${port} here, on all addresses and not on 127.0.0.1 alone`),
+    );
   const words = `${version} ${state === "failed" ? "failed" : "was cancelled"}: ${deployment.reason || "no reason was given"}`;
   const after = deployment.step === "" ? "" : ` (${deployment.step})`;
   return { type: "ended", state, reason: `${words}${after}` };
@@ -78,10 +86,17 @@ async function tellReleasePhase(look: Look, { releaseJobId }: Deployment): Promi
   if (fresh.length > 0) await log.write(fresh.map(({ line }) => detail(plainText(line, 2_000))).join(""));
 }
 
-async function logText({ log }: Look): Promise<string> {
+export async function logText({ log }: Look): Promise<string> {
   const size = await log.sizeBytes();
   const from = Math.max(0, size - 1024 ** 2);
   return (await log.read(from, size - from)).text;
+}
+
+/** Where it answers; for an app that would and that nothing leads to yet, what makes it. */
+function whereOf(look: Look, release: ReleaseRecord): string[] {
+  const urls = urlsOf(look);
+  if (urls.length > 0 || release.processes["web"] === undefined) return urls;
+  return [`No domain leads to it yet: flynn -a ${look.app.value.name} route add http DOMAIN`];
 }
 
 function urlsOf({ context, build }: Look): string[] {

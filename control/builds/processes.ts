@@ -33,7 +33,10 @@ export function processesOf(wish: ProcessesWish): Record<string, ProcessType> {
   for (const [name, command] of Object.entries(procfile ?? {})) commands.set(name, command);
   const names = [...commands.keys()].sort();
   if (names.every((name) => name === "release"))
-    throw new Fault("invalid", "no process type was found: add a Procfile with a line such as `web: npm start`");
+    throw new Fault(
+      "invalid",
+      "no process type was found: add a Procfile with a line such as `web: npm start` (or, for Node.js, a `start` script to package.json)",
+    );
   if (names.length > MOST) throw new Fault("invalid", `there are more than ${MOST} process types`);
   return Object.fromEntries(
     names.map((name) => {

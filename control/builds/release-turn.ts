@@ -7,6 +7,7 @@ import { nextRelease, releaseEvent } from "../apps/release.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
 import type { LaidImage } from "../registry-layer.ts";
+import { logText } from "./deploying.ts";
 import type { Look, Turn } from "./look.ts";
 import { processesOf } from "./processes.ts";
 import { readSource } from "./start.ts";
@@ -29,11 +30,8 @@ export async function releaseTurn(look: Look): Promise<Turn> {
     health: appJson?.healthchecks ?? {},
     before: before?.artifactId === undefined ? {} : before.processes,
   });
-  await log.writeOnce(step("Discovering process types"));
-  if (procfile !== undefined)
-    await log.writeOnce(detail(`Procfile declares types     -> ${list(Object.keys(procfile))}`));
-  const others = Object.keys(processes).filter((name) => !Object.hasOwn(procfile ?? {}, name));
-  if (others.length > 0) await log.writeOnce(detail(`Default types for the build -> ${list(others)}`));
+  // Buildpacks say it themselves, before they end.
+  if (!(await logText(look)).includes(TYPES)) await log.writeOnce(typesFound(procfile, processes));
   await log.writeOnce(step("Storing the image"));
   const image = await imageOf(look);
   await log.writeOnce(detail(`Done: ${formatSize(image.sizeBytes)}`));
@@ -105,6 +103,20 @@ function firstCounts(formation: Readonly<Record<string, number>>, processes: Rea
   return Object.fromEntries(
     Object.entries(formation).filter(([name]) => Object.hasOwn(processes, name) && name !== "release"),
   );
+}
+
+const TYPES = step("Discovering process types");
+
+/** In one piece: its first line says that all of it is told. */
+function typesFound(
+  procfile: Readonly<Record<string, unknown>> | undefined,
+  processes: Readonly<Record<string, unknown>>,
+) {
+  const others = Object.keys(processes).filter((name) => !Object.hasOwn(procfile ?? {}, name));
+  const declared =
+    procfile === undefined ? "" : detail(`Procfile declares types     -> ${list(Object.keys(procfile))}`);
+  const added = others.length === 0 ? "" : detail(`Default types for the build -> ${list(others)}`);
+  return `${TYPES}${declared}${added}`;
 }
 
 const list = (names: readonly string[]): string => [...names].sort().join(", ");

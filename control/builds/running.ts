@@ -118,7 +118,7 @@ export function runningBuilds(
     async cancel(appId, id, by) {
       const { key, value, version } = findBuild(store, appId, id);
       if (hasEnded(value))
-        throw new Fault("conflict", `build ${value.number} of ${value.app} is ${value.state} already`);
+        throw new Fault("conflict", `build ${value.number} of ${value.app} has ended already: ${value.state}`);
       if (value.state === "deploying")
         throw new Fault(
           "conflict",

@@ -27,13 +27,13 @@ export function deploymentsOf(store: Store, appId: string): DeploymentRecord[] {
     .sort((a, b) => (a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : a.toVersion - b.toVersion));
 }
 
-const TAIL_MOST_BYTES = 6 * 1024;
+const TAIL_MOST_BYTES = 8 * 1024;
 
 /** The newest lines that fit into a record, whatever bytes they are made of. */
 export function fittingTail(lines: readonly LogLine[]): LogLine[] {
   const kept: LogLine[] = [];
   let sizeBytes = 0;
-  for (const line of lines.slice(-20).reverse()) {
+  for (const line of lines.slice(-30).reverse()) {
     const short = { ...line, line: plainText(line.line) };
     sizeBytes += Buffer.byteLength(JSON.stringify(short));
     if (sizeBytes > TAIL_MOST_BYTES) break;

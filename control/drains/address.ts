@@ -62,7 +62,7 @@ export function refusal(given: string, { allow, clusterRange, members }: Address
   const exactly = allow.some((range) => range === address || range === `${address}/${isIP(address) === 6 ? 128 : 32}`);
   if (members().includes(address) && !exactly) return `${address} is a machine of the cluster`;
   if (!holds(PRIVATE, address) || holds(allow, address)) return undefined;
-  return `${address} is private; an operator allows it with control's setting drainAllow`;
+  return `${address} is private; an operator allows it: flynn up --drain-allow ${address}/${isIP(address) === 6 ? 128 : 32} (control's setting drainAllow)`;
 }
 
 /** An IPv4 address in its IPv6 clothes (::ffff:127.0.0.1, ::ffff:7f00:1, ::127.0.0.1) -> as IPv4. */

@@ -132,7 +132,8 @@ export const firstWord = (command: readonly string[] = []): string =>
 
 function releaseOf(store: Store, app: App, { releaseId }: TaskWish): ReleaseRecord {
   const release = releaseId === undefined ? currentRelease(store, app) : findRelease(store, app.id, releaseId);
-  if (release === undefined) throw new Fault("conflict", `app ${app.name} has nothing deployed yet`);
+  if (release === undefined)
+    throw new Fault("conflict", `app ${app.name} has nothing deployed yet: git push flynn main, or flynn deploy`);
   if (release.artifactId === undefined)
     throw new Fault("conflict", `v${release.version} of ${app.name} has no image to run`);
   return release;

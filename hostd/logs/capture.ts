@@ -67,7 +67,7 @@ export function captureLogs(options: CaptureOptions): LogCapture {
         signal: ended,
       })) {
         if (cursor && (at < cursor.at || (at === cursor.at && skip-- > 0))) continue;
-        if (line.trim() !== "") lastLines.set(id, line);
+        if (tells(line)) lastLines.set(id, line);
         if (!gate.admit(Buffer.byteLength(line), performance.now())) {
           newest = at;
           if (performance.now() - toldMs >= TELL_DROPPED_MS) tellDropped();
@@ -146,4 +146,9 @@ export function captureLogs(options: CaptureOptions): LogCapture {
       }
     },
   };
+}
+
+/** Whether a line may say why a program ended: not what Node.js and Java print below an error (its stack, a brace, a version). */
+export function tells(line: string): boolean {
+  return !/^\s*(?:at .+|Node\.js v\d\S*|[\](){}^]*)\s*$/.test(line);
 }

@@ -184,10 +184,28 @@ const line = (n: number, changed = {}) => ({
   ...changed,
 });
 
+test("log -j takes the names that ps and exec take; one that is nobody's is an error, not silence", async () => {
+  const control = await fakeControl();
+  control.on("GET /v1/apps/hello/log", { json: { items: [line(1)] } });
+  control.on("GET /v1/apps/hello/jobs", {
+    json: {
+      items: [job("job-0", { endedAt: "2026-01-01T00:00:00Z", createdAt: "2025-01-01T00:00:00Z" }), job("job-1")],
+    },
+  });
+  assert.is((await control.flynn("log -a hello -j web.1")).code, 0);
+  assert.equal(control.asked.at(-1)!.query, { jobId: "job-1" });
+  assert.is((await control.flynn("log -a hello -j job-0")).code, 0);
+  assert.equal(control.asked.at(-1)!.query, { jobId: "job-0" });
+  const { code, err } = await control.flynn("log -a hello -j web.2");
+  assert.equal([code, err], [3, "error: no job web.2; see `flynn ps`\n"]);
+});
+
 test("log prints lines in the known form; filters go to control", async () => {
   const control = await fakeControl();
   control.on("GET /v1/apps/hello/log", { json: { items: [line(1), line(2, { source: "system" })] } });
-  const { code, out } = await control.flynn("log -a hello -n 5 -t web -j job-1 -s app --since 2026-01-01T00:00:00Z");
+  const { code, out } = await control.flynn(
+    "log -a hello -n 5 -t web -j job-1000000000000000 -s app --since 2026-01-01T00:00:00Z",
+  );
   assert.equal(
     [code, out],
     [0, "2026-01-01T00:00:01.000000Z app[web.job-1]: line 1\n2026-01-01T00:00:02.000000Z flynn[web.job-1]: line 2\n"],
@@ -195,7 +213,7 @@ test("log prints lines in the known form; filters go to control", async () => {
   assert.equal(control.asked[0]!.query, {
     lines: "5",
     process: "web",
-    jobId: "job-1",
+    jobId: "job-1000000000000000",
     source: "app",
     since: "2026-01-01T00:00:00.000Z",
   });

@@ -102,6 +102,13 @@ const table: [string, string][] = [
   ["route add", "help unasked: route add http"],
   // What is wrong.
   ["lgo", "error: lgo is not a command; did you mean `log`?; see `flynn help`"],
+  ["config:set A=1", "error: config:set A=1 is not a command; here that is `env set`; see `flynn help`"],
+  ["logs", "error: logs is not a command; here that is `log`; see `flynn help`"],
+  ["constructor", "error: constructor is not a command; see `flynn help`"],
+  [
+    "deploy -x",
+    "error: deploy has no flag -x; a command's own flags go after --: deploy ... -- CMD; see `flynn help deploy`",
+  ],
   ["rout list", "error: rout list is not a command; did you mean `route list`?; see `flynn help`"],
   ["route lst", "error: route lst is not a command; did you mean `route list`?; see `flynn help`"],
   ["rotue:list", "error: rotue:list is not a command; did you mean `route list`?; see `flynn help`"],

@@ -74,7 +74,9 @@ test("an http route with options is made, listed, changed and removed", async ()
   assert.match(changed, `Changed route ${id}: http:shop.test/api leads to shop web (HSTS 600 s)`);
   assert.is((await flynn("route", "update", id)).code, 2, "nothing to change is wrong usage");
   assert.is((await flynn("route", "update", id, "--sticky", "--no-sticky")).code, 2);
-  assert.match(await well("route", "remove", id), `Route ${id} removed.`);
+  const unknown = await flynn("route", "remove", "shop.test/nope");
+  assert.equal([unknown.code, unknown.err], [3, "error: no route shop.test/nope; see `flynn route list`\n"]);
+  assert.match(await well("route", "remove", "shop.test/api"), "Route shop.test/api removed.");
 });
 
 test("open prints where an app answers, one address a line, and says how to get one", async () => {

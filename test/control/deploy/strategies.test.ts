@@ -138,7 +138,7 @@ test("single fields of a process change, the others stay; null takes one away; w
     const again = await create({ processChanges: { web: { port: null } } });
     assert.equal(again.processes["web"], { port: null, memoryBytes: 128 << 20 });
     const refused = await create({ processChanges: { nope: { pids: 9 } } }).catch((error: Fault) => error.message);
-    assert.is(refused, "there is no process nope; there are web, worker");
+    assert.is(refused, "no process nope; the app has web, worker");
   }));
 
 test("batch size, strategy and time are set on the app and taken away again", () =>

@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { Fault } from "#api/fault.ts";
 import { until } from "#lib/time.ts";
 import type { EngineLogLine } from "../../../hostd/engine/engine.ts";
-import { captureLogs } from "../../../hostd/logs/capture.ts";
+import { captureLogs, tells } from "../../../hostd/logs/capture.ts";
 import { logStore } from "../../../hostd/logs/store.ts";
 import { container, job } from "../jobs.ts";
 
@@ -106,6 +106,20 @@ test("a job's flood is cut to its rate, and the log says how many lines are miss
 test("a line longer than 16 KiB is cut to it", async () => {
   const lines = await captured(join(directory, `${++made}`), brokenLog([entry(1, "x".repeat(40_000))], []));
   assert.is(lines[0]?.length, 16 << 10);
+});
+
+test("what says why a program ended is its error, not the stack, brace or version printed below it", () => {
+  const printed = [
+    "Error: boom",
+    "    at Module._load (node:internal:1:1)",
+    "  code: 'EADDRINUSE',",
+    "}",
+    "",
+    "Node.js v24.21.0",
+  ];
+  assert.equal(printed.filter(tells), ["Error: boom", "  code: 'EADDRINUSE',"]);
+  for (const line of ["at", "attempt 3 failed", "Node.js is missing", "}x", "panic: at the disco"])
+    assert.ok(tells(line), line);
 });
 
 test.run();
