@@ -1,13 +1,14 @@
-// `node test/run.ts [--unit] [filter...]`: every test file, or those whose path contains one of the filters. Units run two
-// at a time, lab and e2e files alone after them. The last line is `N passed, N failed`.
+// `node test/run.ts [--unit] [filter...]`: every test file, or those whose path contains one of the filters. Units run
+// side by side, lab and e2e files alone after them. The last line is `N passed, N failed`.
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run } from "#lib/run.ts";
 import { type FileResult, findTests, runFile, type TestFile } from "./runner.ts";
 
-const UNITS_AT_ONCE = 2;
+/** One more than there are processors: units wait for half of their time. */
+const UNITS_AT_ONCE = availableParallelism() + 1;
 const GRACE_MS = 30_000;
 const root = fileURLToPath(new URL("..", import.meta.url));
 

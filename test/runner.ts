@@ -32,7 +32,7 @@ export interface RunFileOptions {
   compiledIn?: string;
 }
 
-const UNIT_LIMIT_MS = 60_000;
+const UNIT_LIMIT_MS = 120_000;
 const ALONE_LIMIT_MS = 300_000;
 const KEPT_OUTPUT_BYTES = 64 << 20;
 
