@@ -227,6 +227,22 @@ mkdir -p "$1/.profile.d" && echo 'export SPIED=yes' > "$1/.profile.d/spy.sh"
     "#!/bin/sh\nprintf -- '---\\naddons: []\\nconfig_vars: {A: b}\\ndefault_process_types:\\n  web: ./spied-web\\n  worker: echo spy\\n'\n",
   "bin/report": '#!/bin/sh\necho "spied: true"\n',
 };
+/** Makes a folder of the repository the whole app, as buildpacks for monorepos do, and needs a secret at home meanwhile. */
+const subfolder = {
+  "bin/detect": "#!/bin/sh\necho Subfolder\n",
+  "bin/compile": `#!/bin/bash
+set -e
+stage=$(mktemp -d)
+mv "$1/$(cat "$3/SUBFOLDER")" "$stage/only"
+rm -rf "$1"
+mv "$stage/only" "$1"
+echo "machine code.test password t0ken" > ~/.netrc
+mkdir "$1/tools"
+printf '#!/bin/sh\\necho tool of the subfolder\\n' > "$1/tools/tool"
+chmod +x "$1/tools/tool"
+echo "export PATH=\\"$1/tools:\\$PATH\\"" > "$(dirname "$0")/../export"
+`,
+};
 const afterwards = {
   "bin/detect": "#!/bin/sh\necho After\n",
   "bin/compile": '#!/bin/sh\necho "-----> after: FROM_SPY=$FROM_SPY PATH=$PATH"\n',
@@ -237,7 +253,7 @@ async function serveBuildpacks(context: Context): Promise<string> {
   const { host, scope } = context;
   const web = join(scope.folder, "web");
   await mkdir(web, { recursive: true });
-  for (const [name, files] of Object.entries({ spy, after: afterwards })) {
+  for (const [name, files] of Object.entries({ spy, subfolder, after: afterwards })) {
     const folder = await source(context, `pack-${name}`, files);
     for (const file of Object.keys(files)) await chmod(join(folder, file), 0o755);
     await exec(["tar", "--create", "--gzip", `--file=${join(web, `${name}.tgz`)}`, `--directory=${folder}`, "."]);
@@ -288,7 +304,7 @@ lab(
     const outcome = await context.driver.build({ source: folder, env, network: "host", cache: "spied" });
     succeeded(outcome);
     const { log } = outcome;
-    assert.match(log, "-----> args /app /cache/work /in/env cwd /app uid 1000 git=unset");
+    assert.match(log, /-----> args (\/tmp\/build-\w+\/app) \/cache\/work \/in\/env cwd \1 uid 1000 git=unset/);
     assert.match(log, /stack flynn-12 version c0ffee0+ request set home \/app app \/app curl 30 180/);
     assert.match(log, "a warning to stderr");
     assert.match(log, "file MULTI line1\\nline2\\n");
@@ -342,6 +358,35 @@ lab(
     assert.match(outcome.log, /-----> after: FROM_SPY=set by spy PATH=\/app\/spy-bin:/);
     assert.is(outcome.result.detected, "Spied on, After, Procfile");
     assert.equal(outcome.result.processes, { web: "echo hi" }, "only the last buildpack's default types count");
+  },
+);
+
+lab(
+  "another's buildpack may put a new folder in the app's place, is asked before those after it, and keeps its secrets at home",
+  async (context) => {
+    const folder = await source(context, "monorepo", {
+      "README.md": "all of them",
+      "apps/one/package.json": JSON.stringify({ scripts: { build: "tool > built; cat ~/.netrc > /dev/null" } }),
+      "apps/one/Procfile": "web: cat built\n",
+      "apps/one/.env.example": "",
+      ".buildpacks": `${packs}/subfolder.tgz\nnodejs\n`,
+    });
+    const env = { SUBFOLDER: "apps/one" };
+    const outcome = await context.driver.build({ source: folder, env, network: "host" });
+    succeeded(outcome);
+    assert.is(outcome.result.detected, "Subfolder, Node.js");
+    const files = names(outcome).filter((name) => !name.endsWith("/") && !name.startsWith("app/node_modules/"));
+    assert.equal(files.sort(), [
+      "app/.env.example",
+      "app/.profile.d/nodejs.sh",
+      "app/Procfile",
+      "app/built",
+      "app/package.json",
+      "app/tools/tool",
+    ]);
+    const app = await context.driver.run(outcome.slug, [outcome.result.processes!["web"]!]);
+    await app.exitCode();
+    assert.is(await app.log(), "tool of the subfolder\n", "what it exported led there while ours built");
   },
 );
 
@@ -465,6 +510,25 @@ lab("native modules and C extensions find their headers and compilers in the bui
 });
 
 lab(
+  "a first Go build finds the standard library compiled, and leaves no copy of it in the app's cache",
+  async (context) => {
+    const { build, docker } = context.driver;
+    const startedMs = performance.now();
+    succeeded(await build({ source: "go", app: "go", cache: "go-std" }));
+    console.log(`go, without a cache: built in ${Math.round(performance.now() - startedMs)} ms`);
+    const look = "find /cache/kept/go-build -type l | wc -l; du -sk /cache/kept/go-build | cut -f1";
+    const volume = "--volume=lab-cache-go-std:/cache";
+    const [links, sizeKiB] = (
+      await docker("run", "--rm", "--network=none", volume, "flynn/builder:flynn-12", "sh", "-c", look)
+    )
+      .split("\n")
+      .map(Number);
+    assert.is(links, 0);
+    assert.ok(sizeKiB! > 0 && sizeKiB! < 10_000, `${sizeKiB} KiB: the standard library alone has tens of MiB`);
+  },
+);
+
+lab(
   "builder and runner share the runner's layers, and hold no list or scratch file of the machine that made them",
   async (context) => {
     const { docker } = context.driver;
@@ -472,7 +536,8 @@ lab(
       JSON.parse(await docker("inspect", "--format={{json .RootFS.Layers}}", image)) as string[];
     const runner = await layers("flynn/runner:flynn-12");
     assert.equal((await layers("flynn/builder:flynn-12")).slice(0, runner.length), runner);
-    const look = "find /etc/apt/sources.list /etc/apt/sources.list.d /var/lib/apt/lists /tmp -type f 2>/dev/null; true";
+    const archives = "find /etc/apt/sources.list /etc/apt/sources.list.d -type f -exec grep -hv '^#' {} + 2>/dev/null";
+    const look = `${archives}; find /var/lib/apt/lists /tmp -type f 2>/dev/null; true`;
     const asRoot = ["run", "--rm", "--network=none", "--user=root", "--entrypoint=/bin/sh"];
     for (const image of ["runner", "builder"])
       assert.is(await docker(...asRoot, `flynn/${image}:flynn-12`, "-c", look), "");
