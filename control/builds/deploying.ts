@@ -16,6 +16,7 @@ const RELEASE_LINES_MOST = 1_000;
 /** Every host is asked for its lines. */
 const RELEASE_LOOK_MS = 2_000;
 const NOT_LISTENING = /^web: .*(?:nothing listens on port (\d+)|port (\d+) does not answer)/;
+const QUIET_MS = 15_000;
 const STARTING = step("Starting processes");
 
 export async function watchDeployment(look: Look): Promise<Deployed> {
@@ -34,7 +35,10 @@ export async function watchDeployment(look: Look): Promise<Deployed> {
   if (deployment.releaseJobId !== undefined) await tellReleasePhase(look, deployment);
   const { state } = deployment;
   if (state === "pending" || state === "running") {
-    if (state === "running") await tellProgress(look, deployment);
+    if (state === "running") {
+      await tellProgress(look, deployment);
+      await tellQuiet(look, deployment);
+    }
     return { type: "wait", reason: deployment.step };
   }
   if (state === "complete") {
@@ -67,6 +71,12 @@ async function tellProgress({ log }: Look, { processes, state }: Deployment): Pr
     await log.writeOnce(STARTING);
     await log.writeOnce(detail(`${name}: ${up} of ${wanted} up`));
   }
+}
+
+/** What is waited for, once, when nothing came up for a while: a push is not to stand silent for minutes. */
+async function tellQuiet(look: Look, { createdAt, step: doing }: Deployment): Promise<void> {
+  if (look.context.now().getTime() - Date.parse(createdAt) < QUIET_MS || doing === "") return;
+  if (!(await logText(look)).includes(STARTING)) await look.log.writeOnce(`${STARTING}${detail(plainText(doing))}`);
 }
 
 const RUNNING = step("Running the release command");
