@@ -207,6 +207,12 @@ push("run, exec, exit codes and binary pipes in a buildpack app", async (context
   const [job] = await settled(context.appliance, "node", 1);
   const exec = await work.flynn("-a", "node", "exec", job!.id, "--", "id", "-u");
   assert.equal([exec.code, exec.stdout.trim()], [0, "1000"], exec.stderr);
+  // A command beside the app is started as the app is: what .profile.d sets is there, in the app's folder.
+  for (const command of [['echo "$PATH|$PWD|$HOME"'], ["sh", "-c", 'echo "$PATH|$PWD|$HOME"']]) {
+    const { code, stdout, stderr } = await work.flynn("-a", "node", "exec", job!.id, "--", ...command);
+    assert.is(code, 0, stderr);
+    assert.match(stdout.trim(), /:\/app\/node_modules\/\.bin\|\/app\|\/app$/);
+  }
 });
 
 push("flynn deploy . sends a tree without git, and logs tell what happened", async (context) => {
