@@ -11,7 +11,8 @@ import { keys } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
 import { gate } from "../scheduler/gate.ts";
 import type { Entry } from "../store/store.ts";
-import { watchDeployment } from "./deploying.ts";
+import { logText, watchDeployment } from "./deploying.ts";
+import { withLastWords } from "./last-words.ts";
 import type { BuildParts, Clock, Look, Turn } from "./look.ts";
 import { type Next, nextOf } from "./next.ts";
 import { waitsFor } from "./queue.ts";
@@ -106,7 +107,7 @@ export function buildDriver(context: Context, parts: BuildParts) {
     else if (next.type === "again") {
       await look.log.writeOnce(bang(`The ${next.why}; the build begins again on another`));
       await write(entry, jobTurn(look));
-    } else await ending(entry, "failed", next.reason);
+    } else await ending(entry, "failed", withLastWords(next.reason, await logText(look)));
     return true;
   };
 

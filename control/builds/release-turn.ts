@@ -34,7 +34,7 @@ export async function releaseTurn(look: Look): Promise<Turn> {
   if (!(await logText(look)).includes(TYPES)) await log.writeOnce(typesFound(procfile, processes));
   await log.writeOnce(step("Storing the image"));
   const image = await imageOf(look);
-  await log.writeOnce(detail(`Done: ${formatSize(image.sizeBytes)}`));
+  await log.writeOnce(detail(`Stored: ${formatSize(image.sizeBytes)}`));
 
   const at = now();
   const artifact: Artifact = {
