@@ -19,6 +19,7 @@ import {
 } from "./level-rows.ts";
 import { type LogRecord, type ViewEntry, viewChanges } from "./log.ts";
 import { decodeRecord } from "./record.ts";
+import { damagedTable } from "./table-check.ts";
 
 export type Database = Level<string, string>;
 export type Batch = ReturnType<Database["batch"]>;
@@ -42,6 +43,8 @@ export interface Inspection {
 
 /** Opens the database; LevelDB's error as `damage` text when its files are broken, a Fault when the surroundings are. */
 export async function openDatabase(path: string, create = false): Promise<Database | { damage: string }> {
+  const damage = create ? undefined : await damagedTable(path);
+  if (damage !== undefined) return { damage };
   const db: Database = new Level(path, {
     createIfMissing: create,
     errorIfExists: create,
