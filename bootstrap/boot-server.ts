@@ -35,7 +35,7 @@ export interface BootServerOptions {
 
 export interface BootServer {
   setTarget(target: BootTarget): void;
-  /** Looks for new boot images. */
+  /** Looks for boot images; until the first time none is served, and machines wait. */
   scanImages(): Promise<void>;
   readonly dhcp: DhcpServer;
   close(): Promise<void>;
@@ -51,7 +51,6 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   const neighbours = options.neighbours ?? kernelNeighbours(config.interface);
   const machines = createMachines();
   const images = openImages({ directory: config.imagesDir, publicKeyFile: config.imageKeyFile, log });
-  await images.scan();
   const bootFiles = await readBootFiles(config.ipxeDir, base);
 
   const reservations = new Map(Object.entries(config.reservations));

@@ -33,7 +33,7 @@ export interface Images {
   get(imageId: string): VerifiedImage | undefined;
   /** The file with this content and name. */
   artefact(sha256: string, name: string): Artefact | undefined;
-  /** Why an image on disk is not served; undefined when it is, or when it is not there. */
+  /** Why an image is not served; undefined when it is, or when a whole scan has not found it. */
   refusal(imageId: string): string | undefined;
   /** Looks at the directory again; what did not change is not hashed again. */
   scan(): Promise<void>;
@@ -56,6 +56,13 @@ export function openImages({ directory, publicKeyFile, log }: ImagesOptions): Im
   let refusals = new Map<string, string>();
   let keyState: "unknown" | "missing" | "read" = "unknown";
   let scanning: Promise<void> | undefined;
+  let scanned = false;
+
+  const serve = (next: Map<string, VerifiedImage>): void => {
+    const artefacts = [...next.values()].flatMap((image) => Object.values(image.artefacts));
+    byContent = new Map(artefacts.map((one) => [`${one.sha256}/${one.name}`, one]));
+    images = next;
+  };
 
   async function scan(): Promise<void> {
     const found = new Map<string, VerifiedImage>();
@@ -70,17 +77,18 @@ export function openImages({ directory, publicKeyFile, log }: ImagesOptions): Im
     const publicKey = readPublicKey(pem);
     for (const name of await directoriesOf(directory)) {
       try {
-        found.set(name, await verifyImage(join(directory, name), name, publicKey, hashOf));
+        const image = await verifyImage(join(directory, name), name, publicKey, hashOf);
+        found.set(name, image);
+        if (images.has(name)) continue;
+        log.info({ imageId: name }, "boot image verified");
+        serve(new Map([...images, [name, image]])); // machines that wait for it do not wait for the rest
       } catch (error) {
         const reason = (error as Error).message;
         refused.set(name, reason);
         if (refusals.get(name) !== reason) log.error({ imageId: name, reason }, "boot image refused");
       }
     }
-    for (const id of found.keys()) if (!images.has(id)) log.info({ imageId: id }, "boot image verified");
-    const artefacts = [...found.values()].flatMap((image) => Object.values(image.artefacts));
-    byContent = new Map(artefacts.map((one) => [`${one.sha256}/${one.name}`, one]));
-    images = found;
+    serve(found);
     refusals = refused;
   }
 
@@ -95,10 +103,11 @@ export function openImages({ directory, publicKeyFile, log }: ImagesOptions): Im
   return {
     get: (imageId) => images.get(imageId),
     artefact: (sha256, name) => byContent.get(`${sha256}/${name}`),
-    refusal: (imageId) => refusals.get(imageId),
+    refusal: (imageId) => refusals.get(imageId) ?? (scanned ? undefined : "its files are still being verified"),
     scan() {
       scanning ??= scan().finally(() => {
         scanning = undefined;
+        scanned = true;
       });
       return scanning;
     },
@@ -160,13 +169,24 @@ async function readPart(path: string): Promise<Buffer> {
   });
 }
 
+/** The newest first: it is the one that machines most likely wait for. */
 async function directoriesOf(path: string): Promise<string[]> {
   const entries = await readdir(path, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
     throw error;
   });
-  const links = entries.filter((entry) => entry.isDirectory() && /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/.test(entry.name));
-  return links.map((entry) => entry.name).sort();
+  const names = entries
+    .filter((entry) => entry.isDirectory() && /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/.test(entry.name))
+    .map(({ name }) => name);
+  const changedMs = new Map(
+    await Promise.all(
+      names.map(async (name) => {
+        const status = await stat(join(path, name)).catch(() => undefined);
+        return [name, status?.mtimeMs ?? 0] as const;
+      }),
+    ),
+  );
+  return names.sort((a, b) => changedMs.get(b)! - changedMs.get(a)! || (a < b ? -1 : 1));
 }
 
 function readPublicKey(pem: string): KeyObject {

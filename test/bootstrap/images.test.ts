@@ -1,10 +1,11 @@
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { silentLog } from "#lib/log.ts";
+import { until } from "#lib/time.ts";
 import { openImages } from "../../bootstrap/images.ts";
 import { type ImageFixture, writeImage } from "./image-fixture.ts";
 
@@ -30,6 +31,28 @@ test("a signed image is served by content hash and name, and by no other name", 
     assert.is(images.artefact(manifest.kernel.sha256, "vmlinuz")?.part, "kernel");
     assert.is(images.artefact(manifest.kernel.sha256, "initrd"), undefined);
     assert.is(images.artefact(manifest.kernel.sha256, "../img1/vmlinuz"), undefined);
+  }));
+
+test("what was not looked at yet is being verified, and is not called missing", () =>
+  withImage(async ({ imagesDir, keyFile }) => {
+    const images = openImages({ directory: imagesDir, publicKeyFile: keyFile, log: silentLog() });
+    assert.match(images.refusal("img1")!, "still being verified");
+    await images.scan();
+    assert.is(images.refusal("img1"), undefined);
+    assert.is(images.refusal("never"), undefined);
+  }));
+
+test("an image is served as soon as it is verified itself, the newest first", () =>
+  withImage(async ({ imagesDir, keyFile }) => {
+    const old = join(imagesDir, "img0");
+    await cp(join(imagesDir, "img1"), old, { recursive: true });
+    await utimes(old, new Date(0), new Date(0));
+    const images = openImages({ directory: imagesDir, publicKeyFile: keyFile, log: silentLog() });
+    const scan = images.scan();
+    await until(() => images.get("img1"), { what: "the newest image", timeoutMs: 5_000, everyMs: 1 });
+    assert.match(images.refusal("img0")!, "still being verified");
+    await scan;
+    assert.match(images.refusal("img0")!, "manifest.json is of image img1");
   }));
 
 test("a flipped bit in a file takes the whole image away, and says which file", () =>

@@ -34,6 +34,7 @@ if (import.meta.main) {
       ...(options.simulated ? { neighbours: () => undefined, requestsPerSecond: 1e6 } : {}),
     });
     stack.defer(() => server.close());
+    await server.scanImages();
     server.setTarget(JSON.parse(readFileSync(options.targetFile, "utf8")) as BootTarget);
     process.on("SIGUSR2", () =>
       console.log(`memory ${JSON.stringify({ rssBytes: process.memoryUsage.rss(), ...server.dhcp.counts })}`),

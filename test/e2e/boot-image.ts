@@ -1,5 +1,5 @@
 // The boot image for a lab: built when its inputs changed, else the one in the cache. Same recipe, same command as for real.
-import { copyFile, mkdir, readFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -7,6 +7,7 @@ import { exec } from "#lib/exec.ts";
 
 export const CACHE = process.env["FLYNN_CACHE"] ?? "/var/cache/flynn";
 const BUILD_MS = 1_500_000;
+const IMAGES_KEPT = 3;
 
 export interface BuiltImage {
   id: string;
@@ -57,6 +58,7 @@ export async function bootImage(options: { say: (line: string) => void; signal: 
     reused: boolean;
     seconds: number;
   };
+  await keepNewest(imagesDir, built.manifest.id);
   const text = (name: string) => readFile(join(built.directory, name), "utf8");
   return {
     id: built.manifest.id,
@@ -68,6 +70,16 @@ export async function bootImage(options: { say: (line: string) => void; signal: 
     seconds: built.seconds,
     squashfsBytes: built.manifest.squashfs.sizeBytes,
   };
+}
+
+/** Every change of hostd makes another image of some 250 MB. */
+async function keepNewest(imagesDir: string, id: string): Promise<void> {
+  const others = (await readdir(imagesDir)).filter((name) => name !== id && /^[0-9a-f]{16}$/.test(name));
+  const dated = await Promise.all(
+    others.map(async (name) => ({ name, atMs: (await stat(join(imagesDir, name))).mtimeMs })),
+  );
+  for (const { name } of dated.sort((a, b) => b.atMs - a.atMs).slice(IMAGES_KEPT - 1))
+    await rm(join(imagesDir, name), { recursive: true, force: true });
 }
 
 /** Gives an appliance's state directory the public key that the image is signed for. */
