@@ -93,6 +93,10 @@ export function pushes({ store, builds, repositories, log, signal, onTaken }: Pu
     }
     const app = findApp(store, push.app.id).value;
     const head = (await repositories.resolve(repository, update.ref)) ?? update.to.replace(/./g, "0");
+    if (head === update.to) {
+      warn(`Another push of ${short(head)} was first, and is what runs here: flynn build log`);
+      return 1;
+    }
     if (head !== update.from) {
       warn(`${update.ref.replace(/^refs\/heads\//, "")} has moved to ${short(head)} meanwhile: nothing was built.`);
       warn("Fetch it, put your work on top of it, and push again.");

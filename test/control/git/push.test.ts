@@ -184,6 +184,22 @@ test("two pushes at once to one app: the second waits in words, and is refused w
   assert.is(it.builds.made.length, count + 1);
 });
 
+test("of two pushes of the same commit at once the second hears that the other one runs", async () => {
+  await it.app("same");
+  it.builds.auto = undefined;
+  const work = await it.work("same");
+  const count = it.builds.made.length;
+  const first = it.start(["git", "push", it.remote("same"), "main"], work);
+  await eventually("the first build", () => it.builds.made.length === count + 1);
+  const second = it.start(["git", "push", it.remote("same"), "main"], work);
+  await eventually("the second push saying that it waits", () => second.text().includes("this one waits"));
+  const over = Promise.all([first, second].map((child) => new Promise((resolve) => child.once("close", resolve))));
+  await it.builds.made.at(-1)!.end("succeeded");
+  assert.equal(await over, [0, 1]);
+  assert.match(second.text(), /Another push of [0-9a-f]{8} was first, and is what runs here/);
+  assert.is(it.builds.made.length, count + 1);
+});
+
 test("the log is there line by line while the build goes on", async () => {
   await it.app("live");
   it.builds.auto = undefined;
