@@ -224,6 +224,7 @@ for (const state of ["queued", "building", "storing", "deploying"] as const)
         } else if (state === "building") host.script = () => ({ during: () => held.promise, output: "-----> Late\n" });
         const { id } = await send("hello", NODE_APP);
         await reaches("hello", id, state);
+        if (state === "storing") await until(() => storing > 0, { what: "the storing begun", timeoutMs: 10_000 });
         await control.restart();
         held.resolve();
         up = true;
