@@ -10,6 +10,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
 import { exec, stopChild } from "#lib/exec.ts";
+import { readText } from "#lib/files.ts";
 import { until } from "#lib/time.ts";
 import { dockerEngine } from "../../hostd/engine/docker.ts";
 import { engineContract } from "../contract/engine.ts";
@@ -154,15 +155,25 @@ test("docker: an image that cannot be had is a fault that says why, within its d
 
 test("docker: a daemon that does not answer is a timeout, not a wait", async () => {
   const engine = dockerEngine({ socketPath, callTimeoutMs: 300 });
-  dockerd?.kill("SIGSTOP");
+  const { pid } = dockerd!;
+  process.kill(pid!, "SIGSTOP");
   try {
+    // The kernel stops each thread when it next looks.
+    const states = async () => Promise.all((await readdir(`/proc/${pid}/task`)).map(stateOf));
+    const stateOf = async (thread: string) =>
+      /^State:\s+(\w)/m.exec((await readText(`/proc/${pid}/task/${thread}/status`)) ?? "")?.[1];
+    await until(async () => (await states()).every((state) => state === "T"), {
+      what: "a stopped daemon",
+      timeoutMs: 5_000,
+      everyMs: 5,
+    });
     const error = await engine.list().then(
       () => undefined,
       (caught: unknown) => caught,
     );
-    assert.ok(isFault(error, "timeout"));
+    assert.ok(isFault(error, "timeout"), String(error));
   } finally {
-    dockerd?.kill("SIGCONT");
+    process.kill(pid!, "SIGCONT");
   }
 });
 
