@@ -166,7 +166,10 @@ export function loadOn({ scope, appliance }: Cluster, app: string, options: Part
 
 /** Ends the load once it is worth something; every request must have had the app's answer. */
 export async function unharmed(load: Load, what: string): Promise<LoadResult> {
-  await until(async () => (await load.progress()).requests > 20, { what: `requests during ${what}`, timeoutMs: 20_000 });
+  await until(async () => (await load.progress()).requests > 20, {
+    what: `requests during ${what}`,
+    timeoutMs: 20_000,
+  });
   const result = await load.stop();
   console.log(`${what}: ${result.requests} requests, ${result.failed} failed, p99 ${result.p99Ms} ms`);
   assert.is(result.failed, 0, `${what}: ${JSON.stringify(result.failures.slice(0, 5))}`);
