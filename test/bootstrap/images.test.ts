@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { silentLog } from "#lib/log.ts";
+import { run } from "#lib/run.ts";
 import { until } from "#lib/time.ts";
 import { openImages } from "../../bootstrap/images.ts";
 import { type ImageFixture, writeImage } from "./image-fixture.ts";
@@ -45,12 +46,16 @@ test("what was not looked at yet is being verified, and is not called missing", 
 test("an image is served as soon as it is verified itself, the newest first", () =>
   withImage(async ({ imagesDir, keyFile }) => {
     const old = join(imagesDir, "img0");
+    const manifest = join(old, "manifest.json");
     await cp(join(imagesDir, "img1"), old, { recursive: true });
+    await rm(manifest);
+    await run("mkfifo", [manifest]); // read only once somebody writes it
     await utimes(old, new Date(0), new Date(0));
     const images = openImages({ directory: imagesDir, publicKeyFile: keyFile, log: silentLog() });
     const scan = images.scan();
-    await until(() => images.get("img1"), { what: "the newest image", timeoutMs: 5_000, everyMs: 1 });
+    await until(() => images.get("img1"), { what: "the newest image", timeoutMs: 30_000, everyMs: 1 });
     assert.match(images.refusal("img0")!, "still being verified");
+    await writeFile(manifest, await readFile(join(imagesDir, "img1", "manifest.json")));
     await scan;
     assert.match(images.refusal("img0")!, "manifest.json is of image img1");
   }));
