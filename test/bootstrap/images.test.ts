@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { exec } from "#lib/exec.ts";
 import { silentLog } from "#lib/log.ts";
-import { run } from "#lib/run.ts";
 import { until } from "#lib/time.ts";
 import { openImages } from "../../bootstrap/images.ts";
 import { type ImageFixture, writeImage } from "./image-fixture.ts";
@@ -49,7 +49,7 @@ test("an image is served as soon as it is verified itself, the newest first", ()
     const manifest = join(old, "manifest.json");
     await cp(join(imagesDir, "img1"), old, { recursive: true });
     await rm(manifest);
-    await run("mkfifo", [manifest]); // read only once somebody writes it
+    await exec("mkfifo", [manifest]); // read only once somebody writes it
     await utimes(old, new Date(0), new Date(0));
     const images = openImages({ directory: imagesDir, publicKeyFile: keyFile, log: silentLog() });
     const scan = images.scan();
