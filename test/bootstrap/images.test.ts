@@ -49,7 +49,7 @@ test("an image is served as soon as it is verified itself, the newest first", ()
     const manifest = join(old, "manifest.json");
     await cp(join(imagesDir, "img1"), old, { recursive: true });
     await rm(manifest);
-    await exec("mkfifo", [manifest]); // read only once somebody writes it
+    await exec(["mkfifo", manifest]); // read only once somebody writes it
     await utimes(old, new Date(0), new Date(0));
     const images = openImages({ directory: imagesDir, publicKeyFile: keyFile, log: silentLog() });
     const scan = images.scan();
