@@ -20,3 +20,10 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
 export function partTodo(part: string): string {
   return REMEDIES.find(([name]) => name.test(part))?.[1] ?? "flynn status";
 }
+
+export const NO_STACK: Complaint = {
+  where: "builds",
+  level: "warning",
+  what: "the cluster has no stack yet: apps without a Dockerfile or a builder of their own cannot be built",
+  todo: "flynn stack build (once, some minutes)",
+};

@@ -4,10 +4,11 @@ import { fileURLToPath } from "node:url";
 import type { Client } from "#api/client.ts";
 import { isFault } from "#api/fault.ts";
 import { explainMachine, listMachines } from "#api/machines.ts";
+import { getStack } from "#api/stack.ts";
 import { getStatus } from "#api/status.ts";
 import type { Command, Invocation } from "../command.ts";
 import { listAll, withCluster } from "../connect.ts";
-import { type Complaint, partTodo } from "../doctor.ts";
+import { type Complaint, NO_STACK, partTodo } from "../doctor.ts";
 import { answer } from "../output/answer.ts";
 import { paint, plain } from "../output/text.ts";
 import { ownAddress } from "../up/address.ts";
@@ -76,9 +77,12 @@ async function clusterComplaints(call: Invocation): Promise<Complaint[]> {
 }
 
 async function inCluster(client: Client, signal: AbortSignal): Promise<Complaint[]> {
-  const [status, machines] = await Promise.all([
+  const [status, machines, stack] = await Promise.all([
     client.call(getStatus, { signal }),
     listAll(client, listMachines, { signal }),
+    client.call(getStack, { signal }).catch((error: unknown) => {
+      if (!isFault(error, "not-found")) throw error;
+    }),
   ]);
   const found: Complaint[] = status.parts
     .filter(({ state }) => state !== "ok")
@@ -88,6 +92,7 @@ async function inCluster(client: Client, signal: AbortSignal): Promise<Complaint
       what: `${state}: ${message}`,
       todo: partTodo(name),
     }));
+  if (stack === undefined) found.push(NO_STACK);
   for (const { id, name, state } of machines) {
     if (state === "ready" || state === "rejected") continue;
     const { summary, findings } = await client.call(explainMachine, { params: { id }, signal });

@@ -1,7 +1,8 @@
 // route: which domains and ports lead to which apps.
+import { getFormation } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
-import { Fault } from "#api/fault.ts";
-import { createRoute, deleteRoute, listRoutes, updateRoute } from "#api/routes.ts";
+import { Fault, isFault } from "#api/fault.ts";
+import { createRoute, deleteRoute, listRoutes, type Route, updateRoute } from "#api/routes.ts";
 import { appName, findAppName } from "../app.ts";
 import type { Command, Flag, Invocation } from "../command.ts";
 import { listAll, withCluster } from "../connect.ts";
@@ -79,6 +80,7 @@ then. https is answered on every route: with your certificate (--cert, --key; or
           signal: cli.signal,
         });
         if (files) await certified(client, call, files);
+        await noteUnknownProcess(client, call, route);
         answer(cli, route, () => {
           const to = route.type === "http" ? routeUrl(route) : routeLabel(route);
           cli.print(`Created route ${route.id}: ${to} leads to ${route.app} ${route.process}`);
@@ -104,6 +106,7 @@ then. https is answered on every route: with your certificate (--cert, --key; or
           },
           signal: cli.signal,
         });
+        await noteUnknownProcess(client, call, route);
         answer(cli, route, () =>
           cli.print(`Created route ${route.id}: ${routeLabel(route)} leads to ${route.app} ${route.process}`),
         );
@@ -137,6 +140,7 @@ then. https is answered on every route: with your certificate (--cert, --key; or
           body,
           signal: cli.signal,
         });
+        await noteUnknownProcess(client, call, route);
         answer(cli, route, () => {
           const options = routeOptions(route);
           const to = `${route.app} ${route.process}${options ? ` (${options})` : ""}`;
@@ -172,6 +176,20 @@ async function routeId(client: Client, { args, cli }: Invocation): Promise<strin
 function process(call: Invocation): { process?: string } {
   const name = call.text("process") ?? call.text("service");
   return name === undefined ? {} : { process: name };
+}
+
+/** A route may come before the release that has its process; a slip of the pen looks the same. */
+async function noteUnknownProcess(client: Client, call: Invocation, route: Route): Promise<void> {
+  if (process(call).process === undefined) return;
+  const input = { params: { app: route.app }, signal: call.cli.signal };
+  const formation = await client.call(getFormation, input).catch((error: unknown) => {
+    if (!isFault(error, "conflict")) throw error; // nothing deployed yet
+  });
+  const known = Object.keys(formation?.processes ?? {});
+  if (known.length === 0 || known.includes(route.process)) return;
+  call.cli.say(
+    `note: the current release of ${route.app} has no process ${route.process} (it has ${known.join(", ")}): until one has, nothing answers here`,
+  );
 }
 
 function added(call: Invocation) {

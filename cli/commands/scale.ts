@@ -51,9 +51,8 @@ async function scale(call: Invocation): Promise<void> {
     );
     print(`scaling ${changes.join(", ")}`);
     if (!call.on("no-wait")) {
-      print("");
-      await arrive({ client, input, formation, asked: Object.keys(wish), seen, timeoutMs, cli, print });
-      print("");
+      const moved = await arrive({ client, input, formation, asked: Object.keys(wish), seen, timeoutMs, cli, print });
+      if (moved) print("");
       print(`scale completed in ${formatDuration(performance.now() - startedMs)}`);
     }
     if (cli.json) cli.print(JSON.stringify(formation, null, 2));
@@ -72,22 +71,26 @@ interface Arrival {
   print: (line: string) => void;
 }
 
-async function arrive({ client, input, formation, asked, seen, timeoutMs, cli, print }: Arrival): Promise<void> {
+/** Shows each job's changes of state until all are there; false when there was nothing to show. */
+async function arrive({ client, input, formation, asked, seen, timeoutMs, cli, print }: Arrival): Promise<boolean> {
   const deadlineMs = performance.now() + timeoutMs;
+  let moved = false;
   for (;;) {
     const jobs = await jobsOf(client, input);
     for (const job of jobs) {
       const state = shownState(job);
       if (!asked.includes(job.process) || seen.get(job.id) === state) continue;
       // A job that ended before we looked for the first time is history.
-      if (seen.has(job.id) || job.endedAt === undefined)
-        print(
-          `${clock(new Date())} ==> ${job.process} ${job.id} ${paint(state, stateColour(job.state), cli.colour.out && !cli.json)}`,
-        );
+      if (seen.has(job.id) || job.endedAt === undefined) {
+        const colour = stateColour(job.state);
+        if (!moved) print("");
+        moved = true;
+        print(`${clock(new Date())} ==> ${job.process} ${job.id} ${paint(state, colour, cli.colour.out && !cli.json)}`);
+      }
       seen.set(job.id, state);
     }
     const { done, missing } = standing(jobs, formation, asked);
-    if (done) return;
+    if (done) return moved;
     cli.signal.throwIfAborted();
     if (performance.now() >= deadlineMs)
       throw new Fault(

@@ -209,6 +209,7 @@ test("status shows every part; doctor finds what is missing, says what to do, an
   const doctor = await flynn(["doctor", "--state", join(directory, "no-state")]);
   assert.is(doctor.code, 1);
   assert.match(doctor.out, /error: router: down: no router has joined\n {2}do: {3}look at router\.log/);
+  assert.match(doctor.out, /warning: builds: the cluster has no stack yet.*\n {2}do: {3}flynn stack build/);
 });
 
 test("lists that are empty say so on stderr, and are [] as JSON", async () => {

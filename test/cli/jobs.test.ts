@@ -68,6 +68,16 @@ test("scale shows each change of each job, and ends when they are up", async () 
   );
 });
 
+test("scale to what runs already says so in two lines", async () => {
+  const control = await fakeControl();
+  control.on("GET /v1/apps/hello/formation", { json: FORMATION });
+  control.on("PATCH /v1/apps/hello/formation", { json: FORMATION, status: 202 });
+  control.on("GET /v1/apps/hello/jobs", { json: { items: [job("job-1")] } });
+  const { code, out, err } = await control.flynn("scale web=1 -a hello");
+  assert.is(code, 0, err);
+  assert.match(out, /^scaling web: 1=>1\nscale completed in [\d.]+m?s\n$/);
+});
+
 test("scale that does not arrive in time exits 6 and says what is missing", async () => {
   const control = await fakeControl();
   control.on("GET /v1/apps/hello/formation", { json: FORMATION });

@@ -10,6 +10,7 @@ import { certificatePin } from "#lib/x509.ts";
 import { clustersFile, saveCluster } from "../../cli/clusters.ts";
 import { rig } from "../control/rig.ts";
 import { makeCertificate } from "../control/routing/certificates.ts";
+import { closeFakes, fakeControl } from "./fake-control.ts";
 import { invoke } from "./invoke.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "flynn-routing-"));
@@ -28,6 +29,7 @@ test.before(async () => {
   }
 });
 test.after(async () => {
+  await closeFakes();
   await control.close();
   await rm(directory, { recursive: true, force: true });
 });
@@ -77,6 +79,33 @@ test("an http route with options is made, listed, changed and removed", async ()
   const unknown = await flynn("route", "remove", "shop.test/nope");
   assert.equal([unknown.code, unknown.err], [3, "error: no route shop.test/nope; see `flynn route list`\n"]);
   assert.match(await well("route", "remove", "shop.test/api"), "Route shop.test/api removed.");
+});
+
+test("a process that the running release lacks is made a route to all the same, and said", async () => {
+  const fake = await fakeControl();
+  fake.on("GET /v1/apps/shop/formation", {
+    json: { appId: "app-1", releaseId: "r1", processes: { web: { count: 1, tags: {} }, api: { count: 0, tags: {} } } },
+  });
+  for (const [process, noted] of [
+    ["wbe", true],
+    ["api", false],
+  ] as const) {
+    fake.on("POST /v1/routes", {
+      status: 201,
+      json: {
+        ...{ id: "route-1", appId: "app-1", app: "shop", process, createdAt: "2026-01-01T00:00:00Z" },
+        ...{ type: "http", domain: "shop.test", path: "/" },
+      },
+    });
+    const { code, out, err } = await fake.flynn(`route add http shop.test -s ${process} -a shop`);
+    assert.equal([code, out], [0, `Created route route-1: http://shop.test/ leads to shop ${process}\n`]);
+    assert.is(
+      err,
+      noted
+        ? "note: the current release of shop has no process wbe (it has web, api): until one has, nothing answers here\n"
+        : "",
+    );
+  }
 });
 
 test("open prints where an app answers, one address a line, and says how to get one", async () => {
