@@ -39,6 +39,9 @@ export async function resolvePackages(options: ResolveOptions): Promise<ImagePac
     "APT::Sandbox::User=root",
     "Acquire::Languages=none",
     "Acquire::Retries=3",
+    // Of one connection or read: archives nobody answers for are known after half a minute.
+    "Acquire::http::Timeout=20",
+    "Acquire::https::Timeout=20",
   ].flatMap((setting) => ["-o", setting]);
   await exec(["apt-get", ...settings, "--error-on=any", "update"], {
     env: environment,
