@@ -12,6 +12,8 @@ export interface Part {
   ports: { protocol: "tcp" | "udp"; port: number }[];
   /** Directory it needs to exist. */
   stateDir: string;
+  /** Certificate, PEM, that it reads only when it starts. */
+  certificate?: string;
 }
 
 export interface PartOptions {
@@ -172,6 +174,7 @@ function registryPart(
 ): Part {
   const { stateDir } = config;
   const pki = join(stateDir, "control", "pki");
+  const certificate = join(pki, "registry.crt");
   const settings = {
     version: "0.1",
     log: { level: "warn", formatter: "json", accesslog: { disabled: true } },
@@ -186,8 +189,9 @@ function registryPart(
     http: {
       addr: listen,
       secret: registrySecret,
+      draintimeout: "15s", // what is being fetched when it is ended gets so long
       headers: { "X-Content-Type-Options": ["nosniff"] },
-      tls: { certificate: join(pki, "registry.crt"), key: join(pki, "registry.key"), clientcas: [join(pki, "ca.pem")] },
+      tls: { certificate, key: join(pki, "registry.key"), clientcas: [join(pki, "ca.pem")] },
     },
   };
   const path = join(stateDir, "run", `${name}.yml`);
@@ -197,5 +201,6 @@ function registryPart(
     file: { path, content: JSON.stringify(settings, null, 2) },
     ports: [{ protocol: "tcp", port: Number(listen.split(":")[1]) }],
     stateDir: join(stateDir, "registry"),
+    certificate,
   };
 }

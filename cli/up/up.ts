@@ -14,6 +14,7 @@ import { teachGit } from "../git-settings.ts";
 import { ownAddress } from "./address.ts";
 import { findProblems, refuse } from "./checks.ts";
 import type { UpConfig } from "./config.ts";
+import { followCertificate } from "./follow-certificate.ts";
 import { type Part, parts as partList } from "./parts.ts";
 import { type Supervised, supervise } from "./supervisor.ts";
 
@@ -49,7 +50,7 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
     await mkdir(directory, { recursive: true, mode: 0o700 });
   await writeFileAtomic(join(runDir, "up.json"), JSON.stringify(await processId(process.pid)));
 
-  const started: { part: Supervised; stop: AbortController }[] = [];
+  const started: { part: Supervised; stop: AbortController; followed: Promise<void> }[] = [];
   const start = (part: Part, onLine?: (line: string) => void): Supervised => {
     const stop = new AbortController();
     const child = supervise(part, {
@@ -64,7 +65,12 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
           `${name} ${how}; started again in ${waitMs} ms (its log: ${join(stateDir, "log", `${name.replace(/ /g, "-")}.log`)})`,
         ),
     });
-    started.push({ part: child, stop });
+    const { certificate } = part;
+    const trouble = (error: unknown) => say(`${part.name}: ${causeChain(error).join(": ")}`);
+    const followed = certificate
+      ? followCertificate({ part: child, file: certificate, signal: stop.signal, say }).catch(trouble)
+      : Promise.resolve();
+    started.push({ part: child, stop, followed });
     return child;
   };
   try {
@@ -108,9 +114,9 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
     });
     say("ending");
   } finally {
-    for (const { part, stop } of started.reverse()) {
+    for (const { part, stop, followed } of started.reverse()) {
       stop.abort();
-      await part.done;
+      await Promise.all([part.done, followed]);
     }
     await rm(join(runDir, "up.json"), { force: true });
   }

@@ -36,7 +36,7 @@ export async function keepOwn(options: KeepOwnOptions): Promise<void> {
   const renew = async (): Promise<string> => {
     const next = await issueOwn(options);
     await onRenewed(next);
-    log.info("control has new certificates; the registries read theirs when they are started");
+    log.info("control has new certificates; `flynn up` starts the registries again with theirs");
     return next.certificate;
   };
   const onRetry = (error: unknown) => log.error({ err: error }, "control's certificates could not be issued anew");
