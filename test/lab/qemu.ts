@@ -64,6 +64,7 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
     await file.close();
   }
   await (await open(consoleFile, "a")).close();
+  // With erms the guest's kernel clears pages byte by byte, and each byte of a page that held code is slow to emulate.
   const argv = [
     "qemu-system-x86_64",
     ...["-name", name, "-nodefaults", "-no-user-config", "-display", "none"],
@@ -73,7 +74,7 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
       "-accel",
       "tcg,thread=multi",
       "-cpu",
-      "max",
+      "max,erms=off,fsrm=off",
       "-smp",
       `${cpus}`,
       "-m",
