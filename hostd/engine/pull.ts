@@ -3,6 +3,7 @@
 import type Docker from "dockerode";
 import { Fault } from "#api/fault.ts";
 import { deadline } from "#lib/time.ts";
+import { formatDuration } from "#lib/units.ts";
 
 export interface PullOptions {
   architecture: string;
@@ -10,11 +11,12 @@ export interface PullOptions {
   callTimeoutMs: number;
   /** Longest silence of a pull that still counts as one. */
   silenceMs?: number;
+  /** Longest pull that goes on: a large image over a slow line, or onto a slow disk. */
   timeoutMs?: number;
 }
 
 export async function pullImage(docker: Docker, image: string, options: PullOptions): Promise<void> {
-  const { architecture, signal, callTimeoutMs, silenceMs = 60_000, timeoutMs = 900_000 } = options;
+  const { architecture, signal, callTimeoutMs, silenceMs = 60_000, timeoutMs = 3_600_000 } = options;
   const found =
     (await imageArchitecture(docker, image, callTimeoutMs)) ??
     (await download(docker, image, { signal, silenceMs, timeoutMs }).then(() =>
@@ -39,11 +41,13 @@ async function download(
   image: string,
   { signal, silenceMs, timeoutMs }: { signal: AbortSignal; silenceMs: number; timeoutMs: number },
 ): Promise<void> {
-  const silent = new AbortController();
-  const watchdog = () => setTimeout(() => silent.abort(new Error(`no progress for ${silenceMs} ms`)), silenceMs);
+  const stopped = new AbortController();
+  const stopIn = (ms: number, why: string) => setTimeout(() => stopped.abort(new Error(why)), ms);
+  const watchdog = () => stopIn(silenceMs, `the pull made no progress for ${formatDuration(silenceMs)}`);
+  const limit = stopIn(timeoutMs, `the pull took longer than ${formatDuration(timeoutMs)}`);
   let timer = watchdog();
   try {
-    const abortSignal = AbortSignal.any([signal, silent.signal, AbortSignal.timeout(timeoutMs)]);
+    const abortSignal = AbortSignal.any([signal, stopped.signal]);
     const stream = await docker.createImage({ fromImage: image, abortSignal } as object);
     let rest = "";
     for await (const chunk of stream as unknown as AsyncIterable<Buffer>) {
@@ -56,10 +60,11 @@ async function download(
     failOn(rest);
   } catch (cause) {
     if (cause instanceof Fault) throw cause;
-    const why = silent.signal.aborted ? silent.signal.reason : cause;
+    const why = stopped.signal.aborted ? stopped.signal.reason : cause;
     throw new Fault("unavailable", reason(String((why as Error).message)), { cause: why });
   } finally {
     clearTimeout(timer);
+    clearTimeout(limit);
   }
 }
 

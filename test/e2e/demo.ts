@@ -12,16 +12,12 @@ import { type Appliance, startAppliance } from "../lab/appliance.ts";
 import { writeAppImage } from "../lab/image.ts";
 import { addMachine, type Machine } from "../lab/qemu.ts";
 import { openScope, type Scope } from "../lab/scope.ts";
-import { stackArchives } from "../lab/stack-archives.ts";
 import { bootImage, trustImage } from "./boot-image.ts";
 import { consoles } from "./consoles.ts";
-import { PUSHED, pushApp } from "./push-stage.ts";
 import { type Row, timelineTable } from "./timeline.ts";
 
 const APP = "hello";
 const DOMAIN = "hello.example";
-const APP_DOMAIN = "apps.example";
-const PUSHED_DOMAIN = `${PUSHED}.${APP_DOMAIN}`;
 const GREETING = "Hello from a machine that was empty metal";
 const HOST_READY_MS = 420_000;
 const SERVED_MS = 60_000;
@@ -37,8 +33,6 @@ interface Demo {
   /** Begins a stage; its name is what a failure is reported under. */
   stage: (name: string) => void;
   machines: number;
-  /** A git push too. */
-  push: boolean;
 }
 
 async function demo({
@@ -46,19 +40,12 @@ async function demo({
   say,
   stage,
   machines: count,
-  push,
 }: Demo): Promise<{ appliance: Appliance; machines: Machine[]; rows: Row[] }> {
   stage("boot image");
   const image = await bootImage({ say, signal: scope.signal });
   say(
     `boot image ${image.id}: root ${formatSize(image.squashfsBytes)}, ${image.reused ? "already built" : `built in ${image.seconds} s`}`,
   );
-
-  if (push) {
-    stage("stack");
-    const { reused, seconds: builtIn } = await stackArchives({ say, signal: scope.signal });
-    say(`the images apps are built in and run on: ${reused ? "already built" : `built in ${builtIn} s`}`);
-  }
 
   stage("appliance");
   const stateDir = join(scope.folder, "state");
@@ -78,8 +65,6 @@ async function demo({
       "find-empty",
       "--images",
       image.imagesDir,
-      "--app-domain",
-      APP_DOMAIN,
     ],
   });
   const registered = await appliance.api("POST", "/v1/boot-images", {
@@ -134,14 +119,6 @@ async function demo({
     { what: `answers of both jobs through the router`, timeoutMs: SERVED_MS, signal: scope.signal },
   );
   mark("both jobs", "the router has sent requests to both jobs");
-
-  if (push) {
-    stage("git push");
-    await pushApp({ scope, appliance, say, mark });
-    const { status, body } = await appliance.get(PUSHED_DOMAIN);
-    if (status !== 200) throw new Error(`the router answered ${status}: ${body.slice(0, 120)}`);
-    mark("first 200", `http://${PUSHED_DOMAIN}/ answers: ${body.trim().split("\n")[0]}`);
-  }
 
   return {
     appliance,
@@ -218,11 +195,7 @@ const seconds = (ms: number): string => `${(ms / 1000).toFixed(1).padStart(7)} s
 
 async function main(signal: AbortSignal): Promise<number> {
   const { values } = parseArgs({
-    options: {
-      machines: { type: "string", default: "1" },
-      keep: { type: "boolean", default: false },
-      push: { type: "boolean", default: false },
-    },
+    options: { machines: { type: "string", default: "1" }, keep: { type: "boolean", default: false } },
   });
   const count = Number(values.machines);
   if (!Number.isInteger(count) || count < 1 || count > 4) throw new Error("--machines takes a number from 1 to 4");
@@ -239,7 +212,7 @@ async function main(signal: AbortSignal): Promise<number> {
   );
   stopped.catch(() => undefined);
   try {
-    const work = demo({ scope, say, stage, machines: count, push: values.push });
+    const work = demo({ scope, say, stage, machines: count });
     work.catch(() => undefined);
     const { appliance, machines, rows } = await Promise.race([work, stopped]);
     say("");
