@@ -69,7 +69,14 @@ export const ProcessType = object({
   health: Type.Optional(HealthCheck),
   cpuMillis: Type.Optional(Type.Integer({ minimum: 10, maximum: 1_000_000 })),
   memoryBytes: Type.Optional(Type.Integer({ minimum: 4 * 1024 ** 2, maximum: 2 ** 50 })),
-  diskBytes: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 50 })),
+  diskBytes: Type.Optional(
+    Type.Integer({
+      minimum: 16 * 1024 ** 2,
+      maximum: 2 ** 50,
+      description:
+        "Most a job may have on its host's disk; 4 GiB when left out. The scheduler reserves what is said here.",
+    }),
+  ),
   pids: Type.Optional(Type.Integer({ minimum: 8, maximum: 65_536 })),
   stopTimeoutMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600_000 })),
   deployTimeoutMs: Type.Optional(

@@ -69,7 +69,8 @@ export const signalJob = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/jobs/:id/signal",
-  summary: "Send a signal to a running job's process, and nothing else",
+  summary:
+    "Send a signal to a running job's first process (TERM: to all its processes, as a stop does), and nothing else",
   permission: "app:write",
   params: IdParams,
   body: object({ signal: SignalName }),

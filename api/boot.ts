@@ -5,9 +5,11 @@
 // So a machine can boot while control is away; control accepts each nonce once.
 import { type KeyLike, sign, verify } from "node:crypto";
 import { type Static, Type } from "typebox";
+import { WipeOrder } from "./disks.ts";
 import { endpoint } from "./endpoint.ts";
 import { Fault } from "./fault.ts";
-import { Level, MachineIdentity, MachineTarget, Stage } from "./machines.ts";
+import { Claimed, Observed } from "./machine-identity.ts";
+import { Level, MachineTarget, Stage } from "./machines.ts";
 import {
   Id,
   IdParams,
@@ -56,8 +58,8 @@ export const BootImage = object({
 export type BootImage = Static<typeof BootImage>;
 
 /**
- * Which disk may be written. `ram`: none. `find-empty`: the one disk with nothing on it (no signature, no partition
- * table, zero at both ends), or the one already marked as this host's state disk. `named`: that disk, if it is empty or ours.
+ * Which disk may be written. `ram`: none. `find-empty`: the one that carries this machine's mark, else the largest of which every
+ * byte was read as zero. `named`: that disk, on the same conditions. A disk that holds anything is taken only by an order to wipe it.
  */
 export const DiskPolicy = object({
   name: Type.String({
@@ -70,18 +72,42 @@ export const DiskPolicy = object({
   wwn: Type.Optional(Type.String({ maxLength: 128 })),
   path: Type.Optional(Type.String({ pattern: "^/dev/[a-zA-Z0-9/_.:-]+$" })),
   minSizeBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  verify: Type.Optional(
+    oneOf(
+      ["all", "ends"],
+      "What is read before a disk counts as empty. all (the default): every byte. ends: 4 MiB at both ends and 64 samples of 1 MiB between; data elsewhere is LOST.",
+    ),
+  ),
 });
 export type DiskPolicy = Static<typeof DiskPolicy>;
+
+/** A word of the kernel command line as iPXE passes it on: nothing that iPXE expands, quotes or splits at. */
+export const isKernelWord = (word: string): boolean =>
+  /^[\x21-\x7e]{1,200}$/.test(word) && !/[$"'\\`#]|^(&&|\|\||;)$/.test(word);
+
+export const Secrets = oneOf(
+  ["disk", "ram"],
+  "Where a host keeps what jobs are given in clear (variables). disk, when left out: on its state disk, so that jobs start again after a reboot while control is away; who takes the disk reads them. ram: nowhere but in memory; after a reboot jobs wait for control.",
+);
+export type Secrets = Static<typeof Secrets>;
 
 export const Profile = object({
   name: Name,
   image: Type.Unsafe<string>({ ...Id, description: "`current` or a boot image id." }),
-  cmdline: Type.Array(Type.String({ pattern: "^[\\x21-\\x7e]+$", maxLength: 200 }), {
-    maxItems: 32,
-    description: "Words added to the kernel command line.",
-  }),
+  cmdline: Type.Array(
+    Type.String({
+      pattern: "^[\\x21-\\x7e]+$",
+      maxLength: 200,
+      description: "One word, such as console=ttyS0,115200n8.",
+    }),
+    {
+      maxItems: 32,
+      description: "Words added to the kernel command line.",
+    },
+  ),
   tags: Tags,
   diskPolicy: DiskPolicy,
+  secrets: Type.Optional(Secrets),
   sshKeys: Type.Array(Type.String({ maxLength: 4096, pattern: "^[\\x20-\\x7e]+$" }), { maxItems: 32 }),
 });
 export type Profile = Static<typeof Profile>;
@@ -92,10 +118,15 @@ export const BootMachine = object({
   macs: Type.Array(Mac),
   uuid: Type.Optional(Type.String()),
   serial: Type.Optional(Type.String()),
+  rejected: Type.Optional(Type.Boolean({ description: "A person refused it: no boot file." })),
+  joinedBootId: Type.Optional(
+    Type.Unsafe<string>({ ...Id, description: "The boot that joined last: its token is used up." }),
+  ),
   target: MachineTarget,
   imageId: Type.Optional(Id),
   profile: Profile,
   tags: Tags,
+  wipeOrder: Type.Optional(WipeOrder),
 });
 export type BootMachine = Static<typeof BootMachine>;
 
@@ -106,7 +137,12 @@ export const BootTarget = object({
   controlUrls: Type.Array(Type.String()),
   caPem: Type.String(),
   unknownMachines: oneOf(["wait", "auto"], "wait: an operator approves. auto: approved when seen (labs)."),
-  machines: Type.Array(BootMachine),
+  jobNetworks: Type.Optional(
+    Type.Array(Type.String(), {
+      description: "CIDR ranges of jobs: what comes from there is dropped before it is read.",
+    }),
+  ),
+  machines: Type.Array(BootMachine, { description: "Those a person or policy decided on; any other card waits." }),
   images: Type.Array(BootImage),
 });
 export type BootTarget = Static<typeof BootTarget>;
@@ -115,7 +151,8 @@ const EventDetailName = Type.String({ pattern: "^[a-zA-Z0-9._-]{1,64}$" });
 export const BootEvent = object({
   eventId: Type.String({ maxLength: 64, description: "Unique; a repeated one is ignored." }),
   at: Time,
-  identity: MachineIdentity,
+  claimed: Claimed,
+  observed: Observed,
   bootId: Type.Optional(Id),
   imageId: Type.Optional(Id),
   stage: Stage,

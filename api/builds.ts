@@ -187,6 +187,12 @@ export const BuildSpec = object({
   desired: oneOf(["run", "stop"]),
   kind: BuildKind,
   image: Type.Optional(Type.String({ description: "Builder image by digest (buildpacks, cnb)." })),
+  pushTo: Type.Optional(
+    Type.String({
+      description:
+        "Name in the cluster's registry that the image is pushed under, layer by layer; left out: it is sent whole.",
+    }),
+  ),
   runImage: Type.Optional(Type.String({ description: "Image the result is laid on (buildpacks, cnb), by digest." })),
   source: object({ sha256: Sha256, sizeBytes: Type.Integer() }),
   commit: Type.Optional(Type.String()),
@@ -200,6 +206,19 @@ export const BuildSpec = object({
     target: Type.Optional(Type.String()),
     args: Type.Record(Type.String(), Type.String()),
   }),
+  installers: Type.Optional(
+    object({
+      ca: Type.Optional(
+        Type.String({
+          maxLength: 1 << 20,
+          description: "Certificates (PEM) trusted beside those of the build's image.",
+        }),
+      ),
+      env: Type.Record(Type.String(), Type.String(), {
+        description: "Variables of package installers, such as proxies and registries; of the build, not of the app.",
+      }),
+    }),
+  ),
   cacheKey: Type.String({ description: "Names the app's cache on a host; a cleared one has another." }),
   limits: object({
     cpuMillis: Type.Integer(),

@@ -5,23 +5,28 @@ import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import WebSocket from "ws";
 import { backoffMs } from "#lib/retry.ts";
-import { sleep } from "#lib/time.ts";
+import { joined, sleep } from "#lib/time.ts";
 import { FRAMES_PROTOCOL, TICKET_PROTOCOL } from "./attach.ts";
 import type { Body, Endpoint, Item, Params, Query, Reply } from "./endpoint.ts";
-import { exchange } from "./exchange.ts";
+import { exchange, onConnected } from "./exchange.ts";
 import { Fault, isFault } from "./fault.ts";
 import { FRAME_MOST_BYTES } from "./frames.ts";
 import { KEEP_ALIVE_MS, parseEvents, type StreamEvent } from "./stream.ts";
-import { type FaultBody, faultFrom, fillPath, neverArrived, readFault, retire } from "./wire.ts";
+import { formatHello, HELLO_HEADER, type Hello, incompatibility, parseHello } from "./version.ts";
+import { type FaultBody, faultFrom, fillPath, neverArrived, readFault, retire, unanswered } from "./wire.ts";
 
 export interface ClientOptions {
-  /** https://host:port, the first that answers is used. */
+  /** https://host:port: the one that answered last is asked first; one that is silent is left for the next. */
   urls: readonly string[];
   caPem: string;
   token?: string;
   /** Client certificate, for agents. */
   identity?: { certificate: string; key: string };
   timeoutMs?: number;
+  /** How long a connection may take while there is another address to try; default 3 s. */
+  connectTimeoutMs?: number;
+  /** What the caller says of itself; nothing unless given. */
+  hello?: Hello;
   /** DNS name the server's certificate must carry, whatever address it is reached by. Default: control's. */
   serverName?: string;
 }
@@ -42,6 +47,13 @@ export interface CallInput<E extends Endpoint> {
   timeoutMs?: number;
 }
 
+export interface FollowInput<E extends Endpoint> extends Omit<CallInput<E>, "query"> {
+  /** A function is asked anew for each connection. */
+  query?: Query<E> | (() => Query<E>);
+  signal: AbortSignal;
+  onBreak?: (error: unknown) => void;
+}
+
 export interface Client {
   call<E extends Endpoint>(endpoint: E, input?: CallInput<E>): Promise<Reply<E>>;
   /** The same, with the version of what was read: an `ifMatch` for what is to change it. */
@@ -59,17 +71,19 @@ export interface Client {
     input?: CallInput<E> & { lastEventId?: string },
   ): AsyncGenerator<StreamEvent<Item<E>>>;
   /** Like stream, but reconnects with jittered backoff and Last-Event-ID until the signal aborts. */
-  follow<E extends Endpoint>(
-    endpoint: E,
-    input: CallInput<E> & { signal: AbortSignal; onBreak?: (error: unknown) => void },
-  ): AsyncGenerator<StreamEvent<Item<E>>>;
+  follow<E extends Endpoint>(endpoint: E, input: FollowInput<E>): AsyncGenerator<StreamEvent<Item<E>>>;
+  /** What the server said of itself with its last answer; undefined before that, and of one that says nothing. */
+  peer(): Hello | undefined;
   /** From now on another certificate. What is under way ends on the old one; followed streams move over at once. */
   useIdentity(identity: NonNullable<ClientOptions["identity"]>): void;
+  /** From now on these addresses; the one in use stays the first to be asked while it is among them. */
+  useUrls(urls: readonly string[]): void;
   close(): void;
 }
 
 export function createClient(options: ClientOptions): Client {
   const { caPem, token, serverName = CONTROL_NAME, timeoutMs: defaultTimeoutMs = 30_000 } = options;
+  const { connectTimeoutMs = 3_000 } = options;
   const agentOf = (identity: ClientOptions["identity"]): Agent =>
     new Agent({
       keepAlive: true,
@@ -82,7 +96,25 @@ export function createClient(options: ClientOptions): Client {
   let agent = agentOf(options.identity);
   let replaced = new AbortController();
   const retired: Agent[] = [];
-  let preferred = 0;
+  let urls = [...options.urls];
+  /** Asked first: the last that answered, or the one after it once it did not. */
+  let preferred = urls[0]!;
+  const inOrder = (): string[] => {
+    const at = Math.max(0, urls.indexOf(preferred));
+    return [...urls.slice(at), ...urls.slice(0, at)];
+  };
+  const leave = (url: string): void => {
+    if (url === preferred) preferred = urls[(urls.indexOf(url) + 1) % urls.length]!;
+  };
+  let peer: Hello | undefined;
+  const greeting: Record<string, string> =
+    options.hello === undefined ? {} : { [HELLO_HEADER]: formatHello(options.hello) };
+  const onHead = ({ headers, statusCode = 500 }: IncomingMessage): void => {
+    peer = parseHello(headers[HELLO_HEADER]);
+    const problem = options.hello && peer && incompatibility(options.hello, peer);
+    // A refusal says why itself.
+    if (problem !== undefined && statusCode < 400) throw new Fault("incompatible", problem, { retry: true });
+  };
 
   const send = async (
     endpoint: Endpoint,
@@ -107,24 +139,31 @@ export function createClient(options: ClientOptions): Client {
     extra: Record<string, string>,
   ): Promise<IncomingMessage> => {
     let last: unknown;
-    const attempts = input.upload ? 1 : options.urls.length;
-    for (let n = 0; n < attempts; n++) {
-      const base = options.urls[(preferred + n) % options.urls.length]!;
+    const bases = inOrder();
+    for (const [n, base] of bases.entries()) {
       try {
-        const headers = { accept, ...extra };
+        const headers = { accept, ...greeting, ...extra };
         const timeoutMs = input.timeoutMs ?? defaultTimeoutMs;
-        const asked = { ...input, endpoint, agent, token, headers, timeoutMs };
-        const reply = await exchange(urlOf(base, endpoint, input), asked);
-        preferred = (preferred + n) % options.urls.length;
+        const asked = { ...input, endpoint, agent, token, headers, timeoutMs, onHead };
+        const reply = await exchange(urlOf(base, endpoint, input), { ...asked, ...connectLimit(n, timeoutMs) });
+        preferred = base;
         return reply;
       } catch (error) {
         last = error;
-        const mayRepeat = endpoint.method !== "POST" || input.idempotencyKey !== undefined || neverArrived(error);
-        if (!isFault(error, "unavailable") || !mayRepeat) throw error;
+        if (input.signal?.aborted) throw error;
+        if (unanswered(error) || isFault(error, "unavailable")) leave(base);
+        const isSafe = (endpoint.method !== "POST" || input.idempotencyKey !== undefined) && input.upload === undefined;
+        const mayRepeat = neverArrived(error) || (isSafe && (isFault(error, "unavailable") || unanswered(error)));
+        if (!mayRepeat) throw error;
       }
     }
     throw last;
   };
+
+  /** The last address may take as long as the whole call. */
+  const connectLimit = (n: number, timeoutMs: number) => ({
+    connectTimeoutMs: n === urls.length - 1 ? timeoutMs : Math.min(connectTimeoutMs, timeoutMs),
+  });
 
   async function* stream<E extends Endpoint>(
     endpoint: E,
@@ -136,9 +175,11 @@ export function createClient(options: ClientOptions): Client {
       "text/event-stream",
       input.lastEventId ? { "last-event-id": input.lastEventId } : {},
     );
-    reply.socket?.setTimeout(KEEP_ALIVE_MS * 3, () =>
-      reply.destroy(new Fault("timeout", `stream ${endpoint.path} fell silent`)),
-    );
+    const base = preferred;
+    reply.socket?.setTimeout(KEEP_ALIVE_MS * 3, () => {
+      leave(base);
+      reply.destroy(new Fault("timeout", `stream ${endpoint.path} fell silent`));
+    });
     try {
       for await (const event of parseEvents(reply)) {
         if (event?.event === "fault") throw faultFrom(event.data as FaultBody);
@@ -165,7 +206,7 @@ export function createClient(options: ClientOptions): Client {
   };
 
   const connectTo = (
-    base: string,
+    [n, base]: [number, string],
     endpoint: Endpoint,
     input: CallInput<Endpoint> & { ticket?: string },
   ): Promise<WebSocket> => {
@@ -179,6 +220,11 @@ export function createClient(options: ClientOptions): Client {
         handshakeTimeout: timeoutMs,
         maxPayload: FRAME_MOST_BYTES,
         perMessageDeflate: false,
+        finishRequest(req) {
+          onConnected(req, connectLimit(n, timeoutMs).connectTimeoutMs, () => undefined);
+          req.end();
+        },
+        headers: greeting,
       });
       const cancel = () => {
         reject(new Fault("unavailable", `${doing} was cancelled`, { cause: signal?.reason }));
@@ -206,14 +252,14 @@ export function createClient(options: ClientOptions): Client {
   return {
     async connect(endpoint, input = {}) {
       let last: unknown;
-      for (let n = 0; n < options.urls.length; n++) {
-        const at = (preferred + n) % options.urls.length;
+      for (const at of inOrder().entries()) {
         try {
-          const socket = await connectTo(options.urls[at]!, endpoint, input as CallInput<Endpoint>);
-          preferred = at;
+          const socket = await connectTo(at, endpoint, input as CallInput<Endpoint>);
+          preferred = at[1];
           return socket;
         } catch (error) {
           last = error;
+          if (isFault(error, "unavailable")) leave(at[1]);
           if (!isFault(error, "unavailable") || input.signal?.aborted) throw error;
         }
       }
@@ -232,9 +278,11 @@ export function createClient(options: ClientOptions): Client {
       let lastEventId: string | undefined;
       for (let failures = 0; !input.signal.aborted; ) {
         const moved = replaced.signal;
-        const signal = AbortSignal.any([input.signal, moved]);
+        const ended = joined(input.signal, moved);
         try {
-          for await (const event of stream(endpoint, { ...input, signal, lastEventId })) {
+          const query =
+            typeof input.query === "function" ? (input.query as () => Query<typeof endpoint>)() : input.query;
+          for await (const event of stream(endpoint, { ...input, query, signal: ended.signal, lastEventId })) {
             failures = 0;
             lastEventId = event.id ?? lastEventId;
             yield event;
@@ -245,10 +293,13 @@ export function createClient(options: ClientOptions): Client {
           if (moved.aborted) continue;
           if (isFault(error, "gone")) lastEventId = undefined;
           input.onBreak?.(error);
+        } finally {
+          ended.release();
         }
         await sleep(backoffMs(++failures, 200, 3_000), input.signal);
       }
     },
+    peer: () => peer,
     useIdentity(identity) {
       retire(agent);
       retired.push(agent);
@@ -256,6 +307,11 @@ export function createClient(options: ClientOptions): Client {
       const before = replaced;
       replaced = new AbortController();
       before.abort();
+    },
+    useUrls(next) {
+      if (next.length === 0) return;
+      urls = [...next];
+      if (!urls.includes(preferred)) preferred = urls[0]!;
     },
     close() {
       for (const each of [agent, ...retired]) each.destroy();

@@ -15,7 +15,13 @@ export const Deployment = object({
   strategy: Strategy,
   state: DeploymentState,
   step: Type.String({ description: "What it is doing, in plain words." }),
-  reason: Type.String({ description: "Why it failed; empty otherwise." }),
+  goingBack: Type.Optional(
+    oneOf(
+      ["failed", "cancelled"],
+      "It goes back to the earlier release, job by job as the strategy says, and ends as this once it is there. Deployments asked for meanwhile wait.",
+    ),
+  ),
+  reason: Type.String({ description: "Why it failed or was cancelled; empty otherwise." }),
   logTail: Type.Array(LogLine, { description: "Last log lines of the jobs that failed it." }),
   processes: Type.Record(
     Type.String(),
@@ -26,6 +32,13 @@ export const Deployment = object({
   ),
   createdAt: Time,
   startedAt: Type.Optional(Time),
+  liveAt: Type.Optional(
+    Type.Unsafe<string>({
+      ...Time,
+      description:
+        "Since when the new release serves alone. Where it was there all at once, the earlier jobs are kept, without requests, until it has stayed healthy (`stableMs`): they serve again should it fail, and this is gone then.",
+    }),
+  ),
   finishedAt: Type.Optional(Time),
 });
 export type Deployment = Static<typeof Deployment>;
@@ -67,7 +80,7 @@ export const cancelDeployment = endpoint({
   id: "cancelDeployment",
   method: "POST",
   path: "/v1/apps/:app/deployments/:id/cancel",
-  summary: "Cancel: the old release keeps serving",
+  summary: "Cancel: it goes back to the earlier release, which serves on all the while",
   permission: "app:write",
   params: DeploymentParams,
   body: object({}),

@@ -48,6 +48,8 @@ export interface Endpoint<
   body?: B;
   /** Body is this media type, handed to the handler as a stream and never held in memory. */
   upload?: string;
+  /** May fill control's disk though its own body is small: its handler asks `Call.filling`. An `upload` always does. */
+  bulk?: boolean;
   /** The reply's body is a stream of this media type, and nothing else. */
   download?: string;
   /** GET that becomes a WebSocket; `reply` is then nothing. */
@@ -70,6 +72,7 @@ interface Definition<P extends TSchema, Q extends TSchema, B extends TSchema, R 
   query?: Q;
   body?: B;
   upload?: string;
+  bulk?: boolean;
   download?: string;
   socket?: boolean;
   reply: R;

@@ -1,4 +1,5 @@
 // Every endpoint of control, in one list: what is mounted, what OpenAPI prints, what the contract test walks.
+import * as alerts from "./alerts.ts";
 import * as apps from "./apps.ts";
 import * as artifacts from "./artifacts.ts";
 import * as attach from "./attach.ts";
@@ -6,6 +7,7 @@ import * as boot from "./boot.ts";
 import * as builds from "./builds.ts";
 import * as certificates from "./certificates.ts";
 import * as deployments from "./deployments.ts";
+import * as disks from "./disks.ts";
 import * as drains from "./drains.ts";
 import type { Endpoint } from "./endpoint.ts";
 import * as git from "./git.ts";
@@ -14,7 +16,10 @@ import * as jobs from "./jobs.ts";
 import * as keys from "./keys.ts";
 import * as logs from "./logs.ts";
 import * as machines from "./machines.ts";
+import * as members from "./members.ts";
+import * as network from "./network.ts";
 import * as pages from "./pages.ts";
+import * as quarantine from "./quarantine.ts";
 import * as routes from "./routes.ts";
 import * as services from "./services.ts";
 import * as stack from "./stack.ts";
@@ -28,9 +33,13 @@ export function isEndpoint(value: unknown): value is Endpoint {
 export function controlEndpoints(): Endpoint[] {
   const nouns = [
     status,
+    alerts,
+    quarantine,
     machines,
+    disks,
     boot,
     hosts,
+    members,
     apps,
     artifacts,
     builds,
@@ -43,6 +52,7 @@ export function controlEndpoints(): Endpoint[] {
     logs,
     drains,
     routes,
+    network,
     certificates,
     pages,
     services,

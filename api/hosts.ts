@@ -1,10 +1,12 @@
 // Hosts: machines that run jobs. Identity is a key pair; the name is a label.
-import { type Static, Type } from "typebox";
-import { DiskPolicy } from "./boot.ts";
+import { type Static, type TSchema, Type } from "typebox";
 import { BuildSpec } from "./builds.ts";
+import { ControlUrls } from "./control-urls.ts";
 import { endpoint } from "./endpoint.ts";
 import { JobReport, JobSpec } from "./jobs.ts";
 import { Level, Stage } from "./machines.ts";
+import { Quarantine, QuarantinedJob } from "./quarantine.ts";
+import { Reach } from "./reach.ts";
 import {
   Id,
   IdParams,
@@ -21,12 +23,31 @@ import {
   Tags,
   Time,
 } from "./schema.ts";
+import { Hello } from "./version.ts";
 
 export const HostState = oneOf(
   ["joining", "ready", "unhealthy", "lost"],
   "joining: has a certificate, has not reported. ready: runs jobs. unhealthy: reports, but its container engine does not work. lost: silent for 10 s.",
 );
 export type HostState = Static<typeof HostState>;
+
+const Room = object({
+  sizeBytes: Type.Integer({ minimum: 0 }),
+  freeBytes: Type.Integer({ minimum: 0 }),
+  reserveBytes: Type.Integer({ minimum: 0, description: "Kept for the agent and the container engine." }),
+  inodes: Type.Optional(Type.Integer({ minimum: 0, description: "Files the disk can have; 0: it knows no bound." })),
+  freeInodes: Type.Optional(Type.Integer({ minimum: 0, description: "Below 2 % of them the disk is short." })),
+});
+
+/** What a host has left. */
+export const HostSpace = object({
+  disk: Room,
+  memory: Room,
+  pressure: Type.Array(oneOf(["disk", "memory"]), {
+    maxItems: 2,
+    description: "What has less free than the reserve: no new jobs are placed here until half as much again is free.",
+  }),
+});
 
 export const Host = object({
   id: Id,
@@ -43,9 +64,14 @@ export const Host = object({
   subnet: Type.String({ description: "Its own /24 of the cluster range." }),
   capacity: Resources,
   used: Resources,
+  space: Type.Optional(HostSpace),
+  clockOffMs: Type.Optional(
+    Type.Integer({ description: "Its clock is ahead of control's by so many milliseconds, behind when negative." }),
+  ),
   jobs: Type.Integer(),
   tags: Tags,
   agentVersion: Type.Optional(Type.String()),
+  hello: Type.Optional(Type.Unsafe<Hello>({ ...Hello, description: "What it said of itself when it was heard last." })),
   engineVersion: Type.Optional(Type.String()),
   bootId: Type.Optional(Type.String()),
   joinedAt: Time,
@@ -58,6 +84,13 @@ export const HostFacts = object({
   hostname: Type.String({ maxLength: 63 }),
   address: Type.Optional(Type.Unsafe<string>({ ...Ipv4, description: "IPv4 address that reaches control." })),
   capacity: Resources,
+  addresses: Type.Optional(
+    Type.Array(Ipv4, {
+      maxItems: 64,
+      description:
+        "Every IPv4 address of the machine but loopback, link-local and the bridges of jobs and builds: closed to jobs and builds of all hosts.",
+    }),
+  ),
   architecture: Type.String({ maxLength: 16 }),
   bootId: Type.String({ maxLength: 64, description: "The kernel's boot id: changes at each boot." }),
   macs: Type.Array(Mac, { maxItems: 64 }),
@@ -77,11 +110,19 @@ export const HostTarget = object({
   subnet: Type.String({ description: "This host's /24 of the cluster range." }),
   clusterRange: Type.String({ description: "All hosts' subnets lie in it, 100.64.0.0/16 by default." }),
   peers: Type.Array(Peer),
+  controlUrls: Type.Optional(ControlUrls),
+  quarantine: Type.Optional(Quarantine),
   registry: Type.String({
     description: "host:port that images are pulled from, TLS with the cluster CA and the host's own certificate.",
   }),
   jobs: Type.Array(JobSpec),
   builds: Type.Optional(Type.Array(BuildSpec)),
+  reach: Type.Optional(
+    Type.Unsafe<Static<typeof Reach>>({
+      ...Reach,
+      description: "Left out by an older control: each job then reaches its own app on this host, and the internet.",
+    }),
+  ),
   stack: Type.Optional(
     object(
       {
@@ -96,6 +137,29 @@ export const HostTarget = object({
 });
 export type HostTarget = Static<typeof HostTarget>;
 
+const listChanges = <T extends TSchema>(row: T) =>
+  Type.Optional(
+    object(
+      { put: Type.Array(row), gone: Type.Array(Type.String()) },
+      "Rows new or other than before, and keys of those gone.",
+    ),
+  );
+
+/**
+ * A target as streamed to a host whose hello says `parts`: of the lists that are as long as the cluster is large, what has changed since
+ * the item before. The first item of a stream is whole.
+ */
+export const HostTargetPart = object({
+  ...HostTarget.properties,
+  peers: Type.Optional(HostTarget.properties.peers),
+  peerChanges: listChanges(Peer),
+  reach: Type.Optional(object({ ...Reach.properties, closed: Type.Optional(Reach.properties.closed) })),
+  closedChanges: listChanges(Type.String()),
+});
+export type HostTargetPart = Static<typeof HostTargetPart>;
+
+const Digest = Type.String({ pattern: "^[0-9a-f]{16,64}$" });
+
 /** Sent every 2 s and at each change: the liveness frame. */
 export const HostReport = object({
   term: Type.Integer(),
@@ -106,7 +170,21 @@ export const HostReport = object({
     version: Type.Optional(Type.String({ maxLength: 64 })),
     reason: Type.String({ maxLength: 4096 }),
   }),
+  now: Type.Optional(Time),
+  reachVersion: Type.Optional(
+    Type.Integer({ minimum: 0, description: "Version of `reach` that the kernel enforces now." }),
+  ),
+  space: Type.Optional(HostSpace),
+  quarantined: Type.Optional(
+    Type.Array(QuarantinedJob, {
+      maxItems: 4096,
+      description: "Containers that run and that a restored state does not know.",
+    }),
+  ),
   jobs: Type.Array(JobReport, { maxItems: 4096 }),
+  digest: Type.Optional(
+    Type.Unsafe<string>({ ...Digest, description: "Of what the host's beats say is still so, made by the host." }),
+  ),
   events: Type.Optional(
     Type.Array(object({ at: Time, stage: Stage, level: Level, message: Type.String({ maxLength: 400 }) }), {
       maxItems: 50,
@@ -116,62 +194,19 @@ export const HostReport = object({
 });
 export type HostReport = Static<typeof HostReport>;
 
-export const JoinRole = oneOf(["host", "router", "boot"]);
-export type JoinRole = Static<typeof JoinRole>;
-
-export const JoinRequest = object({
-  token: Type.String({
-    maxLength: 4096,
-    description: "Single use: a join token (fjt_...) or a boot server's grant (fjg_...).",
+/** The liveness frame of a host that has nothing new to report, at a control whose hello says `beats`. */
+export const HostBeat = object({
+  term: Type.Integer(),
+  seq: Type.Integer({ description: "seq of the target last applied." }),
+  now: Time,
+  reachVersion: HostReport.properties.reachVersion,
+  digest: Type.Unsafe<string>({
+    ...Digest,
+    description:
+      "As in the report that still holds but for this frame's fields and for what jobs and disks have in use.",
   }),
-  role: JoinRole,
-  name: Type.String({ maxLength: 63 }),
-  csr: Type.String({ maxLength: 8192, description: "PKCS #10, PEM; the key never leaves the joiner." }),
-  facts: Type.Optional(HostFacts),
-  addresses: Type.Optional(
-    Type.Array(Type.String({ maxLength: 45 }), {
-      maxItems: 16,
-      description: "IP addresses the certificate is to be good for.",
-    }),
-  ),
-  tags: Type.Optional(
-    Type.Unsafe<Tags>({
-      ...Tags,
-      description: "A host's first tags, when no machine is known for it; later ones are set at control.",
-    }),
-  ),
 });
-export type JoinRequest = Static<typeof JoinRequest>;
-
-export const JoinReply = object({
-  id: Id,
-  certificate: Type.String({ description: "PEM." }),
-  caPem: Type.String(),
-  expiresAt: Time,
-  clusterRange: Type.String(),
-  subnet: Type.Optional(Type.String()),
-});
-export type JoinReply = Static<typeof JoinReply>;
-
-export const RenewReply = object({
-  certificate: Type.String({ description: "PEM." }),
-  expiresAt: Time,
-  caPem: Type.String(),
-});
-export type RenewReply = Static<typeof RenewReply>;
-
-/** /etc/flynn/hostd.json as the boot seed writes it: all a fresh host needs to become one. */
-export const HostSeed = object({
-  controlUrls: Type.Array(Type.String(), { minItems: 1 }),
-  caPem: Type.String(),
-  joinToken: Type.String(),
-  machineId: Type.Optional(Id),
-  bootId: Type.Optional(Id),
-  hostname: Name,
-  tags: Tags,
-  diskPolicy: DiskPolicy,
-});
-export type HostSeed = Static<typeof HostSeed>;
+export type HostBeat = Static<typeof HostBeat>;
 
 export const listHosts = endpoint({
   id: "listHosts",
@@ -247,40 +282,6 @@ export const uncordonHost = endpoint({
   reply: Host,
 });
 
-export const joinCluster = endpoint({
-  id: "joinCluster",
-  method: "POST",
-  path: "/v1/hosts/join",
-  summary: "Trade a single-use token and a CSR for a certificate",
-  permission: "join",
-  body: JoinRequest,
-  reply: JoinReply,
-  status: 201,
-});
-export const renewMember = endpoint({
-  id: "renewMember",
-  method: "POST",
-  path: "/v1/members/:id/renew",
-  summary: "A new certificate for a member's next key; the present one is good until the new one is first used",
-  permission: "member",
-  params: IdParams,
-  body: object({ csr: JoinRequest.properties.csr }),
-  reply: RenewReply,
-});
-export const createJoinToken = endpoint({
-  id: "createJoinToken",
-  method: "POST",
-  idempotent: true,
-  path: "/v1/join-tokens",
-  summary: "Make a single-use join token",
-  permission: "cluster:write",
-  status: 201,
-  body: object({
-    role: JoinRole,
-    ttlMs: Type.Optional(Type.Integer({ minimum: 1_000, maximum: 7 * 86_400_000, default: 3_600_000 })),
-  }),
-  reply: object({ token: Type.String(), expiresAt: Time }),
-});
 export const hostTarget = endpoint({
   id: "hostTarget",
   method: "GET",
@@ -289,7 +290,7 @@ export const hostTarget = endpoint({
   permission: "agent",
   params: IdParams,
   reply: HostTarget,
-  item: HostTarget,
+  item: HostTargetPart,
 });
 export const reportHost = endpoint({
   id: "reportHost",
@@ -300,4 +301,18 @@ export const reportHost = endpoint({
   params: IdParams,
   body: HostReport,
   reply: object({ term: Type.Integer(), seq: Type.Integer() }),
+});
+export const beatHost = endpoint({
+  id: "beatHost",
+  method: "POST",
+  path: "/v1/hosts/:id/beat",
+  summary: "Liveness frame of a host whose last report still holds",
+  permission: "agent",
+  params: IdParams,
+  body: HostBeat,
+  reply: object({
+    term: Type.Integer(),
+    seq: Type.Integer(),
+    known: Type.Boolean({ description: "False: control has no such report (any more); send it." }),
+  }),
 });

@@ -58,7 +58,7 @@ export const HealthCheck = object({
       minimum: 0,
       maximum: 600_000,
       description:
-        "A deployment's first job of the process must stay healthy so long, in milliseconds, before any old one goes; 2000 when left out.",
+        "A deployment's first job of the process must stay healthy so long, in milliseconds, before any old one goes; 2000 when left out. Where all jobs of the process are replaced at once, they serve before that, and the old ones are kept without requests meanwhile, to serve again should one fail.",
     }),
   ),
 });
@@ -72,7 +72,12 @@ export const DEFAULT_HEALTH: HealthCheck = {
   fall: 3,
   startTimeoutMs: 60_000,
 };
-export const DEFAULT_LIMITS = { cpuMillis: 100, memoryBytes: 512 * 1024 ** 2, diskBytes: 0, pids: 1024 } as const;
+export const DEFAULT_LIMITS = {
+  cpuMillis: 100,
+  memoryBytes: 512 * 1024 ** 2,
+  diskBytes: 4 * 1024 ** 3,
+  pids: 1024,
+} as const;
 export const DEFAULT_STOP_TIMEOUT_MS = 30_000;
 
 /** What makes a job run once instead of for ever: a one-off of a user, a release phase, or a build. */
@@ -87,6 +92,17 @@ export const Task = object({
   createdBy: Type.String(),
 });
 export type Task = Static<typeof Task>;
+
+/** What a job has on its host's disk: its writable layer, volumes that its image declares, kept output, deleted files still open. */
+export const JobDisk = object({
+  usedBytes: Type.Integer({ minimum: 0, description: "As last counted: blocks, so holes count nothing." }),
+  limitBytes: Type.Integer({ minimum: 0 }),
+  enforcedBy: oneOf(
+    ["kernel", "watch"],
+    "kernel: writes beyond the limit fail, and volumes and output are watched. watch: the job ends within seconds of passing it.",
+  ),
+});
+export type JobDisk = Static<typeof JobDisk>;
 
 export const Job = object({
   id: Id,
@@ -121,6 +137,7 @@ export const Job = object({
   memoryBytes: Type.Optional(
     Type.Integer({ description: "In use some seconds ago, as its host last said; not of a job that does not run." }),
   ),
+  disk: Type.Optional(JobDisk),
 });
 export type Job = Static<typeof Job>;
 
@@ -140,6 +157,7 @@ export const JobSpec = object({
   port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
   cpuMillis: Type.Integer(),
   memoryBytes: Type.Integer(),
+  diskBytes: Type.Optional(Type.Integer({ description: "Most it may have on disk; no limit from an older control." })),
   pids: Type.Integer(),
   health: HealthCheck,
   stopTimeoutMs: Type.Integer(),
@@ -166,6 +184,7 @@ export const JobReport = object({
   upAt: Type.Optional(Time),
   nextStartAt: Type.Optional(Time),
   memoryBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  disk: Type.Optional(JobDisk),
 });
 export type JobReport = Static<typeof JobReport>;
 

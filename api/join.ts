@@ -11,8 +11,10 @@ import { deadline, sleep } from "#lib/time.ts";
 import { certificatePin, newCsr, newKeyPem } from "#lib/x509.ts";
 import { createClient } from "./client.ts";
 import { Fault, isFault } from "./fault.ts";
-import { type HostFacts, type JoinRole, joinCluster } from "./hosts.ts";
+import type { HostFacts } from "./hosts.ts";
+import { type JoinRole, joinCluster } from "./members.ts";
 import type { Tags } from "./schema.ts";
+import { ownHello, type PartName } from "./version.ts";
 
 export interface Identity {
   id: string;
@@ -41,6 +43,7 @@ export interface JoinOptions {
   nowMs?: () => number;
 }
 
+const PART_OF: Record<JoinRole, PartName> = { host: "hostd", router: "router", boot: "boot-server" };
 const FILES = { identity: "identity.json", key: "key.pem", nextKey: "key.next.pem" } as const;
 
 /** The identity kept in `directory`, or undefined when there is none, it is torn, or its certificate has expired. */
@@ -114,7 +117,7 @@ export async function ensureIdentity(options: JoinOptions): Promise<Identity> {
   if (token === undefined) throw new Fault("unauthenticated", expired ?? `join as ${role} needs a join token`);
   const key = await nextKey(directory);
   const csr = await newCsr(key, options.name);
-  const client = createClient({ urls: controlUrls, caPem, timeoutMs: 10_000 });
+  const client = createClient({ urls: controlUrls, caPem, timeoutMs: 10_000, hello: ownHello(PART_OF[role]) });
   const { name, facts, addresses, tags } = options;
   try {
     for (let attempt = 1; ; attempt++) {

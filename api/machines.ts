@@ -1,49 +1,61 @@
 // Machines: metal (or a VM) as the boot server sees it, before and while it is a host. Its state moves only on evidence.
 import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
+import { MachineIdentity, Observed } from "./machine-identity.ts";
 import { Id, listOf, Mac, Name, Nothing, object, oneOf, PageQuery, TagChanges, Tags, Time } from "./schema.ts";
 
 export const MachineState = oneOf(
   ["discovered", "approved", "booting", "ready", "lost", "rejected"],
-  "discovered: seen, waits for approval. approved: may boot. booting: a boot was seen, no agent yet. ready: its agent reports. lost: its agent fell silent.",
+  "discovered: seen, waits for approval. approved: may boot. booting: a boot was seen, no agent yet. ready: its agent reports. lost: its agent fell silent. rejected: a person said no; it gets no boot file.",
 );
 export type MachineState = Static<typeof MachineState>;
 
 export const MachineTarget = oneOf(["wait", "boot", "local-disk", "rescue"], "What its next network boot is given.");
-export const Firmware = oneOf(["bios", "uefi", "uefi-http", "unknown"]);
-
-/** What firmware told about itself; hostile until checked. */
-export const MachineIdentity = object({
-  mac: Mac,
-  uuid: Type.Optional(
-    Type.String({
-      pattern: "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
-      description: "SMBIOS UUID; absent when missing or one of the known junk values.",
-    }),
+/** What waits for a person. The machine, its host and what was approved stay as they are meanwhile. */
+export const Pending = object({
+  kind: oneOf(
+    ["new-card", "changed", "two-sessions"],
+    "new-card: shows UUID and serial of `machineId` on a card nobody approved. changed: a known card with other SMBIOS values. two-sessions: its host reports while another boot asks to join in its name.",
   ),
-  serial: Type.Optional(
-    Type.String({ maxLength: 64, pattern: "^[\\x21-\\x7e]+$", description: "SMBIOS serial number." }),
+  at: Time,
+  reason: Type.String({ description: "Plain words, with what to run." }),
+  machineId: Type.Optional(Id),
+  claimed: Type.Optional(MachineIdentity),
+  claim: Type.Optional(
+    Type.String({ description: "Fingerprint of what waits; a decision names it, so that it answers what was read." }),
   ),
-  architecture: Type.Optional(Type.String({ maxLength: 16, pattern: "^[a-z0-9_]+$" })),
-  firmware: Type.Optional(Firmware),
-  manufacturer: Type.Optional(Type.String({ maxLength: 64 })),
-  product: Type.Optional(Type.String({ maxLength: 64 })),
 });
-export type MachineIdentity = Static<typeof MachineIdentity>;
+export type Pending = Static<typeof Pending>;
 
 export const Machine = object({
   id: Id,
   name: Name,
   state: MachineState,
   reason: Type.String({ description: "Why it is in this state, in plain words; empty when there is nothing to say." }),
-  identity: MachineIdentity,
-  macs: Type.Array(Mac),
+  identity: Type.Unsafe<MachineIdentity>({
+    ...MachineIdentity,
+    description: "Until approval what it last said of itself; from then on what was approved.",
+  }),
+  macs: Type.Array(Mac, { description: "Its approved network cards; before approval the one it was seen with." }),
+  claimed: Type.Optional(
+    Type.Unsafe<MachineIdentity>({ ...MachineIdentity, description: "What it said of itself at its last boot." }),
+  ),
+  observed: Type.Optional(
+    Type.Unsafe<Observed>({ ...Observed, description: "What the boot server saw itself when it last asked." }),
+  ),
+  pending: Type.Optional(Pending),
+  refusedClaim: Type.Optional(
+    Type.Unsafe<MachineIdentity>({ ...MachineIdentity, description: "The change that a person refused last." }),
+  ),
   target: MachineTarget,
   profile: Name,
   tags: Tags,
   hostId: Type.Optional(Id),
   imageId: Type.Optional(Id),
   bootId: Type.Optional(Id),
+  joinedBootId: Type.Optional(
+    Type.Unsafe<string>({ ...Id, description: "The boot whose grant was used last; its token is used up." }),
+  ),
   approvedAt: Type.Optional(Time),
   approvedBy: Type.Optional(Type.String()),
   createdAt: Time,
@@ -73,6 +85,7 @@ export const STAGES = [
   "route-live",
   "first-response",
   "token-refused",
+  "refused",
   "boot-failed",
   "lost",
   "note",
@@ -98,6 +111,16 @@ export const Explanation = object({
   findings: Type.Array(object({ level: Level, what: Type.String(), evidence: Type.String(), todo: Type.String() })),
 });
 export type Explanation = Static<typeof Explanation>;
+
+/** What a decision answers: the `claim` of what waits. */
+const claim = Type.Optional(
+  Type.String({
+    maxLength: 16,
+    pattern: "^[0-9a-f]+$",
+    description:
+      "`claim` of what waits (`pending`), as it was read. Needed when something waits, unless If-Match is given.",
+  }),
+);
 
 const MachineParams = object({
   id: Type.String({ maxLength: 64, pattern: "^[a-zA-Z0-9][a-zA-Z0-9._:-]*$", description: "Id, name or MAC." }),
@@ -140,11 +163,45 @@ export const approveMachine = endpoint({
   id: "approveMachine",
   method: "POST",
   path: "/v1/machines/:id/approve",
-  summary: "Let a discovered machine boot and join",
+  summary: "Let a discovered machine boot and join, or accept what changed of an approved one",
   permission: "machine:write",
   conditional: true,
   params: MachineParams,
-  body: object({ name: Type.Optional(Name), profile: Type.Optional(Name) }),
+  body: object({ name: Type.Optional(Name), profile: Type.Optional(Name), claim }),
+  reply: Machine,
+});
+export const rejectMachine = endpoint({
+  id: "rejectMachine",
+  method: "POST",
+  path: "/v1/machines/:id/reject",
+  summary:
+    "Refuse what waits for a person: a discovered machine, or the change of an approved one, which stays as it was",
+  permission: "machine:write",
+  conditional: true,
+  params: MachineParams,
+  body: object({
+    claim,
+    revoke: Type.Optional(
+      Type.Boolean({ description: "Takes the approval back from a machine of which nothing waits." }),
+    ),
+  }),
+  reply: Machine,
+});
+export const adoptMachine = endpoint({
+  id: "adoptMachine",
+  method: "POST",
+  path: "/v1/machines/:id/adopt",
+  summary: "Make the card of a discovered machine one more card of this approved machine",
+  permission: "machine:write",
+  conditional: true,
+  params: MachineParams,
+  body: object({
+    card: Type.Unsafe<string>({
+      ...MachineParams.properties.id,
+      description: "The discovered machine, by id, name or MAC.",
+    }),
+    claim,
+  }),
   reply: Machine,
 });
 export const deleteMachine = endpoint({

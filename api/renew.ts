@@ -5,8 +5,8 @@ import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
 import { newCsr } from "#lib/x509.ts";
 import type { Client } from "./client.ts";
-import { renewMember } from "./hosts.ts";
 import { type Identity, nextKey, saveIdentity } from "./join.ts";
+import { renewMember } from "./members.ts";
 
 export interface RenewalOptions {
   /** PEM of the certificate in use. */

@@ -1,5 +1,6 @@
 // Routes and the routers that serve them. A router's state is one generation, acknowledged when HAProxy serves it.
 import { type Static, Type } from "typebox";
+import { ControlUrls } from "./control-urls.ts";
 import { endpoint } from "./endpoint.ts";
 import {
   Id,
@@ -15,6 +16,7 @@ import {
   ProcessName,
   Time,
 } from "./schema.ts";
+import { Hello } from "./version.ts";
 
 export const DOMAIN_PATTERN = "^(\\*\\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 export const Domain = Type.String({
@@ -170,6 +172,7 @@ export const RouterTarget = object({
   peers: Type.Array(object({ hostId: Id, subnet: Type.String(), address: Type.String() }), {
     description: "How each host's subnet is reached.",
   }),
+  controlUrls: Type.Optional(ControlUrls),
   pools: Type.Array(Pool),
   routes: Type.Array(
     object({
@@ -180,6 +183,12 @@ export const RouterTarget = object({
       sticky: Type.Optional(Type.Boolean()),
       hstsSeconds: Type.Optional(HstsSeconds),
     }),
+  ),
+  tcpPorts: Type.Optional(
+    object(
+      { first: TcpPort, last: TcpPort },
+      "Ports that TCP routes may have: a router listens on all of them once there is a TCP route, so that the next needs no reload.",
+    ),
   ),
   tcp: Type.Optional(
     Type.Array(object({ port: TcpPort, poolId: Type.String(), proxyProtocol: Type.Optional(ProxyProtocol) })),
@@ -196,12 +205,64 @@ export const RouterTarget = object({
 });
 export type RouterTarget = Static<typeof RouterTarget>;
 
+export const RouterTargetPart = object({
+  ...RouterTarget.properties,
+  certificates: Type.Optional(
+    Type.Array(
+      object({
+        id: Id,
+        names: Type.Array(Domain),
+        pem: Type.Optional(Type.String({ description: "Absent when it is what this stream last sent for the id." })),
+      }),
+    ),
+  ),
+  peers: Type.Optional(
+    Type.Unsafe<RouterTarget["peers"]>({
+      ...RouterTarget.properties.peers,
+      description: "How each host's subnet is reached. Absent with `since`: as before.",
+    }),
+  ),
+  since: Type.Optional(
+    Type.Integer({
+      description:
+        "The lists hold only what differs from this generation of the same term, and `removed` what is gone. Only where `have` asked for it.",
+    }),
+  ),
+  removed: Type.Optional(
+    object({
+      pools: Type.Optional(Type.Array(Type.String())),
+      routes: Type.Optional(Type.Array(object({ domain: Domain, path: RoutePath }))),
+      tcp: Type.Optional(Type.Array(TcpPort)),
+      certificates: Type.Optional(Type.Array(Id)),
+    }),
+  ),
+  part: Type.Optional(
+    object(
+      { index: Type.Integer({ minimum: 0 }), count: Type.Integer({ minimum: 1 }) },
+      "A large target comes in several events: its lists are those of all of them, in order. Absent: this is all.",
+    ),
+  ),
+});
+export type RouterTargetPart = Static<typeof RouterTargetPart>;
+
 export const RouterReport = object({
   term: Type.Integer(),
   generation: Type.Integer({ description: "Generation HAProxy serves now, verified." }),
   healthy: Type.Boolean(),
   reason: Type.String({ maxLength: 4096 }),
   address: Type.Optional(Ipv4),
+  localAddresses: Type.Optional(
+    Type.Array(Ipv4, {
+      maxItems: 64,
+      description: "Every IPv4 address of its machine but loopback and link-local: closed to jobs and builds.",
+    }),
+  ),
+  ports: Type.Optional(
+    Type.Array(Type.Integer({ minimum: 1, maximum: 65_535 }), {
+      maxItems: 8,
+      description: "TCP ports it serves HTTP and HTTPS on; 80 and 443 when left out.",
+    }),
+  ),
   haproxyPid: Type.Optional(Type.Integer()),
   reloads: Type.Integer(),
   refused: Type.Array(object({ what: Type.String({ maxLength: 1024 }), why: Type.String({ maxLength: 4096 }) }), {
@@ -223,6 +284,7 @@ export const Router = object({
   reloads: Type.Integer(),
   joinedAt: Time,
   lastSeenAt: Type.Optional(Time),
+  hello: Type.Optional(Type.Unsafe<Hello>({ ...Hello, description: "What it said of itself when it was heard last." })),
 });
 export type Router = Static<typeof Router>;
 
@@ -252,8 +314,23 @@ export const routerTarget = endpoint({
   summary: "What a router should serve; whole state at each change",
   permission: "router",
   params: IdParams,
+  query: object({
+    parts: Type.Optional(
+      Type.Boolean({
+        description:
+          "Stream: a large target in several events, private keys only when they change. Routers of earlier builds do not ask for it.",
+      }),
+    ),
+    have: Type.Optional(
+      Type.String({
+        pattern: "^[0-9]{1,16}:[0-9]{1,16}:([0-9a-f]{64})?$",
+        description:
+          "Stream, with `parts`: term, generation and keys of the target that the router has, `0:0:` for none. What differs from it is sent where control knows it, else all of it, without private keys where those are the same. For a control that can `target-changes`.",
+      }),
+    ),
+  }),
   reply: RouterTarget,
-  item: RouterTarget,
+  item: RouterTargetPart,
 });
 export const reportRouter = endpoint({
   id: "reportRouter",

@@ -1,11 +1,15 @@
 // How the whole stands, and what happened.
 import { type Static, Type } from "typebox";
+import { Alert } from "./alerts.ts";
 import { endpoint } from "./endpoint.ts";
 import { Id, object, oneOf, Time } from "./schema.ts";
+import { Hello } from "./version.ts";
 
 export const Part = object({ name: Type.String(), state: oneOf(["ok", "degraded", "down"]), message: Type.String() });
+export type Part = Static<typeof Part>;
 export const Status = object({
   version: Type.String(),
+  hello: Type.Optional(Type.Unsafe<Hello>({ ...Hello, description: "What control says of itself." })),
   clusterId: Id,
   term: Type.Integer(),
   seq: Type.Integer(),
@@ -21,6 +25,13 @@ export const Status = object({
     jobsUp: Type.Integer(),
     routes: Type.Integer(),
   }),
+  alerts: Type.Optional(
+    object({
+      critical: Type.Integer(),
+      warning: Type.Integer(),
+      newest: Type.Array(Alert, { maxItems: 10, description: "Of those that stand, critical ones first." }),
+    }),
+  ),
 });
 export type Status = Static<typeof Status>;
 export const getStatus = endpoint({

@@ -5,10 +5,11 @@ import { text } from "node:stream/consumers";
 import { FAULTS, Fault, type FaultCode } from "./fault.ts";
 
 /** The connection was never made, so nothing can have been done. */
-export function neverArrived(error: unknown): boolean {
-  const code = ((error as Fault).cause as NodeJS.ErrnoException | undefined)?.code ?? "";
-  return ["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN"].includes(code);
-}
+export const neverArrived = (error: unknown): boolean => error instanceof Fault && error.details?.["sent"] === false;
+
+/** No answer came, whatever the server made of the request. */
+export const unanswered = (error: unknown): boolean =>
+  error instanceof Fault && typeof error.details?.["sent"] === "boolean";
 
 export interface FaultBody {
   code: FaultCode;

@@ -5,18 +5,19 @@ import { join } from "node:path";
 import type { BootTarget } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
 import type { Log } from "#lib/log.ts";
+import { steadyNow } from "#lib/time.ts";
 import { type BootConfig, offerConfig } from "./config.ts";
 import { createLeases, type Lease } from "./dhcp/leases.ts";
 import { type DhcpServer, dhcpServer } from "./dhcp/server.ts";
 import { createBootPlane } from "./http/boot-plane.ts";
 import { autoexecScript } from "./http/ipxe.ts";
 import { bootHttpServer } from "./http/server.ts";
-import { identityOfClient } from "./identity.ts";
 import { openImages } from "./images.ts";
 import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
 import { createMachines } from "./machines.ts";
 import { kernelNeighbours, type Neighbours } from "./neighbours.ts";
+import { createSight } from "./observe.ts";
 import { dhcpSteps, tftpSteps, transferStep } from "./steps.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
@@ -71,17 +72,28 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   });
   stack.defer(() => tokenJournal.close());
 
-  const macAt = (ip: string) => leases.byAddress(ip)?.mac ?? neighbours(ip);
+  const { network, relays, refused } = config;
+  const leasedTo = (ip: string) => {
+    const lease = leases.byAddress(ip);
+    return lease?.state === "bound" && lease.expiresAtMs > steadyNow() ? lease.mac : undefined;
+  };
+  const sight = createSight({ network, relays, refused, neighbours, leasedTo });
   const dhcp = await dhcpServer({
     config: offerConfig(config),
     ownMacs: config.ownMacs,
     leases,
     saveLease: leaseJournal.append,
-    machineOf: (client) => {
-      if (client.kind !== "os" && machines.see(identityOfClient(client)) === undefined) return undefined;
-      return machines.offerMachine(client.mac);
+    admits: (ip) => ip === "0.0.0.0" || sight.admits(ip) || relays.some(({ uplink }) => uplink === ip),
+    admitsPacket(ip, giaddr, mac, shown) {
+      if (!sight.admitsPacket(ip, giaddr)) return false;
+      if (giaddr !== "0.0.0.0") sight.carried(mac, giaddr, shown);
+      return true;
     },
-    onStep: dhcpSteps({ timeline, machines, mode: config.mode }),
+    machineOf: ({ kind, mac }) => {
+      if (kind !== "os" && !machines.admit(mac, false)) return undefined;
+      return machines.offerMachine(mac);
+    },
+    onStep: dhcpSteps({ timeline, mode: config.mode }),
     log,
   });
   stack.defer(() => dhcp.close());
@@ -90,7 +102,8 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     port: 69,
     files: fixedFiles(bootFiles),
     log,
-    onTransfer: tftpSteps({ timeline, machines, macAt, progressed: dhcp.progressed }),
+    admits: sight.admits,
+    onTransfer: tftpSteps({ timeline, cardAt: (ip) => sight.sourceOf(ip).card, progressed: dhcp.progressed }),
   }).catch(async (cause) => {
     throw await listenFault("udp", address, 69, "TFTP server", cause);
   });
@@ -101,7 +114,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     images,
     tokens,
     timeline,
-    neighbours,
+    sight,
     grant,
     progressed: dhcp.progressed,
   });
@@ -111,8 +124,9 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     plane,
     images,
     bootFiles,
-    onTransfer: (transfer, boot) => {
-      if (boot) timeline.record(transferStep(transfer, boot, machines.identity(boot.mac)));
+    admits: sight.admits,
+    onTransfer: (transfer, boot, ip) => {
+      if (boot) timeline.record(transferStep(transfer, boot, sight.observed(sight.sourceOf(ip), boot.mac)));
     },
     log,
     requestsPerSecond: options.requestsPerSecond,
@@ -121,7 +135,11 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   const parts = stack.move();
   return {
     dhcp,
-    setTarget: (target) => machines.setTarget(target),
+    setTarget(target) {
+      sight.setJobNetworks(target.jobNetworks ?? []);
+      machines.setTarget(target);
+      tokens.joined(target.machines.flatMap(({ joinedBootId }) => joinedBootId ?? []));
+    },
     scanImages: () => images.scan(),
     close: () => parts.disposeAsync(),
   };

@@ -5,7 +5,8 @@ import { loadConfig } from "#lib/config.ts";
 import { parseDuration } from "#lib/units.ts";
 import type { OfferConfig } from "./dhcp/exchange.ts";
 import type { Interface } from "./interfaces.ts";
-import { contains, isAddress, type Network, parseNetwork, toAddress, toNumber } from "./ipv4.ts";
+import { broadcastOf, contains, isAddress, type Network, parseNetwork, toAddress, toNumber } from "./ipv4.ts";
+import type { Relay } from "./observe.ts";
 
 export const BootConfigSchema = Type.Object({
   interface: Type.String({
@@ -32,6 +33,15 @@ export const BootConfigSchema = Type.Object({
     additionalProperties: false,
     description: "MAC to the address it always gets.",
   }),
+  relays: Type.Array(Type.String(), {
+    default: [],
+    description:
+      "DHCP relays that are believed, each its address with the prefix of the network behind it, such as 10.88.0.1/24, and @ with where it sends from when that is another address: 10.88.0.1/24@10.77.0.254. Nobody else outside of our own network is answered.",
+  }),
+  refused: Type.Array(Type.String(), {
+    default: [],
+    description: "Ranges (CIDR) that are never answered, such as 172.18.0.0/16; those of jobs need no entry.",
+  }),
   httpPort: Type.Integer({ default: 7780, minimum: 1, maximum: 65535, description: "Boot plane HTTP port." }),
   controlUrls: Type.Array(Type.String(), { minItems: 1, description: "https://host:port of the control plane." }),
   caFile: Type.String({ description: "PEM of the cluster CA." }),
@@ -51,7 +61,8 @@ export const BootConfigSchema = Type.Object({
   }),
 });
 
-export interface BootConfig extends Omit<Static<typeof BootConfigSchema>, "range" | "address"> {
+export interface BootConfig extends Omit<Static<typeof BootConfigSchema>, "range" | "address" | "relays"> {
+  relays: Relay[];
   address: string;
   network: Network;
   range: { first: string; last: string };
@@ -81,10 +92,16 @@ export function readConfig(
     address: cidr.split("/")[0]!,
     network,
     range: rangeOf(config.range, network),
+    relays: config.relays.map((text) => relayOf(text, network)),
     ownMacs: new Set(interfaces.map((one) => one.mac)),
   };
   for (const one of [checked.router, ...checked.dns, ...Object.values(checked.reservations)]) {
     if (one !== "" && !isAddress(one)) throw new Fault("invalid", `${one} is not an IPv4 address`);
+  }
+  checkReservations(checked);
+  for (const one of config.refused) {
+    if (parseNetwork(one) === undefined)
+      throw new Fault("invalid", `refused: ${one} is not a range such as 172.18.0.0/16`);
   }
   if (parseDuration(config.leaseTime) === undefined)
     throw new Fault("invalid", `leaseTime: ${config.leaseTime} is not a time such as 1h`);
@@ -103,6 +120,33 @@ export function offerConfig(config: BootConfig): OfferConfig {
     leaseMs: parseDuration(config.leaseTime)!,
     quarantineMs: QUARANTINE_MS,
   };
+}
+
+/** A fixed address that two machines have, that is somebody else's, or that is not on the wire, is refused before it is given. */
+function checkReservations({ reservations, address, router, network }: BootConfig): void {
+  const holders = new Map<string, string>([[address, "this boot server"]]);
+  if (router !== "") holders.set(router, "the router");
+  for (const [mac, fixed] of Object.entries(reservations)) {
+    const wrong = (why: string) => new Fault("invalid", `reservations: ${fixed} of ${mac} ${why}`);
+    const holder = holders.get(fixed);
+    if (holder !== undefined) throw wrong(`is the address of ${holder} already`);
+    if (!contains(network, fixed)) throw wrong(`is not in ${network.address}/${network.prefix}`);
+    if (fixed === network.address || fixed === broadcastOf(network))
+      throw wrong("is the network's own or its broadcast address");
+    holders.set(fixed, mac);
+  }
+}
+
+function relayOf(text: string, own: Network): Relay {
+  const [range = "", uplink, ...more] = text.split("@");
+  const network = parseNetwork(range);
+  if (more.length > 0 || (uplink !== undefined && !isAddress(uplink)))
+    throw new Fault("invalid", `relays: ${text} names no address after its @, such as 10.88.0.1/24@10.77.0.254`);
+  if (network === undefined || network.prefix < 8 || network.prefix > 30)
+    throw new Fault("invalid", `relays: ${text} is not an address with its prefix, such as 10.88.0.1/24`);
+  if (contains(own, network.address) || contains(network, own.address))
+    throw new Fault("invalid", `relays: ${text} is our own network; relays are for others`);
+  return { address: range.split("/")[0]!, network, ...(uplink === undefined ? {} : { uplink }) };
 }
 
 function rangeOf(text: string, network: Network): BootConfig["range"] {

@@ -5,9 +5,12 @@ import { join } from "node:path";
 import { Ajv } from "ajv";
 import { BootTarget, bootTarget, postBootEvents, signJoinGrant } from "#api/boot.ts";
 import { createClient } from "#api/client.ts";
+import { knownUrls } from "#api/control-urls.ts";
 import { Fault } from "#api/fault.ts";
 import { ensureIdentity, type Identity, loadIdentity } from "#api/join.ts";
+import { pruneUnknown } from "#api/prune.ts";
 import { keepIdentity } from "#api/renew.ts";
+import { ownHello } from "#api/version.ts";
 import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
 import type { Log } from "#lib/log.ts";
 import type { Timeline } from "./timeline.ts";
@@ -42,12 +45,15 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
   const copyPath = join(stateDir, "target.json");
   let signer: { id: string; key: KeyObject } | undefined;
   let term = 0;
+  let urls: readonly string[] = controlUrls; // and those that the target names
 
   const known = await loadIdentity(directory);
   if (known) become(known);
   const copy = await readJson<unknown>(copyPath);
+  pruneUnknown(BootTarget, copy);
   if (isTarget(copy)) {
     term = copy.term;
+    urls = knownUrls(controlUrls, copy.controlUrls);
     onTarget(copy);
     log.info({ seq: copy.seq, machines: copy.machines.length }, "started from the last copy of the target");
   }
@@ -60,12 +66,22 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
     const onBreak = (error: unknown) => log.warn({ err: error }, "control is away, the last target stands");
     for await (const event of client.follow(bootTarget, { params: { id }, signal, onBreak })) {
       const target = event.data;
-      if (event.event !== "item" || !isTarget(target)) continue;
+      if (event.event !== "item") continue;
+      pruneUnknown(BootTarget, target);
+      if (!isTarget(target)) {
+        const [problem] = isTarget.errors ?? [];
+        log.error(
+          { at: problem?.instancePath, problem: problem?.message },
+          "target not understood, the last one stands",
+        );
+        continue;
+      }
       if (target.term < term) {
         log.warn({ term: target.term, seen: term }, "target of an older term refused");
         continue;
       }
       term = target.term;
+      client.useUrls(knownUrls(controlUrls, target.controlUrls));
       onTarget(target);
       await writeFileAtomic(copyPath, JSON.stringify(target), { mode: 0o600 });
     }
@@ -87,7 +103,7 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
       const onRetry = (error: unknown) => log.warn({ err: error }, "join not possible yet, it is tried again");
       const identity = await ensureIdentity({
         directory,
-        controlUrls,
+        controlUrls: urls,
         caPem,
         role: "boot",
         name,
@@ -96,7 +112,7 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
         onRetry,
       });
       become(identity);
-      const client = createClient({ urls: controlUrls, caPem, identity });
+      const client = createClient({ urls, caPem, identity, hello: ownHello("boot-server") });
       const { id } = identity;
       try {
         await Promise.all([

@@ -1,7 +1,7 @@
-// What firmware and iPXE say about a machine, turned into a MachineIdentity. The bytes are hostile: what does not have the
+// What firmware and iPXE say about a machine, turned into a claim (api/machine-identity.ts). The bytes are hostile: what does not have the
 // shape of its field is left out, never repaired into something that could name another machine.
-import type { MachineIdentity } from "#api/machines.ts";
-import { type Client, usableUuid } from "./dhcp/classify.ts";
+import type { Claimed } from "#api/machine-identity.ts";
+import { type Client, type Platform, usableUuid } from "./dhcp/classify.ts";
 
 const JUNK_TEXT = new Set([
   "default string",
@@ -14,10 +14,20 @@ const JUNK_TEXT = new Set([
   "n/a",
 ]);
 
-export function identityOfClient(client: Client): MachineIdentity {
+const ARCHITECTURES: Record<Platform, string> = {
+  "bios-x86": "i386",
+  "uefi-ia32": "i386",
+  "uefi-x64": "x86_64",
+  "uefi-arm64": "arm64",
+};
+
+export function identityOfClient(client: Client): Claimed {
   return {
     mac: client.mac,
     ...(client.uuid === undefined ? {} : { uuid: client.uuid }),
+    ...(client.platform === undefined || client.archs.length === 0
+      ? {}
+      : { architecture: ARCHITECTURES[client.platform] }),
     firmware:
       client.kind === "http"
         ? "uefi-http"
@@ -29,8 +39,8 @@ export function identityOfClient(client: Client): MachineIdentity {
   };
 }
 
-/** From the query of /boot.ipxe; undefined without a proper MAC. */
-export function identityOfQuery(query: URLSearchParams): MachineIdentity | undefined {
+/** From the query of /boot.ipxe, where iPXE can say everything; undefined without a proper MAC. */
+export function identityOfQuery(query: URLSearchParams): Claimed | undefined {
   const mac = (query.get("mac") ?? "").toLowerCase().replaceAll("-", ":");
   if (
     !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac) ||
@@ -52,17 +62,8 @@ export function identityOfQuery(query: URLSearchParams): MachineIdentity | undef
     ...(platform === "efi" || platform === "pcbios" ? { firmware: platform === "efi" ? "uefi" : "bios" } : {}),
     ...(manufacturer === undefined ? {} : { manufacturer }),
     ...(product === undefined ? {} : { product }),
+    whole: true,
   };
-}
-
-/** Firmware and iPXE do not agree on the byte order of a UUID's first fields: both orders are the same machine. */
-export function sameUuid(a: string, b: string): boolean {
-  return a === b || a === swapped(b);
-}
-
-function swapped(uuid: string): string {
-  const [a, b, c, ...rest] = uuid.split("-") as [string, string, string, string, string];
-  return [...[a, b, c].map((field) => field.match(/../g)!.reverse().join("")), ...rest].join("-");
 }
 
 function plainText(value: string | null, maxLength: number): string | undefined {

@@ -13,6 +13,9 @@ export interface Journal<T> {
   close(): Promise<void>;
 }
 
+/** What the journal is appended to. */
+export type JournalFile = Pick<FileHandle, "appendFile" | "datasync" | "close">;
+
 export interface JournalOptions<T> {
   path: string;
   /** Told every record of the file, oldest first, before openJournal resolves. */
@@ -22,6 +25,8 @@ export interface JournalOptions<T> {
   log: Log;
   /** Lines after which a rewrite is considered. */
   compactAfter?: number;
+  /** Opens the file for appending. */
+  openFile?: (path: string) => Promise<JournalFile>;
 }
 
 interface Waiter {
@@ -35,11 +40,12 @@ export async function openJournal<T>({
   live,
   log,
   compactAfter = 4096,
+  openFile = (file) => open(file, "a", 0o600),
 }: JournalOptions<T>): Promise<Journal<T>> {
   await mkdir(dirname(path), { recursive: true });
   const damaged = replayText((await readText(path)) ?? "", replay);
   if (damaged > 0) log.warn({ path, damaged }, "journal lines were torn or damaged and are left out");
-  let { file, lines } = await rewrite(path, live());
+  let { file, lines } = await rewrite(path, live(), openFile);
   let pending: { text: string; lines: number; waiters: Waiter[] } | undefined;
   let flushing: Promise<void> | undefined;
   let closed = false;
@@ -67,7 +73,7 @@ export async function openJournal<T>({
     const records = [...live()];
     if (lines < records.length * 4) return;
     const old = file;
-    ({ file, lines } = await rewrite(path, records));
+    ({ file, lines } = await rewrite(path, records, openFile));
     await old.close();
   }
 
@@ -90,10 +96,14 @@ export async function openJournal<T>({
   };
 }
 
-async function rewrite<T>(path: string, records: Iterable<T>): Promise<{ file: FileHandle; lines: number }> {
+async function rewrite<T>(
+  path: string,
+  records: Iterable<T>,
+  openFile: (path: string) => Promise<JournalFile>,
+): Promise<{ file: JournalFile; lines: number }> {
   const all = [...records].map(encodeLine);
   await writeFileAtomic(path, all.join(""), { mode: 0o600 });
-  return { file: await open(path, "a", 0o600), lines: all.length };
+  return { file: await openFile(path), lines: all.length };
 }
 
 function encodeLine(record: unknown): string {

@@ -1,19 +1,15 @@
-// The machines this boot server knows: those control told it of, and those it saw on the wire. Strangers go into a capped,
-// rate-limited table: a flood of made-up MACs cannot push out a machine that is known.
+// The machines that control decided on, by card, and how many strangers may be let in beside them. What a stranger says is not
+// kept: each event carries its own claim. A flood of made-up cards leaves room for those that were seen on the wire.
 import type { BootMachine, BootTarget } from "#api/boot.ts";
-import type { MachineIdentity } from "#api/machines.ts";
 import type { OfferMachine } from "./dhcp/exchange.ts";
-import { sameUuid } from "./identity.ts";
 import { rateLimit } from "./rate.ts";
 
 export interface Machines {
   setTarget(target: BootTarget): void;
   readonly target: BootTarget | undefined;
   find(mac: string): BootMachine | undefined;
-  /** Adds what is new to what is known of this MAC; undefined when it is a stranger and there are too many of them. */
-  see(identity: MachineIdentity): MachineIdentity | undefined;
-  /** Everything seen of this MAC so far. */
-  identity(mac: string): MachineIdentity;
+  /** False for one stranger too many. `seen`: its card was seen on the wire; those that only say so cannot crowd it out. */
+  admit(mac: string, seen: boolean): boolean;
   /** What DHCP is to do with it. */
   offerMachine(mac: string): OfferMachine;
 }
@@ -29,13 +25,13 @@ export function createMachines({
   strangersPerSecond = 200,
   nowMs,
 }: MachinesOptions = {}): Machines {
-  const newcomers = rateLimit({
-    perSecond: strangersPerSecond,
-    burst: Math.min(maxStrangers, 2048),
-    maxKeys: 1,
-    ...(nowMs ? { nowMs } : {}),
-  });
-  const seen = new Map<string, MachineIdentity>();
+  const clock = nowMs ? { nowMs } : {};
+  const newcomers = () =>
+    strangers(
+      maxStrangers,
+      rateLimit({ perSecond: strangersPerSecond, burst: Math.min(maxStrangers, 2048), maxKeys: 1, ...clock }),
+    );
+  const [said, onTheWire] = [newcomers(), newcomers()];
   let target: BootTarget | undefined;
   let byMac = new Map<string, BootMachine>();
 
@@ -48,40 +44,23 @@ export function createMachines({
       byMac = new Map(next.machines.flatMap((machine) => machine.macs.map((mac) => [mac, machine] as const)));
     },
     find: (mac) => byMac.get(mac),
-    see(identity) {
-      const { mac } = identity;
-      const before = seen.get(mac);
-      if (before === undefined && !byMac.has(mac)) {
-        if (!newcomers.take("")) return undefined;
-        if (seen.size >= maxStrangers && !forgetOne()) return undefined;
-      }
-      const merged = { ...before, ...identity };
-      seen.delete(mac);
-      seen.set(mac, merged);
-      return merged;
-    },
-    identity: (mac) => seen.get(mac) ?? { mac },
+    admit: (mac, seen) => byMac.has(mac) || (seen ? onTheWire : said)(mac),
     offerMachine(mac) {
       const machine = byMac.get(mac);
-      return { mayBoot: true, ...(machine ? { hostname: machine.hostname } : {}) };
+      if (machine === undefined) return { mayBoot: true };
+      return { mayBoot: machine.rejected !== true, hostname: machine.hostname };
     },
   };
-
-  /** The stranger that was silent longest makes room. */
-  function forgetOne(): boolean {
-    for (const mac of seen.keys()) {
-      if (byMac.has(mac)) continue;
-      return seen.delete(mac);
-    }
-    return false;
-  }
 }
 
-/** Why this claim is not the machine control knows under this MAC; undefined when nothing speaks against it. */
-export function conflict(machine: BootMachine, claimed: MachineIdentity): string | undefined {
-  if (machine.uuid && claimed.uuid && !sameUuid(machine.uuid, claimed.uuid))
-    return `its SMBIOS UUID is ${claimed.uuid}, not ${machine.uuid}`;
-  if (machine.serial && claimed.serial && machine.serial !== claimed.serial)
-    return "its serial number is not the one known";
-  return undefined;
+/** Lets in whom it let in before, and new ones at the limit's rate; who was silent longest makes room. */
+function strangers(most: number, limit: { take(key: string): boolean }): (mac: string) => boolean {
+  const kept = new Set<string>();
+  return (mac) => {
+    const known = kept.delete(mac);
+    if (!known && !limit.take("")) return false;
+    kept.add(mac);
+    if (kept.size > most) kept.delete(kept.values().next().value!);
+    return true;
+  };
 }

@@ -2,7 +2,7 @@
 // most `maxQueued` wait; then the oldest go, and one event says how many.
 import type { BootEvent } from "#api/boot.ts";
 import { isFault } from "#api/fault.ts";
-import type { MachineIdentity } from "#api/machines.ts";
+import type { Claimed, Observed } from "#api/machine-identity.ts";
 import { newId } from "#lib/ids.ts";
 import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
@@ -10,7 +10,9 @@ import { sleep } from "#lib/time.ts";
 import { openJournal } from "./journal.ts";
 
 export interface Happening {
-  identity: MachineIdentity;
+  claimed: Claimed;
+  /** What we saw ourselves of whoever did it; nothing unless given. */
+  observed?: Observed;
   stage: BootEvent["stage"];
   message: string;
   level?: BootEvent["level"];
@@ -52,7 +54,7 @@ export async function openTimeline({
     path,
     log,
     replay(entry) {
-      if ("event" in entry) queue.set(entry.event.eventId, entry.event);
+      if ("event" in entry) queue.set(entry.event.eventId, migrated(entry.event));
       else for (const id of entry.done) queue.delete(id);
     },
     live: () => [...queue.values()].map((event) => ({ event })),
@@ -92,11 +94,12 @@ export async function openTimeline({
     get queued() {
       return queue.size;
     },
-    record({ identity, stage, message, level = "info", bootId, imageId, detail }) {
+    record({ claimed, observed = {}, stage, message, level = "info", bootId, imageId, detail }) {
       const event: BootEvent = {
         eventId: newId("be", nowMs()),
         at: new Date(nowMs()).toISOString(),
-        identity,
+        claimed,
+        observed,
         stage,
         level,
         message: message.slice(0, 400),
@@ -104,7 +107,10 @@ export async function openTimeline({
         ...(imageId === undefined ? {} : { imageId }),
         ...(detail === undefined ? {} : { detail: clipped(detail) }),
       };
-      log.info({ mac: identity.mac, stage, bootId, detail: event.detail, text: event.message }, "machine event");
+      log.info(
+        { mac: claimed.mac, observed, stage, bootId, detail: event.detail, text: event.message },
+        "machine event",
+      );
       add(event);
     },
     async deliver(post, signal) {
@@ -137,6 +143,12 @@ export async function openTimeline({
     },
     close: () => journal.close(),
   };
+}
+
+/** Events that were journaled before claim and observation were told apart: what they say is a claim. */
+function migrated(event: BootEvent & { identity?: Claimed }): BootEvent {
+  const { identity, ...rest } = event;
+  return identity === undefined ? event : { ...rest, claimed: identity, observed: {} };
 }
 
 function clipped(detail: Record<string, string | number>): Record<string, string | number> {

@@ -1,27 +1,27 @@
-// Boot tokens: one per boot, bound to one machine and one network card, each path good once. A second request for the same
-// path within 60 s from the same address is a retry; anything later is a replay, anything from elsewhere is foreign.
-// Kept on disk by hash, so a restart of the boot server neither breaks a running boot nor forgets a used token.
+// Boot tokens: one per boot, bound to one machine and to the card and address its script went to. cloud-init may fetch its seed as
+// often as it needs to while the token lives; the boot's join uses it up, a later boot of the machine ends it.
+// Kept on disk by hash, so a restart of the boot server neither breaks a running boot nor forgets an ended token.
 import { createHash } from "node:crypto";
 import { newId, newSecret } from "#lib/ids.ts";
+import { steadyNow } from "#lib/time.ts";
+import type { Source } from "./observe.ts";
 
 export interface BootRecord {
   bootId: string;
   machineId: string;
   imageId: string;
   mac: string;
-  /** Where the script was fetched from; `hardware` is the neighbour's MAC when it is on our own wire. */
+  /** Where the script was fetched from: the neighbour's card on our own wire, or the relay of the machine's network. */
   address: string;
   hardware?: string;
+  relay?: string;
   tokenHash: string;
   mintedAtMs: number;
-  /** Path to when and how often it was fetched. */
-  uses: Record<string, { firstAtMs: number; count: number }>;
+  /** Path to when it was first fetched. */
+  uses: Record<string, { firstAtMs: number }>;
   revoked?: boolean;
-}
-
-export interface Source {
-  address: string;
-  hardware?: string | undefined;
+  /** Its host joined: no seed any more. */
+  joined?: boolean;
 }
 
 export type Use =
@@ -36,12 +36,14 @@ export interface Tokens {
     mac: string;
     source: Source;
   }): Promise<{ token: string; boot: BootRecord }>;
-  /** One fetch of `path`; durable before it resolves. */
+  /** One fetch of `path`, until the join; a first one is durable before it resolves. */
   use(token: string, path: string, source: Source): Promise<Use>;
-  /** A sign of life with this token: any number, while it lives. */
+  /** A sign of life with this token: any number, while it lives, after the join too. */
   check(token: string, source: Source): Use;
   /** The newest live boot of this source, for what carries no token (kernel, initrd, squashfs). */
   bootAt(source: Source): BootRecord | undefined;
+  /** These boots have joined. */
+  joined(bootIds: readonly string[]): void;
   boots(): BootRecord[];
   replay(record: BootRecord): void;
 }
@@ -49,14 +51,14 @@ export interface Tokens {
 export interface TokensOptions {
   save: (record: BootRecord) => Promise<void>;
   ttlMs?: number;
-  retryMs?: number;
+  /** Goes on whoever sets the clock; over a restart it is the time of day. */
   nowMs?: () => number;
 }
 
 export const TOKEN_PATTERN = /^[A-Za-z0-9_-]{43}$/;
 const KEPT_AFTER_END_MS = 3_600_000; // a replay is recognised as one for so long
 
-export function createTokens({ save, ttlMs = 15 * 60_000, retryMs = 60_000, nowMs = Date.now }: TokensOptions): Tokens {
+export function createTokens({ save, ttlMs = 15 * 60_000, nowMs = steadyNow }: TokensOptions): Tokens {
   const byHash = new Map<string, BootRecord>();
   const currentOf = new Map<string, BootRecord>();
 
@@ -77,8 +79,11 @@ export function createTokens({ save, ttlMs = 15 * 60_000, retryMs = 60_000, nowM
   function check(token: string, source: Source): Use {
     const boot = TOKEN_PATTERN.test(token) ? byHash.get(hashOf(token)) : undefined;
     if (boot === undefined) return { ok: false, status: 403, reason: "no such token" };
-    if (!isBoundTo(boot, source))
-      return { ok: false, status: 403, reason: `used from ${source.address}, given to ${boot.address}`, boot };
+    if (!isBoundTo(boot, source)) {
+      const from = `${source.address} (card ${source.card ?? "unknown"})`;
+      const to = `${boot.address} (card ${boot.hardware ?? "behind a relay"})`;
+      return { ok: false, status: 403, reason: `used from ${from}, given to ${to}`, boot };
+    }
     if (boot.revoked) return { ok: false, status: 410, reason: "a later boot of this machine ended it", boot };
     if (nowMs() > boot.mintedAtMs + ttlMs) return { ok: false, status: 410, reason: "too old", boot };
     return { ok: true, boot, first: false };
@@ -95,7 +100,8 @@ export function createTokens({ save, ttlMs = 15 * 60_000, retryMs = 60_000, nowM
         imageId,
         mac,
         address: source.address,
-        ...(source.hardware === undefined ? {} : { hardware: source.hardware }),
+        ...(source.card === undefined ? {} : { hardware: source.card }),
+        ...(source.relay === undefined ? {} : { relay: source.relay }),
         tokenHash: hashOf(token),
         mintedAtMs: nowMs(),
         uses: {},
@@ -110,13 +116,13 @@ export function createTokens({ save, ttlMs = 15 * 60_000, retryMs = 60_000, nowM
       const checked = check(token, source);
       if (!checked.ok) return checked;
       const { boot } = checked;
-      const used = boot.uses[path];
-      const now = nowMs();
-      if (used && now > used.firstAtMs + retryMs) return { ok: false, status: 410, reason: "used before", boot };
-      if (used && used.count >= 2) return { ok: false, status: 410, reason: "used and retried before", boot };
-      boot.uses[path] = { firstAtMs: used?.firstAtMs ?? now, count: (used?.count ?? 0) + 1 };
-      await save(boot);
-      return { ok: true, boot, first: used === undefined };
+      if (boot.joined) return { ok: false, status: 410, reason: "its host has joined", boot };
+      const first = boot.uses[path] === undefined;
+      if (first) {
+        boot.uses[path] = { firstAtMs: nowMs() };
+        await save(boot);
+      }
+      return { ok: true, boot, first };
     },
     check,
     bootAt(source) {
@@ -125,6 +131,14 @@ export function createTokens({ save, ttlMs = 15 * 60_000, retryMs = 60_000, nowM
         if (isBoundTo(boot, source) && (newest === undefined || boot.mintedAtMs > newest.mintedAtMs)) newest = boot;
       }
       return newest && nowMs() <= newest.mintedAtMs + ttlMs ? newest : undefined;
+    },
+    joined(bootIds) {
+      const over = new Set(bootIds);
+      for (const boot of byHash.values()) {
+        if (boot.joined || !over.has(boot.bootId)) continue;
+        boot.joined = true;
+        void save(boot).catch(() => undefined); // the next target says it again
+      }
     },
     boots: () => [...byHash.values()],
     replay(record) {
@@ -136,15 +150,14 @@ export function createTokens({ save, ttlMs = 15 * 60_000, retryMs = 60_000, nowM
 }
 
 /**
- * On our own wire the card decides, whatever address it has now (initramfs and system may get another one than the ROM);
- * behind a relay or without a neighbour entry the address does.
+ * On our own wire the card decides, with the address it had or another that is not lent to somebody else (initramfs and system may
+ * get another one than the ROM); behind a relay, relay and address do. Nothing seen is nobody.
  */
 function isBoundTo(boot: BootRecord, source: Source): boolean {
-  if (boot.hardware !== undefined && source.hardware !== undefined) {
-    if (boot.hardware !== source.hardware) return false;
-    return source.hardware === boot.mac || source.address === boot.address;
-  }
-  return source.address === boot.address;
+  if (boot.hardware === undefined)
+    return boot.relay !== undefined && source.relay === boot.relay && source.address === boot.address;
+  if (source.card !== boot.hardware) return false;
+  return source.address === boot.address || source.leasedTo === undefined || source.leasedTo === boot.mac;
 }
 
 function hashOf(token: string): string {

@@ -1,41 +1,9 @@
-// Which clusters this user knows: ~/.flynn/clusters.json (FLYNN_HOME moves it), readable by the user only.
-import { homedir } from "node:os";
-import { join } from "node:path";
+// Which clusters this user knows, changed and chosen.
 import { type Client, createClient } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
-import { readText, writeFileAtomic } from "#lib/files.ts";
-
-export interface Cluster {
-  name: string;
-  url: string;
-  /** sha256 of the CA's DER, base64. */
-  pin: string;
-  caPem: string;
-  token: string;
-}
-
-export interface Clusters {
-  default?: string;
-  clusters: Cluster[];
-}
-
-export function clustersFile(env: NodeJS.ProcessEnv): string {
-  return join(env["FLYNN_HOME"] || join(env["HOME"] || homedir(), ".flynn"), "clusters.json");
-}
-
-export async function readClusters(file: string): Promise<Clusters> {
-  const text = await readText(file);
-  if (text === undefined) return { clusters: [] };
-  const damaged = `${file} is damaged; move it away and add the cluster again with \`flynn cluster add\``;
-  let value: Clusters;
-  try {
-    value = JSON.parse(text) as Clusters;
-  } catch (cause) {
-    throw new Fault("invalid", damaged, { cause });
-  }
-  if (!Array.isArray(value?.clusters)) throw new Fault("invalid", damaged);
-  return value;
-}
+import { ownHello } from "#api/version.ts";
+import { writeFileAtomic } from "#lib/files.ts";
+import { type Cluster, type Clusters, readClusters } from "./clusters-file.ts";
 
 /** Adds the cluster, or replaces the one of that name; the first is the default. */
 export async function saveCluster(
@@ -69,5 +37,5 @@ export async function chooseCluster(file: string, name: string | undefined): Pro
 }
 
 export function clusterClient({ url, caPem, token }: Cluster, options: { timeoutMs?: number } = {}): Client {
-  return createClient({ urls: [url], caPem, token, ...options });
+  return createClient({ urls: [url], caPem, token, hello: ownHello("cli"), ...options });
 }

@@ -1,5 +1,6 @@
 // The command table: every command of every noun.
 import type { Command } from "./command.ts";
+import { alertCommands } from "./commands/alerts.ts";
 import { appCommands } from "./commands/apps.ts";
 import { buildCommands } from "./commands/builds.ts";
 import { certificateCommands } from "./commands/certificates.ts";
@@ -20,7 +21,9 @@ import { logCommands } from "./commands/log.ts";
 import { logDrainCommands } from "./commands/log-drains.ts";
 import { machineCommands } from "./commands/machines.ts";
 import { maintenanceCommands } from "./commands/maintenance.ts";
+import { networkCommands } from "./commands/network.ts";
 import { profileCommands } from "./commands/profiles.ts";
+import { quarantineCommands } from "./commands/quarantine.ts";
 import { releaseCommands } from "./commands/releases.ts";
 import { routerCommands } from "./commands/routers.ts";
 import { routeCommands } from "./commands/routes.ts";
@@ -35,6 +38,8 @@ import { upCommands } from "./commands/up.ts";
 export const commands: readonly Command[] = [
   ...upCommands,
   ...statusCommands,
+  ...alertCommands,
+  ...quarantineCommands,
   ...doctorCommands,
   ...clusterCommands,
   ...stateCommands,
@@ -59,6 +64,7 @@ export const commands: readonly Command[] = [
   ...logCommands,
   ...logDrainCommands,
   ...routeCommands,
+  ...networkCommands,
   ...certificateCommands,
   ...maintenanceCommands,
   ...routerCommands,

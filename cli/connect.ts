@@ -2,7 +2,8 @@
 import type { Client } from "#api/client.ts";
 import type { Endpoint, Query, Reply } from "#api/endpoint.ts";
 import { Fault, isFault } from "#api/fault.ts";
-import { type Cluster, chooseCluster, clusterClient, clustersFile } from "./clusters.ts";
+import { chooseCluster, clusterClient } from "./clusters.ts";
+import { type Cluster, clustersFile } from "./clusters-file.ts";
 import type { Invocation } from "./command.ts";
 
 export function clusterOf({ text, cli }: Invocation): Promise<Cluster> {
@@ -39,6 +40,7 @@ export function unreachable(error: unknown, { name, url }: Pick<Cluster, "name" 
 
 const LIST_OF: Record<string, string> = {
   app: "flynn apps",
+  alert: "flynn alerts --all",
   key: "flynn key list",
   machine: "flynn machine list",
   host: "flynn host list",
@@ -47,6 +49,7 @@ const LIST_OF: Record<string, string> = {
   release: "flynn releases",
   deployment: "flynn deployment list",
   route: "flynn route list",
+  network: "flynn network list",
   service: "flynn service list",
   profile: "flynn profile list",
   "boot image": "flynn image list",

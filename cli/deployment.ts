@@ -38,7 +38,8 @@ export async function followDeployment({ client, cli, app, id }: FollowOptions):
     for await (const { event, data } of client.follow(getDeployment, { params: { app, id }, signal, onBreak })) {
       if (event !== "item" || data === undefined) continue;
       brokeMs = undefined;
-      if (data.step !== "" && !ENDED.has(data.state)) shown.step(`v${data.toVersion}: ${data.step}`);
+      const why = data.goingBack === undefined ? "" : `${data.goingBack}: ${data.reason}; `;
+      if (data.step !== "" && !ENDED.has(data.state)) shown.step(`v${data.toVersion}: ${why}${data.step}`);
       if (!ENDED.has(data.state)) continue;
       shown.end();
       return ended(data, cli, app);

@@ -13,7 +13,15 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
   [/^router/, "look at router.log in the appliance's log directory; apps already routed go on being served by HAProxy"],
   [/^boot server$/, "look at boot-server.log in the appliance's log directory; machines that run are not touched"],
   [/^hosts$/, "flynn host list says which and why; boot a machine, or run apps on the appliance itself (no --no-host)"],
-  [/^registry$/, "look at registry.log and registry-push.log in the appliance's log directory; what runs goes on"],
+  [
+    /^registry$/,
+    "look at control.log, registry.log and registry-push.log in the appliance's log directory; what runs goes on",
+  ],
+  [/^network$/, "flynn network hosts says which; a host with an old agent boots anew with the current image"],
+  [
+    /^disk$/,
+    "free space there: flynn -a APP delete, or a larger disk; the limits are flags of flynn up (--free-floor, --app-git-limit, ...)",
+  ],
   [/^scheduler$/, "flynn ps says which jobs wait and why; add hosts, or scale down"],
 ];
 

@@ -1,5 +1,6 @@
 // The rules of `flynn scale`: its words, and when a formation is reached. Pure.
 import type { Formation } from "#api/apps.ts";
+import type { Deployment } from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
 
@@ -66,4 +67,45 @@ export function standing(
     ];
   });
   return { done: missing.length === 0, missing };
+}
+
+/** What came in between: `taken` along by a deployment, or `undone` by whoever asked for other counts after us. */
+export type Overtaken = { type: "taken" | "undone"; words: string };
+
+/**
+ * Scaling is refused while the app is deployed, so a deployment that has not ended began after ours and starts from our counts,
+ * unless it was given its own. Undefined: ours is still what is wanted.
+ */
+export function overtaken(
+  ours: Pick<Formation, "processes">,
+  asked: readonly string[],
+  {
+    app,
+    formation,
+    deployment,
+  }: { app: string; formation: Pick<Formation, "processes">; deployment: Deployment | undefined },
+): Overtaken | undefined {
+  const counts = (of: (process: string) => number | undefined) =>
+    asked.flatMap((process) => {
+      const [wanted, now] = [ours.processes[process]?.count ?? 0, of(process)];
+      return now === undefined || now === wanted ? [] : [`${process}=${now}`];
+    });
+  const ended = deployment === undefined || ["complete", "failed", "cancelled"].includes(deployment.state);
+  if (!ended && deployment.goingBack === undefined) {
+    const other = counts((process) => deployment.processes[process]?.wanted);
+    const follow = `follow it: flynn -a ${app} deployment show ${deployment.id} -f`;
+    if (other.length === 0)
+      return {
+        type: "taken",
+        words: `v${deployment.toVersion} is being deployed and takes these counts along; ${follow}`,
+      };
+    return { type: "undone", words: `v${deployment.toVersion} is being deployed with ${other.join(" ")}; ${follow}` };
+  }
+  if (!ended) return undefined; // it goes back to our counts
+  const other = counts((process) => formation.processes[process]?.count ?? 0);
+  if (other.length === 0) return undefined;
+  return {
+    type: "undone",
+    words: `${app} was scaled to ${other.join(" ")} meanwhile; see who did: flynn -a ${app} log`,
+  };
 }

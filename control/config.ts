@@ -15,7 +15,7 @@ export const ControlConfig = Type.Object({
   clusterRange: Type.String({
     default: "100.64.0.0/16",
     pattern: "^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$",
-    description: "Every host gets a /24 of it. Fixed at first start.",
+    description: "Every host gets a /24 of it. It may be made wider at a later start, and stays so.",
   }),
   appDomain: Type.String({
     default: "",
@@ -30,6 +30,15 @@ export const ControlConfig = Type.Object({
   registry: Type.String({
     default: "",
     description: "host:port hosts pull images from; empty means the first advertised address, port 5000.",
+  }),
+  registryListen: Type.String({
+    default: "",
+    description:
+      "host:port to give images out at, to each host those it runs; empty: hosts pull from a registry that control does not stand before.",
+  }),
+  registryRead: Type.String({
+    default: "127.0.0.1:5002",
+    description: "host:port of the read-only registry behind it, reached only from here.",
   }),
   registryPush: Type.String({
     default: "127.0.0.1:5001",
@@ -91,6 +100,24 @@ export const ControlConfig = Type.Object({
     default: "",
     description: "Directory of that sshd's host keys; the .pub files are told to clients.",
   }),
+  appNetwork: Type.Unsafe<"app" | "cluster">({
+    type: "string",
+    enum: ["app", "cluster"],
+    default: "app",
+    description: "app: a job reaches its own app, and others only by a rule. cluster: every app's jobs.",
+  }),
+  appEgress: Type.Unsafe<"all" | "internet" | "none">({
+    type: "string",
+    enum: ["all", "internet", "none"],
+    default: "internet",
+    description:
+      "What jobs and builds reach outside of the cluster. internet: public addresses only. all: private networks too. none: nothing but name servers.",
+  }),
+  closedNetworks: Type.Array(Type.String({ pattern: "^[0-9a-fA-F.:]+/\\d{1,3}$" }), {
+    default: [],
+    description:
+      "Networks (CIDR) that no job and no build ever reaches: where machines boot, and where their BMCs are.",
+  }),
   logLevel: Type.String({ default: "info" }),
   memberCertificateDays: Type.Integer({
     default: 30,
@@ -116,10 +143,54 @@ export const ControlConfig = Type.Object({
     description:
       "How long the first new job of each process must stay healthy before a deployment takes an old one away; a process's health check may say otherwise.",
   }),
+  buildCa: Type.String({
+    default: "",
+    description:
+      "PEM file of authorities that package installers of builds trust beside their image's own; read at the start.",
+  }),
+  buildProxy: Type.String({
+    default: "",
+    description: "URL of the proxy that builds use for HTTP and HTTPS; empty: none.",
+  }),
+  buildNoProxy: Type.String({
+    default: "",
+    description: "Names and addresses that builds reach without it, by commas.",
+  }),
+  buildEnv: Type.Array(Type.String({ pattern: "^[A-Za-z_][A-Za-z0-9_]*=[^\\x00\\r\\n]*$" }), {
+    default: [],
+    description:
+      "NAME=VALUE of package installers of every build, such as npm_config_registry=https://npm.example/; apps do not get them.",
+  }),
   drainAllow: Type.Array(Type.String({ pattern: "^[0-9a-fA-F.:]+(/\\d{1,3})?$" }), {
     default: [],
     description:
       "Address ranges (CIDR) that log drains may send to though they are private, such as 10.0.0.0/8; public ones need no entry.",
+  }),
+  freeFloorBytes: Type.Integer({
+    default: 0,
+    minimum: 0,
+    description:
+      "Free bytes below which uploads, pushes and results of builds are refused; 0: 2 % of the file system, at least 1 GiB and at most 10 GiB.",
+  }),
+  appGitBytes: Type.Integer({
+    default: 1024 ** 3,
+    minimum: 1024 ** 2,
+    description: "Bytes that an app's git repository may hold.",
+  }),
+  appSourceBytes: Type.Integer({
+    default: 4 * 1024 ** 3,
+    minimum: 1024 ** 2,
+    description: "Unpacked bytes of the sources of an app's builds that have not ended.",
+  }),
+  appImageBytes: Type.Integer({
+    default: 50 * 1024 ** 3,
+    minimum: 1024 ** 2,
+    description: "Bytes of an app's images in the registry, each counted as it was sent.",
+  }),
+  imageBytes: Type.Integer({
+    default: 0,
+    minimum: 0,
+    description: "The same of all apps together; 0: as many as leave the free space there is to be.",
   }),
   drainTimeoutMs: Type.Integer({
     default: 30_000,

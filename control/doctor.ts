@@ -1,7 +1,7 @@
 // The boot doctor: from a machine's timeline to a plain-words answer to "why is it not a host yet?". Pure.
 
 import type { Static } from "typebox";
-import type { Explanation, Machine, Stage, TimelineEvent } from "#api/machines.ts";
+import type { Explanation, Machine, Pending, Stage, TimelineEvent } from "#api/machines.ts";
 import { formatDuration } from "#lib/units.ts";
 
 type Finding = Static<typeof Explanation>["findings"][number];
@@ -105,6 +105,15 @@ const WAITING: Waiting[] = [
   },
 ];
 
+/** Firmware that is refused tries again within this time. */
+const SAME_TRY_MS = 300_000;
+
+const PENDING_TODO: Record<Pending["kind"], (name: string) => string> = {
+  "new-card": (name) => `flynn machine list, then the line it names; or flynn machine reject ${name}`,
+  changed: (name) => `flynn machine approve ${name}, or flynn machine reject ${name}`,
+  "two-sessions": () => "find out which of the two is your machine, and switch the other one off",
+};
+
 export function diagnose(
   machine: Machine,
   timeline: readonly TimelineEvent[],
@@ -146,6 +155,18 @@ export function diagnose(
       todo: "another DHCP server may be answering it as well",
     });
 
+  if (machine.pending)
+    findings.unshift({
+      level: "warning",
+      what: machine.pending.reason,
+      evidence: `${machine.pending.kind} at ${machine.pending.at}`,
+      todo: PENDING_TODO[machine.pending.kind](machine.name),
+    });
+  if (machine.state === "rejected")
+    return {
+      summary: `${machine.name} was rejected; it gets no boot file. flynn machine approve ${machine.name} lets it boot.`,
+      findings,
+    };
   if (machine.state === "ready")
     return {
       summary: `${machine.name} is a ready host${hostSeenAt ? `, last heard ${ago(hostSeenAt, now)}` : ""}.`,
@@ -156,9 +177,11 @@ export function diagnose(
       summary: `${machine.name} was a host and fell silent${hostSeenAt ? ` ${ago(hostSeenAt, now)}` : ""}: power, link or kernel. Its jobs run elsewhere.`,
       findings,
     };
+  if (machine.state === "discovered" && machine.pending)
+    return { summary: `${machine.name} waits for a person: it ${machine.pending.reason}`, findings };
   if (machine.state === "discovered")
     return { summary: `${machine.name} waits for approval: flynn machine approve ${machine.name}`, findings };
-  const last = boot.findLast(({ stage }) => WAITING.some((step) => step.stage === stage));
+  const last = lastStep(boot);
   if (last === undefined)
     return {
       summary: `${machine.name} is ${machine.state}; it has not been seen booting yet. Switch it on, network boot first.`,
@@ -180,6 +203,15 @@ export function diagnose(
       ...findings,
     ],
   };
+}
+
+/** Firmware that was refused by itself after it fetched iPXE (Secure Boot) begins again with DHCP: what it fetched says more. */
+function lastStep(boot: readonly TimelineEvent[]): TimelineEvent | undefined {
+  const last = boot.findLast(({ stage }) => WAITING.some((step) => step.stage === stage));
+  if (last?.stage !== "discover" && last?.stage !== "offer") return last;
+  const fetched = boot.findLast(({ stage }) => stage === "tftp" || stage === "script");
+  const isOfThisTry = fetched?.stage === "tftp" && Date.parse(last.at) - Date.parse(fetched.at) < SAME_TRY_MS;
+  return isOfThisTry ? { ...last, stage: "tftp", message: fetched.message } : last;
 }
 
 const ago = (at: string, now: Date): string => `${formatDuration(Math.max(0, now.getTime() - Date.parse(at)))} ago`;

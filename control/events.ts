@@ -8,6 +8,10 @@ import type { Change, Store } from "./store/store.ts";
 
 const EVENTS_KEPT = 10_000;
 const TIMELINE_KEPT = 400;
+/** Of all machines together: they are in memory, and read at each start. */
+const TIMELINES_KEPT = 200_000;
+/** A boot has some thirty steps. */
+const TIMELINE_LEAST = 40;
 /** Numbers that one record has for its events. */
 const PER_RECORD = 10_000;
 const MESSAGE_MOST = 400;
@@ -24,7 +28,7 @@ export interface NewEvent {
  * Changes that write events into the very next commit: call it synchronously before `store.commit`, once per commit.
  * The numbers come from the record's seq, so they are unique and resumable.
  */
-export function eventChanges(store: Store, at: Date, ...events: NewEvent[]): Change[] {
+export function eventChanges(store: Pick<Store, "seq">, at: Date, ...events: NewEvent[]): Change[] {
   const seq = store.seq + 1;
   return events.slice(0, PER_RECORD).map((event, n) => {
     const message = plainText(event.message);
@@ -59,6 +63,10 @@ export interface NewTimelineEvent {
   detail?: Record<string, string | number>;
 }
 
+/** Events that each of so many machines keeps. */
+export const timelineBound = (machines: number): number =>
+  Math.max(TIMELINE_LEAST, Math.min(TIMELINE_KEPT, Math.floor(TIMELINES_KEPT / Math.max(1, machines))));
+
 /** Changes that append to one machine's timeline and drop what is beyond its bound. One call per machine and commit. */
 export function timelineChanges(
   store: Store,
@@ -73,6 +81,6 @@ export function timelineChanges(
     const value: TimelineEvent = { level: "info", at: now.toISOString(), ...event, message, machineId, seq: ++seq };
     return { key: keys.timeline(machineId, seq), value };
   });
-  const surplus = Math.max(0, kept.length + added.length - TIMELINE_KEPT);
+  const surplus = Math.max(0, kept.length + added.length - timelineBound(store.count(PREFIX.machines)));
   return [...added, ...kept.slice(0, surplus).map(({ key }) => ({ key, value: null }))];
 }

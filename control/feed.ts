@@ -5,7 +5,7 @@ import { sleep } from "#lib/time.ts";
 export interface FeedOptions<T> {
   /** Subscribes to "may have changed"; returns the way to stop. */
   subscribe: (wake: () => void) => () => void;
-  build: () => T;
+  build: () => T | Promise<T>;
   /** What makes two states the same; default their JSON. */
   sameness?: (state: T) => string;
   id: (state: T) => string;
@@ -40,7 +40,7 @@ export async function* stateFeed<T>(options: FeedOptions<T>): AsyncGenerator<Str
     while (!signal.aborted) {
       if (dirty) {
         dirty = false;
-        const state = build();
+        const state = await build();
         const same = sameness(state);
         if (same !== sent) {
           yield { event: "item", id: id(state), data: state };

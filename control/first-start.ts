@@ -4,21 +4,38 @@ import { Fault } from "#api/fault.ts";
 import { newId, newSecret } from "#lib/ids.ts";
 import type { ControlConfig } from "./config.ts";
 import { sha256Hex } from "./identity/principal.ts";
-import { checkRange } from "./identity/subnets.ts";
+import { checkRange, isWider } from "./identity/subnets.ts";
 import { keys } from "./keys.ts";
 import type { ClusterSettings, TokenRecord } from "./records.ts";
-import type { Store } from "./store/store.ts";
+import type { Entry, Store } from "./store/store.ts";
 
-/** Writes the beginnings if there are none. Returns the admin token then; it is stored hashed and cannot be shown again. */
+/**
+ * The range from now on. It may grow: every host keeps its subnet, and new ones have more to choose from. One that was made wider stays
+ * so when it is not given any more.
+ */
+async function keptRange(store: Store, settings: Entry<ClusterSettings>, clusterRange: string): Promise<string> {
+  const { key, value, version } = settings;
+  if (value.clusterRange === clusterRange || isWider(value.clusterRange, clusterRange)) return value.clusterRange;
+  if (!isWider(clusterRange, value.clusterRange))
+    throw new Fault(
+      "invalid",
+      `clusterRange is ${clusterRange}, and hosts have subnets of ${value.clusterRange}: give that one, or a wider one that it lies in`,
+    );
+  if (store.paused !== undefined) return value.clusterRange; // at the next start
+  await store.commit({
+    actor: "start",
+    expect: [{ key, version }],
+    mutations: [{ key, value: { ...value, clusterRange } satisfies ClusterSettings }],
+  });
+  return clusterRange;
+}
+
+/** Writes the beginnings if there are none; the range that stands goes into `config`. Returns the admin token then; it is stored hashed and cannot be shown again. */
 export async function firstStart(store: Store, config: ControlConfig, now: Date): Promise<string | undefined> {
   checkRange(config.clusterRange);
-  const settings = store.get<ClusterSettings>(keys.cluster)?.value;
+  const settings = store.get<ClusterSettings>(keys.cluster);
   if (settings !== undefined) {
-    if (settings.clusterRange !== config.clusterRange)
-      throw new Fault(
-        "invalid",
-        `clusterRange is ${config.clusterRange}, this cluster was made with ${settings.clusterRange}; it cannot change`,
-      );
+    config.clusterRange = await keptRange(store, settings, config.clusterRange);
     return undefined;
   }
   const token = newSecret();

@@ -3,6 +3,7 @@
 import type { Artifact } from "#api/artifacts.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
+import { unhurriedNow } from "#lib/time.ts";
 import { type BuildPlan, unendedBuilds } from "./builds/record.ts";
 import { keys, PREFIX } from "./keys.ts";
 import type { Registry } from "./registry.ts";
@@ -64,9 +65,10 @@ export function imageSweeper(options: {
   store: Store;
   images: Pick<Registry, "remove" | "collect">;
   log: Log;
+  /** The time of day by which images rest. */
   now?: () => number;
 }): ImageSweeper {
-  const { store, images, log, now = Date.now } = options;
+  const { store, images, log, now = unhurriedNow } = options;
   let removed = 0;
   let collectedMs = Number.NEGATIVE_INFINITY;
   return {
@@ -79,12 +81,12 @@ export function imageSweeper(options: {
           removed++;
           done.push(entry);
         }
-        if (removed > 0 && now() - collectedMs >= COLLECT_EVERY_MS) {
+        if (removed > 0 && performance.now() - collectedMs >= COLLECT_EVERY_MS) {
           const collected = await images.collect(signal);
           if (collected) {
             log.info({ removed }, "images no release uses left the registry");
             removed = 0;
-            collectedMs = now();
+            collectedMs = performance.now();
           }
         }
       } catch (error) {

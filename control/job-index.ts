@@ -4,11 +4,18 @@ import { PREFIX } from "./keys.ts";
 import type { LogRecord } from "./store/log.ts";
 import type { Store } from "./store/store.ts";
 
+/** One job as it was and as it is. */
+export interface JobChange {
+  before?: Job;
+  after?: Job;
+}
+
 export interface JobIndex {
   get(jobId: string): Job | undefined;
   onHost(hostId: string): Job[];
   ofApp(appId: string): Job[];
-  apply(record: LogRecord): void;
+  /** Takes a record in, and says what of it changed jobs. */
+  apply(record: LogRecord): JobChange[];
 }
 
 export function jobIndex(store: Store): JobIndex {
@@ -36,11 +43,16 @@ export function jobIndex(store: Store): JobIndex {
     onHost: (hostId) => [...(byHost.get(hostId)?.values() ?? [])],
     ofApp: (appId) => [...(byApp.get(appId)?.values() ?? [])],
     apply(record) {
+      const changes: JobChange[] = [];
       for (const { key, value } of record.mutations) {
         if (!key.startsWith(PREFIX.jobs)) continue;
-        if (value === null) drop(jobIdOf(key));
-        else put(value as unknown as Job);
+        const before = byId.get(jobIdOf(key));
+        const after = value === null ? undefined : (value as unknown as Job);
+        if (after === undefined) drop(jobIdOf(key));
+        else put(after);
+        changes.push({ ...(before ? { before } : {}), ...(after ? { after } : {}) });
       }
+      return changes;
     },
   };
 }

@@ -3,6 +3,7 @@
 export const PREFIX = {
   hosts: "hosts/",
   machines: "machines/",
+  machineDisks: "machine-disks/",
   profiles: "profiles/",
   bootImages: "boot-images/",
   bootServers: "boot-servers/",
@@ -25,16 +26,25 @@ export const PREFIX = {
   certificateNames: "certificate-names/",
   appPages: "app-pages/",
   logDrains: "log-drains/",
+  networkRules: "network-rules/",
+  networkPairs: "network-pairs/",
   tokens: "tokens/",
   joinTokens: "join-tokens/",
   usedGrants: "used-grants/",
   timeline: "timeline/",
   events: "events/",
   sshKeys: "ssh-keys/",
+  alerts: "alerts/",
 } as const;
 
 export const keys = {
   cluster: "cluster/settings",
+  /** What removed hosts had: RestingSubnet[]. */
+  restingSubnets: "cluster/resting-subnets",
+  /** How the state was restored last, and what was decided on what it does not know. */
+  restored: "cluster/restored",
+  /** Addresses of control's own machine, when they changed while it ran. */
+  controlAddresses: "cluster/control-addresses",
   /** Builder and runner images of the stack that buildpack builds use. */
   stack: "cluster/stack",
   /** Repository and digest of an artifact that was collected, until it left the registry. */
@@ -43,6 +53,8 @@ export const keys = {
   stackUpload: (part: string) => `cluster/stack-uploads/${part}`,
   host: (id: string) => `${PREFIX.hosts}${id}`,
   machine: (id: string) => `${PREFIX.machines}${id}`,
+  /** Its disks as last reported, and the order to wipe one. */
+  machineDisks: (id: string) => `${PREFIX.machineDisks}${id}`,
   profile: (name: string) => `${PREFIX.profiles}${name}`,
   bootImage: (id: string) => `${PREFIX.bootImages}${id}`,
   currentBootImage: "cluster/current-boot-image",
@@ -79,6 +91,9 @@ export const keys = {
   certificateName: (name: string) => `${PREFIX.certificateNames}${name}`,
   pages: (appId: string) => `${PREFIX.appPages}${appId}`,
   logDrain: (id: string) => `${PREFIX.logDrains}${id}`,
+  networkRule: (id: string) => `${PREFIX.networkRules}${id}`,
+  /** Value: the rule's id. One per pair, so that a pair has one rule. */
+  networkPair: (fromId: string, toId: string) => `${PREFIX.networkPairs}${fromId}/${toId}`,
   token: (sha256: string) => `${PREFIX.tokens}${sha256}`,
   joinToken: (sha256: string) => `${PREFIX.joinTokens}${sha256}`,
   usedGrant: (nonce: string) => `${PREFIX.usedGrants}${nonce}`,
@@ -86,6 +101,7 @@ export const keys = {
   timelineOf: (machineId: string) => `${PREFIX.timeline}${machineId}/`,
   /** By sha256 of its fingerprint: one key is there once. */
   sshKey: (sha256: string) => `${PREFIX.sshKeys}${sha256}`,
+  alert: (id: string) => `${PREFIX.alerts}${id}`,
   event: (seq: number) => `${PREFIX.events}${padded(seq)}`,
 } as const;
 

@@ -4,6 +4,7 @@ import { type IncomingMessage, request } from "node:http";
 import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { Fault } from "#api/fault.ts";
+import { joined } from "#lib/time.ts";
 
 export interface LocalDocker {
   /** GET /images/{name}/get of the Engine API, streamed. */
@@ -20,16 +21,17 @@ export function localDocker(socketPath: string): LocalDocker {
       const req = request({ socketPath, path: `/v1.41/images/${encodeURIComponent(image)}/get`, signal });
       req.end();
       let reply: IncomingMessage;
+      const either = joined(signal, AbortSignal.timeout(30_000));
       try {
-        [reply] = (await once(req, "response", { signal: AbortSignal.any([signal, AbortSignal.timeout(30_000)]) })) as [
-          IncomingMessage,
-        ];
+        [reply] = (await once(req, "response", { signal: either.signal })) as [IncomingMessage];
       } catch (cause) {
         throw new Fault(
           "unavailable",
           `no Docker answers at ${socketPath}; start it, or upload an archive instead (flynn deploy --archive)`,
           { cause },
         );
+      } finally {
+        either.release();
       }
       if (reply.statusCode === 200) return reply;
       const said = await text(reply);

@@ -1,22 +1,30 @@
 // The control plane: read config, open the state, build the adapters, wire, run.
+import { open } from "node:fs/promises";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
 import { removeUnfinished, writeFileAtomic } from "#lib/files.ts";
+import { isFullDisk } from "#lib/full-disk.ts";
 import { createLog } from "#lib/log.ts";
 import { portHolder } from "#lib/port-holder.ts";
 import { run } from "#lib/run.ts";
+import { advertised } from "./advertised.ts";
 import type { TlsIdentity } from "./api-server.ts";
 import { keysNeeded, reseal } from "./apps/env-at-rest.ts";
-import { type ControlConfig, loadControlConfig } from "./config.ts";
+import { loadControlConfig } from "./config.ts";
 import { firstStart } from "./first-start.ts";
 import { openAuthority } from "./identity/authority.ts";
 import { writeLocalJoinTokens } from "./identity/local-join.ts";
 import { issueOwn, keepOwn } from "./identity/own-certificates.ts";
 import { localDocker } from "./local-docker.ts";
+import { pushRights } from "./push-rights.ts";
 import { registry } from "./registry.ts";
+import { registryPulls } from "./registry-pulls.ts";
+import { registryPushes } from "./registry-pushes.ts";
 import { stateCommand } from "./restore.ts";
+import { noteRestored } from "./restored.ts";
 import { openSecrets, SEALING_DIRECTORY } from "./secrets.ts";
+import { unlessFull } from "./store/paused.ts";
 import { openStore } from "./store/store.ts";
 import { wireControl } from "./wire.ts";
 
@@ -34,14 +42,15 @@ async function main(signal: AbortSignal): Promise<void> {
     onFatal: (error) => failed.abort(error),
     salvage: config.salvage,
   });
+  if (store.paused === undefined) await noteRestored(store, now);
   const authority = await openAuthority(join(stateDir, "ca"));
   const secrets = await openSecrets(join(stateDir, SEALING_DIRECTORY), keysNeeded(store));
   await reseal(store, secrets);
   const adminToken = await firstStart(store, config, now);
-  const addresses = advertised(config);
+  const addresses = advertised(config.advertise, networkInterfaces());
   const own = { authority, addresses, directory: join(stateDir, "pki") };
-  const identity = await issueOwn(own);
-  await writeLocalJoinTokens(store, config, now);
+  const identity = await issueOwn({ ...own, log });
+  if (store.paused === undefined) await writeLocalJoinTokens(store, config, now);
 
   const images = await registry({
     address: config.registryPush,
@@ -49,29 +58,38 @@ async function main(signal: AbortSignal): Promise<void> {
     directory: join(stateDir, "registry-client"),
     identity,
     caPem: authority.caPem,
+    log,
   });
   const docker = localDocker(config.dockerSocket);
   const control = wireControl({ store, config, authority, secrets, log, identity, images, docker, addresses });
   const { app, context } = control;
 
-  await app.listen({ host: config.address, port: config.port }).catch(async (cause: NodeJS.ErrnoException) => {
+  const taken = (port: number) => async (cause: NodeJS.ErrnoException) => {
     if (cause.code !== "EADDRINUSE") throw cause;
-    const holder = await portHolder("tcp", config.port);
-    throw new Fault(
-      "unavailable",
-      `port ${config.port} is taken${holder ? ` by ${holder.command} (pid ${holder.pid})` : ""}`,
-    );
-  });
+    const holder = await portHolder("tcp", port);
+    throw new Fault("unavailable", `port ${port} is taken${holder ? ` by ${holder.command} (pid ${holder.pid})` : ""}`);
+  };
+  await app.listen({ host: config.address, port: config.port }).catch(taken(config.port));
+  const shown = { identity, caPem: authority.caPem };
+  const rights = pushRights(store);
+  const pushes = registryPushes({ ...context, ...shown, upstream: config.registryPush, images, rights });
+  const pulls = registryPulls({ ...context, ...shown, upstream: config.registryRead, pushes });
+  if (config.registryListen !== "") {
+    const [host = "", port = ""] = config.registryListen.split(/:(?=\d+$)/);
+    await pulls.listen(host, Number(port)).catch(taken(Number(port)));
+  }
   log.info({ port: config.port, addresses, seq: store.seq, term: store.term, pin: authority.pin }, "control is up");
-  await writeFileAtomic(
-    join(stateDir, "ready.json"),
-    JSON.stringify({
-      pid: process.pid,
-      url: context.controlUrls[0],
-      pin: authority.pin,
-      ...(adminToken ? { firstStart: true } : {}),
-    }),
-  );
+  const ready = JSON.stringify({
+    pid: process.pid,
+    url: context.controlUrls[0],
+    pin: authority.pin,
+    ...(adminToken ? { firstStart: true } : {}),
+  });
+  const readyFile = join(stateDir, "ready.json");
+  await writeFileAtomic(readyFile, ready).catch((error: unknown) => {
+    if (!isFullDisk(error)) throw error;
+    return unlessFull(log, readyFile, overwrite(readyFile, ready)); // a full disk has room for what was there
+  });
   if (adminToken !== undefined)
     process.stdout.write(`${JSON.stringify({ adminToken, pin: authority.pin, url: context.controlUrls[0] })}\n`);
 
@@ -79,25 +97,27 @@ async function main(signal: AbortSignal): Promise<void> {
     const both = AbortSignal.any([signal, failed.signal]);
     const onRenewed = async (next: TlsIdentity) => {
       control.useIdentity(next);
+      pulls.useIdentity(next);
       await images.useIdentity(next);
     };
     const loops = [control.run(both), keepOwn({ ...own, identity, onRenewed, log, signal: both })];
     await Promise.all(loops.map((loop) => loop.catch((error: unknown) => failed.abort(error))));
   } finally {
+    await pulls.close();
     await control.close();
     await store.close();
   }
   if (failed.signal.aborted) throw new Fault("internal", "control stops", { cause: failed.signal.reason });
 }
 
-/** Addresses that others reach this control by: those configured, else every address of this machine but loopback. */
-function advertised({ advertise }: ControlConfig): string[] {
-  if (advertise.length > 0) return advertise;
-  const own = Object.values(networkInterfaces())
-    .flatMap((list) => list ?? [])
-    .filter(({ family, internal }) => family === "IPv4" && !internal)
-    .map(({ address }) => address);
-  return own.length > 0 ? own : ["127.0.0.1"];
+async function overwrite(path: string, text: string): Promise<void> {
+  const file = await open(path, "r+");
+  try {
+    await file.write(text, 0);
+    await file.truncate(Buffer.byteLength(text));
+  } finally {
+    await file.close();
+  }
 }
 
 run((signal) => stateCommand(process.argv.slice(2))?.() ?? main(signal));

@@ -12,6 +12,7 @@ import { keepAlive, PING_EVERY_MS } from "#api/frame-socket.ts";
 import { FRAME_MOST_BYTES } from "#api/frames.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
+import { joined } from "#lib/time.ts";
 import { asFault, newRequestId } from "./faults.ts";
 import { authorize, type Principal, tokenHolder } from "./identity/principal.ts";
 import { PREFIX } from "./keys.ts";
@@ -38,6 +39,8 @@ export interface SocketMountOptions {
   tickets: Tickets;
   log: Log;
   pingEveryMs?: number;
+  /** Sessions at once. */
+  most?: number;
 }
 
 interface Route {
@@ -52,7 +55,7 @@ const SOCKETS_MOST = 1_000;
 const CLOSE_BASE = 4_000;
 
 export function socketMounter(options: SocketMountOptions): MountSocket {
-  const { app, mount, store, tickets, log, pingEveryMs = PING_EVERY_MS } = options;
+  const { app, mount, store, tickets, log, pingEveryMs = PING_EVERY_MS, most = SOCKETS_MOST } = options;
   const routes: Route[] = [];
   const ajv = new Ajv({ coerceTypes: true, useDefaults: true, strict: false, validateSchema: false, verbose: true });
   const sockets = new WebSocketServer({
@@ -84,7 +87,7 @@ export function socketMounter(options: SocketMountOptions): MountSocket {
       return principal;
     };
     const principal = admit();
-    if (sockets.clients.size >= SOCKETS_MOST) throw new Fault("rate-limited", "too many sessions are open already");
+    if (sockets.clients.size >= most) throw new Fault("rate-limited", "too many sessions are open already");
     const call = {
       params: checked(endpoint.params, params, "params"),
       query: checked(endpoint.query, Object.fromEntries(url.searchParams), "querystring"),
@@ -98,7 +101,7 @@ export function socketMounter(options: SocketMountOptions): MountSocket {
 
   const attend = async (socket: WebSocket, serve: Serve, admit: () => Principal): Promise<void> => {
     const over = new AbortController();
-    const signal = AbortSignal.any([over.signal, closing.signal]);
+    const { signal } = joined(over.signal, closing.signal); // `over` ends with the socket, and lets go of the other
     const stopPings = keepAlive(socket, pingEveryMs, () => socket.terminate());
     const look = () => {
       try {

@@ -1,13 +1,17 @@
 // Binds an endpoint value to its handler: validation, authorisation, serialising, faults and SSE all come from here, so
 // that a route file holds nothing but what the endpoint does.
-import type { Readable } from "node:stream";
+import { finished, PassThrough, type Readable } from "node:stream";
 import { Ajv, type Options } from "ajv";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Body, Endpoint, Item, Params, Query, Reply } from "#api/endpoint.ts";
 import { Fault } from "#api/fault.ts";
+import { pruneUnknown } from "#api/prune.ts";
 import type { StreamEvent } from "#api/stream.ts";
+import { formatHello, HELLO_HEADER } from "#api/version.ts";
 import type { Log } from "#lib/log.ts";
+import type { DiskRoom } from "./disk/room.ts";
 import { asFault, sendFault } from "./faults.ts";
+import type { Hellos } from "./hello.ts";
 import { authorize, identify, type Principal, sha256Hex } from "./identity/principal.ts";
 import type { Secrets } from "./secrets.ts";
 import { sendStream } from "./sse.ts";
@@ -22,10 +26,14 @@ export interface Call<E extends Endpoint> {
   signal: AbortSignal;
   /** The body of an endpoint with `upload`. */
   upload: Readable;
+  /** Runs what fills the disk, see `DiskRoom`; the handler of an endpoint with `upload` is in it already. */
+  filling: DiskRoom["filling"];
   /** Spread into the one commit that a POST makes: the same Idempotency-Key then gives the same outcome. */
   idempotent: Idempotent;
   /** What an earlier request with this Idempotency-Key made, for handlers that look at the state before they commit. */
   earlier<T>(): Promise<T | undefined>;
+  /** IP address the request came from. */
+  remoteAddress: string;
   /** Version the caller expects (If-Match), or undefined. */
   ifMatch: number | undefined;
   /** Last-Event-ID of a resumed stream. */
@@ -61,7 +69,7 @@ const AJV: Options = {
 /** Makes `mount` for an app; `mounted` lists what was bound, for the test that nothing is missing or bound twice. */
 export function mounter(
   app: FastifyInstance,
-  { store, log, secrets }: { store: Store; log: Log; secrets: Secrets },
+  { store, log, secrets, room, hellos }: { store: Store; log: Log; secrets: Secrets; room: DiskRoom; hellos: Hellos },
 ): { mount: Mount; mounted: Endpoint[] } {
   const mounted: Endpoint[] = [];
   const strict = new Ajv(AJV);
@@ -70,7 +78,12 @@ export function mounter(
     (httpPart === "body" ? strict : coercing).compile(schema as object),
   );
   app.removeContentTypeParser("text/plain");
-  app.setErrorHandler((error, request, reply) => sendFault(asFault(error), request, reply, log));
+  app.setErrorHandler((error, request, reply) => {
+    const newer = isUnknownField(error) ? hellos.newerThanControl(request.headers) : undefined;
+    const fault = asFault(error);
+    const said = newer === undefined ? fault : new Fault(fault.code, `${fault.message}; ${newer}`, fault);
+    sendFault(said, request, reply, log);
+  });
   app.setNotFoundHandler((request, reply) =>
     sendFault(
       new Fault("not-found", `${request.method} ${request.url.split("?")[0]} is not an endpoint`),
@@ -81,11 +94,13 @@ export function mounter(
   );
   for (const mediaType of ["application/x-tar", "application/gzip"])
     app.addContentTypeParser(mediaType, (_request, payload, done) => done(null, payload));
+  const helloText = formatHello(hellos.own);
   app.addHook("onRequest", (_request, reply, done) => {
     reply
       .header("x-content-type-options", "nosniff")
       .header("cache-control", "no-store")
-      .header("x-request-id", _request.id);
+      .header("x-request-id", _request.id)
+      .header(HELLO_HEADER, helloText);
     done();
   });
 
@@ -102,18 +117,27 @@ export function mounter(
       },
       // Before the body is read or checked: a stranger learns nothing from validation.
       onRequest: async (request) => {
-        principals.set(request, admit(request, endpoint, store));
+        const principal = admit(request, endpoint, store);
+        hellos.admit(request.headers, principal, endpoint);
+        principals.set(request, principal);
         checkMediaType(request, endpoint);
+        if (endpoint.upload !== undefined) await room.admit(Number(request.headers["content-length"]) || 0);
       },
       preValidation: async (request) => {
         // Where nothing is needed, nothing may be sent; where no body belongs, none is passed over in silence.
         if (endpoint.upload !== undefined) return;
-        if (endpoint.body !== undefined) request.body ??= {};
-        else if (!isEmpty(request.body))
+        if (endpoint.body !== undefined) {
+          request.body ??= {};
+          if (isOfPrograms(endpoint)) pruneUnknown(endpoint.body, request.body);
+        } else if (!isEmpty(request.body))
           throw new Fault("invalid", `${endpoint.method} ${endpoint.path} takes no body`);
       },
       handler: async (request, reply) => {
-        const call = callOf<typeof endpoint>(endpoint, request, reply, principals.get(request)!, { store, secrets });
+        const call = callOf<typeof endpoint>(endpoint, request, reply, principals.get(request)!, {
+          store,
+          secrets,
+          room,
+        });
         await call.earlier(); // a key of another request is refused before anything is done
         if (stream && request.headers.accept?.includes("text/event-stream")) {
           reply.hijack();
@@ -122,11 +146,15 @@ export function mounter(
             items: () => stream(call),
             admit: () => void admit(request, endpoint, store),
             requestId: request.id,
+            hello: helloText,
             log,
           });
           return;
         }
-        const result = await handler(call);
+        const result =
+          endpoint.upload === undefined
+            ? await handler(call)
+            : await room.filling(call.signal, (signal) => handler({ ...call, signal }));
         if (endpoint.download !== undefined) return sendDownload(reply, endpoint.download, result as Download);
         return reply.code(endpoint.status).send(result);
       },
@@ -139,6 +167,14 @@ function sendDownload(reply: FastifyReply, mediaType: string, { body, sizeBytes 
   if (sizeBytes !== undefined) reply.header("content-length", String(sizeBytes));
   return reply.type(mediaType).send(body);
 }
+
+/** Their other end may be a newer version of a program of ours, and nobody mistypes there. */
+const isOfPrograms = ({ permission }: Endpoint): boolean => !permission.includes(":") && permission !== "public";
+
+const isUnknownField = (error: unknown): boolean => {
+  const [first] = (error as { validation?: { keyword: string }[] }).validation ?? [];
+  return first?.keyword === "additionalProperties" || first?.keyword === "enum";
+};
 
 const principals = new WeakMap<FastifyRequest, Principal>();
 
@@ -166,7 +202,7 @@ function callOf<E extends Endpoint>(
   request: FastifyRequest,
   reply: FastifyReply,
   principal: Principal,
-  { store, secrets }: { store: Store; secrets: Secrets },
+  { store, secrets, room }: { store: Store; secrets: Secrets; room: DiskRoom },
 ): Call<E> {
   const gone = new AbortController();
   reply.raw.once("close", () => gone.abort(new Fault("unavailable", "the caller has gone")));
@@ -177,7 +213,8 @@ function callOf<E extends Endpoint>(
     body: request.body as Body<E>,
     principal,
     signal: gone.signal,
-    upload: request.body as Readable,
+    upload: endpoint.upload === undefined ? (undefined as never) : uploadOf(request.body as Readable),
+    filling: room.filling,
     idempotent,
     async earlier<T>() {
       const { idempotencyKey, idempotencyHash } = idempotent;
@@ -185,11 +222,22 @@ function callOf<E extends Endpoint>(
         ? undefined
         : (await store.outcome<T>(idempotencyKey, idempotencyHash))?.result;
     },
+    remoteAddress: request.ip,
     ifMatch: ifMatchOf(endpoint, request.headers["if-match"]),
     lastEventId: typeof request.headers["last-event-id"] === "string" ? request.headers["last-event-id"] : undefined,
     etag: (version) => void reply.header("etag", `"${version}"`),
     location: (path) => void reply.header("location", path),
   };
+}
+
+/** Apart from the request: a handler that gives up in the middle would end the connection otherwise, and nobody would hear why. */
+function uploadOf(body: Readable): Readable {
+  if (!body) return body; // nothing was sent, which the handler says
+  const handed = new PassThrough();
+  handed.on("error", () => undefined); // told to who reads it, if anybody does
+  finished(body, (error) => void (error && handed.destroy(error)));
+  handed.once("close", () => body.unpipe(handed));
+  return body.pipe(handed);
 }
 
 function idempotentOf(endpoint: Endpoint, request: FastifyRequest, principal: Principal, secrets: Secrets): Idempotent {

@@ -2,9 +2,10 @@
 
 import type { Release } from "#api/apps.ts";
 import type { Permission } from "#api/endpoint.ts";
-import type { HostState, JoinRole } from "#api/hosts.ts";
+import type { HostState } from "#api/hosts.ts";
 import type { SshKey } from "#api/keys.ts";
 import type { Machine } from "#api/machines.ts";
+import type { JoinRole } from "#api/members.ts";
 import type { Resources, Tags } from "#api/schema.ts";
 
 export interface ClusterSettings {
@@ -27,8 +28,12 @@ export interface HostRecord {
   heldUntil?: string;
   machineId?: string;
   address?: string;
+  /** Every other one of its machine, as last reported. */
+  addresses?: string[];
   subnet: string;
   capacity: Resources;
+  /** What it is short of, as it last reported: no new jobs meanwhile. */
+  shortOf?: "disk" | "memory";
   tags: Tags;
   /** sha256 hex of the public key (SPKI DER) of its one good certificate: an older boot's certificate is refused. */
   keySha256: string;
@@ -39,6 +44,7 @@ export interface HostRecord {
   joinedAt: string;
 }
 
+/** Records from before claim and approval were told apart are read as they are: their `identity` is what was approved. */
 export type MachineRecord = Machine;
 
 /** A release as stored. Its variables' values are read through apps/env-at-rest, never from here. */
@@ -56,6 +62,11 @@ export interface MemberRecord {
   keySha256: string;
   /** SPKI PEM; a boot server's join grants are checked with it. */
   publicKeyPem: string;
+  /** Of a router: IPv4 addresses it is reached by and opens connections from, and its HTTP and HTTPS ports, as seen last. */
+  addresses?: string[];
+  /** Of a router: every IPv4 address of its machine, as last reported. */
+  localAddresses?: string[];
+  ports?: number[];
   next?: NextKey;
   /** Its key before the last renewal: grants that were signed by it just before are good for the rest of their time. */
   former?: { publicKeyPem: string; until: string };
@@ -73,6 +84,15 @@ export interface TokenRecord {
   name: string;
   permissions: Permission[] | ["*"];
   createdAt: string;
+}
+
+/** Jobs of `from` may open connections to jobs of `to`. */
+export interface NetworkRuleRecord {
+  id: string;
+  from: { kind: "app"; id: string };
+  to: { kind: "app"; id: string };
+  createdAt: string;
+  createdBy: string;
 }
 
 /** An SSH key that may push. `blob`: the public key itself, base64. */

@@ -12,6 +12,8 @@ import { Fault } from "#api/fault.ts";
 export interface RegistryHttp {
   manifest(repository: string, digest: string, signal: AbortSignal): Promise<{ mediaType: string; body: unknown }>;
   blob(repository: string, digest: string, signal: AbortSignal): Promise<Buffer>;
+  /** As it comes, of any size; nobody has compared it with its digest. */
+  readBlob(repository: string, digest: string, signal: AbortSignal): Promise<AsyncIterable<Buffer>>;
   /** The blob is in `repository` afterwards; taken from `from` without moving a byte where the registry can. */
   mountBlob(repository: string, digest: string, from: string, signal: AbortSignal): Promise<void>;
   /** `content` is asked for only when the blob is not there yet. */
@@ -127,6 +129,11 @@ export function registryHttp(options: {
       if (`sha256:${createHash("sha256").update(body).digest("hex")}` !== digest)
         throw new Fault("invalid", `${doing}: it is not what its digest says`);
       return body;
+    },
+    async readBlob(repository, digest, signal) {
+      const reply = await ask("GET", `/v2/${repository}/blobs/${digest}`, { signal });
+      if (reply.statusCode !== 200) await expect(reply, [200], `read ${digest.slice(0, 19)} of ${repository}`);
+      return reply as AsyncIterable<Buffer>;
     },
     async mountBlob(repository, digest, from, signal) {
       const path = `/v2/${repository}/blobs/uploads/?mount=${digest}&from=${encodeURIComponent(from)}`;

@@ -1,23 +1,24 @@
-// Into the built-in registry: a `docker save` archive is streamed to a file, checked, and copied by skopeo. The registry
+// Into the built-in registry: a `docker save` archive is taken in and looked through, and copied by skopeo. The registry
 // takes writes only on loopback and only from control's own certificate.
-import { createWriteStream } from "node:fs";
-import { mkdir, open, readFile, rm, stat, statfs } from "node:fs/promises";
+import { mkdir, open, readFile, rm } from "node:fs/promises";
 import { request } from "node:https";
 import { join } from "node:path";
-import { type Readable, Transform } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import type { Readable } from "node:stream";
 import { CONTROL_NAME } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { ExecError, exec } from "#lib/exec.ts";
 import { writeFileAtomic } from "#lib/files.ts";
 import { newId } from "#lib/ids.ts";
-import { formatSize } from "#lib/units.ts";
+import type { Log } from "#lib/log.ts";
+import { checkImageConfig } from "./image-config.ts";
+import { IMAGE_LIMITS, type ImageLimits, takeImageArchive } from "./registry-archive.ts";
 import { registryGate } from "./registry-gate.ts";
 import { registryHttp } from "./registry-http.ts";
 import { type LaidImage, type LayerWish, layOn } from "./registry-layer.ts";
+import { unlessFull } from "./store/paused.ts";
 
 export interface Registry {
-  /** Stores the archive's one image as `repository`; returns its digest. Faults `invalid` on a broken or foreign image. */
+  /** Stores the archive's one image as `repository`; returns its digest. Faults `invalid` on a broken or foreign image; that of the archive's stream. */
   push(
     archive: Readable,
     repository: string,
@@ -35,6 +36,10 @@ export interface Registry {
 
 /** The registry with what control's own start and renewal need. */
 export interface OwnRegistry extends Registry {
+  /** Nothing is collected until it is let go of. */
+  hold(): Promise<() => void>;
+  /** An image came in beside `push`: it is not removed for a while. */
+  arrived(digest: string): void;
   /** Shown to the registry from now on. */
   useIdentity(identity: RegistryOptions["identity"]): Promise<void>;
 }
@@ -48,34 +53,39 @@ export interface RegistryOptions {
   caPem: string;
   /** Architecture of the hosts, as images name it. */
   architecture?: string;
-  uploadMostBytes?: number;
+  imageLimits?: ImageLimits;
   /** The registry's own directory; empty or left out: layers are never collected. */
   layersDirectory?: string;
   /** An image that came in is not removed for so long: its artifact may not be on record yet. */
   restMs?: number;
+  /** Given at a start, which a full disk does not keep from happening. */
+  log?: Log;
 }
 
 const COLLECT_TIMEOUT_MS = 600_000;
 
 const COPY_TIMEOUT_MS = 600_000;
 const PROBE_TIMEOUT_MS = 3_000;
-const FREE_FLOOR_BYTES = 256 * 1024 ** 2;
 
 export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
-  const { address, directory, caPem, architecture = "amd64", uploadMostBytes = 20 * 1024 ** 3 } = options;
+  const { address, directory, caPem, architecture = "amd64", imageLimits = IMAGE_LIMITS } = options;
   const { layersDirectory = "", restMs = 3_600_000 } = options;
   const certificates = join(directory, "certs");
   const uploads = join(directory, "uploads");
   await rm(uploads, { recursive: true, force: true }); // what a crash left half uploaded
   await mkdir(uploads, { recursive: true, mode: 0o700 });
-  await writeFileAtomic(join(certificates, "ca.crt"), caPem);
   let { identity } = options;
   const useIdentity = async (next: RegistryOptions["identity"]): Promise<void> => {
     identity = next;
     await writeFileAtomic(join(certificates, "client.key"), identity.key, { mode: 0o600 });
     await writeFileAtomic(join(certificates, "client.cert"), identity.certificate);
   };
-  await useIdentity(identity);
+  const first = async () => {
+    await writeFileAtomic(join(certificates, "ca.crt"), caPem);
+    await useIdentity(identity);
+  };
+  if (options.log === undefined) await first();
+  else await unlessFull(options.log, "the registry client's certificate", first());
   const gate = registryGate();
   const arrivals = recentArrivals(restMs);
   const http = registryHttp({ address, caPem, identity: () => identity });
@@ -97,14 +107,17 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
 
   return {
     async push(archive, repository, signal) {
-      const file = join(uploads, `${newId("upload")}.tar`);
-      const place = `docker://${address}/${repository}:${newId("t")}`;
+      // Everything of an upload lies in one directory, what skopeo unpacks too: counted with the state, gone with the upload.
+      const place = join(uploads, newId("upload"));
+      const [file, digestFile, temporary] = [join(place, "image.tar"), join(place, "digest"), join(place, "tmp")];
+      const target = `docker://${address}/${repository}:${newId("t")}`;
       try {
-        await receive(archive, file, uploadMostBytes, signal);
-        const { size: sizeBytes } = await stat(file);
+        await mkdir(temporary, { recursive: true, mode: 0o700 });
+        const { sizeBytes } = await takeImageArchive(archive, { file, signal, limits: imageLimits });
+        const own = ["--tmpdir", temporary];
         const inspected = (transport: string) =>
           skopeo(
-            ["inspect", "--config", `${transport}:${file}`],
+            [...own, "inspect", "--config", `${transport}:${file}`],
             "the archive is not a sound `docker save` image",
             signal,
           );
@@ -115,28 +128,27 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
           transport = transport === "oci-archive" ? "docker-archive" : "oci-archive";
           return inspected(transport).catch(() => Promise.reject(error));
         });
-        const config = JSON.parse(text) as { architecture?: string; os?: string };
-        if (config.architecture !== architecture || config.os !== "linux")
-          throw new Fault(
-            "invalid",
-            `the image is for ${config.os}/${config.architecture}, the hosts are linux/${architecture}`,
+        checkImageConfig(text, architecture);
+        await gate.copying(async () => {
+          await skopeo(
+            [
+              ...own,
+              "copy",
+              "--dest-cert-dir",
+              certificates,
+              "--digestfile",
+              digestFile,
+              `${transport}:${file}`,
+              target,
+            ],
+            "the archive could not be copied into the registry",
+            signal,
           );
-        const digestFile = `${file}.digest`;
-        try {
-          await gate.copying(async () => {
-            await skopeo(
-              ["copy", "--dest-cert-dir", certificates, "--digestfile", digestFile, `${transport}:${file}`, place],
-              "the archive could not be copied into the registry",
-              signal,
-            );
-            arrivals.add((await readFile(digestFile, "utf8")).trim());
-          });
-          return { digest: (await readFile(digestFile, "utf8")).trim(), sizeBytes, architecture };
-        } finally {
-          await rm(digestFile, { force: true });
-        }
+          arrivals.add((await readFile(digestFile, "utf8")).trim());
+        });
+        return { digest: (await readFile(digestFile, "utf8")).trim(), sizeBytes, architecture };
       } finally {
-        await rm(file, { force: true });
+        await rm(place, { recursive: true, force: true });
       }
     },
     layOn: (wish, signal) =>
@@ -155,6 +167,17 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
     },
     problem: () => probe(address, identity, caPem),
     useIdentity,
+    async hold() {
+      const { promise: held, resolve: release } = Promise.withResolvers<void>();
+      const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+      void gate.copying(() => {
+        begin();
+        return held;
+      });
+      await begun;
+      return release;
+    },
+    arrived: arrivals.add,
   };
 }
 
@@ -203,36 +226,6 @@ function probe(address: string, identity: RegistryOptions["identity"], caPem: st
     asked.on("error", (error) => resolve(`the registry at ${address} does not answer: ${error.message}`));
     asked.end();
   });
-}
-
-async function receive(archive: Readable, file: string, mostBytes: number, signal: AbortSignal): Promise<void> {
-  const { bavail, bsize } = await statfs(join(file, ".."));
-  const room = Math.min(mostBytes, bavail * bsize - FREE_FLOOR_BYTES);
-  let received = 0;
-  const bounded = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      received += chunk.length;
-      done(
-        received > room
-          ? new Fault(
-              "too-large",
-              `the archive is larger than ${formatSize(Math.max(0, room))}, the room there is for it`,
-            )
-          : null,
-        chunk,
-      );
-    },
-  });
-  try {
-    await pipeline(archive, bounded, createWriteStream(file, { mode: 0o600 }), { signal });
-  } catch (cause) {
-    if (cause instanceof Fault) throw cause;
-    const full = (cause as NodeJS.ErrnoException).code === "ENOSPC";
-    throw full
-      ? new Fault("no-capacity", "the disk is full; nothing of the upload was kept", { cause })
-      : new Fault("invalid", "the upload broke off; nothing was kept", { cause });
-  }
-  if (received === 0) throw new Fault("invalid", "the upload is empty");
 }
 
 /** The end of what skopeo says: `time=... level=fatal msg="..."` without the decoration. */

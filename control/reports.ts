@@ -5,14 +5,16 @@ import type { Job, JobReport } from "#api/jobs.ts";
 import type { Context } from "./context.ts";
 import { eventChanges, type NewEvent, plainText, timelineChanges } from "./events.ts";
 import { keys } from "./keys.ts";
+import { isSameList } from "./network/reach.ts";
 import type { HostRecord, MachineRecord } from "./records.ts";
+import { isEnded, isSilent } from "./scheduler/job-rules.ts";
 import type { Change } from "./store/store.ts";
 
 /** The job as the report leaves it, or undefined when nothing changed. Pure. */
 export function jobAfter(job: Job, report: JobReport, at: string): Job | undefined {
-  if (job.state === "down" || job.state === "lost") return undefined;
+  if (isEnded(job) && !isSilent(job)) return undefined;
   const reason = plainText(report.reason);
-  const { nextStartAt: _, ...rest } = job;
+  const { nextStartAt: _, endedAt: __, ...rest } = job;
   const changed: Job = {
     ...rest,
     state: report.state,
@@ -34,17 +36,21 @@ const isToldToEnd = ({ task, desired, reason }: Job): boolean =>
   task !== undefined && desired !== "run" && reason !== "";
 
 /** The host as the report leaves it, or undefined when nothing changed. Lost and ready are decided here on evidence only. Pure. */
-export function hostAfter(host: HostRecord, { facts, engine }: HostReport): HostRecord | undefined {
+export function hostAfter(host: HostRecord, { facts, engine, space }: HostReport): HostRecord | undefined {
   const state = engine.healthy ? "ready" : "unhealthy";
   const reason = engine.healthy ? "" : plainText(engine.reason);
+  const { shortOf: _, ...kept } = host;
+  const [shortOf] = space?.pressure ?? [];
   const changed: HostRecord = {
-    ...host,
+    ...kept,
+    ...(shortOf === undefined ? {} : { shortOf }),
     state,
     reason,
     capacity: facts.capacity,
     agentVersion: facts.agentVersion,
     bootId: facts.bootId,
     ...(facts.address ? { address: facts.address } : {}),
+    ...(facts.addresses && !isSameList(facts.addresses, host.addresses ?? []) ? { addresses: facts.addresses } : {}),
     ...(engine.version ? { engineVersion: engine.version } : {}),
   };
   const { capacity: a, ...rest } = changed;
@@ -54,16 +60,12 @@ export function hostAfter(host: HostRecord, { facts, engine }: HostReport): Host
     a.cpuMillis !== b.cpuMillis ||
     Math.abs(a.diskBytes - b.diskBytes) > 256 * 1024 ** 2;
   if (!roomChanged) changed.capacity = host.capacity;
-  const same = Object.keys(rest).every(
+  const same = Object.keys({ ...before, ...rest }).every(
     (field) => rest[field as keyof typeof rest] === before[field as keyof typeof before],
   );
   return same && !roomChanged ? undefined : changed;
 }
 
-/**
- * Takes the report in. Everything is read and committed in one turn, without a pause: no other commit can come in between,
- * so a report is never refused for what it was based on.
- */
 /** The report without an address outside the host's own /24: no host may point routes at another's jobs. */
 function ownAddress(report: JobReport, subnet: string): JobReport {
   if (report.address === undefined || report.address.startsWith(subnet.replace(/0\/24$/, ""))) return report;
@@ -71,10 +73,14 @@ function ownAddress(report: JobReport, subnet: string): JobReport {
   return rest;
 }
 
-export async function acceptReport(context: Context, hostId: string, report: HostReport): Promise<void> {
+/**
+ * Takes the report in, and says whether it changed anything. Everything is read and committed in one turn, without a pause: no other
+ * commit can come in between, so a report is never refused for what it was based on.
+ */
+export async function acceptReport(context: Context, hostId: string, report: HostReport): Promise<boolean> {
   const { store, jobs, now } = context;
   const entry = store.get<HostRecord>(keys.host(hostId));
-  if (entry === undefined) return;
+  if (entry === undefined) return true;
   const at = now();
   const changes: Change[] = [];
   const expect: { key: string; version: number }[] = [];
@@ -93,6 +99,16 @@ export async function acceptReport(context: Context, hostId: string, report: Hos
   if (host) {
     changes.push({ key: entry.key, value: host });
     expect.push({ key: entry.key, version: entry.version });
+    if (host.shortOf !== entry.value.shortOf)
+      events.push({
+        type: "host.pressure",
+        subject: hostId,
+        actor: host.name,
+        message:
+          host.shortOf === undefined
+            ? `host ${host.name} is under pressure no longer and takes new jobs again`
+            : `host ${host.name} is short of ${host.shortOf}: no new jobs are placed there; what runs goes on`,
+      });
     if (host.state !== entry.value.state)
       events.push({
         type: `host.${host.state}`,
@@ -102,12 +118,13 @@ export async function acceptReport(context: Context, hostId: string, report: Hos
       });
   }
   changes.push(...machineChanges(context, entry.value, report, changes, at));
-  if (changes.length === 0) return;
+  if (changes.length === 0) return false;
   await store.commit({
     actor: `host ${entry.value.name}`,
     expect,
     mutations: [...changes, ...eventChanges(store, at, ...events)],
   });
+  return true;
 }
 
 function jobEvent(job: Job, before: Job): NewEvent {

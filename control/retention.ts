@@ -5,16 +5,18 @@ import type { Deployment } from "#api/deployments.ts";
 import type { Job } from "#api/jobs.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
-import { every } from "#lib/time.ts";
+import { every, unhurriedNow } from "#lib/time.ts";
 import { liveJobs } from "./apps/find.ts";
 import { type BuildPlan, buildsOf, hasEnded } from "./builds/record.ts";
 import { deploymentsOf } from "./deploy/record.ts";
 import { eventsToTrim } from "./events.ts";
 import { buriedImages, type ImageSweeper } from "./image-sweep.ts";
 import { keys, PREFIX } from "./keys.ts";
-import type { JoinTokenRecord, ReleaseRecord } from "./records.ts";
+import { ruleEnd } from "./network/rules.ts";
+import type { JoinTokenRecord, MachineRecord, NetworkRuleRecord, ReleaseRecord } from "./records.ts";
 import { isEnded } from "./scheduler/job-rules.ts";
 import type { Change, Entry, Store } from "./store/store.ts";
+import { expiredMachines } from "./unapproved.ts";
 
 export const RELEASES_KEPT = 10;
 export const DEPLOYMENTS_KEPT = 30;
@@ -22,36 +24,68 @@ export const BUILDS_KEPT = 50;
 const UNUSED_ARTIFACT_MS = 86_400_000;
 const ENDED = ["complete", "failed", "cancelled"];
 
-/** What may be deleted now. Pure but for reading the store. */
-export function surplus(store: Store, nowMs: number): Change[] {
-  const gone: string[] = eventsToTrim(store).map(({ key }) => key);
-  for (const prefix of [PREFIX.joinTokens, PREFIX.usedGrants]) {
-    for (const { key, value } of store.list<JoinTokenRecord>(prefix))
-      if (Date.parse(value.expiresAt) < nowMs) gone.push(key);
-  }
-  // What a one-off job was given is nobody's business once it is over.
-  for (const { key } of store.list(PREFIX.taskEnvs)) {
-    const job = store.get<Job>(`${PREFIX.jobs}${key.slice(PREFIX.taskEnvs.length)}`)?.value;
-    if (job === undefined || isEnded(job)) gone.push(key);
-  }
-  for (const { key, value: app } of store.list<App>(PREFIX.apps)) {
-    if (app.deleting) {
-      // The app itself last: what a bounded turn leaves over is found again by it.
-      if (liveJobs(store, app.id).length === 0) gone.push(...everythingOf(store, app.id), key);
-      continue;
+/** A part of what may be deleted that could not be found out. */
+export type OnError = (error: unknown, what: string) => void;
+
+/** What may be deleted now. Pure but for reading the store. What cannot be judged stays, and harms nothing else: it is given to `onError`. */
+export function surplus(store: Store, nowMs: number, onError: OnError = rethrow): Change[] {
+  const gone: string[] = [];
+  const add = (what: string, find: () => readonly string[]): void => {
+    try {
+      gone.push(...find());
+    } catch (error) {
+      onError(error, what);
     }
-    const ended = deploymentsOf(store, app.id).filter(({ state }) => ENDED.includes(state));
-    const old = ended.slice(0, Math.max(0, ended.length - DEPLOYMENTS_KEPT));
-    gone.push(...old.map(({ id }) => keys.deployment(app.id, id)));
-    gone.push(...oldReleases(store, app));
-    const oldBuilds = buildsOf(store, app.id).filter(hasEnded).slice(0, -BUILDS_KEPT);
-    gone.push(...oldBuilds.flatMap(({ id }) => [keys.build(app.id, id), keys.buildPlan(app.id, id)]));
-  }
-  gone.push(...unusedArtifacts(store, nowMs));
+  };
+  for (const prefix of [PREFIX.joinTokens, PREFIX.usedGrants])
+    add(prefix, () =>
+      store
+        .list<JoinTokenRecord>(prefix)
+        .filter(({ value }) => Date.parse(value.expiresAt) < nowMs)
+        .map(({ key }) => key),
+    );
+  // Rules end with their apps; one that names no app, after a salvage, opens nothing and goes.
+  const isThere = (id: string) =>
+    store.get<App>(keys.app(id))?.value.deleting === undefined && store.get(keys.app(id)) !== undefined;
+  for (const { key, value } of store.list<NetworkRuleRecord>(PREFIX.networkRules))
+    add(key, () => (isThere(value.from.id) && isThere(value.to.id) ? [] : ruleEnd(value).map((end) => end.key)));
+  add(PREFIX.machines, () =>
+    expiredMachines(store.list<MachineRecord>(PREFIX.machines), nowMs).flatMap(({ key, value }) => [
+      ...store.list(keys.timelineOf(value.id)).map((step) => step.key),
+      key,
+    ]),
+  );
+  // What a one-off job was given is nobody's business once it is over.
+  for (const { key } of store.list(PREFIX.taskEnvs))
+    add(key, () => {
+      const job = store.get<Job>(`${PREFIX.jobs}${key.slice(PREFIX.taskEnvs.length)}`)?.value;
+      return job === undefined || isEnded(job) ? [key] : [];
+    });
+  for (const { key, value } of store.list<App>(PREFIX.apps)) add(key, () => surplusOf(store, key, value));
+  add(PREFIX.artifacts, () => unusedArtifacts(store, nowMs));
   const artifacts = gone.filter((key) => key.startsWith(PREFIX.artifacts));
   const buried = artifacts.flatMap((key) => store.get<Artifact>(key)?.value ?? []);
   // Names of images first: a bounded turn that ends before their artifacts writes them again, none is forgotten.
-  return [...buriedImages(buried, new Date(nowMs)), ...[...new Set(gone)].map((key) => ({ key, value: null }))];
+  return [...buriedImages(buried, new Date()), ...[...new Set(gone)].map((key) => ({ key, value: null }))];
+}
+
+const rethrow: OnError = (error) => {
+  throw error;
+};
+
+function surplusOf(store: Store, key: string, app: App): string[] {
+  // The app itself last: what a bounded turn leaves over is found again by it.
+  if (app.deleting) return liveJobs(store, app.id).length === 0 ? [...everythingOf(store, app.id), key] : [];
+  const all = deploymentsOf(store, app.id);
+  const ended = all.filter(({ state }) => ENDED.includes(state));
+  const told = wayBack(all, app);
+  const old = ended.slice(0, Math.max(0, ended.length - DEPLOYMENTS_KEPT)).filter(({ id }) => id !== told?.id);
+  const oldBuilds = buildsOf(store, app.id).filter(hasEnded).slice(0, -BUILDS_KEPT);
+  return [
+    ...old.map(({ id }) => keys.deployment(app.id, id)),
+    ...oldReleases(store, app),
+    ...oldBuilds.flatMap(({ id }) => [keys.build(app.id, id), keys.buildPlan(app.id, id)]),
+  ];
 }
 
 function everythingOf(store: Store, appId: string): string[] {
@@ -89,12 +123,18 @@ function buildImages(store: Store, { id, build }: App): (string | undefined)[] {
   return [build, ...plans].flatMap((settings) => [settings?.builder, settings?.runImage]);
 }
 
+/** The deployment that says what a rollback goes back to: that which made the current release the current one. */
+const wayBack = (all: readonly Deployment[], { releaseId }: App): Deployment | undefined =>
+  all.findLast(({ state, toReleaseId }) => state === "complete" && toReleaseId === releaseId);
+
 /** Releases beyond the newest ten that nothing runs, deploys or has a formation of. They go at the next turn. */
 export function collectableReleases(store: Store, app: App): Entry<ReleaseRecord>[] {
   const releases = store.list<ReleaseRecord>(keys.releasesOf(app.id)).sort((a, b) => a.value.version - b.value.version);
   if (releases.length <= RELEASES_KEPT) return [];
   const wanted = new Set([
     app.releaseId,
+    // However many failed after it.
+    wayBack(deploymentsOf(store, app.id), app)?.fromReleaseId,
     ...store.list<{ releaseId: string }>(keys.formationsOf(app.id)).map(({ value }) => value.releaseId),
     ...store
       .list<Deployment>(keys.deploymentsOf(app.id))
@@ -123,17 +163,45 @@ function oldReleases(store: Store, app: App): string[] {
   return [...old.map(({ key }) => key), ...[...artifacts].map((id) => keys.artifact(id))];
 }
 
+const COMMIT_MOST = 5_000;
+
 export async function retentionLoop(
   store: Store,
   options: { log: Log; signal: AbortSignal; images: ImageSweeper; everyMs?: number },
 ): Promise<void> {
-  for await (const _ of every(options.everyMs ?? 30_000, options.signal)) {
-    const mutations = surplus(store, Date.now()).slice(0, 5_000);
+  const { log, signal, images, everyMs = 30_000 } = options;
+  const onError: OnError = (error, what) =>
+    log.error({ causes: causeChain(error), what }, "what is over could not be told from what is not, it stays for now");
+  const attempt = async (what: string, work: () => Promise<unknown>) => {
     try {
-      if (mutations.length > 0) await store.commit({ actor: "retention", mutations });
-      await options.images.sweep(options.signal);
+      await work();
     } catch (error) {
-      options.log.warn({ causes: causeChain(error) }, "retention failed");
+      log.warn({ causes: causeChain(error), what }, "retention failed");
     }
+  };
+  const sweeping = async () => {
+    for await (const _ of every(everyMs, signal)) {
+      await attempt("records", async () => {
+        const mutations = surplus(store, unhurriedNow(), onError).slice(0, COMMIT_MOST);
+        if (mutations.length > 0) await store.commit({ actor: "retention", mutations });
+      });
+      await attempt("images", () => images.sweep(signal));
+    }
+  };
+  // As fast as they come: a cluster in trouble writes thousands a second.
+  const trimming = async () => {
+    for await (const _ of every(Math.min(everyMs, TRIM_EVERY_MS), signal))
+      await attempt("events", () => trimEvents(store, signal));
+  };
+  await Promise.all([sweeping(), trimming()]);
+}
+
+const TRIM_EVERY_MS = 1_000;
+
+export async function trimEvents(store: Store, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const mutations = eventsToTrim(store, COMMIT_MOST);
+    if (mutations.length > 0) await store.commit({ actor: "retention", mutations });
+    if (mutations.length < COMMIT_MOST) return;
   }
 }

@@ -1,5 +1,7 @@
 // Which address of the host's subnet a job gets: the one that has been out of use the longest. Docker itself would give a dead
 // job's address to the next at once, and a router that has not heard of it yet would send one app's requests to another's job.
+// Other hosts' rules may name the address as the app before's for a moment as well: they then let that app's friends send here, where this
+// host's own rules judge by whose job it is now, and what this job sends is judged here first. Waiting long only makes both rarer.
 import { firstAddress } from "./network.ts";
 
 export interface AddressChoice {

@@ -1,5 +1,7 @@
 // The loop that keeps one host's containers equal to its target: look, fold into the records, plan, apply, tell. A look at the
 // engine happens at every change it announces, at every due time, and at least every 2 s.
+
+import { isFault } from "#api/fault.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import type { JobReport, JobSpec } from "#api/jobs.ts";
 import type { Log } from "#lib/log.ts";
@@ -7,34 +9,43 @@ import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep } from "#lib/time.ts";
 import type { Addresses } from "./addresses.ts";
-import { type Apply, StartError } from "./apply.ts";
+import type { Apply } from "./apply.ts";
+import { carryOut } from "./carry-out.ts";
 import { type Container, type Engine, LABELS } from "./engine/engine.ts";
 import type { EngineMonitor } from "./engine-monitor.ts";
 import { type Probe, watchHealth } from "./health.ts";
-import { type JobRecord, jobReport, newRecord, observe, ownContainer, startFailed } from "./job-record.ts";
+import { type JobRecord, jobReport, observe, ownContainer, startFailed } from "./job-record.ts";
+import { keptBeside } from "./keep-beside.ts";
 import { captureLogs } from "./logs/capture.ts";
 import { changeLines } from "./logs/change-lines.ts";
 import type { LogStore } from "./logs/store.ts";
 import { type Decision, nextDueMs, plan, type Step, steps } from "./plan.ts";
+import type { ReachKeeper } from "./reach/reach.ts";
 import type { KeptState } from "./state-file.ts";
+import { type JobStops, jobStops } from "./stop/stop.ts";
 import { createWake } from "./wake.ts";
 
 export interface AgentOptions {
   engine: Engine;
-  monitor: Pick<EngineMonitor, "healthy">;
+  monitor: Pick<EngineMonitor, "healthy"> & Partial<Pick<EngineMonitor, "answers" | "looked">>;
   apply: Apply;
   addresses: Pick<Addresses, "see">;
+  reach: Pick<ReachKeeper, "see">;
   logs: LogStore;
   target: HostTarget | undefined;
   records: Map<string, JobRecord>;
   /** Jobs whose streams a client holds now, as its session says. */
   attached?: ReadonlySet<string>;
+  /** Containers that took more of the disk than they may, with the reason in full. */
+  excess?: () => ReadonlyMap<string, string>;
   /** Something that control wants to know has changed. */
   onChange: () => void;
   save: (state: Omit<KeptState, "bootId" | "told" | "addresses">) => Promise<void>;
   log: Log;
   signal: AbortSignal;
   probe?: Probe;
+  /** How SIGTERM reaches a job's processes; by this machine's kernel unless given. */
+  stops?: JobStops;
   /** The kernel's monotonic clock in ms: goes on over a restart of hostd. */
   monotonicMs?: () => number;
   tickMs?: number;
@@ -43,6 +54,8 @@ export interface AgentOptions {
 export interface Agent {
   setTarget(target: HostTarget): void;
   target(): HostTarget | undefined;
+  /** What runs on though the target does not know it, since control's state was restored. */
+  quarantined(): { jobId: string; app: string }[];
   /** Look now. */
   wake(): void;
   /** Keep the state on disk anew, since something beside the records has changed. */
@@ -64,13 +77,15 @@ export interface FoundJob {
   container?: Container;
 }
 
+/** At hostd's end. */
+const LAST_SAVE_MS = 5_000;
+
 const monotonic = (): number => Number(process.hrtime.bigint() / 1_000_000n);
 
 export function createAgent(options: AgentOptions): Agent {
-  const { engine, monitor, apply, addresses, logs, records, onChange, log, signal, tickMs = 2_000 } = options;
-  const { monotonicMs = monotonic, attached = new Set() } = options;
+  const { engine, monitor, apply, addresses, reach, logs, records, onChange, log, signal, tickMs = 2_000 } = options;
+  const { monotonicMs = monotonic, attached = new Set(), stops = jobStops({ log, signal }) } = options;
   const wake = createWake();
-  const busy = new Map<string, { do: Step["do"]; controller: AbortController }>();
   const capture = captureLogs({
     engine,
     store: logs,
@@ -82,14 +97,20 @@ export function createAgent(options: AgentOptions): Agent {
   const clock = () => ({ nowMs: monotonicMs(), now: new Date().toISOString() });
   let target = options.target;
   let fresh = false;
+  let quarantine: { restoredAt: string; sinceMs: number } | undefined;
+  let quarantined: { jobId: string; app: string }[] = [];
   let containers: Container[] = [];
-  let dirty = true;
+  const kept = keptBeside({
+    save: options.save,
+    onMore: wake.ring,
+    onError: (error) => log.error({ err: error }, "job records not kept on disk"),
+  });
 
   const put = (record: JobRecord): void => {
     const before = records.get(record.jobId);
     if (before !== undefined && JSON.stringify(before) === JSON.stringify(record)) return;
     records.set(record.jobId, record);
-    dirty = true;
+    kept.changed();
     if (JSON.stringify(before && jobReport(before)) !== JSON.stringify(jobReport(record))) onChange();
     for (const line of changeLines(before, record))
       logs.say(record, line).catch((error: unknown) => log.error({ err: error }, "log line not kept"));
@@ -99,7 +120,13 @@ export function createAgent(options: AgentOptions): Agent {
     const jobs = new Map(target?.jobs.map((job) => [job.id, job]));
     const found = Map.groupBy(containers, (container) => container.labels[LABELS.job] ?? "");
     const running = containers.filter(({ status }) => status === "running");
+    const stoppingIds = new Set(
+      [...records.values()].flatMap(({ containerId, stoppingSinceMs }) =>
+        stoppingSinceMs === undefined || containerId === undefined ? [] : [containerId],
+      ),
+    );
     capture.sync(containers);
+    stops.sync(running, ({ id }) => stoppingIds.has(id));
     health.sync(
       running.flatMap((container) => {
         const job = jobs.get(container.labels[LABELS.job] ?? "");
@@ -114,7 +141,7 @@ export function createAgent(options: AgentOptions): Agent {
       const container = ownContainer(found.get(jobId) ?? [], jobId);
       const job = jobs.get(jobId);
       if (job === undefined && container === undefined) {
-        dirty = records.delete(jobId) || dirty;
+        if (records.delete(jobId)) kept.changed();
         continue;
       }
       put(
@@ -126,71 +153,43 @@ export function createAgent(options: AgentOptions): Agent {
           captured: container !== undefined && capture.captured.has(container.id),
           lastLine: container && capture.lastLine(container.id),
           attached: attached.has(jobId),
+          emptyForMs: container && stops.emptyForMs(container),
           ...clock(),
         }),
       );
     }
   };
 
-  const begin = (decision: Decision, current: HostTarget): void => {
-    const { jobId, step, why } = decision;
-    if (step === undefined) return;
-    if (step.do === "cancel") {
-      busy.get(jobId)?.controller.abort(new Error(why));
-      return;
+  const work = carryOut({
+    ...{ apply, stops, records, put, clock, log, signal },
+    containers: () => containers,
+    onEnd: wake.ring,
+  });
+
+  const list = async (): Promise<Container[]> => {
+    try {
+      const found = await engine.list();
+      monitor.looked?.(undefined);
+      return found;
+    } catch (error) {
+      monitor.looked?.(isFault(error, "timeout") ? (error as Error).message : causeChain(error).join(": "));
+      throw error;
     }
-    const controller = new AbortController();
-    busy.set(jobId, { do: step.do, controller });
-    log.info({ jobId, step: step.do, why }, "step begins");
-    const spec = current.jobs.find(({ id }) => id === jobId);
-    const record = (): JobRecord =>
-      records.get(jobId) ?? newRecord(spec ?? { id: jobId, app: "unknown", process: "unknown" });
-    if (step.do === "create")
-      put({ ...record(), state: "starting", reason: "", restarts: step.attempt, startedAt: undefined });
-    const context = {
-      target: current,
-      signal: AbortSignal.any([signal, controller.signal]),
-      onProgress: (reason: string) => {
-        if (!controller.signal.aborted) put({ ...record(), reason });
-      },
-    };
-    const done = apply(step, context).then(
-      () => {
-        if (step.do !== "signal") return;
-        const before = record();
-        if (step.signal === "SIGTERM")
-          return put({ ...before, state: "stopping", reason: why, stoppingSinceMs: monotonicMs(), stopReason: why });
-        // Uninterruptible sleep, most often: its memory and address stay taken, and control should know.
-        const reason = before.killedAtMs === undefined ? why : "does not die of SIGKILL";
-        put({ ...before, reason, killedAtMs: monotonicMs() });
-      },
-      async (error: unknown) => {
-        if (context.signal.aborted) return;
-        log.warn({ err: error, jobId, step: step.do }, "step failed");
-        if (error instanceof StartError) return put(startFailed(record(), error.message, { ...clock(), job: spec }));
-        // The engine's trouble, not the job's: it is looked at again after a breath.
-        if (step.do === "create") put({ ...record(), reason: causeChain(error).join(": ").slice(0, 300) });
-        await sleep(1_000, signal);
-      },
-    );
-    void done.finally(() => {
-      busy.delete(jobId);
-      wake.ring();
-    });
   };
 
   const turn = async (): Promise<number> => {
     // A step that ends while the list is read leaves that list out of date for its job (nomad #14850).
-    const stale = new Set(busy.keys());
-    if (monitor.healthy()) {
-      containers = await engine.list();
+    const stale = new Set<string>(work.busy().keys());
+    if (monitor.answers?.() ?? monitor.healthy()) {
+      containers = await list();
+      // How it ended is asked and not known yet: nothing is said or done of that job meanwhile.
+      for (const { status, unanswered, labels } of containers)
+        if (unanswered === "asked" && status !== "running" && status !== "created") stale.add(labels[LABELS.job] ?? "");
       addresses.see(containers.flatMap(({ address }) => address ?? []));
+      reach.see(containers);
       await look(stale);
     }
-    const doing = new Map([
-      ...[...stale].map((jobId) => [jobId, "step"]),
-      ...[...busy].map(([id, b]) => [id, b.do]),
-    ] as [string, Step["do"]][]);
+    const doing = new Map([...[...stale].map((jobId) => [jobId, "step"]), ...work.busy()] as [string, Step["do"]][]);
     const input = {
       target,
       fresh,
@@ -200,21 +199,19 @@ export function createAgent(options: AgentOptions): Agent {
       engineHealthy: monitor.healthy(),
       captured: capture.captured,
       attached,
+      excess: options.excess?.(),
       nowMs: monotonicMs(),
+      quarantineSinceMs: quarantine?.sinceMs,
     };
     const decisions = plan(input);
-    if (target) for (const decision of steps(decisions)) begin(decision, target);
-    if (dirty) {
-      dirty = false;
+    quarantined = quarantinedOf(decisions, containers);
+    if (target) for (const decision of steps(decisions)) work.begin(decision, target);
+    kept.keep(() => {
       const { nowMs, engineHealthy, captured } = input;
-      const savedAt = new Date().toISOString();
       const sets = { captured: [...captured], attached: [...attached] };
-      const kept = { savedAt, nowMs, fresh, engineHealthy, containers, ...sets };
-      await options.save({ ...kept, records: [...records.values()], busy: [...doing] }).catch((error: unknown) => {
-        dirty = true;
-        log.error({ err: error }, "job records not kept on disk");
-      });
-    }
+      const state = { savedAt: new Date().toISOString(), nowMs, fresh, engineHealthy, containers, ...sets };
+      return { ...state, records: [...records.values()], busy: [...doing] };
+    });
     return Math.min(tickMs, nextDueMs(decisions) - monotonicMs());
   };
 
@@ -237,13 +234,17 @@ export function createAgent(options: AgentOptions): Agent {
     setTarget(next) {
       target = next;
       fresh = true;
+      const restoredAt = next.quarantine?.restoredAt;
+      if (restoredAt !== quarantine?.restoredAt)
+        quarantine = restoredAt === undefined ? undefined : { restoredAt, sinceMs: monotonicMs() };
       wake.ring();
       onChange();
     },
     target: () => target,
+    quarantined: () => quarantined,
     wake: wake.ring,
     keep() {
-      dirty = true;
+      kept.changed();
       wake.ring();
     },
     jobs() {
@@ -285,6 +286,14 @@ export function createAgent(options: AgentOptions): Agent {
         await wake.wait(Math.max(waitMs, 10), signal);
       }
       await changes;
+      await kept.ended(LAST_SAVE_MS);
     },
   };
+}
+
+function quarantinedOf(decisions: readonly Decision[], containers: readonly Container[]) {
+  return decisions.flatMap(({ jobId, quarantined }) => {
+    const app = quarantined && containers.find(({ labels }) => labels[LABELS.job] === jobId)?.labels[LABELS.app];
+    return app ? [{ jobId, app }] : [];
+  });
 }

@@ -9,12 +9,16 @@ import { type BridgeNetwork, type Engine, isAddressTaken } from "./engine/engine
 import { BRIDGE, containerName, containerSpec, NETWORK } from "./job-container.ts";
 import { firstAddress } from "./network.ts";
 import type { Step } from "./plan.ts";
+import type { ReachKeeper } from "./reach/reach.ts";
+import { macOf } from "./reach/rules.ts";
 import { limiter, singleflight } from "./singleflight.ts";
 
 export interface ApplyOptions {
   engine: Engine;
   dns: (target: HostTarget) => string[];
   addresses: Pick<Addresses, "take">;
+  /** No job starts before the rules that name it are in the kernel. */
+  reach: Pick<ReachKeeper, "admit" | "dismiss" | "inForce">;
   /** Pulls of one image before the job counts as crashed and waits for its backoff. */
   pullAttempts?: number;
   pullBackoffMs?: number;
@@ -38,7 +42,7 @@ type CreateStep = Extract<Step, { do: "create" }>;
 export type Apply = (step: Step, context: StepContext) => Promise<void>;
 
 export function createApply(options: ApplyOptions): Apply {
-  const { engine, dns, addresses, pullAttempts = 5, pullBackoffMs = 1_000 } = options;
+  const { engine, dns, addresses, reach, pullAttempts = 5, pullBackoffMs = 1_000 } = options;
   const pulls = limiter(3);
   const starts = limiter(4);
   const pullOnce = singleflight((image, signal) => pulls(() => engine.pull(image, signal), signal));
@@ -76,10 +80,21 @@ export function createApply(options: ApplyOptions): Apply {
   const createOnce = async (step: CreateStep, { target, signal }: StepContext): Promise<StartError | undefined> => {
     const address = addresses.take(target.subnet);
     if (address === undefined) throw new StartError(`every address of ${target.subnet} is in use`);
-    const spec = { ...containerSpec(step.job, target, dns(target), step.attempt), address };
+    const macAddress = macOf(address);
+    const spec = { ...containerSpec(step.job, target, dns(target), step.attempt), address, macAddress };
+    // A container that is only made sends nothing: the rules are waited for before it is started. One with a client's streams is
+    // started by whoever sees it.
+    const admitted = reach.admit({ jobId: step.job.id, address });
+    admitted.catch(() => undefined);
+    if (step.job.task?.attach) await admitted;
     await engine.create(spec).catch((error: unknown) => {
       if (isEngineTrouble(error)) throw error;
+      reach.dismiss(address);
       throw new StartError(startReason(error), { cause: error });
+    });
+    await admitted.catch(async (error: unknown) => {
+      await engine.remove(spec.name);
+      throw error;
     });
     signal.throwIfAborted();
     // One with a client's streams is started once they are there, or its first words would be lost.
@@ -87,8 +102,9 @@ export function createApply(options: ApplyOptions): Apply {
     return start(containerName(step.job.id)).then(
       () => undefined,
       (error: unknown) => {
-        if (error instanceof StartError) return error;
-        throw error;
+        if (!(error instanceof StartError)) throw error;
+        reach.dismiss(address);
+        return error;
       },
     );
   };
@@ -110,7 +126,10 @@ export function createApply(options: ApplyOptions): Apply {
 
   return async (step, context) => {
     if (step.do === "create") return create(step, context);
-    if (step.do === "start") return start(step.container);
+    if (step.do === "start") {
+      await reach.inForce();
+      return start(step.container);
+    }
     if (step.do === "signal") return engine.signal(step.container, step.signal);
     if (step.do === "remove") return engine.remove(step.container);
   };

@@ -1,7 +1,8 @@
 // hostd's configuration: a file of its own, or the seed that the boot server wrote, which holds all a fresh host needs.
 import { existsSync, readFileSync } from "node:fs";
 import { type Static, Type } from "typebox";
-import { HostSeed } from "#api/hosts.ts";
+import { Secrets } from "#api/boot.ts";
+import { HostSeed } from "#api/members.ts";
 import { Tags } from "#api/schema.ts";
 import { loadConfig } from "#lib/config.ts";
 
@@ -30,6 +31,21 @@ export const HostdConfig = Type.Object({
   }),
   manageNetwork: Type.Boolean({ default: true, description: "False: routes and iptables are somebody else's work." }),
   port: Type.Integer({ default: 7779, minimum: 0, maximum: 65_535, description: "Log server, mutual TLS." }),
+  dockerDir: Type.String({
+    default: "/var/lib/docker",
+    description: "Where Docker keeps its files: whose disk is looked at.",
+  }),
+  secrets: Type.Unsafe<Static<typeof Secrets>>({
+    ...Secrets,
+    default: "disk",
+    description: "Where what jobs are given in clear is kept: on the state disk, or in memory (runDir) alone.",
+  }),
+  diskReserveBytes: Type.Optional(
+    Type.Integer({
+      minimum: 1 << 20,
+      description: "Kept free for hostd and Docker; default: a twentieth of the disk, 1 GiB at most.",
+    }),
+  ),
   logMaxBytes: Type.Integer({ default: 16 << 20, minimum: 1 << 16, description: "Kept log lines per app." }),
   logTotalBytes: Type.Integer({
     default: 256 << 20,
@@ -44,6 +60,10 @@ export const HostdConfig = Type.Object({
   }),
 });
 export type HostdConfig = Static<typeof HostdConfig>;
+
+/** Where the target is kept, which holds every job's variables in clear. */
+export const targetDirOf = ({ secrets, stateDir, runDir }: HostdConfig): string =>
+  secrets === "ram" ? runDir : stateDir;
 
 export const SEED_FILE = "/etc/flynn/hostd.json";
 

@@ -8,7 +8,11 @@ import { fold, freshStreak, type Streak } from "./health.ts";
 
 export interface EngineMonitor {
   healthy(): boolean;
+  /** It answers for itself, whatever it says of its containers. */
+  answers(): boolean;
   report(): { healthy: boolean; version?: string; reason: string };
+  /** How a look at the containers went: an engine that answers for itself and not for them does not work. */
+  looked(failure: string | undefined): void;
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -23,6 +27,14 @@ const RULE = { rise: 1, fall: 2 } as const;
 export function monitorEngine({ engine, onChange, everyMs = 1_500 }: EngineMonitorOptions): EngineMonitor {
   let streak: Streak = freshStreak();
   let facts: EngineFacts | undefined;
+  let looks: Streak = freshStreak("healthy");
+  let wasHealthy = false;
+  const healthy = () => streak.state === "healthy" && looks.state === "healthy";
+  const tell = () => {
+    if (healthy() === wasHealthy) return;
+    wasHealthy = healthy();
+    onChange(wasHealthy);
+  };
 
   const look = async (): Promise<void> => {
     const failure = await engine.probe().then(
@@ -32,18 +44,24 @@ export function monitorEngine({ engine, onChange, everyMs = 1_500 }: EngineMonit
       },
       (error: unknown) => (isFault(error, "timeout") ? error.message : causeChain(error).join(": ")),
     );
-    const before = streak.state;
     streak = fold(streak, failure, RULE);
-    if (streak.state !== before) onChange(streak.state === "healthy");
+    tell();
   };
 
   return {
-    healthy: () => streak.state === "healthy",
+    healthy,
+    answers: () => streak.state === "healthy",
     report: () => ({
-      healthy: streak.state === "healthy",
+      healthy: healthy(),
       version: facts?.version,
-      reason: streak.state === "healthy" ? "" : streak.reason || "the engine has not answered yet",
+      reason: healthy()
+        ? ""
+        : (streak.state === "healthy" ? looks.reason : streak.reason) || "the engine has not answered yet",
     }),
+    looked(failure) {
+      looks = fold(looks, failure, RULE);
+      tell();
+    },
     async run(signal) {
       while (!signal.aborted) {
         await look();

@@ -8,8 +8,15 @@ import { LABELS } from "./engine/engine.ts";
 import { plan, type Step } from "./plan.ts";
 import { loadState } from "./state-file.ts";
 
-export async function explain({ stateDir, jobId }: { stateDir: string; jobId: string }): Promise<string> {
-  const target = await readJson<HostTarget>(join(stateDir, "target.json"));
+export interface ExplainOptions {
+  stateDir: string;
+  /** Where the target is kept. */
+  targetDir: string;
+  jobId: string;
+}
+
+export async function explain({ stateDir, targetDir, jobId }: ExplainOptions): Promise<string> {
+  const target = await readJson<HostTarget>(join(targetDir, "target.json"));
   const state = await loadState(stateDir);
   if (target === undefined || state === undefined)
     throw new Fault("not-found", `${stateDir} holds no target or no job records yet`);

@@ -2,7 +2,7 @@
 import { request } from "node:http";
 import { connect } from "node:net";
 import type { HealthCheck } from "#api/jobs.ts";
-import { sleep } from "#lib/time.ts";
+import { joined, sleep } from "#lib/time.ts";
 import type { HealthState, JobHealth } from "./job-record.ts";
 
 export interface Streak {
@@ -35,6 +35,22 @@ export function fold(
   return { state: fell ? "unhealthy" : streak.state, successes: 0, failures, reason: failure };
 }
 
+const SOONEST_MS = 100;
+const SOONER_SHARE = 0.2;
+
+/**
+ * Until the next probe. One that starts is looked at often, the longer it takes the less: what is up is not left waiting for a whole
+ * interval. From its first answer on the interval is as it was set.
+ */
+export function nextProbeMs(
+  { state, successes }: Streak,
+  sinceMs: number,
+  { intervalMs }: Pick<HealthCheck, "intervalMs">,
+): number {
+  if (state !== "starting" || successes > 0) return intervalMs;
+  return Math.min(intervalMs, Math.max(SOONEST_MS, sinceMs * SOONER_SHARE));
+}
+
 /** Why the probe failed, or undefined. Never throws, never outlives `timeoutMs`. */
 export type Probe = (
   check: HealthCheck,
@@ -42,9 +58,16 @@ export type Probe = (
   signal: AbortSignal,
 ) => Promise<string | undefined>;
 
-export const probe: Probe = (check, to, signal) => {
-  const limited = AbortSignal.any([signal, AbortSignal.timeout(check.timeoutMs)]);
-  return check.type === "http" ? probeHttp(check, to, limited) : probeTcp(to, limited);
+export const probe: Probe = async (check, to, signal) => {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), check.timeoutMs);
+  const limited = joined(signal, late.signal);
+  try {
+    return await (check.type === "http" ? probeHttp(check, to, limited.signal) : probeTcp(to, limited.signal));
+  } finally {
+    clearTimeout(timer);
+    limited.release();
+  }
 };
 
 function probeTcp(
@@ -53,13 +76,15 @@ function probeTcp(
 ): Promise<string | undefined> {
   return new Promise((resolve) => {
     const socket = connect({ host: address, port });
+    const late = () => done(`no connection on port ${port} in time`);
     const done = (failure?: string) => {
+      signal.removeEventListener("abort", late);
       socket.destroy();
       resolve(failure);
     };
     socket.on("connect", () => done());
     socket.on("error", (error: NodeJS.ErrnoException) => done(refusal(error, port)));
-    signal.addEventListener("abort", () => done(`no connection on port ${port} in time`), { once: true });
+    signal.addEventListener("abort", late, { once: true });
   });
 }
 
@@ -119,6 +144,7 @@ export function watchHealth(options: { onChange: () => void; signal: AbortSignal
   };
 
   const loop = async (containerId: string, ended: AbortSignal) => {
+    const startedMs = performance.now();
     while (!ended.aborted) {
       const entry = watched.get(containerId);
       if (entry === undefined) return;
@@ -129,7 +155,7 @@ export function watchHealth(options: { onChange: () => void; signal: AbortSignal
       const changed = !entry.known || streak.state !== entry.streak.state || streak.reason !== entry.streak.reason;
       Object.assign(entry, { streak, known: true });
       if (changed) onChange();
-      await sleep(check.intervalMs, ended);
+      await sleep(nextProbeMs(streak, performance.now() - startedMs, check), ended);
     }
   };
 
@@ -148,9 +174,12 @@ export function watchHealth(options: { onChange: () => void; signal: AbortSignal
           continue;
         }
         const controller = new AbortController();
-        const streak = freshStreak(container.wasHealthy ? "healthy" : "starting");
-        watched.set(container.containerId, { of: container, streak, known: false, controller });
-        void loop(container.containerId, AbortSignal.any([signal, controller.signal]));
+        // Where nothing is probed, it is known at once how it stands.
+        const known = container.check.type === "none" || container.port === undefined;
+        const streak = freshStreak(known || container.wasHealthy ? "healthy" : "starting");
+        watched.set(container.containerId, { of: container, streak, known, controller });
+        const ended = joined(signal, controller.signal);
+        void loop(container.containerId, ended.signal).finally(ended.release);
       }
     },
     get(containerId) {

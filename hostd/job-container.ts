@@ -10,6 +10,15 @@ export const BRIDGE = "flynn0";
 export const containerName = (jobId: string): string => `flynn-${jobId}`;
 
 /**
+ * Labels are claims: a container has those of its image too, and people label images as they like. Names are given here alone, so a
+ * container is a job's when its name says the same as its label.
+ */
+export const isJobContainer = ({ name, labels }: Pick<Container, "name" | "labels">): boolean => {
+  const jobId = labels[LABELS.job];
+  return jobId !== undefined && name === containerName(jobId);
+};
+
+/**
  * Version and hash of all that a running container was made from. The registry's address is left out (it may move), and a
  * hash of another version is never compared: an upgraded hostd restarts nothing.
  */
@@ -47,7 +56,8 @@ export function containerSpec(job: JobSpec, target: HostTarget, dns: string[], a
       [LABELS.host]: target.hostId,
       [LABELS.spec]: specHash(job),
       [LABELS.attempt]: String(attempt),
-      ...(job.task?.attach ? { [LABELS.attach]: "1" } : {}),
+      // Set in any case: one that is left out would be the image's to set.
+      [LABELS.attach]: job.task?.attach ? "1" : "0",
     },
     env: {
       ...job.env,
@@ -65,6 +75,7 @@ export function containerSpec(job: JobSpec, target: HostTarget, dns: string[], a
     network: NETWORK,
     dns,
     memoryBytes: job.memoryBytes,
+    ...(job.diskBytes === undefined ? {} : { diskBytes: job.diskBytes }),
     cpuMillis: job.cpuMillis,
     pids: job.pids,
     ...(job.task?.attach ? { interactive: { tty: job.task.tty } } : {}),

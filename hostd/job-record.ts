@@ -59,6 +59,8 @@ export interface Observation {
   lastLine?: string;
   /** A client holds its streams, or is about to. */
   attached?: boolean;
+  /** For how long it is known that no process of it is left, though the engine says that it runs. */
+  emptyForMs?: number;
   nowMs: number;
   now: string;
   random?: () => number;
@@ -69,6 +71,10 @@ export const RESTART_MAX_MS = 300_000;
 export const STEADY_MS = 600_000;
 /** An end is told without its last log line when the log has not ended after this. */
 export const CAPTURE_GRACE_MS = 5_000;
+/** An engine that says for so long that a container without processes runs has lost sight of it. */
+const LOST_SIGHT_MS = 5_000;
+export const LOST_SIGHT =
+  "its processes have ended, and Docker does not notice: the container hangs (its containerd-shim does not answer). Nothing else waits for it";
 /** A job that is to have a client's streams waits for that client no longer. */
 export const ATTACH_WAIT_MS = 60_000;
 
@@ -91,9 +97,9 @@ export function newRecord(job: { id: string; app: string; process: string }, con
 export function observe(seen: Observation): JobRecord {
   const { job, container, nowMs } = seen;
   const about = job ?? {
-    id: container?.labels[LABELS.job] ?? seen.record?.jobId ?? "",
-    app: container?.labels[LABELS.app] ?? seen.record?.app ?? "",
-    process: container?.labels[LABELS.process] ?? seen.record?.process ?? "",
+    id: container?.labels[LABELS.job] ?? "",
+    app: container?.labels[LABELS.app] ?? "",
+    process: container?.labels[LABELS.process] ?? "",
   };
   let record = seen.record ?? newRecord(about, container);
   if (container === undefined) return observeNone(record, seen);
@@ -135,7 +141,10 @@ function observeRunning(record: JobRecord, container: Container, seen: Observati
   const { nowMs, now, health } = seen;
   const runningSinceMs = record.runningSinceMs ?? nowMs;
   const running = { ...record, runningSinceMs, address: container.address, startedAt: container.startedAt };
-  if (record.stoppingSinceMs !== undefined) return { ...running, state: "stopping" };
+  if (record.stoppingSinceMs !== undefined) {
+    const isLost = (seen.emptyForMs ?? 0) >= LOST_SIGHT_MS;
+    return { ...running, state: "stopping", ...(isLost ? { reason: LOST_SIGHT } : {}) };
+  }
   if (health === undefined) return running;
   if (health.state === "healthy") {
     const upSinceMs = record.upSinceMs ?? nowMs;

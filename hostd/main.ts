@@ -1,14 +1,14 @@
 // hostd: `run` (default) keeps this machine's containers as control wants them; `disk` prepares the state disk before Docker
-// starts; `explain <jobId>` prints the last plan's decision about a job with its inputs.
+// starts (`--later`: beside it, what that had no time for); `explain <jobId>` prints the last plan's decision about a job with its inputs.
 import { parseArgs } from "node:util";
 import { run } from "#lib/run.ts";
-import { loadHostdConfig, SEED_FILE } from "./config.ts";
-import { diskCommand } from "./disk-command.ts";
+import { loadHostdConfig, SEED_FILE, targetDirOf } from "./config.ts";
 import { explain } from "./explain.ts";
 import { runHostd } from "./program.ts";
+import { diskCommand, laterDiskCommand } from "./state-disk/command.ts";
 
 const USAGE = `usage: hostd [run] [--config FILE]
-       hostd disk [--seed FILE]
+       hostd disk [--seed FILE] [--later]
        hostd explain [--config FILE] JOB
 `;
 
@@ -18,6 +18,7 @@ run(async (signal) => {
     options: {
       config: { type: "string" },
       seed: { type: "string" },
+      later: { type: "boolean" },
       help: { type: "boolean", short: "h" },
     },
   });
@@ -28,9 +29,10 @@ run(async (signal) => {
   } else if (command === "run" && jobId === undefined) {
     await runHostd(config(), signal);
   } else if (command === "disk" && jobId === undefined) {
-    await diskCommand({ seedFile: values.seed ?? SEED_FILE, signal });
+    await (values.later ? laterDiskCommand : diskCommand)({ seedFile: values.seed ?? SEED_FILE, signal });
   } else if (command === "explain" && jobId !== undefined && more.length === 0) {
-    process.stdout.write(await explain({ stateDir: config().stateDir, jobId }));
+    const found = config();
+    process.stdout.write(await explain({ stateDir: found.stateDir, targetDir: targetDirOf(found), jobId }));
   } else {
     process.stderr.write(USAGE);
     return 2;

@@ -4,7 +4,7 @@ import type { HostTarget } from "#api/hosts.ts";
 import type { JobSpec, Task } from "#api/jobs.ts";
 import { formatDuration } from "#lib/units.ts";
 import { type Container, LABELS } from "./engine/engine.ts";
-import { containerName, isOutdated } from "./job-container.ts";
+import { isJobContainer, isOutdated } from "./job-container.ts";
 import { ATTACH_WAIT_MS, type JobRecord } from "./job-record.ts";
 
 export type Step =
@@ -22,6 +22,8 @@ export interface Decision {
   why: string;
   /** When to look again though nothing has changed. */
   dueMs?: number;
+  /** It runs on though the target does not know it, since control's state was restored. */
+  quarantined?: boolean;
 }
 
 export interface PlanInput {
@@ -37,9 +39,17 @@ export interface PlanInput {
   captured: ReadonlySet<string>;
   /** Jobs whose streams a client holds now. */
   attached?: ReadonlySet<string>;
+  /** Containers that took more of the disk than they may, with the reason in full. */
+  excess?: ReadonlyMap<string, string>;
   nowMs: number;
+  /** When the target first said that control's state was restored, on this host's monotonic clock. */
+  quarantineSinceMs?: number;
 }
 
+/** A person has so long to say what becomes of containers that a restored state does not know. */
+export const QUARANTINE_MS = 600_000;
+/** Clocks of hosts and control may differ by this much. */
+const CLOCKS_MS = 60_000;
 const SHORTEST_STOP_MS = 1_000;
 const ATTACHED_GRACE_MS = 3_000;
 /** SIGKILL is sent again this often to a process that does not die of it. */
@@ -49,27 +59,18 @@ const UNCAPTURED_MS = 60_000;
 
 export function plan(input: PlanInput): Decision[] {
   const { target, containers } = input;
-  const byJob = Map.groupBy(containers, (container) => container.labels[LABELS.job] ?? "");
+  const byJob = new Map(containers.filter(isJobContainer).map((own) => [own.labels[LABELS.job]!, own]));
   const wanted = new Map(target?.jobs.map((job) => [job.id, job]));
   const ids = new Set([...wanted.keys(), ...byJob.keys()]);
   return [...ids].map((jobId) => {
     if (!input.engineHealthy) return { jobId, why: "the container engine does not answer; what runs goes on" };
     if (target === undefined) return { jobId, why: "no target was ever received" };
-    const found = byJob.get(jobId) ?? [];
-    const own = found.find((container) => container.name === containerName(jobId));
+    const own = byJob.get(jobId);
     const job = wanted.get(jobId);
     const doing = input.busy.get(jobId);
     if (doing === "create" && job?.desired !== "run")
       return { jobId, step: { do: "cancel" }, why: "its start is under way and it is no longer wanted" };
     if (doing !== undefined) return { jobId, why: `${doing} is under way` };
-    // Never two containers of one job: a stranger with its label goes first.
-    const stranger = found.find((container) => container !== own);
-    if (stranger && (job || input.fresh))
-      return {
-        jobId,
-        step: { do: "remove", container: stranger.name },
-        why: `${stranger.name} is not the container of job ${jobId}`,
-      };
     if (job === undefined) return unknown(input, jobId, own);
     return job.desired === "stop" ? stop(input, job, own) : run(input, job, own);
   });
@@ -86,7 +87,22 @@ function unknown(input: PlanInput, jobId: string, own: Container | undefined): D
   if (own === undefined) return { jobId, why: "nothing is left of it" };
   if (!input.fresh)
     return { jobId, why: "not in the target kept on disk; it runs on until control has said so itself" };
-  return end(input, jobId, own, 30_000, "no longer in the target");
+  return quarantine(input, jobId, own) ?? end(input, jobId, own, 30_000, "no longer in the target");
+}
+
+/** Started after what the restored state is of, and before it was restored: its record may be among those that are lost. */
+function quarantine(input: PlanInput, jobId: string, own: Container): Decision | undefined {
+  const { target, nowMs, quarantineSinceMs = nowMs } = input;
+  const restored = target?.quarantine;
+  if (restored === undefined || restored.decision === "end" || own.status !== "running") return undefined;
+  const startedMs = Date.parse(own.startedAt ?? "");
+  if (startedMs > Date.parse(restored.restoredAt) + CLOCKS_MS) return undefined;
+  if (startedMs < Date.parse(restored.at ?? "") - CLOCKS_MS) return undefined;
+  const why = "control's state was restored and does not know it";
+  if (restored.decision === "keep") return { jobId, quarantined: true, why: `${why}; it is kept, as a person decided` };
+  const dueMs = quarantineSinceMs + QUARANTINE_MS;
+  if (nowMs >= dueMs) return undefined;
+  return { jobId, quarantined: true, dueMs, why: `${why}; it runs on until a person decides, or ten minutes passed` };
 }
 
 function stop(input: PlanInput, job: JobSpec, own: Container | undefined): Decision {
@@ -113,6 +129,8 @@ function run(input: PlanInput, job: JobSpec, own: Container | undefined): Decisi
   if (own.status === "created" && own.error === undefined && !isOutdated(own, job))
     return { jobId, step: { do: "start", container: own.name }, why: "its container was created and never started" };
   if (own.status !== "running") return end(input, jobId, own, 0, "its container has ended");
+  const excess = input.excess?.get(own.id);
+  if (excess !== undefined && record?.killedAtMs === undefined) return kill(jobId, own, excess);
   if (isOutdated(own, job)) return end(input, jobId, own, job.stopTimeoutMs, "its container is of an older spec");
   if (record?.stoppingSinceMs !== undefined)
     return end(input, jobId, own, job.stopTimeoutMs, record.stopReason ?? "it was told to end");
@@ -144,6 +162,8 @@ function runOnce(input: PlanInput, job: JobSpec, task: Task, own: Container | un
     return task.attach ? waiting : start;
   }
   if (own.status !== "running") return end(input, jobId, own, 0, "its container has ended");
+  const excess = input.excess?.get(own.id);
+  if (excess !== undefined && record?.killedAtMs === undefined) return kill(jobId, own, excess);
   if (record?.stoppingSinceMs !== undefined)
     return end(input, jobId, own, graceOf(job, task), record.stopReason ?? "it was told to end");
   if (task.attach && !input.attached?.has(jobId))
@@ -154,6 +174,13 @@ function runOnce(input: PlanInput, job: JobSpec, task: Task, own: Container | un
   if (input.nowMs < dueMs) return { jobId, dueMs, why: "runs, once" };
   return end(input, jobId, own, graceOf(job, task), `ran longer than ${formatDuration(task.timeoutMs)}`);
 }
+
+/** At once: what it writes meanwhile is others' room. */
+const kill = (jobId: string, { name }: Container, why: string): Decision => ({
+  jobId,
+  step: { do: "signal", container: name, signal: "SIGKILL" },
+  why,
+});
 
 /** Nobody waits for an attached job that is told to end, and an interactive shell does not hear SIGTERM at all. */
 const graceOf = ({ stopTimeoutMs }: JobSpec, { attach }: Task): number =>

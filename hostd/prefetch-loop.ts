@@ -4,7 +4,7 @@ import { statfs } from "node:fs/promises";
 import type { HostTarget } from "#api/hosts.ts";
 import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
-import { sleep } from "#lib/time.ts";
+import { joined, sleep } from "#lib/time.ts";
 import type { Engine } from "./engine/engine.ts";
 import { nextPrefetch, type Room } from "./prefetch.ts";
 
@@ -58,15 +58,17 @@ export async function prefetchLoop(options: PrefetchLoopOptions): Promise<void> 
 /** False when it made way for a job. */
 async function fetch(image: string, { engine, pulling, signal, yieldMs = 250 }: PrefetchLoopOptions): Promise<boolean> {
   const way = new AbortController();
+  const until = joined(signal, way.signal);
   const timer = setInterval(() => pulling() && way.abort(new Error("a job needs an image")), yieldMs);
   try {
-    await engine.pull(image, AbortSignal.any([signal, way.signal]));
+    await engine.pull(image, until.signal);
     return true;
   } catch (error) {
     if (way.signal.aborted || signal.aborted) return false;
     throw error;
   } finally {
     clearInterval(timer);
+    until.release();
   }
 }
 

@@ -1,36 +1,41 @@
 // Wires one hostd: identity, engine, agent, and its loops; ends when the signal aborts and leaves every container running.
 import { mkdir } from "node:fs/promises";
-import { isIPv4 } from "node:net";
 import { join } from "node:path";
 import { createClient } from "#api/client.ts";
+import { knownUrls } from "#api/control-urls.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import { ensureIdentity } from "#api/join.ts";
 import { keepIdentity } from "#api/renew.ts";
+import { ownHello } from "#api/version.ts";
 import { removeUnfinished } from "#lib/files.ts";
 import { createLog, type Log } from "#lib/log.ts";
-import { sleep } from "#lib/time.ts";
 import { keepAddresses } from "./addresses.ts";
 import { createAgent } from "./agent.ts";
 import { createApply } from "./apply.ts";
 import { bootEvents } from "./boot-events.ts";
 import { dockerBuildEngine } from "./builds/docker.ts";
-import type { BuildEngine } from "./builds/engine.ts";
+import { BRIDGES, type BuildEngine } from "./builds/engine.ts";
 import { openBuilds } from "./builds/open.ts";
-import type { HostdConfig } from "./config.ts";
+import { type HostdConfig, targetDirOf } from "./config.ts";
 import { containerDns } from "./dns.ts";
 import { dockerEngine } from "./engine/docker.ts";
 import { dockerStreams, type EngineStreams } from "./engine/docker-streams.ts";
 import type { Engine } from "./engine/engine.ts";
 import { monitorEngine } from "./engine-monitor.ts";
-import { readFacts } from "./facts.ts";
+import { hostReport } from "./host-report.ts";
 import { BRIDGE } from "./job-container.ts";
+import { ownSpace, watchPressure, watchSpace } from "./job-disk/space.ts";
+import { watchDisk } from "./job-disk/watch.ts";
 import { logRoute } from "./logs/route.ts";
 import { logStore } from "./logs/store.ts";
 import { watchMemory } from "./memory-loop.ts";
-import { applyNetwork } from "./network-apply.ts";
+import { networkLoop } from "./network-loop.ts";
+import { ownFacts } from "./own-facts.ts";
 import { pollTarget } from "./poll.ts";
 import { prefetchLoop, roomOf } from "./prefetch-loop.ts";
 import { pruneLoop } from "./prune-loop.ts";
+import { reachKernel } from "./reach/kernel.ts";
+import { keepReach, unkeptReach } from "./reach/reach.ts";
 import { trustRegistry } from "./registry-trust.ts";
 import { giveUpIdentity, rememberToken } from "./rejoin.ts";
 import { sendReports } from "./report.ts";
@@ -39,8 +44,10 @@ import { reapLeftBehind } from "./sessions/exec.ts";
 import { jobChanges } from "./sessions/job-changes.ts";
 import { sessions } from "./sessions/sessions.ts";
 import { signalRoute } from "./sessions/signal-route.ts";
+import { reportDisks } from "./state-disk/report.ts";
 import { loadState, recordsAfter, saveState } from "./state-file.ts";
-import { loadTarget } from "./target.ts";
+import { jobStops } from "./stop/stop.ts";
+import { loadTarget, removeTarget } from "./target.ts";
 import { createWake } from "./wake.ts";
 
 export interface ProgramParts {
@@ -51,16 +58,17 @@ export interface ProgramParts {
   streams?: EngineStreams;
   /** Told the port of this host's server once it listens. */
   onListen?: (port: number) => void;
+  /** Finds the address from which control is reached; the routing table's word unless given. */
+  wayTo?: (urls: readonly string[]) => Promise<string | undefined>;
   /** The clock that certificates are renewed by. */
   nowMs?: () => number;
 }
 
-const NETWORK_EVERY_MS = 30_000;
-
 export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: ProgramParts = {}): Promise<void> {
   const { log = createLog("hostd"), nowMs, engine = dockerEngine({ socketPath: config.dockerSocket }) } = parts;
-  const { streams = dockerStreams({ socketPath: config.dockerSocket }) } = parts;
-  const { stateDir, controlUrls, name } = config;
+  const { wayTo, streams = dockerStreams({ socketPath: config.dockerSocket }) } = parts;
+  const { stateDir, name } = config;
+  let controlUrls: readonly string[] = config.controlUrls; // and, once there is a target, those that it names
   const caPem = config.caPem!;
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
   await removeUnfinished(stateDir, join(stateDir, "identity"));
@@ -68,7 +76,17 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
   const failed = new AbortController();
   const signal = AbortSignal.any([outer, failed.signal]);
 
-  let facts = await readFacts({ stateDir, controlUrls, address: config.address });
+  const facts = await ownFacts({
+    ...{ stateDir, address: config.address, wayTo, log, bridges: [BRIDGE, ...Object.values(BRIDGES)] },
+    controlUrls: () => controlUrls,
+    onChange(moved) {
+      // Connections from an address that is gone would be noticed by their silence alone.
+      if (moved) client.useIdentity(identity);
+      network.ring();
+      reports.ring();
+    },
+  });
+  const own = facts.now();
   const identityDir = join(stateDir, "identity");
   let identity = await ensureIdentity({
     directory: identityDir,
@@ -77,23 +95,25 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     role: "host",
     name,
     token: config.joinToken,
-    facts,
-    addresses: facts.address === undefined ? [] : [facts.address],
+    facts: own,
+    addresses: own.address === undefined ? [] : [own.address],
     tags: config.tags,
     signal,
     onRetry: (error) => log.warn({ err: error }, "join is tried again"),
   });
   await rememberToken(identityDir, config.joinToken);
   const hostId = identity.id;
-  log.info({ hostId, name, address: facts.address }, "host identity");
+  log.info({ hostId, name, address: own.address }, "host identity");
 
   const kept = await loadState(stateDir);
-  const keptTarget = await loadTarget(stateDir, hostId);
+  const targetDir = targetDirOf(config);
+  if (targetDir !== stateDir) await removeTarget(stateDir);
+  const keptTarget = await loadTarget(targetDir, hostId);
+  controlUrls = knownUrls(config.controlUrls, keptTarget?.controlUrls);
   const reports = createWake();
   const attached = new Set<string>();
   const { ring, changed } = jobChanges(signal);
-  const networkWake = createWake();
-  const events = await bootEvents({ runDir: config.runDir, told: kept?.bootId === facts.bootId ? kept.told : [] });
+  const events = await bootEvents({ runDir: config.runDir, told: kept?.bootId === own.bootId ? kept.told : [] });
   const logs = logStore({
     directory: join(stateDir, "logs"),
     maxBytes: config.logMaxBytes,
@@ -108,7 +128,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
       if (healthy) events.add("docker", "info", `Docker ${monitor.report().version} is up`);
       agent.wake();
       builds.wake();
-      networkWake.ring();
+      network.ring();
       reports.ring();
     },
   });
@@ -120,23 +140,59 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
       .catch((error: unknown) => log.error({ err: error }, "registry certificate not written"));
     return trusting;
   };
-  const dns = await containerDns(config.dns);
+  const dns = containerDns(config.dns);
+  const network = await networkLoop({
+    ...{ isManaged: config.manageNetwork, allowedAddresses: config.allowedAddresses, healthy: monitor.healthy, log },
+    controlUrls: () => controlUrls,
+    target: () => agent.target(),
+  });
+  const reach = config.manageNetwork
+    ? keepReach({
+        kernel: reachKernel([BRIDGE, ...Object.values(BRIDGES)]),
+        jobBridge: BRIDGE,
+        buildBridges: Object.values(BRIDGES),
+        clusterAddresses: network.clusterAddresses,
+        dns: dns.open,
+        onChange(what) {
+          if (what === "version") reports.ring();
+          else network.ring();
+        },
+        log,
+      })
+    : unkeptReach;
+  if (keptTarget) reach.setTarget(keptTarget);
   const addresses = keepAddresses(kept?.addresses);
+  const space = watchSpace({ places: [config.dockerDir, stateDir], diskReserveBytes: config.diskReserveBytes });
+  const disk = watchDisk({
+    running: () => agent.running(),
+    limitOf: (jobId) => agent.find(jobId).job?.diskBytes,
+    space: space.disk,
+    ownSpace: () => ownSpace(config.dockerDir),
+    reserveBytes: space.reserveBytes,
+    say: (job, line) =>
+      void logs.say(job, line).catch((error: unknown) => log.error({ err: error }, "log line not kept")),
+    onExcess: () => agent.wake(),
+    log,
+  });
+  const stops = jobStops({ log, signal });
   const agent = createAgent({
     engine,
     monitor,
-    apply: createApply({ engine, dns, addresses }),
+    stops,
+    apply: createApply({ engine, dns: dns.of, addresses, reach }),
     addresses,
+    reach,
     logs,
     target: keptTarget,
-    records: recordsAfter(kept, facts.bootId),
+    records: recordsAfter(kept, own.bootId),
     attached,
+    excess: disk.excess,
     onChange() {
       reports.ring();
       ring();
     },
     save: (state) => {
-      const beside = { bootId: facts.bootId, told: events.toldStages(), addresses: addresses.recent() };
+      const beside = { bootId: own.bootId, told: events.toldStages(), addresses: addresses.recent() };
       return saveState(stateDir, { ...state, ...beside });
     },
     log,
@@ -148,17 +204,20 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
   const reaped = await reapLeftBehind(hostId);
   if (reaped > 0) log.info({ processes: reaped }, "commands of an earlier run ended");
   const { open } = sessions({ agent, engine, streams, hostId, log, attached, changed });
-  const routes = [logRoute({ store: logs }), signalRoute({ agent, engine })];
+  const routes = [logRoute({ store: logs }), signalRoute({ agent, engine, stops })];
   const server = await startHostServer({ routes, open, identity, port: config.port, log });
   parts.onListen?.(server.port);
-  const client = createClient({ urls: controlUrls, caPem, identity, timeoutMs: 10_000 });
+  const client = createClient({ urls: controlUrls, caPem, identity, timeoutMs: 10_000, hello: ownHello("hostd") });
   const builds = openBuilds({
     config,
     engine: parts.buildEngine ?? dockerBuildEngine({ socketPath: config.dockerSocket }),
+    reach,
+    clusterAddresses: network.clusterAddresses,
+    certsDir: config.dockerCertsDir,
     jobEngine: engine,
     client,
     hostId,
-    dns,
+    dns: dns.of,
     healthy: monitor.healthy,
     onChange: reports.ring,
     log,
@@ -168,20 +227,18 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     log.info({ term: target.term, seq: target.seq, jobs: target.jobs.length }, "target received");
     if (!monitor.healthy()) log.warn("the engine does not work; the target waits for it");
     else events.add("ready", "info", "the agent follows its target and Docker works");
+    controlUrls = knownUrls(config.controlUrls, target.controlUrls);
+    client.useUrls(controlUrls);
+    // What the target takes away is taken away now; what it adds waits for nothing either.
+    reach.setTarget(target);
     void trust(target).then(() => {
       agent.setTarget(target);
       builds.setTarget(target);
-      networkWake.ring();
+      network.ring();
     });
   };
-  const current = () => {
-    const { term = 0, seq = 0 } = agent.target() ?? {};
-    const jobs = agent.jobs().map((job) => {
-      const memoryBytes = memory.of(job.id);
-      return memoryBytes === undefined ? job : { ...job, memoryBytes };
-    });
-    return { term, seq, facts, engine: monitor.report(), jobs: [...jobs, ...builds.jobs()] };
-  };
+  const current = () =>
+    hostReport({ ...{ agent, monitor, memory, disk, space, reach }, facts: facts.now, builds: builds.jobs });
 
   const untold = {
     pending: events.pending,
@@ -193,26 +250,6 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
   const onRefused = async (): Promise<void> => {
     if (await giveUpIdentity(identityDir, config.joinToken))
       throw new Error("control refuses this host's certificate; it joins anew with its seed's token at the next start");
-  };
-  const networkLoop = async (): Promise<void> => {
-    if (!config.manageNetwork) return;
-    const control = controlUrls.map((url) => new URL(url).hostname).filter((host) => isIPv4(host));
-    const allowedAddresses = [...control, ...config.allowedAddresses];
-    let last = "";
-    while (!signal.aborted) {
-      const target = agent.target();
-      if (target && monitor.healthy())
-        await applyNetwork({ target, bridge: BRIDGE, allowedAddresses }, signal).then(
-          () => {
-            last = "";
-          },
-          (error: unknown) => {
-            if (!signal.aborted && last !== String(error)) log.warn({ err: error }, "network not as it should be");
-            last = String(error);
-          },
-        );
-      await networkWake.wait(last === "" ? NETWORK_EVERY_MS : 2_000, signal);
-    }
   };
   const renewLoop = (): Promise<void> =>
     keepIdentity({
@@ -230,11 +267,6 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
       nowMs,
       signal,
     });
-  const factsLoop = async (): Promise<void> => {
-    for (; !signal.aborted; await sleep(facts.address === undefined ? 5_000 : 60_000, signal))
-      facts = await readFacts({ stateDir, controlUrls, address: config.address }).catch(() => facts);
-  };
-
   const used = () => {
     const { images, apps } = agent.used();
     return { images: new Set([...images, ...builds.images()]), apps };
@@ -244,12 +276,16 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     monitor.run(signal),
     agent.run(),
     builds.run(),
-    pollTarget({ client, hostId, stateDir, seen: keptTarget, onTarget, log, signal }),
+    pollTarget({ client, hostId, stateDir: targetDir, seen: keptTarget, onTarget, log, signal }),
     sendReports({ client, hostId, current, events: untold, wake: reports, onRefused, log, signal }),
-    networkLoop(),
-    factsLoop(),
+    network.run(signal),
+    reach.run(signal),
+    facts.run(signal),
     renewLoop(),
     memory.run(signal),
+    disk.run(signal),
+    watchPressure(space, { onChange: reports.ring, log, signal }),
+    reportDisks({ client, hostId, runDir: config.runDir, events, onNote: reports.ring, log, signal }),
     prefetchLoop({
       engine,
       target: agent.target,

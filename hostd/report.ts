@@ -1,14 +1,16 @@
 // Tells control what is: every 2 s, and at once when something changed. A report that fails is simply followed by the next.
 import type { Client } from "#api/client.ts";
 import { isFault } from "#api/fault.ts";
-import { type HostReport, reportHost } from "#api/hosts.ts";
+import { beatHost, type HostReport, reportHost } from "#api/hosts.ts";
 import type { Log } from "#lib/log.ts";
+import { sleep } from "#lib/time.ts";
+import { reportDigest } from "./report-digest.ts";
 import type { Wake } from "./wake.ts";
 
 export type BootEvents = NonNullable<HostReport["events"]>;
 
 export interface ReportOptions {
-  client: Pick<Client, "call">;
+  client: Pick<Client, "call" | "peer">;
   hostId: string;
   /** The whole report as of now, without events. */
   current: () => HostReport;
@@ -20,20 +22,41 @@ export interface ReportOptions {
   log: Log;
   signal: AbortSignal;
   everyMs?: number;
+  /** What jobs and disks have in use is reported anew after so long, though nothing else has changed. */
+  wholeEveryMs?: number;
 }
 
-/** Changes that follow one another closely share a report. */
+/** Changes that follow one another closely share a report; the first of them waits for nothing. */
 const GATHER_MS = 50;
 
 export async function sendReports(options: ReportOptions): Promise<void> {
   const { client, hostId, current, events, wake, onRefused, log, signal, everyMs = 2_000 } = options;
+  const { wholeEveryMs = 30_000 } = options;
+  const call = { params: { id: hostId }, timeoutMs: 5_000, signal };
   let failing = false;
+  /** What control has of this host, as far as is known here. */
+  let whole: { digest: string; atMs: number } | undefined;
+  /** True when control still has the report that this one equals. */
+  const beat = async (report: HostReport, digest: string): Promise<boolean> => {
+    if (whole?.digest !== digest || performance.now() - whole.atMs >= wholeEveryMs) return false;
+    if (client.peer()?.capabilities.includes("beats") !== true) return false;
+    const { term, seq, now = new Date().toISOString(), reachVersion } = report;
+    const body = { term, seq, now, digest, ...(reachVersion === undefined ? {} : { reachVersion }) };
+    return (await client.call(beatHost, { ...call, body })).known;
+  };
   while (!signal.aborted) {
+    const startedMs = performance.now();
     const pending = events.pending().slice(0, 50);
-    const body = { ...current(), ...(pending.length > 0 ? { events: pending } : {}) };
+    const report = current();
+    const digest = reportDigest(report);
     try {
-      await client.call(reportHost, { params: { id: hostId }, body, timeoutMs: 5_000, signal });
-      events.told(pending);
+      if (pending.length > 0 || !(await beat(report, digest))) {
+        whole = undefined;
+        const body = { ...report, digest, ...(pending.length > 0 ? { events: pending } : {}) };
+        await client.call(reportHost, { ...call, body });
+        whole = { digest, atMs: performance.now() };
+        events.told(pending);
+      }
       if (failing) log.info("reports reach control again");
       failing = false;
     } catch (error) {
@@ -43,6 +66,6 @@ export async function sendReports(options: ReportOptions): Promise<void> {
       failing = true;
     }
     await wake.wait(failing ? everyMs / 2 : everyMs, signal);
-    await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
+    await sleep(Math.max(0, startedMs + GATHER_MS - performance.now()), signal);
   }
 }

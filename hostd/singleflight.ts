@@ -44,8 +44,10 @@ export function limiter(limit: number) {
     while (running >= limit && !signal.aborted) {
       const { promise, resolve } = Promise.withResolvers<void>();
       line.push(resolve);
-      signal.addEventListener("abort", () => resolve(), { once: true });
+      const leave = () => resolve();
+      signal.addEventListener("abort", leave, { once: true });
       await promise;
+      signal.removeEventListener("abort", leave);
       // One who leaves must not stay in line: the next turn would be given to nobody.
       const at = line.indexOf(resolve);
       if (at >= 0) line.splice(at, 1);

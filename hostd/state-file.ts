@@ -45,6 +45,7 @@ export function recordsAfter(kept: KeptState | undefined, bootId: string): Map<s
       killedAtMs: ____,
       endSeenMs: _____,
       nextStartAt: ______,
+      waitsSinceMs: _______,
       ...rest
     } = record;
     return { ...rest, startAfterMs: 0 };

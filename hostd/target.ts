@@ -1,5 +1,6 @@
 // Which target counts: the newest that control sent, never one of an older term, never another host's. The accepted one is on
 // disk before it is acted on, so a restarted hostd with control away goes on where it was.
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { HostTarget } from "#api/hosts.ts";
 import { readJson, writeFileAtomic } from "#lib/files.ts";
@@ -36,5 +37,8 @@ export async function loadTarget(stateDir: string, hostId: string): Promise<Host
 }
 
 export async function saveTarget(stateDir: string, target: HostTarget): Promise<void> {
+  await mkdir(stateDir, { recursive: true, mode: 0o755 });
   await writeFileAtomic(join(stateDir, FILE), JSON.stringify(target), { mode: 0o600 });
 }
+
+export const removeTarget = (stateDir: string): Promise<void> => rm(join(stateDir, FILE), { force: true });

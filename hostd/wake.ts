@@ -16,11 +16,12 @@ export function createWake(): Wake {
     async wait(ms, signal) {
       if (!rung && !signal.aborted)
         await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, Math.min(Math.max(0, ms), 2 ** 31 - 1));
           const done = () => {
             clearTimeout(timer);
+            signal.removeEventListener("abort", done);
             resolve();
           };
+          const timer = setTimeout(done, Math.min(Math.max(0, ms), 2 ** 31 - 1));
           hear = done;
           signal.addEventListener("abort", done, { once: true });
         });

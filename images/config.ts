@@ -22,14 +22,3 @@ export function buildEnvironment(epochSeconds: number): NodeJS.ProcessEnv {
     SOURCE_DATE_EPOCH: String(epochSeconds),
   };
 }
-
-/**
- * What a package installer of the stack's build takes from this machine: where its registry is and how to get there. Its
- * own settings file is read as well, as this machine's npm reads it.
- */
-export function installerEnvironment(variables: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
-  const wanted =
-    /^(PATH|HOME|npm_config_registry|PIP_INDEX_URL|PIP_EXTRA_INDEX_URL|PIP_TRUSTED_HOST|(https?|no)_proxy)$/i;
-  const taken = Object.entries(variables).filter(([name]) => wanted.test(name));
-  return { ...Object.fromEntries(taken), LC_ALL: "C.UTF-8" };
-}

@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { run } from "#lib/run.ts";
 import { formatDuration } from "#lib/units.ts";
-import { installerEnvironment, sourceDateEpoch } from "./config.ts";
+import { sourceDateEpoch } from "./config.ts";
 import { buildHostImage } from "./host/build.ts";
 import { buildStack } from "./stack/build.ts";
 
@@ -58,7 +58,7 @@ run(async (signal) => {
   if (given.command === "stack") {
     const { offline } = given;
     const cacheDirectory = resolve(given.cache);
-    return print(await buildStack({ cacheDirectory, offline, installer: installerEnvironment(), say, signal }));
+    return print(await buildStack({ cacheDirectory, offline, say, signal }));
   }
   const bundleFile = given["hostd-bundle"];
   const built = await buildHostImage({

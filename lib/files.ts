@@ -1,6 +1,6 @@
 // Files that survive a power cut: written beside, synced, renamed, and the directory synced.
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { processId } from "./process-id.ts";
 
 export async function writeFileAtomic(
@@ -8,19 +8,23 @@ export async function writeFileAtomic(
   content: string | Buffer,
   options: { mode?: number } = {},
 ): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeDirectory(dirname(path));
   const beside = `${path}.${process.pid}.tmp`;
   const file = await open(beside, "w", options.mode ?? 0o644);
   try {
-    await file.writeFile(content);
-    await file.sync();
-  } finally {
-    await file.close();
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(beside, path).catch((cause) => {
+      throw new Error(`replace ${path}`, { cause });
+    });
+  } catch (error) {
+    await rm(beside, { force: true }); // on a full disk it holds what room there was
+    throw error;
   }
-  await rename(beside, path).catch(async (cause) => {
-    await rm(beside, { force: true });
-    throw new Error(`replace ${path}`, { cause });
-  });
   await syncDirectory(dirname(path));
 }
 
@@ -37,6 +41,13 @@ export async function removeUnfinished(...directories: string[]): Promise<void> 
         await rm(join(directory, name), { force: true });
     }
   }
+}
+
+/** With those above it; the name of each that was made is on disk, or a power cut would take all that is put there. */
+export async function makeDirectory(path: string, mode?: number): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode });
+  if (first === undefined) return;
+  for (let made = resolve(path); made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made));
 }
 
 export async function syncDirectory(path: string): Promise<void> {

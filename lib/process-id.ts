@@ -1,5 +1,8 @@
 // A process told apart from a later one with the same pid by its start time (proc(5), stat field 22).
 import { readFile } from "node:fs/promises";
+import { readStart } from "./read-start.ts";
+
+const COMMAND_LINE_MOST_BYTES = 128 << 10;
 
 export interface ProcessId {
   pid: number;
@@ -24,9 +27,9 @@ function gone(error: NodeJS.ErrnoException): string {
   throw error;
 }
 
-/** Its command line, words joined by blanks; "" when it has ended. */
+/** Its command line, words joined by blanks, or the beginning of a very long one; "" when it has ended. */
 export async function commandLine(pid: number): Promise<string> {
-  return (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(gone)).replaceAll("\0", " ").trim();
+  return (await readStart(`/proc/${pid}/cmdline`, COMMAND_LINE_MOST_BYTES).catch(gone)).replaceAll("\0", " ").trim();
 }
 
 export async function isAlive(process: ProcessId): Promise<boolean> {

@@ -2,51 +2,24 @@
 // the script (npm packages by the lock file, Debian packages by set), then runs it with the pinned Node. Plain JavaScript
 // without dependencies, because it runs on whatever Node (18 or newer) the machine has. Says what it does on stderr only.
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { DEBIAN_SETS } from "./setup/packages.mjs";
+import { lookAround, problems, problemsAfterInstall } from "./setup/preflight.mjs";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const POLICY = "/usr/sbin/policy-rc.d";
 const POLICY_MARK = "# flynn setup, pid";
 
-const HOST = [
-  "docker.io",
-  "iptables",
-  "iproute2",
-  "haproxy",
-  "docker-registry",
-  "skopeo",
-  "git",
-  "openssh-server",
-  "openssl",
-  "ca-certificates",
-];
-const IMAGE = [
-  "mmdebstrap",
-  "debian-archive-keyring",
-  "squashfs-tools",
-  "cpio",
-  "zstd",
-  "xz-utils",
-  "e2fsprogs",
-  "kmod",
-  "ipxe",
-];
-const DEBIAN_SETS = {
-  run: [...HOST, ...IMAGE],
-  lab: [...HOST, ...IMAGE, "qemu-system-x86", "ipxe-qemu", "seabios", "busybox-static", "curl", "openssh-client"],
-  test: ["tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client"],
-  bench: ["dnsmasq-base", "nginx-light", "tftpd-hpa", "wrk"],
-};
 /** Services that only serve as programs of ours: never started by systemd on their own. Docker stays as Debian has it. */
 const UNITS = {
   haproxy: "haproxy",
   "docker-registry": "docker-registry",
   "openssh-server": "ssh",
   "tftpd-hpa": "tftpd-hpa",
-  "nginx-light": "nginx",
+  nginx: "nginx",
 };
 
 class SetupError extends Error {}
@@ -57,8 +30,17 @@ const state = { child: undefined, script: false, lastSignalMs: 0, stoppedBy: und
 async function main() {
   const { sets, script, args } = parseArguments(process.argv.slice(2));
   handleSignals();
-  await installNodePackages();
-  if (sets.length > 0) await installDebianPackages(sets);
+  const lock = readJson(join(ROOT, "package-lock.json"));
+  if (lock === undefined) throw new SetupError("package-lock.json is missing or unreadable: is this a whole clone?");
+  const reason = outdated(lock, readJson(join(ROOT, "node_modules/.package-lock.json")));
+  const missing = await missingPackages([...new Set(sets.flatMap((set) => DEBIAN_SETS[set]))]);
+  if (sets.length > 0 || reason !== undefined) {
+    const needsNpm = reason !== undefined;
+    refuse(problems(sets, await lookAround(sets, { missingPackages: missing, needsNpm, args })));
+  }
+  if (reason !== undefined) await installNodePackages(lock, reason);
+  if (missing.length > 0) await installDebianPackages(sets, missing);
+  if (state.stoppedBy === undefined) refuse(problemsAfterInstall(sets));
   if (state.stoppedBy !== undefined) return exitCodeOf(state.stoppedBy);
   // Its own session: a terminal's Ctrl-C reaches it once, through us, and not once per process above it. It is told to end
   // when this process dies in whatever way.
@@ -68,6 +50,13 @@ async function main() {
     detached: true,
     stdio: "inherit",
   });
+}
+
+/** Everything that is missing, at once. */
+function refuse(found) {
+  if (found.length === 0) return;
+  const count = found.length === 1 ? "one thing is" : `${found.length} things are`;
+  throw new SetupError(`${count} missing before this can run:\n${found.map((line) => `  - ${line}`).join("\n")}`);
 }
 
 function parseArguments(argv) {
@@ -85,11 +74,7 @@ function parseArguments(argv) {
   return { sets, script, args: argv.slice(end + 2) };
 }
 
-async function installNodePackages() {
-  const lock = readJson(join(ROOT, "package-lock.json"));
-  if (lock === undefined) throw new SetupError("package-lock.json is missing or unreadable: is this a whole clone?");
-  const reason = outdated(lock, readJson(join(ROOT, "node_modules/.package-lock.json")));
-  if (reason === undefined) return;
+async function installNodePackages(lock, reason) {
   const manifest = readJson(join(ROOT, "package.json"));
   for (const kind of ["dependencies", "devDependencies"]) {
     if (JSON.stringify(lock.packages[""][kind]) !== JSON.stringify(manifest[kind])) {
@@ -99,12 +84,25 @@ async function installNodePackages() {
   // Not `npm ci`: npm 11.16 and later refuse a lock file when the registry in use lacks an optional package of some other
   // platform (npm/cli #9846). Without --save nothing is written but node_modules; that it equals the lock is checked below.
   const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
-  const argv = [...npm, "install", "--no-save", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"];
-  const options = { cwd: ROOT, stdio: ["ignore", 2, 2] };
-  const code = await withProgress(`installing npm packages (${reason})`, () => run(argv, options));
+  const install = ["install", "--no-save", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"];
+  // Node reads SSL_CERT_FILE only on request, and whoever has set it wants it to be trusted.
+  const { SSL_CERT_FILE: authorities } = process.env;
+  const env = { ...(authorities ? { NODE_EXTRA_CA_CERTS: authorities } : {}), ...process.env };
+  const options = { cwd: ROOT, env, stdio: ["ignore", 2, 2] };
+  const step = async (what, argv) => {
+    const code = await withProgress(what, () => run(argv, options));
+    if (code !== 0 && state.stoppedBy === undefined)
+      throw new SetupError("npm install failed: its lines above say why");
+  };
+  const installed = () => readJson(join(ROOT, "node_modules/.package-lock.json"));
+  await step(`installing npm packages (${reason})`, [...npm, ...install]);
+  // npm leaves out a package's build for this machine when the Node that npm runs on is too old for it: the pinned one is not.
+  const pinned = join(ROOT, "node_modules/.bin/node");
+  const cli = npm[1] ?? findProgram("npm");
+  if (state.stoppedBy === undefined && outdated(lock, installed()) !== undefined && existsSync(pinned) && cli)
+    await step("installing the npm packages that this machine's own Node is too old for", [pinned, cli, ...install]);
   if (state.stoppedBy !== undefined) return;
-  if (code !== 0) throw new SetupError("npm install failed: its lines above say why");
-  const still = outdated(lock, readJson(join(ROOT, "node_modules/.package-lock.json")));
+  const still = outdated(lock, installed());
   if (still !== undefined) throw new SetupError(`npm install did not install what package-lock.json says: ${still}`);
 }
 
@@ -115,7 +113,9 @@ function outdated(lock, installed) {
     if (path === "" || wanted.link) continue;
     const have = installed.packages[path];
     if (
-      have === undefined ? !(wanted.optional || wanted.devOptional || wanted.peer) : have.version !== wanted.version
+      have === undefined
+        ? isBuildForThisMachine(wanted) || !(wanted.optional || wanted.devOptional || wanted.peer)
+        : have.version !== wanted.version
     ) {
       return `${path.replace("node_modules/", "")} ${have === undefined ? "is missing" : "changed"}`;
     }
@@ -123,15 +123,22 @@ function outdated(lock, installed) {
   return undefined;
 }
 
-async function installDebianPackages(sets) {
-  const wanted = [...new Set(sets.flatMap((set) => DEBIAN_SETS[set]))];
-  const missing = await missingPackages(wanted);
-  if (missing.length === 0) return;
+/** One of the builds that packages of native code come in, by what the lock file says of its machine. */
+function isBuildForThisMachine({ os, cpu, libc }) {
+  const fits = (list, mine) => list === undefined || list.includes(mine);
+  return cpu !== undefined && fits(os, process.platform) && fits(cpu, process.arch) && fits(libc, "glibc");
+}
+
+/** Where a program of the search path really is; undefined when it is nowhere. */
+function findProgram(name) {
+  const found = (process.env.PATH ?? "").split(":").find((folder) => existsSync(join(folder, name)));
+  return found === undefined ? undefined : realpathSync(join(found, name));
+}
+
+async function installDebianPackages(sets, missing) {
   const command = `apt-get update && apt-get install -y --no-install-recommends ${missing.join(" ")}`;
   if (!existsSync("/usr/bin/apt-get"))
     throw new SetupError(`this is no Debian; it needs what Debian calls: ${missing.join(" ")}`);
-  if (process.getuid() !== 0)
-    throw new SetupError(`Debian packages are missing and only root can install them. Run as root:\n  ${command}`);
   holdServices();
   try {
     const apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"];
@@ -162,6 +169,7 @@ async function installDebianPackages(sets) {
 }
 
 async function missingPackages(names) {
+  if (names.length === 0) return [];
   let listed = "";
   // Exits 1 when it knows nothing of one of the names, and still lists the others.
   const format = ["Package", "db:Status-Status"].map((field) => `$\{${field}}`).join(" ");

@@ -7,6 +7,32 @@ export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal }).catch(() => undefined);
 }
 
+export interface Joined {
+  signal: AbortSignal;
+  /** Nothing is heard of the others any more, and nothing of this is left with them. */
+  release(): void;
+}
+
+/**
+ * Aborts with the first of these. Unlike `AbortSignal.any`, it can be let go: a signal that lives as long as its program keeps
+ * all that ever listened to it.
+ */
+export function joined(...signals: readonly AbortSignal[]): Joined {
+  const controller = new AbortController();
+  const ends = signals.map((signal) => ({ signal, end: () => abort(signal.reason) }));
+  const release = () => {
+    for (const { signal, end } of ends) signal.removeEventListener("abort", end);
+  };
+  const abort = (reason: unknown) => {
+    release();
+    controller.abort(reason);
+  };
+  const over = signals.find(({ aborted }) => aborted);
+  if (over !== undefined) abort(over.reason);
+  else for (const { signal, end } of ends) signal.addEventListener("abort", end, { once: true });
+  return { signal: controller.signal, release };
+}
+
 /** Yields 0, 1, 2, ... every `ms` milliseconds until the signal aborts: the loop form of a timer. */
 export async function* every(ms: number, signal: AbortSignal): AsyncGenerator<number> {
   for (let n = 0; !signal.aborted; n++) {
@@ -48,6 +74,19 @@ export async function deadline<T>(promise: Promise<T>, timeoutMs: number, what: 
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** The time of day as it was when the program started, gone on by the monotonic clock: setting the clock meanwhile changes nothing. */
+export const steadyNow = (): number => performance.timeOrigin + performance.now();
+
+const DAY_MS = 86_400_000;
+
+/**
+ * The time of day for what ends by a date that was written down: whoever sets the clock, forward or back, by up to a day ends nothing
+ * early by it. A clock that was off by more (a machine without one, until it reaches a time server) keeps things for a day longer.
+ */
+export function unhurriedNow(wallMs: number = Date.now(), steadyMs: number = steadyNow()): number {
+  return Math.max(Math.min(wallMs, steadyMs), wallMs - DAY_MS);
 }
 
 /** RFC 3339 UTC with any number of fraction digits -> with exactly six, so that texts sort as times. */

@@ -1,5 +1,4 @@
 // Keys, certificate requests and fingerprints: ECDSA P-256 (RFC 5480), PKCS #10 (RFC 2986).
-import "reflect-metadata";
 import {
   createHash,
   createPublicKey,
@@ -8,10 +7,16 @@ import {
   webcrypto,
   X509Certificate,
 } from "node:crypto";
-import * as x509 from "@peculiar/x509";
 
-x509.cryptoProvider.set(webcrypto as never);
 export const KEY_ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+
+/** What writes certificates and requests: 18 MB in memory, loaded by those who do, when they do. */
+export async function x509Writer(): Promise<typeof import("@peculiar/x509")> {
+  await import("reflect-metadata");
+  const x509 = await import("@peculiar/x509");
+  x509.cryptoProvider.set(webcrypto as never);
+  return x509;
+}
 
 /** A fresh private key, PKCS #8 PEM. */
 export function newKeyPem(): string {
@@ -33,6 +38,7 @@ export async function importKeyPair(keyPem: string): Promise<webcrypto.CryptoKey
 
 /** A PKCS #10 request for `commonName`, PEM; names in the certificate are chosen by the signer, not by it. */
 export async function newCsr(keyPem: string, commonName: string): Promise<string> {
+  const x509 = await x509Writer();
   const keys = await importKeyPair(keyPem);
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
     name: [{ CN: [commonName] }],

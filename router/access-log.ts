@@ -2,7 +2,7 @@
 // Here each line gets the job's name for its slot and goes to access.log, which is kept to two files of bounded size, and to the
 // app's own log.
 import { constants, openSync } from "node:fs";
-import { open, rename } from "node:fs/promises";
+import { type FileHandle, open, rename } from "node:fs/promises";
 import { Socket, type SocketConstructorOpts } from "node:net";
 import type { RouterLogLine } from "#api/logs.ts";
 import type { Log } from "#lib/log.ts";
@@ -10,9 +10,13 @@ import { microsecondsNow, sleep } from "#lib/time.ts";
 import { errorCode } from "./error-code.ts";
 
 const KEPT_BYTES = 16 << 20;
+/** After a write that failed, before the next. */
+const RETRY_MS = 1_000;
 const GATHER_MS = 4;
 const LINE_BYTES = 64 << 10;
 const LINE_MOST = 16 << 10;
+/** HAProxy writes them without their unit: each word more costs it time at every request. */
+const TIMES = /^connect=(-?\d+) service=(-?\d+)(?= )/;
 
 export interface SlotOwner {
   app: string;
@@ -37,7 +41,7 @@ export function accessLine(raw: string, jobOf: JobOf): Access | undefined {
   const stateAt = raw.lastIndexOf(" state=");
   if (!raw.startsWith("at=info ") || jobAt < 0 || afterAt < 0 || stateAt < afterAt) return undefined;
   const before = raw.slice("at=info ".length, jobAt);
-  const after = raw.slice(afterAt + 1, stateAt);
+  const after = raw.slice(afterAt + 1, stateAt).replace(TIMES, "connect=$1ms service=$2ms");
   const state = raw.slice(stateAt + " state=".length);
   const owner = jobOf(raw.slice(jobAt + " job=".length, afterAt));
   const status = / status=(\d{3})/.exec(` ${after}`)?.[1];
@@ -67,8 +71,8 @@ export async function copyAccessLog({ pipe, file, jobOf, onLine, log, signal }: 
   signal.addEventListener("abort", stop, { once: true });
   if (signal.aborted) stop();
   let rest = "";
-  let out = await open(file, "a", 0o640);
-  let sizeBytes = (await out.stat()).size;
+  const out = accessFile(file, log);
+  await out.write(""); // it is there from the beginning
   try {
     for await (const chunk of socket) {
       const lines = (rest + (chunk as Buffer).toString("latin1")).split("\n");
@@ -83,13 +87,6 @@ export async function copyAccessLog({ pipe, file, jobOf, onLine, log, signal }: 
         } else if (raw !== "") log.info({ notice: raw.slice(0, 500) }, "haproxy notice");
       }
       if (text !== "") await out.write(text);
-      sizeBytes += text.length;
-      if (sizeBytes > KEPT_BYTES) {
-        await out.close();
-        await rename(file, `${file}.1`);
-        out = await open(file, "a", 0o640);
-        sizeBytes = 0;
-      }
       await sleep(GATHER_MS, signal); // one wake-up for many lines; the pipe holds them meanwhile
     }
   } catch (error) {
@@ -98,6 +95,50 @@ export async function copyAccessLog({ pipe, file, jobOf, onLine, log, signal }: 
     await out.close();
     signal.removeEventListener("abort", stop);
   }
+}
+
+interface AccessFile {
+  /** Never throws. */
+  write(text: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Two files of bounded size. A disk that takes nothing costs their lines and no request: it is said once, and tried again. */
+function accessFile(file: string, log: Log): AccessFile {
+  let out: { handle: FileHandle; sizeBytes: number } | undefined;
+  let failed: { atMs: number } | undefined;
+  const close = async (): Promise<void> => {
+    const { handle } = out ?? {};
+    out = undefined;
+    await handle?.close();
+  };
+  const put = async (text: string): Promise<void> => {
+    if (out === undefined) {
+      const handle = await open(file, "a", 0o640);
+      out = { handle, sizeBytes: 0 };
+      out.sizeBytes = (await handle.stat()).size;
+    }
+    await out.handle.writeFile(text);
+    out.sizeBytes += text.length;
+    if (out.sizeBytes <= KEPT_BYTES) return;
+    await close();
+    await rename(file, `${file}.1`);
+  };
+  return {
+    async write(text) {
+      if (failed !== undefined && performance.now() - failed.atMs < RETRY_MS) return;
+      try {
+        await put(text);
+        if (failed !== undefined) log.info({ file }, "the access log is written again");
+        failed = undefined;
+      } catch (error) {
+        if (failed === undefined) log.error({ err: error, file }, "the access log is not written; requests go on");
+        failed = { atMs: performance.now() };
+        await close().catch(() => undefined); // said above
+      }
+    },
+    close: () => close().catch(() => undefined), // what it says was said at its last write
+  };
 }
 
 function routerLine(line: string, { app, process, jobId }: SlotOwner): RouterLogLine {

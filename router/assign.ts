@@ -17,7 +17,8 @@ import {
   type TcpBackend,
   tcpName,
 } from "./assignment.ts";
-import { type Maps, mapsOf } from "./maps.ts";
+import { type Maps, type MapsMemo, mapsOf, newMapsMemo } from "./maps.ts";
+import { atOnce } from "./slices.ts";
 
 export interface Assigned {
   assignment: Assignment;
@@ -33,82 +34,175 @@ export interface AssignOptions {
   /** Free capacity at the first start; each grows by doubling. */
   backends: number;
   slots: number;
+  /** What earlier turns worked out; a row of the target that is the same object is not looked at again. */
+  memo?: Memo;
 }
 
+export interface Memo extends MapsMemo {
+  routes: WeakMap<TargetRoute, { key: string; problem: string | undefined }>;
+  jobs: WeakMap<TargetPool, { accepted: Job[]; refused: Refusal[] }>;
+  /** Backends that hold this pool as it is, and nothing that leaves. */
+  held: WeakMap<Backend, TargetPool>;
+  /** Pools that were given their slots so far. */
+  placed: number;
+  /** What came of the last routes, for the same rows and the same ids of pools. */
+  accepted?: { rows: RouterTarget["routes"]; ids: string[]; routes: Map<string, TargetRoute>; refused: Refusal[] };
+}
+
+export const newMemo = (): Memo => ({
+  routes: new WeakMap(),
+  jobs: new WeakMap(),
+  held: new WeakMap(),
+  placed: 0,
+  ...newMapsMemo(),
+});
+
 type TargetPort = NonNullable<RouterTarget["tcp"]>[number];
+type TargetPool = RouterTarget["pools"][number];
+type Job = TargetPool["backends"][number];
 
 const PATH = /^\/([A-Za-z0-9._~-]+\/?)*$/;
 const APP = /^[a-z][a-z0-9-]{0,29}$/;
 const MAX_SLOTS = 4096;
+/** Pools between two looks at the clock. */
+const STEP = 50;
+/** A slot costs HAProxy about 7 KB whether it is used or not: from so many backends on, room grows by half, with fewer slots each. */
+const MANY_BACKENDS = 2048;
+const SLOTS_OF_MANY = 4;
+/** A port without a route costs HAProxy about 50 KB; the jobs of one that gets a route rarely need more room than this. */
+const SPARE_SLOTS = 4;
+const SPARE_PORTS_MOST = 1024;
 
-export function assign(current: Assignment, target: RouterTarget, options: AssignOptions): Assigned {
+export const assign = (current: Assignment, target: RouterTarget, options: AssignOptions): Assigned =>
+  atOnce(assignment(current, target, options));
+
+export function* assignment(
+  current: Assignment,
+  target: RouterTarget,
+  options: AssignOptions,
+): Generator<void, Assigned> {
+  const { memo = newMemo() } = options;
   const refused: Refusal[] = [];
-  const routes = acceptRoutes(target, refused);
+  const routes = acceptRoutes(target, memo, refused);
+  yield;
   const ports = acceptPorts(target, options, refused);
   const routed = new Set([...routes.values()].map(({ poolId }) => poolId));
   const used = new Set([...routed, ...ports.map(({ poolId }) => poolId)]);
-  const jobsOf = new Map(
-    target.pools.filter(({ id }) => used.has(id)).map((pool) => [pool.id, acceptJobs(pool.backends, refused)]),
-  );
-  const pools = target.pools.filter(({ id }) => routed.has(id));
-  const wanted = new Map(pools.map(({ id }) => [id, jobsOf.get(id)!]));
-
-  const backends = current.backends.map((backend, b) =>
-    keepOrDrain(backend, backend.pool ? wanted.get(backend.pool.id) : undefined, (s) =>
-      options.isBusy(`${backendName(b)}/${slotName(s)}`),
-    ),
-  );
-  while (backends.length < options.backends) backends.push(freeBackend(options.slots));
-  const byPool = new Map<string, number>();
-  for (const [b, { pool }] of backends.entries()) if (pool && wanted.has(pool.id)) byPool.set(pool.id, b);
-  for (const { id, app } of pools) {
-    const jobs = wanted.get(id)!;
-    const b = byPool.get(id) ?? takeBackend(backends, jobs.length, options.slots);
-    byPool.set(id, b);
-    const backend = backends[b]!;
-    backend.pool = { id, app: printableApp(app) };
-    placeJobs(backend, jobs, refused);
+  /** Those that are used, by id. */
+  const pools = new Map<string, TargetPool>();
+  for (const [n, pool] of target.pools.entries()) {
+    if (n % STEP === 0) yield;
+    if (!used.has(pool.id)) continue;
+    pools.set(pool.id, pool);
+    refused.push(...jobsOf(pool, memo).refused);
   }
-  const tcp = ports.map((port): TcpBackend => {
-    const before = current.tcp?.find((each) => each.port === port.port);
-    const jobs = jobsOf.get(port.poolId)!;
-    const name = tcpName(port.port);
-    const kept = keepOrDrain(before ?? freeBackend(options.slots), jobs, (s) =>
-      options.isBusy(`${name}/${slotName(s)}`),
-    );
-    const { id, app } = target.pools.find((pool) => pool.id === port.poolId)!;
-    const { proxyProtocol } = port;
-    const backend = {
-      port: port.port,
-      ...(proxyProtocol ? { proxyProtocol } : {}),
-      ...kept,
-      pool: { id, app: printableApp(app) },
-    };
-    placeJobs(backend, jobs, refused);
+  /** The same object while it holds its pool as it is. */
+  const place = (before: Backend, pool: TargetPool, name: string): Backend => {
+    if (memo.held.get(before) === pool) return before;
+    memo.placed++;
+    const { accepted } = jobsOf(pool, memo);
+    const kept = keepOrDrain(before, accepted, (s) => options.isBusy(`${name}/${slotName(s)}`));
+    const backend: Backend = { pool: { id: pool.id, app: printableApp(pool.app) }, slots: [...kept.slots] };
+    const refusedBefore = refused.length;
+    placeJobs(backend, accepted, refused);
+    const isSettled = refused.length === refusedBefore && backend.slots.every((slot) => slot?.state !== "leaving");
+    if (isSettled) memo.held.set(backend, pool);
     return backend;
+  };
+
+  const backends: Backend[] = [];
+  const byPool = new Map<string, number>();
+  for (const [b, backend] of current.backends.entries()) {
+    if (b % STEP === 0) yield;
+    const id = backend.pool?.id;
+    const pool = id !== undefined && routed.has(id) && !byPool.has(id) ? pools.get(id) : undefined;
+    if (pool === undefined)
+      backends.push(keepOrDrain(backend, undefined, (s) => options.isBusy(`${backendName(b)}/${slotName(s)}`)));
+    else {
+      byPool.set(pool.id, b);
+      backends.push(place(backend, pool, backendName(b)));
+    }
+  }
+  while (backends.length < options.backends) backends.push(freeBackend(options.slots));
+  const free = freeBackends(backends, options.slots);
+  let n = 0;
+  for (const pool of pools.values()) {
+    if (n++ % STEP === 0) yield;
+    if (byPool.has(pool.id) || !routed.has(pool.id)) continue;
+    const b = free.take(jobsOf(pool, memo).accepted.length);
+    byPool.set(pool.id, b);
+    backends[b] = place(backends[b]!, pool, backendName(b));
+  }
+  const before = new Map(current.tcp?.map((each) => [each.port, each]));
+  const routedPorts = ports.map(({ port, poolId, proxyProtocol }): TcpBackend => {
+    const pool = pools.get(poolId)!;
+    const kept = before.get(port);
+    const backend = place(kept ?? freeBackend(options.slots), pool, tcpName(port));
+    if (kept !== undefined && backend === kept && kept.proxyProtocol === proxyProtocol) return kept;
+    const made = { port, ...(proxyProtocol ? { proxyProtocol } : {}), pool: backend.pool!, slots: backend.slots };
+    if (memo.held.get(backend) === pool) memo.held.set(made, pool);
+    return made;
   });
-  const assignment = tcp.length > 0 ? { backends, tcp } : { backends };
-  return { assignment, maps: mapsOf({ backends, byPool, routes, pools: target.pools, refused }), refused };
+  const spare = sparePorts(target, current).filter((port) => options.portProblem?.(port) === undefined);
+  const tcp = [
+    ...routedPorts,
+    ...spare.map((port): TcpBackend => {
+      const kept = before.get(port);
+      const isBusy = (s: number) => options.isBusy(`${tcpName(port)}/${slotName(s)}`);
+      const backend = keepOrDrain(kept ?? freeBackend(Math.min(SPARE_SLOTS, options.slots)), undefined, isBusy);
+      if (backend === kept) return kept;
+      return { port, ...(kept?.proxyProtocol ? { proxyProtocol: kept.proxyProtocol } : {}), ...backend };
+    }),
+  ].sort((a, b) => a.port - b.port);
+  const { maps, refused: pages } = yield* mapsOf({ backends, byPool, routes, pools, memo });
+  refused.push(...pages);
+  return { assignment: tcp.length > 0 ? { backends, tcp } : { backends }, maps, refused };
+}
+
+function jobsOf(pool: TargetPool, memo: Memo): { accepted: Job[]; refused: Refusal[] } {
+  const known = memo.jobs.get(pool);
+  if (known !== undefined) return known;
+  const refused: Refusal[] = [];
+  const made = { accepted: acceptJobs(pool.backends, refused), refused };
+  memo.jobs.set(pool, made);
+  return made;
 }
 
 const printableApp = (app: string): string => (APP.test(app) ? app : "this app");
 
 /** `host/path/` -> each route that can be served; the rest is refused by name, the others untouched. */
-function acceptRoutes(target: RouterTarget, refused: Refusal[]): Map<string, TargetRoute> {
-  const pools = new Set(target.pools.map((pool) => pool.id));
-  const accepted = new Map<string, TargetRoute>();
-  for (const route of target.routes) {
-    const { domain, path, poolId } = route;
-    const refuse = (why: string) => refused.push({ what: `route ${printable(domain)}${printable(path)}`, why });
-    const key = routeKey(domain, path);
-    if (domain.length > 253 || !HOST.test(domain)) refuse("the domain is not a host name in lower case");
-    else if (path.length > 200 || !PATH.test(path)) refuse("the path is not a plain path");
-    else if (!pools.has(poolId)) refuse(`there is no pool ${printable(poolId)}`);
-    else if (accepted.has(key) && accepted.get(key)!.poolId !== poolId)
-      refuse(`pool ${printable(accepted.get(key)!.poolId)} has it already`);
-    else accepted.set(key, route);
+function acceptRoutes({ routes: rows, pools }: RouterTarget, memo: Memo, refused: Refusal[]): Map<string, TargetRoute> {
+  const { accepted: last } = memo;
+  const isSame =
+    last?.rows === rows && last.ids.length === pools.length && pools.every(({ id }, n) => last.ids[n] === id);
+  if (isSame) {
+    refused.push(...last.refused);
+    return last.routes;
   }
-  return accepted;
+  const ids = pools.map(({ id }) => id);
+  const known = new Set(ids);
+  const routes = new Map<string, TargetRoute>();
+  const own: Refusal[] = [];
+  for (const route of rows) {
+    const { domain, path, poolId } = route;
+    const refuse = (why: string) => own.push({ what: `route ${printable(domain)}${printable(path)}`, why });
+    const looked = memo.routes.get(route) ?? { key: routeKey(domain, path), problem: routeProblem(route) };
+    memo.routes.set(route, looked);
+    const { key, problem } = looked;
+    const holder = routes.get(key)?.poolId;
+    if (problem !== undefined) refuse(problem);
+    else if (!known.has(poolId)) refuse(`there is no pool ${printable(poolId)}`);
+    else if (holder !== undefined && holder !== poolId) refuse(`pool ${printable(holder)} has it already`);
+    else routes.set(key, route);
+  }
+  memo.accepted = { rows, ids, routes, refused: own };
+  refused.push(...own);
+  return routes;
+}
+
+function routeProblem({ domain, path }: TargetRoute): string | undefined {
+  if (domain.length > 253 || !HOST.test(domain)) return "the domain is not a host name in lower case";
+  return path.length > 200 || !PATH.test(path) ? "the path is not a plain path" : undefined;
 }
 
 /** TCP routes that can be served, by port, ascending. */
@@ -130,7 +224,28 @@ function acceptPorts(target: RouterTarget, { portProblem }: AssignOptions, refus
   return [...accepted.values()].sort((a, b) => a.port - b.port);
 }
 
-type Job = RouterTarget["pools"][number]["backends"][number];
+/**
+ * Ports listened on without a route: the first of the cluster's range, once there is a TCP route at all, so that the next
+ * one needs no reload; and those whose route is gone, until a reload is made for another reason.
+ */
+export function sparePorts(
+  { tcp = [], tcpPorts }: Pick<RouterTarget, "tcp" | "tcpPorts">,
+  current: Pick<Assignment, "tcp">,
+  { isWithoutGone = false }: { isWithoutGone?: boolean } = {},
+): number[] {
+  const listening = current.tcp?.map(({ port }) => port) ?? [];
+  const routed = new Set(tcp.map(({ port }) => port));
+  const isWanted = tcp.length > 0 || listening.length > 0;
+  return [...new Set([...(isWithoutGone ? [] : listening), ...(isWanted ? firstOf(tcpPorts) : [])])].filter(
+    (port) => !routed.has(port),
+  );
+}
+
+function firstOf(range: RouterTarget["tcpPorts"]): number[] {
+  if (range === undefined || !Number.isInteger(range.first) || !(range.first >= 1)) return [];
+  const count = Math.min(range.last, 65_535, range.first + SPARE_PORTS_MOST - 1) - range.first + 1;
+  return Array.from({ length: Math.max(0, count) }, (_, n) => range.first + n);
+}
 
 function acceptJobs(jobs: readonly Job[], refused: Refusal[]): Job[] {
   const accepted = new Map<string, Job>();
@@ -145,6 +260,7 @@ function acceptJobs(jobs: readonly Job[], refused: Refusal[]): Job[] {
 const jobKey = (job: { jobId: string; address: string; port: number }) => `${job.jobId} ${job.address}:${job.port}`;
 
 function keepOrDrain(backend: Backend, jobs: Job[] | undefined, isBusy: (slot: number) => boolean): Backend {
+  if (backend.pool === undefined && jobs === undefined && backend.slots.every((slot) => slot === null)) return backend;
   const states = new Map((jobs ?? []).map((job) => [jobKey(job), job.state]));
   const slots = backend.slots.map((slot, s): Slot | null => {
     if (slot === null) return null;
@@ -158,19 +274,34 @@ function keepOrDrain(backend: Backend, jobs: Job[] | undefined, isBusy: (slot: n
 
 const freeBackend = (slots: number): Backend => ({ slots: new Array<Slot | null>(slots).fill(null) });
 
-/** The smallest free backend with room for a rolling deploy of `jobs`, else the largest free; doubles when none is. */
-function takeBackend(backends: Backend[], jobs: number, slots: number): number {
-  const free = [...backends.entries()].filter(([, backend]) => !backend.pool);
-  if (free.length === 0) {
-    const index = backends.length;
-    for (let more = Math.max(1, backends.length); more > 0; more--) backends.push(freeBackend(slots));
-    return index;
-  }
-  const size = (b: number) => backends[b]!.slots.length;
-  const roomy = free.map(([b]) => b).filter((b) => size(b) >= jobs * 2);
-  return roomy.length > 0
-    ? roomy.reduce((best, b) => (size(b) < size(best) ? b : best))
-    : free.map(([b]) => b).reduce((best, b) => (size(b) > size(best) ? b : best));
+/** Free backends by how many slots they have, the first of each size first: taking one looks through none. */
+function freeBackends(backends: Backend[], slots: number): { take(jobs: number): number } {
+  const bySize = new Map<number, number[]>();
+  const add = (b: number) => {
+    const size = backends[b]!.slots.length;
+    const same = bySize.get(size);
+    if (same) same.push(b);
+    else bySize.set(size, [b]);
+  };
+  for (let b = backends.length - 1; b >= 0; b--) if (!backends[b]!.pool) add(b);
+  return {
+    /** The smallest with room for a rolling deploy of `jobs`, else the largest; there are more of them when none is free. */
+    take(jobs) {
+      if (bySize.size === 0) {
+        const before = backends.length;
+        const isMany = before >= MANY_BACKENDS;
+        for (let more = Math.max(1, isMany ? before / 2 : before); more > 0; more--)
+          backends.push(freeBackend(isMany ? Math.min(slots, SLOTS_OF_MANY) : slots));
+        for (let b = backends.length - 1; b >= before; b--) add(b);
+      }
+      const sizes = [...bySize.keys()].sort((a, b) => a - b);
+      const size = sizes.find((each) => each >= jobs * 2) ?? sizes.at(-1)!;
+      const same = bySize.get(size)!;
+      const b = same.pop()!;
+      if (same.length === 0) bySize.delete(size);
+      return b;
+    },
+  };
 }
 
 /** Gives each job without one a slot; a job that is only draining was never served here and needs none. */

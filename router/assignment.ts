@@ -22,7 +22,7 @@ export interface TcpBackend extends Backend {
 /** Position is identity: backend n is `be_000(n+1)`, slot n of it `s(n+1)`. Never shorter than before. */
 export interface Assignment {
   backends: Backend[];
-  /** By port, ascending. A port that comes or goes is a reload. */
+  /** By port, ascending; those without a pool wait for a route. A port that comes or goes here is a reload. */
   tcp?: TcpBackend[];
 }
 export interface Refusal {
@@ -34,6 +34,7 @@ export type TargetRoute = RouterTarget["routes"][number];
 export const HOST = /^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 export const backendName = (index: number): string => `be_${String(index + 1).padStart(4, "0")}`;
 export const tcpName = (port: number): string => `tcp_${port}`;
+export const isTcp = (backend: string): boolean => backend.startsWith("tcp_");
 export const slotName = (index: number): string => `s${index + 1}`;
 export const routeKey = (domain: string, path: string): string => `${domain}${path.replace(/\/*$/, "/")}`;
 export const printable = (text: string): string => text.slice(0, 300).replace(/[^\x21-\x7e]/g, "?");

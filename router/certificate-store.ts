@@ -2,7 +2,7 @@
 // is said by name and left out. On disk first come the files, then the list, so that a start finds what the list names.
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomic } from "#lib/files.ts";
+import { readText, writeFileAtomic } from "#lib/files.ts";
 import {
   CERTIFICATE_DIRECTORY,
   CERTIFICATE_LIST,
@@ -23,12 +23,16 @@ export interface CertificateStore {
   /** Answers why HAProxy does not take it; nothing of it is left then. */
   load(file: string, certificate: CertificateFile): Promise<string | undefined>;
   unload(file: string): Promise<void>;
+  /** Files written so far: a key goes to the disk when it is new. */
+  written(): number;
 }
 
 export function certificateStore(directory: string, socketPath: string): CertificateStore {
   const folder = join(directory, CERTIFICATE_DIRECTORY);
   const list = join(directory, CERTIFICATE_LIST);
   const known = new Set<string>();
+  let lastWritten: CertificateFiles | undefined;
+  let written = 0;
 
   const tell = async (command: string, isDone: RegExp): Promise<void> => {
     const reply = await ask(socketPath, command);
@@ -39,14 +43,21 @@ export function certificateStore(directory: string, socketPath: string): Certifi
   };
   return {
     async write(certificates) {
+      if (certificates === lastWritten) return;
       await mkdir(folder, { recursive: true, mode: 0o700 });
       for (const [file, { pem }] of certificates) {
         if (known.has(file)) continue;
-        await writeFileAtomic(join(folder, file), pem, { mode: 0o600 });
+        if ((await readText(join(folder, file))) !== pem) {
+          await writeFileAtomic(join(folder, file), pem, { mode: 0o600 });
+          written++;
+        }
         known.add(file);
       }
+      lastWritten = certificates;
     },
+    written: () => written,
     async sweep(certificates) {
+      lastWritten = undefined;
       const files = await readdir(folder).catch(() => []);
       for (const file of files) {
         if (certificates.has(file)) continue;

@@ -18,13 +18,62 @@ export const CERTIFICATE_DIRECTORY = "certificates";
 /** HAProxy reads a command and its payload into one buffer of 16 KiB. */
 const PEM_BYTES = 15_000;
 
-export function acceptCertificates(certificates: RouterTarget["certificates"], refused: Refusal[]): CertificateFiles {
-  const files: CertificateFiles = new Map();
-  const taken = new Set<string>();
-  for (const { id, names, pem } of certificates ?? []) {
-    const refuse = (why: string) => refused.push({ what: `certificate ${printable(id)}`, why });
+type Certificates = NonNullable<RouterTarget["certificates"]>;
+interface Looked {
+  /** Blocks and nothing between them; absent when it cannot be used. */
+  text?: string;
+  problem?: string;
+  /** Names -> file, for those it was shown for. */
+  files: Map<string, string>;
+}
+export interface CertificateReader {
+  /** The files of those that can be used; the others are refused by name. */
+  accept(certificates: Certificates | undefined, refused: Refusal[]): Generator<void, CertificateFiles>;
+  /** How many were parsed so far. */
+  parsed(): number;
+}
+
+/** Parses and hashes each chain and key once for as long as targets have it: a turn costs what is new. */
+export function certificateReader(): CertificateReader {
+  let looked = new Map<string, Looked>();
+  let last: { certificates: Certificates | undefined; files: CertificateFiles; refused: Refusal[] } | undefined;
+  let parsed = 0;
+  const look = (pem: string): Looked => {
+    parsed++;
     const text = normalPem(pem);
     const problem = text === undefined ? "it is not PEM as it should be" : problemOf(text);
+    return { ...(problem === undefined ? { text: text! } : { problem }), files: new Map() };
+  };
+  return {
+    parsed: () => parsed,
+    *accept(certificates, refused) {
+      if (last === undefined || last.certificates !== certificates) {
+        const kept = new Map<string, Looked>();
+        for (const { pem } of certificates ?? []) {
+          if (kept.has(pem)) continue;
+          if (!looked.has(pem)) yield;
+          kept.set(pem, looked.get(pem) ?? look(pem));
+        }
+        looked = kept;
+        const own: Refusal[] = [];
+        last = { certificates, files: acceptLooked(certificates ?? [], looked, own), refused: own };
+      }
+      refused.push(...last.refused);
+      return last.files;
+    },
+  };
+}
+
+function acceptLooked(
+  certificates: Certificates,
+  looked: ReadonlyMap<string, Looked>,
+  refused: Refusal[],
+): CertificateFiles {
+  const files: CertificateFiles = new Map();
+  const taken = new Set<string>();
+  for (const { id, names, pem } of certificates) {
+    const refuse = (why: string) => refused.push({ what: `certificate ${printable(id)}`, why });
+    const { text, problem, files: made } = looked.get(pem)!;
     if (problem !== undefined) refuse(problem);
     else if (names.length === 0 || !names.every((name) => HOST.test(name) && name.length <= 253))
       refuse("a name of it is not a host name in lower case");
@@ -32,11 +81,10 @@ export function acceptCertificates(certificates: RouterTarget["certificates"], r
     else {
       for (const name of names) taken.add(name);
       const sorted = [...names].sort();
-      const digest = createHash("sha256")
-        .update(`${sorted.join(" ")}\n${text}`)
-        .digest("hex")
-        .slice(0, 32);
-      files.set(`${digest}.pem`, { id, pem: text!, names: sorted });
+      const key = sorted.join(" ");
+      const file = made.get(key) ?? `${createHash("sha256").update(`${key}\n${text}`).digest("hex").slice(0, 32)}.pem`;
+      made.set(key, file);
+      files.set(file, { id, pem: text!, names: sorted });
     }
   }
   return files;
@@ -47,6 +95,7 @@ export function withoutRejected<T extends { certificates: CertificateFiles; refu
   held: T,
   rejected: ReadonlyMap<string, string>,
 ): T {
+  if (rejected.size === 0) return held;
   const refused = [...held.refused];
   const certificates: CertificateFiles = new Map();
   for (const [file, certificate] of held.certificates) {

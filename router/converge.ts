@@ -7,25 +7,29 @@ import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep } from "#lib/time.ts";
 import type { JobOf } from "./access-log.ts";
-import { type Assigned, assign } from "./assign.ts";
+import { type Assigned, assignment, newMemo, sparePorts } from "./assign.ts";
 import type { Assignment } from "./assignment.ts";
-import { acceptCertificates, type CertificateFiles, certificateChanges, withoutRejected } from "./certificates.ts";
-import { diff, fitTo, newAddresses } from "./diff.ts";
+import { type CertificateFiles, certificateReader, withoutRejected } from "./certificates.ts";
+import { createDisk } from "./disk.ts";
 import { countDraining, drainingBackends } from "./draining.ts";
+import { createEqualiser } from "./equal.ts";
 import type { Haproxy } from "./haproxy.ts";
 import type { RenderOptions } from "./head.ts";
 import { createKeeper, readKept } from "./kept.ts";
 import { noMaps } from "./maps.ts";
-import { probe } from "./probe.ts";
-import { render, renderShape } from "./render.ts";
+import { findBusyPorts, portProblem, portsInWait } from "./ports.ts";
+import { isSpared, moreUrgent, type ReloadReason, reloadWaitMs } from "./reload.ts";
+import { render, renderShape, shapeChange } from "./render.ts";
+import { inSlices } from "./slices.ts";
 import { ownerOf } from "./slot-owner.ts";
-import type { Running } from "./verify.ts";
+import { trimmed } from "./trim.ts";
 
 const ALIVE_EVERY_MS = 100;
 const DRAIN_EVERY_MS = 250;
 const VERIFY_EVERY_MS = 10_000;
-const RELOAD_EVERY_MS = 2_000;
 const SETTLE_MS = 20;
+/** Looking at all of it takes a part of the time that is at most one in so many. */
+const LOOK_SHARE = 50;
 
 export interface ConvergeOptions {
   haproxy: Haproxy;
@@ -42,7 +46,7 @@ interface Held extends Assigned {
   certificates: CertificateFiles;
 }
 
-export type RouterState = Omit<RouterReport, "address">;
+export type RouterState = Omit<RouterReport, "address" | "localAddresses">;
 
 export interface Converger {
   /** Takes over the HAProxy that runs, or starts one with what was served last. Throws when it cannot listen. */
@@ -56,8 +60,23 @@ export interface Converger {
   /** Resolves at the next change of what `state()` says. */
   changed(): Promise<void>;
   jobOf: JobOf;
+  /** What was done so far, for as much as there was to do. */
+  work(): ConvergerWork;
 }
 
+export interface ConvergerWork {
+  /** Pools that were given slots. */
+  pools: number;
+  /** Backends compared with what runs, and commands run. */
+  backends: number;
+  commands: number;
+  /** Rows of targets and assignments, and certificates, that were written to disk. */
+  rowsKept: number;
+  certificatesWritten: number;
+  certificatesParsed: number;
+}
+
+const NO_FILES: CertificateFiles = new Map();
 const EMPTY: RouterTarget = { term: 0, generation: 0, clusterRange: "", peers: [], pools: [], routes: [] };
 
 export function createConverger(options: ConvergeOptions): Converger {
@@ -65,21 +84,32 @@ export function createConverger(options: ConvergeOptions): Converger {
   const { directory, httpPort, httpsPort } = options.render;
   const hasHttps = httpsPort !== undefined;
   const ownPorts = new Set<number | undefined>([httpPort, httpsPort]);
+  const reader = certificateReader();
   const keeper = createKeeper(stateDir, EMPTY);
+  const disk = createDisk(haproxy, keeper, options.render);
+  const memo = newMemo();
   let target = EMPTY;
   let assigned: Held = { assignment: { backends: [] }, maps: noMaps(), certificates: new Map(), refused: [] };
   /** File -> why HAProxy did not take it. */
   const rejected = new Map<string, string>();
-  /** What ran when last looked at; undefined when it must be looked at again. */
-  let known: Running | undefined;
-  /** TCP ports HAProxy was last seen to have. */
-  let listening = new Set<number>();
+  const equaliser = createEqualiser<Held>({
+    haproxy,
+    directory,
+    log,
+    reject(wanted, file, certificate, why) {
+      log.error({ why, certificate: certificate.id }, "certificate not taken");
+      rejected.set(file, why);
+      return withoutRejected(wanted, rejected);
+    },
+    store: (wanted) => disk.keep(target, wanted),
+  });
   let served = { term: 0, generation: 0 };
   let failure = "not started";
   let reloads = 0;
   let reloadedAtMs = Number.NEGATIVE_INFINITY;
-  let verifiedAtMs = 0;
-  let mustReload = false;
+  /** What runs lacks something that only a reload brings. */
+  let reloadFor: ReloadReason | undefined;
+  let oldWorkers = 0;
   let haproxyPid: number | undefined;
   let draining: RouterState["draining"] = [];
   let bell = Promise.withResolvers<void>();
@@ -92,7 +122,7 @@ export function createConverger(options: ConvergeOptions): Converger {
     reason: failure,
     haproxyPid,
     reloads,
-    refused: assigned.refused.slice(0, 100),
+    refused: [...waiting(), ...assigned.refused].slice(0, 100),
     draining,
   });
   const announce = () => {
@@ -103,60 +133,47 @@ export function createConverger(options: ConvergeOptions): Converger {
     change = Promise.withResolvers<void>();
   };
 
-  /** Ports asked for that HAProxy does not have yet, and that something else here has: a reload would fail for all. */
-  const findBusyPorts = async (): Promise<Set<number>> => {
-    const ours = new Set([...listening, ...(assigned.assignment.tcp ?? []).map(({ port }) => port)]);
-    const asked = (target.tcp ?? []).map(({ port }) => port).filter((port) => !ours.has(port) && !ownPorts.has(port));
-    const busy = new Set<number>();
-    for (const port of asked) if (!(await haproxy.isFree(port).catch(() => false))) busy.add(port);
-    return busy;
+  const untilReloadMs = (reason: ReloadReason) =>
+    reloadWaitMs({ reason, oldWorkers, sinceReloadMs: performance.now() - reloadedAtMs });
+
+  const waiting = () => {
+    if (reloadFor === undefined || !isSpared(reloadFor, oldWorkers)) return [];
+    const waitMs = untilReloadMs(reloadFor);
+    return portsInWait(assigned.assignment, { listening: listening(), oldWorkers, waitMs });
   };
+  /** None while HAProxy does not run. */
+  let isDown = false;
+  const listening = (): ReadonlySet<number> => (isDown ? new Set() : equaliser.listening());
 
   const nextAssignment = async (sessions: ReadonlyMap<string, number>): Promise<Held> => {
-    const busyPorts = await findBusyPorts();
-    const next = assign(assigned.assignment, target, {
+    const goal = target;
+    const { assignment: current } = assigned;
+    const { isFree } = haproxy;
+    const ports = { target: goal, assignment: current, listening: listening(), own: ownPorts, isFree };
+    const busyPorts = await findBusyPorts(ports);
+    const rule = assignment(current, goal, {
       isBusy: (slot) => sessions.get(slot) !== 0,
-      portProblem: (port) =>
-        ownPorts.has(port)
-          ? "the router itself listens there"
-          : busyPorts.has(port)
-            ? "another program on the router's machine has it"
-            : undefined,
+      portProblem: (port) => portProblem(port, ownPorts, busyPorts),
       backends,
       slots,
+      memo,
     });
-    const certificates = hasHttps ? acceptCertificates(target.certificates, next.refused) : new Map();
+    const next = await inSlices(rule);
+    const certificates = hasHttps ? await inSlices(reader.accept(goal.certificates, next.refused)) : NO_FILES;
     for (const file of rejected.keys()) if (!certificates.has(file)) rejected.delete(file);
     return withoutRejected({ ...next, certificates }, rejected);
-  };
-
-  /** Loads what is new; what HAProxy does not take is left out from now on. */
-  const loadCertificates = async (files: readonly string[]) => {
-    for (const file of files) {
-      const certificate = assigned.certificates.get(file)!;
-      const why = await haproxy.certificates.load(file, certificate);
-      if (why === undefined) continue;
-      log.error({ why, certificate: certificate.id }, "certificate not taken");
-      rejected.set(file, why);
-      assigned = withoutRejected(assigned, rejected);
-    }
-  };
-
-  const store = async () => {
-    await haproxy.certificates.write(assigned.certificates);
-    await haproxy.write(render(assigned, options.render));
-    await keeper.keep(target, assigned.assignment);
   };
 
   const shape = () => renderShape(assigned.assignment, options.render);
 
   const start = async () => {
     const startedAtMs = performance.now();
-    known = undefined;
-    listening = new Set();
+    equaliser.forget();
+    isDown = true;
     assigned = { ...assigned, assignment: withoutTcp(assigned.assignment) }; // every port is looked at anew
     assigned = await nextAssignment(new Map());
-    await store();
+    trim();
+    await disk.keepAll(target, assigned);
     await haproxy.start(shape()).catch(async (error: unknown) => {
       if (assigned.certificates.size === 0) throw error;
       // One certificate that OpenSSL does not take would keep all the rest from being served: each is tried by itself.
@@ -164,55 +181,30 @@ export function createConverger(options: ConvergeOptions): Converger {
       await haproxy.write(render({ ...assigned, certificates: new Map() }, options.render));
       await haproxy.start(shape());
     });
-    mustReload = false;
+    isDown = false;
+    reloadFor = undefined;
     haproxyPid = (await haproxy.processes()).master;
     log.info({ haproxyPid, tookMs: Math.round(performance.now() - startedAtMs) }, "haproxy started");
   };
 
-  /** Runs what is different now; false when something of it needs a reload. */
-  const equalise = async (isTargetNew: boolean): Promise<boolean> => {
-    const isDriftCheck = known === undefined && !isTargetNew;
-    if (known === undefined) verifiedAtMs = performance.now();
-    const now = known ?? (await haproxy.running());
-    known = undefined;
-    listening = portsOf(now);
-    const certificates = certificateChanges(now.certificates, assigned.certificates);
-    await loadCertificates(certificates.add);
-    const reachable = await probe(newAddresses(now, assigned.assignment));
-    const difference = diff(now, assigned, { directory, reachable });
-    const { commands } = difference;
-    if (isDriftCheck && commands.length > 0) log.warn({ commands: commands.slice(0, 20) }, "haproxy had drifted");
-    await haproxy.run(commands).catch((error: unknown) => {
-      mustReload = true; // what it did of it is not known: the configuration on disk is
-      log.error({ err: error }, "haproxy command failed");
-    });
-    if (commands.length > 0) {
-      const up = [...now.slots.values()].flatMap((slot) => (slot.isUp ? [`${slot.address}:${slot.port}`] : []));
-      const accepting = new Set([...reachable, ...up]);
-      await haproxy.runOnOld((old) => diff(old, fitTo(old, assigned), { directory, reachable: accepting }).commands);
-    }
-    await store();
-    for (const file of certificates.remove) await haproxy.certificates.unload(file);
-    const certificateCount = certificates.add.length + certificates.remove.length;
-    if (certificateCount > 0) {
-      await haproxy.certificates.sweep(assigned.certificates);
-      log.info({ added: certificates.add.length, removed: certificates.remove.length }, "certificates changed");
-    }
-    if (commands.length === 0 && certificateCount === 0 && !difference.needsReload) known = now;
-    if (difference.needsReload || haproxy.loadedShape() !== shape()) mustReload = true;
-    return !mustReload;
+  /** Room nobody uses goes when HAProxy reads its configuration anew anyway. */
+  const trim = () => {
+    const ports = new Set(sparePorts(target, assigned.assignment, { isWithoutGone: true }));
+    assigned = { ...assigned, assignment: trimmed(assigned.assignment, { backends, slots, ports }) };
   };
 
   const reload = async () => {
     reloadedAtMs = performance.now();
+    trim();
+    await disk.keepAll(target, assigned);
     await haproxy.reload(shape()).catch((error: unknown) => {
       // A port that somebody took a moment ago would fail every reload: new ones are looked at again first.
-      const tcp = assigned.assignment.tcp?.filter(({ port }) => listening.has(port)) ?? [];
+      const tcp = assigned.assignment.tcp?.filter(({ port }) => listening().has(port)) ?? [];
       assigned = { ...assigned, assignment: { ...assigned.assignment, tcp } };
       throw error;
     });
-    mustReload = false;
-    known = undefined;
+    reloadFor = undefined;
+    equaliser.forget();
     reloads++;
     log.info({ reloads, tookMs: Math.round(performance.now() - reloadedAtMs) }, "haproxy reloaded");
   };
@@ -221,25 +213,10 @@ export function createConverger(options: ConvergeOptions): Converger {
   const replaceConfiguration = async (cause: unknown) => {
     log.info({ err: cause }, "haproxy has another kind of configuration");
     assigned = await nextAssignment(new Map());
-    await store();
     await reload();
   };
 
-  const verify = async () => {
-    const running = await haproxy.running();
-    const { commands, needsReload } = diff(running, assigned, {
-      directory: options.render.directory,
-      reachable: new Set(),
-    });
-    const { add, remove } = certificateChanges(running.certificates, assigned.certificates);
-    if (add.length + remove.length > 0) throw new Error("haproxy has other certificates than it should");
-    if (commands.length > 0 || needsReload) {
-      mustReload ||= needsReload;
-      throw new Error(`haproxy is not as wanted: ${commands.flat().slice(0, 3).join("; ") || "slots are missing"}`);
-    }
-    known = running;
-    verifiedAtMs = performance.now();
-  };
+  const lookEveryMs = () => Math.max(verifyEveryMs, equaliser.lookTookMs() * LOOK_SHARE);
 
   const turn = async () => {
     if (!(await haproxy.isRunning())) {
@@ -250,14 +227,18 @@ export function createConverger(options: ConvergeOptions): Converger {
     const isTargetNew = !keeper.has(goal);
     const sessions = await haproxy.sessions(drainingBackends(assigned.assignment));
     assigned = await nextAssignment(sessions);
-    if (performance.now() - verifiedAtMs > verifyEveryMs) known = undefined;
-    await equalise(isTargetNew);
-    if (mustReload && performance.now() - reloadedAtMs >= RELOAD_EVERY_MS) await reload();
-    if (!mustReload && known === undefined) await verify();
+    if (performance.now() - equaliser.lookedAtMs() > lookEveryMs()) equaliser.forget();
+    const equal = await equaliser.equalise(assigned, isTargetNew);
+    assigned = equal.wanted;
+    reloadFor = moreUrgent(reloadFor, moreUrgent(equal.reload, shapeChange(haproxy.loadedShape(), shape())));
+    if (reloadFor !== undefined) oldWorkers = (await haproxy.processes()).old.length;
+    if (reloadFor !== undefined && untilReloadMs(reloadFor) === 0) await reload();
+    const isWaitedFor = reloadFor !== undefined && !isSpared(reloadFor, oldWorkers);
+    if (!isWaitedFor && !equaliser.isProven()) await equaliser.verify(assigned, reloadFor);
     const leaving = drainingBackends(assigned.assignment);
     // Counted after the drain and said together with the generation: "served and nothing open" is never said too early.
     draining = countDraining(assigned.assignment, leaving.length > 0 ? await haproxy.sessions(leaving) : new Map());
-    if (!mustReload) served = { term: goal.term, generation: goal.generation };
+    if (!isWaitedFor) served = { term: goal.term, generation: goal.generation };
     failure = "";
   };
 
@@ -273,6 +254,9 @@ export function createConverger(options: ConvergeOptions): Converger {
       ]);
     }
   };
+
+  const writeDue = () =>
+    disk.writeDue().catch((error: unknown) => log.error({ err: error }, "haproxy's files were not written"));
 
   return {
     state,
@@ -307,25 +291,32 @@ export function createConverger(options: ConvergeOptions): Converger {
           await turn();
           failures = 0;
         } catch (error) {
-          known = undefined;
+          equaliser.forget();
           failures++;
           failure = causeChain(error).join(": ").slice(0, 500);
           if (!signal.aborted) log.error({ err: error, failures }, "turn failed");
         }
         announce();
         if (failures > 0) await sleep(failures === 1 ? SETTLE_MS : backoffMs(failures, 50, 2_000), signal);
-        else if (mustReload)
-          await pause(Math.max(SETTLE_MS, RELOAD_EVERY_MS - (performance.now() - reloadedAtMs)), signal);
-        else await pause(draining.length > 0 ? DRAIN_EVERY_MS : verifyEveryMs, signal);
+        else {
+          const idleMs = draining.length > 0 ? DRAIN_EVERY_MS : verifyEveryMs;
+          const dueMs = disk.dueMs() ?? idleMs;
+          const reloadMs = reloadFor === undefined ? idleMs : Math.max(SETTLE_MS, untilReloadMs(reloadFor));
+          await pause(Math.min(idleMs, reloadMs, dueMs), signal);
+          if (disk.dueMs() === 0 && !signal.aborted) await writeDue();
+        }
       }
     },
 
     jobOf: (slot) => ownerOf(assigned.assignment, slot),
+    work: () => ({
+      pools: memo.placed,
+      ...equaliser.work(),
+      rowsKept: keeper.written(),
+      certificatesWritten: haproxy.certificates.written(),
+      certificatesParsed: reader.parsed(),
+    }),
   };
-}
-
-function portsOf({ slots }: Running): Set<number> {
-  return new Set([...slots.keys()].flatMap((name) => Number(/^tcp_(\d+)\//.exec(name)?.[1] ?? []) || []));
 }
 
 const withoutTcp = ({ backends }: Assignment): Assignment => ({ backends });

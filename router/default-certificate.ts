@@ -1,10 +1,8 @@
 // The certificate that HTTPS shows for names nobody brought one for: self-signed, so that the port answers and no browser
 // takes it for more than it is. Made once, and again before it ends.
-import "reflect-metadata";
 import { randomBytes, X509Certificate } from "node:crypto";
-import * as x509 from "@peculiar/x509";
 import { readText, writeFileAtomic } from "#lib/files.ts";
-import { importKeyPair, KEY_ALGORITHM, newKeyPem } from "#lib/x509.ts";
+import { importKeyPair, KEY_ALGORITHM, newKeyPem, x509Writer } from "#lib/x509.ts";
 
 const DAY_MS = 86_400_000;
 const LIFE_MS = 3_650 * DAY_MS;
@@ -13,6 +11,7 @@ const LEAST_MS = 30 * DAY_MS;
 /** Makes sure that `file` holds one, with its key. */
 export async function ensureDefaultCertificate(file: string, nowMs = Date.now()): Promise<void> {
   if (isGood(await readText(file), nowMs)) return;
+  const x509 = await x509Writer();
   const key = newKeyPem();
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: `01${randomBytes(15).toString("hex")}`,

@@ -1,9 +1,15 @@
 // From what HAProxy runs to what it should run: runtime commands in an order that never loses a request.
 // First what adds capacity, then the maps, then what takes capacity away; a cookie leads nowhere before its slot drains.
-import { type Assignment, backendName, namedBackends, type Slot, slotName, tcpName } from "./assignment.ts";
+import { type Assignment, backendName, isTcp, namedBackends, type Slot, slotName, tcpName } from "./assignment.ts";
 import { backendOf, type MapName, type Maps, mapFile } from "./maps.ts";
+import { moreUrgent, type ReloadReason } from "./reload.ts";
 import { PARKED } from "./render.ts";
+import type { Scope } from "./scope.ts";
+import { atOnce } from "./slices.ts";
 import type { Running, RunningSlot } from "./verify.ts";
+
+/** Backends or entries between two looks at the clock. */
+const STEP = 100;
 
 export interface Wanted {
   assignment: Assignment;
@@ -12,68 +18,98 @@ export interface Wanted {
 export interface Difference {
   /** Each inner list goes on one line: HAProxy runs it without anything in between. */
   commands: string[][];
-  /** Backends or slots that the running configuration does not have, or ports that it has too many. */
-  needsReload: boolean;
+  /** Backends, slots or ports that the running configuration does not have. */
+  reload: ReloadReason | undefined;
 }
 export interface DiffOptions {
   /** Directory of the map files, as in the configuration. */
   directory: string;
   /** `address:port` known to accept connections now: traffic at once; else HAProxy's own check decides first. */
   reachable: ReadonlySet<string>;
+  /** Only what is in it is compared; everything without one. */
+  scope?: Scope;
 }
 
-export function diff(running: Running, { assignment, maps }: Wanted, options: DiffOptions): Difference {
+export const diff = (running: Running, wanted: Wanted, options: DiffOptions): Difference =>
+  atOnce(differences(running, wanted, options));
+
+export function* differences(
+  running: Running,
+  { assignment, maps }: Wanted,
+  options: DiffOptions,
+): Generator<void, Difference> {
   const enable: string[][] = [];
   const drain: string[][] = [];
   const park: string[][] = [];
-  let needsReload = false;
-  for (const [backend, { slots }] of namedBackends(assignment)) {
+  let reload: ReloadReason | undefined;
+  const { scope } = options;
+  const compared = scope === undefined ? namedBackends(assignment) : [...scope.backends];
+  for (const [n, [backend, { slots }]] of compared.entries()) {
+    if (n % STEP === 0) yield;
     for (const [s, slot] of slots.entries()) {
       const name = `${backend}/${slotName(s)}`;
       const now = running.slots.get(name);
-      if (now === undefined) needsReload = true;
-      else if (slot === null) park.push(parkSlot(name, now));
-      else if (slot.state === "up") enable.push(enableSlot(name, slot, now, options.reachable));
+      if (now === undefined) reload = moreUrgent(reload, isTcp(backend) ? "ports" : "all");
+      else if (slot === null) {
+        if (now.mode !== "maint" || !isAt(PARKED, now)) park.push(parkSlot(name, now));
+      } else if (slot.state === "up") enable.push(enableSlot(name, slot, now, options.reachable));
       else drain.push(drainSlot(name, slot, now));
     }
   }
-  const served = new Map([...maps.routes].filter(([, value]) => running.slots.has(`${backendOf(value)}/s1`)));
-  const changes = (name: MapName, wanted: ReadonlyMap<string, string> = maps[name]) =>
-    diffMap(`${options.directory}/${mapFile(name)}`, running.maps[name], wanted);
-  const [routesSet, routesDel] = changes("routes", served);
-  const [repliesSet, repliesDel] = changes("replies");
-  const [stickySet, stickyDel] = changes("sticky");
-  const [jobsSet, jobsDel] = changes("jobs");
+  const changes = (name: MapName, isServed?: (value: string) => boolean) =>
+    diffMap({
+      file: `${options.directory}/${mapFile(name)}`,
+      now: running.maps[name],
+      wanted: maps[name],
+      ...(scope ? { keys: scope.keys[name] } : {}),
+      ...(isServed ? { isServed } : {}),
+    });
+  const [routesSet, routesDel] = yield* changes("routes", (value) => running.slots.has(`${backendOf(value)}/s1`));
+  const [repliesSet, repliesDel] = yield* changes("replies");
+  const [stickySet, stickyDel] = yield* changes("sticky");
+  const [jobsSet, jobsDel] = yield* changes("jobs");
   const before = [enable, repliesSet, jobsSet, stickySet, routesSet];
   const after = [routesDel, stickyDel, drain, park, jobsDel, repliesDel];
   const commands = [...before, ...after].flat();
-  return { commands: commands.filter((group) => group.length > 0), needsReload };
+  return { commands: commands.filter((group) => group.length > 0), reload };
 }
 
 /**
  * The same for a worker of an earlier configuration, which still answers on connections it has: a pool whose jobs are all
  * in slots that it lacks gets them in the slots that it has, else its last requests would find no job.
  */
-export function fitTo(running: Running, { assignment, maps }: Wanted): Wanted {
+export function fitTo(running: Running, { assignment, maps }: Wanted, scope?: Scope): Wanted & { scope?: Scope } {
   const fit = <B extends Assignment["backends"][number]>(backend: B, name: string): B => {
     const has = backend.slots.filter((_, s) => running.slots.has(`${name}/${slotName(s)}`));
     const up = backend.slots.filter((slot) => slot?.state === "up");
     if (has.some((slot) => slot?.state === "up")) return { ...backend, slots: has };
     return { ...backend, slots: has.map((slot, s) => up[s] ?? slot) };
   };
+  if (scope !== undefined) {
+    const backends = new Map([...scope.backends].map(([name, backend]) => [name, fit(backend, name)]));
+    return { assignment, maps, scope: { ...scope, backends } };
+  }
   const backends = assignment.backends.map((backend, b) => fit(backend, backendName(b)));
   const tcp = assignment.tcp?.map((backend) => fit(backend, tcpName(backend.port)));
   return { assignment: tcp ? { backends, tcp } : { backends }, maps };
 }
 
-/** Slots that `diff` would let traffic to, to be probed before. */
-export function newAddresses(running: Running, assignment: Assignment): { address: string; port: number }[] {
-  return namedBackends(assignment).flatMap(([backend, { slots }]) =>
-    slots.flatMap((slot, s) => {
+/** Slots that `differences` would let traffic to, to be probed before. */
+export function* newAddresses(
+  running: Running,
+  assignment: Assignment,
+  scope?: Scope,
+): Generator<void, { address: string; port: number }[]> {
+  const found: { address: string; port: number }[] = [];
+  for (const [n, [backend, { slots }]] of (scope ? [...scope.backends] : namedBackends(assignment)).entries()) {
+    if (n % STEP === 0) yield;
+    for (const [s, slot] of slots.entries()) {
+      if (slot?.state !== "up") continue;
       const now = running.slots.get(`${backend}/${slotName(s)}`);
-      return slot?.state === "up" && now && !serves(slot, now) ? [{ address: slot.address, port: slot.port }] : [];
-    }),
-  );
+      if (now && !serves(slot, now)) found.push({ address: slot.address, port: slot.port });
+    }
+  }
+  return found;
 }
 
 const isAt = (slot: { address: string; port: number }, now: RunningSlot) =>
@@ -108,17 +144,39 @@ function parkSlot(name: string, now: RunningSlot): string[] {
   ];
 }
 
-function diffMap(
-  file: string,
-  now: ReadonlyMap<string, string>,
-  wanted: ReadonlyMap<string, string>,
-): [string[][], string[][]] {
+interface MapDifference {
+  file: string;
+  now: ReadonlyMap<string, string>;
+  wanted: ReadonlyMap<string, string>;
+  keys?: ReadonlySet<string>;
+  /** False for a value that would lead to what is not there yet. */
+  isServed?: (value: string) => boolean;
+}
+
+function* diffMap({
+  file,
+  now,
+  wanted,
+  keys,
+  isServed = () => true,
+}: MapDifference): Generator<void, [string[][], string[][]]> {
   const sets: string[][] = [];
-  for (const [key, value] of wanted) {
-    if (!now.has(key)) sets.push([`add map ${file} ${key} ${value}`]);
-    else if (now.get(key) !== value && now.get(key) === "\0twice")
+  const gone: string[][] = [];
+  let looked = 0;
+  for (const key of keys ?? wanted.keys()) {
+    if (++looked % STEP === 0) yield;
+    const [before, value] = [now.get(key), wanted.get(key)];
+    if (value === undefined || !isServed(value)) {
+      if (before !== undefined) gone.push([`del map ${file} ${key}`]);
+    } else if (before === undefined) sets.push([`add map ${file} ${key} ${value}`]);
+    else if (before !== value && before === "\0twice")
       sets.push([`del map ${file} ${key}`, `add map ${file} ${key} ${value}`]);
-    else if (now.get(key) !== value) sets.push([`set map ${file} ${key} ${value}`]);
+    else if (before !== value) sets.push([`set map ${file} ${key} ${value}`]);
   }
-  return [sets, [...now.keys()].filter((key) => !wanted.has(key)).map((key) => [`del map ${file} ${key}`])];
+  if (keys === undefined)
+    for (const key of now.keys()) {
+      if (++looked % STEP === 0) yield;
+      if (!wanted.has(key)) gone.push([`del map ${file} ${key}`]);
+    }
+  return [sets, gone];
 }

@@ -11,10 +11,10 @@ export interface Ending {
 }
 
 const BY_STATE: Readonly<Record<string, readonly [string, string]>> = {
-  sH: ["H12", "Request timeout"],
+  sH: ["H12", "Request timeout: no response headers within 60 s"],
   SH: ["H13", "Connection closed without response"],
   SD: ["H18", "Server request interrupted"],
-  sD: ["H15", "Idle connection"],
+  sD: ["H15", "Idle connection: no byte of the response within 60 s, or 1 h of an event stream"],
   sC: ["H19", "Backend connection timeout"],
   SC: ["H21", "Backend connection refused"],
   PH: ["H17", "Poorly formatted HTTP response"],

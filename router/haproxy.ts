@@ -15,17 +15,22 @@ import { type CertificateStore, certificateStore } from "./certificate-store.ts"
 import { CERTIFICATE_LIST } from "./certificates.ts";
 import { ensureDefaultCertificate } from "./default-certificate.ts";
 import { DEFAULT_CERTIFICATE } from "./head.ts";
-import { MAP_NAMES, type Maps, mapFile } from "./maps.ts";
+import { MAP_NAMES, type Maps, mapFile, noMaps } from "./maps.ts";
+import { OLD_WORKERS_MOST } from "./reload.ts";
 import type { Rendered } from "./render.ts";
-import { ask, runCommands } from "./runtime.ts";
+import { ask, askAll, runCommands } from "./runtime.ts";
+import { isLarge, type Scope } from "./scope.ts";
+import { inSlices } from "./slices.ts";
 import {
+  mapEntries,
   type Processes,
   parseCertificateList,
-  parseMap,
+  parseLookup,
   parseProcesses,
   parseServersState,
   parseSessions,
   type Running,
+  serversState,
 } from "./verify.ts";
 
 const STDERR_KEPT_BYTES = 1 << 20;
@@ -54,9 +59,14 @@ export interface Haproxy {
   loadedShape(): string | undefined;
   write(files: Rendered): Promise<void>;
   running(): Promise<Running>;
+  /** `before`, with what is in the scope read anew; `before` itself is of no use afterwards. */
+  readAgain(before: Running, scope: Scope): Promise<Running>;
   run(commands: readonly string[][]): Promise<void>;
-  /** Runs what `plan` answers on each older worker that still has connections; as far as it lives to do it. */
-  runOnOld(plan: (running: Running) => string[][]): Promise<void>;
+  /**
+   * Runs what `plan` answers on each older worker that still has connections; as far as it lives to do it. `plan` is given what is in
+   * the scope as that worker has it, or everything without one.
+   */
+  runOnOld(plan: (running: Running) => Promise<string[][]>, scope?: Scope): Promise<void>;
   /** Requests on each slot of those backends, all workers together. */
   sessions(backends: readonly string[]): Promise<Map<string, number>>;
   /** Whether nobody listens on that port here, HAProxy included. */
@@ -112,11 +122,39 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
       httpsPort === undefined ? undefined : ask(socket, `${prefix}show ssl crt-list ${path(CERTIFICATE_LIST)}`),
       ...maps.map(({ file }) => ask(socket, `${prefix}show map ${file}`)),
     ]);
+    const found: Partial<Maps> = {};
+    for (const [n, { name }] of maps.entries()) found[name] = await inSlices(mapEntries(texts[n]!));
     return {
-      slots: parseServersState(state),
-      maps: Object.fromEntries(maps.map(({ name }, n) => [name, parseMap(texts[n]!)])) as Maps,
+      slots: await inSlices(serversState(state)),
+      maps: found as Maps,
       certificates: list === undefined ? new Map() : parseCertificateList(list),
     };
+  };
+  /** Brings `into` up to date: there is much beside what is in the scope. */
+  const readScope = async (socket: string, prefix: string, scope: Scope, into: Running): Promise<Running> => {
+    for (const backend of scope.backends.keys()) {
+      const state = await ask(socket, `${prefix}show servers state ${backend}`);
+      if (state.startsWith("Can't find backend")) continue; // an older worker has fewer
+      for (const [name, slot] of parseServersState(state)) into.slots.set(name, slot);
+    }
+    for (const { name, file } of maps) {
+      const keys = [...scope.keys[name]];
+      const replies = await askAll(
+        socket,
+        keys.map((key) => `get map ${file} ${key}`),
+        prefix,
+      );
+      for (const [n, key] of keys.entries()) {
+        const value = parseLookup(replies[n]!, key);
+        if (value === undefined) into.maps[name].delete(key);
+        else into.maps[name].set(key, value);
+      }
+    }
+    if (scope.certificates && httpsPort !== undefined)
+      into.certificates = parseCertificateList(
+        await ask(socket, `${prefix}show ssl crt-list ${path(CERTIFICATE_LIST)}`),
+      );
+    return into;
   };
   const isServing = async (worker: number | undefined) =>
     worker !== undefined && /^Pid: (\d+)$/m.exec(await ask(workerSocket, "show info", 1_000))?.[1] === String(worker);
@@ -199,6 +237,11 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
       };
       await until(replaced, { what: "start of the new worker", timeoutMs: 15_000, everyMs: 20 });
       await remember(shape);
+      const tooMany = (await processes()).old.slice(OLD_WORKERS_MOST);
+      for (const pid of tooMany) {
+        const id = loaded?.workers.find((worker) => worker.pid === pid);
+        if (id) await signalProcess(id, "SIGTERM");
+      }
     },
 
     async write(files) {
@@ -214,13 +257,22 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
 
     running: () => read(workerSocket, ""),
 
+    readAgain: (before, scope) =>
+      isLarge(scope) ? read(workerSocket, "") : readScope(workerSocket, "", scope, before),
+
     run: (commands) => runCommands(workerSocket, commands),
 
-    async runOnOld(plan) {
+    async runOnOld(plan, scope) {
       for (const pid of (await processes()).old) {
         const prefix = `@!${pid} `;
-        const running = await read(masterSocket, prefix).catch(() => undefined); // it may end at any moment
-        if (running) await runCommands(masterSocket, plan(running), { prefix, isStrict: false }).catch(() => undefined);
+        const reading =
+          scope === undefined || isLarge(scope)
+            ? read(masterSocket, prefix)
+            : readScope(masterSocket, prefix, scope, { slots: new Map(), maps: noMaps(), certificates: new Map() });
+        const running = await reading.catch(() => undefined); // it may end at any moment
+        if (running === undefined) continue;
+        const commands = await plan(running);
+        await runCommands(masterSocket, commands, { prefix, isStrict: false }).catch(() => undefined);
       }
     },
 

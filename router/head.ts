@@ -28,6 +28,16 @@ export interface Timeouts {
   /** Of a TCP route's connection. */
   tcpMs: number;
 }
+/** In so many backends each job is checked every 800 ms; in twice as many, half as often, down to every 5 s. */
+const CHECKED_OFTEN = 2_048;
+
+/** A connection that fails makes the next check come at once, where they are far apart. */
+function checks(backends: number): string {
+  const factor = Math.min(6.25, Math.max(1, backends / CHECKED_OFTEN));
+  const seldom = factor > 1 ? " observe layer4 error-limit 1 on-error fastinter" : "";
+  return `check inter ${Math.round(800 * factor)}ms fastinter 300ms downinter ${duration(Math.round(1_000 * factor))} fall 2 rise 1${seldom}`;
+}
+
 export const DEFAULT_CERTIFICATE = "default.pem";
 
 export const listenOn = (bind: string, port: number): string =>
@@ -37,6 +47,7 @@ export const expectProxy = (sources: readonly string[]): string =>
   `tcp-request connection expect-proxy layer4 if { src ${sources.join(" ")} }`;
 
 const TIMEOUTS: Timeouts = { clientMs: 60_000, serverMs: 60_000, tunnelMs: 3_600_000, tcpMs: 86_400_000 };
+const STREAMS_MOST = 10_000;
 const MAINTENANCE_RETRY_S = 300;
 
 /** Pages of apps are shown as documents of no origin: no scripts, no forms, nothing from elsewhere. */
@@ -56,13 +67,14 @@ const TLS = `\
 
 const LOG_FORMAT = [
   "at=info method=%HM path=%{+Q,+E}HPO host=%[var(txn.host),url_enc] request_id=%[var(txn.id)]",
-  'fwd=\\"%ci\\" job=%b/%s connect=%Tc%[str(ms)] service=%Tr%[str(ms)] status=%ST bytes=%B protocol=%[ssl_fc,iif(https,http)] state=%ts',
+  'fwd=\\"%ci\\" job=%b/%s connect=%Tc service=%Tr status=%ST bytes=%B protocol=%[ssl_fc,iif(https,http)] state=%ts',
 ].join(" ");
 const TCP_LOG_FORMAT =
-  'at=info method=TCP port=%fp fwd=\\"%ci\\" job=%b/%s connect=%Tc%[str(ms)] service=%Tt%[str(ms)] bytes=%B protocol=tcp state=%ts';
+  'at=info method=TCP port=%fp fwd=\\"%ci\\" job=%b/%s connect=%Tc service=%Tt bytes=%B protocol=tcp state=%ts';
 
 // No rule asks `nbsrv` for the 503: in a worker that is being replaced it is 0 while its last requests are still served.
-export function renderHead(options: RenderOptions): string {
+/** `backends`: how many there are, used or not; with many each job is looked at less often, so that checks cost the same. */
+export function renderHead(options: RenderOptions, backends = 0): string {
   const {
     directory,
     bind,
@@ -92,7 +104,8 @@ global
   maxconn ${maxConnections}
 ${threads === undefined ? "" : `  nbthread ${threads}\n`}${account === undefined ? "" : `  user ${account}\n  group ${account}\n`}\
   no strict-limits
-  hard-stop-after 30m
+  spread-checks 20
+  tune.h2.initial-window-size 1048576
 ${httpsPort === undefined ? "" : TLS}${accessLog ? "  log stdout format raw local0\n" : ""}
 defaults common
   mode http
@@ -143,12 +156,15 @@ ${httpsPort === undefined ? "" : https}${proxySources.length > 0 ? `  ${expectPr
   http-request set-var(txn.route) str(*.),concat(,txn.parent,),concat(,txn.path,/),${routes} if { var(txn.parent) -m found }
   http-request return status 404 content-type text/plain lf-string "no app has a route for %[var(txn.host)]\\n" ${noRoute}
   http-request set-var(txn.pool) var(txn.route),field(1,:)
-  http-request set-var(txn.flags) var(txn.route),field(2,:) if { var(txn.route) -m sub : }
+  # All that follows is for routes with options.
+  http-request allow unless { var(txn.route) -m sub : }
+  http-request set-var(txn.flags) var(txn.route),field(2,:)
   http-request set-var(txn.hsts) var(txn.route),field(3,:) if { var(txn.flags) -m found }
 ${httpsPort === undefined ? "" : `  http-request redirect code 308 location https://%[var(txn.host)]${portInUrl}%[pathq] if ${isRedirected} !{ ssl_fc }\n`}\
   http-request return status 503 content-type "text/html; charset=utf-8" hdr retry-after ${MAINTENANCE_RETRY_S} hdr cache-control no-store hdr content-security-policy "${SANDBOX}" hdr x-content-type-options nosniff lf-string "%[${reply("maintenance")},b64dec]\\n" if ${isDown} { ${reply("maintenance")} -m found }
   http-request set-var(txn.token) req.cook(flynn_sticky) if ${isSticky}
   http-request set-var(txn.server) var(txn.pool),concat(/,txn.token),${map("sticky")} if { var(txn.token) -m found }
+  http-after-response allow if { var(txn.answered) -m found } !{ var(txn.flags) -m found }
   http-after-response set-header strict-transport-security max-age=%[var(txn.hsts)] if { var(txn.hsts) -m len gt 0 } { ssl_fc }
   # An error page of the app's own, where HAProxy answers in its place: what an app itself answers is left as it is.
   http-after-response set-var(txn.own) int(1) if { status 502:504 } !{ var(txn.answered) -m found } { ${reply("own")} -m found }
@@ -157,6 +173,10 @@ ${httpsPort === undefined ? "" : `  http-request redirect code 308 location http
   http-after-response set-header x-content-type-options nosniff if { status 502:504 } { var(txn.own) -m found }
   use_backend %[var(txn.pool)]
 
+# Paths that were answered with an event stream, by pool.
+backend streams from common
+  stick-table type string len 256 size ${STREAMS_MOST} expire 24h store gpc0
+
 defaults pool from common
   balance leastconn
   retries 3
@@ -164,14 +184,18 @@ defaults pool from common
   retry-on conn-failure empty-response
   http-reuse safe
   http-request set-timeout server ${duration(tunnelMs)} if { req.hdr(accept) -m sub text/event-stream }
+  # HAProxy 2.6 takes a timeout before the answer only: what was answered with an event stream is expected to be again.
+  http-request set-timeout server ${duration(tunnelMs)} if { table_cnt(streams) gt 0 } { var(txn.pool),concat(,txn.path),in_table(streams) }
   http-request disable-l7-retry unless { method GET HEAD OPTIONS }
   http-response set-var(txn.answered) int(1)
   http-response del-header keep-alive
-  http-response set-var(txn.slot) srv_name if ${isSticky}
-  http-response set-var(txn.now) var(txn.pool),concat(/,txn.slot),${map("jobs")} if ${isSticky}
+  http-response track-sc0 var(txn.pool),concat(,txn.path) table streams if { res.hdr(content-type) -m beg -i text/event-stream }
+  http-response allow unless ${isSticky}
+  http-response set-var(txn.slot) srv_name
+  http-response set-var(txn.now) var(txn.pool),concat(/,txn.slot),${map("jobs")}
   http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax" if { var(txn.now) -m found } !{ ssl_fc } !{ var(txn.now),strcmp(txn.token) eq 0 }
   http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax; Secure" if { var(txn.now) -m found } { ssl_fc } !{ var(txn.now),strcmp(txn.token) eq 0 }
-  default-server check inter 800ms fastinter 300ms downinter 1s fall 2 rise 1 pool-purge-delay 4s
+  default-server ${checks(backends)} pool-purge-delay 4s
 `;
 }
 

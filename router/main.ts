@@ -3,10 +3,14 @@
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { setFlagsFromString } from "node:v8";
 import { createClient } from "#api/client.ts";
+import { knownUrls } from "#api/control-urls.ts";
 import { Fault } from "#api/fault.ts";
 import { ensureIdentity, readCa } from "#api/join.ts";
 import { keepIdentity } from "#api/renew.ts";
+import type { RouterTarget } from "#api/routes.ts";
+import { ownHello } from "#api/version.ts";
 import { removeUnfinished } from "#lib/files.ts";
 import { createLog, type Log } from "#lib/log.ts";
 import { run } from "#lib/run.ts";
@@ -25,7 +29,11 @@ import { parseServersState } from "./verify.ts";
 import { targets } from "./watch.ts";
 
 const PEERS_EVERY_MS = 10_000;
+/** Of the three spaces for new objects; V8's own 16 MiB each are not given back at rest. Before any of it is used. */
+const NEW_SPACE_MIB = 2;
 
+setFlagsFromString(`--max-semi-space-size=${NEW_SPACE_MIB}`);
+setFlagsFromString("--semi-space-growth-factor=1");
 run(async (signal) => {
   const { values, positionals } = parseArgs({
     options: { config: { type: "string", short: "c" } },
@@ -115,23 +123,26 @@ async function follow(
       isRetrying = true;
     },
   });
-  const client = createClient({ urls: config.controlUrls, caPem, identity });
+  const urlsOf = (target: RouterTarget) => knownUrls(config.controlUrls, target.controlUrls);
+  const client = createClient({ urls: urlsOf(converger.target()), caPem, identity, hello: ownHello("router") });
   const followTargets = async () => {
-    for await (const target of targets(client, identity.id, log, signal)) {
+    for await (const target of targets(client, { id: identity.id, known: converger.target(), log, signal })) {
       const { term, generation } = target;
       if (!converger.accept(target)) {
         log.warn({ term, generation }, "older target refused");
         continue;
       }
+      client.useUrls(urlsOf(target));
       await setPeers(config, converger, log, signal);
     }
   };
   try {
     const { address } = config;
+    const ports = [config.httpPort, config.httpsPort].filter((port) => port > 0);
     await Promise.all([
       followTargets(),
       requests.run(client, identity.id, signal),
-      reportLoop({ client, id: identity.id, address, converger, log, signal }),
+      reportLoop({ client, id: identity.id, address, ports, converger, log, signal }),
       keepIdentity({
         identity,
         directory,

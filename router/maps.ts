@@ -6,11 +6,22 @@
 //   jobs     backend/slot -> token                   which cookie an answer of that slot sets
 import { createHash } from "node:crypto";
 import { PAGE_BYTES, type RouterTarget } from "#api/routes.ts";
-import { type Backend, backendName, printable, type Refusal, slotName, type TargetRoute } from "./assignment.ts";
+import {
+  type Backend,
+  backendName,
+  printable,
+  type Refusal,
+  type Slot,
+  slotName,
+  type TargetRoute,
+} from "./assignment.ts";
 
 export const MAP_NAMES = ["routes", "replies", "sticky", "jobs"] as const;
 export type MapName = (typeof MAP_NAMES)[number];
 export type Maps = Record<MapName, Map<string, string>>;
+
+/** Pools between two looks at the clock. */
+const STEP = 100;
 
 export const mapFile = (name: MapName): string => `${name}.map`;
 export const noMaps = (): Maps => ({ routes: new Map(), replies: new Map(), sticky: new Map(), jobs: new Map() });
@@ -20,34 +31,134 @@ export interface MapsInput {
   /** Pool id -> position of its backend. */
   byPool: ReadonlyMap<string, number>;
   routes: ReadonlyMap<string, TargetRoute>;
-  pools: RouterTarget["pools"];
-  /** Pages that cannot be served are added here. */
+  /** Those that are used, by id. */
+  pools: ReadonlyMap<string, TargetPool>;
+  memo: MapsMemo;
+}
+/** What rows come to in the maps, for as long as they are the same objects, and the maps that were made last. */
+export interface MapsMemo {
+  pages: WeakMap<TargetPool, PoolPages>;
+  values: WeakMap<TargetRoute, { b: number; isDown: boolean; value: string }>;
+  tokens: WeakMap<Slot, string>;
+  /** By pool: another row with the same pages comes to the same. */
+  byPool: Map<string, PoolPages>;
+  last?: { maps: Maps; pagesAt: (PoolPages | string | undefined)[] };
+}
+interface PoolPages {
+  app: string;
+  maintenance: string | undefined;
+  errorPage: string | undefined;
+  pages: Pages;
+  replies: [string, string][];
   refused: Refusal[];
 }
+export const newMapsMemo = (): MapsMemo => ({
+  pages: new WeakMap(),
+  values: new WeakMap(),
+  tokens: new WeakMap(),
+  byPool: new Map(),
+});
 
-export function mapsOf({ backends, byPool, routes, pools, refused }: MapsInput): Maps {
-  const maps = noMaps();
+type TargetPool = RouterTarget["pools"][number];
+
+/** A map that comes to what it was stays the same object. */
+export function* mapsOf(input: MapsInput): Generator<void, { maps: Maps; refused: Refusal[] }> {
+  const { backends, byPool, routes, pools, memo } = input;
+  const { last } = memo;
+  const refused: Refusal[] = [];
   const stickyPools = new Set<string>();
-  const pages = new Map(pools.map((pool) => [pool.id, pagesOf(pool, refused)]));
+  const pagesIn = (pool: TargetPool): PoolPages => {
+    const known = memo.pages.get(pool) ?? pagesOfRow(pool, backendApp(pool, backends, byPool), memo);
+    memo.pages.set(pool, known);
+    return known;
+  };
+  const mapValue = (route: TargetRoute): string => {
+    const b = byPool.get(route.poolId)!;
+    const isDown = pagesIn(pools.get(route.poolId)!).pages.maintenance !== undefined;
+    const known = memo.values.get(route);
+    if (known?.b === b && known.isDown === isDown) return known.value;
+    const value = routeValue(backendName(b), route, isDown);
+    memo.values.set(route, { b, isDown, value });
+    return value;
+  };
+  let areRoutesSame = last !== undefined && last.maps.routes.size === routes.size;
+  let looked = 0;
   for (const [key, route] of routes) {
-    const isDown = pages.get(route.poolId)?.maintenance !== undefined;
-    maps.routes.set(key, routeValue(backendName(byPool.get(route.poolId)!), route, isDown));
+    if (looked++ % STEP === 0) yield;
+    if (areRoutesSame && last!.maps.routes.get(key) !== mapValue(route)) areRoutesSame = false;
     if (route.sticky === true) stickyPools.add(route.poolId);
   }
+  const maps = noMaps();
+  if (areRoutesSame) maps.routes = last!.maps.routes;
+  else
+    for (const [key, route] of routes) {
+      if (maps.routes.size % STEP === 0) yield;
+      maps.routes.set(key, mapValue(route));
+    }
+
+  const pagesAt: (PoolPages | string | undefined)[] = [];
+  for (const [b, { pool }] of backends.entries()) {
+    if (b % STEP === 0) yield;
+    const row = pool && byPool.get(pool.id) === b ? pools.get(pool.id) : undefined;
+    const known = row && pagesIn(row);
+    if (known) refused.push(...known.refused);
+    pagesAt.push(known ?? pool?.app);
+  }
+  const areRepliesSame =
+    last?.pagesAt.length === pagesAt.length && last.pagesAt.every((each, b) => each === pagesAt[b]);
+  if (areRepliesSame) maps.replies = last.maps.replies;
+  else
+    for (const [b, known] of pagesAt.entries()) {
+      if (b % STEP === 0) yield;
+      if (known === undefined) continue;
+      const backend = backendName(b);
+      const replies = typeof known === "string" ? repliesOf(known) : known.replies;
+      for (const [name, value] of replies) maps.replies.set(`${backend}/${name}`, value);
+    }
+
+  if (stickyPools.size === 0 && last?.maps.sticky.size === 0 && last.maps.jobs.size === 0) {
+    maps.sticky = last.maps.sticky;
+    maps.jobs = last.maps.jobs;
+  } else yield* addSticky(maps, input, stickyPools);
+  memo.last = { maps, pagesAt };
+  if (memo.byPool.size > 2 * pools.size + STEP)
+    for (const id of memo.byPool.keys()) if (!pools.has(id)) memo.byPool.delete(id);
+  return { maps, refused };
+}
+
+function* addSticky(
+  maps: Maps,
+  { backends, memo }: MapsInput,
+  stickyPools: ReadonlySet<string>,
+): Generator<void, void> {
   for (const [b, { pool, slots }] of backends.entries()) {
-    if (!pool) continue;
+    if (b % STEP === 0) yield;
+    if (!pool || !stickyPools.has(pool.id)) continue;
     const backend = backendName(b);
-    for (const [name, value] of repliesOf(pool.app, pages.get(pool.id))) maps.replies.set(`${backend}/${name}`, value);
-    if (!stickyPools.has(pool.id)) continue;
     for (const [s, slot] of slots.entries()) {
       if (slot?.state !== "up") continue;
-      const token = tokenOf(slot.jobId);
+      const token = memo.tokens.get(slot) ?? tokenOf(slot.jobId);
+      memo.tokens.set(slot, token);
       maps.sticky.set(`${backend}/${token}`, slotName(s));
       maps.jobs.set(`${backend}/${slotName(s)}`, token);
     }
   }
-  return maps;
 }
+
+function pagesOfRow(pool: TargetPool, app: string, { byPool }: MapsMemo): PoolPages {
+  const before = byPool.get(pool.id);
+  const { maintenance, errorPage } = pool;
+  if (before?.app === app && before.maintenance === maintenance && before.errorPage === errorPage) return before;
+  const refused: Refusal[] = [];
+  const pages = pagesOf(pool, refused);
+  const made = { app, maintenance, errorPage, pages, replies: repliesOf(app, pages), refused };
+  byPool.set(pool.id, made);
+  return made;
+}
+
+/** As it may be shown to people. */
+const backendApp = (pool: TargetPool, backends: readonly Backend[], byPool: ReadonlyMap<string, number>): string =>
+  backends[byPool.get(pool.id)!]!.pool!.app;
 
 /** The backend of a value of the routes map. */
 export const backendOf = (value: string): string => value.split(":", 1)[0]!;

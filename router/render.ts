@@ -1,9 +1,23 @@
 // The text HAProxy reads: one frontend, map files, a pool of generic backends with slots, a section per TCP port. Only
 // numbers, addresses and names checked by assign.ts are ever printed, so no value from outside can end a line or begin a keyword.
-import { type Assignment, backendName, type Slot, slotName, type TcpBackend, tcpName } from "./assignment.ts";
+import {
+  type Assignment,
+  type Backend,
+  backendName,
+  type Slot,
+  slotName,
+  type TcpBackend,
+  tcpName,
+} from "./assignment.ts";
 import { type CertificateFiles, listEntry } from "./certificates.ts";
 import { expectProxy, listenOn, type RenderOptions, renderHead, renderTcpDefaults } from "./head.ts";
 import { MAP_NAMES, type Maps, mapFile } from "./maps.ts";
+import type { ReloadReason } from "./reload.ts";
+import { atOnce } from "./slices.ts";
+
+/** Backends between two looks at the clock. */
+const STEP = 100;
+const ENTRIES = 1_000;
 
 export interface Rendered {
   cfg: string;
@@ -21,20 +35,32 @@ export interface Wanted {
   certificates: CertificateFiles;
 }
 
-export function render({ assignment, maps, certificates }: Wanted, options: RenderOptions): Rendered {
-  const backends = assignment.backends.map(({ slots }, b) =>
-    [
-      `backend ${backendName(b)} from pool`,
-      "  use-server %[var(txn.server)] if { var(txn.server) -m found }",
-      ...slots.map((slot, s) => serverLine(slot, s)),
-      "",
-    ].join("\n"),
-  );
+export const render = (wanted: Wanted, options: RenderOptions): Rendered => atOnce(rendering(wanted, options));
+
+/** `lines`: of backends that are the same objects as when they were rendered last. */
+export function* rendering(
+  { assignment, maps, certificates }: Wanted,
+  options: RenderOptions,
+  lines = new WeakMap<Backend, string>(),
+): Generator<void, Rendered> {
+  const backends: string[] = [];
+  for (const [b, backend] of assignment.backends.entries()) {
+    if (b % STEP === 0) yield;
+    const rule = "  use-server %[var(txn.server)] if { var(txn.server) -m found }";
+    const servers = lines.get(backend) ?? backend.slots.map((slot, s) => serverLine(slot, s)).join("\n");
+    lines.set(backend, servers);
+    backends.push(`backend ${backendName(b)} from pool\n${rule}\n${servers}\n`);
+  }
   const tcp = (assignment.tcp ?? []).map((backend) => renderPort(backend, options));
   const tcpDefaults = tcp.length > 0 ? [renderTcpDefaults(options)] : [];
+  yield;
+  const texts: Record<string, string> = {};
+  for (const name of MAP_NAMES) {
+    texts[mapFile(name)] = yield* mapText(maps[name]);
+  }
   return {
-    cfg: [renderHead(options), ...backends, ...tcpDefaults, ...tcp].join("\n"),
-    maps: Object.fromEntries(MAP_NAMES.map((name) => [mapFile(name), mapText(maps[name])])),
+    cfg: [renderHead(options, assignment.backends.length), ...backends, ...tcpDefaults, ...tcp].join("\n"),
+    maps: texts,
     certificateList: [...certificates]
       .map(([file, certificate]) => `${listEntry(options.directory, file, certificate)}\n`)
       .sort()
@@ -42,17 +68,25 @@ export function render({ assignment, maps, certificates }: Wanted, options: Rend
   };
 }
 
+const PORTS_FROM = "\n# ports\n";
+
 /** What only a reload changes: everything but the addresses. */
 export function renderShape(assignment: Assignment, options: RenderOptions): string {
   const ports = (assignment.tcp ?? []).map(
     ({ port, proxyProtocol = "", slots }) => `${port} ${proxyProtocol} ${slots.length}`,
   );
-  return [
-    renderHead(options),
-    renderTcpDefaults(options),
-    ...assignment.backends.map(({ slots }) => slots.length),
-    ...ports,
-  ].join("\n");
+  const sizes = assignment.backends.map(({ slots }) => slots.length);
+  return (
+    [renderHead(options, assignment.backends.length), renderTcpDefaults(options), ...sizes].join("\n") +
+    PORTS_FROM +
+    ports.join("\n")
+  );
+}
+
+/** What a reload from one shape to the other is for. */
+export function shapeChange(loaded: string | undefined, wanted: string): ReloadReason | undefined {
+  if (loaded === wanted) return undefined;
+  return loaded?.split(PORTS_FROM)[0] === wanted.split(PORTS_FROM)[0] ? "ports" : "all";
 }
 
 function serverLine(slot: Slot | null, s: number, words = ""): string {
@@ -71,9 +105,11 @@ function renderPort({ port, proxyProtocol, slots }: TcpBackend, { bind, proxySou
   ].join("\n");
 }
 
-function mapText(map: ReadonlyMap<string, string>): string {
-  return [...map]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, value]) => `${key} ${value}\n`)
-    .join("");
+function* mapText(map: ReadonlyMap<string, string>): Generator<void, string> {
+  const lines: string[] = [];
+  for (const [key, value] of map) {
+    if (lines.length % ENTRIES === 0) yield;
+    lines.push(`${key} ${value}\n`);
+  }
+  return lines.join("");
 }

@@ -1,8 +1,10 @@
 // Tells control what HAProxy serves: every 2 s, and at once when it changes.
+import { networkInterfaces } from "node:os";
 import type { Client } from "#api/client.ts";
 import { type RouterReport, reportRouter } from "#api/routes.ts";
+import { machineAddresses } from "#lib/address-ranges.ts";
 import type { Log } from "#lib/log.ts";
-import { sleep } from "#lib/time.ts";
+import { joined, sleep } from "#lib/time.ts";
 import type { Converger } from "./converge.ts";
 
 const EVERY_MS = 2_000;
@@ -11,16 +13,44 @@ export interface ReportOptions {
   client: Client;
   id: string;
   address?: string;
+  /** TCP ports it serves HTTP and HTTPS on. */
+  ports: number[];
   converger: Pick<Converger, "state" | "changed">;
   log: Log;
   signal: AbortSignal;
+  everyMs?: number;
 }
 
-export async function reportLoop({ client, id, address, converger, log, signal }: ReportOptions): Promise<void> {
+export async function reportLoop({
+  client,
+  id,
+  address,
+  ports,
+  converger,
+  log,
+  signal,
+  everyMs = EVERY_MS,
+}: ReportOptions): Promise<void> {
   let isAway = false;
+  // One listener per change, however many reports are sent before it comes.
+  let heard: Promise<void> | undefined;
+  let hasChanged = false;
+  let wait = new AbortController();
+  const hear = () => {
+    hasChanged = true;
+    if (!isAway) wait.abort();
+  };
   while (!signal.aborted) {
     const changed = converger.changed();
-    const body: RouterReport = { ...converger.state(), ...(address === undefined ? {} : { address }) };
+    if (changed !== heard) void changed.then(hear);
+    heard = changed;
+    hasChanged = false;
+    const body: RouterReport = {
+      ...converger.state(),
+      ports,
+      localAddresses: machineAddresses(networkInterfaces()),
+      ...(address === undefined ? {} : { address }),
+    };
     try {
       await client.call(reportRouter, { params: { id }, body, signal, timeoutMs: 5_000 });
       isAway = false;
@@ -28,9 +58,9 @@ export async function reportLoop({ client, id, address, converger, log, signal }
       if (!isAway && !signal.aborted) log.warn({ err: error }, "report failed");
       isAway = true;
     }
-    const wait = new AbortController();
-    const stop = AbortSignal.any([signal, wait.signal]);
-    await Promise.race([sleep(EVERY_MS, stop), ...(isAway ? [] : [changed])]);
-    wait.abort();
+    wait = new AbortController();
+    const ended = joined(signal, wait.signal);
+    if (isAway || !hasChanged) await sleep(everyMs, ended.signal);
+    ended.release();
   }
 }

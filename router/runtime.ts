@@ -31,6 +31,17 @@ export interface CommandOptions {
   isStrict?: boolean;
 }
 
+/** Asks many things in few connections; one reply each. */
+export async function askAll(socketPath: string, commands: readonly string[], prefix = ""): Promise<string[]> {
+  const replies: string[] = [];
+  const groups = commands.map((command) => [command]);
+  for (const some of batches(groups, prefix.length)) {
+    const text = await ask(socketPath, some.map((command) => prefix + command).join("; "));
+    replies.push(...splitReplies(text, some.length));
+  }
+  return replies;
+}
+
 /** Runs groups of commands in order; a group is never split. Throws at the first that did not do what it should. */
 export async function runCommands(
   socketPath: string,

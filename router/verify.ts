@@ -1,6 +1,7 @@
 // What HAProxy says of itself, parsed: `show servers state`, `show map`, `show stat`, `show proc` (management.txt 9.3).
 // A line that does not look as documented is an error: an unread reply must never count as agreement.
 import type { Maps } from "./maps.ts";
+import { atOnce } from "./slices.ts";
 
 export interface RunningSlot {
   address: string;
@@ -18,42 +19,72 @@ export interface Running {
   certificates: Map<string, string>;
 }
 
+/** Lines between two looks at the clock. */
+const STEP = 200;
+
 /** srv_admin_state bits (management.txt): forced and inherited maintenance; forced drain. 0x04 is only "from the configuration". */
 const MAINT = 0x01 | 0x02 | 0x20;
 const DRAIN = 0x08 | 0x10;
 const STATE_COLUMNS = "# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight";
 
-export function parseServersState(text: string): Map<string, RunningSlot> {
-  const lines = text.split("\n").filter((line) => line !== "");
-  if (lines[0] !== "1" || !lines[1]?.startsWith(STATE_COLUMNS)) throw new Error(`servers state: ${lines[0]}`);
-  const portAt = lines[1].slice(2).split(" ").indexOf("srv_port");
+export const parseServersState = (text: string): Map<string, RunningSlot> => atOnce(serversState(text));
+
+/** A free slot as it should be: most are, and need no object of their own. */
+const FREE: RunningSlot = Object.freeze({ address: "127.0.0.1", port: 1, mode: "maint", weight: 1, isUp: false });
+
+export function* serversState(text: string): Generator<void, Map<string, RunningSlot>> {
+  const lines = linesOf(text);
+  const [version, columns] = [lines.next().value, lines.next().value];
+  if (version !== "1" || !columns?.startsWith(STATE_COLUMNS)) throw new Error(`servers state: ${version}`);
+  const portAt = columns.slice(2).split(" ").indexOf("srv_port");
   const slots = new Map<string, RunningSlot>();
-  for (const line of lines.slice(2)) {
-    const fields = line.split(" ");
+  for (const line of lines) {
+    if (slots.size % STEP === 0) yield;
+    const fields = line.split(" ", portAt + 1);
     const admin = Number(fields[6]);
     const port = Number(fields[portAt]);
     if (!Number.isInteger(admin) || !Number.isInteger(port)) throw new Error(`servers state: ${line}`);
-    slots.set(`${fields[1]}/${fields[3]}`, {
-      address: fields[4]!,
-      port,
-      mode: admin & MAINT ? "maint" : admin & DRAIN ? "drain" : "ready",
-      weight: Number(fields[7]),
-      isUp: fields[5] === "2",
-    });
+    const [, backend, , name, address = ""] = fields;
+    const mode = admin & MAINT ? "maint" : admin & DRAIN ? "drain" : "ready";
+    const weight = Number(fields[7]);
+    const isUp = fields[5] === "2";
+    const isFree = mode === "maint" && port === FREE.port && address === FREE.address && weight === 1 && !isUp;
+    slots.set(`${backend}/${name}`, isFree ? FREE : { address, port, mode, weight, isUp });
   }
   return slots;
 }
 
+/** The lines with something on them. */
+function* linesOf(text: string): Generator<string, undefined> {
+  for (let from = 0; from < text.length; ) {
+    const to = text.indexOf("\n", from);
+    const end = to < 0 ? text.length : to;
+    if (end > from) yield text.slice(from, end);
+    from = end + 1;
+  }
+}
+
 /** `show map <file>`: one `0xADDRESS key value` per line. A key that is there twice is given once, marked by `\0`. */
-export function parseMap(text: string): Map<string, string> {
+export const parseMap = (text: string): Map<string, string> => atOnce(mapEntries(text));
+
+export function* mapEntries(text: string): Generator<void, Map<string, string>> {
   const entries = new Map<string, string>();
-  for (const line of text.split("\n")) {
-    if (line === "") continue;
+  for (const line of linesOf(text)) {
+    if (entries.size % STEP === 0) yield;
     const match = /^0x[0-9a-f]+ (\S+) (.*)$/.exec(line);
     if (!match) throw new Error(`map: ${line}`);
     entries.set(match[1]!, entries.has(match[1]!) ? "\0twice" : match[2]!);
   }
   return entries;
+}
+
+/** `get map <file> <key>`: the value of just that key; undefined when it is not there, whatever else the key would match. */
+export function parseLookup(reply: string, key: string): string | undefined {
+  const [, found] = /^type=.*, found=(yes|no)\b/.exec(reply) ?? [];
+  if (found === undefined) throw new Error(`get map: ${reply.slice(0, 100)}`);
+  const match = /, key="(.*?)", value="(.*)", type="str"$/.exec(reply);
+  if (found === "yes" && match === null) throw new Error(`get map: ${reply.slice(0, 100)}`);
+  return match?.[1] === key ? match[2]! : undefined;
 }
 
 /** `show ssl crt-list <file>`: after a title one `file name...` per line. */
@@ -86,21 +117,26 @@ export function parseSessions(text: string): Map<string, number> {
 export interface Processes {
   master: number;
   worker?: number;
-  /** Workers of earlier configurations that still have requests. */
+  /** Workers of earlier configurations that still have requests, the newest first. */
   old: number[];
 }
 
 export function parseProcesses(text: string): Processes {
-  const found: { master?: number; workers: number[]; old: number[] } = { workers: [], old: [] };
+  const found: { master?: number; workers: number[]; old: { pid: number; reloads: number }[] } = {
+    workers: [],
+    old: [],
+  };
   let isOld = false;
   for (const line of text.split("\n")) {
     if (line.startsWith("#")) isOld = line.startsWith("# old workers");
-    const [, pid, kind] = /^(\d+)\s+(\w+)\s/.exec(line) ?? [];
+    const [, pid, kind, reloads] = /^(\d+)\s+(\w+)\s+(\d+)\s/.exec(line) ?? [];
     if (kind === "master") found.master = Number(pid);
-    else if (kind === "worker") (isOld ? found.old : found.workers).push(Number(pid));
+    else if (kind === "worker" && isOld) found.old.push({ pid: Number(pid), reloads: Number(reloads) });
+    else if (kind === "worker") found.workers.push(Number(pid));
   }
   if (found.master === undefined) throw new Error(`processes: ${text.slice(0, 100)}`);
-  return { master: found.master, worker: found.workers[0], old: found.old };
+  const old = found.old.sort((a, b) => a.reloads - b.reloads).map(({ pid }) => pid);
+  return { master: found.master, worker: found.workers[0], old };
 }
 
 /** The replies to `count` commands sent on one line: each ends with an empty line. */

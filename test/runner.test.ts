@@ -17,7 +17,7 @@ async function verdict(source: string, options: { limitMs?: number; graceMs?: nu
     await writeFile(join(root, "package.json"), `{"type":"module"}`);
     await writeFile(join(root, "test/a.test.ts"), HEAD + source);
     const { limitMs = 20_000, graceMs = 500, signal } = options;
-    return await runFile({ path: "test/a.test.ts", alone: false, limitMs }, { root, graceMs, signal });
+    return await runFile({ path: "test/a.test.ts", isLab: false, limitMs, sizeBytes: 0 }, { root, graceMs, signal });
   } finally {
     await rm(root, { recursive: true, force: true });
   }
@@ -28,6 +28,15 @@ test("passing and failing tests are counted one by one", async () => {
   assert.is(result.passed, 2);
   assert.is(result.failed, 1);
   assert.is(result.broken, undefined);
+});
+
+test("a file that starts a program which set-up does not know fails, however its name was put together", async () => {
+  const result = await verdict(
+    `import { spawn } from "node:child_process";
+    test("a", () => new Promise((resolve) => spawn(["/bin/e", "cho-no"].join("")).once("error", resolve))); test.run();`,
+  );
+  assert.match(result.broken ?? "", /exited 1 though its tests passed/);
+  assert.match(result.output, /started \/bin\/echo-no, which no Debian package of lib\/setup\/packages.mjs brings/);
 });
 
 test("a file without test.run() fails", async () => {
@@ -52,19 +61,38 @@ test("a skipped test and a left-over test.only fail the file", async () => {
   assert.match((await verdict(`test("a", () => {}); test.only("b", () => {}); test.run();`)).broken ?? "", /skipped 1/);
 });
 
-test("a file whose suite is given up early fails and says how many tests have no result", async () => {
+test("an error that uvu cannot print, with details that are no text or no error at all, fails its own test in full", async () => {
   const error = `Object.assign(new Error("no"), { details: { field: "name" } })`;
   const odd = await verdict(
     `test("a", () => {}); test("b", () => { throw ${error}; }); test("c", () => {}); test.run();`,
   );
-  assert.is(odd.passed, 1);
-  assert.match(odd.broken ?? "", /gave up early: 2 of its 3 tests have no result/);
-  const after = await verdict(
+  assert.equal([odd.passed, odd.failed, odd.broken], [2, 1, undefined]);
+  assert.match(odd.output, /details: \{ field: 'name' \}/);
+  const none = await verdict(
     `test("a", () => ok(false)); test("b", () => { throw undefined; }); test("c", () => {}); test.run();`,
   );
-  assert.match(after.broken ?? "", /gave up early: 2 of its 3 tests have no result/);
-  const hook = await verdict(`test.before(() => { throw new Error("no"); }); test("a", () => {}); test.run();`);
-  assert.match(hook.broken ?? "", /gave up early: 1 of its 1 tests have no result/);
+  assert.equal([none.passed, none.failed, none.broken], [1, 2, undefined]);
+});
+
+test("a hook that throws fails the file, shows its error, and how many tests have no result", async () => {
+  for (const hook of ["test.before", "test.before.each", "test.after", "test.after.each"]) {
+    const result = await verdict(
+      `${hook}(() => { throw new Error("the disk is gone"); }); test("a", () => {}); test.run();`,
+    );
+    assert.ok(result.failed > 0, hook);
+    assert.match(result.output, "the disk is gone", hook);
+  }
+  const early = await verdict(`test.before(() => { throw new Error("no"); }); test("a", () => {}); test.run();`);
+  assert.match(early.broken ?? "", /gave up early: 1 of its 1 tests have no result/);
+});
+
+test("a suite of uvu has its name, its state, its hooks and its order", async () => {
+  const made = `import { suite } from ${JSON.stringify(uvu)}; const s = suite("named", { n: 1 });
+    s.before((c) => { c.n = 2; }); s.before.each((c) => { c.n *= 2; });
+    s("one", (c) => ok(c.n === 4)); s("two", (c) => ok(c.n === 8)); s.run();`;
+  const result = await verdict(made);
+  assert.equal([result.passed, result.failed, result.broken], [2, 0, undefined]);
+  assert.match(result.output, /named {2}• •/);
 });
 
 test("tests that uvu shows as failed are failures of their own, whatever their titles hold", async () => {
@@ -102,7 +130,7 @@ test("a file past its limit that ignores SIGTERM is killed with the children it 
   assert.match(result.broken ?? "", /took longer than its limit of 2 s/);
   const pid = Number(/child=(\d+);/.exec(result.output)?.[1]);
   assert.ok(pid > 1, result.output);
-  await until(() => !isRunning(pid), { what: "the child's end", timeoutMs: 2_000 });
+  await until(() => !isRunning(pid), { what: "the child's end", timeoutMs: 30_000 });
 });
 
 test("an aborted run stops the file", async () => {
@@ -126,7 +154,10 @@ test("compiled modules are kept in the folder given, and a changed file is compi
         join(root, "test/a.test.ts"),
         `${HEAD}import { answer } from "./answer.ts"; test("a", () => ok(answer === 1)); test.run();`,
       );
-      return await runFile({ path: "test/a.test.ts", alone: false, limitMs: 20_000 }, { root, compiledIn });
+      return await runFile(
+        { path: "test/a.test.ts", isLab: false, sizeBytes: 0, limitMs: 20_000 },
+        { root, compiledIn },
+      );
     };
     for (const answer of [1, 1, 2, 1]) assert.is((await run(answer)).passed, answer === 1 ? 1 : 0);
     const kept = (await readdir(compiledIn, { recursive: true, withFileTypes: true })).filter((entry) =>
@@ -158,7 +189,7 @@ test("the limit is read from the first five lines only", () => {
   assert.is(declaredLimitMs("\n\n\n\n\n// time limit: 600 s\n"), undefined);
 });
 
-test("lab and e2e files come after the units and are marked to run alone", async () => {
+test("lab and e2e files come after the units and are marked as such", async () => {
   const root = await mkdtemp(join(tmpdir(), "flynn-runner-"));
   try {
     for (const path of [
@@ -173,7 +204,7 @@ test("lab and e2e files come after the units and are marked to run alone", async
     }
     const found = await findTests(root);
     assert.equal(
-      found.map((file) => [file.path, file.alone]),
+      found.map((file) => [file.path, file.isLab]),
       [
         ["test/z/b.test.ts", false],
         ["test/e2e/c.test.ts", true],

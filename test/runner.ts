@@ -8,9 +8,10 @@ import { until } from "#lib/time.ts";
 export interface TestFile {
   /** Path relative to the root, with forward slashes. */
   path: string;
-  /** Needs the machine to itself: lab and e2e files. */
-  alone: boolean;
+  /** Lab and e2e files: real parts in namespaces, after the units. */
+  isLab: boolean;
   limitMs: number;
+  sizeBytes: number;
 }
 
 export interface FileResult {
@@ -30,13 +31,17 @@ export interface RunFileOptions {
   graceMs?: number;
   /** Folder where the file, and every Node that it starts, finds modules compiled already and leaves what it compiled. */
   compiledIn?: string;
+  /** Words before the program: what sets it apart (`unshare ... --`). */
+  within?: readonly string[];
+  /** Modules loaded before the file. */
+  imports?: readonly string[];
 }
 
 const UNIT_LIMIT_MS = 120_000;
-const ALONE_LIMIT_MS = 300_000;
+const LAB_LIMIT_MS = 300_000;
 const KEPT_OUTPUT_BYTES = 64 << 20;
 
-/** Every test file under `folder`, units first, then the files that run alone; both in alphabetical order. */
+/** Every test file under `folder`, units first, then lab and e2e files; both in alphabetical order. */
 export async function findTests(root: string, folder = "test"): Promise<TestFile[]> {
   const entries = await readdir(join(root, folder), { recursive: true, withFileTypes: true });
   const paths = entries
@@ -46,12 +51,13 @@ export async function findTests(root: string, folder = "test"): Promise<TestFile
     .sort();
   const files = await Promise.all(
     paths.map(async (path) => {
-      const alone = /^test\/(lab|e2e)\//.test(path);
-      const declared = declaredLimitMs(await readFile(join(root, path), "utf8"));
-      return { path, alone, limitMs: declared ?? (alone ? ALONE_LIMIT_MS : UNIT_LIMIT_MS) };
+      const isLab = /^test\/(lab|e2e)\//.test(path);
+      const source = await readFile(join(root, path), "utf8");
+      const limitMs = declaredLimitMs(source) ?? (isLab ? LAB_LIMIT_MS : UNIT_LIMIT_MS);
+      return { path, isLab, limitMs, sizeBytes: source.length };
     }),
   );
-  return [...files.filter((file) => !file.alone), ...files.filter((file) => file.alone)];
+  return [...files.filter((file) => !file.isLab), ...files.filter((file) => file.isLab)];
 }
 
 /** `// time limit: 600 s` in the first five lines, in milliseconds. */
@@ -102,11 +108,11 @@ export function judge(ending: Ending): Pick<FileResult, "passed" | "failed" | "b
   }
   if (totals.total === 0) return broken("ran 0 tests (is test.run() missing?)");
   if (totals.skipped > 0) return broken(`skipped ${totals.skipped} tests (test.skip or test.only)`);
-  // uvu gives a suite up, without a word and with exit code 0, when it cannot print an error (one whose `details` are no text, or
-  // what was thrown is no Error) and when a hook throws: the tests after that one never run.
+  // uvu gives a suite up, without a word and with exit code 0, when a hook throws: the tests after it never run. What it threw is
+  // printed by uvu-aloud.ts, which also makes errors of those that uvu cannot print and would give up at.
   const silent = failures - countShownFailures(ending.output);
   if (silent > 0) {
-    const where = "an error uvu cannot print, or a hook that threw; it came where the row of dots ends";
+    const where = "a hook threw; it came where the row of dots ends";
     return broken(`gave up early: ${silent} of its ${totals.total} tests have no result (${where})`);
   }
   if (ending.exitCode === 0 && failures > 0) return broken(`exited 0 though ${failures} of its tests failed`);
@@ -115,13 +121,16 @@ export function judge(ending: Ending): Pick<FileResult, "passed" | "failed" | "b
 }
 
 export async function runFile(file: TestFile, options: RunFileOptions): Promise<FileResult> {
-  const { root, signal, graceMs = 15_000, compiledIn } = options;
+  const { root, signal, graceMs = 15_000, compiledIn, within = [], imports = [] } = options;
   const startedMs = performance.now();
   const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: "1", AWS_EC2_METADATA_DISABLED: "true" };
   delete env["FORCE_COLOR"];
   if (compiledIn !== undefined) env["NODE_COMPILE_CACHE"] = compiledIn;
-  // The file is told to end when this runner is killed outright.
-  const argv = ["--pdeathsig", "TERM", "--", process.execPath, file.path];
+  // No program is started that set-up does not know. The file is told to end when this runner is killed outright.
+  const own = (name: string) => join(import.meta.dirname, name);
+  const preloaded = [...imports, own("started-programs.ts"), own("errors-aloud.ts")];
+  const node = [process.execPath, ...preloaded.flatMap((path) => ["--import", path])];
+  const argv = ["--pdeathsig", "TERM", "--", ...within, ...node, file.path];
   const child = spawn("setpriv", argv, {
     cwd: root,
     env,

@@ -14,19 +14,17 @@ export interface Client {
   archs: number[];
   /** The first architecture of the list that we know; undefined when there is none. */
   platform: Platform | undefined;
-  /** True when the list names only architectures that we have no file for. */
-  unknownArch: boolean;
 }
 
-const PLATFORM_OF_ARCH = new Map<number, { platform: Platform; http: boolean }>([
-  [0, { platform: "bios-x86", http: false }],
-  [6, { platform: "uefi-ia32", http: false }],
-  [7, { platform: "uefi-x64", http: false }],
-  [9, { platform: "uefi-x64", http: false }],
-  [11, { platform: "uefi-arm64", http: false }],
-  [16, { platform: "uefi-x64", http: true }],
-  [17, { platform: "uefi-x64", http: true }],
-  [19, { platform: "uefi-arm64", http: true }],
+const PLATFORM_OF_ARCH = new Map<number, Platform>([
+  [0, "bios-x86"],
+  [6, "uefi-ia32"],
+  [7, "uefi-x64"],
+  [9, "uefi-x64"],
+  [11, "uefi-arm64"],
+  [16, "uefi-x64"],
+  [17, "uefi-x64"],
+  [19, "uefi-arm64"],
 ]);
 const IPXE_FEATURE_HTTP = 0x13;
 
@@ -50,8 +48,7 @@ export function classify(packet: Packet): Client | undefined {
     mac,
     uuid: usableUuid(option.guid(packet.options)),
     archs,
-    platform: known?.platform ?? (archs.length === 0 ? "bios-x86" : undefined),
-    unknownArch: archs.length > 0 && known === undefined,
+    platform: known ?? (archs.length === 0 ? "bios-x86" : undefined),
   };
 }
 

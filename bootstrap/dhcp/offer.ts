@@ -19,6 +19,8 @@ export interface Decision {
   /** What happened, for the timeline; `ignored` says why in `reason`. */
   step: "offer" | "ack" | "nak" | "boot-file" | "release" | "decline" | "ignored";
   reason?: string;
+  /** It was ignored because there is nothing for it to boot. */
+  noBootFile?: boolean;
   /** Another DHCP server the client named. */
   otherServer?: string;
 }
@@ -73,7 +75,7 @@ export function scriptUrl(base: string, mac: string): string {
 function proxyOffers(input: OfferInput): Decision {
   const { client, machine, rung } = input;
   const file = machine.mayBoot ? bootFile(client, input.config) : undefined;
-  if (file === undefined) return ignore(whyNoFile(client, machine));
+  if (file === undefined) return { ...ignore(whyNoFile(client, machine)), noBootFile: machine.mayBoot };
   const direct = reply(input, MESSAGE.offer, { boot: file, vendor: "direct" });
   if (client.kind !== "pxe") return { step: "offer", replies: [direct] };
   // Firmware older than 2017 drops an offer with 43.6 = 8; it takes the second one and asks port 4011.
@@ -86,7 +88,7 @@ function bootServer(input: OfferInput, type: number): Decision {
   if (type !== MESSAGE.request && type !== MESSAGE.inform && type !== MESSAGE.discover)
     return ignore("not a boot server request");
   const file = machine.mayBoot ? bootFile(client, config) : undefined;
-  if (file === undefined) return ignore(whyNoFile(client, machine));
+  if (file === undefined) return { ...ignore(whyNoFile(client, machine)), noBootFile: machine.mayBoot };
   const ack = reply(input, MESSAGE.ack, { boot: file, vendor: "direct" });
   // iPXE drops an answer from port 67, EDK2 one that is broadcast: from 4011 to where the request came from.
   return { step: "boot-file", replies: [{ packet: { ...ack.packet, flags: 0 }, from: 4011, to: source }] };
@@ -103,6 +105,9 @@ function fullOffer(input: OfferInput): Decision {
     step: "offer",
     replies: [reply(input, MESSAGE.offer, { yiaddr: address, leaseMs: config.leaseMs, ...bootOptions(input) })],
     ...(stillBound ? {} : { lease }),
+    ...(client.kind !== "os" && bootFile(client, config) === undefined
+      ? { noBootFile: true, reason: whyNoFile(client, input.machine) }
+      : {}),
   };
 }
 
@@ -123,9 +128,16 @@ function fullRequest(input: OfferInput): Decision {
   }
   const asked = packet.ciaddr !== NO_ADDRESS ? packet.ciaddr : wish;
   if (asked === undefined) return ignore("a request for no address");
+  if (!contains(config.network, asked)) return nak(input, "wrong network");
+  const owner = leases.reservedFor(asked);
+  if (owner !== undefined && owner !== client.mac) {
+    const refused = nak(input, "reserved for another machine");
+    return own?.address === asked
+      ? { ...refused, lease: { ...own, state: "released", expiresAtMs: input.nowMs } }
+      : refused;
+  }
   if (own?.address === asked) return acknowledge(input, asked);
   if (server !== undefined) return nak(input, own === undefined ? "no such offer" : "not the offered address");
-  if (!contains(config.network, asked)) return nak(input, "wrong network");
   if (own !== undefined) return nak(input, "bound to another address");
   return ignore("a lease we do not know"); // RFC 2131 4.3.2: another server may know it
 }
@@ -177,7 +189,7 @@ function bootOptions({ client, machine, rung, config }: OfferInput): ReplyConten
 function whyNoFile(client: Client, machine: OfferMachine): string {
   if (client.kind === "os") return "not a network boot client";
   if (!machine.mayBoot) return "the machine was refused";
-  return `no boot file for architecture ${client.archs.join(", ")}`;
+  return `no boot file for architecture ${client.platform ?? client.archs.join(", ")}`;
 }
 
 function ignore(reason: string): Decision {

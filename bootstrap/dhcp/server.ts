@@ -2,6 +2,7 @@
 // address:67 (the only way a broadcast leaves by that interface, default route or not), answers port 4011 from 4011.
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import type { Log } from "#lib/log.ts";
+import { steadyNow } from "#lib/time.ts";
 import { listenFault } from "../listen-fault.ts";
 import { rateLimit } from "../rate.ts";
 import { type Client, classify } from "./classify.ts";
@@ -9,8 +10,8 @@ import type { OfferConfig, OfferMachine, Reply } from "./exchange.ts";
 import { createLadder } from "./ladder.ts";
 import type { Lease, Leases } from "./leases.ts";
 import { type Decision, offer } from "./offer.ts";
-import { MESSAGE, messageType } from "./options.ts";
-import { encodePacket, parsePacket } from "./packet.ts";
+import { address, MESSAGE, messageType, OPTION } from "./options.ts";
+import { encodePacket, NO_ADDRESS, parsePacket } from "./packet.ts";
 
 export interface DhcpServerOptions {
   config: OfferConfig;
@@ -19,6 +20,10 @@ export interface DhcpServerOptions {
   leases: Leases;
   /** Resolves when the lease is on disk; an ACK leaves only then. */
   saveLease: (lease: Lease) => Promise<void>;
+  /** False: not read. By who sent the packet. */
+  admits?: (address: string) => boolean;
+  /** False: not answered. By who sent it, the relay it names (`0.0.0.0` for none), and the client's address that it shows. */
+  admitsPacket?: (address: string, giaddr: string, mac: string, shown: string | undefined) => boolean;
   /** The machine of a client, or undefined when the table of unknown machines is full. */
   machineOf: (client: Client) => OfferMachine | undefined;
   /** Told every decision that was not ignored, after its replies left. */
@@ -44,7 +49,7 @@ export async function dhcpServer(options: DhcpServerOptions): Promise<DhcpServer
     leases,
     log,
     ownMacs,
-    nowMs = Date.now,
+    nowMs = steadyNow,
     ports = { server: 67, client: 68, bootServer: 4011 },
   } = options;
   const perMac = rateLimit({ perSecond: 10, burst: 20, maxKeys: MAX_CLIENTS });
@@ -61,6 +66,7 @@ export async function dhcpServer(options: DhcpServerOptions): Promise<DhcpServer
 
   async function handle(bytes: Buffer, source: RemoteInfo, port: 67 | 4011): Promise<void> {
     counts.received++;
+    if (options.admits?.(source.address) === false) return;
     const parsed = parsePacket(bytes);
     if (!parsed.ok) {
       counts.malformed++;
@@ -70,6 +76,8 @@ export async function dhcpServer(options: DhcpServerOptions): Promise<DhcpServer
     const { packet } = parsed;
     const client = classify(packet);
     if (client === undefined || packet.op !== 1 || ownMacs.has(client.mac)) return;
+    const shown = packet.ciaddr === NO_ADDRESS ? address(packet.options, OPTION.requestedAddress) : packet.ciaddr;
+    if (options.admitsPacket?.(source.address, packet.giaddr, client.mac, shown) === false) return;
     if (!perMac.take(client.mac)) {
       counts.limited++;
       return;
@@ -90,7 +98,7 @@ export async function dhcpServer(options: DhcpServerOptions): Promise<DhcpServer
       { mac: client.mac, kind: client.kind, step: decision.step, reason: decision.reason },
       "DHCP packet decided",
     );
-    if (decision.step !== "ignored" || decision.otherServer) options.onStep?.(client, decision);
+    if (decision.step !== "ignored" || decision.otherServer || decision.noBootFile) options.onStep?.(client, decision);
   }
 
   function send({ packet, from, to }: Reply): Promise<void> {

@@ -1,15 +1,17 @@
 // What the boot plane answers, apart from HTTP itself: script, beacon, seed and progress of one machine's boot. Every answer
-// puts its step on the machine's timeline; a refused token does too.
+// puts its step on the machine's timeline. A refusal is a bare "no": who asked, and as whom, is for the operator alone.
 import type { BootMachine } from "#api/boot.ts";
-import type { MachineIdentity } from "#api/machines.ts";
-import { type BootChoice, chooseBoot } from "../boot-choice.ts";
+import type { Claimed, Observed } from "#api/machine-identity.ts";
+import { type BootChoice, chooseBoot, WAITS_FOR_APPROVAL } from "../boot-choice.ts";
 import { identityOfQuery } from "../identity.ts";
 import type { Images, VerifiedImage } from "../images.ts";
 import type { Machines } from "../machines.ts";
-import type { Neighbours } from "../neighbours.ts";
+import type { Sight, Source } from "../observe.ts";
+import { rateLimit } from "../rate.ts";
+import { onceIn } from "../steps.ts";
 import type { Timeline } from "../timeline.ts";
-import type { BootRecord, Source, Tokens, Use } from "../tokens.ts";
-import { bootScript, localDiskScript, refuseScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
+import type { BootRecord, Tokens, Use } from "../tokens.ts";
+import { bootScript, localDiskScript, rejectedScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
 import { progressOf } from "./progress.ts";
 import { metaData, type SeedFile, userData, vendorData } from "./seed.ts";
 
@@ -20,7 +22,7 @@ export interface BootPlaneOptions {
   images: Pick<Images, "get" | "refusal">;
   tokens: Tokens;
   timeline: Pick<Timeline, "record">;
-  neighbours: Neighbours;
+  sight: Pick<Sight, "sourceOf" | "observed">;
   /** A join grant for this boot, good once. */
   grant: (boot: BootRecord) => string;
   /** The machine took what DHCP offered. */
@@ -34,6 +36,8 @@ export interface Answer {
 }
 
 export interface BootPlane {
+  /** Its card, or a relay for its network, is seen: else there is no answer at all. */
+  isSeen(address: string): boolean;
   script(query: URLSearchParams, address: string): Promise<Answer>;
   beacon(token: string, stage: string, address: string): Answer;
   seed(token: string, file: SeedFile, address: string): Promise<Answer>;
@@ -43,6 +47,12 @@ export interface BootPlane {
 }
 
 const TEXT = "text/plain; charset=utf-8";
+const NO: Answer = { status: 403, type: TEXT, body: "no\n" };
+/** A machine that waits says so again after this long: it is seen to be there, and known anew if somebody deleted it. */
+const STILL_WAITS_MS = 15_000;
+/** One refusal of a card in this time is told, and so many of all cards. */
+const REFUSAL_MS = 60_000;
+const REFUSALS = { perSecond: 0.5, burst: 20, maxKeys: 1 };
 const BEACONS: Record<string, { stage: "script" | "boot-failed"; level: "info" | "error"; message: string }> = {
   ipxe: { stage: "script", level: "info", message: "iPXE runs the boot script" },
   fail: { stage: "boot-failed", level: "error", message: "iPXE could not load or start the image; it tries again" },
@@ -54,61 +64,89 @@ export function createBootPlane({
   images,
   tokens,
   timeline,
-  neighbours,
+  sight,
   grant,
   progressed,
 }: BootPlaneOptions): BootPlane {
-  const lastChoice = new Map<string, string>();
+  const lastChoice = new Map<string, { text: string; atMs: number }>();
+  const refusalIsNews = onceIn(REFUSAL_MS);
+  const refusals = rateLimit(REFUSALS);
+  const { sourceOf } = sight;
 
-  function sourceOf(address: string): Source {
-    return { address, hardware: neighbours(address) };
-  }
+  /** What was seen of whoever uses this boot's token. */
+  const seenOf = (boot: BootRecord, source: Source) => ({
+    claimed: { mac: boot.mac },
+    observed: sight.observed(source, boot.mac),
+    bootId: boot.bootId,
+    imageId: boot.imageId,
+  });
 
-  function refused(use: Extract<Use, { ok: false }>, what: string): Answer {
+  function refused(use: Extract<Use, { ok: false }>, what: string, source: Source): Answer {
     if (use.boot) {
+      const { imageId: _, ...seen } = seenOf(use.boot, source);
       timeline.record({
-        identity: machines.identity(use.boot.mac),
-        bootId: use.boot.bootId,
+        ...seen,
         stage: "token-refused",
         level: "warning",
         message: `boot token refused for ${what}: ${use.reason}`,
         detail: { status: use.status },
       });
     }
-    return { status: use.status, type: TEXT, body: `refused: ${use.reason}\n` };
+    return { ...NO, status: use.status };
   }
 
-  /** Machines that wait ask every few seconds: only a changed answer is news. */
+  /** Both cards, for the operator. */
+  function tellRefusal(claimed: Claimed, source: Source): void {
+    const { mac } = claimed;
+    if (!refusalIsNews(mac) || !refusals.take("")) return;
+    const card = source.card ?? source.relay;
+    const who =
+      source.card ?? (source.relay === undefined ? "no card on this network" : `behind relay ${source.relay}`);
+    timeline.record({
+      claimed: { mac },
+      observed: sight.observed(source, mac),
+      stage: "refused",
+      level: "warning",
+      message: `somebody asked to boot as card ${mac} from ${source.address}, which is ${who}; refused`,
+      detail: { claimed: mac, observed: card ?? "none", address: source.address },
+    });
+  }
+
+  /** Machines that wait ask every few seconds: a changed answer is news, and now and then that they still wait. */
   function isNews(mac: string, choice: BootChoice): boolean {
-    const text = `${choice.kind} ${"why" in choice ? choice.why : ""}`;
-    if (choice.kind !== "boot" && lastChoice.get(mac) === text) return false;
+    const text = `${choice.kind} ${"why" in choice ? choice.why : ""} ${"note" in choice ? choice.note : ""}`;
+    const now = performance.now();
+    const last = lastChoice.get(mac);
+    if (choice.kind !== "boot" && last?.text === text && now - last.atMs < STILL_WAITS_MS) return false;
     lastChoice.delete(mac);
-    lastChoice.set(mac, text);
+    lastChoice.set(mac, { text, atMs: now });
     if (lastChoice.size > 8192) lastChoice.delete(lastChoice.keys().next().value!);
     return true;
   }
 
   async function scriptFor(
     choice: BootChoice,
-    claimed: MachineIdentity,
-    source: Source,
+    { claimed, observed, source }: { claimed: Claimed; observed: Observed; source: Source },
     platform: string | undefined,
   ): Promise<string> {
     const { mac } = claimed;
     const news = isNews(mac, choice);
     const tell = (stage: "script" | "wait-approval" | "note", message: string, more: object = {}) => {
-      if (news) timeline.record({ identity: claimed, stage, message, ...more });
+      if (news) timeline.record({ claimed, observed, stage, message, ...more });
     };
     switch (choice.kind) {
       case "wait": {
-        tell(choice.why === "waiting for approval" ? "wait-approval" : "note", choice.why, {
-          detail: { address: source.address },
-        });
-        return waitScript({ base, mac, lines: waitLines(choice.why, claimed) });
+        const { why, note } = choice;
+        const level = note === undefined ? {} : { level: "warning" };
+        const stage = why === WAITS_FOR_APPROVAL ? "wait-approval" : "note";
+        tell(stage, note ?? why, { detail: { address: source.address }, ...level });
+        return waitScript({ base, mac, lines: waitLines(why, claimed) });
       }
-      case "refuse":
-        tell("note", choice.why, { level: "error" });
-        return refuseScript({ reason: choice.why });
+      case "rejected":
+        tell("note", "it was rejected: no boot file");
+        return rejectedScript();
+      case "refused":
+        throw new Error("a refused request has no script");
       case "local-disk":
         tell("script", "told to boot its own disk");
         return localDiskScript({ platform });
@@ -130,58 +168,55 @@ export function createBootPlane({
   }
 
   return {
+    isSeen(address) {
+      const { card, relay } = sourceOf(address);
+      return card !== undefined || relay !== undefined;
+    },
     async script(query, address) {
-      const told = identityOfQuery(query);
-      if (told === undefined) return { status: 400, type: TEXT, body: "the query needs mac=aa:bb:cc:dd:ee:ff\n" };
-      const claimed = machines.see(told);
-      if (claimed === undefined) return { status: 429, type: TEXT, body: "too many unknown machines\n" };
-      progressed(claimed.mac);
-      const source = sourceOf(address);
+      const claimed = identityOfQuery(query);
+      if (claimed === undefined) return { status: 400, type: TEXT, body: "the query needs mac=aa:bb:cc:dd:ee:ff\n" };
+      const source = sourceOf(address, claimed.mac);
+      const observed = sight.observed(source, claimed.mac);
       const choice = chooseBoot({
         target: machines.target,
         machine: machines.find(claimed.mac),
-        claimed: told,
-        hardware: source.hardware,
+        claimed,
+        observed,
         imageOf: images.get,
         refusalOf: images.refusal,
       });
-      const body = await scriptFor(choice, claimed, source, query.get("platform") ?? undefined);
+      if (choice.kind === "refused") {
+        tellRefusal(claimed, source);
+        return NO;
+      }
+      if (!machines.admit(claimed.mac, true)) return { status: 429, type: TEXT, body: "too many unknown machines\n" };
+      progressed(claimed.mac);
+      const body = await scriptFor(choice, { claimed, observed, source }, query.get("platform") ?? undefined);
       return { status: 200, type: TEXT, body };
     },
     beacon(token, stage, address) {
-      const use = tokens.check(token, sourceOf(address));
-      if (!use.ok) return refused(use, `beacon ${stage}`);
+      const source = sourceOf(address);
+      const use = tokens.check(token, source);
+      if (!use.ok) return refused(use, `beacon ${stage}`, source);
       const told = Object.hasOwn(BEACONS, stage) ? BEACONS[stage] : undefined;
       if (told === undefined) return { status: 404, type: TEXT, body: "no such beacon\n" };
-      timeline.record({
-        identity: machines.identity(use.boot.mac),
-        bootId: use.boot.bootId,
-        imageId: use.boot.imageId,
-        ...told,
-      });
+      timeline.record({ ...seenOf(use.boot, source), ...told });
       return { status: 200, type: TEXT, body: "ok\n" };
     },
     async seed(token, file, address) {
       const source = sourceOf(address);
       if (file === "network-config") return { status: 404, type: TEXT, body: "the network is configured by DHCP\n" };
       const use = await tokens.use(token, file, source);
-      if (!use.ok) return refused(use, file);
+      if (!use.ok) return refused(use, file, source);
       const { boot } = use;
       const machine = machines.find(boot.mac);
       const target = machines.target;
-      if (machine === undefined || target === undefined || machine.id !== boot.machineId) {
-        return refused({ ok: false, status: 410, reason: "the machine is not known any more", boot }, file);
+      if (machine === undefined || machine.rejected || target === undefined || machine.id !== boot.machineId) {
+        return refused({ ok: false, status: 410, reason: "the machine may not boot any more", boot }, file, source);
       }
       if (file === "user-data" && use.first) {
         const message = "cloud-init fetched its seed";
-        timeline.record({
-          identity: machines.identity(boot.mac),
-          bootId: boot.bootId,
-          imageId: boot.imageId,
-          stage: "seed",
-          message,
-          detail: { address },
-        });
+        timeline.record({ ...seenOf(boot, source), stage: "seed", message, detail: { address } });
       }
       if (file === "vendor-data") return { status: 200, type: TEXT, body: vendorData({ base, token }) };
       if (file === "meta-data")
@@ -192,6 +227,8 @@ export function createBootPlane({
         hostname: machine.hostname,
         tags: { ...machine.profile.tags, ...machine.tags },
         diskPolicy: machine.profile.diskPolicy,
+        wipeOrder: machine.wipeOrder,
+        secrets: machine.profile.secrets,
         sshKeys: machine.profile.sshKeys,
         controlUrls: target.controlUrls,
         caPem: target.caPem,
@@ -200,17 +237,11 @@ export function createBootPlane({
       return { status: 200, type: TEXT, body };
     },
     progress(token, body, address) {
-      const use = tokens.check(token, sourceOf(address));
-      if (!use.ok) return refused(use, "progress");
+      const source = sourceOf(address);
+      const use = tokens.check(token, source);
+      if (!use.ok) return refused(use, "progress", source);
       const told = progressOf(body);
-      if (told)
-        timeline.record({
-          identity: machines.identity(use.boot.mac),
-          bootId: use.boot.bootId,
-          imageId: use.boot.imageId,
-          stage: "cloud-init",
-          ...told,
-        });
+      if (told) timeline.record({ ...seenOf(use.boot, source), stage: "cloud-init", ...told });
       return { status: 200, type: TEXT, body: "ok\n" };
     },
     bootAt: (address) => tokens.bootAt(sourceOf(address)),
@@ -226,9 +257,9 @@ function scriptImage({ manifest }: VerifiedImage, machine: BootMachine): ScriptI
   };
 }
 
-function waitLines(why: string, { mac, serial }: MachineIdentity): string[] {
+function waitLines(why: string, { mac, serial }: Claimed): string[] {
   const who = serial === undefined ? mac : `${mac} (serial ${serial})`;
-  return why === "waiting for approval"
+  return why === WAITS_FOR_APPROVAL
     ? [`Flynn: machine ${who} waits for approval`, `Flynn: run: flynn machine approve ${mac}`]
     : [`Flynn: machine ${who}: ${why}`];
 }

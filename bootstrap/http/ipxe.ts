@@ -1,5 +1,6 @@
 // The scripts that iPXE runs. Everything that goes into one is either ours or passes `word`, which lets through no blank,
 // no control byte and nothing iPXE would expand or split on: hostile SMBIOS text cannot become a command.
+import { isKernelWord } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
 import { scriptUrl } from "../dhcp/offer.ts";
 
@@ -48,9 +49,9 @@ export function localDiskScript({ platform }: { platform: string | undefined }):
   return script(platform === "efi" ? ["exit 0"] : ["sanboot --no-describe --drive 0x80 || exit 0"]);
 }
 
-/** No boot, and no asking again: the firmware goes on with its boot order. */
-export function refuseScript({ reason }: { reason: string }): string {
-  return script([`echo ${consoleText(`Flynn does not boot this machine: ${reason}`)}`, "sleep 10", "exit 0"]);
+/** A person said no: no boot, and no asking again; the firmware goes on with its boot order. */
+export function rejectedScript(): string {
+  return script(["echo Flynn: no", "sleep 10", "exit 0"]);
 }
 
 /** What iPXE runs when it was started without an answer of ours: get an address, then ask. */
@@ -96,7 +97,7 @@ function script(lines: readonly string[]): string {
 
 /** One word of a script line, as it is; anything iPXE would read as more than that is a Fault `invalid`. */
 export function word(value: string): string {
-  if (!/^[\x21-\x7e]+$/.test(value) || /[$"'\\`#]|^(&&|\|\||;)$/.test(value)) {
+  if (!isKernelWord(value)) {
     throw new Fault("invalid", `${JSON.stringify(value.slice(0, 80))} cannot stand in a boot script`);
   }
   return value;

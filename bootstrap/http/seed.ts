@@ -1,7 +1,8 @@
 // The NoCloud seed of one boot: what cloud-init fetches, in its order network-config (404 is fine), meta-data, user-data,
 // vendor-data. The user-data carries the one secret, a join grant that is good once.
-import type { DiskPolicy } from "#api/boot.ts";
-import type { HostSeed } from "#api/hosts.ts";
+import type { DiskPolicy, Secrets } from "#api/boot.ts";
+import type { WipeOrder } from "#api/disks.ts";
+import type { HostSeed } from "#api/members.ts";
 import { renderCloudConfig, renderYaml } from "../cloud-config/document.ts";
 
 export interface SeedInput {
@@ -10,6 +11,8 @@ export interface SeedInput {
   hostname: string;
   tags: Record<string, string>;
   diskPolicy: DiskPolicy;
+  wipeOrder?: WipeOrder | undefined;
+  secrets?: Secrets | undefined;
   sshKeys: readonly string[];
   controlUrls: readonly string[];
   caPem: string;
@@ -34,6 +37,8 @@ export function userData(input: SeedInput): string {
     hostname: input.hostname,
     tags: input.tags,
     diskPolicy: input.diskPolicy,
+    ...(input.wipeOrder ? { wipeOrder: input.wipeOrder } : {}),
+    ...(input.secrets === undefined ? {} : { secrets: input.secrets }),
   };
   const files = [
     {

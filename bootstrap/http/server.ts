@@ -18,7 +18,9 @@ export interface BootHttpOptions {
   images: Pick<Images, "artefact">;
   /** iPXE binaries and scripts by name, for UEFI HTTP boot. */
   bootFiles: ReadonlyMap<string, Buffer>;
-  onTransfer?: (transfer: Transfer, boot: BootRecord | undefined) => void;
+  onTransfer?: (transfer: Transfer, boot: BootRecord | undefined, address: string) => void;
+  /** False: a connection from this address is closed before anything is read. */
+  admits?: (address: string) => boolean;
   log: Log;
   /** Requests per second and address, artefacts aside; wrong ones cost ten. */
   requestsPerSecond?: number;
@@ -52,6 +54,9 @@ export async function bootHttpServer(options: BootHttpOptions): Promise<BootHttp
       });
     },
   );
+  server.on("connection", (socket) => {
+    if (options.admits?.(socket.remoteAddress ?? "") === false) socket.destroy();
+  });
   server.maxConnections = maxConnections;
   server.timeout = 120_000; // a client that takes nothing for so long is gone
   await listen(server, address, port);
@@ -88,13 +93,14 @@ async function route(
   const parts = path.split("/").slice(1);
   const method = request.method ?? "";
   const reads = method === "GET" || method === "HEAD";
+  if (path !== "/healthz" && !plane.isSeen(from)) return answer({ status: 403, type: PLAIN, body: "no\n" });
 
   if (reads && parts.length === 3 && parts[0] === "a" && /^sha256-[0-9a-f]{64}$/.test(parts[1]!)) {
     const artefact = images.artefact(parts[1]!.slice(7), parts[2]!);
     if (artefact === undefined) return wrong(404, "no such file\n");
     const boot = plane.bootAt(from);
     const transfer = await sendArtefact(request, response, artefact, chunks);
-    if (transfer) options.onTransfer?.(transfer, boot);
+    if (transfer) options.onTransfer?.(transfer, boot, from);
     return;
   }
   if (!limits.requests.take(from)) return tooMany(response);

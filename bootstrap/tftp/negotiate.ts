@@ -24,7 +24,7 @@ export interface Agreement {
 const RFC1350_BLKSIZE = 512;
 
 export function negotiate(asked: Options, sizeBytes: number, caps: Caps = DEFAULT_CAPS): Agreement {
-  const blksizeAsked = integer(asked.get("blksize"), 8, 65464) ?? integer(asked.get("blksize"), 65465, 0xffffffff);
+  const blksizeAsked = integer(asked.get("blksize"), 8, 0xffffffff); // more than RFC 2348's 65464 is lowered like the rest
   const blksize = blksizeAsked === undefined ? RFC1350_BLKSIZE : Math.min(blksizeAsked, caps.blksizeBytes);
   const windowAsked = integer(asked.get("windowsize"), 1, 65535);
   const windowCap = Math.max(1, Math.min(caps.windowsize, Math.floor(caps.windowBytes / blksize)));

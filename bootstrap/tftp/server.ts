@@ -60,6 +60,8 @@ export interface TftpOptions {
   /** All transfers answer from `port`, told apart by the client's address and port. */
   singlePort?: boolean;
   onTransfer?: (event: TransferEvent) => void;
+  /** False: packets of this address are dropped before they are read. */
+  admits?: (address: string) => boolean;
   /** Monotonic clock in milliseconds. */
   now?: () => number;
 }
@@ -125,7 +127,7 @@ export async function tftpServer(options: TftpOptions): Promise<TftpServer> {
   }
 
   function onMainMessage(message: Buffer, from: dgram.RemoteInfo): void {
-    if (from.port === 0 || closed) return;
+    if (from.port === 0 || closed || options.admits?.(from.address) === false) return;
     const entry = singlePort && message[1] !== OPCODE.rrq ? transfers.find(from) : undefined;
     if (entry !== undefined) {
       onTransferMessage(entry, message);

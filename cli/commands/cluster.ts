@@ -2,7 +2,8 @@
 
 import { Fault, isFault } from "#api/fault.ts";
 import { getStatus } from "#api/status.ts";
-import { type Cluster, clusterClient, clustersFile, readClusters, saveCluster, writeClusters } from "../clusters.ts";
+import { clusterClient, saveCluster, writeClusters } from "../clusters.ts";
+import { type Cluster, clustersFile, readClusters } from "../clusters-file.ts";
 import type { Command, Invocation } from "../command.ts";
 import { CONFIRM, confirm } from "../confirm.ts";
 import { unreachable } from "../connect.ts";

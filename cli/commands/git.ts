@@ -6,9 +6,10 @@ import { getGit, redeploy } from "#api/git.ts";
 import { newId } from "#lib/ids.ts";
 import { appName } from "../app.ts";
 import { checkEnd, followBuild } from "../build.ts";
-import { type Cluster, clustersFile, readClusters } from "../clusters.ts";
+import type { Cluster } from "../clusters-file.ts";
 import type { Cli, Command, Flag } from "../command.ts";
 import { withCluster } from "../connect.ts";
+import { credential } from "../credential.ts";
 import { addRemote, REMOTE, remoteUrl } from "../git.ts";
 import { knowHost } from "../known-hosts.ts";
 import { answer } from "../output/answer.ts";
@@ -87,12 +88,8 @@ export const gitCommands: readonly Command[] = [
     async run({ args: [operation], cli }) {
       const asked = await cli.readStdin();
       if (operation !== "get") return; // tokens are kept and forgotten by `flynn cluster`
-      const fields = new Map(asked.split("\n").map((line) => line.split(/=(.*)/s, 2) as [string, string]));
-      const origin = URL.parse(`${fields.get("protocol")}://${fields.get("host")}`)?.origin;
-      const known = await readClusters(clustersFile(cli.env));
-      const same = known.clusters.filter(({ url }) => url === origin);
-      const cluster = same.find(({ name }) => name === known.default) ?? same[0];
-      if (cluster !== undefined) cli.print(`username=flynn\npassword=${cluster.token}`);
+      const found = await credential(asked, cli.env);
+      if (found !== undefined) cli.print(found);
     },
   },
 ];

@@ -1,8 +1,8 @@
 // host: machines that run jobs.
-import { Fault } from "#api/fault.ts";
+import type { Client } from "#api/client.ts";
+import { Fault, isFault } from "#api/fault.ts";
 import {
   cordonHost,
-  createJoinToken,
   deleteHost,
   drainHost,
   getHost,
@@ -11,8 +11,11 @@ import {
   uncordonHost,
   updateHost,
 } from "#api/hosts.ts";
+import { createJoinToken } from "#api/members.ts";
+import { listNetworkHosts, type NetworkHost } from "#api/network.ts";
+import { helloText } from "#api/version.ts";
 import { sleep } from "#lib/time.ts";
-import { formatSize, parseDuration } from "#lib/units.ts";
+import { formatDuration, formatSize, parseDuration } from "#lib/units.ts";
 import type { Command, Invocation } from "../command.ts";
 import { CONFIRM, confirm } from "../confirm.ts";
 import { listAll, withCluster } from "../connect.ts";
@@ -30,7 +33,7 @@ export const hostCommands: readonly Command[] = [
     run: (call) =>
       withCluster(call, async (client) =>
         answerList(call.cli, await listAll(client, listHosts, { signal: call.cli.signal }), {
-          titles: ["ID", "NAME", "STATE", "ADDRESS", "JOBS", "CPU", "MEMORY", "SEEN", "REASON"],
+          titles: ["ID", "NAME", "STATE", "ADDRESS", "JOBS", "CPU", "MEMORY", "DISK", "SEEN", "REASON"],
           row: (host) => [
             host.id,
             host.name,
@@ -39,8 +42,9 @@ export const hostCommands: readonly Command[] = [
             String(host.jobs),
             cpu(host),
             memory(host),
+            diskFree(host),
             host.lastSeenAt && `${age(host.lastSeenAt)} ago`,
-            host.reason,
+            host.reason || pressureText(host) || clockText(host),
           ],
           none: "no host has joined yet; boot a machine, or run apps here with `flynn up` (without --no-host)",
         }),
@@ -54,6 +58,7 @@ export const hostCommands: readonly Command[] = [
       withCluster(call, async (client) => {
         const { cli } = call;
         const host = await client.call(getHost, { params: { id: call.args[0]! }, signal: cli.signal });
+        const network = cli.json ? undefined : await networkOf(client, host, cli.signal);
         answer(cli, host, () =>
           printFacts(cli, [
             ["ID", host.id],
@@ -66,9 +71,15 @@ export const hostCommands: readonly Command[] = [
             ["CPU", `${cpu(host)} cores asked for`],
             ["Memory", `${memory(host)} asked for`],
             ["Disk", `${formatSize(host.used.diskBytes)} of ${formatSize(host.capacity.diskBytes)} asked for`],
+            ["Disk free", host.space && roomText(host.space.disk)],
+            ["Memory free", host.space && roomText(host.space.memory)],
+            ["Pressure", pressureText(host)],
+            ["Clock", clockText(host)],
             ["Tags", tagText(host)],
+            ["Network", network],
             ["Machine", host.machineId],
-            ["Agent", host.agentVersion],
+            ["Agent", host.hello ? helloText(host.hello) : host.agentVersion],
+            ["Agent can", host.hello?.capabilities.join(" ")],
             ["Engine", host.engineVersion],
             ["Joined", `${host.joinedAt} (${age(host.joinedAt)} ago)`],
             ["Seen", host.lastSeenAt && `${age(host.lastSeenAt)} ago`],
@@ -168,6 +179,23 @@ function change(
   });
 }
 
+const NETWORK: Record<NetworkHost["state"], string> = {
+  current: "enforces what apps may reach",
+  behind: "does not enforce the newest state of what apps may reach yet",
+  silent: "goes on with what it had when it was heard last",
+  unsupported: "not known to enforce what apps may reach: its agent is too old, or manages no network",
+};
+
+/** Undefined from a control that knows nothing of it. */
+async function networkOf(client: Client, { id }: Host, signal: AbortSignal): Promise<string | undefined> {
+  const hosts: NetworkHost[] = await listAll(client, listNetworkHosts, { signal }).catch((error: unknown) => {
+    if (isFault(error, "not-found")) return [];
+    throw error;
+  });
+  const state = hosts.find((host) => host.id === id)?.state;
+  return state && (NETWORK[state] ?? state);
+}
+
 async function drain(call: Invocation): Promise<void> {
   const { cli } = call;
   const wish = call.text("timeout") ?? "10m";
@@ -206,6 +234,21 @@ const stateOf = ({ state, cordoned, draining }: Host): string =>
 const cpu = ({ used, capacity }: Host): string => `${used.cpuMillis / 1000}/${capacity.cpuMillis / 1000}`;
 const memory = ({ used, capacity }: Host): string =>
   `${formatSize(used.memoryBytes)}/${formatSize(capacity.memoryBytes)}`;
+const diskFree = ({ space }: Host): string =>
+  space === undefined ? "" : `${formatSize(space.disk.freeBytes)} free of ${formatSize(space.disk.sizeBytes)}`;
+type Room = NonNullable<Host["space"]>["disk"];
+const roomText = ({ freeBytes, sizeBytes, reserveBytes, inodes, freeInodes }: Room): string => {
+  const room = `${formatSize(freeBytes)} of ${formatSize(sizeBytes)}, ${formatSize(reserveBytes)} of it kept for hostd and Docker`;
+  return inodes ? `${room}; ${freeInodes} of ${inodes} inodes` : room;
+};
+const pressureText = ({ space }: Host): string =>
+  space === undefined || space.pressure.length === 0
+    ? ""
+    : `short of ${space.pressure.join(" and ")}: no new jobs are placed here`;
+const clockText = ({ clockOffMs = 0 }: Host): string =>
+  clockOffMs === 0
+    ? ""
+    : `its clock is ${formatDuration(Math.round(Math.abs(clockOffMs) / 1_000) * 1_000)} ${clockOffMs > 0 ? "ahead of" : "behind"} control's: let both reach a time server`;
 const tagText = ({ tags }: Host): string =>
   Object.entries(tags)
     .map(([name, value]) => `${name}=${value}`)

@@ -42,7 +42,7 @@ export const jobCommands: readonly Command[] = [
         const type = call.text("type");
         const jobs = items.filter((job) => type === undefined || job.process === type);
         answerList(cli, jobs, {
-          titles: ["ID", "TYPE", "STATE", "HOST", "RELEASE", "RESTARTS", "MEMORY", "AGE", "REASON"],
+          titles: ["ID", "TYPE", "STATE", "HOST", "RELEASE", "RESTARTS", "MEMORY", "DISK", "AGE", "REASON"],
           row: (job) => [
             job.id,
             job.process,
@@ -51,6 +51,7 @@ export const jobCommands: readonly Command[] = [
             `v${job.version}`,
             String(job.restarts),
             job.memoryBytes === undefined ? "" : formatSize(job.memoryBytes),
+            job.disk === undefined ? "" : diskText(job.disk),
             age(job.createdAt),
             reasonOf(job, Date.now()),
           ],
@@ -63,7 +64,7 @@ export const jobCommands: readonly Command[] = [
     summary: "Stop jobs; the formation starts others in their place",
     more: [
       "  flynn kill web.1                 a job by its place in its process, its id, or the beginning of its id",
-      "  flynn kill --signal HUP web.1    only this signal, to the job's first process; nothing else follows from it",
+      "  flynn kill --signal HUP web.1    only this signal, to the job's first process (TERM: to all); nothing else follows",
     ].join("\n"),
     args: [{ name: "JOB", required: true, rest: true }],
     flags: [
@@ -89,3 +90,9 @@ export const jobCommands: readonly Command[] = [
       }),
   },
 ];
+
+/** `3.4 of 4 GiB (watch)`: a job under `watch` ends when it passes its limit, under `kernel` its writes fail. */
+function diskText({ usedBytes, limitBytes, enforcedBy }: NonNullable<Job["disk"]>): string {
+  const near = usedBytes >= limitBytes * 0.8 ? " !" : "";
+  return `${formatSize(usedBytes)} of ${formatSize(limitBytes)} (${enforcedBy})${near}`;
+}

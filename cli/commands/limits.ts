@@ -35,7 +35,7 @@ export const limitCommands: readonly Command[] = [
               formatSize(memoryBytes),
               `${cpuMillis}`,
               `${pids}`,
-              diskBytes === 0 ? "-" : formatSize(diskBytes),
+              formatSize(diskBytes),
             ]),
           ),
         );
@@ -49,7 +49,8 @@ export const limitCommands: readonly Command[] = [
       "  flynn limit set worker memory=              the default again",
       "",
       "memory is a hard limit (more is `out of memory`) and what the scheduler reserves; cpu is a share under load and what it",
-      "reserves; pids is the most processes and threads; disk is reserved only.",
+      "reserves; pids is the most processes and threads; disk is the most a job may have on its host's disk (files it writes, volumes",
+      "its image declares, kept output): beyond it the job ends, and is started again as after a crash.",
     ].join("\n"),
     args: [
       { name: "PROCESS", required: true },
@@ -108,7 +109,7 @@ function limitsOf(type: ReleaseSummary["processes"][string]) {
     memoryBytes: type.memoryBytes ?? DEFAULT_LIMITS.memoryBytes,
     cpuMillis: type.cpuMillis ?? DEFAULT_LIMITS.cpuMillis,
     pids: type.pids ?? DEFAULT_LIMITS.pids,
-    diskBytes: type.diskBytes ?? DEFAULT_LIMITS.diskBytes,
+    diskBytes: type.diskBytes || DEFAULT_LIMITS.diskBytes,
   };
 }
 

@@ -1,11 +1,14 @@
 // machine: metal as the boot server sees it, its timeline and the boot doctor's word on it.
+import type { Client } from "#api/client.ts";
 import {
+  adoptMachine,
   approveMachine,
   explainMachine,
   getMachine,
   listMachines,
   type Machine,
   machineTimeline,
+  rejectMachine,
   type TimelineEvent,
 } from "#api/machines.ts";
 import type { Cli, Command, Invocation } from "../command.ts";
@@ -14,8 +17,21 @@ import { age, answer, answerList } from "../output/answer.ts";
 import { printExplanation } from "../output/explanation.ts";
 import { printFacts, printTable } from "../output/table.ts";
 import { paint, plain } from "../output/text.ts";
+import { wipeCommand } from "./wipe.ts";
 
 const MACHINE = { name: "MACHINE", required: true, offers: "machines" } as const;
+
+const CLAIM = { name: "claim", value: "CLAIM", help: "Decide on this claim only, as `machine show` names it" } as const;
+
+/** The claim a decision answers: the one that was named, else what waits now, which is shown. */
+async function answered(call: Invocation, client: Client, id: string): Promise<{ claim?: string }> {
+  const named = call.text("claim");
+  if (named !== undefined) return { claim: named };
+  const { name, pending } = await client.call(getMachine, { params: { id }, signal: call.cli.signal });
+  if (pending?.claim === undefined) return {};
+  call.cli.say(`${name}: ${pending.reason}`);
+  return { claim: pending.claim };
+}
 
 export const machineCommands: readonly Command[] = [
   {
@@ -28,11 +44,11 @@ export const machineCommands: readonly Command[] = [
           row: (one) => [
             one.id,
             one.name,
-            one.state,
+            one.pending ? `${one.state}, ${one.pending.kind} ${one.pending.claim ?? ""}`.trimEnd() : one.state,
             one.identity.mac,
             one.profile,
             `${age(one.lastSeenAt)} ago`,
-            one.reason,
+            one.pending?.reason ?? one.reason,
           ],
           none: "no machine has been seen; start the boot services with `flynn up --interface IFACE` and switch one on",
         }),
@@ -46,20 +62,24 @@ export const machineCommands: readonly Command[] = [
       withCluster(call, async (client) => {
         const { cli } = call;
         const machine = await client.call(getMachine, { params: { id: call.args[0]! }, signal: cli.signal });
-        const { identity, tags } = machine;
+        const { identity, tags, pending, observed } = machine;
+        const claimed = machine.claimed ?? identity;
         answer(cli, machine, () =>
           printFacts(cli, [
             ["ID", machine.id],
             ["Name", machine.name],
             ["State", machine.state],
             ["Reason", machine.reason],
+            ["Waits for you", pending?.reason],
+            ["Claim", pending?.claim],
             ["Next boot", machine.target],
             ["Profile", machine.profile],
             ["MACs", machine.macs.join(" ")],
             ["UUID", identity.uuid],
             ["Serial", identity.serial],
-            ["Product", [identity.manufacturer, identity.product].filter(Boolean).join(" ")],
-            ["Firmware", [identity.firmware, identity.architecture].filter(Boolean).join(" ")],
+            ["Product", [claimed.manufacturer, claimed.product].filter(Boolean).join(" ")],
+            ["Firmware", [claimed.firmware, claimed.architecture].filter(Boolean).join(" ")],
+            ["Seen as", observed && [observed.card, observed.relay, observed.address].filter(Boolean).join(" ")],
             [
               "Tags",
               Object.entries(tags)
@@ -77,11 +97,12 @@ export const machineCommands: readonly Command[] = [
   },
   {
     words: "machine approve",
-    summary: "Let discovered machines boot and join",
+    summary: "Let discovered machines boot and join, or accept what changed of approved ones",
     args: [{ ...MACHINE, rest: true }],
     flags: [
       { name: "name", value: "NAME", help: "Name it (one machine only)" },
       { name: "profile", value: "PROFILE", help: "Profile it boots by" },
+      CLAIM,
     ],
     run: (call) =>
       withCluster(call, async (client) => {
@@ -89,11 +110,51 @@ export const machineCommands: readonly Command[] = [
         const [name, profile] = [call.text("name"), call.text("profile")];
         const body = { ...(name === undefined ? {} : { name }), ...(profile === undefined ? {} : { profile }) };
         const approved: Machine[] = [];
-        for (const id of call.args)
-          approved.push(await client.call(approveMachine, { params: { id }, body, signal: cli.signal }));
+        for (const id of call.args) {
+          const claim = await answered(call, client, id);
+          approved.push(
+            await client.call(approveMachine, { params: { id }, body: { ...body, ...claim }, signal: cli.signal }),
+          );
+        }
         answer(cli, approved, () => {
           for (const machine of approved) cli.print(`Approved ${machine.name} (${machine.state})`);
         });
+      }),
+  },
+  {
+    words: "machine reject",
+    summary: "Refuse machines that wait, or what changed of approved ones, which stay as they were",
+    args: [{ ...MACHINE, rest: true }],
+    flags: [CLAIM, { name: "revoke", help: "Take the approval back from a machine of which nothing waits" }],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const revoke = call.on("revoke") ? { revoke: true } : {};
+        const rejected: Machine[] = [];
+        for (const id of call.args) {
+          const body = { ...revoke, ...(await answered(call, client, id)) };
+          rejected.push(await client.call(rejectMachine, { params: { id }, body, signal: cli.signal }));
+        }
+        answer(cli, rejected, () => {
+          for (const machine of rejected) cli.print(`Rejected ${machine.name} (${machine.state})`);
+        });
+      }),
+  },
+  {
+    words: "machine adopt",
+    summary: "Make the card of a discovered machine one more card of an approved one",
+    args: [
+      { ...MACHINE, name: "NEW" },
+      { ...MACHINE, name: "NODE" },
+    ],
+    flags: [CLAIM],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const [card, id] = call.args as [string, string];
+        const body = { card, ...(await answered(call, client, card)) };
+        const machine = await client.call(adoptMachine, { params: { id }, body, signal: cli.signal });
+        answer(cli, machine, () => cli.print(`${machine.name} has the cards ${machine.macs.join(" ")}`));
       }),
   },
   {
@@ -106,6 +167,7 @@ export const machineCommands: readonly Command[] = [
     ],
     run: timeline,
   },
+  wipeCommand,
   {
     words: "machine explain",
     summary: "Where a machine stands, why, and what to do",

@@ -61,12 +61,22 @@ export const profileCommands: readonly Command[] = [
       {
         name: "disk",
         value: "POLICY",
-        help: "ram: write no disk. find-empty: the one empty disk. named: the one of --disk-...",
+        help: "ram: write no disk. find-empty: one of which every byte is zero. named: the one of --disk-..., on that condition",
       },
       { name: "disk-serial", value: "TEXT", help: "Disk of policy `named`, by serial number" },
       { name: "disk-wwn", value: "TEXT", help: "... by World Wide Name" },
       { name: "disk-path", value: "PATH", help: "... by path" },
+      {
+        name: "disk-verify",
+        value: "HOW",
+        help: "all: a disk is empty when every byte of it is zero. ends: by its ends and samples; other data on it is LOST",
+      },
       { name: "min-disk", value: "SIZE", help: "Smallest disk to take, such as 100GiB" },
+      {
+        name: "secrets",
+        value: "PLACE",
+        help: "disk: jobs' variables are kept on the state disk. ram: never on a disk; after a reboot jobs wait for control",
+      },
       { name: "ssh-key-file", value: "FILE", help: "Public key that may log in on hosts it makes", repeat: true },
     ],
     run: set,
@@ -109,6 +119,7 @@ async function set(call: Invocation): Promise<void> {
       tags: Object.fromEntries(tags.filter((tag): tag is [string, string] => tag[1] !== null)),
       sshKeys: sshKeys.length > 0 ? sshKeys : before.sshKeys,
       diskPolicy: diskPolicy(call, before.diskPolicy),
+      ...secretsPlace(call),
     };
     show(cli, await client.call(putProfile, { params: { name }, body, signal: cli.signal }));
   });
@@ -118,13 +129,22 @@ function diskPolicy({ text }: Invocation, before: DiskPolicy): DiskPolicy {
   const mode = text("disk");
   const [serial, wwn, path] = [text("disk-serial"), text("disk-wwn"), text("disk-path")];
   const least = text("min-disk");
+  const verify = text("disk-verify");
+  if (verify !== undefined && verify !== "all" && verify !== "ends")
+    throw new Fault("invalid", `--disk-verify ${verify}: it is all (every byte is read) or ends`);
+  if (verify !== undefined && (mode ?? before.mode) === "ram")
+    throw new Fault("invalid", "--disk-verify goes with --disk find-empty or --disk named");
   const minSizeBytes = least === undefined ? undefined : parseSize(least);
   if (least !== undefined && minSizeBytes === undefined)
     throw new Fault("invalid", `--min-disk ${least}: write a size such as 100GiB`);
   const named = serial !== undefined || wwn !== undefined || path !== undefined;
   if (mode === undefined) {
     if (named) throw new Fault("invalid", "--disk-serial, --disk-wwn and --disk-path go with --disk named");
-    return minSizeBytes === undefined ? before : { ...before, minSizeBytes };
+    return {
+      ...before,
+      ...(minSizeBytes === undefined ? {} : { minSizeBytes }),
+      ...(verify === undefined ? {} : { verify }),
+    };
   }
   if (mode !== "ram" && mode !== "find-empty" && mode !== "named")
     throw new Fault("invalid", `--disk ${mode}: a policy is ram, find-empty or named`);
@@ -141,7 +161,17 @@ function diskPolicy({ text }: Invocation, before: DiskPolicy): DiskPolicy {
     ...(wwn === undefined ? {} : { wwn }),
     ...(path === undefined ? {} : { path }),
     minSizeBytes: minSizeBytes ?? before.minSizeBytes ?? DEFAULT_LEAST_BYTES,
+    // Never kept from before: another policy begins with the safe way.
+    ...(verify === undefined ? {} : { verify }),
   };
+}
+
+function secretsPlace({ text }: Invocation): Pick<Profile, "secrets"> {
+  const secrets = text("secrets");
+  if (secrets === undefined) return {};
+  if (secrets !== "disk" && secrets !== "ram")
+    throw new Fault("invalid", `--secrets ${secrets}: write --secrets ram or --secrets disk`);
+  return { secrets };
 }
 
 async function publicKeys(file: string): Promise<string[]> {
@@ -166,6 +196,7 @@ function show(cli: Cli, profile: Profile): void {
       ["Name", profile.name],
       ["Image", profile.image],
       ["Disk", diskText(profile.diskPolicy)],
+      ["Secrets", profile.secrets ?? "disk"],
       ["Tags", tagText(profile)],
       ["Cmdline", profile.cmdline.join(" ")],
       ["SSH keys", profile.sshKeys.length > 0 ? String(profile.sshKeys.length) : ""],
@@ -177,5 +208,7 @@ const tagText = ({ tags }: Profile): string =>
   Object.entries(tags)
     .map(([name, value]) => `${name}=${value}`)
     .join(" ");
-const diskText = ({ name, mode, serial, wwn, path }: DiskPolicy): string =>
-  [name === mode ? mode : `${mode} (${name})`, serial, wwn, path].filter(Boolean).join(" ");
+const diskText = ({ name, mode, serial, wwn, path, verify }: DiskPolicy): string =>
+  [name === mode ? mode : `${mode} (${name})`, serial, wwn, path, verify === "ends" ? "(reads the ends alone)" : ""]
+    .filter(Boolean)
+    .join(" ");

@@ -12,7 +12,7 @@ export const routerCommands: readonly Command[] = [
     run: (call) =>
       withCluster(call, async (client) =>
         answerList(call.cli, await listAll(client, listRouters, { signal: call.cli.signal }), {
-          titles: ["ID", "NAME", "STATE", "ADDRESS", "GENERATION", "RELOADS", "SEEN", "REASON"],
+          titles: ["ID", "NAME", "STATE", "ADDRESS", "GENERATION", "RELOADS", "VERSION", "SEEN", "REASON"],
           row: (router: Router) => [
             router.id,
             router.name,
@@ -20,6 +20,7 @@ export const routerCommands: readonly Command[] = [
             router.address,
             String(router.generation),
             String(router.reloads),
+            router.hello?.version,
             router.lastSeenAt && `${age(router.lastSeenAt)} ago`,
             router.reason,
           ],

@@ -1,6 +1,7 @@
 // scale: how many jobs of each process, watched until they are there.
 import { type Formation, getFormation, updateFormation } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
+import { listDeployments } from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import { type Job, listJobs } from "#api/jobs.ts";
 import { sleep } from "#lib/time.ts";
@@ -11,7 +12,7 @@ import { listAll, withCluster } from "../connect.ts";
 import { durationMs } from "../duration.ts";
 import { answer } from "../output/answer.ts";
 import { clock, paint, stateColour } from "../output/text.ts";
-import { formatScale, parseScale, standing } from "../scale.ts";
+import { formatScale, overtaken, parseScale, standing } from "../scale.ts";
 
 const WAIT_MS = 180_000;
 const POLL_MS = 200;
@@ -24,6 +25,8 @@ export const scaleCommands: readonly Command[] = [
       "  flynn scale                       prints web=3 worker=1",
       "  flynn scale web=3 worker=1,zone=a worker's jobs go to hosts with the tag zone=a",
       "  flynn scale web=3,                web's tags are taken away",
+      "",
+      "It ends with 5 when somebody scales to other counts meanwhile. A deployment that begins meanwhile takes the counts along.",
     ].join("\n"),
     args: [{ name: "TYPE=N[,TAG=V]", rest: true }],
     flags: [
@@ -51,9 +54,10 @@ async function scale(call: Invocation): Promise<void> {
     );
     print(`scaling ${changes.join(", ")}`);
     if (!call.on("no-wait")) {
-      const moved = await arrive({ client, input, formation, asked: Object.keys(wish), seen, timeoutMs, cli, print });
+      const asked = Object.keys(wish);
+      const { moved, taken } = await arrive({ client, input, formation, asked, seen, timeoutMs, cli, print });
       if (moved) print("");
-      print(`scale completed in ${formatDuration(performance.now() - startedMs)}`);
+      print(taken ?? `scale completed in ${formatDuration(performance.now() - startedMs)}`);
     }
     if (cli.json) cli.print(JSON.stringify(formation, null, 2));
   });
@@ -71,8 +75,10 @@ interface Arrival {
   print: (line: string) => void;
 }
 
-/** Shows each job's changes of state until all are there; false when there was nothing to show. */
-async function arrive({ client, input, formation, asked, seen, timeoutMs, cli, print }: Arrival): Promise<boolean> {
+/** Shows each job's changes of state until all are there, or something else came in between; `moved`: there was something to show. */
+async function arrive(arrival: Arrival): Promise<{ moved: boolean; taken?: string }> {
+  const { client, input, asked, seen, timeoutMs, cli, print } = arrival;
+  let { formation } = arrival;
   const deadlineMs = performance.now() + timeoutMs;
   let moved = false;
   for (;;) {
@@ -90,8 +96,14 @@ async function arrive({ client, input, formation, asked, seen, timeoutMs, cli, p
       seen.set(job.id, state);
     }
     const { done, missing } = standing(jobs, formation, asked);
-    if (done) return moved;
+    if (done) return { moved };
     cli.signal.throwIfAborted();
+    const now = await client.call(getFormation, input);
+    const { items } = await client.call(listDeployments, { ...input, query: { limit: 1 } });
+    const between = overtaken(formation, asked, { app: input.params.app, formation: now, deployment: items[0] });
+    if (between?.type === "undone") throw new Fault("conflict", between.words);
+    if (between !== undefined) return { moved, taken: between.words };
+    formation = now; // of another release by now, with our counts
     if (performance.now() >= deadlineMs)
       throw new Fault(
         "timeout",

@@ -20,8 +20,12 @@ export function paint(text: string, colour: Colour | undefined, on: boolean): st
 /** The colour of a state's word: green is well, yellow is under way, red needs somebody. */
 export function stateColour(state: string): Colour | undefined {
   if (["ok", "up", "ready", "complete"].includes(state)) return "green";
-  if (["down", "crashed", "lost", "failed", "unhealthy", "rejected", "error"].includes(state)) return "red";
-  if (["degraded", "pending", "starting", "stopping", "booting", "joining", "running", "discovered"].includes(state))
+  if (["down", "crashed", "lost", "failed", "unhealthy", "rejected", "error", "critical"].includes(state)) return "red";
+  if (
+    ["degraded", "pending", "starting", "stopping", "booting", "joining", "running", "discovered", "warning"].includes(
+      state,
+    )
+  )
     return "yellow";
   return undefined;
 }

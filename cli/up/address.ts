@@ -2,6 +2,7 @@
 // the kernel through `ip`: Node leaves out interfaces without a carrier, such as a bridge before its first machine is on.
 import { readFile } from "node:fs/promises";
 import { Fault } from "#api/fault.ts";
+import { isContainerLink } from "#lib/address-ranges.ts";
 import { exec } from "#lib/exec.ts";
 import type { UpConfig } from "./config.ts";
 
@@ -16,7 +17,9 @@ export async function ownAddress(config: Pick<UpConfig, "address" | "interface">
   const links = JSON.parse(stdout || "[]") as Link[];
   if (config.interface) return addressOf(links, config.interface);
   const name = defaultRouteInterface(await readFile("/proc/net/route", "utf8").catch(() => ""));
-  const chosen = links.find(({ ifname }) => ifname === name) ?? links.find(({ addr_info }) => addr_info.some(isGlobal));
+  const others = links.filter(({ ifname }) => !isContainerLink(ifname));
+  const chosen =
+    links.find(({ ifname }) => ifname === name) ?? others.find(({ addr_info }) => addr_info.some(isGlobal));
   return chosen?.addr_info.find(isGlobal)?.local ?? "127.0.0.1";
 }
 

@@ -26,6 +26,7 @@ const PROGRAMS: { program: string; debian: string; needed: (config: UpConfig) =>
     without: "serve git over HTTPS only: flynn up --no-ssh",
   },
   { program: "iptables", debian: "iptables", needed: ({ host }) => host },
+  { program: "nft", debian: "nftables", needed: ({ host }) => host },
 ];
 
 export async function findProblems(

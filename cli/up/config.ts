@@ -4,6 +4,11 @@ import { join } from "node:path";
 import { type Static, Type } from "typebox";
 import { loadConfig } from "#lib/config.ts";
 
+const Network = Type.String({ pattern: "^[0-9a-fA-F.:]+/\\d{1,3}$", description: "CIDR, such as 10.20.0.0/16." });
+/** A size as people write it. */
+const sizeText = (description: string) =>
+  Type.String({ default: "", pattern: "^(\\d{1,9}(\\.\\d{1,3})? ?([KMGT](i?B)?|B)?)?$", description });
+
 export const UpConfig = Type.Object({
   stateDir: Type.String({
     default: "",
@@ -26,6 +31,11 @@ export const UpConfig = Type.Object({
     description: "proxy: beside the LAN's own DHCP server. full: we are it.",
   }),
   dhcpRange: Type.String({ default: "", description: "Addresses to give out in full mode, first-last." }),
+  dhcpRelay: Type.Array(Type.String(), {
+    default: [],
+    description:
+      "DHCP relays that the boot server believes, each its address with the prefix of the network behind it, such as 10.88.0.1/24 (@ADDRESS when it sends from another one).",
+  }),
   unknownMachines: Type.Unsafe<"wait" | "auto">({
     type: "string",
     enum: ["wait", "auto"],
@@ -47,7 +57,13 @@ export const UpConfig = Type.Object({
     default: 5000,
     minimum: 1,
     maximum: 65_535,
-    description: "Registry, read-only, for hosts.",
+    description: "Images for hosts, each those it runs.",
+  }),
+  registryReadPort: Type.Integer({
+    default: 5002,
+    minimum: 1,
+    maximum: 65_535,
+    description: "Registry, read-only, loopback only.",
   }),
   registryPushPort: Type.Integer({
     default: 5001,
@@ -71,12 +87,53 @@ export const UpConfig = Type.Object({
     default: "",
     description: "New apps answer at NAME.<appDomain>; point *.<appDomain> at this machine in the DNS.",
   }),
+  buildCa: Type.String({
+    default: "",
+    description: "PEM file of authorities that package installers of builds trust as well, such as a company's.",
+  }),
+  buildProxy: Type.String({ default: "", description: "Proxy of builds, such as http://proxy.example:3128." }),
+  buildNoProxy: Type.String({ default: "", description: "What builds reach without the proxy, by commas." }),
+  buildEnv: Type.Array(Type.String(), {
+    default: [],
+    description: "NAME=VALUE of package installers of builds, such as npm_config_registry=https://npm.example/.",
+  }),
   drainAllow: Type.Array(Type.String(), {
     default: [],
     description:
       "Private address ranges (CIDR) that log drains may send to, such as 10.0.0.0/8; public ones need none.",
   }),
-  clusterRange: Type.String({ default: "100.64.0.0/16", description: "Range that hosts get their /24 from." }),
+  appNetwork: Type.Unsafe<"app" | "cluster">({
+    type: "string",
+    enum: ["app", "cluster"],
+    default: "app",
+    description: "app: a job reaches its own app, and others by `flynn network allow`. cluster: every app's jobs.",
+  }),
+  appEgress: Type.Unsafe<"all" | "internet" | "none">({
+    type: "string",
+    enum: ["all", "internet", "none"],
+    default: "internet",
+    description:
+      "What jobs and builds reach outside. internet: public addresses. all: private networks too. none: nothing but name servers.",
+  }),
+  bootNetworks: Type.Array(Network, {
+    default: [],
+    description: "Networks (CIDR) that machines boot on: no job and no build reaches them, under every egress policy.",
+  }),
+  bmcNetworks: Type.Array(Network, {
+    default: [],
+    description: "Networks (CIDR) of the machines' management controllers: the same.",
+  }),
+  freeFloor: sizeText(
+    "Free space, such as 2GiB, below which uploads, pushes and results of builds are refused; empty: 2 % of the file system, at least 1GiB and at most 10GiB.",
+  ),
+  appGitLimit: sizeText("What an app's git repository may hold; empty: 1GiB."),
+  appSourceLimit: sizeText("Unpacked sources of an app's builds that have not ended; empty: 4GiB."),
+  appImageLimit: sizeText("An app's images in the registry, each as it was sent; empty: 50GiB."),
+  imageLimit: sizeText("The same of all apps together; empty: as many as leave the free space."),
+  clusterRange: Type.String({
+    default: "100.64.0.0/16",
+    description: "Range that hosts get their /24 from. It may be made wider at a later start, and stays so.",
+  }),
 });
 export type UpConfig = Static<typeof UpConfig>;
 

@@ -7,15 +7,31 @@ import { loadUpConfig, type UpConfig } from "./config.ts";
 export function configOf(call: Invocation): UpConfig {
   const { text, texts, on, cli } = call;
   const number = (name: string) => (text(name) === undefined ? undefined : Number(text(name)));
+  const list = (name: string) => (texts(name).length > 0 ? texts(name) : undefined);
   const flags = {
     interface: text("interface"),
     dhcp: text("dhcp"),
     dhcpRange: text("dhcp-range"),
+    dhcpRelay: list("dhcp-relay"),
     unknownMachines: text("unknown-machines"),
     diskPolicy: text("disk-policy"),
     address: text("address"),
     appDomain: text("app-domain"),
-    drainAllow: texts("drain-allow").length > 0 ? texts("drain-allow") : undefined,
+    buildCa: text("build-ca"),
+    buildProxy: text("build-proxy"),
+    buildNoProxy: text("build-no-proxy"),
+    buildEnv: list("build-env"),
+    drainAllow: list("drain-allow"),
+    appNetwork: text("app-network"),
+    appEgress: text("app-egress"),
+    bootNetworks: list("boot-networks"),
+    bmcNetworks: list("bmc-networks"),
+    clusterRange: text("cluster-range"),
+    freeFloor: text("free-floor"),
+    appGitLimit: text("app-git-limit"),
+    appSourceLimit: text("app-source-limit"),
+    appImageLimit: text("app-image-limit"),
+    imageLimit: text("image-limit"),
     httpPort: number("http-port"),
     httpsPort: number("https-port"),
     host: on("no-host") ? false : undefined,

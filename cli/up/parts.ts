@@ -1,5 +1,6 @@
 // What `flynn up` starts, as data: each part's argv and the config file it is given. The same files a cluster host uses.
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import { parseSize } from "#lib/units.ts";
 import type { UpConfig } from "./config.ts";
 import { RELAY, SESSION_UID, sshdConfig } from "./ssh-config.ts";
 
@@ -54,8 +55,18 @@ export function parts(options: PartOptions): Part[] {
         advertise: [address],
         clusterRange: config.clusterRange,
         appDomain: config.appDomain,
+        buildCa: config.buildCa === "" ? "" : resolve(config.buildCa),
+        buildProxy: config.buildProxy,
+        buildNoProxy: config.buildNoProxy,
+        buildEnv: config.buildEnv,
         drainAllow: config.drainAllow,
+        appNetwork: config.appNetwork,
+        appEgress: config.appEgress,
+        closedNetworks: [...config.bootNetworks, ...config.bmcNetworks],
+        ...diskLimits(config),
         registry: `${address}:${config.registryPort}`,
+        registryListen: `0.0.0.0:${config.registryPort}`,
+        registryRead: `127.0.0.1:${config.registryReadPort}`,
         registryPush: `127.0.0.1:${config.registryPushPort}`,
         registryDirectory: at("registry"),
         unknownMachines: config.unknownMachines,
@@ -68,9 +79,9 @@ export function parts(options: PartOptions): Part[] {
           ? { sshRelay: RELAY, sshUid: SESSION_UID, sshPort: config.sshPort, sshHostKeys: at("ssh") }
           : {}),
       },
-      [{ protocol: "tcp", port: config.port }],
+      [config.port, config.registryPort].map((port) => ({ protocol: "tcp", port })),
     ),
-    registryPart("registry", options, `0.0.0.0:${config.registryPort}`, true),
+    registryPart("registry", options, `127.0.0.1:${config.registryReadPort}`, true),
     registryPart("registry-push", options, `127.0.0.1:${config.registryPushPort}`, false),
     program(
       "router",
@@ -115,6 +126,7 @@ export function parts(options: PartOptions): Part[] {
           address,
           mode: config.dhcp,
           range: config.dhcpRange,
+          relays: config.dhcpRelay,
           httpPort: config.bootPort,
           controlUrls,
           caFile,
@@ -134,6 +146,18 @@ export function parts(options: PartOptions): Part[] {
     );
   }
   return list;
+}
+
+/** What control's disk is guarded by, as far as the operator says so. */
+function diskLimits({ freeFloor, appGitLimit, appSourceLimit, appImageLimit, imageLimit }: UpConfig): object {
+  const bytes = {
+    freeFloorBytes: parseSize(freeFloor),
+    appGitBytes: parseSize(appGitLimit),
+    appSourceBytes: parseSize(appSourceLimit),
+    appImageBytes: parseSize(appImageLimit),
+    imageBytes: parseSize(imageLimit),
+  };
+  return Object.fromEntries(Object.entries(bytes).filter(([, value]) => value !== undefined));
 }
 
 /** OpenSSH's own server for git alone, in a mount namespace of its own (ssh-server.ts). */
@@ -165,7 +189,7 @@ function sshPart({ config, treeDir, node }: PartOptions): Part {
   };
 }
 
-/** CNCF distribution 2.8: TLS with the cluster CA; only holders of a certificate of that CA get in; the LAN side is read-only. */
+/** CNCF distribution 2.8: TLS with the cluster CA; only holders of a certificate of that CA get in. Both on loopback: hosts read through control. */
 function registryPart(
   name: "registry" | "registry-push",
   { config, registrySecret }: PartOptions,

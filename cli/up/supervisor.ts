@@ -6,7 +6,8 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { stopChild } from "#lib/exec.ts";
-import { readJson, writeFileAtomic } from "#lib/files.ts";
+import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
+import { isFullDisk } from "#lib/full-disk.ts";
 import { commandLine, isAlive, type ProcessId, processId, signalProcess } from "#lib/process-id.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
@@ -39,6 +40,7 @@ export interface SuperviseOptions {
 
 const LOG_MOST_BYTES = 16 << 20;
 const STEADY_MS = 30_000;
+const NOTE_EVERY_MS = 1_000;
 
 export function supervise(part: Part, options: SuperviseOptions): Supervised {
   const { runDir, logDir, signal, onLine, onDeath, onTrouble, env, stopGraceMs = 20_000 } = options;
@@ -53,7 +55,7 @@ export function supervise(part: Part, options: SuperviseOptions): Supervised {
     mkdirSync(logDir, { recursive: true });
     mkdirSync(part.stateDir, { recursive: true, mode: 0o700 });
     await killLeftover(pidFile, part);
-    await writeFileAtomic(part.file.path, part.file.content, { mode: 0o600 });
+    await writeConfig(part.file);
     const log = openSync(logFile, "a", 0o600);
     const [file, ...args] = part.argv;
     const started = spawn(file!, args, {
@@ -70,18 +72,24 @@ export function supervise(part: Part, options: SuperviseOptions): Supervised {
     });
     if (onLine && started.stdout) createInterface({ input: started.stdout }).on("line", onLine);
     const over = new AbortController();
+    let noting: Promise<void> | undefined;
     const stop = () => void stopChild(started, stopGraceMs);
     // A log that cannot be kept small is told of; it is no reason to end what works.
     const bounding = boundWhile(logFile, over.signal).catch((error: unknown) => onTrouble(part.name, error));
     try {
       const id = started.pid === undefined ? undefined : await processId(started.pid);
-      if (id !== undefined) await writeFileAtomic(pidFile, JSON.stringify(id));
+      if (id !== undefined)
+        await writeFileAtomic(pidFile, JSON.stringify(id)).catch((error: unknown) => {
+          if (!isFullDisk(error)) throw error;
+          onTrouble(part.name, error);
+          noting = noteLater(pidFile, JSON.stringify(id), over.signal);
+        });
       signal.addEventListener("abort", stop, { once: true });
       if (signal.aborted) stop();
       return await ended;
     } finally {
       over.abort();
-      await bounding;
+      await Promise.all([bounding, noting]);
       signal.removeEventListener("abort", stop);
       await stopChild(started, stopGraceMs);
       await rm(pidFile, { force: true });
@@ -127,6 +135,23 @@ async function killLeftover(pidFile: string, part: Part): Promise<void> {
     timeoutMs: 5_000,
     everyMs: 50,
   });
+}
+
+/** One that is there and says the same is left alone: a part starts on a full disk as well. */
+async function writeConfig({ path, content }: Part["file"]): Promise<void> {
+  if ((await readText(path)) !== content) await writeFileAtomic(path, content, { mode: 0o600 });
+}
+
+/** Once the disk takes it; until then the part runs without. */
+async function noteLater(file: string, text: string, signal: AbortSignal): Promise<void> {
+  for await (const turn of every(NOTE_EVERY_MS, signal)) {
+    if (turn === 0) continue;
+    try {
+      return await writeFileAtomic(file, text);
+    } catch {
+      // said when it first failed
+    }
+  }
 }
 
 async function boundWhile(file: string, signal: AbortSignal): Promise<void> {

@@ -9,7 +9,8 @@ import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
 import { isAlive, type ProcessId, processId } from "#lib/process-id.ts";
 import { causeChain } from "#lib/run.ts";
 import { until } from "#lib/time.ts";
-import { type Cluster, clustersFile, readClusters, saveCluster } from "../clusters.ts";
+import { saveCluster } from "../clusters.ts";
+import { type Cluster, clustersFile, readClusters } from "../clusters-file.ts";
 import { teachGit } from "../git-settings.ts";
 import { ownAddress } from "./address.ts";
 import { findProblems, refuse } from "./checks.ts";
@@ -77,15 +78,17 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
     const of = (name: Part["name"]) => list.find((part) => part.name === name);
     await rm(join(stateDir, "control", "ready.json"), { force: true });
     const controlPart = of("control")!;
-    const control = start(
-      controlPart,
-      (line) => void firstToken(line, { say, env, stateDir, url: `https://${address}:${config.port}` }),
-    );
+    let saved: Promise<void> | undefined;
+    const control = start(controlPart, (line) => {
+      saved = firstToken(line, { say, env, stateDir, url: `https://${address}:${config.port}` });
+    });
     const controlLog = join(stateDir, "log", "control.log");
     const ready = await until(
       async () => {
         if (control.restarts >= FIRST_STARTS_MOST) return "ended";
-        const kept = await readJson<{ pid: number; pin: string }>(join(stateDir, "control", "ready.json"));
+        const kept = await readJson<{ pid: number; pin: string; firstStart?: true }>(
+          join(stateDir, "control", "ready.json"),
+        );
         return kept !== undefined && kept.pid === control.pid ? kept : undefined;
       },
       { what: `control coming up (its log: ${controlLog})`, timeoutMs: READY_MS, signal },
@@ -97,6 +100,10 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
     // Asked for once: a restart of control after this one refuses damage again.
     if (config.salvage) controlPart.file = withSettings(controlPart, { salvage: false }).file;
     say(`control is up at https://${address}:${config.port} (pin ${ready.pin})`);
+    // Whoever reads that the appliance is up may use it at once.
+    if (ready.firstStart)
+      await until(() => saved !== undefined, { what: "the admin token", timeoutMs: READY_MS, signal });
+    await saved;
     for (const name of ["registry-push", "registry", "router", "hostd", "sshd", "boot server"] as const) {
       const part = of(name);
       if (part === undefined) continue;
@@ -106,6 +113,10 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
       );
     }
     if (!config.ssh) say("git is served over HTTPS only; over SSH too when run as root, without --no-ssh");
+    if (config.interface && config.appEgress === "all" && config.bootNetworks.length === 0)
+      say(
+        "apps reach every network but this machine's own addresses: name the one that machines boot on if they must not (--boot-networks 10.20.0.0/24)",
+      );
     if (!config.interface) say("boot services are off; machines boot from here with --interface IFACE");
     say("the appliance is up; Ctrl-C ends it");
     await new Promise<void>((resolve) => {

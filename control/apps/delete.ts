@@ -4,6 +4,7 @@ import type { App } from "#api/apps.ts";
 import type { Route } from "#api/routes.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
+import { rulesEndOf } from "../network/rules.ts";
 import { routeEnd } from "../routing/claims.ts";
 import type { Change, Store } from "../store/store.ts";
 
@@ -14,6 +15,7 @@ export function deletionOf(store: Store, app: App, at: Date, by: string): Change
     { key: keys.appName(app.name), value: null },
     ...store.list(keys.formationsOf(app.id)).map(({ key }) => ({ key, value: null })),
     ...routes.flatMap(({ value }) => routeEnd(value)),
+    ...rulesEndOf(store, app.id),
     { key: keys.pages(app.id), value: null },
     ...eventChanges(store, at, {
       type: "app.deleted",

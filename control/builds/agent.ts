@@ -7,6 +7,7 @@ import { Fault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
 import { newId } from "#lib/ids.ts";
 import type { Context } from "../context.ts";
+import { claimImage } from "../disk/images.ts";
 import { plainText } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Download } from "../mount.ts";
@@ -29,7 +30,7 @@ export interface BuildAgents {
 const FOUND_MOST_BYTES = 64 * 1024;
 
 export function buildAgents(
-  { store }: Pick<Context, "store">,
+  { store, config }: Pick<Context, "store" | "config">,
   { images, logs, files }: { images: Registry; logs: BuildLogs; files: BuildFiles },
 ): BuildAgents {
   /** The build whose present job is on that host and not lost; a build that is being ended takes nothing any more. */
@@ -88,8 +89,13 @@ export function buildAgents(
       const { value } = openForWork(hostId, id);
       if (value.kind === "buildpacks")
         throw new Fault("invalid", "a build of kind buildpacks sends a slug, not an image");
-      const pushed = await images.push(sent, repositoryOf(value.appId), signal);
-      await keepProduct(hostId, id, { type: "image", ...pushed });
+      const claim = claimImage(store, config, value.appId);
+      try {
+        const pushed = await images.push(claim.counted(sent), repositoryOf(value.appId), signal);
+        await keepProduct(hostId, id, { type: "image", ...pushed });
+      } finally {
+        claim.end();
+      }
     },
     async result(hostId, id, { exitCode, reason, detected, processes }) {
       const { value } = admit(hostId, id);

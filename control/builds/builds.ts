@@ -11,7 +11,11 @@ export interface BuildWish {
   commit?: string;
   ref?: string;
   by: string;
+  /** Bytes that the source was kept in before, compressed; left out: those that are sent. What it unpacks to is measured by it. */
+  packedBytes?: number;
   signal: AbortSignal;
+  /** Asked when the image is there and nothing is deployed yet: a Fault ends the build with its words. Not asked after a restart of control. */
+  admit?: () => Promise<void>;
   /** The same key again gives the build that it made first. */
   idempotent?: Idempotent;
 }

@@ -12,24 +12,27 @@ import { keys } from "../keys.ts";
 import type { BuildWish } from "./builds.ts";
 import { sourceFacts } from "./facts.ts";
 import { type BuildFiles, FACTS_FILE, SOURCE_FILE } from "./files.ts";
-import { type BuildPlan, type BuildRecord, buildsOf, findBuild, hasEnded, shownBuild } from "./record.ts";
+import { type BuildPlan, type BuildRecord, buildsOf, findBuild, shownBuild } from "./record.ts";
 import { takeSource } from "./source.ts";
+import { checkSources } from "./source-quota.ts";
 import { readSource } from "./start.ts";
 
-const QUEUED_MOST = 20;
 const INTAKES_MOST = 8;
 
-export function buildMaker({ store, now }: Pick<Context, "store" | "now">, files: BuildFiles) {
+export function buildMaker(
+  { store, now, room, config }: Pick<Context, "store" | "now" | "room" | "config">,
+  files: BuildFiles,
+  admissions: Map<string, () => Promise<void>>,
+) {
   let intakes = 0;
 
-  const checkRoom = (appId: string): void => {
+  const checkRoom = (appId: string, needBytes?: number): void => {
     const { value: app } = findApp(store, appId);
-    if (buildsOf(store, app.id).filter((build) => !hasEnded(build)).length >= QUEUED_MOST)
-      throw new Fault("rate-limited", `app ${app.name} has ${QUEUED_MOST} builds waiting already`);
+    checkSources(app.name, buildsOf(store, app.id), { mostBytes: config.appSourceBytes, needBytes });
   };
 
   const take = async (wish: BuildWish): Promise<Build> => {
-    const { type, commit, ref, by, signal } = wish;
+    const { type, commit, ref, by, packedBytes, signal } = wish;
     const { value: app } = findApp(store, wish.appId);
     const id = newId("build");
     const incoming = files.incoming(id);
@@ -37,7 +40,7 @@ export function buildMaker({ store, now }: Pick<Context, "store" | "now">, files
     await mkdir(incoming, { recursive: true, mode: 0o700 });
     try {
       const file = join(incoming, SOURCE_FILE);
-      const taken = await takeSource(wish.source, { file, signal, unwrap: type === "archive" });
+      const taken = await takeSource(wish.source, { file, signal, packedBytes, unwrap: type === "archive" });
       const settings = app.build ?? {};
       const facts = sourceFacts(taken, settings);
       readSource(facts); // refused before anything is queued
@@ -47,7 +50,7 @@ export function buildMaker({ store, now }: Pick<Context, "store" | "now">, files
       await syncDirectory(dirname(directory));
 
       // From here to the commit nothing waits: the number is the next one.
-      checkRoom(app.id);
+      checkRoom(app.id, taken.sizeBytes);
       const at = now();
       const record: BuildRecord = {
         id,
@@ -67,6 +70,7 @@ export function buildMaker({ store, now }: Pick<Context, "store" | "now">, files
         createdAt: at.toISOString(),
         attempt: 0,
       };
+      if (wish.admit !== undefined) admissions.set(id, wish.admit);
       const plan: BuildPlan = { settings, buildpacks: [] };
       const { result, replayed } = await store.commit({
         actor: by,
@@ -85,9 +89,11 @@ export function buildMaker({ store, now }: Pick<Context, "store" | "now">, files
         result: id,
       });
       if (!replayed) return shownBuild(record);
+      admissions.delete(id);
       await rm(directory, { recursive: true, force: true });
       return shownBuild(findBuild(store, app.id, result).value);
     } catch (error) {
+      admissions.delete(id);
       await rm(incoming, { recursive: true, force: true });
       await rm(directory, { recursive: true, force: true });
       throw error;
@@ -100,7 +106,7 @@ export function buildMaker({ store, now }: Pick<Context, "store" | "now">, files
       throw new Fault("rate-limited", `${INTAKES_MOST} sources are being taken in already; try again in a moment`);
     intakes++;
     try {
-      return await take(wish);
+      return await room.filling(wish.signal, (signal) => take({ ...wish, signal }));
     } finally {
       intakes--;
     }

@@ -1,6 +1,7 @@
 // The last part of a push's text: the deployment of what was built, told as it goes on, with the release phase's output.
 import type { Deployment } from "#api/deployments.ts";
 import type { HttpRoute } from "#api/routes.ts";
+import { isLive } from "../deploy/record.ts";
 import { plainText } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
@@ -34,19 +35,20 @@ export async function watchDeployment(look: Look): Promise<Deployed> {
     );
   if (deployment.releaseJobId !== undefined) await tellReleasePhase(look, deployment);
   const { state } = deployment;
+  const live = isLive(deployment);
+  if (live || state === "complete") {
+    await tellProgress(look, deployment);
+    await log.writeOnce(
+      `${outcome(`${app.value.name} ${version} deployed`)}${whereOf(look, release).map(detail).join("")}`,
+    );
+    return { type: "live" };
+  }
   if (state === "pending" || state === "running") {
     if (state === "running") {
       await tellProgress(look, deployment);
       await tellQuiet(look, deployment);
     }
     return { type: "wait", reason: deployment.step };
-  }
-  if (state === "complete") {
-    await tellProgress(look, deployment);
-    await log.writeOnce(
-      `${outcome(`${app.value.name} ${version} deployed`)}${whereOf(look, release).map(detail).join("")}`,
-    );
-    return { type: "live" };
   }
   // The release phase's lines were told as they came.
   const tail = deployment.logTail.filter(({ jobId }) => jobId !== deployment.releaseJobId);
@@ -74,8 +76,8 @@ async function tellProgress({ log }: Look, { processes, state }: Deployment): Pr
 }
 
 /** What is waited for, once, when nothing came up for a while: a push is not to stand silent for minutes. */
-async function tellQuiet(look: Look, { createdAt, step: doing }: Deployment): Promise<void> {
-  if (look.context.now().getTime() - Date.parse(createdAt) < QUIET_MS || doing === "") return;
+async function tellQuiet(look: Look, { id, step: doing }: Deployment): Promise<void> {
+  if (look.clock.since(`deployment ${id}`) < QUIET_MS || doing === "") return;
   if (!(await logText(look)).includes(STARTING)) await look.log.writeOnce(`${STARTING}${detail(plainText(doing))}`);
 }
 

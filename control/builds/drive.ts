@@ -2,7 +2,7 @@
 // the store or on disk, and words are written before the record that follows from them, each once: after a restart of control
 // the same steps say the same.
 import type { App } from "#api/apps.ts";
-import { type Fault, isFault } from "#api/fault.ts";
+import { Fault, isFault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
 import { causeChain } from "#lib/run.ts";
 import type { Context } from "../context.ts";
@@ -88,7 +88,8 @@ export function buildDriver(context: Context, parts: BuildParts) {
     const endedForMs = found?.ended ? clock.since(`ended ${build.jobId}`) : 0;
     const hostName = store.get<HostRecord>(keys.host(job?.hostId ?? build.hostId ?? "none"))?.value.name;
     const { timeoutMs } = limitsOf(look.plan);
-    const next: Next = nextOf({ build, job, hostName, timeoutMs, nowMs: now().getTime(), endedForMs });
+    const standsForMs = clock.since(`${build.jobId} on ${job?.hostId ?? "no host"}`);
+    const next: Next = nextOf({ build, job, hostName, timeoutMs, standsForMs, endedForMs });
     if (next.type === "wait") {
       if (next.reason !== "" && job?.hostId === undefined) await look.log.writeOnce(detail(`It ${next.reason}`));
       return say(entry, next.reason);
@@ -146,9 +147,12 @@ export function buildDriver(context: Context, parts: BuildParts) {
     }
     if (build.state === "storing") {
       try {
-        await write(entry, await releaseTurn(around));
+        const turn = await releaseTurn(around);
+        await parts.admissions.get(build.id)?.().catch(notAdmitted);
+        await write(entry, turn);
       } catch (error) {
-        if (!isFault(error, "unavailable") || clock.since("store") < STORE_MOST_MS) throw error;
+        const mayPass = isFault(error, "unavailable") || isFault(error, "no-capacity");
+        if (!mayPass || clock.since("store") < STORE_MOST_MS) throw error;
         await ending(entry, "failed", `the image could not be stored: ${causeChain(error).join(": ")}`);
       }
       return true;
@@ -177,8 +181,7 @@ export function buildDriver(context: Context, parts: BuildParts) {
           try {
             if (await look(entry, clock, signal)) continue;
           } catch (error) {
-            if (isFault(error, "unavailable") && /^the (log has failed|store is closed)/.test(error.message))
-              throw error;
+            if (store.ended) throw error;
             if (!signal.aborted && !isFault(error, "precondition") && !isFault(error, "conflict"))
               logger.error({ buildId: id, causes: causeChain(error) }, "build step failed, trying again");
           }
@@ -190,6 +193,11 @@ export function buildDriver(context: Context, parts: BuildParts) {
       }
     },
   };
+}
+
+/** Whoever made the build takes it back: final, whatever it was. */
+function notAdmitted(cause: unknown): never {
+  throw new Fault("forbidden", `nothing was deployed: ${causeChain(cause).join(": ")}`);
 }
 
 /** A refusal that another try cannot change. `precondition` is a record that moved on; `conflict` may be told of the app. */

@@ -18,6 +18,8 @@ export interface BuildParts {
   images: Registry;
   logs: BuildLogs;
   files: BuildFiles;
+  /** By build: what whoever made it is asked before anything is deployed. */
+  admissions: ReadonlyMap<string, () => Promise<void>>;
   /** Newest lines of an app. */
   appLog: (app: string, wish: LogWish) => Promise<LogLine[]>;
 }

@@ -9,8 +9,9 @@ export interface Seen {
   job: Job | undefined;
   hostName: string | undefined;
   timeoutMs: number;
-  nowMs: number;
-  /** Since the job was first seen to have ended, in milliseconds. */
+  /** Since its job was first seen without a host, or on one, in milliseconds: monotonic, as is the next. */
+  standsForMs: number;
+  /** Since the job was first seen to have ended. */
   endedForMs: number;
 }
 
@@ -30,7 +31,7 @@ const HOST_WAIT_MOST_MS = 3_600_000;
 /** A host's last words may come after its report that the job is down. */
 const LAST_WORDS_MS = 15_000;
 
-export function nextOf({ build, job, hostName, timeoutMs, nowMs, endedForMs }: Seen): Next {
+export function nextOf({ build, job, hostName, timeoutMs, standsForMs, endedForMs }: Seen): Next {
   const { result, product, attempt } = build;
   if (result !== undefined) {
     if (result.exitCode !== 0)
@@ -47,12 +48,12 @@ export function nextOf({ build, job, hostName, timeoutMs, nowMs, endedForMs }: S
     return { type: "fail", reason: `its job ended${code} without a result${job.reason ? `: ${job.reason}` : ""}` };
   }
   if (job.hostId === undefined) {
-    if (nowMs - Date.parse(job.createdAt) > HOST_WAIT_MOST_MS)
+    if (standsForMs > HOST_WAIT_MOST_MS)
       return { type: "fail", reason: `no host had room for it within ${span(HOST_WAIT_MOST_MS)}: ${job.reason}` };
     return { type: "wait", reason: job.reason === "" ? "" : `waits for a host: ${job.reason}` };
   }
   if (build.state === "queued" || build.hostId !== job.hostId) return { type: "building", hostId: job.hostId };
-  if (nowMs - Date.parse(job.placedAt ?? job.createdAt) > timeoutMs + OVERTIME_MS)
+  if (standsForMs > timeoutMs + OVERTIME_MS)
     return { type: "fail", reason: `it took longer than ${span(timeoutMs)}, the limit (flynn build set timeout=...)` };
   return { type: "wait", reason: "" };
 }

@@ -4,6 +4,7 @@ import { Fault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
 import { formatSize } from "#lib/units.ts";
 import { nextRelease, releaseEvent } from "../apps/release.ts";
+import { claimImage } from "../disk/images.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
 import type { LaidImage } from "../registry-layer.ts";
@@ -13,7 +14,7 @@ import { processesOf } from "./processes.ts";
 import { readSource } from "./start.ts";
 import { detail, step } from "./words.ts";
 
-/** Storing -> deploying. Faults: `unavailable` (the registry is away), else the build's end. */
+/** Storing -> deploying. Faults: `unavailable` (the registry is away), `no-capacity`, else the build's end. */
 export async function releaseTurn(look: Look): Promise<Turn> {
   const { context, build, app, log, files, deployments } = look;
   const { store, now } = context;
@@ -33,12 +34,13 @@ export async function releaseTurn(look: Look): Promise<Turn> {
   // Buildpacks say it themselves, before they end.
   if (!(await logText(look)).includes(TYPES)) await log.writeOnce(typesFound(procfile, processes));
   await log.writeOnce(step("Storing the image"));
-  const image = await imageOf(look);
+  const artifactId = newId("artifact");
+  const image = await imageOf(look, artifactId);
   await log.writeOnce(detail(`Stored: ${formatSize(image.sizeBytes)}`));
 
   const at = now();
   const artifact: Artifact = {
-    id: newId("artifact"),
+    id: artifactId,
     appId: build.appId,
     repository: repositoryOf(build.appId),
     source: `build ${build.number}`,
@@ -80,22 +82,30 @@ export async function releaseTurn(look: Look): Promise<Turn> {
 
 export const repositoryOf = (appId: string): string => `apps/${appId}`;
 
-async function imageOf({ build, plan, images, files, signal }: Look): Promise<LaidImage> {
+async function imageOf({ context, build, plan, images, files, signal }: Look, artifactId: string): Promise<LaidImage> {
   const { product } = build;
   if (product === undefined) throw new Fault("invalid", "the build made no image");
   if (product.type === "image") return product;
   if (plan.stack === undefined) throw new Fault("invalid", "the build has no stack to be laid on");
   const { digest, diffId, sizeBytes } = product;
-  return images.layOn(
-    {
-      base: plan.stack.runner,
-      layer: { file: files.slug(build.appId, build.id), digest, diffId, sizeBytes },
-      repository: repositoryOf(build.appId),
-      tag: build.id,
-      createdAt: build.createdAt,
-    },
-    signal,
-  );
+  const wish = {
+    base: plan.stack.runner,
+    layer: { file: files.slug(build.appId, build.id), digest, diffId, sizeBytes },
+    repository: repositoryOf(build.appId),
+    tag: build.id,
+    createdAt: build.createdAt,
+  };
+  const claim = claimImage(context.store, context.config, build.appId);
+  try {
+    claim.add(sizeBytes);
+    await context.room.admit(sizeBytes);
+    const laid = await context.room.filling(signal, (both) => images.layOn(wish, both));
+    claim.end(artifactId);
+    return laid;
+  } catch (error) {
+    claim.end();
+    throw error;
+  }
 }
 
 /** app.json's formation at the first deployment, for processes that there are. */

@@ -40,7 +40,8 @@ export function runningBuilds(
     for (const line of app === undefined ? [] : text.split("\n"))
       if (line.trim() !== "") ownLog.write({ app: app!, source: "build", line });
   });
-  const { drive } = buildDriver(context, { ...parts, logs, files });
+  const admissions = new Map<string, () => Promise<void>>();
+  const { drive } = buildDriver(context, { ...parts, logs, files, admissions });
   const isKnown = (appId: string, id: string) => store.get(keys.build(appId, id)) !== undefined;
 
   const loop = async (signal: AbortSignal): Promise<void> => {
@@ -60,6 +61,7 @@ export function runningBuilds(
             })
             .finally(() => {
               driven.delete(id);
+              admissions.delete(id);
               woken.poke();
             });
           driven.set(id, task);
@@ -78,7 +80,7 @@ export function runningBuilds(
 
   return {
     agents: buildAgents(context, { images: parts.images, logs, files }),
-    create: buildMaker(context, files),
+    create: buildMaker(context, files, admissions),
     get(appId, id) {
       try {
         return shownBuild(findBuild(store, appId, id).value);

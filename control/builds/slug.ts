@@ -8,16 +8,24 @@ import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import * as tar from "tar-stream";
 import { Fault, isFault } from "#api/fault.ts";
+import { joined } from "#lib/time.ts";
 import { formatSize } from "#lib/units.ts";
+import { noBomb, type UnpackLimits } from "../disk/bounds.ts";
 import type { Product } from "./record.ts";
 import type { RawEntry } from "./source-tree.ts";
 
-export interface SlugLimits {
+export interface SlugLimits extends UnpackLimits {
   sentBytes: number;
   unpackedBytes: number;
   entries: number;
 }
-export const SLUG_LIMITS: SlugLimits = { sentBytes: 2 * 1024 ** 3, unpackedBytes: 8 * 1024 ** 3, entries: 1_000_000 };
+export const SLUG_LIMITS: SlugLimits = {
+  sentBytes: 2 * 1024 ** 3,
+  unpackedBytes: 8 * 1024 ** 3,
+  entries: 1_000_000,
+  ratio: 200,
+  freeBytes: 256 * 1024 ** 2,
+};
 
 /** Faults: `invalid` (no sound slug), `too-large`, `no-capacity`. Nothing is left at `file` then. */
 export async function takeSlug(
@@ -29,7 +37,7 @@ export async function takeSlug(
   const gunzip = createGunzip();
   const extract = tar.extract();
   const failed = new AbortController();
-  const ended = AbortSignal.any([signal, failed.signal]);
+  const { signal: ended, release } = joined(signal, failed.signal);
   const tee = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       if (gunzip.writableEnded || gunzip.destroyed) return done(null, chunk);
@@ -42,7 +50,8 @@ export async function takeSlug(
     },
   });
   const kept = pipeline(sent, asSent.stream, tee, createWriteStream(file, { mode: 0o600 }), { signal: ended });
-  const read = pipeline(gunzip, unpacked.stream, extract as unknown as Writable, { signal: ended });
+  const sound = noBomb("the slug", limits, asSent.size);
+  const read = pipeline(gunzip, sound, unpacked.stream, extract as unknown as Writable, { signal: ended });
   for (const one of [kept, read]) one.catch((error: unknown) => failed.abort(error));
   try {
     const check = slugCheck();
@@ -70,6 +79,8 @@ export async function takeSlug(
     await Promise.allSettled([kept, read]);
     await rm(file, { force: true });
     throw slugFault(cause);
+  } finally {
+    release();
   }
 }
 

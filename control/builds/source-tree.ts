@@ -44,11 +44,11 @@ const KINDS: Record<string, EntryKind> = {
   symlink: "symlink",
   link: "link",
 };
-const OTHER_KINDS: Record<string, string> = {
-  "character-device": "a device node",
-  "block-device": "a device node",
-  fifo: "a named pipe",
-};
+const OTHER_KINDS: ReadonlyMap<unknown, string> = new Map([
+  ["character-device", "a device node"],
+  ["block-device", "a device node"],
+  ["fifo", "a named pipe"],
+]);
 
 export function sourceTree(): SourceTree {
   const kinds = new Map<string, EntryKind>();
@@ -107,7 +107,7 @@ function kindOfEntry(raw: RawEntry, path: string): EntryKind {
     raw.pax !== undefined && raw.pax !== null && Object.keys(raw.pax).some((k) => k.startsWith("GNU.sparse"));
   if (sparse) refuse(path, "is a sparse file; make the archive without --sparse");
   const kind = Object.hasOwn(KINDS, raw.type ?? "") ? KINDS[raw.type!]! : undefined;
-  if (kind === undefined) refuse(path, `is ${OTHER_KINDS[raw.type ?? ""] ?? "of a kind that no source tree has"}`);
+  if (kind === undefined) refuse(path, `is ${OTHER_KINDS.get(raw.type) ?? "of a kind that no source tree has"}`);
   if (kind !== "directory" && ((raw.mode ?? 0) & 0o6000) !== 0) refuse(path, "has the setuid or setgid bit");
   return kind!;
 }

@@ -8,12 +8,14 @@ import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import * as tar from "tar-stream";
 import { Fault, isFault } from "#api/fault.ts";
+import { joined } from "#lib/time.ts";
 import { formatSize } from "#lib/units.ts";
+import { atMost, type Counted, noBomb, type UnpackLimits } from "../disk/bounds.ts";
 import { isLfsPointer, LFS_POINTER_MOST_BYTES, READ_FILES, type Scanned } from "./facts.ts";
 import { type RawEntry, type SourceTree, sourceTree, type TreeEntry } from "./source-tree.ts";
 import { span } from "./words.ts";
 
-export interface SourceLimits {
+export interface SourceLimits extends UnpackLimits {
   /** Bytes as sent. */
   sentBytes: number;
   /** Bytes of the tar archive once unpacked. */
@@ -25,6 +27,8 @@ export const SOURCE_LIMITS: SourceLimits = {
   sentBytes: 2 * 1024 ** 3,
   treeBytes: 4 * 1024 ** 3,
   entries: 200_000,
+  ratio: 100,
+  freeBytes: 64 * 1024 ** 2,
   timeoutMs: 900_000,
 };
 
@@ -38,6 +42,8 @@ export interface IntakeOptions {
   file: string;
   signal: AbortSignal;
   limits?: SourceLimits;
+  /** What it was packed in before it came here; left out: as it is sent. */
+  packedBytes?: number;
   /** A single folder that holds everything is taken for the root. */
   unwrap?: boolean;
 }
@@ -47,18 +53,18 @@ const BLOCK = 512;
 
 /** Faults: `invalid` (not sound, or broke off), `too-large`, `timeout`, `no-capacity`. */
 export async function takeSource(archive: Readable, options: IntakeOptions): Promise<Intake> {
-  const { file, signal, limits = SOURCE_LIMITS, unwrap = false } = options;
+  const { file, signal, limits = SOURCE_LIMITS, packedBytes, unwrap = false } = options;
   const late = AbortSignal.timeout(limits.timeoutMs);
-  const both = AbortSignal.any([signal, late]);
+  const both = joined(signal, late);
   try {
-    const plain = await openPlain(archive, limits, both);
-    const taken = await rewrite(plain, { file, limits, signal: both });
+    const plain = await openPlain(archive, { limits, packedBytes, signal: both.signal });
+    const taken = await rewrite(plain, { file, limits, signal: both.signal });
     const folder = unwrap ? onlyFolder(taken.tree) : undefined;
     if (folder === undefined) return intake(taken, file);
     const wrapped = `${file}.wrapped`;
     await rename(file, wrapped);
     try {
-      const inner = await rewrite(createReadStream(wrapped), { file, limits, signal: both, folder });
+      const inner = await rewrite(createReadStream(wrapped), { file, limits, signal: both.signal, folder });
       inner.notes.push(...taken.notes, `The archive's one folder, ${folder}/, is taken for the root`);
       return await intake(inner, file);
     } finally {
@@ -70,6 +76,8 @@ export async function takeSource(archive: Readable, options: IntakeOptions): Pro
     throw late.aborted
       ? new Fault("timeout", `the source did not come in within ${span(limits.timeoutMs)}`, { cause })
       : faultOf(cause);
+  } finally {
+    both.release();
   }
 }
 
@@ -98,7 +106,7 @@ async function rewrite(plain: Readable, { file, limits, signal, folder }: Rewrit
   const pack = tar.pack();
   const extract = tar.extract();
   const failed = new AbortController();
-  const ended = AbortSignal.any([signal, failed.signal]);
+  const { signal: ended, release } = joined(signal, failed.signal);
   let entries = 0;
   let treeBytes = 0;
 
@@ -131,6 +139,8 @@ async function rewrite(plain: Readable, { file, limits, signal, folder }: Rewrit
     plain.destroy();
     await Promise.allSettled([written, read]);
     throw cause;
+  } finally {
+    release();
   }
   const notes = tree.leftOut.size > 0 ? [".git is left out"] : [];
   return { tree, texts, lfsPointers, entries: [...tree.paths()].length, sha256: hash.digest("hex"), notes };
@@ -207,8 +217,13 @@ async function intake({ tree, ...rest }: Rewritten, file: string): Promise<Intak
 }
 
 /** The archive as plain tar bytes, bounded as sent and as unpacked. */
-async function openPlain(archive: Readable, limits: SourceLimits, signal: AbortSignal): Promise<Readable> {
-  const sent = archive.pipe(bounded(limits.sentBytes, "the archive is"));
+async function openPlain(
+  archive: Readable,
+  { limits, packedBytes, signal }: Pick<IntakeOptions, "packedBytes" | "signal"> & { limits: SourceLimits },
+): Promise<Readable> {
+  const received = bounded(limits.sentBytes, "the archive is");
+  const sent = archive.pipe(received.stream);
+  sent.on("error", () => undefined); // who reads is told, also one that begins to only later
   archive.once("error", (error) => sent.destroy(error));
   const onAbort = () => sent.destroy(signal.reason as Error);
   signal.addEventListener("abort", onAbort, { once: true });
@@ -216,19 +231,26 @@ async function openPlain(archive: Readable, limits: SourceLimits, signal: AbortS
   const first = await firstBytes(sent, 512);
   if (first.length === 0) throw new Fault("invalid", "the source is empty: no archive was sent");
   const whole = new PassThrough();
+  whole.on("error", () => undefined);
   whole.write(first);
   sent.once("error", (error) => whole.destroy(error));
   sent.pipe(whole);
   if (first[0] !== 0x1f || first[1] !== 0x8b) {
     if (first.subarray(0, 2).toString("latin1") === "PK")
       throw new Fault("invalid", "the source is a zip archive; send a tar archive, gzipped or not");
-    return whole;
+    return packedBytes === undefined ? whole : unbombed(whole, limits, () => packedBytes);
   }
   // tar-stream ignores what follows the end of an archive: both sides are bounded for what hides there.
   const room = limits.treeBytes + 64 * 1024 ** 2;
-  const unpacked = bounded(room, "the source is", "unpacked");
+  const unpacked = bounded(room, "the source is", "unpacked").stream;
   pipeline(whole, createGunzip(), unpacked).catch((error: unknown) => unpacked.destroy(error as Error));
-  return unpacked;
+  return unbombed(unpacked, limits, () => packedBytes ?? received.passed());
+}
+
+function unbombed(plain: Readable, limits: SourceLimits, packedBytes: () => number): Readable {
+  const passed = noBomb("the source", limits, packedBytes);
+  pipeline(plain, passed).catch((error: unknown) => passed.destroy(error as Error));
+  return passed;
 }
 
 function firstBytes(stream: Readable, count: number): Promise<Buffer> {
@@ -251,16 +273,8 @@ function firstBytes(stream: Readable, count: number): Promise<Buffer> {
   });
 }
 
-function bounded(mostBytes: number, what: string, how = ""): Transform {
-  let passed = 0;
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      passed += chunk.length;
-      const over = passed > mostBytes;
-      done(over ? new Fault("too-large", `${what} larger than ${formatSize(mostBytes)} ${how}`.trim()) : null, chunk);
-    },
-  });
-}
+const bounded = (mostBytes: number, what: string, how = ""): Counted =>
+  atMost(mostBytes, () => new Fault("too-large", `${what} larger than ${formatSize(mostBytes)} ${how}`.trim()));
 
 function hashing(hash: ReturnType<typeof createHash>): Transform {
   return new Transform({

@@ -3,18 +3,18 @@
 import type { App } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import { type BuildSpec, DEFAULT_BUILD_LIMITS } from "#api/builds.ts";
-import type { Deployment } from "#api/deployments.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
 import type { Stack } from "#api/stack.ts";
 import { openEnv } from "../apps/env-at-rest.ts";
 import type { Context } from "../context.ts";
-import { deploymentsOf } from "../deploy/record.ts";
+import { deploymentsOf, isComing } from "../deploy/record.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
 import { type BuildPlan, type BuildRecord, buildsOf, hasEnded } from "./record.ts";
+import { repositoryOf } from "./release-turn.ts";
 
-export type Around = Pick<Context, "store" | "registry" | "secrets">;
+export type Around = Pick<Context, "store" | "registry" | "secrets" | "installers">;
 
 export const imageOf = (registry: string, { repository, digest }: { repository: string; digest: string }): string =>
   `${registry}/${repository}@${digest}`;
@@ -24,7 +24,7 @@ export const limitsOf = ({ settings }: BuildPlan): BuildSpec["limits"] => ({
   ...settings.limits,
 });
 
-export function buildSpec(job: Job, { store, registry, secrets }: Around): BuildSpec | undefined {
+export function buildSpec(job: Job, { store, registry, secrets, installers }: Around): BuildSpec | undefined {
   const build = buildsOf(store, job.appId).find(({ jobId }) => jobId === job.id);
   const plan = build && store.get<BuildPlan>(keys.buildPlan(job.appId, build.id))?.value;
   if (build === undefined || plan === undefined || build.kind === undefined) return undefined;
@@ -37,6 +37,7 @@ export function buildSpec(job: Job, { store, registry, secrets }: Around): Build
     desired: job.desired === "run" && !hasEnded(build) && build.ending === undefined ? "run" : "stop",
     kind: build.kind,
     ...imagesOf(build, plan, { store, registry }),
+    ...(build.kind === "dockerfile" ? { pushTo: `${registry}/${repositoryOf(job.appId)}:${build.id}` } : {}),
     source: { sha256: build.source.sha256, sizeBytes: build.source.sizeBytes },
     ...(build.source.commit === undefined ? {} : { commit: build.source.commit }),
     // Docker puts variables into an image's history: its build is given none but the arguments that the settings name.
@@ -47,6 +48,7 @@ export function buildSpec(job: Job, { store, registry, secrets }: Around): Build
       ...(settings.target === undefined ? {} : { target: settings.target }),
       args: settings.args ?? {},
     },
+    ...(installers === undefined ? {} : { installers }),
     cacheKey: `${job.appId}-${store.get<number>(keys.buildCache(job.appId))?.value ?? 0}`,
     limits: limitsOf(plan),
   };
@@ -62,7 +64,7 @@ export function stackOf({ store, registry }: Pick<Around, "store" | "registry">)
 function imagesOf(
   { kind, appId }: BuildRecord,
   { settings, stack }: BuildPlan,
-  { store, registry }: Omit<Around, "secrets">,
+  { store, registry }: Pick<Around, "store" | "registry">,
 ): Pick<BuildSpec, "image" | "runImage"> {
   if (kind === "buildpacks" && stack)
     return { image: imageOf(registry, stack.builder), runImage: imageOf(registry, stack.runner) };
@@ -85,10 +87,8 @@ export function appEnv(
   secrets: Context["secrets"],
   appId: string,
 ): Readonly<Record<string, string>> {
-  const coming = deploymentsOf(store, appId).findLast(({ state, cancel }) => !ENDED.has(state) && cancel === undefined);
+  const coming = deploymentsOf(store, appId).findLast(isComing);
   const releaseId = coming?.toReleaseId ?? store.get<App>(keys.app(appId))?.value.releaseId;
   const release = releaseId === undefined ? undefined : store.get<ReleaseRecord>(keys.release(appId, releaseId))?.value;
   return release === undefined ? {} : openEnv(secrets, release);
 }
-
-const ENDED = new Set<Deployment["state"]>(["complete", "failed", "cancelled"]);

@@ -4,14 +4,23 @@ import type { App, Formation } from "#api/apps.ts";
 import type { Deployment } from "#api/deployments.ts";
 import type { Job } from "#api/jobs.ts";
 import type { LogLine } from "#api/logs.ts";
-import { formationOf } from "../apps/find.ts";
 import { eventChanges, plainText } from "../events.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
-import type { Change, Entry, Store } from "../store/store.ts";
+import type { Change, Entry } from "../store/store.ts";
+import {
+  comingId,
+  countsOf,
+  formationsBeside,
+  keptBack,
+  lowered,
+  recalled,
+  type StoreView,
+  unkept,
+  withCounts,
+} from "./formations.ts";
 import { type DeploymentRecord, fittingTail } from "./record.ts";
 import { RELEASE_PROCESS } from "./release-phase.ts";
-import type { Progress } from "./step.ts";
 import type { Counts } from "./strategy.ts";
 
 export interface Turn {
@@ -23,22 +32,33 @@ export interface Turn {
 type Shown = Deployment["processes"];
 
 /** Pending -> running: the new release gets a formation of zeros, and what it is to reach is fixed. */
-export function beginning(store: Store, deployment: DeploymentRecord, app: Entry<App>, at: Date): Turn {
+export function beginning(
+  store: StoreView,
+  deployment: DeploymentRecord,
+  { app, jobs, at }: { app: Entry<App>; jobs: readonly Job[]; at: Date },
+): Turn {
   const { id: appId, releaseId } = app.value;
   const { toReleaseId } = deployment;
   const release = store.get<ReleaseRecord>(keys.release(appId, toReleaseId))?.value;
-  const old = releaseId === undefined ? undefined : formationOf(store, appId, releaseId)?.value;
+  const old = releaseId === undefined ? undefined : store.get<Formation>(keys.formation(appId, releaseId))?.value;
+  const there = store.get<Formation>(keys.formation(appId, toReleaseId))?.value;
   const names = Object.keys(release?.processes ?? {}).filter((name) => name !== RELEASE_PROCESS);
   const same = old !== undefined && releaseId === toReleaseId;
   const before = (name: string) => old?.processes[name]?.count;
   const first = (name: string) => (old === undefined && name === "web" ? 1 : 0);
   const wanted = (name: string) => deployment.processes[name]?.wanted ?? before(name) ?? first(name);
+  // What an earlier deployment of this release left serving is where this one begins.
+  const begun = (name: string) => Math.min(wanted(name), there?.processes[name]?.count ?? 0);
   const processes = names.map((name) => [
     name,
-    { count: same ? wanted(name) : 0, tags: old?.processes[name]?.tags ?? {} },
+    { count: same ? wanted(name) : begun(name), tags: old?.processes[name]?.tags ?? {} },
   ]);
   const formation: Formation = { appId, releaseId: toReleaseId, processes: Object.fromEntries(processes) };
-  const shown = names.map((name) => [name, { wanted: wanted(name), healthy: 0, oldLeft: before(name) ?? 0 }]);
+  const left = countsOf(formationsBeside(store, appId, toReleaseId).map(({ value }) => value));
+  const shown = names.map((name) => [name, { wanted: wanted(name), healthy: 0, oldLeft: left[name] ?? 0 }]);
+  const hadHealthy: Counts = {};
+  for (const { process, state, desired } of jobs)
+    if (state === "up" && desired === "run") hadHealthy[process] = (hadHealthy[process] ?? 0) + 1;
   return {
     changed: {
       state: "running",
@@ -46,6 +66,7 @@ export function beginning(store: Store, deployment: DeploymentRecord, app: Entry
       startedAt: deployment.startedAt ?? at.toISOString(),
       releasing: false,
       before: old?.processes ?? {},
+      hadHealthy,
       ...(old && !same ? { fromReleaseId: old.releaseId } : {}),
       processes: Object.fromEntries(shown) as Shown,
     },
@@ -69,50 +90,88 @@ export function releasing({ job, changes }: { job: Job; changes: Change[] }, at:
   };
 }
 
-/** How far each process is, as people see it. */
-export function shownOf({ processes }: Deployment, { newJobs, oldJobs }: Progress): Shown {
-  const healthy = newJobs.filter(({ state, desired }) => state === "up" && desired === "run");
+/** How far each process is, as people see it: of the release that is deployed, also while it goes again. */
+export function shownOf(
+  { processes, toReleaseId }: Pick<DeploymentRecord, "processes" | "toReleaseId">,
+  jobs: readonly Job[],
+): Shown {
+  const count = (process: string, which: (job: Job) => boolean) =>
+    jobs.filter((job) => job.process === process && which(job)).length;
   return Object.fromEntries(
     Object.entries(processes).map(([name, { wanted }]) => [
       name,
       {
         wanted,
-        healthy: healthy.filter(({ process }) => process === name).length,
-        oldLeft: oldJobs.filter(({ process }) => process === name).length,
+        healthy: count(
+          name,
+          ({ releaseId, state, desired }) => releaseId === toReleaseId && state === "up" && desired === "run",
+        ),
+        oldLeft: count(name, ({ releaseId }) => releaseId !== toReleaseId),
       },
     ]),
   );
 }
 
+/** What the formations ask for from now on. */
 export function scaling(
-  store: Store,
-  { appId, fromReleaseId, toReleaseId }: DeploymentRecord,
-  counts: { newCounts: Counts; oldCounts: Counts },
+  store: StoreView,
+  deployment: DeploymentRecord,
+  { comingCounts, goingCounts, jobs }: { comingCounts: Counts; goingCounts: Counts; jobs: readonly Job[] },
 ): Change[] {
-  const old = fromReleaseId ? scaled(store, appId, fromReleaseId, counts.oldCounts) : [];
-  return [...scaled(store, appId, toReleaseId, counts.newCounts), ...old];
+  const { appId, fromReleaseId, before } = deployment;
+  const coming = comingId(deployment);
+  const key = keys.formation(appId, coming);
+  const formation: Formation = store.get<Formation>(key)?.value ?? { appId, releaseId: coming, processes: before };
+  const going = formationsBeside(store, appId, coming);
+  const last = deployment.goingBack === undefined ? fromReleaseId : undefined;
+  return [withCounts(key, formation, comingCounts), ...lowered(going, { totals: goingCounts, jobs, last })];
 }
 
-function scaled(store: Store, appId: string, releaseId: string, counts: Counts): Change[] {
-  const entry = formationOf(store, appId, releaseId);
-  if (entry === undefined) return [];
-  const processes = Object.fromEntries(
-    Object.entries(entry.value.processes).map(([name, value]) => [
-      name,
-      { ...value, count: counts[name] ?? value.count },
-    ]),
-  );
-  return [{ key: entry.key, value: { ...entry.value, processes } }];
+/** What goes is drained, and kept until what came has stayed healthy. */
+export function keeping(store: StoreView, { appId, toReleaseId }: DeploymentRecord, processes: string[]): Change[] {
+  return keptBack(formationsBeside(store, appId, toReleaseId), processes);
 }
 
-/** Running -> complete: the app's release is the new one, the old formation goes. */
-export function completing(store: Store, deployment: DeploymentRecord, app: Entry<App>, at: Date): Turn {
-  const { appId, fromReleaseId, toReleaseId, toVersion } = deployment;
+/** What came serves alone: from now on its release is the app's. */
+export function goingLive(app: Entry<App>, { toReleaseId }: DeploymentRecord, at: Date): Turn {
+  return {
+    changed: { liveAt: at.toISOString() },
+    more: [{ key: app.key, value: { ...app.value, releaseId: toReleaseId } }],
+    expect: [{ key: app.key, version: app.version }],
+  };
+}
+
+/** What was kept serves again, all of it, and the app's release is the earlier one. */
+export function recalling(store: StoreView, deployment: DeploymentRecord): Pick<Turn, "changed" | "more"> {
+  const { appId, toReleaseId, keeping: isKept, liveAt } = deployment;
+  return {
+    changed: { ...(isKept ? { keeping: false, recalled: true } : {}), ...(liveAt ? { liveAt: undefined } : {}) },
+    more: [
+      ...(isKept ? recalled(formationsBeside(store, appId, toReleaseId)) : []),
+      ...(liveAt === undefined ? [] : onRelease(store, deployment, deployment.fromReleaseId!)),
+    ],
+  };
+}
+
+/** What was kept is let go of, and ends. */
+export function lettingGo(store: StoreView, { appId, toReleaseId }: DeploymentRecord): Pick<Turn, "changed" | "more"> {
+  const more = formationsBeside(store, appId, toReleaseId).map(({ key, value }) => ({ key, value: unkept(value) }));
+  return { changed: { keeping: false }, more };
+}
+
+function onRelease(store: StoreView, { appId }: DeploymentRecord, releaseId: string): Change[] {
+  const app = store.get<App>(keys.app(appId));
+  return app === undefined ? [] : [{ key: app.key, value: { ...app.value, releaseId } }];
+}
+
+/** Running -> complete: the app's release is the new one, every other formation goes. */
+export function completing(store: StoreView, deployment: DeploymentRecord, app: Entry<App>, at: Date): Turn {
+  const { appId, toReleaseId, toVersion } = deployment;
   return {
     changed: { state: "complete", step: "done", finishedAt: at.toISOString() },
     more: [
       { key: app.key, value: { ...app.value, releaseId: toReleaseId } },
-      ...(fromReleaseId ? [{ key: keys.formation(appId, fromReleaseId), value: null }] : []),
+      ...formationsBeside(store, appId, toReleaseId).map(({ key }) => ({ key, value: null })),
       ...eventChanges(store, at, {
         type: "deployment.complete",
         subject: deployment.id,
@@ -125,44 +184,143 @@ export function completing(store: Store, deployment: DeploymentRecord, app: Entr
   };
 }
 
-export type Outcome = Pick<Deployment, "state" | "reason"> & { logTail?: LogLine[] };
+export type Outcome = Pick<Deployment, "reason"> & { state: "failed" | "cancelled"; logTail?: LogLine[] };
+type Ended = Outcome & { at: Date };
 
-/** Failed or cancelled: the new jobs go, the old release has again what it had. */
-export function ending(
-  store: Store,
-  deployment: DeploymentRecord,
-  app: App | undefined,
-  outcome: Outcome & { at: Date },
-): Turn {
-  const { appId, fromReleaseId, toReleaseId, toVersion, before } = deployment;
-  const { state, at } = outcome;
+const told = ({ reason, logTail = [] }: Outcome): Pick<Deployment, "reason" | "logTail"> => ({
+  reason: plainText(reason, 1_000),
+  logTail: fittingTail(logTail),
+});
+
+/** Nothing of the earlier release was touched, or there is none: it need not go back. */
+export const hasNoWayBack = ({ state, releasing, fromReleaseId }: DeploymentRecord): boolean =>
+  state === "pending" || releasing === true || fromReleaseId === undefined;
+
+/** Failed or cancelled with nothing to go back to; also when its app is deleted. */
+export function ending(store: StoreView, deployment: DeploymentRecord, app: App | undefined, outcome: Ended): Turn {
+  const { appId, toReleaseId } = deployment;
+  const { at, state } = outcome;
   const untouched =
     app === undefined || app.deleting || deployment.state === "pending" || deployment.releasing === true;
   const undone: Change[] =
-    app?.releaseId === toReleaseId ? [] : [{ key: keys.formation(appId, toReleaseId), value: null }];
-  const restored: Formation | undefined = fromReleaseId
-    ? { appId, releaseId: fromReleaseId, processes: before }
-    : undefined;
+    untouched || app.releaseId === toReleaseId ? [] : [{ key: keys.formation(appId, toReleaseId), value: null }];
   return {
     changed: {
       state,
-      step: (deployment.releasing ? app?.releaseId : fromReleaseId) ? "the earlier release goes on serving" : "",
+      step: deployment.releasing && app?.releaseId ? "the earlier release goes on serving" : "",
       releasing: false,
-      reason: plainText(outcome.reason, 1_000),
-      logTail: fittingTail(outcome.logTail ?? []),
+      goingBack: undefined,
+      ...told(outcome),
       finishedAt: at.toISOString(),
     },
+    more: [...undone, ...ended(store, deployment, app, outcome)],
+    expect: [],
+  };
+}
+
+/** Failed or cancelled while it was under way: from now on it is a deployment back. What serves goes on serving meanwhile. */
+export function turningBack(store: StoreView, deployment: DeploymentRecord, app: App, outcome: Ended): Turn {
+  const { id, toVersion } = deployment;
+  const { at, state, reason } = outcome;
+  const back = versionOf(store, deployment, deployment.fromReleaseId);
+  // What was kept serves again in the same moment.
+  const { changed, more } = recalling(store, deployment);
+  return {
+    changed: { ...changed, goingBack: state, step: `going back to ${back}`, ...told(outcome) },
     more: [
-      ...(untouched ? [] : undone),
-      ...(untouched || !restored ? [] : [{ key: keys.formation(appId, restored.releaseId), value: restored }]),
+      ...more,
       ...eventChanges(store, at, {
-        type: `deployment.${state}`,
-        subject: deployment.id,
-        app: app?.name,
+        type: "deployment.going-back",
+        subject: id,
+        app: app.name,
         actor: "deployer",
-        message: `v${toVersion}${app ? ` of ${app.name}` : ""} ${state}: ${outcome.reason}`,
+        message: `v${toVersion} of ${app.name} ${state === "failed" ? "failed" : "was cancelled"}, it goes back to ${back}: ${reason}`,
       }),
     ],
     expect: [],
   };
+}
+
+/** The earlier release is all there again. */
+export function returned(store: StoreView, deployment: DeploymentRecord, app: App, at: Date): Turn {
+  const { appId, fromReleaseId, before, goingBack: state = "failed", reason } = deployment;
+  const restored: Formation = { appId, releaseId: fromReleaseId!, processes: before };
+  return {
+    changed: {
+      state,
+      step: "the earlier release goes on serving",
+      goingBack: undefined,
+      finishedAt: at.toISOString(),
+    },
+    more: [
+      ...formationsBeside(store, appId, fromReleaseId!).map(({ key }) => ({ key, value: null })),
+      { key: keys.formation(appId, fromReleaseId!), value: restored },
+      ...ended(store, deployment, app, { state, reason, at }),
+    ],
+    expect: [],
+  };
+}
+
+/** The way back failed as well: what serves goes on serving, the earlier release is asked for whole, and it is said what to do. */
+export function stranded(
+  store: StoreView,
+  deployment: DeploymentRecord,
+  app: App,
+  { why, jobs, at }: { why: string; jobs: readonly Job[]; at: Date },
+): Turn {
+  const { appId, fromReleaseId, before, goingBack: state = "failed" } = deployment;
+  const going = formationsBeside(store, appId, fromReleaseId!);
+  const isEmpty = ({ processes }: Formation) => Object.values(processes).every(({ count }) => count === 0);
+  const back = versionOf(store, deployment, fromReleaseId);
+  const reason = plainText(`${deployment.reason}; going back to ${back} failed too: ${why}`, 1_000);
+  const next = `put right what keeps ${back} from starting, then: flynn -a ${app.name} rollback ${back}, or deploy another release`;
+  return {
+    changed: {
+      state,
+      step: `${serves(jobs)}; ${next}`,
+      goingBack: undefined,
+      reason,
+      finishedAt: at.toISOString(),
+    },
+    more: [
+      ...going.filter(({ value }) => isEmpty(value)).map(({ key }) => ({ key, value: null })),
+      { key: keys.formation(appId, fromReleaseId!), value: { appId, releaseId: fromReleaseId, processes: before } },
+      ...ended(store, deployment, app, { state, reason, at }),
+    ],
+    expect: [],
+  };
+}
+
+/** `v1 web 3, v2 web 6 go on serving`. */
+function serves(jobs: readonly Job[]): string {
+  const counts = new Map<string, number>();
+  for (const { version, process, state, desired } of jobs) {
+    const name = `v${version} ${process}`;
+    if (state === "up" && desired === "run") counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  if (counts.size === 0) return "nothing serves";
+  return `what serves goes on: ${[...counts]
+    .map(([name, count]) => `${name}=${count}`)
+    .sort()
+    .join(", ")}`;
+}
+
+const versionOf = (store: StoreView, { appId }: DeploymentRecord, releaseId: string | undefined): string => {
+  const release = releaseId && store.get<ReleaseRecord>(keys.release(appId, releaseId))?.value;
+  return release ? `v${release.version}` : "the earlier release";
+};
+
+function ended(
+  store: StoreView,
+  { id, toVersion }: DeploymentRecord,
+  app: App | undefined,
+  { state, reason, at }: Ended,
+): Change[] {
+  return eventChanges(store, at, {
+    type: `deployment.${state}`,
+    subject: id,
+    app: app?.name,
+    actor: "deployer",
+    message: `v${toVersion}${app ? ` of ${app.name}` : ""} ${state}: ${reason}`,
+  });
 }

@@ -4,16 +4,16 @@ import type { Job } from "#api/jobs.ts";
 import type { Progress } from "./step.ts";
 import type { Counts } from "./strategy.ts";
 
-export type Forward = (seen: Pick<Progress, "newCounts" | "oldCounts" | "newJobs">) => number;
+export type Forward = (seen: Pick<Progress, "comingCounts" | "goingCounts" | "comingJobs">) => number;
 
 /** Milliseconds since the last step forward: another formation, or more healthy jobs than ever. One that comes and goes is neither. */
 export function forwardClock(now: () => number = () => performance.now()): Forward {
   let atMs = now();
   let formations = "";
   let mostUp = 0;
-  return ({ newCounts, oldCounts, newJobs }) => {
-    const next = JSON.stringify([newCounts, oldCounts]);
-    const up = newJobs.filter(({ state }) => state === "up").length;
+  return ({ comingCounts, goingCounts, comingJobs }) => {
+    const next = JSON.stringify([comingCounts, goingCounts]);
+    const up = comingJobs.filter(({ state }) => state === "up").length;
     if (next !== formations || up > mostUp) {
       formations = next;
       mostUp = up;
@@ -42,5 +42,47 @@ export function stabilityClock(now: () => number = () => performance.now()): Sta
     }
     healthySince = next;
     return left;
+  };
+}
+
+/** Of one deployment, as long as it is driven. */
+export interface Clocks {
+  /** Since the last step forward; turning back begins anew. */
+  forwardMs(seen: Parameters<Forward>[0], goingBack: boolean): number;
+  /** Of the jobs that come. Those that go are watched too: on the way back they have been healthy all the while. */
+  unstableMs(seen: { jobs: readonly Job[]; coming: string; stableMs: (process: string) => number }): Counts;
+  /** Since this was first asked for the job. */
+  sinceMs(jobId: string): number;
+}
+
+export function deploymentClocks(now: () => number = () => performance.now()): Clocks {
+  let forward = forwardClock(now);
+  let wasBack = false;
+  const stability = new Map<string, Stability>();
+  const since = new Map<string, number>();
+  return {
+    forwardMs(seen, goingBack) {
+      if (goingBack !== wasBack) forward = forwardClock(now);
+      wasBack = goingBack;
+      return forward(seen);
+    },
+    unstableMs({ jobs, coming, stableMs }) {
+      let left: Counts = {};
+      for (const releaseId of new Set([coming, ...jobs.map((job) => job.releaseId)])) {
+        const clock = stability.get(releaseId) ?? stabilityClock(now);
+        stability.set(releaseId, clock);
+        const ofRelease = clock(
+          jobs.filter((job) => job.releaseId === releaseId),
+          stableMs,
+        );
+        if (releaseId === coming) left = ofRelease;
+      }
+      return left;
+    },
+    sinceMs(jobId) {
+      const at = since.get(jobId) ?? now();
+      since.set(jobId, at);
+      return now() - at;
+    },
   };
 }

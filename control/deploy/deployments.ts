@@ -4,15 +4,17 @@ import type { App } from "#api/apps.ts";
 import type { Deployment } from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
+import { until } from "#lib/time.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, type NewEvent } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Idempotent } from "../mount.ts";
 import type { ReleaseRecord } from "../records.ts";
+import { appOfKey } from "../scheduler/cluster-view.ts";
 import { gate } from "../scheduler/gate.ts";
 import type { Change, Entry } from "../store/store.ts";
 import { type DeployParts, driver } from "./drive.ts";
-import { type DeploymentRecord, deploymentsOf, hasEnded } from "./record.ts";
+import { type DeploymentRecord, deploymentsOf, hasEnded, isComing, isLive } from "./record.ts";
 import type { Counts } from "./strategy.ts";
 
 export interface DeployWish {
@@ -37,6 +39,8 @@ export interface Deployments {
   get(appId: string, id: string): Entry<DeploymentRecord> | undefined;
   /** The deployment of the app that has not ended, if any: the one that runs or is next. */
   running(appId: string): DeploymentRecord | undefined;
+  /** Resolves once no deployment of the app is live and yet to end, or after a while: what is live ends soon. */
+  settled(appId: string): Promise<void>;
   /** The release the app will have when every deployment asked for so far has ended well. */
   headed(app: App): ReleaseRecord | undefined;
   /** Drives every deployment until the signal aborts. */
@@ -44,11 +48,12 @@ export interface Deployments {
 }
 
 const TICK_MS = 500;
+const SETTLED_MS = 10_000;
 const QUEUED_MOST = 20;
 
 export function deployments(context: Context, parts: DeployParts): Deployments {
   const { store, now } = context;
-  const { drive, end } = driver(context, parts);
+  const { drive, callOff } = driver(context, parts);
   const driven = new Set<string>();
   const woken = gate();
   store.onDurable(({ mutations }) => {
@@ -71,6 +76,7 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
     const at = now().toISOString();
     const deployment: DeploymentRecord = {
       id: newId("deployment"),
+      order: (deploymentsOf(store, value.id).at(-1)?.order ?? 0) + 1,
       appId: value.id,
       toReleaseId: release.id,
       toVersion: release.version,
@@ -104,7 +110,7 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
   };
 
   const headed = (app: App): ReleaseRecord | undefined => {
-    const releaseId = unended(app.id).findLast(({ cancel }) => cancel === undefined)?.toReleaseId ?? app.releaseId;
+    const releaseId = unended(app.id).findLast(isComing)?.toReleaseId ?? app.releaseId;
     return releaseId === undefined ? undefined : store.get<ReleaseRecord>(keys.release(app.id, releaseId))?.value;
   };
 
@@ -113,6 +119,12 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
     draft,
     headed,
     running: (appId) => unended(appId)[0],
+    async settled(appId) {
+      const isSettled = () => (unended(appId).some(isLive) ? undefined : true);
+      await until(isSettled, { what: "a deployment to end", timeoutMs: SETTLED_MS, everyMs: 50 }).catch(
+        () => undefined,
+      );
+    },
     async create(app, release, { idempotent = {}, ...wish }) {
       const { deployment, changes, expect, event } = draft(app, release, wish);
       const { result } = await store.commit({
@@ -129,9 +141,14 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
       if (entry === undefined) throw new Fault("not-found", `no deployment ${id} of app ${app.name}`);
       const { key, value, version } = entry;
       if (hasEnded(value)) throw new Fault("conflict", `deployment ${id} is ${value.state} already`);
+      if (value.goingBack !== undefined || value.cancel !== undefined)
+        throw new Fault(
+          "conflict",
+          `deployment ${id} ${value.goingBack === "failed" ? "has failed" : "is cancelled already"} and goes back to the earlier release; see it with: flynn -a ${app.name} deployment`,
+        );
       const cancel = `cancelled by ${by}`;
       // One that waits its turn has changed nothing yet, and need not wait to be called off.
-      if (value.state === "pending") await end(entry, { state: "cancelled", reason: cancel });
+      if (value.state === "pending") await callOff(entry, { state: "cancelled", reason: cancel });
       else
         await store.commit({
           actor: by,
@@ -145,8 +162,8 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
       let failure: unknown;
       while (!signal.aborted && failure === undefined) {
         const waiting = new Set<string>();
-        for (const { value } of store.list<DeploymentRecord>(PREFIX.deployments))
-          if (!hasEnded(value)) waiting.add(value.appId);
+        for (const { key, value } of store.list<DeploymentRecord>(PREFIX.deployments))
+          if (!hasEnded(value)) waiting.add(appOfKey(key, PREFIX.deployments));
         for (const appId of waiting) {
           const id = unended(appId)[0]?.id;
           if (driven.has(appId) || id === undefined) continue;

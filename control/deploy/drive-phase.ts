@@ -3,12 +3,14 @@
 import type { App } from "#api/apps.ts";
 import { isFault } from "#api/fault.ts";
 import type { LogLine } from "#api/logs.ts";
+import { liveJobs } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
 import type { Entry } from "../store/store.ts";
 import type { Tasks } from "../tasks/tasks.ts";
 import { beginning, type Outcome, releasing, type Turn } from "./changes.ts";
+import type { Clocks } from "./clocks.ts";
 import type { DeploymentRecord } from "./record.ts";
 import { hasReleasePhase, phaseStep, RELEASE_PROCESS } from "./release-phase.ts";
 
@@ -16,7 +18,7 @@ export interface PhaseParts {
   tasks: Tasks;
   logTail: (app: string, jobIds: readonly string[]) => Promise<LogLine[]>;
   write: (entry: Entry<DeploymentRecord>, turn: Partial<Turn>) => Promise<void>;
-  end: (entry: Entry<DeploymentRecord>, outcome: Outcome) => Promise<void>;
+  callOff: (entry: Entry<DeploymentRecord>, outcome: Outcome) => Promise<void>;
 }
 
 export interface PhaseDriver {
@@ -24,12 +26,12 @@ export interface PhaseDriver {
   isDue(deployment: DeploymentRecord, app: App): boolean;
   start(entry: Entry<DeploymentRecord>, app: App): Promise<void>;
   /** True when something was written. */
-  look(entry: Entry<DeploymentRecord>, app: Entry<App>): Promise<boolean>;
+  look(entry: Entry<DeploymentRecord>, app: Entry<App>, clocks: Clocks): Promise<boolean>;
   /** Ends the job of a deployment that is called off. */
   stop(deployment: DeploymentRecord, by: string): Promise<void>;
 }
 
-export function phaseDriver({ store, now }: Context, { tasks, logTail, write, end }: PhaseParts): PhaseDriver {
+export function phaseDriver({ store, now }: Context, { tasks, logTail, write, callOff }: PhaseParts): PhaseDriver {
   const processesOf = ({ appId, toReleaseId }: DeploymentRecord) =>
     store.get<ReleaseRecord>(keys.release(appId, toReleaseId))?.value.processes ?? {};
   const timeoutOf = (deployment: DeploymentRecord, app: App): number =>
@@ -52,21 +54,22 @@ export function phaseDriver({ store, now }: Context, { tasks, logTail, write, en
       } catch (error) {
         // No room among the app's one-off jobs now: said at once, not tried for ever.
         if (!isFault(error, "rate-limited")) throw error;
-        await end(entry, { state: "failed", reason: `release phase: ${error.message}` });
+        await callOff(entry, { state: "failed", reason: `release phase: ${error.message}` });
       }
     },
-    async look(entry, app) {
+    async look(entry, app, clocks) {
       const { value: deployment } = entry;
       const { job, ended = true } = tasks.get(app.value.id, deployment.releaseJobId!) ?? {};
-      // Counted from the start on record: a restart of control gives it no more time.
-      const sinceMs = now().getTime() - Date.parse(deployment.startedAt!);
+      // On the monotonic clock, so a restart of control gives it its time again; its host bounds it as well.
+      const sinceMs = clocks.sinceMs(deployment.releaseJobId!);
       const step = phaseStep({ job, ended, sinceMs, timeoutMs: timeoutOf(deployment, app.value) });
       if (step.type === "passed") {
-        await write(entry, beginning(store, deployment, app, now()));
+        const jobs = liveJobs(store, app.value.id).filter(({ task }) => task === undefined);
+        await write(entry, beginning(store, deployment, { app, jobs, at: now() }));
       } else if (step.type === "fail") {
         if (step.stop) await stop(deployment, "deployer");
         const tail = await logTail(app.value.name, [deployment.releaseJobId!]);
-        await end(entry, { state: "failed", reason: step.reason, logTail: tail });
+        await callOff(entry, { state: "failed", reason: step.reason, logTail: tail });
       } else {
         if (step.words === deployment.step) return false;
         await write(entry, { changed: { step: step.words } });

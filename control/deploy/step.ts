@@ -1,49 +1,96 @@
 // What a deployment does next. Pure: from the formations and jobs as they stand, so it goes on after a restart of control
-// as if nothing had been. A new job counts once it is up, the first one of a process has stayed so, and the routers have
-// acknowledged; only then an old one goes (one-down-one-up, for hosts without room to spare, takes the old one first).
+// as if nothing had been. A job that comes counts once it is up, the first one of a process has stayed so, and the routers have
+// acknowledged; only then one goes (one-down-one-up, for hosts without room to spare, takes that one first). A deployment that failed
+// or was cancelled goes back the same way: the earlier release comes, and what goes meanwhile serves as long as it can.
+// Where all that comes is there beside all that goes, nobody waits for it to stay healthy: it is live, and what goes is drained and kept
+// for so long, ready to serve at the first sign that what came does not.
 import type { Strategy } from "#api/apps.ts";
 import type { Job } from "#api/jobs.ts";
-import { type Counts, type Moved, nextCounts } from "./strategy.ts";
+import { type Counts, type Moved, nextCounts, refilled } from "./strategy.ts";
 
 export interface Progress {
   strategy: Strategy;
   /** Jobs replaced at a time by in-batches; a third when left out. */
   batchSize?: number;
-  /** Jobs of each process the new release is to have in the end. */
+  /** The earlier release is what comes; what failed or was called off is what goes. */
+  goingBack?: boolean;
+  /** Jobs of each process there are to be in the end, of the release that comes. */
   wanted: Counts;
-  /** What the formations ask for now. */
-  newCounts: Counts;
-  oldCounts: Counts;
-  /** Jobs of both releases that are not over, those that run once left out. */
-  newJobs: readonly Job[];
-  oldJobs: readonly Job[];
-  /** Milliseconds that the longest healthy new job of each process must still stay so. */
+  /** On the way back: of each process so many were healthy before it all began. No more is waited for. */
+  hadHealthy?: Counts;
+  /** What the formations ask for now: that of the release that comes, and all others together. */
+  comingCounts: Counts;
+  goingCounts: Counts;
+  /** Jobs that are not over, those that run once left out. */
+  comingJobs: readonly Job[];
+  goingJobs: readonly Job[];
+  /** Milliseconds that the longest healthy job that comes of each process must still stay so. */
   unstableMs: Counts;
-  /** Every live router serves what the jobs are now. */
+  /** Those that go are kept, drained, while those that came show that they stay healthy. */
+  keeping?: boolean;
+  /** That was so, and they had to serve again: what comes has to stay healthy first now. */
+  recalled?: boolean;
+  /** Every live router sends the jobs that go nothing new. */
+  routersLeft?: boolean;
+  /** Every live router serves the jobs that came. */
   routersAcknowledged: boolean;
+  /** Hosts that do not let the jobs that come through to those they may reach, and back, yet. */
+  hostsBehind: readonly string[];
   /** Time since the last step forward, and the longest it may be, in milliseconds; single processes may have their own. */
   sinceProgressMs: number;
   timeoutMs: number;
   timeoutsMs: Counts;
-  /** Longest wait for old jobs to end once they are out of the routes, in milliseconds. */
+  /** Longest wait for jobs that go to end once they are out of the routes, in milliseconds. */
   endingTimeoutMs: number;
 }
 
 export type Step =
-  | { type: "wait"; words: string }
-  | { type: "scale"; newCounts: Counts; oldCounts: Counts; words: string }
+  /** `live`: what comes serves alone. */
+  | { type: "wait"; words: string; live?: boolean }
+  /** Those of these processes that go are drained, and stay. */
+  | { type: "keep"; processes: string[]; words: string }
+  /** They serve again. */
+  | { type: "recall"; words: string }
+  /** They are not needed any more. */
+  | { type: "release"; words: string }
+  | { type: "scale"; comingCounts: Counts; goingCounts: Counts; words: string }
   | { type: "complete" }
   | { type: "fail"; reason: string; jobIds: string[] };
 
 /** Restarts after which a new job is taken to be broken, not unlucky. */
 const CRASHES_MOST = 2;
+/** A host that is slower than this to take in who the new jobs are holds up no deployment: routers reach them all the same. */
+const HOSTS_BEHIND_MOST_MS = 10_000;
 
 export function nextStep(progress: Progress): Step {
-  return crashing(progress) ?? arriving(progress) ?? moving(progress) ?? leaving(progress) ?? { type: "complete" };
+  const step = progress.goingBack
+    ? (falling(progress) ?? arriving(progress) ?? moving(progress))
+    : (crashing(progress) ??
+      recalling(progress) ??
+      arriving(progress) ??
+      keeping(progress) ??
+      moving(progress) ??
+      leaving(progress));
+  return step ?? { type: "complete" };
 }
 
-function crashing({ newJobs }: Progress): Step | undefined {
-  const crashed = newJobs.filter(
+/** On the way back what goes and serves nobody goes at once, and what comes takes its place. */
+function falling(progress: Progress): Step | undefined {
+  const { goingCounts, goingJobs, comingCounts, wanted } = progress;
+  const serving = (process: string): number =>
+    goingJobs.filter(
+      (job) => job.process === process && job.desired === "run" && (job.state === "up" || job.state === "unhealthy"),
+    ).length;
+  const left = Object.fromEntries(
+    Object.entries(goingCounts).map(([process, count]) => [process, Math.min(count, serving(process))]),
+  );
+  if (Object.keys(left).every((process) => left[process] === goingCounts[process])) return undefined;
+  const refill = Object.keys(wanted).map((process) => [process, refilled(progress, process, left[process] ?? 0)]);
+  return scaleTo({ ...comingCounts, ...Object.fromEntries(refill) }, left, progress);
+}
+
+function crashing({ comingJobs }: Progress): Step | undefined {
+  const crashed = comingJobs.filter(
     ({ desired, state, restarts }) => desired === "run" && state === "crashed" && restarts >= CRASHES_MOST,
   );
   const [first] = crashed;
@@ -55,15 +102,61 @@ function crashing({ newJobs }: Progress): Step | undefined {
   };
 }
 
+/** At the first sign that what came does not serve, what was kept does. */
+function recalling({ keeping, comingCounts, comingJobs }: Progress): Step | undefined {
+  if (!keeping) return undefined;
+  for (const [process, count] of Object.entries(comingCounts)) {
+    const jobs = comingJobs.filter((job) => job.process === process && job.desired === "run");
+    if (jobs.filter(({ state }) => state === "up").length >= count) continue;
+    const failed = jobs.find(({ state }) => state !== "up");
+    const why = failed === undefined ? "a new job is gone" : `${failed.id} is ${failed.state}`;
+    return { type: "recall", words: `${process}: ${why}; the earlier jobs serve again` };
+  }
+  return undefined;
+}
+
+/** All that comes is there, and so is all that goes of each process that has yet to show that it stays healthy. */
+function mayKeep(progress: Progress): boolean {
+  const { strategy, goingBack, keeping, recalled, wanted, comingCounts, goingCounts, goingJobs, unstableMs } = progress;
+  if (keeping) return true;
+  if (goingBack || recalled || strategy === "one-down-one-up") return false;
+  if (Object.entries(wanted).some(([process, count]) => (comingCounts[process] ?? 0) < count)) return false;
+  const going = Object.entries(goingCounts).filter(([, count]) => count > 0);
+  const serve = (process: string): number =>
+    goingJobs.filter((job) => job.process === process && job.desired === "run" && job.state === "up").length;
+  return going.length > 0 && going.every(([process, count]) => !isOpen(unstableMs[process]) || serve(process) >= count);
+}
+
+const isOpen = (unstableMs = 0): boolean => unstableMs > 0;
+
+/** A job without a port has nothing to be drained of: it works on beside the new one until that has shown itself. */
+function keeping(progress: Progress): Step | undefined {
+  const { keeping: kept, unstableMs, goingCounts, goingJobs, routersLeft } = progress;
+  const open = Object.values(unstableMs).some(isOpen);
+  if (!kept && (!open || !mayKeep(progress))) return undefined;
+  if (!open) return { type: "release", words: "the new jobs stayed healthy; the old ones end" };
+  if (!kept) {
+    const routed = (process: string) =>
+      goingJobs.some((job) => job.process === process) &&
+      goingJobs.every((job) => job.process !== process || job.port !== undefined);
+    const processes = Object.keys(goingCounts).filter((process) => goingCounts[process]! > 0 && routed(process));
+    return { type: "keep", processes, words: "the new jobs serve; the old ones are kept for a while" };
+  }
+  if (!routersLeft) return { type: "wait", words: "routers leave the old jobs" };
+  return { type: "wait", words: "live; the old jobs are kept until the new ones have stayed healthy", live: true };
+}
+
 /** Until what the new formation asks for is healthy, has stayed so, and is in the routes. */
 function arriving(progress: Progress): Step | undefined {
-  const { wanted, newCounts, newJobs, timeoutMs, timeoutsMs, unstableMs, sinceProgressMs } = progress;
-  for (const [process, count] of Object.entries(newCounts)) {
-    const jobs = newJobs.filter((job) => job.process === process && job.desired === "run");
+  const { wanted, hadHealthy, comingCounts, comingJobs, timeoutMs, timeoutsMs, unstableMs, sinceProgressMs } = progress;
+  const which = progress.goingBack ? "earlier" : "new";
+  for (const [process, count] of Object.entries(comingCounts)) {
+    const jobs = comingJobs.filter((job) => job.process === process && job.desired === "run");
     const healthy = jobs.filter(({ state }) => state === "up").length;
-    if (healthy >= count && count > 0 && (unstableMs[process] ?? 0) > 0)
-      return { type: "wait", words: `${process}: the first new job is healthy; it has to stay so for a while` };
-    if (healthy >= count) continue;
+    const enough = Math.min(count, hadHealthy?.[process] ?? count);
+    if (healthy >= enough && count > 0 && isOpen(unstableMs[process]) && !mayKeep(progress))
+      return { type: "wait", words: `${process}: the first ${which} job is healthy; it has to stay so for a while` };
+    if (healthy >= enough) continue;
     const held = jobs.find(({ state }) => state !== "up");
     const why =
       held === undefined
@@ -73,42 +166,54 @@ function arriving(progress: Progress): Step | undefined {
     if (sinceProgressMs >= mostMs)
       return {
         type: "fail",
-        reason: `${process}: ${healthy} of ${count} new jobs healthy after ${Math.round(mostMs / 1000)} s; ${why}`,
+        reason: `${process}: ${healthy} of ${count} ${which} jobs healthy after ${Math.round(mostMs / 1000)} s; ${why}`,
         jobIds: jobs.filter(({ state }) => state !== "up").map(({ id }) => id),
       };
-    return { type: "wait", words: `${process}: ${healthy} of ${wanted[process] ?? count} new jobs healthy; ${why}` };
+    return {
+      type: "wait",
+      words: `${process}: ${healthy} of ${wanted[process] ?? count} ${which} jobs healthy; ${why}`,
+    };
   }
+  if (progress.hostsBehind.length > 0 && sinceProgressMs < HOSTS_BEHIND_MOST_MS)
+    return { type: "wait", words: `${progress.hostsBehind.join(", ")}: the network takes in the ${which} jobs` };
   if (progress.routersAcknowledged) return undefined;
   if (sinceProgressMs >= timeoutMs)
     return {
       type: "fail",
-      reason: `the routers did not acknowledge the new jobs within ${Math.round(timeoutMs / 1000)} s`,
+      reason: `the routers did not acknowledge the ${which} jobs within ${Math.round(timeoutMs / 1000)} s`,
       jobIds: [],
     };
-  return { type: "wait", words: "routers take in the new jobs" };
+  return { type: "wait", words: `routers take in the ${which} jobs` };
 }
 
 function moving(progress: Progress): Step | undefined {
-  const { strategy, batchSize, wanted, newCounts, oldCounts, oldJobs, sinceProgressMs, endingTimeoutMs } = progress;
-  const next: Moved = nextCounts({ strategy, batchSize, wanted, newCounts, oldCounts });
-  if (next.afterOldEnded.length > 0 && sinceProgressMs < endingTimeoutMs) {
-    const process = next.afterOldEnded.find(
-      (name) => oldJobs.filter((job) => job.process === name).length > (oldCounts[name] ?? 0),
+  const { comingCounts, goingCounts, goingJobs, sinceProgressMs, endingTimeoutMs } = progress;
+  const next: Moved = nextCounts(progress);
+  if (next.afterEnded.length > 0 && sinceProgressMs < endingTimeoutMs) {
+    const process = next.afterEnded.find(
+      (name) => goingJobs.filter((job) => job.process === name).length > (goingCounts[name] ?? 0),
     );
+    const which = progress.goingBack ? "a job that goes" : "an old job";
     if (process !== undefined)
-      return { type: "wait", words: `${process}: an old job ends before the one that replaces it starts` };
+      return { type: "wait", words: `${process}: ${which} ends before the one that replaces it starts` };
   }
   const differs =
-    Object.keys(next.newCounts).some((process) => next.newCounts[process] !== (newCounts[process] ?? 0)) ||
-    Object.keys(next.oldCounts).some((process) => next.oldCounts[process] !== oldCounts[process]);
-  if (!differs) return undefined;
-  const words = Object.keys(next.newCounts)
-    .map((process) => `${process}: new ${next.newCounts[process]}, old ${next.oldCounts[process] ?? 0}`)
-    .join("; ");
-  return { type: "scale", newCounts: next.newCounts, oldCounts: next.oldCounts, words };
+    Object.keys(next.comingCounts).some((process) => next.comingCounts[process] !== (comingCounts[process] ?? 0)) ||
+    Object.keys(next.goingCounts).some((process) => next.goingCounts[process] !== goingCounts[process]);
+  return differs ? scaleTo(next.comingCounts, next.goingCounts, progress) : undefined;
 }
 
-function leaving({ oldJobs, sinceProgressMs, endingTimeoutMs }: Progress): Step | undefined {
-  if (oldJobs.length === 0 || sinceProgressMs >= endingTimeoutMs) return undefined;
-  return { type: "wait", words: `${oldJobs.length} old jobs end their requests` };
+function scaleTo(comingCounts: Counts, goingCounts: Counts, { goingBack }: Progress): Step {
+  const [comes, goes] = goingBack ? ["earlier", "later"] : ["new", "old"];
+  const words = Object.keys(comingCounts)
+    .map((process) => `${process}: ${comes} ${comingCounts[process]}, ${goes} ${goingCounts[process] ?? 0}`)
+    .join("; ");
+  return { type: "scale", comingCounts, goingCounts, words };
+}
+
+/** Until nobody is on an old job any more, or it serves no longer: only then it is told to stop. How long it takes over that is its own affair. */
+function leaving({ goingJobs, sinceProgressMs, endingTimeoutMs }: Progress): Step | undefined {
+  const serving = goingJobs.filter(({ desired }) => desired !== "stop");
+  if (serving.length === 0 || sinceProgressMs >= endingTimeoutMs) return undefined;
+  return { type: "wait", words: `${serving.length} old jobs end their requests` };
 }

@@ -10,7 +10,7 @@ import { Fault, isFault } from "#api/fault.ts";
 import { readJson, writeFileAtomic } from "#lib/files.ts";
 import { newId } from "#lib/ids.ts";
 import { causeChain } from "#lib/run.ts";
-import { every } from "#lib/time.ts";
+import { every, joined } from "#lib/time.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
@@ -96,13 +96,15 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
       target.kind === "https" ? httpsSender(target, { ...options, gzip: record.gzip }) : syslogSender(target, options);
     const progress = (await readJson<Progress>(fileOf(id))) ?? { sent: 0, dropped: 0 };
     const stop = new AbortController();
+    const either = joined(signal, stop.signal);
     const pump = startPump({
       app: app ?? "cluster",
       follow: (ended, place) => logs.follow(appId === undefined ? undefined : app, { lines: 0 }, ended, place),
       sender,
       progress,
-      signal: AbortSignal.any([signal, stop.signal]),
+      signal: either.signal,
     });
+    void pump.ended.finally(either.release);
     running.set(id, { pump, stop, saved: "" });
   };
   const save = async (id: string, one: Running): Promise<void> => {

@@ -36,5 +36,6 @@ export async function feed(source: Readable, gate: Transform, target: Writable):
   target.end();
   // A refused client is read to its end.
   if (!source.readableEnded && !source.destroyed)
-    await new Promise<void>((resolve) => source.once("end", resolve).once("close", resolve).resume());
+    // Not by the gate: one that was ended from outside may wait for a reader that is gone.
+    await new Promise<void>((resolve) => source.unpipe(gate).once("end", resolve).once("close", resolve).resume());
 }

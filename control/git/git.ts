@@ -11,16 +11,19 @@ import type { Build } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import type { GitRepository } from "#api/git.ts";
 import { readText } from "#lib/files.ts";
-import { every, until } from "#lib/time.ts";
+import { every, joined, until } from "#lib/time.ts";
 import type { BuildWish } from "../builds/builds.ts";
+import { buildsOf } from "../builds/record.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
+import type { PushBuilds } from "./deploy.ts";
 import { type Caller, type Door, openDoor } from "./door.ts";
 import { gitHttp } from "./http.ts";
 import { LIMITS, type Limits } from "./limits.ts";
-import { type PushBuilds, pushes } from "./pushes.ts";
+import { pushes } from "./pushes.ts";
 import { repositories } from "./repositories.ts";
 import { archiveOf, checkTree } from "./source.ts";
+import { objectBytes, pushSpace } from "./space.ts";
 import { serveSsh } from "./ssh.ts";
 import { authorizedKeysLine, type SshKeys, sshKeys } from "./ssh-keys.ts";
 import { deployBranches } from "./updates.ts";
@@ -41,12 +44,17 @@ export interface Git {
 const RELAY_DIR = join(dirname(fileURLToPath(import.meta.url)), "relay");
 const SWEEP_MS = 3_600_000;
 const END_MS = 3_000;
+/** What a forced push left behind goes, but for what a push under way may count on. */
+const TIDY = [
+  ...["-c", "gc.reflogExpire=now", "-c", "gc.reflogExpireUnreachable=now"],
+  ...["gc", "--quiet", "--prune=1.hour.ago"],
+];
 const UPDATES_MOST_BYTES = 1 << 20;
 
-type GitContext = Pick<Context, "store" | "config" | "log" | "now">;
+type GitContext = Pick<Context, "store" | "config" | "log" | "now" | "room">;
 
 export function createGit(
-  { store, config, log, now }: GitContext,
+  { store, config, log, now, room }: GitContext,
   builds: PushBuilds,
   limits: Pick<Limits, "silentMs" | "packBytes"> = LIMITS,
 ): Git {
@@ -55,7 +63,9 @@ export function createGit(
   const ending = new AbortController();
   const { signal } = ending;
   const repos = repositories(directory, { hooksDir: RELAY_DIR, packBytes: limits.packBytes });
+  const space = pushSpace(room, config.appGitBytes);
   const people = sshKeys(store, now);
+  const packings = new Map<string, Promise<unknown>>();
   let fetches = 0;
 
   const slot = () => {
@@ -72,28 +82,49 @@ export function createGit(
     FLYNN_RELAY: join(RELAY_DIR, "relay.ts"),
     FLYNN_SOCKET: socket,
     FLYNN_PUSH: id,
+    NODE_COMPILE_CACHE: join(directory, "compiled"), // half of the relay's start is its compilation
   });
   /** A clone checks out what HEAD names; packing waits for nobody. */
   const onTaken = async (repository: string, ref: string): Promise<void> => {
     if (signal.aborted || !existsSync(repository)) return;
     if (await repos.resolve(repository, ref)) await repos.git(repository, ["symbolic-ref", "HEAD", ref]);
-    repos
-      .git(repository, ["gc", "--auto", "--quiet"], { timeoutMs: 600_000, signal })
+    const packing = repos
+      .git(repository, (await space.isTight(repository)) ? TIDY : ["gc", "--auto", "--quiet"], {
+        timeoutMs: 600_000,
+        signal,
+      })
       .catch(
         (error: unknown) => signal.aborted || log.error({ err: error, repository }, "a repository could not be packed"),
-      );
+      )
+      .finally(() => packings.get(repository) === packing && packings.delete(repository));
+    packings.set(repository, packing);
   };
-  const pushing = pushes({ store, builds, repositories: repos, log, signal, onTaken });
+  const packed = async (repository: string): Promise<void> => void (await packings.get(repository));
+  const pushing = pushes({ store, builds, repositories: repos, space, log, signal, onTaken, packed });
 
   const serve = async (caller: Caller): Promise<void> => {
     const { opening } = caller;
+    const push = String(opening["push"]);
     if (opening.ask === "hook") {
-      const updates = await buffer(limited(caller));
+      const updates = (await buffer(limited(caller))).toString("utf8");
       const say = (text: string) => void caller.write("stdout", Buffer.from(text));
-      const hook = { push: String(opening["push"]), quarantine: String(opening["quarantine"]) };
-      caller.exit(await pushing.decide({ ...hook, updates: updates.toString("utf8"), say }));
+      caller.exit(await pushing.decide({ push, quarantine: String(opening["quarantine"]), updates, say }));
+    } else if (opening.ask === "take") {
+      const say = (text: string) => void caller.write("stderr", Buffer.from(text));
+      const answer = (bytes: Buffer) => void caller.write("stdout", bytes);
+      caller.exit(await pushing.take({ push, input: caller.input, say, answer }));
     } else if (opening.ask === "ssh") {
-      await serveSsh(caller, { store, keys: people, pushes: pushing, repositories: repos, hookEnv, slot, limits, log });
+      await serveSsh(caller, {
+        store,
+        keys: people,
+        pushes: pushing,
+        repositories: repos,
+        hookEnv,
+        slot,
+        limits,
+        space,
+        log,
+      });
     } else if (opening.ask === "keys") {
       const key = people.find(String(opening["fingerprint"]));
       if (key) caller.write("stdout", Buffer.from(authorizedKeysLine(key, config.sshRelay)));
@@ -127,10 +158,27 @@ export function createGit(
     const { stdout } = await repos.git(repository, ["symbolic-ref", "HEAD"]);
     return { repository, head: heads.find(({ branch }) => stdout.trim() === `refs/heads/${branch}`) ?? heads[0] };
   };
+  const redeployed: Git["redeploy"] = async (app, { by, signal: until, idempotent }) => {
+    await room.admit();
+    const { repository, head } = await headOf(app);
+    if (head === undefined) throw new Fault("conflict", nothingTaken(app, store));
+    const tree = {
+      repositories: repos,
+      repository,
+      commit: head.commit,
+      signal: until,
+    };
+    await checkTree(tree);
+    const packedBytes = await objectBytes(repository);
+    const ref = `refs/heads/${head.branch}`;
+    const wish = { appId: app.id, type: "git", commit: head.commit, ref, by, packedBytes } as const;
+    return builds.create({ ...wish, source: archiveOf(tree), signal: until, idempotent });
+  };
 
   return {
     keys: people,
-    mount: (app) => gitHttp(app, { store, pushes: pushing, repositories: repos, hookEnv, slot, limits, log, ready }),
+    mount: (app) =>
+      gitHttp(app, { store, pushes: pushing, repositories: repos, hookEnv, slot, limits, space, log, ready }),
     async describe(app) {
       const { head } = await headOf(app);
       return {
@@ -143,18 +191,12 @@ export function createGit(
       };
     },
     async redeploy(app, { by, signal: callerGone, idempotent }) {
-      const { repository, head } = await headOf(app);
-      if (head === undefined)
-        throw new Fault("conflict", `nothing was pushed to ${app.name} yet: git push flynn ${deployBranches(app)[0]}`);
-      const tree = {
-        repositories: repos,
-        repository,
-        commit: head.commit,
-        signal: AbortSignal.any([signal, callerGone]),
-      };
-      await checkTree(tree);
-      const wish = { appId: app.id, type: "git", commit: head.commit, ref: `refs/heads/${head.branch}`, by } as const;
-      return builds.create({ ...wish, source: archiveOf(tree), signal: tree.signal, idempotent });
+      const either = joined(signal, callerGone);
+      try {
+        return await redeployed(app, { by, signal: either.signal, idempotent });
+      } finally {
+        either.release();
+      }
     },
     async run(until) {
       await ready();
@@ -175,6 +217,17 @@ export function createGit(
       await (await door).close();
     },
   };
+}
+
+/** Why there is nothing to deploy again. */
+function nothingTaken(app: App, store: Context["store"]): string {
+  const last = buildsOf(store, app.id).findLast(({ source }) => source.type === "git");
+  const how = last?.state === "cancelled" ? "was cancelled" : last?.state === "failed" ? "failed" : "has not ended";
+  const why =
+    last === undefined
+      ? ""
+      : `; build ${last.number} of ${last.source.commit?.slice(0, 8)} ${how} (flynn build log ${last.number})`;
+  return `no push to ${app.name} was taken yet${why}. To deploy: git push flynn ${deployBranches(app)[0]}`;
 }
 
 /** What a hook sends, not without end. */

@@ -1,10 +1,11 @@
 // Smart HTTP (gitprotocol-http(5)) on the API's listener: `git http-backend` as CGI, Basic authentication whose password is an
 // API token. Control reads git to its end whether the client is still there or not.
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { pipeline, type Readable, Transform } from "node:stream";
+import { pipeline, type Readable, Transform, Writable } from "node:stream";
+import { pipeline as pipelined } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { FAULTS, Fault } from "#api/fault.ts";
+import { FAULTS, Fault, isFault } from "#api/fault.ts";
 import type { Log } from "#lib/log.ts";
 import { asFault } from "../faults.ts";
 import { authorize, identify, type Principal, tokenPrincipal } from "../identity/principal.ts";
@@ -14,8 +15,9 @@ import { parseCgiHead } from "./cgi.ts";
 import { commandGate, refusal } from "./commands.ts";
 import { feed, room } from "./feed.ts";
 import { LIMITS, type Limits } from "./limits.ts";
-import type { Pushes } from "./pushes.ts";
+import type { Pushes, Session } from "./pushes.ts";
 import type { GitChild, Repositories } from "./repositories.ts";
+import type { Incoming, PushSpace } from "./space.ts";
 import { deployBranches } from "./updates.ts";
 
 export interface GitHttpOptions {
@@ -29,6 +31,7 @@ export interface GitHttpOptions {
   /** Resolves when git may be started. */
   ready: () => Promise<void>;
   limits: Pick<Limits, "silentMs" | "packBytes">;
+  space: PushSpace;
   log: Log;
 }
 
@@ -82,24 +85,56 @@ function admit(request: Request, service: Service, store: Store): Principal {
 }
 
 async function serve(request: Request, reply: FastifyReply, service: Service, options: GitHttpOptions): Promise<void> {
-  const { store, pushes, repositories, hookEnv, slot, ready, limits, log } = options;
-  const principal = admit(request, service, store);
+  const principal = admit(request, service, options.store);
+  const isPush = service === "git-receive-pack" && request.method === "POST";
+  const body = request.method === "POST" ? bodyOf(request, service, options.limits) : undefined;
+  try {
+    await admitted({ request, reply, service, isPush, body, by: principal.name }, options);
+  } catch (error) {
+    // git has its user's ear at the question for the refs; a push's own answer it shows only in git's own form.
+    if (!isPush || !isFault(error) || reply.raw.headersSent) throw error;
+    await refuseInWords(body!, reply, error);
+  }
+}
+
+interface Admitted {
+  request: Request;
+  reply: FastifyReply;
+  service: Service;
+  isPush: boolean;
+  body: Readable | undefined;
+  by: string;
+}
+
+async function admitted(admission: Admitted, options: GitHttpOptions): Promise<void> {
+  const { request, reply, service, isPush, body, by } = admission;
+  const { store, pushes, repositories, hookEnv, slot, ready, space, log } = options;
   const app = appOf(store, request.params.repository);
   await ready();
-  const isPush = service === "git-receive-pack" && request.method === "POST";
-  const body = request.method === "POST" ? bodyOf(request, service, limits) : undefined;
-  const session = isPush ? await pushes.begin(app, principal.name) : undefined;
+  const session = isPush ? await pushes.begin(app, by) : undefined;
   const end = session?.end ?? slot();
   try {
     const repository = session?.repository ?? (await repositories.open(app.id, deployBranches(app)[0]));
+    // git shows the words of a refusal here, at the question for the refs, and of none later.
+    const admit = service === "git-receive-pack" ? await space.bring(repository) : undefined;
     const child = repositories.spawn(["http-backend"], {
       ...cgiEnv(request, service, repository),
-      ...(session ? hookEnv(session.id) : {}),
+      ...(session ? { ...hookEnv(session.id), ...session.env } : {}),
     });
     child.once("close", end);
     child.once("error", end);
     reply.hijack();
-    const transfer = { child, body, request: request.raw, response: reply.raw, requestId: request.id, log };
+    const transfer = {
+      child,
+      body,
+      space,
+      ...(admit ? { admit } : {}),
+      ...(session ? { onShallow: session.onShallow } : {}),
+      request: request.raw,
+      response: reply.raw,
+      requestId: request.id,
+      log,
+    };
     await (isPush ? takePush(transfer) : answer(transfer)).catch((error: unknown) => {
       child.kill("SIGKILL");
       log.error({ err: error, app: app.name }, "git request failed");
@@ -109,6 +144,17 @@ async function serve(request: Request, reply: FastifyReply, service: Service, op
     end();
     throw error;
   }
+}
+
+/** The push's words are read, its pack passed over: a client hears an answer only after it has sent everything. */
+async function refuseInWords(body: Readable, reply: FastifyReply, fault: Fault): Promise<void> {
+  const gate = commandGate(LIMITS.commands);
+  await pipelined(body, gate.stream, new Writable({ write: (_chunk, _encoding, done) => done() })).catch(
+    () => undefined,
+  );
+  await reply
+    .header("content-type", "application/x-git-receive-pack-result")
+    .send(refusal(gate.capabilities(), fault.message));
 }
 
 function cgiEnv(request: Request, service: Service, repository: string): NodeJS.ProcessEnv {
@@ -159,6 +205,10 @@ function bodyOf(request: Request, service: Service, { silentMs, packBytes }: Git
 interface Transfer {
   child: GitChild;
   body: Readable | undefined;
+  space: PushSpace;
+  /** Of a push's body, for its gate. */
+  admit?: Incoming;
+  onShallow?: Session["onShallow"];
   request: IncomingMessage;
   response: ServerResponse;
   requestId: string;
@@ -184,23 +234,51 @@ async function answer({ child, body, response, requestId, log }: Transfer): Prom
 }
 
 /** A push: once its last byte is here, nothing the client does or fails to do reaches git. */
-async function takePush({ child, body, response, requestId, log }: Transfer): Promise<void> {
+async function takePush({
+  child,
+  body,
+  space,
+  admit = async () => undefined,
+  onShallow,
+  response,
+  requestId,
+  log,
+}: Transfer): Promise<void> {
   logErrors(child, log);
+  const whole = new Promise<boolean>((resolve) => child.once("close", (code) => resolve(code === 0)));
   response.on("error", () => undefined); // a client that left is no error of the push
-  const gate = commandGate(LIMITS.commands);
-  const sent = feed(body!, gate.stream, child.stdin);
+  let stopped = false;
+  /** Said by us alone: git calls it a broken pack, and clears away what it has of it. */
+  const onRefused = () => {
+    stopped = true;
+  };
+  const gate = commandGate(LIMITS.commands, { admit, onRefused, onShallow });
+  // Only as long as the pack comes in: a build that follows has its own look at the disk.
+  body!.on("error", () => undefined); // told by `feed`, once that runs
+  const sent = space
+    .filling(new AbortController().signal, async (signal) => {
+      signal.addEventListener("abort", () => gate.refuse(signal.reason as Fault), { once: true });
+      await feed(body!, gate.stream, child.stdin);
+    })
+    .catch((error: unknown) => {
+      if (isFault(error)) gate.refuse(error);
+      body!.resume(); // a client hears words only after it has sent everything
+      throw error;
+    });
   const copied = copyAnswer(child, response, requestId, async (chunk) => {
-    if (response.destroyed) return;
+    if (response.destroyed || stopped) return;
     response.write(chunk);
     if (response.writableLength > UNREAD_MOST_BYTES) response.destroy();
   });
   const [, bodyBytes] = await Promise.all([sent.catch(() => child.stdin.destroy()), copied]);
   const refused = gate.refused();
-  if (refused && !bodyBytes && !response.destroyed) {
+  if (refused && (stopped || !bodyBytes) && !response.destroyed) {
     // http-backend's head may be on its way already: it is the same.
     if (!response.headersSent) response.writeHead(200, { "content-type": "application/x-git-receive-pack-result" });
     response.write(refusal(gate.capabilities(), refused.message));
   } else if (bodyBytes === undefined) noAnswer(response);
+  // A client waits for ever on an answer that ends well and is not whole: of a git that was killed it is to hear that it broke off.
+  else if (!(await whole)) response.destroy();
   response.end();
 }
 

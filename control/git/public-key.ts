@@ -34,7 +34,7 @@ export function parsePublicKey(text: string): PublicKey {
     const bits = bitsOf(fields[2]!);
     if (bits < RSA_BITS_LEAST || bits > RSA_BITS_MOST)
       throw invalid(
-        `an RSA key of ${bits} bits; at least ${RSA_BITS_LEAST} are needed: ssh-keygen -t ed25519 makes a better one`,
+        `an RSA key of ${bits} bits; ${RSA_BITS_LEAST} to ${RSA_BITS_MOST} are taken: ssh-keygen -t ed25519 makes a better one`,
       );
   }
   const digest = createHash("sha256").update(bytes).digest("base64").replace(/=+$/, "");

@@ -2,8 +2,11 @@
 // backup was restored), and deleted a week later. Restoring an older backup so costs nobody a repository.
 import { access, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { treeBytes } from "./space.ts";
 
 export const KEPT_MS = 7 * 86_400_000;
+/** Of all together: whoever makes apps, fills them and deletes them gains nothing. */
+const KEPT_BYTES = 10 * 1024 ** 3;
 const SUFFIX = ".git";
 
 export interface Removed {
@@ -11,11 +14,11 @@ export interface Removed {
   setAside(path: string, appId: string, now: Date): Promise<string>;
   /** Puts the app's newest one back at `path`; false when there is none. */
   bringBack(appId: string, path: string): Promise<boolean>;
-  /** Deletes what was set aside a week ago; returns the names. */
+  /** Deletes what was set aside a week ago, and the oldest of what is too much together; returns the names. */
   sweep(now: Date): Promise<string[]>;
 }
 
-export function removedRepositories(directory: string): Removed {
+export function removedRepositories(directory: string, mostBytes = KEPT_BYTES): Removed {
   const list = async (): Promise<SetAside[]> => {
     const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return [];
@@ -48,7 +51,12 @@ export function removedRepositories(directory: string): Removed {
       }
     },
     async sweep(now) {
-      const old = (await list()).filter(({ atMs }) => now.getTime() - atMs > KEPT_MS);
+      const old: SetAside[] = [];
+      let keptBytes = 0;
+      for (const one of (await list()).sort((a, b) => b.atMs - a.atMs)) {
+        keptBytes += await treeBytes(join(directory, one.name));
+        if (now.getTime() - one.atMs > KEPT_MS || keptBytes > mostBytes) old.push(one);
+      }
       for (const { name } of old) await rm(join(directory, name), { recursive: true, force: true });
       return old.map(({ name }) => name);
     },

@@ -12,6 +12,9 @@ import { LIMITS } from "./limits.ts";
 import { removedRepositories } from "./removed.ts";
 import { type GitSettings, gitConfigText } from "./settings.ts";
 
+/** Files of pushes under way that hold the ends of their history begin so (shallow.ts). */
+export const PUSH_ENDS = "shallow-push-";
+
 export type GitChild = ChildProcessByStdio<Writable, Readable, Readable>;
 
 export interface Repositories {
@@ -21,13 +24,21 @@ export interface Repositories {
   open(appId: string, branch: string): Promise<string>;
   /** The same, or undefined when nothing was ever pushed. */
   find(appId: string): Promise<string | undefined>;
-  /** The commit a ref is at, or undefined. */
-  resolve(repository: string, ref: string): Promise<string | undefined>;
+  /** The commit that a ref is at, or that an object is or names; undefined when there is none. Objects of a push: with its quarantine. */
+  resolve(repository: string, ref: string, quarantine?: string): Promise<string | undefined>;
   /** Runs git to its end. */
   git(repository: string, args: readonly string[], options?: ExecOptions): Promise<ExecResult>;
   spawn(args: readonly string[], env: NodeJS.ProcessEnv): GitChild;
   /** Sets aside the repositories of apps that `lives` says no to, and deletes those that were set aside a week ago. */
   sweep(lives: (appId: string) => boolean, now: Date): Promise<{ setAside: string[]; deleted: string[] }>;
+}
+
+/** Where git finds the objects of a push that is not admitted yet (git-receive-pack(1), quarantine). */
+export function quarantineEnv(place: { repository: string; quarantine?: string | undefined }): NodeJS.ProcessEnv {
+  const { repository, quarantine } = place;
+  return quarantine === undefined
+    ? {}
+    : { GIT_OBJECT_DIRECTORY: quarantine, GIT_ALTERNATE_OBJECT_DIRECTORIES: `${repository}/objects` };
 }
 
 const SUFFIX = ".git";
@@ -103,15 +114,10 @@ export function repositories(directory: string, settings: GitSettings): Reposito
       const path = join(directory, `${appId}${SUFFIX}`);
       return (await exists(path)) || (await removed.bringBack(appId, path)) ? path : undefined;
     },
-    async resolve(repository, ref) {
+    async resolve(repository, ref, quarantine) {
       try {
-        const { stdout } = await git(repository, [
-          "rev-parse",
-          "--verify",
-          "--quiet",
-          "--end-of-options",
-          `${ref}^{commit}`,
-        ]);
+        const args = ["rev-parse", "--verify", "--quiet", "--end-of-options", `${ref}^{commit}`];
+        const { stdout } = await git(repository, args, { env: quarantineEnv({ repository, quarantine }) });
         return stdout.trim() || undefined;
       } catch (error) {
         if (error instanceof ExecError && error.exitCode === 1) return undefined;
@@ -152,7 +158,8 @@ const exists = (path: string): Promise<boolean> =>
 
 /**
  * What git processes of a control that was killed leave: quarantined objects that no ref names, and lock files that would
- * refuse every later push. Done once in a control's life, before its own first git process of the repository.
+ * refuse every later push; and logs of refs, which git writes on for ever once they are there. Done once in a control's life,
+ * before its own first git process of the repository.
  */
 async function clearLeftovers(path: string): Promise<void> {
   const objects = await readdir(join(path, "objects"));
@@ -160,6 +167,8 @@ async function clearLeftovers(path: string): Promise<void> {
     .filter((name) => /^(tmp_objdir-|incoming-|tmp_)/.test(name))
     .map((name) => join("objects", name));
   const refs = (await readdir(join(path, "refs"), { recursive: true })).map((name) => join("refs", name));
-  const locks = [...(await readdir(path)), ...refs].filter((name) => name.endsWith(".lock"));
-  for (const name of [...stale, ...locks]) await rm(join(path, name), { recursive: true, force: true });
+  const locks = [...(await readdir(path)), ...refs].filter(
+    (name) => name.endsWith(".lock") || name.startsWith(PUSH_ENDS),
+  );
+  for (const name of [...stale, ...locks, "logs"]) await rm(join(path, name), { recursive: true, force: true });
 }

@@ -8,6 +8,9 @@ export interface GitSettings {
   packBytes: number;
 }
 
+/** Packing locks refs for a moment. */
+const LOCK_WAIT_MS = 3_000;
+
 export function gitConfigText({ hooksDir, packBytes }: GitSettings): string {
   const sections: [string, [string, string | number | boolean][]][] = [
     [
@@ -18,7 +21,9 @@ export function gitConfigText({ hooksDir, packBytes }: GitSettings): string {
         ["bigFileThreshold", "16m"],
         ["packedGitWindowSize", "64m"],
         ["packedGitLimit", "512m"],
-        ["logAllRefUpdates", true],
+        // A ref's log is written after everything else was, and a full disk would refuse the push then. Builds say what was pushed.
+        ["logAllRefUpdates", false],
+        ["filesRefLockTimeout", LOCK_WAIT_MS],
       ],
     ],
     ["safe", [["directory", "*"]]],
@@ -49,6 +54,8 @@ export function gitConfigText({ hooksDir, packBytes }: GitSettings): string {
         ["autogc", false],
         ["keepAlive", 5],
         ["denyDeletes", false],
+        // Every ref is moved by control, through the proc-receive hook.
+        ["procReceiveRefs", "refs"],
         ["advertisePushOptions", false],
       ],
     ],

@@ -1,28 +1,22 @@
-// A commit's tree as control builds it: looked through first, then as a tar archive. Objects of a push that is not decided yet
+// A commit's tree as control builds it: looked through first, then as a tar archive. Objects of a push that is not admitted yet
 // are in its quarantine (git-receive-pack(1)), which git is told of.
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { Fault } from "#api/fault.ts";
 import { deadline } from "#lib/time.ts";
 import { LIMITS } from "./limits.ts";
-import type { GitChild, Repositories } from "./repositories.ts";
+import { type GitChild, quarantineEnv, type Repositories } from "./repositories.ts";
 
 export interface Tree {
   repositories: Repositories;
   repository: string;
   commit: string;
   /** Directory of objects that are not in the repository yet. */
-  quarantine?: string;
+  quarantine?: string | undefined;
   signal: AbortSignal;
 }
 
 const TREE_MS = 60_000;
-
-export function quarantineEnv({ repository, quarantine }: Pick<Tree, "repository" | "quarantine">): NodeJS.ProcessEnv {
-  return quarantine === undefined
-    ? {}
-    : { GIT_OBJECT_DIRECTORY: quarantine, GIT_ALTERNATE_OBJECT_DIRECTORIES: `${repository}/objects` };
-}
 
 /** Fault `invalid` or `too-large`, in the pusher's words, for a tree that cannot be built: submodules, no files, too many. */
 export async function checkTree(tree: Tree): Promise<void> {

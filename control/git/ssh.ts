@@ -13,6 +13,7 @@ import { feed } from "./feed.ts";
 import { LIMITS, type Limits } from "./limits.ts";
 import type { Pushes } from "./pushes.ts";
 import type { Repositories } from "./repositories.ts";
+import type { PushSpace } from "./space.ts";
 import type { SshKeys } from "./ssh-keys.ts";
 import { deployBranches } from "./updates.ts";
 
@@ -34,6 +35,7 @@ export interface GitSshOptions {
   hookEnv: (pushId: string) => NodeJS.ProcessEnv;
   slot: () => () => void;
   limits: Pick<Limits, "silentMs">;
+  space: PushSpace;
   log: Log;
 }
 
@@ -54,7 +56,7 @@ export async function serveSsh(caller: Caller, options: GitSshOptions): Promise<
 }
 
 async function session(caller: Caller, options: GitSshOptions): Promise<void> {
-  const { store, keys, pushes, repositories, hookEnv, slot, limits, log } = options;
+  const { store, keys, pushes, repositories, hookEnv, slot, limits, space, log } = options;
   const { key: keyId, command, protocol } = caller.opening;
   const key = keys.get(String(keyId));
   const refuse = (text: string) => {
@@ -75,10 +77,11 @@ async function session(caller: Caller, options: GitSshOptions): Promise<void> {
   const end = push?.end ?? slot();
   try {
     const repository = push?.repository ?? (await repositories.open(app.id, deployBranches(app)[0]));
+    const admit = isPush ? await space.bring(repository) : async () => undefined;
     const child = repositories.spawn(
       [asked.service.slice("git-".length), ...(isPush ? [] : ["--strict"]), repository],
       {
-        ...(push ? hookEnv(push.id) : {}),
+        ...(push ? { ...hookEnv(push.id), ...push.env } : {}),
         ...(/^version=[0-2]$/.test(String(protocol)) ? { GIT_PROTOCOL: String(protocol) } : {}),
       },
     );
@@ -94,12 +97,26 @@ async function session(caller: Caller, options: GitSshOptions): Promise<void> {
     child.stdin.on("error", () => undefined);
     // A fetch ends with its client. A push does only as long as its pack is not here: then git sees an end that is none.
     if (!isPush) caller.gone.addEventListener("abort", () => child.kill("SIGKILL"), { once: true });
-    const gate = commandGate(LIMITS.commands);
-    const fed = silenceBound(caller, {
-      silentMs: limits.silentMs,
-      stalled: () => child.stdin.destroy(),
-      work: feed(caller.input, isPush ? gate.stream : new PassThrough(), child.stdin),
-    }).catch(() => child.stdin.destroy());
+    const gate = commandGate(LIMITS.commands, { admit, onShallow: push?.onShallow });
+    const feeding = () =>
+      silenceBound(caller, {
+        silentMs: limits.silentMs,
+        stalled: () => child.stdin.destroy(),
+        work: feed(caller.input, isPush ? gate.stream : new PassThrough(), child.stdin),
+      });
+    const fed = (
+      isPush
+        ? space.filling(caller.gone, async (signal) => {
+            signal.addEventListener("abort", () => isFault(signal.reason) && gate.refuse(signal.reason), {
+              once: true,
+            });
+            await feeding();
+          })
+        : feeding()
+    ).catch((error: unknown) => {
+      if (isFault(error, "no-capacity")) gate.refuse(error);
+      child.stdin.destroy();
+    });
     const copy = async (name: "stdout" | "stderr") => {
       for await (const chunk of child[name] as AsyncIterable<Buffer>)
         if (!caller.write(name, chunk) && !isPush) await caller.drained();

@@ -1,4 +1,4 @@
-// What a push asks for, and whether it may: pure rules over the lines git gives its pre-receive hook (githooks(5)).
+// What a push asks for, and whether it may: pure rules over the lines git gives its hooks (githooks(5)).
 
 export interface Update {
   from: string;
@@ -6,11 +6,12 @@ export interface Update {
   ref: string;
 }
 
-export type Judgement = { deploy: Update; branch: string } | { refused: string[] };
+/** A deletion is of branches that are not deployed from any more. */
+export type Judgement = { deploy: Update; branch: string } | { remove: readonly Update[] } | { refused: string[] };
 
 const HEADS = "refs/heads/";
 const LINES_MOST = 20;
-const isNone = (oid: string): boolean => /^0+$/.test(oid);
+export const isNone = (oid: string): boolean => /^0+$/.test(oid);
 
 /** Branches that a push deploys. */
 export function deployBranches(app: { deployBranch?: string }): readonly [string, ...string[]] {
@@ -34,6 +35,10 @@ export function parseUpdates(text: string): Update[] | undefined {
 export function judge(updates: readonly Update[], app: { name: string; deployBranch?: string }): Judgement {
   const branches = deployBranches(app);
   const wanted = (ref: string) => branches.some((branch) => ref === HEADS + branch);
+  const removes = updates.every(
+    ({ ref, from, to }) => ref.startsWith(HEADS) && !wanted(ref) && isNone(to) && !isNone(from),
+  );
+  if (removes && updates.length > 0) return { remove: updates };
   const refused = updates.flatMap((update) => {
     if (!wanted(update.ref))
       return [`${told(update.ref)} ${isTag(update.ref) ? TAG : `is not deployed: ${say(branches)} is`}`];

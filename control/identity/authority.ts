@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import * as x509 from "@peculiar/x509";
 import { CONTROL_NAME, hostServerName } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
-import type { JoinRole } from "#api/hosts.ts";
+import type { JoinRole } from "#api/members.ts";
 import { readText, syncDirectory, writeFileAtomic } from "#lib/files.ts";
 import { certificatePin, importKeyPair, KEY_ALGORITHM, newKeyPem } from "#lib/x509.ts";
 

@@ -2,8 +2,9 @@
 // writing the member is one record, so a token is good for exactly one member even when two ask at once.
 import { type JoinGrant, type Profile, readJoinGrant, verifyJoinGrant } from "#api/boot.ts";
 import { Fault, isFault } from "#api/fault.ts";
-import type { JoinReply, JoinRequest, JoinRole } from "#api/hosts.ts";
+import type { JoinReply, JoinRequest, JoinRole } from "#api/members.ts";
 import { newId } from "#lib/ids.ts";
+import { unhurriedNow } from "#lib/time.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, plainText, timelineChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
@@ -11,9 +12,11 @@ import { hostName } from "../names.ts";
 import type { ClusterSettings, HostRecord, JoinTokenRecord, MachineRecord, MemberRecord, Spent } from "../records.ts";
 import type { Change, Store } from "../store/store.ts";
 import type { Issued } from "./authority.ts";
+import { isSuperseded, judge } from "./incumbent.ts";
 import { grantKeys } from "./next-key.ts";
 import { MEMBER_KEY, sha256Hex } from "./principal.ts";
-import { freeSubnet } from "./subnets.ts";
+import { noteRefusal, noteWithheld, Withheld } from "./refusals.ts";
+import { freeSubnet, type RestingSubnet } from "./subnets.ts";
 
 /** A grant is for one boot; one that claims to be good for longer is remembered no longer. */
 const GRANT_MOST_MS = 7 * 86_400_000;
@@ -37,6 +40,11 @@ export async function joinMember(context: Context, request: JoinRequest): Promis
   try {
     return await admitMember(context, request);
   } catch (error) {
+    if (error instanceof Withheld) {
+      await noteWithheld(context, request, error);
+      // What it says of the two sessions is for people; the joiner knows nothing of the other one.
+      throw new Fault("unavailable", "the join waits until this machine's former session is over; it is tried again");
+    }
     if (isFault(error, "unauthenticated") || isFault(error, "forbidden")) await noteRefusal(context, request, error);
     throw error;
   }
@@ -46,7 +54,7 @@ async function admitMember(context: Context, request: JoinRequest): Promise<Join
   const { store, authority, config, now, log } = context;
   const { role } = request;
   const settings = store.get<ClusterSettings>(keys.cluster)!.value;
-  const before = weigh(store, request, now());
+  const before = weigh(store, request, new Date(unhurriedNow(now().getTime())));
   const id = before.spent?.id ?? knownHost(store, before.machine)?.id ?? newId(role);
   const issued = await authority.issueMember({ role, id, csrPem: request.csr, days: config.memberCertificateDays });
   const reply = {
@@ -74,9 +82,11 @@ async function admitMember(context: Context, request: JoinRequest): Promise<Join
     });
     return { ...reply, ...("subnet" in member ? { subnet: member.subnet } : {}) };
   }
+  if (worth.grant) refuseSuperseded(context, worth);
   const known = knownHost(store, worth.machine);
   if (known !== undefined && known.id !== id)
     throw new Fault("unavailable", "its machine joined as another host just now; try again");
+  if (known !== undefined && worth.grant) withholdFromTheLiving(context, known, worth);
   const member: HostRecord | MemberRecord =
     role === "host"
       ? hostRecord({ store, settings, id, known, worth, issued, request, at })
@@ -105,6 +115,7 @@ async function admitMember(context: Context, request: JoinRequest): Promise<Join
       }),
     ],
   });
+  if (role === "host") context.presence.hostJoined(id);
   log.info({ id, role, name: member.name, machineId: worth.machine?.id }, "member joined");
   return { ...reply, ...(host ? { subnet: host.subnet } : {}) };
 }
@@ -121,6 +132,36 @@ function weigh(store: Store, request: JoinRequest, now: Date): Worth {
   if (macs && !request.facts.macs.some((mac) => macs.has(mac)))
     throw new Fault("forbidden", `this token is of machine ${worth.machine!.name}, and another one shows it`);
   return worth;
+}
+
+/** A grant that was withheld, or kept, does not outlive its boot. */
+function refuseSuperseded({ presence }: Context, { grant, machine }: Worth): void {
+  const { bootId } = grant!;
+  const { id, name, joinedBootId: joined } = machine!;
+  if (isSuperseded(bootId, { newest: presence.newestBoot(id), begun: presence.begun.has(bootId), joined }))
+    throw new Fault("unauthenticated", `a later boot of machine ${name} ended the one that this join grant is of`);
+}
+
+/** A grant is no good while the machine's host lives: the incumbent keeps certificate and target, and the joiner asks again. */
+function withholdFromTheLiving({ presence, config }: Context, incumbent: HostRecord, { grant, machine }: Worth): void {
+  const { bootId } = grant!;
+  const first = !presence.asked.has(bootId);
+  const judgement = judge({
+    nowMs: presence.nowMs(),
+    startedMs: presence.startedMs,
+    sleptMs: presence.sleptMs(),
+    heardMs: presence.heardMs(incumbent.id),
+    begunMs: presence.begun.get(bootId),
+    askedMs: presence.asked.get(bootId),
+    ttlMs: config.hostLostAfterMs,
+  });
+  presence.grantShown(bootId);
+  if (judgement === "let-in") return;
+  const sessions =
+    judgement === "alive"
+      ? `two live sessions of machine ${machine!.name}: host ${incumbent.name} (${incumbent.address ?? "no address"}, boot ${machine!.bootId ?? "unknown"}) reports, and boot ${bootId} asks to join in its name`
+      : undefined;
+  throw new Withheld({ machine: machine!, sessions, first });
 }
 
 function tokenWorth(store: Store, token: string): Worth {
@@ -157,37 +198,6 @@ function signingKey(server: MemberRecord, token: string, now: Date): string {
   return signed ?? server.publicKeyPem;
 }
 
-const lastRefusals = new WeakMap<Store, Map<string, number>>();
-
-/** A refused joiner is told of: on the timeline of the machine it says it is, and as an event; at most one a second of a kind. */
-async function noteRefusal({ store, now, log }: Context, request: JoinRequest, refusal: Fault): Promise<void> {
-  const at = now();
-  const why = refusal.message;
-  const type = refusal.details?.["replayed"] ? "join-token.replayed" : "join.refused";
-  log.warn({ role: request.role, name: plainText(request.name, 63), why }, "join refused");
-  const last = lastRefusals.get(store) ?? new Map<string, number>();
-  if (at.getTime() - (last.get(type) ?? 0) < 1_000) return;
-  lastRefusals.set(store, last.set(type, at.getTime()));
-  const grant = readJoinGrant(request.token);
-  const machine = grant && store.get<MachineRecord>(keys.machine(grant.machineId))?.value;
-  await store.commit({
-    actor: "control",
-    mutations: [
-      ...(machine
-        ? timelineChanges(store, at, machine.id, [
-            { stage: "token-refused", level: "warning", bootId: grant!.bootId, message: `a join was refused: ${why}` },
-          ])
-        : []),
-      ...eventChanges(store, at, {
-        type,
-        subject: machine?.id ?? request.role,
-        actor: "control",
-        message: `a ${request.role} that calls itself ${request.name} was refused: ${why}`,
-      }),
-    ],
-  });
-}
-
 /** The host this machine was before: a power cycle brings back the same host, not a new one. */
 function knownHost(store: Store, machine: MachineRecord | undefined): HostRecord | undefined {
   return machine?.hostId === undefined ? undefined : store.get<HostRecord>(keys.host(machine.hostId))?.value;
@@ -221,11 +231,16 @@ function hostRecord({ store, settings, id, known, worth, issued, request, at }: 
     cordoned: known?.cordoned ?? false,
     ...(worth.machine ? { machineId: worth.machine.id } : {}),
     ...(facts.address ? { address: facts.address } : {}),
+    ...((facts.addresses ?? known?.addresses) ? { addresses: facts.addresses ?? known?.addresses } : {}),
     subnet:
       known?.subnet ??
       freeSubnet(
         settings.clusterRange,
         hosts.map(({ subnet }) => subnet),
+        {
+          resting: store.get<RestingSubnet[]>(keys.restingSubnets)?.value ?? [],
+          nowMs: unhurriedNow(at.getTime()),
+        },
       ),
     capacity: facts.capacity,
     tags: worth.machine ? { ...profile?.tags, ...worth.machine.tags, ...known?.tags } : { ...request.tags },
@@ -239,8 +254,17 @@ function hostRecord({ store, settings, id, known, worth, issued, request, at }: 
 function machineJoined(store: Store, worth: Worth, host: HostRecord, at: Date): Change[] {
   const machine = worth.machine!;
   const bootId = worth.grant!.bootId;
+  const { pending, ...rest } = machine;
+  const value: MachineRecord = {
+    ...rest,
+    ...(pending && pending.kind !== "two-sessions" ? { pending } : {}),
+    hostId: host.id,
+    bootId,
+    joinedBootId: bootId,
+    lastSeenAt: at.toISOString(),
+  };
   return [
-    { key: keys.machine(machine.id), value: { ...machine, hostId: host.id, bootId, lastSeenAt: at.toISOString() } },
+    { key: keys.machine(machine.id), value },
     ...timelineChanges(store, at, machine.id, [
       { stage: "join", bootId, message: `its agent joined as host ${host.name} (${host.subnet})` },
     ]),

@@ -5,6 +5,7 @@ import { renewInTime } from "#api/renew.ts";
 import { writeFileAtomic } from "#lib/files.ts";
 import type { Log } from "#lib/log.ts";
 import type { TlsIdentity } from "../api-server.ts";
+import { unlessFull } from "../store/paused.ts";
 import type { Authority } from "./authority.ts";
 
 export interface OwnOptions {
@@ -12,14 +13,20 @@ export interface OwnOptions {
   addresses: readonly string[];
   /** Where the CA's certificate and the registries' pair lie. */
   directory: string;
+  /** Given at a start, which a full disk does not keep from happening. */
+  log?: Log;
 }
 
 /** Writes the registries' files and returns what control itself shows. */
-export async function issueOwn({ authority, addresses, directory }: OwnOptions): Promise<TlsIdentity> {
+export async function issueOwn({ authority, addresses, directory, log }: OwnOptions): Promise<TlsIdentity> {
   const [own, registry] = await Promise.all([authority.issueControl(addresses), authority.issueControl(addresses)]);
-  await writeFileAtomic(join(directory, "ca.pem"), authority.caPem);
-  await writeFileAtomic(join(directory, "registry.crt"), registry.certificate);
-  await writeFileAtomic(join(directory, "registry.key"), registry.key, { mode: 0o600 });
+  const files = async () => {
+    await writeFileAtomic(join(directory, "ca.pem"), authority.caPem);
+    await writeFileAtomic(join(directory, "registry.crt"), registry.certificate);
+    await writeFileAtomic(join(directory, "registry.key"), registry.key, { mode: 0o600 });
+  };
+  if (log === undefined) await files();
+  else await unlessFull(log, "the registries' certificate", files());
   return own;
 }
 
@@ -34,7 +41,8 @@ export interface KeepOwnOptions extends OwnOptions {
 export async function keepOwn(options: KeepOwnOptions): Promise<void> {
   const { identity, onRenewed, log, signal, nowMs } = options;
   const renew = async (): Promise<string> => {
-    const next = await issueOwn(options);
+    const { authority, addresses, directory } = options;
+    const next = await issueOwn({ authority, addresses, directory });
     await onRenewed(next);
     log.info("control has new certificates; `flynn up` starts the registries again with theirs");
     return next.certificate;

@@ -4,17 +4,23 @@ import type { IncomingMessage } from "node:http";
 import type { TLSSocket } from "node:tls";
 import type { Permission } from "#api/endpoint.ts";
 import { Fault } from "#api/fault.ts";
-import type { JoinRole } from "#api/hosts.ts";
+import type { JoinRole } from "#api/members.ts";
 import { keys } from "../keys.ts";
 import type { HostRecord, MemberRecord, TokenRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
 import { keyDigest } from "./authority.ts";
 import { useNextKey } from "./next-key.ts";
 
+/** ISO times. */
+export interface Life {
+  notBefore: string;
+  notAfter: string;
+}
+
 export type Principal =
   | { kind: "anonymous"; name: "anonymous"; id: "" }
   | { kind: "token"; name: string; id: string; permissions: readonly string[]; sha256: string }
-  | { kind: "member"; name: string; role: JoinRole; id: string; keySha256: string };
+  | { kind: "member"; name: string; role: JoinRole; id: string; keySha256: string; certificate: Life };
 
 const ROLE_OF: Partial<Record<Permission, JoinRole>> = { agent: "host", router: "router", boot: "boot" };
 
@@ -86,6 +92,7 @@ interface Known {
   id: string;
   keySha256: string;
   expiresAt: Date;
+  life: Life;
 }
 const knownBySocket = new WeakMap<TLSSocket, Known>();
 
@@ -103,13 +110,14 @@ function clientCertificate(socket: TLSSocket): Known | undefined {
     id: subject.get("CN") ?? "",
     keySha256: keyDigest(certificate),
     expiresAt: certificate.validToDate,
+    life: { notBefore: certificate.validFromDate.toISOString(), notAfter: certificate.validToDate.toISOString() },
   };
   knownBySocket.set(socket, known);
   return known;
 }
 
 /** The key must be the one the store names now: a removed member and an older boot's certificate are refused. */
-function member({ role, id, keySha256, expiresAt }: Known, store: Store): Principal {
+function member({ role, id, keySha256, expiresAt, life }: Known, store: Store): Principal {
   // Looked at here too: a connection may be older than that.
   if (expiresAt.getTime() <= Date.now())
     throw new Fault(
@@ -122,5 +130,12 @@ function member({ role, id, keySha256, expiresAt }: Known, store: Store): Princi
   if (entry === undefined || (entry.value.keySha256 !== keySha256 && !isNext))
     throw new Fault("unauthenticated", `the certificate of ${role} ${id} is not good any more; join again`);
   if (isNext) useNextKey(store, entry);
-  return { kind: "member", name: `${role} ${entry.value.name}`, role: role as JoinRole, id, keySha256 };
+  return {
+    kind: "member",
+    name: `${role} ${entry.value.name}`,
+    role: role as JoinRole,
+    id,
+    keySha256,
+    certificate: life,
+  };
 }

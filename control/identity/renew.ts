@@ -1,7 +1,7 @@
 // Renewal: a member asks for a certificate of its next key. Both keys are good until the next one is first used, which proves
 // that the member has it; there is no time limit on that, since a control or member that was off meanwhile would make it a lock-out.
 import { Fault } from "#api/fault.ts";
-import type { RenewReply } from "#api/hosts.ts";
+import type { RenewReply } from "#api/members.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import type { HostRecord, MemberRecord } from "../records.ts";

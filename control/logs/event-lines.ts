@@ -20,8 +20,8 @@ export function eventLines(record: Pick<LogRecord, "at" | "mutations">): OwnLine
   return record.mutations.flatMap(({ key, value }): OwnLine[] => {
     if (value === null || !key.startsWith(PREFIX.events)) return [];
     const event = value as unknown as Event;
-    // What tells of an app's end would make its log anew.
-    if (event.app === undefined || event.type === "app.deleted") return [];
+    // What tells of an app's end would make its log anew; what an alert sums up is there already, line by line.
+    if (event.app === undefined || event.type === "app.deleted" || event.type.startsWith("alert.")) return [];
     const subject = record.mutations.find(
       ({ key, value }) => !key.startsWith(PREFIX.events) && isOf(value, event.subject),
     );

@@ -3,7 +3,7 @@
 import type { LineQuery } from "#api/log-reader.ts";
 import type { LogLine } from "#api/logs.ts";
 import type { StreamEvent } from "#api/stream.ts";
-import { microsecondsNow, sleep, toMicroseconds } from "#lib/time.ts";
+import { joined, microsecondsNow, sleep, toMicroseconds } from "#lib/time.ts";
 import { formatPlace, parsePlace } from "./place.ts";
 
 export interface LineSource {
@@ -26,6 +26,8 @@ export interface FollowOptions {
   onError: (error: unknown, source: LineSource) => void;
   windowMs?: number;
   silentAfterMs?: number;
+  /** A clock that never goes back, in milliseconds. */
+  nowMs?: () => number;
 }
 
 interface Arrived {
@@ -43,11 +45,12 @@ const LATE_LINES = 10_000;
 
 export async function* followSources(options: FollowOptions): AsyncGenerator<StreamEvent<LogLine>> {
   const { query, signal, windowMs = WINDOW_MS, silentAfterMs = SILENT_AFTER_MS } = options;
+  const nowMs = options.nowMs ?? (() => performance.now());
   const resumed = parsePlace(options.lastEventId);
   const since = resumed?.since ?? microsecondsNow();
   const numbers = new Map(resumed?.numbers);
   const stop = new AbortController();
-  const both = AbortSignal.any([signal, stop.signal]);
+  const { signal: both } = joined(signal, stop.signal);
   const held: Arrived[] = [];
   /** Sources that are followed; true once their past is in. */
   const current = new Map<string, boolean>();
@@ -60,7 +63,7 @@ export async function* followSources(options: FollowOptions): AsyncGenerator<Str
     const late = isPast && resumed === undefined ? {} : { since: laterOf(since, query.since), lines: LATE_LINES };
     const wish = { ...query, ...(known === undefined ? late : {}), follow: true };
     for await (const events of source.follow(wish, both, known === undefined ? undefined : String(known))) {
-      const arrivedMs = performance.now();
+      const arrivedMs = nowMs();
       for (const { event, id, data } of events) {
         if (event === "current") current.set(source.id, true);
         else if (event === "item" && data) held.push({ source: source.id, n: Number(id), line: data, arrivedMs });
@@ -107,8 +110,8 @@ export async function* followSources(options: FollowOptions): AsyncGenerator<Str
     };
     while (!signal.aborted) {
       attend();
-      const nowMs = performance.now();
-      const fresh = held.findIndex(({ arrivedMs }) => nowMs - arrivedMs < windowMs);
+      const atMs = nowMs();
+      const fresh = held.findIndex(({ arrivedMs }) => atMs - arrivedMs < windowMs);
       const due = held.splice(0, held.length >= HELD_MOST || fresh < 0 ? held.length : fresh);
       if (due.length > 0) {
         room.resolve();

@@ -1,6 +1,5 @@
 // Log lines of apps from every host and from control itself, merged in time order. Lines live where they were written; here they
 // are only asked for and merged.
-import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import type { LineQuery } from "#api/log-reader.ts";
 import { hostLog, type LogLine, type LogSource } from "#api/logs.ts";
@@ -44,7 +43,7 @@ const OWN_ID = "control";
 
 export function logs(
   context: Pick<Context, "store" | "log" | "ownLog">,
-  clients: Pick<HostClients, "of" | "open">,
+  clients: Pick<HostClients, "of" | "stream">,
 ): Logs {
   let followers = 0;
   const hosts = () =>
@@ -63,17 +62,14 @@ export function logs(
     async *follow(query, signal, lastEventId) {
       let [place, isCurrent] = [lastEventId, false];
       for (let failures = 0; !signal.aborted; ) {
-        // A connection of its own: many followers never keep one another, or a plain read, waiting.
-        let client: Client | undefined;
         try {
-          client = clients.open(host.id);
           const input = {
             query,
             signal,
             timeoutMs: HOST_TIMEOUT_MS,
             ...(place === undefined ? {} : { lastEventId: place }),
           };
-          for await (const event of client.stream(hostLog, input)) {
+          for await (const event of clients.stream(host.id, hostLog, input)) {
             failures = 0;
             place = event.id ?? place;
             isCurrent ||= event.event === "current";
@@ -82,8 +78,6 @@ export function logs(
         } catch (error) {
           if (signal.aborted) return;
           if (failures === 0) context.log.warn({ host: host.name, error: String(error) }, "log stream broke");
-        } finally {
-          client?.close();
         }
         // Nothing was had of it yet: whoever follows asks anew, with a query that fits the time.
         if (!isCurrent) return void (await sleep(backoffMs(++failures, 500, 1_000), signal));

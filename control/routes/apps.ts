@@ -11,6 +11,7 @@ import { nextRelease, releaseEvent, summary } from "../apps/release.ts";
 import { checkContent, contentVersion } from "../content-version.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
+import { unkept } from "../deploy/formations.ts";
 import { RELEASE_PROCESS } from "../deploy/release-phase.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX, padded } from "../keys.ts";
@@ -207,9 +208,10 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
   mount(apps.getFormation, ({ params, etag }) => {
     const entry = formation(findApp(store, params.app).value);
     etag(entry.version);
-    return entry.value;
+    return unkept(entry.value);
   });
   mount(apps.updateFormation, async ({ params, body, principal, ifMatch, etag }) => {
+    await deployments.settled(findApp(store, params.app).value.id);
     const { value: app } = findApp(store, params.app);
     if (deployments.running(app.id))
       throw new Fault("conflict", `app ${app.name} is being deployed; scale it when that has ended`, { retry: true });
@@ -226,7 +228,7 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
         details: { field: unknown },
       });
     const next: apps.Formation = {
-      ...value,
+      ...unkept(value),
       processes: {
         ...value.processes,
         ...Object.fromEntries(

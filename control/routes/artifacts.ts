@@ -6,6 +6,7 @@ import { Fault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
 import { findApp } from "../apps/find.ts";
 import type { Context } from "../context.ts";
+import { claimImage } from "../disk/images.ts";
 import { keys } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import type { Registry } from "../registry.ts";
@@ -18,11 +19,22 @@ export type StoreImage = (wish: {
   signal: AbortSignal;
 }) => Promise<artifacts.Artifact>;
 
-export function storeImage({ now }: Pick<Context, "now">, registry: Registry): StoreImage {
+export function storeImage(
+  { store, config, now }: Pick<Context, "store" | "config" | "now">,
+  registry: Registry,
+): StoreImage {
   return async ({ appId, archive, source, signal }) => {
     const repository = `apps/${appId}`;
-    const pushed = await registry.push(archive, repository, signal);
-    return { id: newId("artifact"), appId, repository, source, createdAt: now().toISOString(), ...pushed };
+    const id = newId("artifact");
+    const claim = claimImage(store, config, appId);
+    try {
+      const pushed = await registry.push(claim.counted(archive), repository, signal);
+      claim.end(id);
+      return { id, appId, repository, source, createdAt: now().toISOString(), ...pushed };
+    } catch (error) {
+      claim.end();
+      throw error;
+    }
   };
 }
 

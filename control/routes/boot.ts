@@ -14,7 +14,7 @@ import { page, pageOf } from "../paging.ts";
 import type { MachineRecord } from "../records.ts";
 import { bootImages, bootTargetOf } from "../targets/boot.ts";
 
-const FED_BY = [PREFIX.machines, PREFIX.profiles, PREFIX.bootImages, "cluster/"];
+const FED_BY = [PREFIX.machines, PREFIX.machineDisks, PREFIX.profiles, PREFIX.bootImages, "cluster/"];
 
 export function mountBoot(mount: Mount, context: Context): void {
   const { store, now, presence, config } = context;
@@ -56,6 +56,7 @@ export function mountBoot(mount: Mount, context: Context): void {
   mount(boot.getBootImage, ({ params }) => image(params.id));
   mount(boot.registerBootImage, async ({ body, principal, idempotent }) => {
     const manifest = checkManifest(body.manifest, body.signature, await signingKey(config.imageKey));
+    checkCommandLine(manifest.cmdline);
     const known = store.get(keys.bootImage(manifest.id));
     const { id, name, architecture, kernel, initrd, squashfs, cmdline, memoryNeedBytes, createdAt } = manifest;
     const file = ({ sha256, sizeBytes }: { sha256: string; sizeBytes: number }) => ({ sha256, sizeBytes });
@@ -114,6 +115,7 @@ export function mountBoot(mount: Mount, context: Context): void {
     const { mode, serial, wwn, path } = body.diskPolicy;
     if (mode === "named" && serial === undefined && wwn === undefined && path === undefined)
       throw new Fault("invalid", "a disk policy of mode named names its disk: give serial, wwn or path");
+    checkCommandLine(body.cmdline);
     const key = keys.profile(params.name);
     await store.commit({
       actor: principal.name,
@@ -146,6 +148,17 @@ export function mountBoot(mount: Mount, context: Context): void {
     });
     return {};
   });
+}
+
+/** What iPXE could not pass on is refused here, not at the next boot. */
+function checkCommandLine(words: readonly string[]): void {
+  const wrong = words.find((word) => !boot.isKernelWord(word));
+  if (wrong === undefined) return;
+  throw new Fault(
+    "invalid",
+    `cmdline: ${JSON.stringify(wrong.slice(0, 60))} cannot stand in a kernel command line: one word each, without blanks, quotes and any of $ \` \\ #; such as console=ttyS0,115200n8`,
+    { details: { field: "cmdline" } },
+  );
 }
 
 async function signingKey(path: string): Promise<string> {

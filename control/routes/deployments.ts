@@ -5,14 +5,13 @@ import { Fault } from "#api/fault.ts";
 import { findApp, findRelease, releasesOf } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
-import { type DeploymentRecord, deploymentsOf } from "../deploy/record.ts";
+import { formationsBeside } from "../deploy/formations.ts";
+import { type DeploymentRecord, deploymentsOf, hasEnded, isLive, shownDeployment } from "../deploy/record.ts";
 import { stateFeed } from "../feed.ts";
 import { keys, padded } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
 import type { ReleaseRecord } from "../records.ts";
-
-const ENDED = ["complete", "failed", "cancelled"];
 
 export function mountDeployments(mount: Mount, { store }: Context, deployer: Deployments): void {
   const find = (app: App, id: string): DeploymentRecord => {
@@ -20,12 +19,13 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
     if (found === undefined) throw new Fault("not-found", `no deployment ${id} of app ${app.name}`);
     return found;
   };
+  const shown = (record: DeploymentRecord) => shownDeployment(record, deployer.running(record.appId));
   mount(deployments.listDeployments, ({ params, query }) => {
     const { value: app } = findApp(store, params.app);
     const newestFirst = deploymentsOf(store, app.id)
-      .map((value) => ({ key: `${value.createdAt} ${padded(value.toVersion)} ${value.id}`, value }))
+      .map((value) => ({ key: `${padded(value.order ?? 0)} ${value.createdAt} ${value.id}`, value }))
       .sort((a, b) => (a.key < b.key ? 1 : -1));
-    return page(newestFirst, query, ({ value }) => value, { falling: true });
+    return page(newestFirst, query, ({ value }) => shown(value), { falling: true });
   });
   mount(deployments.createDeployment, async ({ params, body, principal, idempotent, earlier }) => {
     const { value: app } = findApp(store, params.app);
@@ -39,21 +39,19 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
   });
   mount(
     deployments.getDeployment,
-    ({ params }) => find(findApp(store, params.app).value, params.id),
+    ({ params }) => shown(find(findApp(store, params.app).value, params.id)),
     ({ params, signal }) => {
       const { value: app } = findApp(store, params.app);
       find(app, params.id);
       return stateFeed<deployments.Deployment>({
         subscribe: (wake) =>
           store.onDurable((record) => {
-            if (record.mutations.some(({ key }) => key === keys.deployment(app.id, params.id))) wake();
+            // Of the others too: what one that waits is waiting for.
+            if (record.mutations.some(({ key }) => key.startsWith(keys.deploymentsOf(app.id)))) wake();
           }),
-        build: () => {
-          const { before: _, cancel: __, releasing: ___, ...shown } = find(app, params.id);
-          return shown;
-        },
+        build: () => shown(find(app, params.id)),
         id: () => String(store.durableSeq),
-        last: ({ state }) => ENDED.includes(state),
+        last: hasEnded,
         signal,
       });
     },
@@ -69,14 +67,20 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
       body.release === undefined
         ? previous(deploymentsOf(store, app.id), releasesOf(store, app.id), app)
         : findRelease(store, app.id, body.release);
-    if (release.id === app.releaseId) throw new Fault("conflict", `v${release.version} is what runs now`);
+    // What a deployment that could not go back left serving goes with this one.
+    const nothingElse =
+      deployer.running(app.id) !== undefined || formationsBeside(store, app.id, release.id).length === 0;
+    if (release.id === app.releaseId && nothingElse)
+      throw new Fault("conflict", `v${release.version} is what runs now`);
     return deployer.create(app, release, { by: principal.name, idempotent });
   });
 }
 
 /** The release that ran before the current one: what the last complete deployment replaced. */
 function previous(history: readonly DeploymentRecord[], releases: readonly ReleaseRecord[], app: App): ReleaseRecord {
-  const last = history.findLast(({ state, toReleaseId }) => state === "complete" && toReleaseId === app.releaseId);
+  const last = history.findLast(
+    (one) => (one.state === "complete" || isLive(one)) && one.toReleaseId === app.releaseId,
+  );
   const found = releases.find(({ id }) => id === last?.fromReleaseId);
   if (found === undefined)
     throw new Fault("conflict", `app ${app.name} has no earlier release to go back to; name one: flynn rollback vN`);

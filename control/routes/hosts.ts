@@ -2,23 +2,33 @@
 import { Fault } from "#api/fault.ts";
 import * as hosts from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
+import * as members from "#api/members.ts";
+import type { StreamEvent } from "#api/stream.ts";
 import { newSecret } from "#lib/ids.ts";
+import { clockOff } from "../clock.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
-import { stateFeed } from "../feed.ts";
+import type { HostFrames } from "../host-frames.ts";
 import { joinMember } from "../identity/join.ts";
 import { sha256Hex } from "../identity/principal.ts";
 import { renewMember } from "../identity/renew.ts";
+import { type RestingSubnet, withResting } from "../identity/subnets.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
+import type { AnswerBeat } from "../quick-beats.ts";
 import type { HostRecord, JoinTokenRecord, MachineRecord } from "../records.ts";
-import { acceptReport } from "../reports.ts";
 import type { Entry } from "../store/store.ts";
-import { hostTargetOf } from "../targets/host.ts";
+import type { HostFeeds } from "../targets/host-feeds.ts";
+import { hostParts } from "../targets/host-parts.ts";
 
-export function mountHosts(mount: Mount, context: Context): void {
+export function mountHosts(
+  mount: Mount,
+  context: Context,
+  { feeds, frames, answerBeats }: { feeds: HostFeeds; frames: HostFrames; answerBeats: (answer: AnswerBeat) => void },
+): void {
   const { store, now, presence, jobs } = context;
+  const parts = hostParts();
 
   const find = (idOrName: string): Entry<HostRecord> => {
     const entry =
@@ -28,10 +38,21 @@ export function mountHosts(mount: Mount, context: Context): void {
     return entry;
   };
   const shown = ({ value }: Entry<HostRecord>): hosts.Host => {
-    const { keySha256: _, next: __, ...host } = value;
+    const { keySha256: _, next: __, shortOf: ___, addresses: ____, ...host } = value;
     const seen = presence.hosts.get(host.id);
     const running = jobs.onHost(host.id).filter((job) => job.state !== "down" && job.state !== "lost");
-    return { ...host, used: sumNeeds(running), jobs: running.length, ...(seen ? { lastSeenAt: seen.at } : {}) };
+    const space = seen?.report.space;
+    const clockOffMs = seen === undefined ? undefined : clockOff(seen.report.now, seen.at);
+    const hello = presence.members.get(host.id)?.hello;
+    return {
+      ...host,
+      ...(space === undefined ? {} : { space }),
+      ...(clockOffMs === undefined ? {} : { clockOffMs }),
+      ...(hello === undefined ? {} : { hello }),
+      used: sumNeeds(running),
+      jobs: running.length,
+      ...(seen ? { lastSeenAt: seen.at } : {}),
+    };
   };
   const change = async (
     entry: Entry<HostRecord>,
@@ -109,6 +130,7 @@ export function mountHosts(mount: Mount, context: Context): void {
   mount(hosts.deleteHost, async ({ params, principal, ifMatch }) => {
     const { value: host, key, version } = find(params.id);
     const machine = host.machineId === undefined ? undefined : store.get<MachineRecord>(keys.machine(host.machineId));
+    const resting = store.get<RestingSubnet[]>(keys.restingSubnets)?.value ?? [];
     const { hostId: _, ...rest } = machine?.value ?? ({} as MachineRecord);
     // Its jobs need no word here: the scheduler gives up what ran on a host that is not there.
     await store.commit({
@@ -116,6 +138,7 @@ export function mountHosts(mount: Mount, context: Context): void {
       expect: [{ key, version: ifMatch ?? version }],
       mutations: [
         { key, value: null },
+        { key: keys.restingSubnets, value: withResting(resting, host.subnet, now()) },
         ...(machine?.value.hostId === host.id
           ? [{ key: machine.key, value: { ...rest, state: "approved", reason: "its host was removed" } }]
           : []),
@@ -131,7 +154,7 @@ export function mountHosts(mount: Mount, context: Context): void {
     return {};
   });
 
-  mount(hosts.createJoinToken, async ({ body, principal, idempotent }) => {
+  mount(members.createJoinToken, async ({ body, principal, idempotent }) => {
     const token = `fjt_${newSecret()}`;
     const expiresAt = new Date(now().getTime() + (body.ttlMs ?? 3_600_000)).toISOString();
     const record: JoinTokenRecord = { role: body.role, expiresAt };
@@ -153,38 +176,47 @@ export function mountHosts(mount: Mount, context: Context): void {
       throw new Fault("conflict", "this join token was made and shown before; ask again with another Idempotency-Key");
     return { token, expiresAt };
   });
-  mount(hosts.joinCluster, ({ body }) => joinMember(context, body));
-  mount(hosts.renewMember, ({ body, principal }) => renewMember(context, principal, body.csr));
+  mount(members.joinCluster, ({ body }) => joinMember(context, body));
+  mount(members.renewMember, ({ body, principal }) => renewMember(context, principal, body.csr));
 
   mount(
     hosts.hostTarget,
-    ({ params }) => hostTargetOf(params.id, context),
-    ({ params: { id }, signal }) =>
-      stateFeed({
-        subscribe: (wake) =>
-          context.store.onDurable((record) => {
-            const peers = record.mutations.some(({ key }) => key.startsWith(PREFIX.hosts) || key === keys.stack);
-            // The index has applied the record before any listener here runs; a job that left this host was dropped from it then.
-            if (peers || record.mutations.some(({ key }) => key.startsWith(PREFIX.jobs))) wake();
-          }),
-        build: () => hostTargetOf(id, context),
-        sameness: ({ seq: _, ...target }) => JSON.stringify(target),
-        id: (target) => String(target.seq),
-        signal,
-      }),
+    ({ params: { id } }) => forItself(id, feeds.targetOf(id)),
+    ({ params: { id }, signal }) => {
+      const targets = feeds.follow(id, signal);
+      const takesParts = presence.members.get(id)?.hello?.capabilities.includes("parts") === true;
+      return takesParts ? parts.inParts(targets) : wholeTargets(id, targets);
+    },
   );
-  mount(hosts.reportHost, async ({ params, body }) => {
-    if (body.term > store.term)
-      throw new Fault(
-        "conflict",
-        `host has seen term ${body.term}, this control is at ${store.term}: it is an old one`,
-      );
-    if (store.get(keys.host(params.id)) === undefined)
-      throw new Fault("unauthenticated", `host ${params.id} was removed; join again`);
-    presence.hostSeen(params.id, body);
-    await acceptReport(context, params.id, body);
+  const checkMember = (id: string, term: number): void => {
+    if (term > store.term)
+      throw new Fault("conflict", `host has seen term ${term}, this control is at ${store.term}: it is an old one`);
+    if (store.get(keys.host(id)) === undefined)
+      throw new Fault("unauthenticated", `host ${id} was removed; join again`);
+  };
+  mount(hosts.reportHost, async ({ params: { id }, body }) => {
+    checkMember(id, body.term);
+    await frames.report(id, body);
     return { term: store.term, seq: store.durableSeq };
   });
+  const answerBeat: AnswerBeat = async ({ params: { id }, body }) => {
+    checkMember(id, body.term);
+    const known = await frames.beat(id, body);
+    return { term: store.term, seq: store.durableSeq, known };
+  };
+  mount(hosts.beatHost, answerBeat);
+  answerBeats(answerBeat);
+}
+
+/** No host is its own peer. One that takes parts leaves itself out by itself. */
+const forItself = (hostId: string, target: hosts.HostTarget): hosts.HostTarget => ({
+  ...target,
+  peers: target.peers.filter((peer) => peer.hostId !== hostId),
+});
+
+async function* wholeTargets(hostId: string, events: AsyncIterable<StreamEvent<hosts.HostTarget>>) {
+  for await (const event of events)
+    yield event.data === undefined ? event : { ...event, data: forItself(hostId, event.data) };
 }
 
 function sumNeeds(jobs: readonly Job[]): Job["need"] {

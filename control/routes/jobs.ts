@@ -16,20 +16,22 @@ type JobReports = ReadonlyMap<string, jobs.JobReport>;
 export interface JobParts {
   tasks: Tasks;
   explain: (job: jobs.Job) => HostVerdict[];
+  /** Why a job waits for a host, as of now; of any other its reason as it is. */
+  whyWaiting: (job: jobs.Job) => string;
 }
 
-export function mountJobs(mount: Mount, context: Context, { tasks, explain }: JobParts): void {
+export function mountJobs(mount: Mount, context: Context, { tasks, explain, whyWaiting }: JobParts): void {
   const { store, now } = context;
 
-  /** What its host last said of its memory; `said` holds the reports that were gone through already. */
-  const withMemory = (job: jobs.Job, said: Map<string, JobReports>): jobs.Job => {
-    if (job.hostId === undefined) return job;
+  /** What its host last said of its memory and disk; `said` holds the reports that were gone through already. */
+  const withUse = (job: jobs.Job, said: Map<string, JobReports>): jobs.Job => {
+    if (job.hostId === undefined) return { ...job, reason: whyWaiting(job) };
     const reports =
       said.get(job.hostId) ??
       new Map(context.presence.hosts.get(job.hostId)?.report.jobs.map((report) => [report.id, report]));
     said.set(job.hostId, reports);
-    const memoryBytes = isEnded(job) ? undefined : reports.get(job.id)?.memoryBytes;
-    return memoryBytes === undefined ? job : { ...job, memoryBytes };
+    const { memoryBytes, disk } = (isEnded(job) ? undefined : reports.get(job.id)) ?? {};
+    return { ...job, ...(memoryBytes === undefined ? {} : { memoryBytes }), ...(disk === undefined ? {} : { disk }) };
   };
 
   mount(jobs.listJobs, ({ params, query }) => {
@@ -39,14 +41,14 @@ export function mountJobs(mount: Mount, context: Context, { tasks, explain }: Jo
       : liveJobs(store, app.id);
     const said = new Map<string, JobReports>();
     const { items, ...rest } = pageOf(found, query);
-    return { items: items.map((job) => withMemory(job, said)), ...rest };
+    return { items: items.map((job) => withUse(job, said)), ...rest };
   });
   const findJob = (id: string): jobs.Job => {
     const job = context.jobs.get(id);
     if (job === undefined) throw new Fault("not-found", `no job ${id}`);
     return job;
   };
-  mount(jobs.getJob, ({ params }) => withMemory(findJob(params.id), new Map()));
+  mount(jobs.getJob, ({ params }) => withUse(findJob(params.id), new Map()));
   mount(jobs.stopJob, async ({ params, principal }) => {
     const job = findJob(params.id);
     if (job.task !== undefined) {

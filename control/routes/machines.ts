@@ -6,29 +6,23 @@ import * as machines from "#api/machines.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import type { Context } from "../context.ts";
 import { diagnose } from "../doctor.ts";
-import { eventChanges, timelineChanges } from "../events.ts";
+import { eventChanges, type NewTimelineEvent, timelineChanges } from "../events.ts";
+import { machineCalled } from "../find-machine.ts";
 import { keys, PREFIX } from "../keys.ts";
+import { adoptedBy, approvedAfter, refuseStale, rejectedAfter } from "../machine-decision.ts";
 import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
 import type { MachineRecord } from "../records.ts";
 import { gate } from "../scheduler/gate.ts";
-import type { Entry } from "../store/store.ts";
+import type { Change, Entry } from "../store/store.ts";
 
 const IDLE_MS = 60_000;
+type Step = Omit<NewTimelineEvent, "machineId">;
 
 export function mountMachines(mount: Mount, context: Context): void {
   const { store, now, presence } = context;
 
-  const find = (text: string): Entry<MachineRecord> => {
-    const wanted = text.toLowerCase();
-    const entry =
-      store.get<MachineRecord>(keys.machine(text)) ??
-      store
-        .list<MachineRecord>(PREFIX.machines)
-        .find(({ value }) => value.name === text || value.macs.includes(wanted));
-    if (entry === undefined) throw new Fault("not-found", `no machine ${text}`);
-    return entry;
-  };
+  const find = (text: string) => machineCalled(store, text);
   const timeline = (id: string, bootId?: string) =>
     store
       .list<machines.TimelineEvent>(keys.timelineOf(id))
@@ -39,9 +33,10 @@ export function mountMachines(mount: Mount, context: Context): void {
     changed: Partial<MachineRecord>,
     actor: string,
     message: string,
-    version = entry.version,
+    { version = entry.version, step }: { version?: number | undefined; step?: Step } = {},
   ): Promise<machines.Machine> => {
     const value: MachineRecord = { ...entry.value, ...changed };
+    if (value.pending === undefined) delete value.pending;
     const all = store.list<MachineRecord>(PREFIX.machines);
     if (all.some((other) => other.value.name === value.name && other.value.id !== value.id))
       throw new Fault("conflict", `a machine is named ${value.name} already`);
@@ -52,14 +47,18 @@ export function mountMachines(mount: Mount, context: Context): void {
       expect: [{ key: entry.key, version }],
       mutations: [
         { key: entry.key, value },
-        ...(value.approvedAt !== entry.value.approvedAt
-          ? timelineChanges(store, now(), value.id, [{ stage: "approved", message: `approved by ${actor}` }])
-          : []),
+        ...(step === undefined ? [] : timelineChanges(store, now(), value.id, [step])),
         ...eventChanges(store, now(), { type: "machine.changed", subject: value.id, actor, message }),
       ],
     });
     return value;
   };
+
+  const gone = (id: string): Change[] => [
+    { key: keys.machine(id), value: null },
+    ...(store.get(keys.machineDisks(id)) ? [{ key: keys.machineDisks(id), value: null }] : []),
+    ...store.list(keys.timelineOf(id)).map(({ key }) => ({ key, value: null })),
+  ];
 
   mount(machines.listMachines, ({ query }) =>
     page(
@@ -86,29 +85,70 @@ export function mountMachines(mount: Mount, context: Context): void {
       Object.entries({ ...entry.value.tags, ...body.tags }).filter((tag): tag is [string, string] => tag[1] !== null),
     );
     const { name = entry.value.name, profile = entry.value.profile, target = entry.value.target } = body;
-    return change(
-      entry,
-      { name, profile, target, tags },
-      principal.name,
-      `machine ${entry.value.name} was changed`,
-      ifMatch,
-    );
+    return change(entry, { name, profile, target, tags }, principal.name, `machine ${entry.value.name} was changed`, {
+      version: ifMatch,
+    });
   });
   mount(machines.approveMachine, ({ params, body, principal, ifMatch }) => {
     const entry = find(params.id);
     const { name = entry.value.name, profile = entry.value.profile } = body;
-    const state =
-      entry.value.state === "discovered" || entry.value.state === "rejected" ? "approved" : entry.value.state;
-    const approved = {
-      name,
-      profile,
-      target: "boot" as const,
-      state,
-      reason: "",
-      approvedAt: entry.value.approvedAt ?? now().toISOString(),
-      approvedBy: entry.value.approvedBy ?? principal.name,
-    };
-    return change(entry, approved, principal.name, `machine ${name} was approved`, ifMatch);
+    const { pending } = entry.value;
+    if (pending?.kind === "new-card")
+      throw new Fault(
+        "conflict",
+        `machine ${entry.value.name} ${pending.reason}; to make it a machine of its own, reject it first`,
+      );
+    if (ifMatch === undefined) refuseStale(entry.value, body.claim);
+    const approved = { ...approvedAfter(entry.value, principal.name, now()), name, profile };
+    const accepted = pending?.kind === "changed" ? `; accepted: ${pending.reason}` : "";
+    const isNews = entry.value.approvedAt === undefined || pending !== undefined;
+    return change(entry, approved, principal.name, `machine ${name} was approved${accepted}`, {
+      version: ifMatch,
+      ...(isNews ? { step: { stage: "approved", message: `approved by ${principal.name}${accepted}` } } : {}),
+    });
+  });
+  mount(machines.rejectMachine, ({ params, body, principal, ifMatch }) => {
+    const entry = find(params.id);
+    const { name, pending, hostId, approvedAt } = entry.value;
+    if (ifMatch === undefined) refuseStale(entry.value, body.claim);
+    if (approvedAt !== undefined && pending === undefined && hostId && store.get(keys.host(hostId)))
+      throw new Fault(
+        "conflict",
+        `machine ${name} is a host, and nothing of it waits for a decision; remove the host first: flynn host remove ${name}`,
+      );
+    if (approvedAt !== undefined && pending === undefined && ifMatch === undefined && !body.revoke)
+      throw new Fault(
+        "conflict",
+        `machine ${name} is approved, and nothing of it waits for a decision; to take its approval back: flynn machine reject --revoke ${name}`,
+      );
+    const what = pending ? `: ${pending.reason}` : "";
+    return change(entry, rejectedAfter(entry.value), principal.name, `machine ${name} was rejected${what}`, {
+      version: ifMatch,
+      step: { stage: "note", message: `rejected by ${principal.name}${what}` },
+    });
+  });
+  mount(machines.adoptMachine, async ({ params, body, principal, ifMatch }) => {
+    const [entry, card] = [find(params.id), find(body.card)];
+    refuseStale(card.value, body.claim);
+    const value = adoptedBy(entry.value, card.value);
+    const { name } = value;
+    const message = `machine ${name} has one more card, ${card.value.macs.join(" ")}, known as ${card.value.name} until now`;
+    await store.commit({
+      actor: principal.name,
+      expect: [
+        { key: entry.key, version: ifMatch ?? entry.version },
+        { key: card.key, version: card.version },
+      ],
+      mutations: [
+        { key: entry.key, value },
+        ...gone(card.value.id),
+        ...timelineChanges(store, now(), value.id, [
+          { stage: "approved", message: `${message}; by ${principal.name}` },
+        ]),
+        ...eventChanges(store, now(), { type: "machine.changed", subject: value.id, actor: principal.name, message }),
+      ],
+    });
+    return value;
   });
   mount(machines.deleteMachine, async ({ params, principal, ifMatch }) => {
     const entry = find(params.id);
@@ -118,8 +158,7 @@ export function mountMachines(mount: Mount, context: Context): void {
       actor: principal.name,
       expect: [{ key: entry.key, version: ifMatch ?? entry.version }],
       mutations: [
-        { key: entry.key, value: null },
-        ...store.list(keys.timelineOf(entry.value.id)).map(({ key }) => ({ key, value: null })),
+        ...gone(entry.value.id),
         ...eventChanges(store, now(), {
           type: "machine.removed",
           subject: entry.value.id,

@@ -113,8 +113,10 @@ export function mountServices(
     signal: AbortSignal,
   ): Promise<Artifact> => {
     if (wish.artifactId === undefined) {
-      const archive = await docker.save(wish.image!, signal);
-      return await image({ appId: app.id, archive, source: wish.image!, signal });
+      return context.room.filling(signal, async (both) => {
+        const archive = await docker.save(wish.image!, both);
+        return image({ appId: app.id, archive, source: wish.image!, signal: both });
+      });
     }
     const known = store.get<Artifact>(keys.artifact(wish.artifactId))?.value;
     if (known === undefined) throw new Fault("not-found", `no artifact ${wish.artifactId}`);
@@ -254,9 +256,12 @@ export function mountServices(
         mutations: [...changes, ...eventChanges(store, now(), ...events)],
       });
     } else if (body.count !== undefined) {
+      await deployments.settled(app.id);
+      check();
       if (deployments.running(app.id))
         throw new Fault("conflict", `${app.name} is being deployed; scale it when that has ended`, { retry: true });
-      const entry = app.releaseId ? formationOf(store, app.id, app.releaseId) : undefined;
+      const { releaseId } = findApp(store, app.id).value;
+      const entry = releaseId ? formationOf(store, app.id, releaseId) : undefined;
       if (entry === undefined) throw new Fault("conflict", `${app.name} has nothing deployed yet`);
       const value: Formation = {
         ...entry.value,

@@ -1,6 +1,7 @@
 // How the whole stands: every part with its state in plain words; and what happened.
 
 import type { Static } from "typebox";
+import type { Alert } from "#api/alerts.ts";
 import type { App } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
@@ -8,10 +9,14 @@ import { openapi } from "#api/openapi.ts";
 import { listRouters, type Router } from "#api/routes.ts";
 import * as status from "#api/status.ts";
 import type { StreamEvent } from "#api/stream.ts";
+import type { Hello } from "#api/version.ts";
+import type { Alerts } from "../alerts/alerts.ts";
 import type { Context } from "../context.ts";
+import { writingProblem } from "../disk/writing.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { pageOf } from "../paging.ts";
+import type { MemberSeen } from "../presence.ts";
 import type { ClusterSettings, HostRecord, MemberRecord } from "../records.ts";
 import { gate } from "../scheduler/gate.ts";
 
@@ -22,16 +27,29 @@ const IDLE_MS = 60_000;
 export interface StatusParts {
   /** Parts known to others: scheduler, registry, brake. */
   more: () => Promise<Part[]>;
+  alerts: Pick<Alerts, "active">;
   monotonicMs: () => number;
-  version: string;
 }
 
-export function mountStatus(mount: Mount, context: Context, { more, monotonicMs, version }: StatusParts): void {
-  const { store, presence, startedAt } = context;
+export function mountStatus(mount: Mount, context: Context, { more, alerts, monotonicMs }: StatusParts): void {
+  const { store, presence, hello, startedAt } = context;
 
   const routers = (): Router[] =>
     store.list<MemberRecord>(PREFIX.routers).map(({ value: { id, name, joinedAt } }) => {
       const seen = presence.routers.get(id);
+      const { hello, refusal } = presence.members.get(id) ?? {};
+      const said = hello === undefined ? {} : { hello };
+      if (refusal !== undefined)
+        return {
+          id,
+          name,
+          state: "unhealthy",
+          reason: refusal,
+          generation: seen?.report.generation ?? 0,
+          reloads: seen?.report.reloads ?? 0,
+          joinedAt,
+          ...said,
+        };
       if (seen === undefined)
         return {
           id,
@@ -41,6 +59,7 @@ export function mountStatus(mount: Mount, context: Context, { more, monotonicMs,
           generation: 0,
           reloads: 0,
           joinedAt,
+          ...said,
         };
       const { generation, healthy, reason, address, reloads } = seen.report;
       const silent = monotonicMs() - seen.atMs > SILENT_MS;
@@ -54,6 +73,7 @@ export function mountStatus(mount: Mount, context: Context, { more, monotonicMs,
         reloads,
         joinedAt,
         lastSeenAt: seen.at,
+        ...said,
       };
     });
 
@@ -71,14 +91,19 @@ export function mountStatus(mount: Mount, context: Context, { more, monotonicMs,
         name: "store",
         state: store.report.outcome === "recovered" ? "degraded" : "ok",
         message: `LevelDB, seq ${store.durableSeq}${store.report.findings.length ? `; at open: ${store.report.findings.join("; ")}` : ""}`,
+        ...writingProblem(store),
       },
       ...routerParts(routers()),
-      bootPart(store.list<MemberRecord>(PREFIX.bootServers).length, presence.bootServersThere() > 0),
+      bootPart(
+        store.list<MemberRecord>(PREFIX.bootServers).map(({ value: { id } }) => presence.members.get(id)),
+        presence.bootServersThere() > 0,
+      ),
       hostsPart(hosts),
       ...(await more()),
     ];
     return {
-      version,
+      version: hello.version,
+      hello,
       clusterId: store.get<ClusterSettings>(keys.cluster)!.value.clusterId,
       term: store.term,
       seq: store.durableSeq,
@@ -98,6 +123,7 @@ export function mountStatus(mount: Mount, context: Context, { more, monotonicMs,
         jobsUp: jobs.filter(({ state }) => state === "up").length,
         routes: store.count(PREFIX.routes),
       },
+      alerts: alertCounts(alerts.active()),
     } satisfies status.Status;
   });
 
@@ -148,19 +174,35 @@ const wanted = (event: status.Event, app: string | undefined, type: string | und
   (app === undefined || event.app === app) &&
   (type === undefined || event.type === type || event.type.startsWith(`${type}.`));
 
+function alertCounts(active: readonly Alert[]): NonNullable<status.Status["alerts"]> {
+  const critical = active.filter(({ severity }) => severity === "critical").length;
+  const rank = ({ severity }: Alert) => Number(severity !== "critical");
+  const newest = active.toSorted((a, b) => rank(a) - rank(b) || (a.since < b.since ? 1 : -1)).slice(0, 10);
+  return { critical, warning: active.length - critical, newest };
+}
+
 function routerParts(routers: readonly Router[]): Part[] {
   if (routers.length === 0) return [{ name: "router", state: "down", message: "no router has joined" }];
-  return routers.map(({ name, state, reason, generation }) => ({
+  return routers.map(({ name, state, reason, generation, hello }) => ({
     name: `router ${name}`,
     state: state === "ready" ? "ok" : state === "joining" ? "degraded" : "down",
-    message: state === "ready" ? `serves generation ${generation}` : `${state}: ${reason}`,
+    message: state === "ready" ? `serves generation ${generation}${versionText(hello)}` : `${state}: ${reason}`,
   }));
 }
 
-function bootPart(joined: number, heard: boolean): Part {
-  if (joined === 0)
+const versionText = (hello: Hello | undefined): string => (hello === undefined ? "" : `, flynn ${hello.version}`);
+
+function bootPart(joined: readonly (MemberSeen | undefined)[], heard: boolean): Part {
+  const name = "boot server";
+  const refusal = joined.find((each) => each?.refusal !== undefined)?.refusal;
+  if (refusal !== undefined) return { name, state: "down", message: refusal };
+  if (joined.length === 0)
     return { name: "boot server", state: "ok", message: "off (start with `flynn up --interface IFACE`)" };
-  return { name: "boot server", state: heard ? "ok" : "degraded", message: heard ? "connected" : "not heard lately" };
+  return {
+    name: "boot server",
+    state: heard ? "ok" : "degraded",
+    message: heard ? `connected${versionText(joined.at(-1)?.hello)}` : "not heard lately",
+  };
 }
 
 function hostsPart(hosts: readonly HostRecord[]): Part {

@@ -5,15 +5,35 @@ import { keys, PREFIX } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
 import { Fleet, groupKey, type HostState } from "./fleet.ts";
-import { holdsRoom, isEnded, isWanted, spreadName, toFleet, waitsForHost } from "./job-rules.ts";
+import { holdsRoom, isEnded, isSilent, isWanted, spreadName, toFleet, waitsForHost } from "./job-rules.ts";
 
 /** What a job is to its formation; an app needs another look only when this changes. */
-export type Standing = "waiting" | "placed" | "leaving" | "ended";
+export type Standing = "waiting" | "placed" | "leaving" | "silent" | "ended";
 
 interface Known {
   standing: Standing;
   hostId: string | undefined;
+  /** Monotonic: when its end was seen. */
+  endedMs?: number;
 }
+
+export interface Draining {
+  /** Of the record that made it so. */
+  seq: number;
+  /** Monotonic: since when it was seen to. */
+  sinceMs: number;
+}
+
+export interface ClusterViewOptions {
+  monotonicMs?: () => number;
+  /** Wall clock, for how long ago jobs ended that were over at the start. */
+  now?: () => number;
+  /** A record that cannot be taken in: it is left out, and the others go on. */
+  onError?: (error: unknown, key: string) => void;
+}
+
+/** Older ends than this hold nothing up. */
+const ENDED_KNOWN_MS = 600_000;
 
 const NONE: ReadonlySet<string> = new Set();
 
@@ -22,8 +42,8 @@ export class ClusterView {
   readonly #store: Store;
   readonly #known = new Map<string, Known>();
   readonly #keysByHost = new Map<string, Set<string>>();
-  /** Draining jobs by key, with the seq that made them so. */
-  readonly draining = new Map<string, number>();
+  /** Draining jobs by key. */
+  readonly draining = new Map<string, Draining>();
   /** Slots where room appeared since this was last emptied. */
   readonly freed = new Set<number>();
   /** Hosts given up: lost, and their jobs replaced. */
@@ -31,16 +51,46 @@ export class ClusterView {
   /** Hosts being drained. */
   readonly #leaving = new Set<string>();
 
-  constructor(store: Store) {
+  readonly #monotonicMs: () => number;
+
+  constructor(store: Store, options: ClusterViewOptions = {}) {
+    const { monotonicMs = () => performance.now(), now = Date.now, onError } = options;
     this.#store = store;
-    for (const { key } of store.list(PREFIX.hosts)) this.refreshHost(key);
-    for (const { key } of store.list(PREFIX.jobs)) this.refreshJob(key);
-    this.freed.clear();
+    this.#monotonicMs = monotonicMs;
+    const guarded = (key: string, refresh: () => void) => {
+      try {
+        refresh();
+      } catch (error) {
+        if (onError === undefined) throw error;
+        onError(error, key);
+      }
+    };
+    for (const { key } of store.list(PREFIX.hosts)) guarded(key, () => this.refreshHost(key));
+    for (const { key, value } of store.list<Job>(PREFIX.jobs))
+      guarded(key, () => {
+        this.refreshJob(key);
+        const known = this.#known.get(key);
+        if (known?.endedMs === undefined) return;
+        // By the clock as it was and is, but never from the future and never longer ago than it may count.
+        const agoMs = now() - Date.parse(value.endedAt ?? value.createdAt);
+        known.endedMs -= Math.min(ENDED_KNOWN_MS, Math.max(0, Number.isNaN(agoMs) ? 0 : agoMs));
+      });
+  }
+
+  /** When the job's end was seen, on the monotonic clock; undefined for one that has not ended. */
+  endedMs(key: string): number | undefined {
+    return this.#known.get(key)?.endedMs;
   }
 
   /** Given up or removed: what it ran is to be replaced. */
   isGone(hostId: string): boolean {
     return this.#gone.has(hostId) || this.fleet.slotOf(hostId) === undefined;
+  }
+
+  /** Neither lost nor given up. */
+  isHeard(hostId: string): boolean {
+    const slot = this.fleet.slotOf(hostId);
+    return slot !== undefined && this.fleet.stateOf(slot) !== "down";
   }
 
   isLeaving(hostId: string): boolean {
@@ -60,6 +110,11 @@ export class ClusterView {
 
   keysOn(hostId: string): ReadonlySet<string> {
     return this.#keysByHost.get(hostId) ?? NONE;
+  }
+
+  /** Jobs that are not over; those it may return with are. */
+  hasJobsOn(hostId: string): boolean {
+    return [...this.keysOn(hostId)].some((key) => this.#known.get(key)?.standing !== "silent");
   }
 
   get jobCount(): number {
@@ -94,11 +149,12 @@ export class ClusterView {
     const job = this.#store.get<Job>(key)?.value;
     const before = this.#known.get(key);
     if (job === undefined) {
+      // Also of a job that never came to be: it was charged when it was planned, and its record was refused.
+      this.#release(key.slice(key.lastIndexOf("/") + 1));
       if (before === undefined) return false;
       this.#known.delete(key);
       this.draining.delete(key);
       this.#moveTo(key, before.hostId, undefined);
-      this.#release(key.slice(key.lastIndexOf("/") + 1));
       return true;
     }
     const standing = standingOf(job);
@@ -106,13 +162,14 @@ export class ClusterView {
       const group = groupKey(job.appId, spreadName(job), job.releaseId);
       this.fleet.charge(job.id, job.hostId!, group, toFleet(job.need));
     } else this.#release(job.id);
-    const hostId = isEnded(job) ? undefined : job.hostId;
+    const hostId = isEnded(job) && !isSilent(job) ? undefined : job.hostId;
     if (before === undefined || before.hostId !== hostId) this.#moveTo(key, before?.hostId, hostId);
     if (before === undefined || before.hostId !== hostId || before.standing !== standing) {
-      this.#known.set(key, { standing, hostId });
+      const endedMs = standing === "ended" ? (before?.endedMs ?? this.#monotonicMs()) : undefined;
+      this.#known.set(key, { standing, hostId, ...(endedMs === undefined ? {} : { endedMs }) });
     }
     if (job.desired === "drain" && standing === "leaving") {
-      if (!this.draining.has(key)) this.draining.set(key, seq);
+      if (!this.draining.has(key)) this.draining.set(key, { seq, sinceMs: this.#monotonicMs() });
     } else this.draining.delete(key);
     return before?.standing !== standing;
   }
@@ -136,6 +193,7 @@ export class ClusterView {
 }
 
 function standingOf(job: Job): Standing {
+  if (isSilent(job)) return "silent";
   if (isEnded(job)) return "ended";
   if (!isWanted(job)) return "leaving";
   return waitsForHost(job) ? "waiting" : "placed";
@@ -144,7 +202,8 @@ function standingOf(job: Job): Standing {
 function stateOf(host: HostRecord): HostState {
   if (host.state === "lost") return "down";
   if (host.state !== "ready" || host.heldUntil !== undefined) return "unready";
-  return host.cordoned ? "cordoned" : "eligible";
+  if (host.cordoned) return "cordoned";
+  return host.shortOf === "disk" ? "short of disk" : host.shortOf === "memory" ? "short of memory" : "eligible";
 }
 
 export function appOfKey(key: string, prefix: string): string {

@@ -1,23 +1,30 @@
 // What must change so that an app's jobs are what its formations say. Pure: reads records, returns what is wanted, decides
 // nothing about hosts. Placed jobs are never moved; a surplus job that may hold requests is drained, not cut off.
-import type { App, Formation, ProcessType } from "#api/apps.ts";
+import type { App, ProcessType } from "#api/apps.ts";
 import type { Job } from "#api/jobs.ts";
+import type { KeptFormation } from "../deploy/formations.ts";
 import type { ReleaseRecord } from "../records.ts";
-import { type Ending, isEnded, isWanted, waitsForHost } from "./job-rules.ts";
+import { type Ending, isEnded, isSilent, isWanted, waitsForHost } from "./job-rules.ts";
 import { type Tags, tagSignature } from "./tag-classes.ts";
 import { taskEnding, taskWaits } from "./task-rules.ts";
 
 export interface AppView {
   app: App | undefined;
-  formations: readonly Formation[];
+  formations: readonly KeptFormation[];
   /** By id; a formation whose release is not here is left as it is. */
   releases: ReadonlyMap<string, ReleaseRecord>;
   jobs: readonly Job[];
   /** The host is lost and given up, or no longer in the cluster. */
   isGone: (hostId: string) => boolean;
+  /** The host is no longer in the cluster. */
+  isRemoved: (hostId: string) => boolean;
+  /** The host is neither lost nor given up. */
+  isHeard: (hostId: string) => boolean;
   /** The host is being drained: what runs there goes on until as much runs elsewhere. */
   isLeaving: (hostId: string) => boolean;
+  /** Monotonic, as is when a job's end was seen: a clock that is set holds nothing up. */
   nowMs: number;
+  endedMs: (job: Job) => number;
 }
 
 /** Jobs of one process of one release that need a host: `waiting` exist, `missing` are still to be made. */
@@ -35,32 +42,43 @@ export interface AppDiff {
   endings: Ending[];
   /** Jobs that run once and need a host, oldest first. */
   tasks: Job[];
-  /** Look again then: a job that failed lately is not made again before. */
+  /** Jobs of silent hosts that are kept until they are replaced. */
+  kept: number;
+  /** Jobs whose host is heard again before anything replaced them. */
+  returned: Job[];
+  /** Jobs that drain and serve again: they were kept for that. */
+  recalled?: Job[];
+  /** Look again then, on the monotonic clock: a job that failed lately is not made again before. */
   retryAtMs?: number;
 }
 
 export function diffApp(view: AppView): AppDiff {
-  const diff: AppDiff = { groups: [], endings: [], tasks: [] };
+  const diff: AppDiff = { groups: [], endings: [], tasks: [], kept: 0, returned: [] };
+  const silent = new Map<string, Job[]>();
   const live = new Map<string, Job[]>();
+  const drained = new Map<string, Job[]>();
   const failed = new Map<string, number[]>();
   for (const job of view.jobs) {
     if (job.task !== undefined) {
       const ending = taskEnding(job, view);
       if (ending !== undefined) diff.endings.push(ending);
       else if (taskWaits(job, view.app)) diff.tasks.push(job);
-    } else if (isEnded(job)) {
-      if (job.desired === "run")
-        push(failed, keyOf(job.releaseId, job.process), Date.parse(job.endedAt ?? job.createdAt));
+    } else if (isSilent(job)) push(silent, keyOf(job.releaseId, job.process), job);
+    else if (isEnded(job)) {
+      if (job.desired === "run") push(failed, keyOf(job.releaseId, job.process), view.endedMs(job));
     } else if (job.hostId !== undefined && view.isGone(job.hostId)) diff.endings.push({ job, to: "lost" });
     else if (isWanted(job)) push(live, keyOf(job.releaseId, job.process), job);
     else if (job.hostId === undefined) diff.endings.push({ job, to: "down" });
+    else if (job.desired === "drain" && job.state === "up") push(drained, keyOf(job.releaseId, job.process), job);
   }
   if (view.app !== undefined && view.app.deleting !== true) {
     for (const formation of view.formations) {
       for (const [process, { count, tags }] of Object.entries(formation.processes)) {
         const key = keyOf(formation.releaseId, process);
-        const all = live.get(key) ?? [];
+        const others = live.get(key) ?? [];
         live.delete(key);
+        const all = [...others, ...judgeSilent(diff, view, { silent: silent.get(key) ?? [], live: others, count })];
+        silent.delete(key);
         const leaving = all.filter(({ hostId }) => hostId !== undefined && view.isLeaving(hostId));
         const jobs = leaving.length === 0 ? all : all.filter((job) => !leaving.includes(job));
         const up = jobs.filter(({ state }) => state === "up").length;
@@ -80,18 +98,42 @@ export function diffApp(view: AppView): AppDiff {
             0,
             [],
           );
-        } else addGroup(diff, view, formation, process, tags, jobs, count - jobs.length, failed.get(key) ?? []);
+        } else {
+          const there = formation.kept?.[process] === undefined ? [] : (drained.get(key) ?? []);
+          const back = there.filter(({ hostId }) => !view.isLeaving(hostId!)).slice(0, count - jobs.length);
+          if (back.length > 0) diff.recalled = [...(diff.recalled ?? []), ...back];
+          const missing = count - jobs.length - back.length;
+          addGroup(diff, view, formation, process, tags, jobs, missing, failed.get(key) ?? []);
+        }
       }
     }
   }
+  for (const job of [...silent.values()].flat()) diff.endings.push({ job, to: "stop" });
   for (const jobs of live.values()) diff.endings.push(...chooseSurplus(jobs, jobs.length).map(endingOf));
   return diff;
+}
+
+/** Those that were replaced are told to stop when their host is heard; of the others those return whose host is. */
+function judgeSilent(
+  diff: AppDiff,
+  { isRemoved, isHeard }: AppView,
+  { silent, live, count }: { silent: Job[]; live: readonly Job[]; count: number },
+): Job[] {
+  const there = silent.filter(({ hostId }) => !isRemoved(hostId!));
+  const unreplaced = Math.max(0, count - live.filter(({ hostId }) => hostId !== undefined).length);
+  const heardFirst = [...there].sort((a, b) => Number(isHeard(b.hostId!)) - Number(isHeard(a.hostId!)) || byAge(a, b));
+  const kept = new Set(heardFirst.slice(0, unreplaced));
+  const returned = [...kept].filter(({ hostId }) => isHeard(hostId!));
+  for (const job of silent) if (!kept.has(job)) diff.endings.push({ job, to: "stop" });
+  diff.kept += kept.size - returned.length;
+  diff.returned.push(...returned);
+  return returned.map((job) => ({ ...job, state: "starting" }));
 }
 
 function addGroup(
   diff: AppDiff,
   view: AppView,
-  { releaseId }: Formation,
+  { releaseId }: KeptFormation,
   process: string,
   tags: Tags,
   jobs: Job[],

@@ -38,10 +38,11 @@ export function isOpen(fleet: Fleet, slot: number, bits: Uint32Array): boolean {
   return fleet.state[slot] === ELIGIBLE && (bits[tagClass >>> 5]! & (1 << (tagClass & 31))) !== 0;
 }
 
-/** Room for one more after `mine` of the same were taken. What a job does not ask for never stands in its way. */
+/** Room for one more after `mine` of the same were taken, an address among it. What a job does not ask for never stands in its way. */
 export function hasRoom(fleet: Fleet, slot: number, need: Resources, mine: number): boolean {
   const times = mine + 1;
   return (
+    fleet.freeAddresses[slot]! >= times &&
     (need.cpuMillis === 0 || fleet.freeCpu[slot]! >= need.cpuMillis * times) &&
     (need.memoryMiB === 0 || fleet.freeMemory[slot]! >= need.memoryMiB * times) &&
     (need.diskMiB === 0 || fleet.freeDisk[slot]! >= need.diskMiB * times)

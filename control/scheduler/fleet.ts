@@ -5,7 +5,15 @@ import { type Resources, wholeCapacity, wholeNeed } from "./resources.ts";
 import { TagClasses, type Tags } from "./tag-classes.ts";
 
 /** `unready`: joined, but not to be used yet (runtime unhealthy, or held down after flapping). `down`: lost. */
-export type HostState = "eligible" | "cordoned" | "draining" | "unready" | "down";
+export type HostState =
+  | "eligible"
+  | "cordoned"
+  | "draining"
+  | "unready"
+  | "down"
+  /** Under pressure: what runs goes on, nothing new comes. */
+  | "short of disk"
+  | "short of memory";
 
 export interface FleetHost {
   id: string;
@@ -16,9 +24,15 @@ export interface FleetHost {
   tags: Tags;
 }
 
+/** A /24 without its own address, the bridge's and the last: what a host can give to jobs. */
+export const ADDRESSES_PER_HOST = 253;
+
 export const EMPTY = 0;
 export const ELIGIBLE = 1;
-const STATES: readonly (HostState | "empty")[] = ["empty", "eligible", "cordoned", "draining", "unready", "down"];
+const STATES: readonly (HostState | "empty")[] = [
+  ...(["empty", "eligible", "cordoned", "draining", "unready", "down"] as const),
+  ...(["short of disk", "short of memory"] as const),
+];
 
 /**
  * A group is one process of one release of an app: what spread and anti-affinity count. Not of all its releases: a rolling
@@ -49,6 +63,8 @@ export class Fleet {
   freeCpu: Int32Array;
   freeMemory: Int32Array;
   freeDisk: Int32Array;
+  /** Addresses of its subnet that no job has; each job takes one. */
+  freeAddresses: Int32Array;
   /** 1/capacity, 0 where there is none: the score multiplies instead of dividing. */
   invCpu: Float64Array;
   invMemory: Float64Array;
@@ -71,6 +87,7 @@ export class Fleet {
     this.freeCpu = new Int32Array(capacity);
     this.freeMemory = new Int32Array(capacity);
     this.freeDisk = new Int32Array(capacity);
+    this.freeAddresses = new Int32Array(capacity);
     this.invCpu = new Float64Array(capacity);
     this.invMemory = new Float64Array(capacity);
     this.invDisk = new Float64Array(capacity);
@@ -113,6 +130,7 @@ export class Fleet {
     this.tagClass[slot] = joined;
     this.#hosts[slot] = host;
     if (known === undefined) {
+      this.freeAddresses[slot] = ADDRESSES_PER_HOST;
       this.#slotById.set(host.id, slot);
       this.#adoptStrays(host.id, slot);
     }
@@ -167,6 +185,7 @@ export class Fleet {
     this.freeCpu[charge.slot]! += charge.need.cpuMillis;
     this.freeMemory[charge.slot]! += charge.need.memoryMiB;
     this.freeDisk[charge.slot]! += charge.need.diskMiB;
+    this.freeAddresses[charge.slot]!++;
     this.#count(charge.group, charge.slot, -1);
     return charge.slot;
   }
@@ -188,6 +207,7 @@ export class Fleet {
     this.freeCpu[charge.slot]! -= charge.need.cpuMillis;
     this.freeMemory[charge.slot]! -= charge.need.memoryMiB;
     this.freeDisk[charge.slot]! -= charge.need.diskMiB;
+    this.freeAddresses[charge.slot]!--;
     this.#count(charge.group, charge.slot, 1);
   }
 
@@ -239,6 +259,7 @@ export class Fleet {
     this.freeCpu = grow(this.freeCpu, new Int32Array(length));
     this.freeMemory = grow(this.freeMemory, new Int32Array(length));
     this.freeDisk = grow(this.freeDisk, new Int32Array(length));
+    this.freeAddresses = grow(this.freeAddresses, new Int32Array(length));
     this.invCpu = grow(this.invCpu, new Float64Array(length));
     this.invMemory = grow(this.invMemory, new Float64Array(length));
     this.invDisk = grow(this.invDisk, new Float64Array(length));

@@ -1,6 +1,7 @@
 // Applies the rules of liveness.ts: writes host states and events, tells the scheduler whom to give up. Frames reach it from
 // the presence list, which no queue of work stands in front of.
 import type { Log } from "#lib/log.ts";
+import { causeChain } from "#lib/run.ts";
 import { every } from "#lib/time.ts";
 import { eventChanges, type NewEvent, plainText } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
@@ -13,7 +14,7 @@ import type { Scheduler } from "./scheduler.ts";
 export interface HostLoopOptions extends LivenessOptions {
   store: Store;
   log: Log;
-  presence: Pick<Presence, "hosts" | "onFrame">;
+  presence: Pick<Presence, "hosts" | "members" | "onFrame">;
   scheduler: Pick<Scheduler, "evict" | "readmit" | "hasJobs">;
   /** Monotonic milliseconds: the clock of liveness. */
   monotonicMs?: () => number;
@@ -86,13 +87,16 @@ export function createHostLoop(options: HostLoopOptions): HostLoop {
 
   /** What its newest report says of it. */
   const stateNow = (hostId: string): Pick<HostRecord, "state" | "reason"> => {
+    const refusal = presence.members.get(hostId)?.refusal;
+    if (refusal !== undefined) return { state: "unhealthy", reason: refusal };
     const engine = presence.hosts.get(hostId)?.report.engine;
     if (engine === undefined || engine.healthy) return { state: "ready", reason: "" };
     return { state: "unhealthy", reason: plainText(engine.reason) };
   };
 
   const onFrame = (hostId: string): void => {
-    if (!presence.hosts.has(hostId)) return; // a router or boot server
+    const refused = presence.members.get(hostId)?.refusal !== undefined;
+    if (!presence.hosts.has(hostId) && !refused) return; // a router or boot server
     const record = store.get<HostRecord>(keys.host(hostId))?.value;
     if (record === undefined) return;
     const verdict = liveness.seen(hostId, monotonicMs());
@@ -136,7 +140,13 @@ export function createHostLoop(options: HostLoopOptions): HostLoop {
 
   let braked = false;
   const tick = (): void => {
-    for (const verdict of liveness.tick(monotonicMs())) apply(verdict);
+    for (const verdict of liveness.tick(monotonicMs())) {
+      try {
+        apply(verdict);
+      } catch (error) {
+        log.error({ causes: causeChain(error), ...verdict }, "what follows from a host's silence could not be done");
+      }
+    }
     const brake = liveness.brake();
     if (brake.on === braked) return;
     braked = brake.on;

@@ -14,6 +14,11 @@ export function isEnded(job: Job): boolean {
   return job.state === "down" || job.state === "lost";
 }
 
+/** On a host that fell silent, and not replaced yet: it is kept when the host is heard again before it is. */
+export function isSilent(job: Job): boolean {
+  return job.state === "lost" && job.desired === "run";
+}
+
 /** One of the jobs a formation counts. Draining and stopping ones no longer do. */
 export function isWanted(job: Job): boolean {
   return job.desired === "run" && !isEnded(job);
@@ -23,9 +28,9 @@ export function waitsForHost(job: Job): boolean {
   return isWanted(job) && job.hostId === undefined;
 }
 
-/** Holds room until its host has said that it ended, so a container that cannot be killed stays charged. */
+/** Holds room until its host has said that it ended, so a container that cannot be killed stays charged; so does one that may return. */
 export function holdsRoom(job: Job): boolean {
-  return job.hostId !== undefined && !isEnded(job);
+  return job.hostId !== undefined && (!isEnded(job) || isSilent(job));
 }
 
 /** The name its spread is counted under: a one-off in the guise of web is not one of the web jobs. */
@@ -37,7 +42,8 @@ export function needOf(process: ProcessType): Need {
   return {
     cpuMillis: process.cpuMillis ?? DEFAULT_LIMITS.cpuMillis,
     memoryBytes: process.memoryBytes ?? DEFAULT_LIMITS.memoryBytes,
-    diskBytes: process.diskBytes ?? DEFAULT_LIMITS.diskBytes,
+    // The default is a limit and no reservation: most jobs write next to nothing, and a host short of disk gets no new ones.
+    diskBytes: process.diskBytes ?? 0,
   };
 }
 

@@ -1,11 +1,12 @@
 // Which hosts are alive, by the monotonic clock passed in. A state machine without clock, network or store: frames and
 // ticks go in, verdicts come out. When many hosts fall silent together it is likelier that we are cut off than that they
-// died, so evictions stop; and when our own clock was not looked at for a while, nobody is blamed for it.
+// died, so evictions stop; and when our own clock was not looked at for a while, nobody is blamed for it. Silence is counted on a clock of
+// its own, which a gap between two ticks moves by little, and each silence is forgiven once: ticks that are always late find the dead too.
 
 export interface LivenessOptions {
   /** Silence after which a host is lost. */
   ttlMs?: number;
-  /** A tick later than this after the one before means that we slept: every host gets a full TTL again. */
+  /** A tick later than this after the one before means that we slept or were busy: no more of it counts as silence. */
   sleptMs?: number;
   /** Share of hosts that may be lost within a minute before the brake; at least one always may. */
   brakeShare?: number;
@@ -24,7 +25,10 @@ export type Verdict =
   | { type: "released"; hostId: string };
 
 interface Beat {
+  /** On the clock that silence is counted on. */
   seenAtMs: number;
+  /** Its silence began anew with a late tick, and it was not heard since: the next late tick begins nothing. */
+  forgiven?: true;
   lostAtMs?: number;
   evicted: boolean;
   returnsAtMs: number[];
@@ -52,6 +56,8 @@ export class Liveness {
   readonly #brakeHoldMs: number;
   readonly #beats = new Map<string, Beat>();
   #tickedAtMs: number;
+  /** What silence is counted on, as of the last tick. */
+  #listenedMs = 0;
   #brakedAtMs: number | undefined;
   #evictedAtMs: number[] = [];
 
@@ -70,7 +76,7 @@ export class Liveness {
    */
   know(hostId: string, host: { lost: boolean; hasJobs: boolean; heldForMs: number }, nowMs: number): void {
     const heldUntilMs = host.heldForMs > 0 ? nowMs + Math.min(host.heldForMs, HOLD_MAX_MS) : 0;
-    const beat: Beat = { seenAtMs: nowMs, evicted: false, returnsAtMs: [], heldUntilMs };
+    const beat: Beat = { seenAtMs: this.#listenedAt(nowMs), evicted: false, returnsAtMs: [], heldUntilMs };
     if (host.lost && !host.hasJobs) {
       beat.lostAtMs = Number.NEGATIVE_INFINITY;
       beat.evicted = true;
@@ -86,10 +92,12 @@ export class Liveness {
   seen(hostId: string, nowMs: number): Verdict | undefined {
     const beat = this.#beats.get(hostId);
     if (beat === undefined) {
-      this.#beats.set(hostId, { seenAtMs: nowMs, evicted: false, returnsAtMs: [], heldUntilMs: 0 });
+      const seenAtMs = this.#listenedAt(nowMs);
+      this.#beats.set(hostId, { seenAtMs, evicted: false, returnsAtMs: [], heldUntilMs: 0 });
       return undefined;
     }
-    beat.seenAtMs = nowMs;
+    beat.seenAtMs = this.#listenedAt(nowMs);
+    delete beat.forgiven;
     if (beat.lostAtMs === undefined) return undefined;
     beat.lostAtMs = undefined;
     beat.evicted = false;
@@ -99,20 +107,27 @@ export class Liveness {
     return { type: "returned", hostId, heldForMs };
   }
 
+  /** On the clock that silence is counted on. */
   seenAtMs(hostId: string): number | undefined {
     return this.#beats.get(hostId)?.seenAtMs;
   }
 
+  #listenedAt(nowMs: number): number {
+    return this.#listenedMs + Math.min(Math.max(0, nowMs - this.#tickedAtMs), this.#sleptMs);
+  }
+
   tick(nowMs: number): Verdict[] {
-    const slept = nowMs - this.#tickedAtMs > this.#sleptMs;
+    const isLate = nowMs - this.#tickedAtMs > this.#sleptMs;
+    const listenedMs = this.#listenedAt(nowMs);
+    this.#listenedMs = listenedMs;
     this.#tickedAtMs = nowMs;
-    if (slept) {
-      for (const beat of this.#beats.values()) if (beat.lostAtMs === undefined) beat.seenAtMs = nowMs;
-      return [];
-    }
     const verdicts: Verdict[] = [];
     for (const [hostId, beat] of this.#beats) {
-      if (beat.lostAtMs === undefined && nowMs - beat.seenAtMs >= this.#ttlMs) {
+      if (isLate && beat.lostAtMs === undefined && beat.forgiven === undefined) {
+        beat.seenAtMs = listenedMs;
+        beat.forgiven = true;
+      }
+      if (beat.lostAtMs === undefined && listenedMs - beat.seenAtMs >= this.#ttlMs) {
         beat.lostAtMs = nowMs;
         verdicts.push({ type: "lost", hostId });
       } else if (beat.lostAtMs === undefined && beat.heldUntilMs > 0 && nowMs >= beat.heldUntilMs) {
@@ -143,7 +158,7 @@ export class Liveness {
     for (const [hostId, beat] of this.#beats) {
       if (beat.lostAtMs === undefined) {
         alive++;
-        if (nowMs - beat.seenAtMs >= this.#ttlMs * SUSPECT_SHARE) suspect++;
+        if (this.#listenedMs - beat.seenAtMs >= this.#ttlMs * SUSPECT_SHARE) suspect++;
       } else {
         if (beat.lostAtMs > nowMs - MINUTE_MS) fresh++;
         else if (beat.evicted) settled++;

@@ -5,11 +5,12 @@ import { type Ask, hasRoom, isOpen } from "./feasible.ts";
 import { type Fleet, groupKey } from "./fleet.ts";
 import { HostHeap } from "./host-heap.ts";
 import { type Resources, wholeNeed } from "./resources.ts";
-import { explain } from "./why-not.ts";
+import { explain, explainBriefly } from "./why-not.ts";
 
 export type Placement =
   | { job: string; host: string; reason?: undefined }
-  | { job: string; host?: undefined; reason: string };
+  /** `brief` stays the same while hosts come, go and fill up: it is what is stored. `reason` is as of now, with the best on offer. */
+  | { job: string; host?: undefined; reason: string; brief: string };
 
 /** One placement per job, in order. Jobs that fit nowhere all carry the same reason. */
 export function place(fleet: Fleet, ask: Ask): Placement[] {
@@ -23,7 +24,8 @@ export function place(fleet: Fleet, ask: Ask): Placement[] {
   }
   if (chosen.length < ask.jobs.length) {
     const reason = explain(fleet, ask, taken);
-    for (let at = chosen.length; at < ask.jobs.length; at++) placements[at] = { job: ask.jobs[at]!, reason };
+    const brief = explainBriefly(fleet, ask);
+    for (let at = chosen.length; at < ask.jobs.length; at++) placements[at] = { job: ask.jobs[at]!, reason, brief };
   }
   return placements;
 }

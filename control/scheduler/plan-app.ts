@@ -1,8 +1,9 @@
 // One turn on one app: the difference, hosts for what needs one, and the records to write. At most `limit` jobs change in a
 // turn, so that an app of ten thousand holds nobody up. Charges the fleet as it goes; the caller commits before it yields.
-import type { App, Formation } from "#api/apps.ts";
+import type { App } from "#api/apps.ts";
 import type { Job } from "#api/jobs.ts";
 import { newId } from "#lib/ids.ts";
+import type { KeptFormation } from "../deploy/formations.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
 import type { Change, Store } from "../store/store.ts";
@@ -10,7 +11,7 @@ import type { ClusterView } from "./cluster-view.ts";
 import { type AppDiff, diffApp, type Group, hasOtherTags } from "./diff.ts";
 import type { Ask } from "./feasible.ts";
 import { groupKey } from "./fleet.ts";
-import { type Ending, needOf, toFleet } from "./job-rules.ts";
+import { type Ending, isWanted, needOf, toFleet } from "./job-rules.ts";
 import { place } from "./place.ts";
 import { taskAsk } from "./task-rules.ts";
 
@@ -23,6 +24,7 @@ export interface Turn {
   blocked: Ask[];
   /** The limit was reached; the app needs another turn. */
   more: boolean;
+  /** Monotonic. */
   retryAtMs?: number;
 }
 
@@ -32,9 +34,10 @@ export interface AppRecords {
   versions: ReadonlyMap<string, number>;
 }
 
+/** `nowMs`: monotonic. */
 export function readApp(store: Store, view: ClusterView, appId: string, nowMs: number): AppRecords {
   const app = store.get<App>(keys.app(appId))?.value;
-  const formations = store.list<Formation>(keys.formationsOf(appId)).map((entry) => entry.value);
+  const formations = store.list<KeptFormation>(keys.formationsOf(appId)).map((entry) => entry.value);
   const releases = new Map<string, ReleaseRecord>();
   for (const { releaseId } of formations) {
     const release = store.get<ReleaseRecord>(keys.release(appId, releaseId))?.value;
@@ -48,17 +51,39 @@ export function readApp(store: Store, view: ClusterView, appId: string, nowMs: n
   }
   const isGone = (hostId: string) => view.isGone(hostId);
   const isLeaving = (hostId: string) => view.isLeaving(hostId);
-  return { app, versions, diff: diffApp({ app, formations, releases, jobs, isGone, isLeaving, nowMs }) };
+  const isRemoved = (hostId: string) => view.fleet.slotOf(hostId) === undefined;
+  const isHeard = (hostId: string) => view.isHeard(hostId);
+  const endedMs = (job: Job) => view.endedMs(keys.job(job.appId, job.id)) ?? nowMs;
+  const diff = diffApp({ app, formations, releases, jobs, isGone, isRemoved, isHeard, isLeaving, nowMs, endedMs });
+  return { app, versions, diff };
 }
 
 export interface PlanOptions {
   view: ClusterView;
+  /** Wall clock, for times in records. */
   nowMs: number;
   limit: number;
 }
 
-export function planApp({ app, diff, versions }: AppRecords, { view, nowMs, limit }: PlanOptions): Turn {
-  const turn: Turn = { changes: [], expect: [], placed: 0, blocked: [], more: false, retryAtMs: diff.retryAtMs };
+export function planApp(records: AppRecords, options: PlanOptions): Turn {
+  const turn: Turn = {
+    changes: [],
+    expect: [],
+    placed: 0,
+    blocked: [],
+    more: false,
+    retryAtMs: records.diff.retryAtMs,
+  };
+  try {
+    return planInto(turn, records, options);
+  } catch (error) {
+    // What was charged for it and will not be written is given back.
+    for (const { key } of turn.changes) options.view.refreshJob(key);
+    throw error;
+  }
+}
+
+function planInto(turn: Turn, { app, diff, versions }: AppRecords, { view, nowMs, limit }: PlanOptions): Turn {
   const at = new Date(nowMs).toISOString();
   const write = (job: Job): boolean => {
     if (turn.changes.length >= limit) {
@@ -73,6 +98,11 @@ export function planApp({ app, diff, versions }: AppRecords, { view, nowMs, limi
   for (const ending of diff.endings) {
     if (!write(endedJob(ending, view, at))) break;
   }
+  for (const { endedAt: _, ...job } of diff.returned) {
+    if (!write({ ...job, state: "starting", reason: "" })) break;
+  }
+  for (const { drainingSince: _, ...job } of diff.recalled ?? []) if (!write({ ...job, desired: "run" })) break;
+  const kept = diff.kept + diff.endings.filter(({ to }) => to === "lost").length;
   for (const group of diff.groups) {
     const room = limit - turn.changes.length;
     if (room <= 0) turn.more = true;
@@ -82,6 +112,8 @@ export function planApp({ app, diff, versions }: AppRecords, { view, nowMs, limi
     if (turn.changes.length >= limit) turn.more = true;
     else planTask(job, { view, at, turn, write });
   }
+  // What was placed now may replace what is kept on a silent host.
+  if (kept > 0 && turn.placed > 0) turn.more = true;
   return turn;
 }
 
@@ -95,7 +127,8 @@ function endedJob({ job, to }: Ending, view: ClusterView, at: string): Job {
   if (to === "lost") {
     const host = view.fleet.host(view.fleet.slotOf(job.hostId!) ?? -1)?.name;
     const reason = host === undefined ? "its host was removed" : `host ${host} fell silent`;
-    return { ...job, desired: "stop", state: "lost", reason, endedAt: at };
+    const mayReturn = host !== undefined && isWanted(job) && job.task === undefined;
+    return { ...job, desired: mayReturn ? "run" : "stop", state: "lost", reason, endedAt: at };
   }
   if (to === "drain" && job.port !== undefined) return { ...job, desired: "drain", drainingSince: at };
   return { ...job, desired: "stop", ...(job.task === undefined ? {} : { reason: "its app was deleted" }) };
@@ -106,7 +139,7 @@ function planTask(job: Job, { view, at, turn, write }: Pick<GroupContext, "view"
   const placement = place(view.fleet, ask)[0]!;
   if (placement.host === undefined) {
     turn.blocked.push(ask);
-    if (job.reason !== placement.reason) write({ ...job, reason: placement.reason });
+    if (job.reason !== placement.brief) write({ ...job, reason: placement.brief });
     return;
   }
   view.fleet.charge(job.id, placement.host, groupKey(ask.app, ask.process, ask.release), ask.need);
@@ -144,7 +177,7 @@ function planGroup(group: Group, app: App, { view, nowMs, at, room, turn, write 
     const isNew = index >= now.length;
     const before = isNew ? made[index - now.length]! : now[index]!;
     if (placement.host === undefined) {
-      reason = placement.reason;
+      reason = placement.brief;
       if (isNew || before.reason !== reason || hasOtherTags(before, tags)) write({ ...before, tags, reason });
       return;
     }

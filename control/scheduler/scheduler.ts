@@ -2,27 +2,32 @@
 // host wait until room for them appears; every minute a full sweep must find nothing to do. Each turn reads the store,
 // decides and commits without a pause in between, so no decision is made on a state that has moved on.
 import type { App } from "#api/apps.ts";
-import { isFault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
 import type { Log } from "#lib/log.ts";
-import { sleep } from "#lib/time.ts";
+import { causeChain } from "#lib/run.ts";
+import { sleep, unhurriedNow } from "#lib/time.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { LogRecord } from "../store/log.ts";
+import { isPaused } from "../store/paused.ts";
 import type { Commit, Store } from "../store/store.ts";
-import { appOfKey, ClusterView } from "./cluster-view.ts";
+import { appOfKey, ClusterView, type Draining } from "./cluster-view.ts";
 import { endsOfDrained } from "./drained.ts";
 import { type Ask, fits } from "./feasible.ts";
 import { gate } from "./gate.ts";
+import { waitsForHost } from "./job-rules.ts";
+import { place } from "./place.ts";
 import { planApp, readApp } from "./plan-app.ts";
 import { expiredJobs } from "./retention.ts";
 import { differenceOf } from "./sweep.ts";
-import { type HostVerdict, verdictsOn } from "./verdicts.ts";
+import { type HostVerdict, verdictsOn, waitingAsk } from "./verdicts.ts";
 
 export interface SchedulerOptions {
   store: Store;
   log: Log;
   /** Wall clock, for times in records. */
   now?: () => number;
+  /** The clock of every wait. */
+  monotonicMs?: () => number;
   /**
    * True when a draining job may be told to stop. `drainSeq`: a router that serves this seq or a later one sends it nothing
    * new. Default: after `drainTimeoutMs`.
@@ -43,6 +48,8 @@ export interface SchedulerStatus {
   lastSweep: { tookMs: number; differences: number } | undefined;
   /** Differences all sweeps found since the start: more than 0 is a defect. */
   differencesSinceStart: number;
+  /** Apps whose records could not be acted upon, with why, and is tried again; the others are not held up. */
+  failing: { appId: string; reason: string }[];
 }
 
 export interface Scheduler {
@@ -54,6 +61,8 @@ export interface Scheduler {
   readmit(hostId: string): void;
   /** True when jobs that are not over are recorded on the host. */
   hasJobs(hostId: string): boolean;
+  /** Why the job waits for a host, as of now and with the best on offer; what is stored says it briefly. */
+  whyWaiting(job: Job): string;
   /** For every host, whether one more job like this one could go there now, and why not. */
   explain(job: Job): HostVerdict[];
   /** Looks at everything now; returns how many apps differ though nobody said so. */
@@ -68,6 +77,11 @@ const SLICE_MS = 5;
 const TURN_JOBS = 64;
 const COMMITS_IN_FLIGHT = 16;
 const REFUSED_RETRY_MS = 5_000;
+/** After an exception an app is looked at again so much later, doubling. */
+const FAILED_RETRY_MS = 1_000;
+const FAILED_RETRY_MOST_MS = 60_000;
+/** Reasons shown are as old as this at most: many jobs wait for the same. */
+const REASONS_KEPT_MS = 1_000;
 const DRAIN_LOOK_MS = 200;
 const IDLE_MS = 1_000;
 /** Checks of freed host against blocked ask beyond which looking at every blocked app again is cheaper. */
@@ -75,12 +89,26 @@ const WAKE_CHECKS = 20_000;
 
 export function createScheduler(options: SchedulerOptions): Scheduler {
   const { store, log, now = Date.now, drainTimeoutMs = 30_000, sweepEveryMs = 60_000, onTurn } = options;
-  const isDrained = options.isDrained ?? ((job) => now() - Date.parse(job.drainingSince ?? "") >= drainTimeoutMs);
-  const view = new ClusterView(store);
+  const { monotonicMs = () => performance.now() } = options;
+  const keptUntil = options.now ?? unhurriedNow;
+  const isDrained = (job: Job, { seq, sinceMs }: Draining): boolean => {
+    try {
+      return options.isDrained?.(job, seq) ?? monotonicMs() - sinceMs >= drainTimeoutMs;
+    } catch (error) {
+      log.error({ causes: causeChain(error), jobId: job.id }, "a draining job cannot be judged, it is tried again");
+      return false;
+    }
+  };
+  const onError = (error: unknown, key: string) =>
+    log.error({ causes: causeChain(error), key }, "a record cannot be taken in by the scheduler, it is left out");
+  const view = new ClusterView(store, { monotonicMs, now, onError });
   const dirty = new Set<string>(store.list<App>(PREFIX.apps).map(({ value }) => value.id));
   for (const { key } of store.list(PREFIX.jobs)) dirty.add(appOfKey(key, PREFIX.jobs));
   const blocked = new Map<string, Ask[]>();
   const retryAt = new Map<string, number>();
+  const failing = new Map<string, { reason: string; times: number }>();
+  const reasons = new Map<string, string>();
+  let reasonsAtMs = 0;
   const inFlight: Promise<void>[] = [];
   const wake = gate();
   let failure: unknown;
@@ -101,22 +129,60 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     for (const key of jobKeys) mark(appOfKey(key, PREFIX.jobs));
   };
 
+  const refresh = (key: string): void => {
+    try {
+      view.refreshJob(key);
+    } catch (error) {
+      onError(error, key);
+    }
+  };
+
+  const takeIn = (key: string, seq: number): void => {
+    if (key.startsWith(PREFIX.jobs)) {
+      // While a host is drained, a replacement that came up lets an old job go.
+      if (view.refreshJob(key, seq) || view.anyLeaving) mark(appOfKey(key, PREFIX.jobs));
+    } else if (key.startsWith(PREFIX.hosts)) {
+      const hostId = key.slice(PREFIX.hosts.length);
+      const on = [...view.keysOn(hostId)];
+      const wasHeard = view.isHeard(hostId);
+      view.refreshHost(key);
+      if (view.isGone(hostId) || view.isLeaving(hostId) || view.isHeard(hostId) !== wasHeard) markJobs(on);
+      markBlocked();
+    } else if (key.startsWith(PREFIX.apps)) mark(appOfKey(key, PREFIX.apps));
+    else if (key.startsWith(PREFIX.formations)) mark(appOfKey(key, PREFIX.formations));
+    else if (key.startsWith(PREFIX.releases)) mark(appOfKey(key, PREFIX.releases));
+  };
+
   const onRecord = (record: LogRecord) => {
     for (const { key } of record.mutations) {
-      if (key.startsWith(PREFIX.jobs)) {
-        // While a host is drained, a replacement that came up lets an old job go.
-        if (view.refreshJob(key, record.seq) || view.anyLeaving) mark(appOfKey(key, PREFIX.jobs));
-      } else if (key.startsWith(PREFIX.hosts)) {
-        const on = [...view.keysOn(key.slice(PREFIX.hosts.length))];
-        view.refreshHost(key);
-        const hostId = key.slice(PREFIX.hosts.length);
-        if (view.isGone(hostId) || view.isLeaving(hostId)) markJobs(on);
-        markBlocked();
-      } else if (key.startsWith(PREFIX.apps)) mark(appOfKey(key, PREFIX.apps));
-      else if (key.startsWith(PREFIX.formations)) mark(appOfKey(key, PREFIX.formations));
-      else if (key.startsWith(PREFIX.releases)) mark(appOfKey(key, PREFIX.releases));
+      try {
+        takeIn(key, record.seq);
+      } catch (error) {
+        onError(error, key);
+      }
     }
     if (view.freed.size > 0) wake.poke();
+  };
+  // From now on, not from when it runs: what comes in between is not missed.
+  let stopListening: (() => void) | undefined = store.onDurable(onRecord);
+  const listenAgain = (): void => {
+    stopListening = store.onDurable(onRecord);
+    for (const { key } of store.list(PREFIX.hosts)) takeIn(key, store.seq);
+    for (const { key } of store.list(PREFIX.jobs)) {
+      refresh(key);
+      mark(appOfKey(key, PREFIX.jobs));
+    }
+    for (const { key } of store.list(PREFIX.apps)) mark(appOfKey(key, PREFIX.apps));
+  };
+
+  /** An app's own records are what failed: it is shown and tried again, and nobody waits for it. */
+  const failed = (appId: string, error: unknown): void => {
+    const times = (failing.get(appId)?.times ?? 0) + 1;
+    const [reason = "unknown"] = causeChain(error);
+    const afterMs = Math.min(FAILED_RETRY_MOST_MS, FAILED_RETRY_MS * 2 ** (times - 1));
+    log.error({ appId, causes: causeChain(error), afterMs }, "an app cannot be scheduled, it is tried again");
+    failing.set(appId, { reason, times });
+    retryAt.set(appId, monotonicMs() + afterMs);
   };
 
   const commit = (request: Omit<Commit<undefined>, "actor">, appId?: string): void => {
@@ -125,15 +191,15 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       .commit({ actor: ACTOR, ...request })
       .then(() => undefined)
       .catch((error) => {
-        if (isFault(error, "unavailable")) failure = error;
-        else log.error({ err: error, appId }, "decision refused by the store");
-        for (const key of touched) view.refreshJob(key);
-        if (appId !== undefined) retryAt.set(appId, now() + REFUSED_RETRY_MS);
+        if (store.ended) failure = error;
+        else if (!isPaused(error)) log.error({ err: error, appId }, "decision refused by the store");
+        for (const key of touched) refresh(key);
+        if (appId !== undefined) retryAt.set(appId, monotonicMs() + REFUSED_RETRY_MS);
         wake.poke();
       })
       .finally(() => void inFlight.splice(inFlight.indexOf(done), 1));
     inFlight.push(done);
-    for (const key of touched) view.refreshJob(key); // applied already: the store changes before commit returns
+    for (const key of touched) refresh(key); // applied already: the store changes before commit returns
   };
 
   const turn = (appId: string): void => {
@@ -141,14 +207,18 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     dirty.delete(appId);
     blocked.delete(appId);
     retryAt.delete(appId);
-    const nowMs = now();
-    const planned = planApp(readApp(store, view, appId, nowMs), { view, nowMs, limit: TURN_JOBS });
-    if (planned.changes.length > 0) commit({ mutations: planned.changes, expect: planned.expect }, appId);
-    if (planned.more) dirty.add(appId);
-    if (planned.blocked.length > 0) blocked.set(appId, planned.blocked);
-    if (planned.retryAtMs !== undefined) retryAt.set(appId, planned.retryAtMs);
-    placedSinceStart += planned.placed;
-    if (planned.changes.length > 0) onTurn?.({ tookMs: performance.now() - startedMs, placed: planned.placed });
+    try {
+      const planned = planApp(readApp(store, view, appId, monotonicMs()), { view, nowMs: now(), limit: TURN_JOBS });
+      failing.delete(appId);
+      if (planned.changes.length > 0) commit({ mutations: planned.changes, expect: planned.expect }, appId);
+      if (planned.more) dirty.add(appId);
+      if (planned.blocked.length > 0) blocked.set(appId, planned.blocked);
+      if (planned.retryAtMs !== undefined) retryAt.set(appId, planned.retryAtMs);
+      placedSinceStart += planned.placed;
+      if (planned.changes.length > 0) onTurn?.({ tookMs: performance.now() - startedMs, placed: planned.placed });
+    } catch (error) {
+      failed(appId, error);
+    }
   };
 
   const wakeBlocked = (): void => {
@@ -160,7 +230,11 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       return;
     }
     for (const [appId, asks] of blocked) {
-      if (asks.some((ask) => freed.some((slot) => fits(view.fleet, slot, ask)))) dirty.add(appId);
+      try {
+        if (asks.some((ask) => freed.some((slot) => fits(view.fleet, slot, ask)))) dirty.add(appId);
+      } catch (error) {
+        failed(appId, error);
+      }
     }
   };
 
@@ -181,7 +255,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   };
 
   const retryDue = (): void => {
-    const nowMs = now();
+    const nowMs = monotonicMs();
     for (const [appId, atMs] of retryAt) if (atMs <= nowMs) dirty.add(appId);
   };
 
@@ -201,9 +275,16 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     };
     for (const appId of appIds) {
       if (signal.aborted) return 0;
-      if (!dirty.has(appId) && differenceOf(store, view, appId, now()) !== undefined) suspects.push(appId);
-      const mutations = expiredJobs(store.list<Job>(keys.jobsOf(appId)), now()).map((key) => ({ key, value: null }));
-      if (mutations.length > 0) commit({ mutations });
+      try {
+        if (!dirty.has(appId) && differenceOf(store, view, appId, monotonicMs()) !== undefined) suspects.push(appId);
+        const mutations = expiredJobs(store.list<Job>(keys.jobsOf(appId)), keptUntil()).map((key) => ({
+          key,
+          value: null,
+        }));
+        if (mutations.length > 0) commit({ mutations });
+      } catch (error) {
+        if (!retryAt.has(appId)) failed(appId, error);
+      }
       await breathe();
     }
     workedMs += performance.now() - sliceMs;
@@ -211,11 +292,11 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     retryDue();
     if (suspects.length > 0) await settled(signal);
     for (const appId of suspects) {
-      const found = dirty.has(appId) || signal.aborted ? undefined : differenceOf(store, view, appId, now());
+      const found = dirty.has(appId) || signal.aborted ? undefined : differenceOf(store, view, appId, monotonicMs());
       if (found === undefined) continue;
       differences++;
       log.error({ appId, found }, "sweep found a difference");
-      for (const { key } of store.list(keys.jobsOf(appId))) view.refreshJob(key);
+      for (const { key } of store.list(keys.jobsOf(appId))) refresh(key);
       mark(appId);
     }
     differencesSinceStart += differences;
@@ -224,7 +305,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   };
 
   const run = async (signal: AbortSignal): Promise<void> => {
-    const stop = store.onDurable(onRecord);
+    if (stopListening === undefined) listenAgain();
     let sweeping: Promise<unknown> | undefined;
     try {
       while (!signal.aborted) {
@@ -249,7 +330,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
         else await wake.wait(view.draining.size > 0 || retryAt.size > 0 ? DRAIN_LOOK_MS : IDLE_MS, signal);
       }
     } finally {
-      stop();
+      stopListening?.();
+      stopListening = undefined;
       await sweeping;
       await Promise.all(inFlight);
     }
@@ -267,16 +349,33 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     },
     readmit(hostId) {
       view.setGone(hostId, false);
+      markJobs(view.keysOn(hostId));
       markBlocked();
     },
-    hasJobs: (hostId) => view.keysOn(hostId).size > 0,
+    hasJobs: (hostId) => view.hasJobsOn(hostId),
     explain: (job) => verdictsOn(store, view.fleet, job),
+    whyWaiting(job) {
+      if (!waitsForHost(job)) return job.reason;
+      if (monotonicMs() - reasonsAtMs > REASONS_KEPT_MS) {
+        reasons.clear();
+        reasonsAtMs = monotonicMs();
+      }
+      const ask = waitingAsk(store, job);
+      const group = JSON.stringify([ask.app, ask.process, ask.release, ask.need, ask.tags]);
+      const known = reasons.get(group);
+      if (known !== undefined) return known;
+      // Room there is and it still waits: it was looked at a moment ago, or is held back.
+      const reason = place(view.fleet, ask)[0]?.reason ?? job.reason;
+      reasons.set(group, reason);
+      return reason;
+    },
     status: () => ({
       dirty: dirty.size,
       blocked: blocked.size,
       placedSinceStart,
       lastSweep,
       differencesSinceStart,
+      failing: [...failing].map(([appId, { reason }]) => ({ appId, reason })),
     }),
   };
 }

@@ -13,6 +13,7 @@ import { taskAsk } from "./task-rules.ts";
 export function differenceOf(store: Store, view: ClusterView, appId: string, nowMs: number): string | undefined {
   const { diff } = readApp(store, view, appId, nowMs);
   if (diff.endings.length > 0) return `${diff.endings.length} jobs to end`;
+  if (diff.recalled !== undefined) return `${diff.recalled.length} jobs to take back`;
   for (const { release, process, tags, type, missing, waiting } of diff.groups) {
     if (missing > 0) return `${missing} jobs of ${process} missing`;
     const antiAffinity = type.antiAffinity === true;

@@ -14,12 +14,17 @@ export interface HostVerdict {
   why: string | null;
 }
 
-export function verdictsOn(store: Store, fleet: Fleet, job: Job): HostVerdict[] {
+/** What one more job like this one asks for. */
+export function waitingAsk(store: Store, job: Job): Ask {
   const { appId: app, process, tags } = job;
   const release = store.get<ReleaseRecord>(keys.release(app, job.releaseId))?.value;
   const antiAffinity = job.task === undefined && release?.processes[process]?.antiAffinity === true;
   const need = toFleet(job.need);
-  const ask: Ask = { app, process, release: job.releaseId, need, tags, antiAffinity, jobs: [job.id] };
+  return { app, process, release: job.releaseId, need, tags, antiAffinity, jobs: [job.id] };
+}
+
+export function verdictsOn(store: Store, fleet: Fleet, job: Job): HostVerdict[] {
+  const ask = waitingAsk(store, job);
   return store.list<HostRecord>(PREFIX.hosts).map(({ value: { id, name } }) => {
     const slot = fleet.slotOf(id);
     const why = slot === undefined ? "is not known yet" : whyNotHere(fleet, slot, ask);

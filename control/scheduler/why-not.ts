@@ -1,7 +1,7 @@
 // Says in plain words why no host takes a job: the narrowest filter that left nothing, with the best that was on offer,
 // and the hosts left out by their state. One sentence for the whole group, as `flynn ps` shows it.
 import { type Ask, hasRoom } from "./feasible.ts";
-import { ELIGIBLE, type Fleet, groupKey, type HostState } from "./fleet.ts";
+import { ADDRESSES_PER_HOST, ELIGIBLE, type Fleet, groupKey, type HostState } from "./fleet.ts";
 import {
   DIMENSION_NOUNS,
   DIMENSIONS,
@@ -16,6 +16,8 @@ import { carries, type Tags } from "./tag-classes.ts";
 const OUT_OF_USE: readonly [HostState, string][] = [
   ["cordoned", "cordoned"],
   ["draining", "draining"],
+  ["short of disk", "short of disk"],
+  ["short of memory", "short of memory"],
   ["unready", "not ready"],
   ["down", "lost"],
 ];
@@ -33,6 +35,31 @@ export function explain(fleet: Fleet, ask: Ask, taken: ReadonlyMap<number, numbe
     ? explainOpen(fleet, ask, open, all, taken)
     : `${explainOpen(fleet, ask, open, all, taken)}; ${left}`;
 }
+
+/** The same without what changes with every host: no names, no numbers of hosts, nothing of what is free. */
+export function explainBriefly(fleet: Fleet, ask: Ask): string {
+  if (ask.host !== undefined) return "waits for the host it is bound to";
+  let hosts = 0;
+  const open: number[] = [];
+  for (let slot = 0; slot < fleet.high; slot++) {
+    if (fleet.stateOf(slot) === undefined) continue;
+    hosts++;
+    if (fleet.state[slot] === ELIGIBLE) open.push(slot);
+  }
+  if (hosts === 0) return "no host has joined yet";
+  if (open.length === 0) return "no host takes new jobs now";
+  const where = Object.keys(ask.tags).length === 0 ? "host" : `host with ${tagList(ask.tags)}`;
+  const tagged = open.filter((slot) => carries(tagsOf(fleet, slot), ask.tags));
+  if (tagged.length === 0) return `no host in use carries ${tagList(ask.tags)}`;
+  const held = fleet.countsOf(groupKey(ask.app, ask.process, ask.release));
+  if (ask.antiAffinity && tagged.every((slot) => held.has(slot)))
+    return `each ${where} already runs one ${ask.process} of this app, and it allows one per host`;
+  if (tagged.every((slot) => fleet.freeAddresses[slot]! < 1)) return noAddress(where);
+  return `no ${where} has ${amounts(wholeNeed(ask.need))} free`;
+}
+
+const noAddress = (where: string): string =>
+  `no ${where} has an address left: each runs ${ADDRESSES_PER_HOST} jobs, as many as its subnet has; add hosts`;
 
 /** `3 hosts cordoned, 1 lost`, or nothing. */
 function outOfUse(fleet: Fleet, slots: readonly number[]): string {
@@ -99,7 +126,10 @@ function explainRoom(
       short.push(`no ${where} has ${formatAmount(dimension, need[dimension])} free (${offer})`);
     } else if (lacking > 0) counts.push(`${lacking} short of ${DIMENSION_NOUNS[dimension]}`);
   }
+  const addressless = slots.filter((slot) => fleet.freeAddresses[slot]! - (taken.get(slot) ?? 0) < 1).length;
+  if (addressless === slots.length) return noAddress(where);
   if (short.length > 0) return short.join("; ");
+  if (addressless > 0) counts.push(`${addressless} without an address left`);
   return `no ${where} has ${amounts(need)} free together (of ${plural(slots.length, "host")}: ${counts.join(", ")})`;
 }
 
@@ -123,6 +153,8 @@ export function whyNotHere(
   const need = wholeNeed(ask.need);
   const mine = taken.get(slot) ?? 0;
   if (!hasRoom(fleet, slot, need, mine)) {
+    if (fleet.freeAddresses[slot]! - mine < 1)
+      return `runs ${ADDRESSES_PER_HOST} jobs, and its subnet has no address left`;
     const free = (each: Dimension) => freeOf(fleet, slot, each) - mine * need[each];
     const lacks = DIMENSIONS.filter((each) => need[each] > 0 && free(each) < need[each]);
     const parts = lacks.map(

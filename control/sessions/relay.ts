@@ -4,6 +4,7 @@ import type { WebSocket } from "ws";
 import { Fault } from "#api/fault.ts";
 import { keepAlive, PING_EVERY_MS, WINDOW_BYTES } from "#api/frame-socket.ts";
 import { decodeFrame, type Exit, encodeFrame, type Frame } from "#api/frames.ts";
+import { joined } from "#lib/time.ts";
 import { plainText } from "../events.ts";
 
 /** Both windows of one direction and what is no data. */
@@ -33,12 +34,13 @@ export function inlet(client: WebSocket): Inlet {
   });
   return {
     async first(withinMs, signal) {
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(withinMs)]);
-      if (early.length === 0 && !limit.aborted)
+      const limit = joined(signal, AbortSignal.timeout(withinMs));
+      if (early.length === 0 && !limit.signal.aborted)
         await new Promise<void>((resolve) => {
           onEarly = resolve;
-          limit.addEventListener("abort", () => resolve(), { once: true });
+          limit.signal.addEventListener("abort", () => resolve(), { once: true });
         });
+      limit.release();
       return early[0] && decodeFrame(early[0]);
     },
     passTo(next) {

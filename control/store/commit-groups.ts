@@ -1,5 +1,5 @@
-// Group commit: one write in flight, everything staged meanwhile goes in the next one. The first failed write ends it
-// for good, since after a failed sync nobody knows what the disk holds.
+// Group commit: one write in flight, everything staged meanwhile goes in the next one. After a failed write all that is staged is
+// refused until `resume`, since after a failed sync nobody knows what the disk holds.
 
 export interface GroupsOptions<S> {
   /** Makes an empty group when the first record of one is staged. */
@@ -15,10 +15,12 @@ export interface GroupsOptions<S> {
 export interface Groups<S> {
   /** Stages into the open group; resolves when that group is durable. */
   add(records: number, stage: (staged: S) => number): Promise<void>;
-  /** Runs `work` between two writes, with none in flight. */
+  /** Runs `work` between two writes, with none in flight. Its failure is its own. */
   between(work: () => Promise<void>): Promise<void>;
   /** Resolves when nothing is queued or in flight. */
   idle(): Promise<void>;
+  /** Takes records again. */
+  resume(): void;
 }
 
 interface Job<S> {
@@ -59,7 +61,7 @@ export function commitGroups<S>(options: GroupsOptions<S>): Groups<S> {
         job.resolve();
       } catch (error) {
         job.reject(error);
-        if (failure === undefined) {
+        if (failure === undefined && job.staged !== undefined) {
           failure = { error };
           onFailure(error);
         }
@@ -85,6 +87,9 @@ export function commitGroups<S>(options: GroupsOptions<S>): Groups<S> {
     between: (work) => (failure === undefined ? enqueue(undefined, work).durable : Promise.reject(failure.error)),
     async idle() {
       while (running !== undefined) await running;
+    },
+    resume() {
+      failure = undefined;
     },
   };
 }

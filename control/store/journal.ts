@@ -1,9 +1,9 @@
 // The journal's files: `journal-<first seq>.log`, one per snapshot, appended and synced group by group beside LevelDB.
 // It is the second copy that tells a log that ends early from one that is complete.
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { syncDirectory } from "#lib/files.ts";
+import { makeDirectory, syncDirectory } from "#lib/files.ts";
 import { encodeHeader, type Scan, type SegmentHeader, scanSegment } from "./journal-format.ts";
 import { paddedSeq } from "./record.ts";
 
@@ -78,13 +78,18 @@ export async function scanFrom(directory: string, fromSeq: number, baseHash: str
 }
 
 export async function createSegment(directory: string, header: Omit<SegmentHeader, "format">): Promise<JournalWriter> {
-  await mkdir(directory, { recursive: true });
+  await makeDirectory(directory);
   const path = join(directory, `journal-${paddedSeq(header.firstSeq)}.log`);
   const bytes = Buffer.from(encodeHeader(header));
   const file = await open(path, SYNCED | constants.O_CREAT | constants.O_TRUNC, 0o600);
-  await file.writeFile(bytes);
-  await file.sync();
-  await syncDirectory(directory);
+  try {
+    await file.writeFile(bytes);
+    await syncDirectory(directory);
+  } catch (error) {
+    await file.close();
+    await rm(path, { force: true }); // the one before it goes on
+    throw error;
+  }
   return writer(file, bytes.length);
 }
 

@@ -72,6 +72,7 @@ export async function lookAtLevel(path: string, journal: Journal): Promise<Level
         reason: damage,
         id: head.id,
         headSeq: head.seq,
+        term: head.term,
         oldestSeq: head.oldestSeq,
       };
       Object.assign(level, { state, entries });

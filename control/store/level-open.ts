@@ -1,6 +1,6 @@
 // Opening the two copies of the log: look at both (level-look.ts), ask the rule (recovery.ts), do what it says, say so.
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { makeDirectory } from "#lib/files.ts";
 import type { Log as Logger } from "#lib/log.ts";
 import { createSegment, type JournalWriter, listSegments, reopenSegment, setAside } from "./journal.ts";
 import { build, chainFrom, type Database, forward, type LevelState } from "./level-db.ts";
@@ -12,6 +12,7 @@ import { afterFrames } from "./proven.ts";
 import { type Decision, decide } from "./recovery.ts";
 import { listSnapshots, writeSnapshot } from "./snapshot.ts";
 import { journalDirectory, verifiedLines } from "./snapshot-taker.ts";
+import { keepTerm, keptTerm, nextTerm } from "./term.ts";
 
 export interface Copies {
   db: Database;
@@ -28,21 +29,29 @@ interface Opening {
   directory: string;
   logger: Logger;
   retainRecords: number;
+  /** Go on with what verifies, although acknowledged records are lost: only on a copy (restore.ts). */
   salvage?: boolean;
+  nowMs: number;
+  /** Of an opening that goes on, after writing failed for a time. */
+  term?: number;
 }
 
-export async function openCopies({ directory, logger, retainRecords, salvage }: Opening): Promise<Copies> {
+export async function openCopies(opening: Opening): Promise<Copies> {
+  const { directory, logger, retainRecords, salvage, nowMs } = opening;
   const startedMs = performance.now();
   const path = join(directory, "level");
   const journal = await lookAtJournal(directory);
   let level = await lookAtLevel(path, journal);
   meet(level, journal);
   const decision = decide(level.found, journal.found, salvage);
+  const damagedTerm = level.found.term ?? 0; // of a head that verifies, in a database that does not
   try {
     if (decision.act === "refuse") throw refusal(directory, decision.findings);
     if (decision.act === "create") await build(path, emptyHead(), [], []);
-    if (decision.act === "rebuild")
+    if (decision.act === "rebuild") {
+      await level.db?.close(); // sound, and behind the journal
       await rebuild({ directory, path, level, journal, retainRecords, findings: decision.findings });
+    }
     if (decision.act === "create" || decision.act === "rebuild") {
       level = await lookAtLevel(path, journal);
       if (level.found.state !== "sound") throw new Error(`LevelDB built anew does not verify: ${level.found.reason}`);
@@ -58,8 +67,11 @@ export async function openCopies({ directory, logger, retainRecords, salvage }: 
       level = { ...level, entries: afterFrames(level.entries, journal.scan!.frames) };
     }
     const writer = await continueJournal(directory, decision, journal, level);
-    const term = state.head.term + 1;
+    const kept = await keptTerm(directory);
+    const known = Math.max(state.head.term, journal.scan?.header?.term ?? 0, damagedTerm, kept);
+    const term = opening.term ?? nextTerm({ known, whole: decision.outcome !== "recovered", nowMs });
     state.head.term = term;
+    await keepTerm(directory, term);
     await db.put(HEAD_ROW, headRow(state.head), { sync: true });
     const report = reportOf(decision, state.head, level.entries, performance.now() - startedMs);
     say(logger, directory, report);
@@ -81,7 +93,7 @@ async function continueJournal(
   const { head } = level.state!;
   const { id, term, seq, hash } = head;
   const folder = journalDirectory(directory);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeDirectory(folder, 0o700);
   if (act === "reseed" || act === "create") {
     // The snapshot first: a journal that begins after it is worth nothing without it.
     if (seq > 0) await writeSnapshot(directory, { format: 1, id, term, seq, hash }, verifiedLines(level.db!, head));

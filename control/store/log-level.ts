@@ -3,34 +3,49 @@
 // end of its files and open without an error; a chain inside it finds a hole but not a missing end, and heals neither.
 // The journal costs one more sequential write and sync, in parallel, and makes every single damage either recoverable or
 // provable. Layout and rules: recovery.ts.
-import { mkdir } from "node:fs/promises";
-import { Fault } from "#api/fault.ts";
+import { Fault, isFault } from "#api/fault.ts";
+import { makeDirectory } from "#lib/files.ts";
+import { isFullDisk } from "#lib/full-disk.ts";
 import type { Log as Logger } from "#lib/log.ts";
 import { every } from "#lib/time.ts";
 import { commitGroups } from "./commit-groups.ts";
 import { encodeFrame, type Frame, frameTexts, parseFrame } from "./frame.ts";
-import { type Batch, frameRows, putFrame, stage, viewRows } from "./level-db.ts";
-import { openCopies } from "./level-open.ts";
-import { HEAD_ROW, type Head, headRow, LOG_ROWS, logKey, parseViewRow } from "./level-rows.ts";
-import type { Log, LogRecord, ViewEntry } from "./log.ts";
+import type { JournalWriter } from "./journal.ts";
+import { type Batch, chainFrom, type Database, frameRows, putFrame, readHead, stage, viewRows } from "./level-db.ts";
+import { type Copies, openCopies } from "./level-open.ts";
+import { emptyHead, HEAD_ROW, type Head, headRow, LOG_ROWS, logKey, parseViewRow } from "./level-rows.ts";
+import type { Log, LogRecord, OpenReport, ViewEntry } from "./log.ts";
 import { claimDirectory } from "./owner.ts";
+import { checkRoom, pausedFault } from "./paused.ts";
+import { evidenceIn } from "./proven.ts";
 import { decodeRecord, encodeRecord } from "./record.ts";
 import { MAX_GROUP_RECORDS } from "./recovery.ts";
+import { restorationOf, restoreState } from "./restore.ts";
 import { snapshotTaker } from "./snapshot-taker.ts";
+import { nextTerm } from "./term.ts";
+import { writeLatency } from "./write-latency.ts";
 
 export interface LevelLogOptions {
   directory: string;
   logger: Logger;
-  /** Told once, with the error, when a write has failed: end the program, nothing more is accepted. */
+  /** Called once when acknowledged records turn out to be gone: end the program, nothing more is accepted. */
   onFatal?: (error: Error) => void;
+  /** Called when writing failed: what is not durable by now is refused, and its numbers are free again. */
+  onPaused?: (why: Fault) => void;
+  /** Called when writing works again, with the records that reached the disk although they were refused. */
+  onResumed?: (landed: LogRecord[]) => void;
+  /** How often writing is tried again. */
+  retryMs?: number;
   /** Records kept for readers; default 20,000. */
   retainRecords?: number;
   /** How often the view is written out as a snapshot when it has changed; default hourly. */
   snapshotEveryMs?: number;
   /** A snapshot is also due when the journal has grown by this much (and by the size of the last snapshot). */
   snapshotJournalBytes?: number;
-  /** Open with what verifies even when acknowledged records are lost. For an operator who was told and said yes. */
+  /** Restore what can be proven (restore.ts) when acknowledged records are lost. For an operator who asked for it. */
   salvage?: boolean;
+  /** Milliseconds since 1970. */
+  now?: () => number;
 }
 
 const MAX_GROUP_BYTES = 4 << 20;
@@ -56,19 +71,22 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     retainRecords = 20_000,
     snapshotEveryMs = 3_600_000,
     snapshotJournalBytes = 64 << 20,
-    salvage,
+    salvage = false,
+    now = Date.now,
+    onPaused,
+    onResumed,
+    retryMs = 1_000,
   } = options;
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  const release = await claimDirectory(directory);
-  const copies = await openCopies({ directory, logger, retainRecords, salvage }).catch(async (error) => {
-    await release();
-    throw error;
-  });
-  const { db, state, report, term, snapshotSeq } = copies;
+  const claimed = await openClaimed({ directory, logger, retainRecords, salvage, now });
+  const { copies } = claimed;
+  const { report, term, snapshotSeq } = copies;
+  let { db, state, journal } = copies;
+  let { release, paused } = claimed;
+  report.restored = await restorationOf(directory);
   let loaded: ViewEntry[] | undefined = copies.entries;
   let durable: Head = { ...state.head, view: { ...state.head.view } };
-  let journal = copies.journal;
   let fatal: Fault | undefined;
+  const latency = writeLatency();
   let trimming = false;
   const stopped = new AbortController();
 
@@ -79,28 +97,78 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     const head = { format, id, seq, hash, term, oldestSeq, baseSeq, baseHash, view: { count, sum } };
     if (frame !== undefined) putFrame(batch, frame);
     batch.put(HEAD_ROW, headRow(head));
-    const both = await Promise.allSettled([batch.write({ sync: true }), frame && journal.append(frame.bytes)]);
+    const ended = latency.begin();
+    const both = await Promise.allSettled([batch.write({ sync: true }), frame && journal!.append(frame.bytes)]);
+    ended();
     for (const one of both) if (one.status === "rejected") throw one.reason;
     durable = head;
   };
 
   const groups = commitGroups<Staged>({
-    begin: () => stagedAfter(db.batch(), state.head),
+    begin: () => stagedAfter(db!.batch(), state.head),
     write: async (staged) => {
       await write(staged);
       if (durable.seq - state.head.oldestSeq + 1 > retainRecords + Math.max(64, retainRecords >> 2))
         background(trim(durable.seq - retainRecords + 1));
-      if (snapshots.due(journal.sizeBytes)) background(snapshots.take());
+      if (snapshots.due(journal!.sizeBytes)) background(snapshots.take());
     },
     maxRecords: MAX_GROUP_RECORDS,
     maxBytes: MAX_GROUP_BYTES,
     promptRecords: PROMPT_RECORDS,
-    onFailure(cause) {
-      fatal = new Fault("unavailable", "the log could not be written; control has to be restarted", { cause });
-      logger.fatal({ err: cause, directory }, "log write failed");
-      onFatal?.(fatal);
-    },
+    onFailure: (cause) => pause(cause),
   });
+
+  const pause = (cause: unknown) => {
+    if (paused !== undefined) return;
+    paused = pausedFault(directory, cause);
+    logger.error({ err: cause, directory }, "writing failed; changes are refused until it works");
+    onPaused?.(paused);
+    resuming = resume();
+  };
+
+  /** Both copies anew, as at a start: after a failed write nobody knows what the disk holds. */
+  const reopen = async (): Promise<LogRecord[]> => {
+    await checkRoom(directory);
+    await groups.idle();
+    await snapshots.idle();
+    await Promise.all([db?.close(), journal?.close().catch(() => undefined)]);
+    db = undefined;
+    journal = undefined;
+    release ??= await claimDirectory(directory);
+    const next = await openCopies({ directory, logger, retainRecords, nowMs: now(), term });
+    const landed = await recordsAfter(next.db, durable);
+    if (landed === undefined) {
+      await Promise.all([next.db.close(), next.journal.close()]);
+      throw new Fault("unavailable", `records up to ${durable.seq} were acknowledged and are gone from ${directory}`);
+    }
+    ({ db, state, journal } = next);
+    durable = { ...state.head, view: { ...state.head.view } };
+    return landed;
+  };
+
+  const resume = async () => {
+    for await (const turn of every(retryMs, stopped.signal)) {
+      if (turn === 0) continue;
+      try {
+        const landed = await reopen();
+        if (stopped.signal.aborted) return;
+        groups.resume();
+        paused = undefined;
+        logger.warn({ directory, seq: durable.seq, landed: landed.length }, "writing works again");
+        onResumed?.(landed);
+        return;
+      } catch (error) {
+        if (isFault(error, "unavailable") && !isFullDisk(error)) {
+          fatal = error;
+          logger.fatal({ err: error, directory }, "the log cannot go on");
+          onFatal?.(fatal);
+          return;
+        }
+        paused = pausedFault(directory, error);
+      }
+    }
+  };
+  let resuming: Promise<void> | undefined;
 
   const background = (work: Promise<unknown>) => {
     work.catch((error) => fatal === undefined && logger.error({ err: error, directory }, "log upkeep failed"));
@@ -111,10 +179,11 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     logger,
     journalBytes: snapshotJournalBytes,
     lastSeq: snapshotSeq,
-    db,
+    db: () => db!,
     /** Moves the journal to a new segment with no write in flight, so that it goes on exactly where the snapshot ends. */
     cut: async (begin) => {
       await groups.between(async () => {
+        if (journal === undefined || paused !== undefined) return;
         journal = await begin(durable, journal);
       });
     },
@@ -123,6 +192,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
   const append = (records: readonly LogRecord[]): Promise<void> => {
     if (fatal !== undefined) return Promise.reject(fatal);
     if (stopped.signal.aborted) return Promise.reject(new Fault("unavailable", "the log is closed"));
+    if (paused !== undefined) return Promise.reject(paused);
     if (records.length === 0) return Promise.resolve();
     checkDense(records, state.head.seq + 1);
     const done = groups.add(records.length, (staged) => {
@@ -141,13 +211,13 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
       return sizeBytes;
     });
     return done.catch(() => {
-      throw fatal ?? new Fault("unavailable", "the log is closed");
+      throw fatal ?? paused ?? new Fault("unavailable", "the log is closed");
     });
   };
 
   /** The frame that holds the record. */
   const firstFrame = async (seq: number): Promise<Frame> => {
-    for await (const [, bytes] of frameRows(db, seq)) {
+    for await (const [, bytes] of frameRows(db!, seq)) {
       const frame = parseFrame(bytes);
       if (frame !== undefined && frame.firstSeq <= seq) return frame;
       break;
@@ -155,9 +225,14 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     throw damaged(`record ${seq}`);
   };
 
+  const failed = (error: unknown): never => {
+    pause(error);
+    throw error;
+  };
+
   const trim = async (beforeSeq: number) => {
     const keepFrom = Math.min(beforeSeq, durable.seq);
-    if (trimming || keepFrom <= state.head.oldestSeq) return;
+    if (trimming || paused !== undefined || keepFrom <= state.head.oldestSeq) return;
     trimming = true;
     try {
       const frame = await firstFrame(keepFrom);
@@ -166,8 +241,8 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
       state.head.oldestSeq = keepFrom;
       state.head.baseSeq = frame.firstSeq;
       state.head.baseHash = frame.before;
-      await groups.between(() => write(stagedAfter(db.batch(), durable)));
-      if (frame.firstSeq > before) await db.clear({ gte: logKey(before), lt: logKey(frame.firstSeq) });
+      await groups.between(() => write(stagedAfter(db!.batch(), durable)).catch(failed));
+      if (frame.firstSeq > before) await db?.clear({ gte: logKey(before), lt: logKey(frame.firstSeq) });
     } finally {
       trimming = false;
     }
@@ -184,6 +259,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     const records: LogRecord[] = [];
     if (last < fromSeq) return records;
     let before: string | undefined;
+    if (db === undefined) throw paused ?? new Fault("unavailable", "the log is being opened again");
     for await (const [, bytes] of frameRows(db, fromSeq)) {
       const frame = parseFrame(bytes);
       const next = fromSeq + records.length;
@@ -205,6 +281,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
       return;
     }
     loaded = undefined;
+    if (db === undefined) throw paused ?? new Fault("unavailable", "the log is being opened again");
     for await (const [rowKey, row] of viewRows(db)) {
       const key = rowKey.slice(2);
       const parsed = parseViewRow(key, row);
@@ -216,9 +293,10 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
   const hourly = (async () => {
     for await (const turn of every(snapshotEveryMs, stopped.signal)) if (turn > 0) background(snapshots.take());
   })();
-  const checking = snapshots.check();
+  const checking = paused === undefined ? snapshots.check() : Promise.resolve();
   background(checking);
-  background(db.clear({ gte: LOG_ROWS.gte, lt: logKey(state.head.baseSeq) })); // what a crash left of a trim
+  if (paused !== undefined) resuming = resume();
+  if (db !== undefined) background(db.clear({ gte: LOG_ROWS.gte, lt: logKey(state.head.baseSeq) })); // what a crash left of a trim
 
   return {
     term,
@@ -229,6 +307,15 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
       return state.head.oldestSeq;
     },
     report,
+    get paused() {
+      return paused;
+    },
+    get worstWriteMs() {
+      return latency.worstMs();
+    },
+    get snapshotProblem() {
+      return snapshots.problem;
+    },
     append,
     read,
     view,
@@ -239,14 +326,86 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
       await hourly;
       await checking.catch(() => undefined);
       await groups.idle();
-      if (fatal === undefined)
+      await resuming;
+      if (fatal === undefined && paused === undefined)
         await snapshots.take().catch((error) => logger.error({ err: error, directory }, "snapshot at close failed"));
       await snapshots.idle();
-      await db.close();
-      await journal.close();
-      await release();
+      await db?.close();
+      await journal?.close();
+      await release?.();
     },
   };
+}
+
+type Opened = Required<Pick<LevelLogOptions, "directory" | "logger" | "retainRecords" | "salvage" | "now">>;
+
+interface Claimed {
+  copies: Omit<Copies, "db" | "journal"> & { db: Database | undefined; journal: JournalWriter | undefined };
+  release: (() => Promise<void>) | undefined;
+  /** Only read, for now. */
+  paused?: Fault;
+}
+
+/** No room even to open: the view is what snapshots and journal prove, and nothing is written until there is. */
+async function readOnly(
+  directory: string,
+  { nowMs, cause, logger }: { nowMs: number; cause: unknown; logger: Logger },
+): Promise<Claimed> {
+  const { proven, claimedSeq, claimedTerm, tail } = await evidenceIn(directory);
+  if (proven === undefined || tail === "damaged" || (tail === "clean" && claimedSeq > proven.seq)) throw cause;
+  const { id, seq, hash, entries } = proven;
+  const term = nextTerm({ known: claimedTerm, whole: true, nowMs });
+  const head: Head = { ...emptyHead(), id, seq, hash, term, oldestSeq: seq + 1, baseSeq: seq + 1, baseHash: hash };
+  logger.error({ err: cause, directory, seq }, "no room to open the state: it is read, and changes are refused");
+  const findings = ["there is no room on the disk; the state is read only"];
+  const report: OpenReport = {
+    ...{ outcome: "clean", findings, headSeq: seq, oldestSeq: seq + 1, entries: entries.length, tookMs: 0 },
+  };
+  const nothing = { db: undefined, journal: undefined };
+  return {
+    copies: { ...nothing, entries, report, term, snapshotSeq: -1, state: { head, checks: new Map() } },
+    release: undefined,
+    paused: pausedFault(directory, cause),
+  };
+}
+
+/** The records that follow this head, which must be among them; undefined when it is not. */
+async function recordsAfter(db: Database, { seq, hash }: Head): Promise<LogRecord[] | undefined> {
+  const head = readHead(db);
+  if (head === undefined || head.seq < seq) return undefined;
+  if (head.seq === seq) return head.hash === hash ? [] : undefined;
+  const frames = await chainFrom(db, seq + 1, hash);
+  if (frames.at(-1)?.lastSeq !== head.seq) return undefined;
+  return frames.flatMap(frameTexts).map(decodeRecord);
+}
+
+/** The copies, opened by the one process that may. */
+async function openClaimed({ directory, logger, retainRecords, salvage, now }: Opened): Promise<Claimed> {
+  const open = async (): Promise<Claimed> => {
+    await makeDirectory(directory, 0o700);
+    const release = await claimDirectory(directory);
+    try {
+      return { copies: await openCopies({ directory, logger, retainRecords, nowMs: now() }), release };
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  };
+  try {
+    return await open();
+  } catch (error) {
+    if (isFullDisk(error)) return await readOnly(directory, { nowMs: now(), cause: error, logger });
+    const findings = isFault(error, "unavailable") ? error.details?.["findings"] : undefined;
+    if (!salvage || !Array.isArray(findings)) throw error;
+    const restored = await restoreState({ directory, now: new Date(now()) });
+    const opened = await open();
+    if (opened.paused) return opened;
+    const { report } = opened.copies;
+    report.outcome = "recovered";
+    report.findings = [...findings, "went on with what is left, as asked"];
+    logger.error({ directory, ...restored, findings: report.findings }, "state was damaged and has been salvaged");
+    return opened;
+  }
 }
 
 function stagedAfter(batch: Batch, { seq, term, view }: Head): Staged {

@@ -1,5 +1,6 @@
 // The port every store back end implements: one ordered log of records with dense sequence numbers, and the view those
 // records make (key -> value and the seq that wrote it). Two adapters: level (one control node), etcd (three or five).
+import type { Fault } from "#api/fault.ts";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
@@ -36,6 +37,15 @@ export interface ViewEntry {
   version: number;
 }
 
+/** How a log that was restored, or salvaged, came about. */
+export interface Restoration {
+  restoredAt: string;
+  /** When the newest record that is in it was made, as far as known. */
+  at?: string;
+  /** Records that were written and are not in it. */
+  lost?: { fromSeq: number; toSeq: number };
+}
+
 /** How the log was found when it was opened. Everything but `clean` and `created` belongs in the program's log. */
 export interface OpenReport {
   /** `rolled-forward`: a copy was behind by what a crash leaves. `recovered`: a copy was damaged; the other one healed it. */
@@ -45,6 +55,8 @@ export interface OpenReport {
   oldestSeq: number;
   entries: number;
   tookMs: number;
+  /** Of the last restore or salvage that this log goes on from, now or before. */
+  restored?: Restoration;
 }
 
 export interface Log {
@@ -55,9 +67,11 @@ export interface Log {
   /** Seq of the oldest record that `read` still has; `headSeq + 1` when it has none. */
   readonly oldestSeq: number;
   readonly report: OpenReport;
+  /** Why the last snapshot could not be taken; undefined when it was, and of a log that takes none. */
+  readonly snapshotProblem?: string | undefined;
   /**
    * Makes the records durable, all or none of one call, and resolves then. Calls keep their order and may overlap: what is
-   * queued while a write is in flight goes in the next one. After the first failed write every call rejects `unavailable`.
+   * queued while a write is in flight goes in the next one. After a failed write every call rejects with `paused` until writing works.
    */
   append(records: readonly LogRecord[]): Promise<void>;
   /** Durable records from `fromSeq` on, at most `limit`. Fault `gone` when `fromSeq` is older than `oldestSeq`. */
@@ -66,6 +80,10 @@ export interface Log {
   view(): AsyncIterable<ViewEntry>;
   /** Forgets records with a seq below `beforeSeq`; the newest record always stays. */
   trim(beforeSeq: number): Promise<void>;
+  /** Why nothing is written now; undefined when it is. Whatever paused it is tried again until it works. */
+  readonly paused?: Fault | undefined;
+  /** The longest that a write took lately, one under way included. */
+  readonly worstWriteMs?: number;
   /** Waits for queued writes, then lets go of the directory or connection. */
   close(): Promise<void>;
 }

@@ -7,6 +7,7 @@ import { type ViewEntry, viewChanges } from "./log.ts";
 import { decodeRecord } from "./record.ts";
 import { listSnapshots, readSnapshot } from "./snapshot.ts";
 import { journalDirectory } from "./snapshot-taker.ts";
+import { keptTerm } from "./term.ts";
 
 export interface Proven {
   id: string;
@@ -35,7 +36,7 @@ export async function evidenceIn(directory: string): Promise<Evidence> {
   const found: Evidence = {
     proven: undefined,
     claimedSeq: Math.max(0, ...scans.map((scan) => Math.max(scan.headSeq, scan.claimedSeq))),
-    claimedTerm: Math.max(0, ...scans.map((scan) => scan.header?.term ?? 0)),
+    claimedTerm: Math.max(await keptTerm(directory), ...scans.map((scan) => scan.header?.term ?? 0)),
     tail: scans.slice(0, -1).some((scan) => scan.tail !== "clean") ? "damaged" : (scans.at(-1)?.tail ?? "clean"),
   };
   const consider = (base: Proven) => {

@@ -10,6 +10,8 @@ export interface LevelFound {
   id?: string;
   /** Seq its head row names, also when damaged; undefined when that row itself cannot be trusted. */
   headSeq?: number;
+  /** Term that its head row names. */
+  term?: number;
   oldestSeq: number;
   /** Chain hash at the journal's head, or at its own head when the journal is longer; undefined when not kept. */
   meetingHash?: string;

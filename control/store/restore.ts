@@ -2,19 +2,21 @@
 // directory is kept beside it. The new log goes on after every seq and term the old one may have used, so that a version
 // or an order from the lost part is never taken for one of the new part.
 import { randomUUID } from "node:crypto";
-import { access, cp, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { access, cp, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Fault, isFault } from "#api/fault.ts";
-import { syncDirectory } from "#lib/files.ts";
+import { makeDirectory, readJson, syncDirectory, writeFileAtomic } from "#lib/files.ts";
 import { silentLog } from "#lib/log.ts";
 import { createSegment } from "./journal.ts";
 import { build, openDatabase, readHead } from "./level-db.ts";
 import { openCopies } from "./level-open.ts";
 import { emptyHead } from "./level-rows.ts";
+import type { Restoration } from "./log.ts";
 import { claimDirectory } from "./owner.ts";
 import { type Evidence, evidenceIn, type Proven } from "./proven.ts";
 import { readSnapshot, snapshotChunks, writeSnapshot, writeSnapshotFile } from "./snapshot.ts";
 import { journalDirectory } from "./snapshot-taker.ts";
+import { nextTerm } from "./term.ts";
 
 export interface Restored {
   /** Where the directory as it was is kept; undefined when there was none. */
@@ -28,9 +30,12 @@ export interface Restored {
   lost: { fromSeq: number; toSeq: number; after: string | undefined; until: string | undefined } | undefined;
 }
 
-/** A backup does not know how often control was started after it was made, nor does a damaged head. */
-const TERM_LEAP = 1_000_000;
 const RETAIN_RECORDS = 20_000;
+const RESTORED_FILE = "restored.json";
+
+/** How this directory came about, if it was restored. */
+export const restorationOf = (directory: string): Promise<Restoration | undefined> =>
+  readJson<Restoration>(join(directory, RESTORED_FILE));
 
 export interface Restore {
   directory: string;
@@ -54,17 +59,20 @@ export async function restoreState({ directory, from, now }: Restore): Promise<R
     if (base === undefined)
       throw new Fault("unavailable", `nothing in ${directory} can be proven; restore a backup: restore --from FILE`);
     const claimedSeq = Math.max(base.seq, old?.claimedSeq ?? 0);
-    const term = Math.max(base.term, old?.claimedTerm ?? 0) + TERM_LEAP;
+    const known = Math.max(base.term, old?.claimedTerm ?? 0);
+    const term = nextTerm({ known, whole: false, nowMs: now.getTime() });
     await writeState(work, { ...base, id: randomUUID(), seq: claimedSeq, term });
     const until = there ? await newestChange(directory) : undefined;
+    const lost =
+      claimedSeq > base.seq ? { fromSeq: base.seq + 1, toSeq: claimedSeq, after: base.at, until } : undefined;
+    const restored = { restoredAt: now.toISOString(), at: base.at, lost };
+    await writeFileAtomic(join(work, RESTORED_FILE), JSON.stringify(restored), { mode: 0o600 });
     asideDir = there ? await moveAside(directory, now) : undefined;
     await rename(work, directory).catch((cause) => {
       const where = `the restored state is in ${work}${asideDir ? `, the old one in ${asideDir}` : ""}`;
       throw new Fault("conflict", `${directory} was made anew meanwhile; ${where}`, { cause });
     });
     await syncDirectory(dirname(directory));
-    const lost =
-      claimedSeq > base.seq ? { fromSeq: base.seq + 1, toSeq: claimedSeq, after: base.at, until } : undefined;
     return { asideDir, seq: base.seq, entries: base.entries.length, at: base.at, lost };
   } finally {
     // Once the old directory is aside, the claim went with it and what was made is all there is.
@@ -131,7 +139,7 @@ async function lookAt(directory: string, work: string): Promise<Evidence & { sou
 
 async function openedState(directory: string, salvage: boolean): Promise<Proven | undefined> {
   try {
-    const options = { directory, logger: silentLog(), retainRecords: RETAIN_RECORDS, salvage };
+    const options = { directory, logger: silentLog(), retainRecords: RETAIN_RECORDS, salvage, nowMs: 0 };
     const { db, state, entries, journal } = await openCopies(options);
     await db.close();
     await journal.close();
@@ -151,7 +159,7 @@ async function backupIn(path: string): Promise<Proven> {
 
 /** A complete state directory that begins with this view, verified by opening it. */
 async function writeState(directory: string, { id, seq, hash, term, entries }: Proven): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await makeDirectory(directory, 0o700);
   const base = { ...emptyHead(), id, seq, hash, term, oldestSeq: seq + 1, baseSeq: seq + 1, baseHash: hash };
   await build(join(directory, "level"), base, entries, []);
   await writeSnapshot(directory, { format: 1, id, seq, hash, term }, snapshotChunks(entries));
@@ -162,7 +170,9 @@ async function writeState(directory: string, { id, seq, hash, term, entries }: P
 }
 
 async function moveAside(directory: string, now: Date): Promise<string> {
-  const aside = `${directory}.damaged-${now.toISOString().replace(/[:.]/g, "-")}`;
+  const name = `${directory}.damaged-${now.toISOString().replace(/[:.]/g, "-")}`;
+  let aside = name;
+  for (let n = 2; await exists(aside); n++) aside = `${name}-${n}`; // a clock that stands still
   await rename(directory, aside);
   await rm(join(aside, "owner.json"), { force: true });
   return aside;

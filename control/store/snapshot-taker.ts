@@ -3,12 +3,15 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log as Logger } from "#lib/log.ts";
+import { causeChain } from "#lib/run.ts";
 import { createSegment, type JournalWriter, listSegments } from "./journal.ts";
 import type { Database } from "./level-db.ts";
 import { addRow, type Head, parseViewRow, VIEW_ROWS } from "./level-rows.ts";
 import { listSnapshots, snapshotLine, verifySnapshot, writeSnapshot } from "./snapshot.ts";
 
 const READ_CHUNK = 1000;
+/** After one that could not be taken. */
+const RETRY_MS = 10_000;
 
 export interface SnapshotTaker {
   /** Whether the journal has grown enough for another snapshot. */
@@ -18,12 +21,14 @@ export interface SnapshotTaker {
   /** Verifies the newest snapshot; when it is damaged says so and takes another. */
   check(): Promise<void>;
   idle(): Promise<void>;
+  /** Why the last one could not be taken; undefined when it was. */
+  readonly problem: string | undefined;
 }
 
 export interface SnapshotTakerOptions {
   directory: string;
   logger: Logger;
-  db: Database;
+  db: () => Database;
   journalBytes: number;
   /** Seq of the newest snapshot there is; -1 when there is none. */
   lastSeq: number;
@@ -36,6 +41,8 @@ export function snapshotTaker(options: SnapshotTakerOptions): SnapshotTaker {
   const { directory, logger, db, journalBytes, cut } = options;
   let lastSeq = options.lastSeq;
   let lastBytes = 0;
+  let notBeforeMs = 0;
+  let problem: string | undefined;
   let taking: Promise<void> | undefined;
 
   const takeOne = async () => {
@@ -51,14 +58,14 @@ export function snapshotTaker(options: SnapshotTakerOptions): SnapshotTaker {
         baseHash: hash,
       });
       head = durable;
-      moment = db.snapshot();
-      await journal.close();
+      moment = db().snapshot();
+      await journal.close().catch(() => undefined); // all in it was synced when it was written
       return next;
     });
     if (head === undefined || moment === undefined) return;
     try {
       const { id, seq, hash, term } = head;
-      lastBytes = await writeSnapshot(directory, { format: 1, id, term, seq, hash }, verifiedLines(db, head, moment));
+      lastBytes = await writeSnapshot(directory, { format: 1, id, term, seq, hash }, verifiedLines(db(), head, moment));
       lastSeq = seq;
     } finally {
       await moment.close();
@@ -68,12 +75,27 @@ export function snapshotTaker(options: SnapshotTakerOptions): SnapshotTaker {
   };
 
   return {
-    due: (bytes) => taking === undefined && bytes > Math.max(journalBytes, lastBytes),
+    due: (bytes) =>
+      taking === undefined && performance.now() >= notBeforeMs && bytes > Math.max(journalBytes, lastBytes),
     take() {
-      taking ??= takeOne().finally(() => {
-        taking = undefined;
-      });
+      taking ??= takeOne()
+        .then(
+          () => {
+            problem = undefined;
+          },
+          (error: unknown) => {
+            notBeforeMs = performance.now() + RETRY_MS;
+            problem = causeChain(error).join(": ");
+            throw error;
+          },
+        )
+        .finally(() => {
+          taking = undefined;
+        });
       return taking;
+    },
+    get problem() {
+      return problem;
     },
     async check() {
       const newest = (await listSnapshots(directory))[0];

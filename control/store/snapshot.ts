@@ -1,9 +1,9 @@
 // The view as one file, the base the journal goes on from: a header line, one `[key, version, value]` per line, and the
 // sha256 of all that. Written beside, synced, renamed: a snapshot with its name is complete.
 import { createHash } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { syncDirectory } from "#lib/files.ts";
+import { makeDirectory, syncDirectory } from "#lib/files.ts";
 import type { ViewEntry } from "./log.ts";
 import { paddedSeq } from "./record.ts";
 
@@ -44,7 +44,7 @@ type Chunks = AsyncIterable<string> | Iterable<string>;
 /** Writes the rows as they come, a chunk of finished lines at a time. Returns the size. */
 export async function writeSnapshotFile(path: string, header: SnapshotHeader, chunks: Chunks): Promise<number> {
   const directory = dirname(path);
-  await mkdir(directory, { recursive: true });
+  await makeDirectory(directory);
   const beside = `${path}.tmp`;
   const file = await open(beside, "w", 0o600);
   const sha = createHash("sha256");

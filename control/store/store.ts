@@ -2,9 +2,18 @@
 // checked, applied and numbered in the same turn, so the next reader sees it; its promise resolves when it is durable.
 import { Fault } from "#api/fault.ts";
 import type { Log as Logger } from "#lib/log.ts";
-import { every } from "#lib/time.ts";
+import { every, unhurriedNow } from "#lib/time.ts";
+import { durableView } from "./durable-view.ts";
 import { type OutcomeIndex, outcomeIndex } from "./idempotency.ts";
-import { IDEMPOTENCY_PREFIX, type Json, type Log, type LogRecord, type Mutation, type OpenReport } from "./log.ts";
+import {
+  IDEMPOTENCY_PREFIX,
+  type Json,
+  type Log,
+  type LogRecord,
+  type Mutation,
+  type OpenReport,
+  viewChanges,
+} from "./log.ts";
 import { type LevelLogOptions, openLevelLog } from "./log-level.ts";
 import { sortedEntries } from "./sorted-entries.ts";
 import { checkKey, freeze, storable } from "./values.ts";
@@ -45,7 +54,14 @@ export interface Committed<R> {
   replayed: boolean;
 }
 
-export interface Store {
+export interface Reader {
+  get<T = Json>(key: string): Entry<T> | undefined;
+  /** Entries whose key starts with the prefix, in key order. */
+  list<T = Json>(prefix: string): Entry<T>[];
+  count(prefix: string): number;
+}
+
+export interface Store extends Reader {
   /** Fencing term: goes with every order to a host or router. */
   readonly term: number;
   /** Seq of the newest applied record, durable or about to be. */
@@ -54,10 +70,10 @@ export interface Store {
   /** Oldest record a watch can start from. */
   readonly oldestSeq: number;
   readonly report: OpenReport;
-  get<T = Json>(key: string): Entry<T> | undefined;
-  /** Entries whose key starts with the prefix, in key order. */
-  list<T = Json>(prefix: string): Entry<T>[];
-  count(prefix: string): number;
+  /** Why the last snapshot could not be taken. */
+  readonly snapshotProblem: string | undefined;
+  /** The same store, read as of `durableSeq`: for what leaves control, since a crash takes nothing of it back. */
+  readonly durable: Store;
   /**
    * Applied before it returns, resolved when durable. Faults: `precondition` (a version differs), `conflict` (exists already; key
    * used for another request), `too-large`, `invalid`, `unavailable` (log failed or closed: the outcome is unknown).
@@ -72,6 +88,12 @@ export interface Store {
   watch(fromSeq: number, signal: AbortSignal): AsyncIterable<LogRecord>;
   /** Tells each record once it is durable, in order. Returns the way to stop. */
   onDurable(listener: (record: LogRecord) => void): () => void;
+  /** True once nothing can be decided any more: the log has failed, or the store is closed. */
+  readonly ended: boolean;
+  /** Why changes are refused now, as their committers are answered; undefined when they are taken. */
+  readonly paused: Fault | undefined;
+  /** The longest that a write to disk took lately, one under way included, in milliseconds. */
+  readonly worstWriteMs: number;
   close(): Promise<void>;
 }
 
@@ -87,6 +109,8 @@ export interface StoreOptions {
   retainRecords?: number;
   /** How often kept outcomes are looked through for expired ones. */
   expireEveryMs?: number;
+  /** How often writing is tried again after it failed. */
+  retryMs?: number;
   openLog?: (options: LevelLogOptions) => Promise<Log>;
 }
 
@@ -102,30 +126,76 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     retainRecords,
     expireEveryMs = 600_000,
     openLog = openLevelLog,
+    retryMs,
   } = options;
+  const keptUntil = options.now ?? unhurriedNow;
   let failed = false;
   const fatal = (error: Error) => {
     failed = true;
     onFatal?.(error);
   };
-  const log = await openLog({ directory, logger, onFatal: fatal, salvage, retainRecords });
+  const log = await openLog({
+    ...{ directory, logger, onFatal: fatal, salvage, retainRecords, now, retryMs },
+    onPaused: () => takeBack(),
+    onResumed: (landed) => goOn(landed),
+  });
   const entries = sortedEntries<Entry>();
   const outcomes = outcomeIndex();
   for await (const { key, value, version } of log.view()) {
     if (key.startsWith(IDEMPOTENCY_PREFIX)) outcomes.load({ key, value, version });
     else entries.set(key, Object.freeze({ key, value: freeze(value), version }));
   }
-  const feed = recordFeed(log);
+  const feed = recordFeed(log, logger);
   const stopped = new AbortController();
   let seq = log.headSeq;
+  /** Applied, and not yet durable. */
+  const pending: Pending[] = [];
+  const durable = durableView(entries as Reader);
+  /** The greatest number that a refused record had: none of them is given to a record with other content. */
+  let refusedSeq = 0;
 
-  const append = (record: LogRecord): Promise<void> => {
-    const durable = log.append([record]).then(() => feed.push(record));
-    durable.catch(() => undefined); // the committer hears of it; nobody else has to
-    return durable;
+  /** Undoes what will not be durable: nobody reads on what was refused. */
+  const takeBack = () => {
+    for (let last = pending.at(-1); last !== undefined && last.seq > log.headSeq; last = pending.at(-1)) {
+      pending.pop();
+      if (last.idempotencyKey !== undefined) outcomes.forget(last.idempotencyKey);
+      for (const [key] of last.after) durable.takeBack(key);
+      for (const [key, entry] of last.before.reverse()) {
+        if (entry === undefined) entries.delete(key);
+        else entries.set(key, entry);
+      }
+    }
+    refusedSeq = Math.max(refusedSeq, seq);
+    seq = log.headSeq;
   };
 
-  const outcome = async <R>(key: string, hash = "", nowMs = now()): Promise<Committed<R> | undefined> => {
+  /** Applies what reached the disk after all, and uses up the numbers of what did not. */
+  const goOn = (landed: readonly LogRecord[]) => {
+    for (const record of landed) {
+      for (const { key, value } of viewChanges(record)) {
+        if (key.startsWith(IDEMPOTENCY_PREFIX)) {
+          if (value === null) outcomes.forget(key.slice(IDEMPOTENCY_PREFIX.length));
+          else outcomes.load({ key, value, version: record.seq });
+        } else if (value === null) entries.delete(key);
+        else entries.set(key, Object.freeze({ key, value: freeze(value), version: record.seq }));
+      }
+      seq = record.seq;
+      feed.push(record);
+    }
+    while (seq < refusedSeq)
+      void append({ seq: ++seq, term: log.term, at: new Date(now()).toISOString(), actor: "store", mutations: [] });
+  };
+
+  const append = (record: LogRecord): Promise<void> => {
+    const written = log.append([record]).then(() => {
+      if (pending[0]?.seq === record.seq) for (const [key, entry] of pending.shift()!.after) durable.settle(key, entry);
+      feed.push(record);
+    });
+    written.catch(() => undefined); // the committer hears of it; nobody else has to
+    return written;
+  };
+
+  const outcome = async <R>(key: string, hash = "", nowMs = keptUntil()): Promise<Committed<R> | undefined> => {
     checkKey(key);
     const earlier = outcomes.find(key, hash, nowMs);
     if (earlier === undefined) return undefined;
@@ -138,9 +208,12 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     if (stopped.signal.aborted || failed)
       throw new Fault("unavailable", failed ? "the log has failed" : "the store is closed");
     const nowMs = now();
+    const isRepeated = () =>
+      idempotencyKey !== undefined && outcomes.find(idempotencyKey, idempotencyHash, keptUntil()) !== undefined;
+    if (log.paused !== undefined && !isRepeated()) throw log.paused;
     if (idempotencyKey !== undefined) {
       checkKey(idempotencyKey);
-      const earlier = outcomes.find(idempotencyKey, idempotencyHash, nowMs);
+      const earlier = outcomes.find(idempotencyKey, idempotencyHash, keptUntil());
       if (earlier !== undefined) {
         await earlier.durable;
         return { seq: earlier.seq, result: (earlier.result ?? undefined) as R, replayed: true };
@@ -153,24 +226,38 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     // From here on nothing can fail: memory and the log change together or not at all.
     const record: LogRecord = { seq: ++seq, term: log.term, at: new Date(nowMs).toISOString(), actor, mutations };
     if (idempotencyKey !== undefined) record.idempotency = { key: idempotencyKey, hash: idempotencyHash, result };
-    for (const { key, value } of mutations) {
-      if (value === null) entries.delete(key);
-      else entries.set(key, Object.freeze({ key, value, version: record.seq }));
+    const before = mutations.map(({ key }) => [key, entries.get(key)] as const);
+    const after = mutations.map(
+      ({ key, value }) =>
+        [key, value === null ? undefined : Object.freeze({ key, value, version: record.seq })] as const,
+    );
+    pending.push({ seq: record.seq, before, after, idempotencyKey });
+    for (const [key, entry] of before) durable.ahead(key, entry);
+    for (const [key, entry] of after) {
+      if (entry === undefined) entries.delete(key);
+      else entries.set(key, entry);
     }
-    const durable = append(record);
+    const written = append(record);
     if (idempotencyKey !== undefined)
-      outcomes.add(idempotencyKey, { seq: record.seq, hash: idempotencyHash, result, atMs: nowMs, durable });
-    await durable;
+      outcomes.add(idempotencyKey, { seq: record.seq, hash: idempotencyHash, result, atMs: nowMs, durable: written });
+    await written;
     return { seq: record.seq, result: request.result as R, replayed: false };
   };
 
-  const expiring = expireOutcomes({ outcomes, everyMs: expireEveryMs, signal: stopped.signal, now }, async (keys) => {
-    for (const key of keys) outcomes.forget(key);
-    const mutations = keys.map((key) => ({ key: IDEMPOTENCY_PREFIX + key, value: null }));
-    await append({ seq: ++seq, term: log.term, at: new Date(now()).toISOString(), actor: "store", mutations });
-  });
+  const expiring = expireOutcomes(
+    { outcomes, everyMs: expireEveryMs, signal: stopped.signal, now: keptUntil },
+    async (keys) => {
+      if (log.paused !== undefined) throw log.paused;
+      for (const key of keys) outcomes.forget(key);
+      const mutations = keys.map((key) => ({ key: IDEMPOTENCY_PREFIX + key, value: null }));
+      await append({ seq: ++seq, term: log.term, at: new Date(now()).toISOString(), actor: "store", mutations });
+    },
+  );
 
-  return {
+  const store: Store = {
+    get durable() {
+      return settled;
+    },
     term: log.term,
     get seq() {
       return seq;
@@ -182,6 +269,9 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       return log.oldestSeq;
     },
     report: log.report,
+    get snapshotProblem() {
+      return log.snapshotProblem;
+    },
     get: <T>(key: string) => entries.get(key) as Entry<T> | undefined,
     list: <T>(prefix: string) => entries.list(prefix) as Entry<T>[],
     count: (prefix) => entries.count(prefix),
@@ -189,6 +279,15 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     outcome: (key, hash) => outcome(key, hash),
     watch: (fromSeq, signal) => feed.watch(fromSeq, signal),
     onDurable: (listener) => feed.listen(listener),
+    get ended() {
+      return failed || stopped.signal.aborted;
+    },
+    get paused() {
+      return log.paused;
+    },
+    get worstWriteMs() {
+      return log.worstWriteMs ?? 0;
+    },
     async close() {
       stopped.abort();
       await expiring;
@@ -196,6 +295,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       feed.close();
     },
   };
+  const { get, list, count } = durable;
+  const readers = { get, list, count };
+  const settled: Store = Object.create(store, Object.getOwnPropertyDescriptors(readers));
+  return store;
 }
 
 function checkVersion(key: string, expected: number, found: number): void {
@@ -210,6 +313,14 @@ function toMutation({ key, value }: Change): Mutation {
   checkKey(key);
   if (key.startsWith(IDEMPOTENCY_PREFIX)) throw new Fault("invalid", `${IDEMPOTENCY_PREFIX} belongs to the store`);
   return { key, value: value === null ? null : storable(value, key) };
+}
+
+interface Pending {
+  seq: number;
+  /** What stood under each key before. */
+  before: (readonly [key: string, entry: Entry | undefined])[];
+  after: (readonly [key: string, entry: Entry | undefined])[];
+  idempotencyKey: string | undefined;
 }
 
 interface Expiry {
@@ -231,7 +342,7 @@ async function expireOutcomes(
       try {
         await drop(keys);
       } catch {
-        return; // the log has failed for good and has said so
+        break; // writing is paused, or over; both were said
       }
     }
   }

@@ -1,16 +1,18 @@
 // What every boot server decides from: pure, from the store's view.
 import type { BootImage, BootTarget, Profile } from "#api/boot.ts";
+import type { MachineDisks } from "#api/disks.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
-import type { MachineRecord } from "../records.ts";
+import type { ClusterSettings, MachineRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
 
 export function bootTargetOf({
-  store,
+  store: newest,
   authority,
   config,
   controlUrls,
 }: Pick<Context, "store" | "authority" | "config" | "controlUrls">): BootTarget {
+  const store = newest.durable;
   const images = bootImages(store);
   const current = images.find((image) => image.current)?.id;
   return {
@@ -19,9 +21,11 @@ export function bootTargetOf({
     controlUrls,
     caPem: authority.caPem,
     unknownMachines: config.unknownMachines,
-    machines: store.list<MachineRecord>(PREFIX.machines).map(({ value: machine }) => {
+    jobNetworks: [store.get<ClusterSettings>(keys.cluster)?.value.clusterRange ?? config.clusterRange],
+    machines: decided(store).map((machine) => {
       const profile =
         store.get<Profile>(keys.profile(machine.profile))?.value ?? store.get<Profile>(keys.profile("default"))!.value;
+      const order = store.get<MachineDisks>(keys.machineDisks(machine.id))?.value.order;
       const imageId = profile.image === "current" ? current : profile.image;
       return {
         id: machine.id,
@@ -29,14 +33,25 @@ export function bootTargetOf({
         macs: machine.macs,
         ...(machine.identity.uuid ? { uuid: machine.identity.uuid } : {}),
         ...(machine.identity.serial ? { serial: machine.identity.serial } : {}),
+        ...(machine.state === "rejected" ? { rejected: true } : {}),
+        ...(machine.joinedBootId ? { joinedBootId: machine.joinedBootId } : {}),
         target: machine.target,
         ...(imageId ? { imageId } : {}),
         profile,
         tags: { ...profile.tags, ...machine.tags },
+        ...(order ? { wipeOrder: order } : {}),
       };
     }),
     images,
   };
+}
+
+/** Machines that a person or policy decided on. All others wait, and a flood of them is no news to boot servers. */
+function decided(store: Store): MachineRecord[] {
+  return store
+    .list<MachineRecord>(PREFIX.machines)
+    .map(({ value }) => value)
+    .filter(({ approvedAt, state, target }) => approvedAt !== undefined || state === "rejected" || target !== "wait");
 }
 
 export function bootImages(store: Store): BootImage[] {

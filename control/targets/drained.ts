@@ -1,36 +1,45 @@
-// What the routers' reports prove: that all of them serve what is wanted now, and that nobody is on a draining job any more. A
-// report of another term proves nothing: its generations are those of a control that may have lost its last records.
+// What the routers' reports prove: that all of them serve what a job has become, and that nobody is on a draining job any more. A
+// report of another term proves nothing: its generations are those of a control that may have lost its last records. Nor does the
+// silence of all routers: HAProxy serves on with what it was told last.
 import type { Job } from "#api/jobs.ts";
 import type { RouterReport, RouterTarget } from "#api/routes.ts";
 import { poolId } from "./router.ts";
 
+export interface Routers {
+  term: number;
+  /** Newest reports of those that are alive; of several a dead one is not waited for, it must resync before it serves again. */
+  live: readonly RouterReport[];
+  /** Routers of the cluster, alive or not. */
+  members: number;
+}
+
 export interface Drain {
   job: Job;
-  /** Seq at which the job was first in drain: a generation at or past it sends the job nothing new. */
-  drainSeq: number;
-  target: RouterTarget;
-  /** Newest reports of the routers that are alive; a dead one is not waited for, it must resync before it serves again. */
-  routers: readonly RouterReport[];
-  /** How long it drains already, and the most it may, in milliseconds. */
+  /** A generation at or past it sends the job nothing new. */
+  generation: number;
+  routers: Routers;
+  /** How long live routers have known that it drains, and the longest that open sessions are waited for, in milliseconds. */
   drainingMs: number;
   drainTimeoutMs: number;
 }
 
-/** Every live router serves the target, or a newer one. True when there is none: nothing is served, nothing is cut off. */
-export function isAcknowledged(target: RouterTarget, routers: readonly RouterReport[]): boolean {
-  return routers.every(({ term, generation }) => term === target.term && generation >= target.generation);
+/** Every live router serves this generation or a later one. True in a cluster without routers: nothing is served, nothing is cut off. */
+export function isServed(generation: number, { term, live, members }: Routers): boolean {
+  if (members === 0) return true;
+  return live.length > 0 && live.every((router) => router.term === term && router.generation >= generation);
 }
 
-/** The job may be stopped: every live router knows that it drains, and none has a request open on it; or its time is up. */
-export function isDrained({ job, drainSeq, target, routers, drainingMs, drainTimeoutMs }: Drain): boolean {
-  if (!(drainingMs < drainTimeoutMs)) return true;
-  const pool = target.pools.find(({ id }) => id === poolId(job.appId, job.process));
-  const routed = pool?.backends.some(({ jobId }) => jobId === job.id) ?? false;
-  const known = routed ? drainSeq : target.generation;
-  return routers.every(
-    ({ term, generation, draining }) =>
-      term === target.term &&
-      generation >= known &&
-      !draining.some(({ jobId, sessions }) => jobId === job.id && sessions > 0),
+/** The job may be stopped: the routers know that it drains, and none has a request open on it or the time for those is up. */
+export function isDrained({ job, generation, routers, drainingMs, drainTimeoutMs }: Drain): boolean {
+  if (!isServed(generation, routers)) return false;
+  if (drainingMs >= drainTimeoutMs) return true;
+  return routers.live.every(
+    ({ draining }) => !draining.some(({ jobId, sessions }) => jobId === job.id && sessions > 0),
   );
+}
+
+/** The job is in what routers serve by this target: a change of it makes a new generation. */
+export function isRouted({ appId, process, id }: Job, target: Pick<RouterTarget, "pools">): boolean {
+  const pool = target.pools.find((one) => one.id === poolId(appId, process));
+  return pool?.backends.some(({ jobId }) => jobId === id) ?? false;
 }

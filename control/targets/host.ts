@@ -1,4 +1,5 @@
 // What one host is told to be: pure, from the store's view.
+import type { ProcessType } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import { Fault } from "#api/fault.ts";
 import type { HostTarget } from "#api/hosts.ts";
@@ -10,41 +11,74 @@ import {
   type JobSpec,
   type Task,
 } from "#api/jobs.ts";
+import type { Quarantine } from "#api/quarantine.ts";
 import { openEnv, openTaskEnv, type TaskEnvRecord } from "../apps/env-at-rest.ts";
 import { commandEntrypoint } from "../builds/processes.ts";
 import { buildSpec, stackOf } from "../builds/spec.ts";
-import { buildTags } from "../builds/start.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ClusterSettings, HostRecord, ReleaseRecord } from "../records.ts";
+import { isEnded, isSilent } from "../scheduler/job-rules.ts";
 import type { Store } from "../store/store.ts";
+import type { ClusterParts } from "./cluster-parts.ts";
 
-const OVER = new Set<Job["state"]>(["down", "lost"]);
+const isOver = (job: Job): boolean => isEnded(job) && !isSilent(job);
+
+/**
+ * True when a host is told the same of both: most of a job's record is what the host itself has reported. Of a build more is read than
+ * the job, so a change of it is always one.
+ */
+export function isSameToHost(before: Job | undefined, after: Job | undefined): boolean {
+  if (before === undefined || after === undefined || before.task?.kind === "build") return before === after;
+  return (
+    before.hostId === after.hostId &&
+    isOver(before) === isOver(after) &&
+    (before.desired === "stop") === (after.desired === "stop") &&
+    before.releaseId === after.releaseId &&
+    before.process === after.process &&
+    before.app === after.app &&
+    (before.task === undefined || (before.startedAt === undefined) === (after.startedAt === undefined))
+  );
+}
 
 export function hostTargetOf(
   hostId: string,
-  { store, jobs, registry, secrets }: Pick<Context, "store" | "jobs" | "registry" | "secrets">,
+  {
+    store: newest,
+    jobs,
+    registry,
+    secrets,
+    reaches,
+    installers,
+    controlUrls,
+  }: Pick<Context, "store" | "jobs" | "registry" | "secrets" | "reaches" | "installers" | "controlUrls">,
+  cluster: Pick<ClusterParts, "peers" | "buildTags">,
 ): HostTarget {
+  const store = newest.durable;
   const host = store.get<HostRecord>(keys.host(hostId))?.value;
   if (host === undefined) throw new Fault("gone", `host ${hostId} was removed from the cluster`);
   const { clusterRange } = store.get<ClusterSettings>(keys.cluster)!.value;
-  const live = jobs.onHost(hostId).filter((job) => !OVER.has(job.state));
+  const live = jobs.onHost(hostId).filter((job) => !isOver(job));
   const specs = live.map((job) => jobSpec(job, { store, registry, secrets }));
   const builds = live
     .filter((job) => job.task?.kind === "build")
-    .map((job) => buildSpec(job, { store, registry, secrets }));
+    .map((job) => buildSpec(job, { store, registry, secrets, installers }));
+  const quarantine = store.get<Quarantine>(keys.restored)?.value;
   const stack = stackOf({ store, registry });
-  const mayBuild = Object.entries(buildTags(store)).every(([name, value]) => host.tags[name] === value);
+  const mayBuild = Object.entries(cluster.buildTags()).every(([name, value]) => host.tags[name] === value);
   return {
     term: store.term,
     seq: store.durableSeq,
     hostId,
     subnet: host.subnet,
     clusterRange,
-    peers: peersOf(store).filter((peer) => peer.hostId !== hostId),
+    peers: cluster.peers(),
+    controlUrls,
+    ...(quarantine === undefined ? {} : { quarantine }),
     registry,
     jobs: specs.filter((spec) => spec !== undefined).sort((a, b) => (a.id < b.id ? -1 : 1)),
     builds: builds.filter((spec) => spec !== undefined).sort((a, b) => (a.id < b.id ? -1 : 1)),
+    reach: reaches.of(hostId),
     ...(stack === undefined ? {} : { stack: { ...stack, prefetch: mayBuild } }),
   };
 }
@@ -60,7 +94,7 @@ type Around = Pick<Context, "store" | "registry" | "secrets">;
 
 function jobSpec(job: Job, around: Around): JobSpec | undefined {
   if (job.task?.kind === "build") return undefined; // told as a BuildSpec
-  const { store, registry, secrets } = around;
+  const { store } = around;
   const release = store.get<ReleaseRecord>(keys.release(job.appId, job.releaseId))?.value;
   const artifact =
     release?.artifactId === undefined ? undefined : store.get<Artifact>(keys.artifact(release.artifactId))?.value;
@@ -74,6 +108,20 @@ function jobSpec(job: Job, around: Around): JobSpec | undefined {
     version: job.version,
     process: job.process,
     desired: job.desired === "stop" ? "stop" : "run",
+    ...processSpec(release, process, artifact, around),
+    ...(job.task === undefined ? {} : taskSpec(job, job.task, release, around)),
+  };
+}
+
+type ProcessSpec = Omit<JobSpec, "id" | "app" | "appId" | "releaseId" | "version" | "process" | "desired">;
+/** By the process's object in the release's record: records are frozen, and jobs of one process are told the same. */
+const processSpecs = new WeakMap<object, { artifact: Artifact; spec: ProcessSpec }>();
+
+function processSpec(release: ReleaseRecord, process: ProcessType, artifact: Artifact, around: Around): ProcessSpec {
+  const known = processSpecs.get(process);
+  if (known?.artifact === artifact) return known.spec;
+  const { registry, secrets } = around;
+  const spec: ProcessSpec = {
     image: `${registry}/${artifact.repository}@${artifact.digest}`,
     ...(process.command ? { command: process.command } : {}),
     ...(process.entrypoint ? { entrypoint: process.entrypoint } : {}),
@@ -81,11 +129,13 @@ function jobSpec(job: Job, around: Around): JobSpec | undefined {
     ...(process.port === null ? {} : { port: process.port }),
     cpuMillis: process.cpuMillis ?? DEFAULT_LIMITS.cpuMillis,
     memoryBytes: process.memoryBytes ?? DEFAULT_LIMITS.memoryBytes,
+    diskBytes: process.diskBytes || DEFAULT_LIMITS.diskBytes,
     pids: process.pids ?? DEFAULT_LIMITS.pids,
     health: process.health ?? (process.port === null ? { ...DEFAULT_HEALTH, type: "none" } : DEFAULT_HEALTH),
     stopTimeoutMs: process.stopTimeoutMs ?? DEFAULT_STOP_TIMEOUT_MS,
-    ...(job.task === undefined ? {} : taskSpec(job, job.task, release, around)),
   };
+  processSpecs.set(process, { artifact, spec });
+  return spec;
 }
 
 /** What differs for a job that runs once: it serves nothing, and a command of its own is for the image's entrypoint, as in `docker run`. */

@@ -3,57 +3,84 @@
 import type { Static } from "typebox";
 import type { Job } from "#api/jobs.ts";
 import type { AppPages } from "#api/pages.ts";
-import type { Backend, HttpRoute, Route, RouterTarget } from "#api/routes.ts";
+import type { Backend, HttpRoute, Route, RouterTarget, TcpRoute } from "#api/routes.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ClusterSettings } from "../records.ts";
 import { asciiHtml } from "../routing/ascii-html.ts";
-import { allCertificates } from "../routing/certificates.ts";
+import { allCertificates, type CertificateRecord } from "../routing/certificates.ts";
 import { maintenancePage } from "../routing/pages.ts";
 import type { Store } from "../store/store.ts";
 import { peersOf } from "./host.ts";
 
 type BackendEntry = Static<typeof Backend>;
-type TargetPool = RouterTarget["pools"][number];
+export type TargetPool = RouterTarget["pools"][number];
+export type TargetCertificate = NonNullable<RouterTarget["certificates"]>[number];
 
 /** A certificate's private key; undefined when it cannot be opened: that one is left out, the others are served. */
 export type OpenKey = (sealedKey: string, certificateId: string) => string | undefined;
 
-export function routerTargetOf(store: Store, generation: number, openKey: OpenKey = () => undefined): RouterTarget {
+export interface RouterTargetOptions {
+  openKey?: OpenKey;
+  tcpPorts?: RouterTarget["tcpPorts"];
+  controlUrls?: string[];
+}
+
+/** All of it at once, as of a generation. Who follows it change by change has `routingRows`. */
+export function routerTargetOf(newest: Store, generation: number, options: RouterTargetOptions = {}): RouterTarget {
+  const store = newest.durable;
   const routes = store.list<Route>(PREFIX.routes).map(({ value }) => value);
   const pools = new Map<string, TargetPool>();
-  for (const { appId, app, process } of routes) {
-    const id = poolId(appId, process);
-    if (!pools.has(id))
-      pools.set(id, {
-        id,
-        app,
-        process,
-        backends: backendsOf(store, appId, process),
-        ...pagesOf(app, store.get<AppPages>(keys.pages(appId))?.value),
-      });
+  for (const route of routes) {
+    const id = poolId(route.appId, route.process);
+    if (!pools.has(id)) pools.set(id, poolOf(store, route));
   }
   return {
-    term: store.term,
+    ...settingsOf(store, options),
     generation,
-    clusterRange: store.get<ClusterSettings>(keys.cluster)!.value.clusterRange,
     peers: peersOf(store),
     pools: [...pools.values()],
     routes: routes.flatMap((route) => (route.type === "http" ? [targetRoute(route)] : [])),
-    tcp: routes.flatMap((route) => {
-      if (route.type !== "tcp") return [];
-      const { port, appId, process, proxyProtocol } = route;
-      return [{ port, poolId: poolId(appId, process), ...(proxyProtocol ? { proxyProtocol } : {}) }];
-    }),
-    certificates: allCertificates(store).flatMap(({ value: { id, names, chain, sealedKey } }) => {
-      const key = openKey(sealedKey, id);
-      return key === undefined ? [] : [{ id, names, pem: chain + key }];
-    }),
+    tcp: routes.flatMap((route) => (route.type === "tcp" ? [targetPort(route)] : [])),
+    certificates: allCertificates(store).flatMap(({ value }) => certificateRow(value, options) ?? []),
   };
+}
+
+/** What changes with the cluster and not with its apps. */
+export function settingsOf(store: Store, { tcpPorts, controlUrls = [] }: RouterTargetOptions) {
+  return {
+    term: store.term,
+    clusterRange: store.get<ClusterSettings>(keys.cluster)!.value.clusterRange,
+    controlUrls,
+    ...(tcpPorts ? { tcpPorts } : {}),
+  };
+}
+
+export function poolOf(store: Store, { appId, app, process }: Pick<Route, "appId" | "app" | "process">): TargetPool {
+  return {
+    id: poolId(appId, process),
+    app,
+    process,
+    backends: backendsOf(store, appId, process),
+    ...pagesOf(app, store.get<AppPages>(keys.pages(appId))?.value),
+  };
+}
+
+/** Undefined when its key cannot be opened: it is left out, the others are served. */
+export function certificateRow(
+  { id, names, chain, sealedKey }: CertificateRecord,
+  { openKey = () => undefined }: RouterTargetOptions,
+): TargetCertificate | undefined {
+  const key = openKey(sealedKey, id);
+  return key === undefined ? undefined : { id, names, pem: chain + key };
 }
 
 export const poolId = (appId: string, process: string): string => `${appId}/${process}`;
 
-function targetRoute({ domain, path, appId, process, tls, sticky, hstsSeconds }: HttpRoute) {
+export function targetPort({ port, appId, process, proxyProtocol }: TcpRoute) {
+  return { port, poolId: poolId(appId, process), ...(proxyProtocol ? { proxyProtocol } : {}) };
+}
+
+export function targetRoute({ domain, path, appId, process, tls, sticky, hstsSeconds }: HttpRoute) {
   return {
     domain,
     path,
@@ -83,11 +110,4 @@ export function backendState(job: Pick<Job, "state" | "desired" | "upAt">): Back
   if (job.desired === "stop") return undefined;
   if (job.state === "up") return job.desired === "drain" ? "drain" : "up";
   return job.desired === "drain" && job.state === "unhealthy" ? "drain" : undefined;
-}
-
-const ROUTING = [PREFIX.routes, PREFIX.jobs, PREFIX.hosts, PREFIX.certificates, PREFIX.appPages];
-
-/** True for a record that may change what routers serve. */
-export function changesRouting(mutatedKey: string): boolean {
-  return ROUTING.some((prefix) => mutatedKey.startsWith(prefix));
 }

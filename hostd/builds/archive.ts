@@ -1,32 +1,7 @@
 // Tar archives in and out of a build's container.
-import { createReadStream } from "node:fs";
 import { Readable } from "node:stream";
 import { extract, type Header, pack } from "tar-stream";
-import type { BuildSpec } from "#api/builds.ts";
 import { BuildFailure } from "./failure.ts";
-
-const BUILDER = { uid: 1000, gid: 1000, mtime: new Date(0) } as const;
-const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
-
-/** What a builder is given: /in/source.tar, /in/build.json, one file per variable in /in/env, and an empty /out. */
-export function builderInput(
-  build: Pick<BuildSpec, "app" | "id" | "commit" | "buildpacks" | "env" | "source">,
-  stack: string,
-  sourceFile: string,
-): Readable {
-  const { app, id, commit, buildpacks, env, source } = build;
-  return packEntries(async (add) => {
-    const folder = (name: string) => add({ ...BUILDER, name, type: "directory", mode: 0o755 });
-    const file = (name: string, mode: number, content: string) => add({ ...BUILDER, name, mode }, content);
-    await folder("in");
-    await folder("in/env");
-    await folder("out");
-    await file("in/build.json", 0o644, JSON.stringify({ app, build: id, commit, stack, buildpacks }));
-    for (const [name, value] of Object.entries(env))
-      if (ENV_NAME.test(name)) await file(`in/env/${name}`, 0o600, value);
-    await add({ ...BUILDER, name: "in/source.tar", mode: 0o644, size: source.sizeBytes }, createReadStream(sourceFile));
-  });
-}
 
 export type EntryHeader = Partial<Header> & Pick<Header, "name">;
 export type AddEntry = (header: EntryHeader, content?: string | Buffer | AsyncIterable<Buffer>) => Promise<void>;
@@ -42,6 +17,8 @@ export function packEntries(write: (add: AddEntry) => Promise<void>): Readable {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const entry = archive.entry(header, (error) => (error ? reject(error) : resolve()));
     promise.catch(() => undefined); // heard below, or the stream is gone already
+    // An archive that breaks off within an entry ends both; the reader hears it from the archive.
+    (entry as unknown as NodeJS.WritableStream).on("error", () => undefined);
     for await (const chunk of content) {
       if (!entry.write(chunk)) await drained(entry as unknown as NodeJS.WritableStream);
     }

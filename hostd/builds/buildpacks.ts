@@ -2,10 +2,12 @@
 import { json } from "node:stream/consumers";
 import { type BuildResult, hostBuildSlug } from "#api/builds.ts";
 import { isFault } from "#api/fault.ts";
-import { builderInput, singleFile } from "./archive.ts";
+import { singleFile } from "./archive.ts";
+import { builderInput } from "./builder-input.ts";
 import { cacheLabels, cacheVolume } from "./caches.ts";
 import { BUILD_LABELS, type BuildContainerState } from "./engine.ts";
 import { BuildFailure, containerFailure } from "./failure.ts";
+import { installerFiles } from "./installers.ts";
 import { type BuildRun, containerName } from "./run.ts";
 import { runToEnd } from "./run-container.ts";
 import { upload } from "./upload.ts";
@@ -45,7 +47,9 @@ export async function runBuildpacks(run: BuildRun): Promise<BuildResult> {
     dns: parts.dns,
     limits,
   });
-  await engine.put(name, builderInput(build, run.target.stack?.name ?? "flynn", run.sourceFile), signal);
+  const authorities = await installerFiles(build.installers, { engine, container: name, signal });
+  const input = builderInput(build, run.target.stack?.name ?? "flynn", run.sourceFile, authorities);
+  await engine.put(name, input, signal);
   signal.throwIfAborted();
   const tail: string[] = [];
   const state = await runContainer(run, name, volume, (line) => {
@@ -92,6 +96,8 @@ async function runContainer(
     limits: build.limits,
     usedBytes: async () => (await engine.writtenBytes(name)) + (cache ? await parts.treeBytes(cache.path) : 0),
     freeBytes: parts.freeBytes,
+    floor: parts.floor,
+    buildId: build.id,
     fail,
     onError: (error) => parts.log.warn({ err: error, buildId: build.id }, "the build's disk use is not known"),
   });

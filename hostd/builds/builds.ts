@@ -5,7 +5,7 @@ import type { BuildResult, BuildSpec } from "#api/builds.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import type { JobReport } from "#api/jobs.ts";
 import { backoffMs } from "#lib/retry.ts";
-import { sleep } from "#lib/time.ts";
+import { joined, sleep } from "#lib/time.ts";
 import { limiter } from "../singleflight.ts";
 import { createWake } from "../wake.ts";
 import { runBuildpacks } from "./buildpacks.ts";
@@ -24,8 +24,8 @@ export interface BuildsOptions extends Omit<BuildParts, "dns"> {
   stateDir: string;
   dns: (target: HostTarget) => string[];
   healthy: () => boolean;
-  /** Makes the builds' network, and closes it off; nothing runs before. */
-  prepareNetwork: (target: HostTarget, signal: AbortSignal) => Promise<void>;
+  /** Makes the builds' network, once the rules for it are in force; nothing runs before. */
+  prepareNetwork: (signal: AbortSignal) => Promise<void>;
   /** Something that control wants to know has changed. */
   onChange: () => void;
   signal: AbortSignal;
@@ -47,7 +47,6 @@ export interface Builds {
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
 const CANCELLED = 130;
 const LOG_PATIENCE_MS = 60_000;
-const NETWORK_EVERY_MS = 30_000;
 
 export function createBuilds(options: BuildsOptions): Builds {
   const { engine, jobEngine, client, hostId, stateDir, healthy, onChange, log, signal, parallel = 4 } = options;
@@ -61,7 +60,6 @@ export function createBuilds(options: BuildsOptions): Builds {
   const caches = keepCaches({ engine, stateDir, treeBytes: options.treeBytes, log, maxBytes: options.cacheMaxBytes });
   let target: HostTarget | undefined;
   let recovered = false;
-  let closed = { about: "", atMs: 0 };
   let saving = Promise.resolve();
 
   const save = (): void => {
@@ -88,12 +86,13 @@ export function createBuilds(options: BuildsOptions): Builds {
 
   const runOf: Record<BuildSpec["kind"], RunBuild> = {
     buildpacks: runBuildpacks,
-    dockerfile: dockerfileBuilds(),
+    dockerfile: dockerfileBuilds({ use: caches.useBase }),
     cnb: runCnb,
   };
 
   const work = async (build: BuildSpec, current: HostTarget, controller: AbortController): Promise<BuildResult> => {
-    const ended = AbortSignal.any([signal, controller.signal]);
+    const until = joined(signal, controller.signal);
+    const ended = until.signal;
     const sourceFile = join(spoolDir, build.id, "source.tar");
     const sender = sendLog({ client, hostId, buildId: build.id, signal });
     const onProgress: BuildRun["onProgress"] = (state, reason) => {
@@ -106,10 +105,13 @@ export function createBuilds(options: BuildsOptions): Builds {
       onProgress("starting", "waiting for other builds on this host");
       return await slots(async () => {
         onProgress("starting", "fetching the source");
-        await fetchSource({ client, hostId, build, path: sourceFile, signal: ended });
-        onProgress("starting", "preparing the network");
-        await options.prepareNetwork(current, ended);
-        await caches.use(build);
+        const begun = [
+          fetchSource({ client, hostId, build, path: sourceFile, signal: ended }),
+          options.prepareNetwork(ended),
+          caches.use(build),
+        ];
+        // All of them first: what is cleaned up after a failure is not written to any more.
+        for (const one of await Promise.allSettled(begun)) if (one.status === "rejected") throw one.reason;
         const run: BuildRun = {
           parts: { ...options, dns: options.dns(current) },
           target: current,
@@ -128,14 +130,17 @@ export function createBuilds(options: BuildsOptions): Builds {
       log.info({ err: error, buildId: build.id, app: build.app, reason }, "build failed");
       return { exitCode, reason };
     } finally {
+      until.release();
       if (!signal.aborted) await sender.end(LOG_PATIENCE_MS);
     }
   };
 
-  const finish = async (id: string, result: BuildResult): Promise<void> => {
+  const tell = async (id: string, result: BuildResult): Promise<void> => {
     put(id, { result });
     await sendResult({ client, hostId, buildId: id, result, isNamed: () => records.has(id), log, signal });
-    if (!signal.aborted) put(id, { state: "down", reason: result.reason });
+  };
+  const over = (id: string, { reason }: BuildResult): void => {
+    if (!signal.aborted) put(id, { state: "down", reason });
   };
 
   const cleanUntilDone = async (id: string): Promise<void> => {
@@ -162,10 +167,11 @@ export function createBuilds(options: BuildsOptions): Builds {
     if (desired === "stop") controller.abort(cancelled());
     const life = async (): Promise<void> => {
       const result = orphans.has(id) ? lostToRestart() : await work(build, current, controller);
+      // Ended by hostd's own end: the next one tells. Whoever waits for the build does not wait for what it leaves to be taken away.
+      if (!signal.aborted) await tell(id, result);
       await cleanUntilDone(id);
-      // Ended by hostd's own end: the next one tells.
+      over(id, result);
       if (signal.aborted) return;
-      await finish(id, result);
       await caches.prune(inUse()).catch((error: unknown) => log.warn({ err: error }, "build caches not pruned"));
     };
     log.info({ buildId: id, jobId, app, kind: build.kind }, "build begins");
@@ -201,15 +207,6 @@ export function createBuilds(options: BuildsOptions): Builds {
     }
   };
 
-  /** The rule follows the target while builds run: a host that joins is closed to them as well. */
-  const keepClosed = async (current: HostTarget): Promise<void> => {
-    const about = JSON.stringify([current.clusterRange, current.peers, current.registry]);
-    const nowMs = performance.now();
-    if (running.size === 0 || (about === closed.about && nowMs - closed.atMs < NETWORK_EVERY_MS)) return;
-    await options.prepareNetwork(current, signal);
-    closed = { about, atMs: nowMs };
-  };
-
   /** What an earlier hostd left: nothing of it runs on, and control hears of it. */
   const recover = async (): Promise<void> => {
     const kept = await loadBuilds(stateDir);
@@ -218,7 +215,9 @@ export function createBuilds(options: BuildsOptions): Builds {
     for (const record of kept) {
       records.set(record.id, record);
       if (record.state === "down") continue;
-      const done = finish(record.id, record.result ?? lostToRestart()).finally(() => {
+      const result = record.result ?? lostToRestart();
+      const told = tell(record.id, result).then(() => over(record.id, result));
+      const done = told.finally(() => {
         running.delete(record.id);
         wake.ring();
       });
@@ -254,12 +253,7 @@ export function createBuilds(options: BuildsOptions): Builds {
           if (trouble !== String(error)) log.warn({ err: error }, "leftovers of builds are looked for again");
           trouble = String(error);
         }
-        if (recovered && target) {
-          follow(target);
-          await keepClosed(target).catch((error: unknown) => {
-            if (!signal.aborted) log.warn({ err: error }, "the builds' network is not as it should be");
-          });
-        }
+        if (recovered && target) follow(target);
         await wake.wait(recovered ? 30_000 : 2_000, signal);
       }
       await Promise.allSettled([...running.values()].map(({ done }) => done));

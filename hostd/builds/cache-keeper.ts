@@ -3,8 +3,9 @@ import { join } from "node:path";
 import type { BuildSpec } from "#api/builds.ts";
 import { readJson, writeFileAtomic } from "#lib/files.ts";
 import type { Log } from "#lib/log.ts";
-import { type Cache, removableCaches, volumeOf } from "./caches.ts";
+import { type Cache, cacheKeyOf, isCacheVolume, removableCaches, volumeOf } from "./caches.ts";
 import { BUILD_LABELS, type BuildEngine, type LabelledImage } from "./engine.ts";
+import { isBaseName, isUnnamed } from "./image-reference.ts";
 
 export interface CacheKeeperOptions {
   engine: Pick<BuildEngine, "volumes" | "removeVolume" | "images" | "removeImage">;
@@ -19,6 +20,8 @@ export interface CacheKeeperOptions {
 export interface CacheKeeper {
   /** A build is about to use its cache; another key of its app is a cleared one. */
   use(build: Pick<BuildSpec, "appId" | "cacheKey">): Promise<void>;
+  /** A base image of Dockerfiles, by the name that Docker knows it by. */
+  useBase(name: string): Promise<void>;
   prune(inUse: ReadonlySet<string>): Promise<void>;
 }
 
@@ -27,6 +30,8 @@ interface Kept {
   used: Record<string, number>;
   /** Key of each app. */
   keys: Record<string, string>;
+  /** When each base image was last used, by its name. */
+  bases: Record<string, number>;
 }
 
 const FILE = "build-caches.json";
@@ -44,16 +49,20 @@ export function keepCaches(options: CacheKeeperOptions): CacheKeeper {
   };
   const load = async (): Promise<Kept> => {
     const kept = await readJson<Partial<Kept>>(path);
-    return { used: { ...kept?.used }, keys: { ...kept?.keys } };
+    return { used: { ...kept?.used }, keys: { ...kept?.keys }, bases: { ...kept?.bases } };
   };
   const save = (kept: Kept) => writeFileAtomic(path, JSON.stringify(kept), { mode: 0o600 });
 
   const prune = async (inUse: ReadonlySet<string>): Promise<void> => {
     const kept = await load();
     const now = nowMs();
-    const volumes = await engine.volumes(BUILD_LABELS.cache);
+    const volumes = (await engine.volumes(BUILD_LABELS.cache)).filter(isCacheVolume);
     const images = await engine.images();
-    const layers = leaves(images).filter(({ refs, labels }) => refs.length === 0 && labels[BUILD_LABELS.cache]);
+    const byId = new Map(images.map((image) => [image.id, image]));
+    const layers = leaves(images).flatMap((leaf) => {
+      const key = isUnnamed(leaf.refs) ? cacheKeyOf(leaf, byId) : undefined;
+      return key ? [{ ...leaf, key }] : [];
+    });
     const caches = new Map<string, Cache>();
     const add = (key: string, appId: string, sizeBytes: number) => {
       const before = caches.get(key);
@@ -71,8 +80,7 @@ export function keepCaches(options: CacheKeeperOptions): CacheKeeper {
       add(key, appId, await treeBytes(volume.path));
     }
     const appOf = new Map(Object.entries(kept.keys).map(([appId, key]) => [key, appId]));
-    for (const leaf of layers)
-      add(leaf.labels[BUILD_LABELS.cache]!, appOf.get(leaf.labels[BUILD_LABELS.cache]!) ?? "", leaf.sizeBytes);
+    for (const { key, sizeBytes } of layers) add(key, appOf.get(key) ?? "", sizeBytes);
     const currentKeys = new Map(Object.entries(kept.keys));
     for (const { cache, why } of removableCaches([...caches.values()], {
       inUse,
@@ -81,18 +89,49 @@ export function keepCaches(options: CacheKeeperOptions): CacheKeeper {
       maxBytes,
       unusedForMs,
     })) {
+      try {
+        for (const volume of volumes) if (volumeOf(volume).key === cache.key) await engine.removeVolume(volume.name);
+        for (const { id, key } of layers) if (key === cache.key) await engine.removeImage(id, { keepParents: false });
+      } catch (error) {
+        // The others are no worse for it; it is tried again after the next build.
+        log.warn({ err: error, cache: cache.key }, "build cache not removed");
+        continue;
+      }
       log.info({ cache: cache.key, why, sizeBytes: cache.sizeBytes }, "build cache removed");
-      for (const volume of volumes) if (volumeOf(volume).key === cache.key) await engine.removeVolume(volume.name);
-      for (const leaf of layers)
-        if (leaf.labels[BUILD_LABELS.cache] === cache.key) await engine.removeImage(leaf.id, { keepParents: false });
       caches.delete(cache.key);
     }
+    await pruneBases(kept, images, now);
     for (const key of Object.keys(kept.used)) if (!caches.has(key) && !inUse.has(key)) delete kept.used[key];
     for (const [appId, key] of Object.entries(kept.keys)) if (!(key in kept.used)) delete kept.keys[appId];
     await save(kept);
   };
 
+  const pruneBases = async (kept: Kept, images: readonly LabelledImage[], now: number): Promise<void> => {
+    const bases: Cache[] = [];
+    for (const { refs, sizeBytes } of images)
+      for (const key of refs.filter(isBaseName)) {
+        const usedAtMs = kept.bases[nameOf(key)] ?? now;
+        kept.bases[nameOf(key)] = usedAtMs;
+        bases.push({ key, appId: "", sizeBytes, usedAtMs });
+      }
+    const inUse = new Set(bases.filter(({ usedAtMs }) => now - usedAtMs < DAY_MS).map(({ key }) => key));
+    const policy = { inUse, currentKeys: new Map<string, string>(), nowMs: now, maxBytes, unusedForMs };
+    for (const { cache, why } of removableCaches(bases, policy))
+      await engine.removeImage(cache.key, { keepParents: false }).then(
+        () => log.info({ image: cache.key, why }, "base image removed"),
+        (error: unknown) => log.warn({ err: error, image: cache.key }, "base image not removed"),
+      );
+    const names = new Set(bases.map(({ key }) => nameOf(key)));
+    for (const name of Object.keys(kept.bases)) if (!names.has(name)) delete kept.bases[name];
+  };
+
   return {
+    useBase: (name) =>
+      inTurn(async () => {
+        const kept = await load();
+        kept.bases[name] = nowMs();
+        await save(kept);
+      }),
     use: ({ appId, cacheKey }) =>
       inTurn(async () => {
         const kept = await load();
@@ -103,6 +142,8 @@ export function keepCaches(options: CacheKeeperOptions): CacheKeeper {
     prune: (inUse) => inTurn(() => prune(inUse)),
   };
 }
+
+const nameOf = (ref: string): string => ref.replace(/:[^:/]*$/, "");
 
 /** Images that none of the others was made from: with one go the images it alone was made from. */
 export function leaves(images: readonly LabelledImage[]): LabelledImage[] {

@@ -1,6 +1,6 @@
 // Which build caches may go. An app has one cache on a host, named by its key: a cleared one has another key.
 import type { BuildSpec } from "#api/builds.ts";
-import { BUILD_LABELS, type CacheVolume } from "./engine.ts";
+import { BUILD_LABELS, type CacheVolume, type LabelledImage } from "./engine.ts";
 
 /** Docker takes [a-zA-Z0-9][a-zA-Z0-9_.-]; the key comes from control, and is checked with the build. */
 export const cacheVolume = (cacheKey: string): string => `flynn-cache-${cacheKey}`;
@@ -50,6 +50,27 @@ export function removableCaches(caches: readonly Cache[], policy: CachePolicy): 
   }
   return removed;
 }
+
+/** By name and label: a label alone says nothing. */
+export const isCacheVolume = ({ name, labels }: CacheVolume): boolean =>
+  name === cacheVolume(labels[BUILD_LABELS.cache] ?? "");
+
+/**
+ * The cache key that an image in between belongs to: the label of the first step after its base image, which the platform wrote. Steps
+ * after it are people's, and may label their images with another's key.
+ */
+export function cacheKeyOf(image: LabelledImage, byId: ReadonlyMap<string, LabelledImage>): string | undefined {
+  let key = image.labels[BUILD_LABELS.cache];
+  let parent = byId.get(image.parentId);
+  for (let depth = 0; parent !== undefined && !isPulled(parent) && depth < 1_000; depth++) {
+    key = parent.labels[BUILD_LABELS.cache] ?? key;
+    parent = byId.get(parent.parentId);
+  }
+  return key;
+}
+
+/** A base image: it was made from nothing here, and is known by a name. */
+const isPulled = ({ parentId, refs }: LabelledImage): boolean => parentId === "" && refs.length > 0;
 
 export const volumeOf = (volume: CacheVolume): { key: string; appId: string } => ({
   key: volume.labels[BUILD_LABELS.cache] ?? "",

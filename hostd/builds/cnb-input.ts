@@ -9,6 +9,7 @@ import { type CnbUser, cnbCache, ORDER_FILE, RUN_LAYOUT } from "./cnb-plan.ts";
 import type { Project } from "./cnb-project.ts";
 import { cleanPath, entries } from "./context.ts";
 import { BuildFailure } from "./failure.ts";
+import type { InstallerFiles } from "./installers.ts";
 
 export interface CnbInput {
   user: CnbUser;
@@ -18,7 +19,13 @@ export interface CnbInput {
   project: Pick<Project, "keeps" | "order">;
   /** As `docker save` writes it. */
   runImage: Readable;
+  authorities?: InstallerFiles;
 }
+
+/** In the platform's folder, which no layer of the image is made from. */
+export const CNB_AUTHORITIES = "platform/flynn";
+/** The same as buildpacks that know of certificates look for them (service bindings of type `ca-certificates`). */
+const BINDING = "platform/bindings/flynn-build-ca";
 
 /** Makes a folder with those it is in, once each: Docker would make them root's alone. */
 type AddFolder = (path: string) => Promise<void>;
@@ -43,13 +50,20 @@ export const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 export const OCI_CONFIG = "application/vnd.oci.image.config.v1+json";
 export const OCI_LAYER = "application/vnd.oci.image.layer.v1.tar";
 
-export function cnbInput({ user, env, sourceFile, project, runImage }: CnbInput): Readable {
+export function cnbInput({ user, env, sourceFile, project, runImage, authorities }: CnbInput): Readable {
   return packEntries(async (into) => {
     const add: AddEntry = (header, content) => into({ ...header, ...user, uname: "", gname: "" }, content);
     const folder = foldersOf(add);
     for (const name of ["layers", "workspace", "platform/env", "layout", cnbCache(user)]) await folder(name);
     for (const [name, value] of Object.entries(env))
       if (ENV_NAME.test(name)) await add({ name: `platform/env/${name}`, mode: 0o600 }, value);
+    if (authorities !== undefined) {
+      for (const name of [CNB_AUTHORITIES, BINDING]) await folder(name);
+      await add({ name: `${CNB_AUTHORITIES}/own.pem`, mode: 0o644 }, authorities.own);
+      await add({ name: `${CNB_AUTHORITIES}/bundle.pem`, mode: 0o644 }, authorities.bundle);
+      await add({ name: `${BINDING}/type`, mode: 0o644 }, "ca-certificates");
+      await add({ name: `${BINDING}/ca.pem`, mode: 0o644 }, authorities.own);
+    }
     if (project.order !== undefined) await add({ name: ORDER_FILE, mode: 0o644 }, project.order);
     await addSource(add, folder, { sourceFile, keeps: project.keeps });
     await addLayout(add, folder, runImage);

@@ -6,7 +6,7 @@ import { type BuildResult, hostBuildImage } from "#api/builds.ts";
 import { isFault } from "#api/fault.ts";
 import { singleFile } from "./archive.ts";
 import { cacheLabels, cacheVolume } from "./caches.ts";
-import { cnbInput } from "./cnb-input.ts";
+import { CNB_AUTHORITIES, cnbInput } from "./cnb-input.ts";
 import { layoutArchive, readImage } from "./cnb-output.ts";
 import {
   APP_LAYOUT,
@@ -25,6 +25,7 @@ import { type Project, projectOf } from "./cnb-project.ts";
 import { readSource } from "./context.ts";
 import { BUILD_LABELS } from "./engine.ts";
 import { BuildFailure, containerFailure } from "./failure.ts";
+import { installerFiles, installerVariables } from "./installers.ts";
 import { type BuildRun, containerName } from "./run.ts";
 import { runToEnd } from "./run-container.ts";
 import { upload } from "./upload.ts";
@@ -118,9 +119,11 @@ async function prepare(cnb: Cnb): Promise<void> {
   const base = await parts.engine.inspectImage(runImage);
   if (base === undefined) throw new Error("the run image is gone");
   const saved = await parts.engine.saveImage(base.id, signal);
-  // The app's own variables are of the moment, those of project.toml of the source.
-  const env = { ...project.env, ...build.env };
-  await parts.engine.put(name, cnbInput({ user, env, sourceFile, project, runImage: saved }), signal);
+  const authorities = await installerFiles(build.installers, { engine: parts.engine, container: name, signal });
+  // The operator's are of the cluster, those of project.toml of the source, the app's own of the moment.
+  const env = { ...installerVariables(build.installers, `/${CNB_AUTHORITIES}`), ...project.env, ...build.env };
+  const input = cnbInput({ user, env, sourceFile, project, runImage: saved, authorities });
+  await parts.engine.put(name, input, signal);
   signal.throwIfAborted();
 }
 
@@ -139,6 +142,8 @@ async function runPhases(cnb: Cnb): Promise<void> {
     limits: build.limits,
     usedBytes,
     freeBytes: parts.freeBytes,
+    floor: parts.floor,
+    buildId: build.id,
     fail,
     onError: (error) => log.warn({ err: error, buildId: build.id }, "the build's disk use is not known"),
   });

@@ -1,5 +1,13 @@
 // What a build's container, its network and Docker's own build are in Docker's API 1.41.
-import { BUILD_BRIDGE, BUILD_NETWORK, type BuildContainer, type BuildShare, type DockerBuild } from "./engine.ts";
+import { KEPT_OUTPUT } from "../engine/docker-body.ts";
+import {
+  BRIDGES,
+  BUILD_NETWORK,
+  type BuildContainer,
+  type BuildShare,
+  type DockerBuild,
+  STEP_NETWORK,
+} from "./engine.ts";
 
 /** Beside apps' 1024 per core: a busy host gives builds the rest. */
 const CPU_SHARES = 128;
@@ -36,20 +44,20 @@ export function buildContainerBody(spec: BuildContainer): object {
       Init: true,
       Ulimits: NO_CORES,
       RestartPolicy: { Name: "no" },
-      LogConfig: { Type: "json-file", Config: { "max-size": "10m", "max-file": "2" } },
+      LogConfig: KEPT_OUTPUT,
       Mounts: spec.volumes.map(({ volume, path }) => ({ Type: "volume", Source: volume, Target: path })),
     },
   };
 }
 
-export function buildNetworkBody(): object {
+export function buildNetworkBody(name: string): object {
   return {
-    Name: BUILD_NETWORK,
+    Name: name,
     Driver: "bridge",
     CheckDuplicate: true,
     EnableIPv6: false,
     Options: {
-      "com.docker.network.bridge.name": BUILD_BRIDGE,
+      "com.docker.network.bridge.name": BRIDGES[name],
       "com.docker.network.bridge.enable_icc": "false",
       "com.docker.network.bridge.enable_ip_masquerade": "true",
     },
@@ -62,7 +70,7 @@ export function dockerBuildQuery({ dockerfile, target, args, labels, limits }: D
     ...(target === undefined ? {} : { target }),
     buildargs: JSON.stringify(args),
     labels: JSON.stringify(labels),
-    networkmode: BUILD_NETWORK,
+    networkmode: STEP_NETWORK,
     memory: String(limits.memoryBytes),
     memswap: String(limits.memoryBytes),
     cpushares: String(CPU_SHARES),

@@ -1,14 +1,15 @@
 // Docker's API with streams both ways: request bodies and answers of any size, each bounded by its signal and by silence.
 import { type IncomingMessage, request } from "node:http";
 import type { Readable } from "node:stream";
-import { json, text } from "node:stream/consumers";
 import { Fault } from "#api/fault.ts";
+import { formatSize } from "#lib/units.ts";
 
 export interface DockerRequest {
   method: "GET" | "POST" | "PUT" | "DELETE";
   path: string;
   query?: Record<string, string | undefined>;
   body?: object;
+  headers?: Record<string, string>;
   upload?: Readable;
   signal?: AbortSignal;
   /** Longest silence on the connection before the answer begins. */
@@ -26,14 +27,28 @@ export interface DockerHttp {
 }
 
 const VERSION = "v1.41";
+/** Of a whole answer: labels and names of images are anybody's, and of any size. */
+const ANSWER_MOST_BYTES = 64 << 20;
 
-export function dockerHttp(socketPath: string): DockerHttp {
+export function dockerHttp(socketPath: string, { answerMostBytes = ANSWER_MOST_BYTES } = {}): DockerHttp {
+  const text = async (reply: IncomingMessage, doing: string): Promise<string> => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    // Leaving the loop destroys the answer.
+    for await (const chunk of reply as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > answerMostBytes)
+        throw new Fault("internal", `${doing}: the engine's answer is larger than ${formatSize(answerMostBytes)}`);
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks).toString("utf8");
+  };
   const open = (asked: DockerRequest): Promise<IncomingMessage> => {
     const { method, path, query = {}, body, upload, signal, timeoutMs = 30_000, silenceMs = 120_000, doing } = asked;
     const search = new URLSearchParams();
     for (const [name, value] of Object.entries(query)) if (value !== undefined) search.set(name, value);
     const payload = body === undefined ? undefined : JSON.stringify(body);
-    const headers: Record<string, string | number> = {};
+    const headers: Record<string, string | number> = { ...asked.headers };
     if (payload !== undefined) {
       headers["content-type"] = "application/json";
       headers["content-length"] = Buffer.byteLength(payload);
@@ -60,7 +75,7 @@ export function dockerHttp(socketPath: string): DockerHttp {
       reply.on("error", () => undefined); // told to whoever reads it
       const status = reply.statusCode ?? 500;
       if (status < 400) return resolve(reply);
-      text(reply)
+      text(reply, doing)
         .then((said) => fail(refusal(doing, status, said)), fail)
         .finally(() => req.destroy());
     });
@@ -79,8 +94,8 @@ export function dockerHttp(socketPath: string): DockerHttp {
         return {} as T;
       }
       const type = reply.headers["content-type"] ?? "";
-      if (type.startsWith("application/json")) return (await json(reply)) as T;
-      return (await text(reply)) as T;
+      const answer = await text(reply, asked.doing);
+      return (type.startsWith("application/json") ? JSON.parse(answer) : answer) as T;
     },
   };
 }

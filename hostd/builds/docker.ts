@@ -1,9 +1,12 @@
 // The Docker adapter of the builds' engine port: API 1.41 over the unix socket, classic builder (version 1).
 import type { Readable } from "node:stream";
-import { type Fault, isFault } from "#api/fault.ts";
+import { Fault, isFault } from "#api/fault.ts";
+import { type DockerContainer, isAnonymous, ownDirectory, readDisk } from "../engine/docker-body.ts";
+import { diskUse, treesBytes } from "../job-disk/use.ts";
 import { buildContainerBody, buildNetworkBody, dockerBuildQuery } from "./docker-body.ts";
 import { dockerHttp } from "./docker-http.ts";
-import { BUILD_NETWORK, type BuildEngine, type BuildMessage } from "./engine.ts";
+import { BRIDGES, type BuildEngine, type BuildMessage, type BuildNetwork, STEP_NETWORK } from "./engine.ts";
+import { BuildFailure, ownReason } from "./failure.ts";
 import { lines } from "./lines.ts";
 import { isBuildContainer } from "./run.ts";
 
@@ -22,9 +25,9 @@ interface NetworkFound {
   EnableIPv6?: boolean;
   Options?: Record<string, string>;
 }
-interface ContainerFound {
-  State: { Running: boolean; ExitCode: number; OOMKilled: boolean; Error: string; Status: string };
-  HostConfig: { NetworkMode: string };
+interface ContainerFound extends DockerContainer {
+  State: DockerContainer["State"] & { Running: boolean };
+  HostConfig: NonNullable<DockerContainer["HostConfig"]> & { NetworkMode: string };
   SizeRw?: number;
 }
 interface ImageFound {
@@ -38,13 +41,31 @@ interface ImageFound {
   } | null;
 }
 
+/** Its output and three small files lie there; on a host that keeps secrets in memory it is memory. */
+const OWN_MOST_BYTES = 128 << 20;
+
+/** What it has written: as of a job, or as Docker says where its storage does not say where that is. */
+async function written(found: ContainerFound, sizeRw: () => Promise<number>): Promise<number> {
+  const disk = readDisk(found);
+  if (disk === undefined) {
+    const volumes = (found.Mounts ?? []).filter(isAnonymous).map(({ Source }) => Source);
+    // The driver alone is silent then: the container's own directory is named all the same.
+    const own = ownDirectory(found);
+    return (await sizeRw()) + (await treesBytes(own === undefined ? volumes : [...volumes, own]));
+  }
+  const { Pid: pid } = found.State;
+  const use = await diskUse({ id: found.Id, disk, ...(pid ? { pid } : {}) });
+  if ((use?.ownBytes ?? 0) > OWN_MOST_BYTES) throw new BuildFailure(ownReason(OWN_MOST_BYTES));
+  return use?.usedBytes ?? 0;
+}
+
 export function dockerBuildEngine({ socketPath }: { socketPath: string }): BuildEngine {
   const { call, open } = dockerHttp(socketPath);
-  const findNetwork = () =>
+  const findNetwork = (name: string) =>
     call<NetworkFound>({
       method: "GET",
-      path: `/networks/${BUILD_NETWORK}`,
-      doing: "inspect the builds' network",
+      path: `/networks/${name}`,
+      doing: `inspect the builds' network ${name}`,
     }).catch(absent);
   const container = (name: string, size = false) =>
     call<ContainerFound>({
@@ -55,21 +76,28 @@ export function dockerBuildEngine({ socketPath }: { socketPath: string }): Build
       doing: `inspect container ${name}`,
     });
 
+  const sizeRw = async (name: string): Promise<number> => (await container(name, true).catch(absent))?.SizeRw ?? 0;
+
   return {
-    async ensureNetwork() {
-      const found =
-        (await findNetwork()) ??
-        (await call({
-          method: "POST",
-          path: "/networks/create",
-          body: buildNetworkBody(),
-          doing: "create the builds' network",
-        }).then(findNetwork));
-      const { Subnet: subnet, Gateway: gateway } = found?.IPAM?.Config?.[0] ?? {};
-      if (subnet === undefined || gateway === undefined) throw new Error("the builds' network has no address range");
-      if (found?.Options?.["com.docker.network.bridge.enable_icc"] !== "false")
-        throw new Error(`network ${BUILD_NETWORK} lets its containers talk to each other; remove it`);
-      return { subnet, gateway };
+    async ensureNetworks() {
+      const made: BuildNetwork[] = [];
+      // One after the other: of two networks made at once, Docker keeps both and refuses one its bridge.
+      for (const [name, bridge] of Object.entries(BRIDGES)) {
+        const found =
+          (await findNetwork(name)) ??
+          (await call({
+            method: "POST",
+            path: "/networks/create",
+            body: buildNetworkBody(name),
+            doing: `create the builds' network ${name}`,
+          }).then(() => findNetwork(name)));
+        const { Subnet: subnet } = found?.IPAM?.Config?.[0] ?? {};
+        if (subnet === undefined) throw new Error(`the builds' network ${name} has no address range`);
+        if (found?.Options?.["com.docker.network.bridge.enable_icc"] !== "false")
+          throw new Error(`network ${name} lets its containers talk to each other; remove it`);
+        made.push({ bridge, subnet });
+      }
+      return made;
     },
 
     async inspectImage(ref) {
@@ -81,9 +109,9 @@ export function dockerBuildEngine({ socketPath }: { socketPath: string }): Build
       return { id: found.Id, user, env, labels: Labels ?? {}, onBuild: OnBuild ?? [], sizeBytes: found.Size };
     },
 
-    async tagImage(ref, repository) {
+    async tagImage(ref, repository, tag = "latest") {
       const path = `/images/${encodeURIComponent(ref)}/tag`;
-      await call({ method: "POST", path, query: { repo: repository, tag: "latest" }, doing: `tag ${repository}` });
+      await call({ method: "POST", path, query: { repo: repository, tag }, doing: `tag ${repository}` });
     },
 
     async createContainer(spec) {
@@ -126,25 +154,28 @@ export function dockerBuildEngine({ socketPath }: { socketPath: string }): Build
       return { running, exitCode, oomKilled, error };
     },
 
-    writtenBytes: async (name) => (await container(name, true).catch(absent))?.SizeRw ?? 0,
+    async writtenBytes(name) {
+      const found = await container(name).catch(absent);
+      return found === undefined ? 0 : written(found, () => sizeRw(name));
+    },
 
     async buildSteps() {
-      const filters = JSON.stringify({ network: [BUILD_NETWORK] });
-      const rows = await call<{ Id: string; SizeRw?: number; Names: string[] }[]>({
+      const filters = JSON.stringify({ network: [STEP_NETWORK] });
+      const rows = await call<{ Id: string; Names: string[] }[]>({
         method: "GET",
         path: "/containers/json",
-        query: { all: "1", size: "1", filters },
+        query: { all: "1", filters },
         timeoutMs: ACT_TIMEOUT_MS,
         doing: "list build steps",
       });
       return rows
         .filter(({ Names }) => !Names.some((name) => isBuildContainer(name.replace(/^\//, ""))))
-        .map(({ Id, SizeRw }) => ({ id: Id, writtenBytes: SizeRw ?? 0 }));
+        .map(({ Id }) => ({ id: Id }));
     },
 
     async limitPids(step, pids) {
       const found = await container(step).catch(absent);
-      if (found?.HostConfig.NetworkMode !== BUILD_NETWORK) return;
+      if (found?.HostConfig.NetworkMode !== STEP_NETWORK) return;
       await call({
         method: "POST",
         path: `/containers/${step}/update`,
@@ -190,6 +221,24 @@ export function dockerBuildEngine({ socketPath }: { socketPath: string }): Build
       }
     },
 
+    async loadImage(archive, signal) {
+      const reply = await open({
+        method: "POST",
+        path: "/images/load",
+        query: { quiet: "1" },
+        upload: archive,
+        signal,
+        timeoutMs: ARCHIVE_TIMEOUT_MS,
+        silenceMs: ARCHIVE_TIMEOUT_MS,
+        doing: "load the image",
+      });
+      for await (const line of lines(reply)) {
+        const { error } = line.trim() === "" ? {} : (JSON.parse(line) as BuildMessage);
+        if (error !== undefined)
+          throw new Fault("internal", "load the image", { cause: new Error(error.slice(0, 500)) });
+      }
+    },
+
     saveImage: (ref, signal) =>
       open({
         method: "GET",
@@ -198,6 +247,26 @@ export function dockerBuildEngine({ socketPath }: { socketPath: string }): Build
         timeoutMs: ARCHIVE_TIMEOUT_MS,
         doing: "export the image",
       }) as Promise<Readable>,
+
+    async pushImage(repository, tag, signal) {
+      const reply = await open({
+        method: "POST",
+        path: `/images/${repository}/push`,
+        query: { tag },
+        headers: { "x-registry-auth": Buffer.from("{}").toString("base64url") },
+        signal,
+        timeoutMs: ARCHIVE_TIMEOUT_MS,
+        silenceMs: ARCHIVE_TIMEOUT_MS,
+        doing: "push the image",
+      });
+      for await (const line of lines(reply)) {
+        const { error } = line.trim() === "" ? {} : (JSON.parse(line) as BuildMessage);
+        if (error === undefined) continue;
+        const refused = /(?:^|: )denied: (.*)$/s.exec(error)?.[1];
+        if (refused !== undefined) throw new Fault("forbidden", refused.trim().slice(0, 1_000));
+        throw new Fault("unavailable", "push the image", { cause: new Error(error.slice(0, 500)) });
+      }
+    },
 
     async removeImage(ref, { keepParents }) {
       await call({

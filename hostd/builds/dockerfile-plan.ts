@@ -12,7 +12,7 @@ import {
   wordsOf,
 } from "./dockerfile-syntax.ts";
 import { BUILD_LABELS } from "./engine.ts";
-import { formatReference, type ImageReference, parseReference } from "./image-reference.ts";
+import { type ImageReference, localName, parseReference } from "./image-reference.ts";
 
 export interface DockerfilePlan {
   /** The Dockerfile as Docker gets it. */
@@ -51,7 +51,7 @@ export function planDockerfile({ text, args, cacheKey, platform }: DockerfileInp
     const reference = parseReference(name);
     if (reference === undefined) throw new DockerfileError(`line ${line}: ${JSON.stringify(name)} is no image name`);
     images.push({ reference, line });
-    return formatReference(reference);
+    return localName(reference);
   };
 
   const from = (instruction: Instruction): Instruction => {

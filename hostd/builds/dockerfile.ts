@@ -2,51 +2,61 @@
 // a time on a host: Docker does not say which build a step's container belongs to, and so all of them are this one's.
 import { type BuildResult, hostBuildImage } from "#api/builds.ts";
 import { limiter } from "../singleflight.ts";
-import { fetchBaseImages } from "./base-images.ts";
+import { type BaseImages, fetchBaseImages } from "./base-images.ts";
 import { leaves } from "./cache-keeper.ts";
+import { cacheKeyOf } from "./caches.ts";
 import { dockerContext, readSource } from "./context.ts";
 import { readOutput } from "./dockerfile-output.ts";
 import { type DockerfilePlan, planDockerfile } from "./dockerfile-plan.ts";
 import { DockerfileError } from "./dockerfile-syntax.ts";
-import { BUILD_LABELS, type BuildMessage } from "./engine.ts";
+import type { BuildMessage } from "./engine.ts";
 import { BuildFailure, limitHint, memoryReason } from "./failure.ts";
+import { cacheName, isUnnamed } from "./image-reference.ts";
+import { dockerfileArgs } from "./installers.ts";
+import { pushImage } from "./push-image.ts";
 import type { BuildRun, RunBuild } from "./run.ts";
 import { upload } from "./upload.ts";
 import { watchLimits } from "./watch.ts";
 
 const PLATFORMS: Readonly<Record<string, string>> = { x64: "linux/amd64", arm64: "linux/arm64" };
 
-export function dockerfileBuilds(): RunBuild {
+export function dockerfileBuilds({ use }: Pick<BaseImages, "use"> = {}): RunBuild {
   const turn = limiter(1);
+  const bases: BaseImages = { checked: new Map(), ...(use === undefined ? {} : { use }) };
   return (run) => {
     run.onProgress("starting", "waiting for another Dockerfile build on this host");
-    return turn(() => runDockerfile(run), run.signal);
+    return turn(() => runDockerfile(run, bases), run.signal);
   };
 }
 
-async function runDockerfile(run: BuildRun): Promise<BuildResult> {
+async function runDockerfile(run: BuildRun, bases: BaseImages): Promise<BuildResult> {
   const { parts, build, signal, onProgress, sourceFile } = run;
   const { engine } = parts;
   const { path } = build.dockerfile;
   const own = `${path}.dockerignore`;
   const texts = await readSource(sourceFile, [path, own, ".dockerignore"]);
   const plan = planOf(run, texts.get(path));
-  await fetchBaseImages(plan, run);
+  await fetchBaseImages(plan, run, bases);
   const ignore = texts.get(own) ?? texts.get(".dockerignore") ?? "";
   const context = dockerContext({ file: sourceFile, dockerfile: { path, text: plan.text }, ignore });
   const output = readOutput(plan.steps);
   onProgress("up", "");
-  const image = await buildImage(run, output, context);
+  const image = await buildImage(run, output, context, plan.text);
+  // The one before loses the name, and goes with what it alone was made of.
+  await engine.tagImage(image, cacheName(build.cacheKey));
   await dropOldLayers(run, output.images, image);
   onProgress("up", "sending the image");
-  await upload({
-    ...parts,
-    endpoint: hostBuildImage,
-    buildId: build.id,
-    signal,
-    open: () => engine.saveImage(image, signal),
-    onRetry: (error) => parts.log.warn({ err: error, buildId: build.id }, "image is sent again"),
-  });
+  const onRetry = (error: unknown) => parts.log.warn({ err: error, buildId: build.id }, "image is sent again");
+  if (build.pushTo !== undefined) await pushImage({ engine, image, name: build.pushTo, signal, onRetry });
+  else
+    await upload({
+      ...parts,
+      endpoint: hostBuildImage,
+      buildId: build.id,
+      signal,
+      open: () => engine.saveImage(image, signal),
+      onRetry,
+    });
   return { exitCode: 0, reason: "", detected: "Dockerfile" };
 }
 
@@ -66,6 +76,7 @@ async function buildImage(
   run: BuildRun,
   output: ReturnType<typeof readOutput>,
   context: ReturnType<typeof dockerContext>,
+  text: string,
 ): Promise<string> {
   const { parts, build, signal, fail, say } = run;
   const { engine, log } = parts;
@@ -75,6 +86,8 @@ async function buildImage(
     limits,
     usedBytes: () => usedBytes(run, startMs),
     freeBytes: parts.freeBytes,
+    floor: parts.floor,
+    buildId: build.id,
     fail,
     onError: (error) => log.warn({ err: error, buildId: build.id }, "the build's disk use is not known"),
   });
@@ -92,8 +105,9 @@ async function buildImage(
   const options = {
     dockerfile: dockerfile.path,
     ...(dockerfile.target === undefined ? {} : { target: dockerfile.target }),
-    args: dockerfile.args,
-    labels: { [BUILD_LABELS.build]: build.id },
+    args: dockerfileArgs(build.installers, { args: dockerfile.args, text }),
+    // None of this build: it would be a step of its own, and another image each time.
+    labels: {},
     limits,
   };
   try {
@@ -152,24 +166,26 @@ function stepFailure(
 async function usedBytes({ parts, build }: BuildRun, startMs: number): Promise<number> {
   const [steps, images] = [await parts.engine.buildSteps(), await parts.engine.images()];
   const byId = new Map(images.map((image) => [image.id, image]));
-  let total = steps.reduce((sum, { writtenBytes }) => sum + writtenBytes, 0);
-  for (const { parentId, sizeBytes, createdAtMs, labels } of images) {
-    const parent = byId.get(parentId);
-    // A step can give its image any label, but not another parent.
-    const ours = labels[BUILD_LABELS.cache] === build.cacheKey || parent?.labels[BUILD_LABELS.cache] === build.cacheKey;
-    if (ours && parent && createdAtMs >= startMs - 1_000) total += Math.max(0, sizeBytes - parent.sizeBytes);
+  let total = 0;
+  for (const { id } of steps) total += await parts.engine.writtenBytes(id);
+  for (const image of images) {
+    const parent = byId.get(image.parentId);
+    if (image.createdAtMs < startMs - 1_000 || cacheKeyOf(image, byId) !== build.cacheKey) continue;
+    total += Math.max(0, image.sizeBytes - (parent?.sizeBytes ?? 0));
   }
   return total;
 }
 
 /** An app's cache is what its last build was made of. */
 async function dropOldLayers({ parts, build }: BuildRun, seen: ReadonlySet<string>, image: string): Promise<void> {
-  const old = leaves(await parts.engine.images()).filter(
-    ({ id, refs, labels }) =>
-      id !== image &&
-      refs.length === 0 &&
-      labels[BUILD_LABELS.cache] === build.cacheKey &&
-      !seen.has(id.replace("sha256:", "").slice(0, 12)),
+  const images = await parts.engine.images();
+  const byId = new Map(images.map((one) => [one.id, one]));
+  const old = leaves(images).filter(
+    (one) =>
+      one.id !== image &&
+      isUnnamed(one.refs) &&
+      cacheKeyOf(one, byId) === build.cacheKey &&
+      !seen.has(one.id.replace("sha256:", "").slice(0, 12)),
   );
   for (const { id } of old) await parts.engine.removeImage(id, { keepParents: false });
 }

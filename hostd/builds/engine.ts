@@ -3,10 +3,10 @@
 import type { Readable } from "node:stream";
 
 export interface BuildEngine {
-  /** The builds' network, made when it is not there. Answers where it is. */
-  ensureNetwork(): Promise<{ subnet: string; gateway: string }>;
+  /** The builds' networks, made when they are not there. Answers where they are. */
+  ensureNetworks(): Promise<BuildNetwork[]>;
   inspectImage(ref: string): Promise<ImageFacts | undefined>;
-  tagImage(ref: string, repository: string): Promise<void>;
+  tagImage(ref: string, repository: string, tag?: string): Promise<void>;
   createContainer(spec: BuildContainer): Promise<void>;
   /** Unpacks a tar archive at the container's root. */
   put(name: string, archive: Readable, signal: AbortSignal): Promise<void>;
@@ -16,15 +16,19 @@ export interface BuildEngine {
   /** Bytes the container has written to its own file system. */
   writtenBytes(name: string): Promise<number>;
   /** Containers of Docker's own build steps, and what they have written. */
-  buildSteps(): Promise<{ id: string; writtenBytes: number }[]>;
+  buildSteps(): Promise<{ id: string }[]>;
   /** Limits a build step's processes; any other container is left alone. */
   limitPids(step: string, pids: number): Promise<void>;
   /** Docker's build: its messages as they come. Ends the build when the signal aborts. */
   build(options: DockerBuild, context: Readable, signal: AbortSignal): AsyncIterable<BuildMessage>;
   /** One item per container killed for memory: its id. */
   outOfMemory(signal: AbortSignal): AsyncIterable<string>;
+  /** As `docker load`: the archive's images, under the names it gives them. */
+  loadImage(archive: Readable, signal: AbortSignal): Promise<void>;
   /** As `docker save`. */
   saveImage(ref: string, signal: AbortSignal): Promise<Readable>;
+  /** As `docker push`, under a name it has: what the registry has is not sent. Fault `forbidden` for what the registry refuses. */
+  pushImage(repository: string, tag: string, signal: AbortSignal): Promise<void>;
   /** `keepParents`: the images it was made from stay as cache. */
   removeImage(ref: string, options: { keepParents: boolean }): Promise<void>;
   /** Images here, those a build left in between too. */
@@ -116,8 +120,16 @@ export interface CacheVolume {
   path: string;
 }
 
+export interface BuildNetwork {
+  bridge: string;
+  subnet: string;
+}
+
+/** Of containers of our making, which hold no capability. */
 export const BUILD_NETWORK = "flynn-build";
-export const BUILD_BRIDGE = "flynnb0";
+/** Of Docker's own build steps: they hold CAP_NET_RAW and could take another's place on a bridge, so they have one to themselves. */
+export const STEP_NETWORK = "flynn-build-step";
+export const BRIDGES: Readonly<Record<string, string>> = { [BUILD_NETWORK]: "flynnb0", [STEP_NETWORK]: "flynnb1" };
 export const BUILD_LABELS = {
   /** Id of the build a container or image belongs to. */
   build: "flynn.build",

@@ -56,3 +56,6 @@ export function reasonOf(error: unknown): { exitCode: number; reason: string } {
   const prefix = isFault(error) ? "" : "the host could not run the build: ";
   return { exitCode: 1, reason: `${prefix}${chain}`.slice(0, 4_000) };
 }
+
+export const ownReason = (mostBytes: number): string =>
+  `a step of the build printed or wrote to /etc/hosts, /etc/hostname or /etc/resolv.conf more than ${formatSize(mostBytes)}; print less, and write elsewhere`;

@@ -5,7 +5,7 @@ import { hostBuildLog } from "#api/builds.ts";
 import type { Client } from "#api/client.ts";
 import { type Fault, isFault } from "#api/fault.ts";
 import { backoffMs } from "#lib/retry.ts";
-import { deadline, sleep } from "#lib/time.ts";
+import { deadline, joined, sleep } from "#lib/time.ts";
 import { createWake } from "../wake.ts";
 import { cleanLine } from "./log-text.ts";
 
@@ -36,8 +36,11 @@ export function sendLog(options: LogSenderOptions): LogSender {
   const { client, hostId, buildId, pendingBytes = 1 << 20, totalBytes = 16 << 20 } = options;
   const { gatherMs = 100, retryMs = 500 } = options;
   const given = new AbortController();
-  const signal = AbortSignal.any([options.signal, given.signal]);
+  const until = joined(options.signal, given.signal);
+  const signal = until.signal;
   const wake = createWake();
+  const last = new AbortController();
+  const hurried = joined(signal, last.signal);
   const params = { id: hostId, build: buildId };
   let pending: string[] = [];
   let waiting = 0;
@@ -86,7 +89,7 @@ export function sendLog(options: LogSenderOptions): LogSender {
       if (mayGo) await deliver(take());
       else if (ending) return;
       else await wake.wait(60_000, signal);
-      if (!ending) await sleep(gatherMs, signal);
+      if (!ending) await sleep(gatherMs, hurried.signal);
     }
   };
   const running = run();
@@ -104,9 +107,12 @@ export function sendLog(options: LogSenderOptions): LogSender {
     },
     async end(timeoutMs) {
       ending = true;
+      last.abort();
       wake.ring();
       await deadline(running, timeoutMs, "the end of the build's log").catch(() => undefined);
       given.abort();
+      hurried.release();
+      until.release();
     },
   };
 }

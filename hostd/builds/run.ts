@@ -4,6 +4,7 @@ import type { Client } from "#api/client.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import type { Log } from "#lib/log.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { DiskFloor } from "./disk-floor.ts";
 import type { BuildEngine } from "./engine.ts";
 
 export interface BuildParts {
@@ -18,6 +19,12 @@ export interface BuildParts {
   treeBytes: (path: string) => Promise<number>;
   /** Bytes free where the engine keeps its files. */
   freeBytes: () => Promise<number>;
+  /** Control's addresses and others of the cluster, which nothing is fetched from. */
+  clusterAddresses: () => readonly string[];
+  /** Where registries' own CAs are, as Docker is given them. */
+  certsDir?: string;
+  /** Who ends when the host runs short. */
+  floor: DiskFloor;
 }
 
 export interface BuildRun {
@@ -41,3 +48,6 @@ const CONTAINER_PREFIX = "flynn-build-";
 export const containerName = (buildId: string): string => `${CONTAINER_PREFIX}${buildId}`;
 /** By its name: labels come with the images people build, and their apps' containers have them too. */
 export const isBuildContainer = (name: string): boolean => name.startsWith(CONTAINER_PREFIX);
+/** True of the build's container, its phases' and its volumes, by their names. */
+export const isOfBuild = (name: string, buildId: string): boolean =>
+  name === containerName(buildId) || name.startsWith(`${containerName(buildId)}-`);

@@ -1,5 +1,13 @@
 // What hostd's words are in Docker's API 1.41, both ways.
-import type { BridgeNetwork, Container, ContainerSpec, ContainerStatus } from "./engine.ts";
+import { dirname } from "node:path";
+import {
+  type BridgeNetwork,
+  type Container,
+  type ContainerDisk,
+  type ContainerSpec,
+  type ContainerStatus,
+  LABELS,
+} from "./engine.ts";
 
 /** The part of GET /containers/:id/json that is read. */
 export interface DockerContainer {
@@ -14,26 +22,68 @@ export interface DockerContainer {
     Error: string;
     Pid?: number;
   };
-  NetworkSettings?: { Networks?: Record<string, { IPAddress?: string }> | null };
+  GraphDriver?: { Name: string; Data?: { UpperDir?: string } | null };
+  Mounts?: { Type: string; Name?: string; Source: string }[] | null;
+  LogPath?: string;
+  HostnamePath?: string;
+  HostsPath?: string;
+  ResolvConfPath?: string;
+  HostConfig?: { StorageOpt?: { size?: string } | null };
+  NetworkSettings?: {
+    Networks?: Record<string, { IPAddress?: string; IPAMConfig?: { IPv4Address?: string } | null }> | null;
+  };
 }
 
 export function readContainer(found: DockerContainer): Container {
   const status = readStatus(found.State.Status);
-  const address = Object.values(found.NetworkSettings?.Networks ?? {})[0]?.IPAddress;
+  const network = Object.values(found.NetworkSettings?.Networks ?? {})[0];
+  // One that was never started has the address it was made for.
+  const address = network?.IPAddress || (status === "created" ? network?.IPAMConfig?.IPv4Address : undefined);
   const ended = status === "exited" || status === "dead";
+  const disk = readDisk(found);
   return {
     id: found.Id,
     name: found.Name.replace(/^\//, ""),
     status,
-    labels: found.Config.Labels ?? {},
+    labels: ownLabels(found.Config.Labels ?? {}),
     image: found.Config.Image,
     ...(address ? { address } : {}),
     ...(found.State.Pid ? { pid: found.State.Pid } : {}),
     ...(found.Config.Entrypoint?.length ? { entrypoint: found.Config.Entrypoint } : {}),
     ...(found.State.StartedAt.startsWith("0001-") ? {} : { startedAt: found.State.StartedAt }),
     ...(ended ? { exitCode: found.State.ExitCode, oomKilled: found.State.OOMKilled } : {}),
+    ...(disk === undefined ? {} : { disk }),
     ...(found.State.Error ? { error: found.State.Error } : {}),
   };
+}
+
+/** A volume that an image declared and nobody named. */
+export const isAnonymous = ({ Type: type, Name = "" }: { Type: string; Name?: string }): boolean =>
+  type === "volume" && /^[0-9a-f]{64}$/.test(Name);
+
+/** Undefined with a storage driver that does not say where it writes. */
+export function readDisk(found: DockerContainer): ContainerDisk | undefined {
+  const upper = found.GraphDriver?.Data?.UpperDir;
+  if (upper === undefined || upper === "") return undefined;
+  const volumes = (found.Mounts ?? []).filter(isAnonymous).map(({ Source }) => Source);
+  const own = ownDirectory(found);
+  return {
+    paths: [upper, ...volumes, ...(own === undefined ? [] : [own])],
+    ...(own === undefined ? {} : { own }),
+    quota: found.HostConfig?.StorageOpt?.size !== undefined,
+  };
+}
+
+/** Where Docker keeps what is the container's and no layer's. Each of the four may be missing: a log that is not kept, a network without names. */
+export function ownDirectory({ LogPath, HostnamePath, HostsPath, ResolvConfPath }: DockerContainer) {
+  const file = LogPath || HostnamePath || HostsPath || ResolvConfPath;
+  return file ? dirname(file) : undefined;
+}
+
+/** Ours alone: those of an image may be of any number and size, and would be kept with each container. */
+function ownLabels(labels: Readonly<Record<string, string>>): Record<string, string> {
+  const own = Object.values(LABELS).filter((name) => Object.hasOwn(labels, name));
+  return Object.fromEntries(own.map((name) => [name, labels[name]!.slice(0, 256)]));
 }
 
 /** `paused` and `restarting` still hold a process; hostd never asks for either. */
@@ -42,7 +92,20 @@ function readStatus(status: string): ContainerStatus {
   return "running";
 }
 
-export function specBody(spec: ContainerSpec, hasInit: boolean): object {
+/** What the engine has to offer beside what every one has. */
+export interface EngineParts {
+  init: boolean;
+  /** Its storage holds a container's writable layer to a size. */
+  quota: boolean;
+}
+
+/** As bytes: what Docker writes as JSON has lost each character that it cut at 16 KiB. */
+export const KEPT_OUTPUT = {
+  Type: "local",
+  Config: { "max-size": "10m", "max-file": "2", compress: "false" },
+} as const;
+
+export function specBody(spec: ContainerSpec, has: EngineParts): object {
   return {
     Image: spec.image,
     Hostname: spec.hostname,
@@ -54,6 +117,7 @@ export function specBody(spec: ContainerSpec, hasInit: boolean): object {
       ? { OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true }
       : {}),
     ...(spec.interactive?.tty ? { Tty: true } : {}),
+    ...(spec.macAddress ? { MacAddress: spec.macAddress } : {}),
     ...(spec.address
       ? { NetworkingConfig: { EndpointsConfig: { [spec.network]: { IPAMConfig: { IPv4Address: spec.address } } } } }
       : {}),
@@ -67,11 +131,10 @@ export function specBody(spec: ContainerSpec, hasInit: boolean): object {
       PidsLimit: spec.pids,
       CapDrop: ["ALL"],
       SecurityOpt: ["no-new-privileges"],
-      Init: hasInit,
+      ...(has.quota && spec.diskBytes ? { StorageOpt: { size: String(spec.diskBytes) } } : {}),
+      Init: has.init,
       RestartPolicy: { Name: "no" },
-      LogConfig: spec.interactive
-        ? { Type: "none" }
-        : { Type: "json-file", Config: { "max-size": "10m", "max-file": "2" } },
+      LogConfig: spec.interactive ? { Type: "none" } : KEPT_OUTPUT,
     },
   };
 }

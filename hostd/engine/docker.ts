@@ -1,11 +1,17 @@
 // The Docker adapter: API 1.41 over the unix socket. Every call carries a deadline that also closes its socket, so a hanging
 // daemon (moby #53189) costs one socket per call in flight and nothing else.
+import { readFile } from "node:fs/promises";
 import Docker from "dockerode";
 import { Fault } from "#api/fault.ts";
 import { deadline } from "#lib/time.ts";
-import { type DockerContainer, readContainer, specBody } from "./docker-body.ts";
+import { dockerHttp } from "../builds/docker-http.ts";
+import { isJobContainer } from "../job-container.ts";
+import { type DockerContainer, type EngineParts, readContainer, specBody } from "./docker-body.ts";
 import { ensureNetwork } from "./docker-network.ts";
+import { type DockerInfo, hasQuota } from "./docker-quota.ts";
 import { addressTaken, type Container, type Engine, LABELS } from "./engine.ts";
+import { inspections, type ListRow } from "./inspections.ts";
+import { listRows, type RowFields } from "./list-rows.ts";
 import { parseLogFrames } from "./log-frames.ts";
 import { pullImage } from "./pull.ts";
 
@@ -17,15 +23,29 @@ export interface DockerOptions {
   actTimeoutMs?: number;
 }
 
+const LIST_ROW: RowFields = {
+  fields: ["Id", "Names", "Image", "State", "Status", "NetworkSettings"],
+  labels: Object.values(LABELS),
+};
+
 export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs = 60_000 }: DockerOptions): Engine {
   const docker = new Docker({ socketPath, version: "v1.41" });
   // Their types lack the options that the code takes.
   const version = (abortSignal: AbortSignal) =>
     (docker.version as (options: object) => Promise<Docker.DockerVersion>).call(docker, { abortSignal });
   const info = (abortSignal: AbortSignal) =>
-    (docker.info as (options: object) => Promise<{ InitCommit?: { ID?: string } }>).call(docker, { abortSignal });
-  const inspected = new Map<string, Container>();
-  let hasInit: boolean | undefined;
+    (docker.info as (options: object) => Promise<DockerInfo>).call(docker, { abortSignal });
+  // What lists images and containers is read with a bound: dockerode has none, and throws where nobody catches it.
+  const http = dockerHttp(socketPath);
+  const bounded = <T>(doing: string, path: string, query: Record<string, string> = {}): Promise<T> =>
+    call(doing, (signal) => http.call<T>({ method: "GET", path, query, signal, timeoutMs: callTimeoutMs - 50, doing }));
+  /** A list, of whose rows no more is held than is asked for. */
+  const listed = <T>(doing: string, path: string, query: Record<string, string>, wanted: RowFields) =>
+    call(doing, async (signal) => {
+      const timeoutMs = callTimeoutMs - 50;
+      return listRows<T>(await http.open({ method: "GET", path, query, signal, timeoutMs, doing }), wanted);
+    });
+  let parts: EngineParts | undefined;
   let architecture: string | undefined;
 
   const call = async <T>(
@@ -40,12 +60,30 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
     }
   };
 
+  /** A stream for as long as it is read: its connection goes with its reader, and with one whose answer never came. */
+  async function* followed<T>(
+    {
+      path,
+      query,
+      doing,
+      timeoutMs,
+    }: { path: string; query: Record<string, string>; doing: string; timeoutMs: number },
+    signal: AbortSignal,
+    read: (chunks: AsyncIterable<Buffer>) => AsyncIterable<T>,
+  ): AsyncGenerator<T> {
+    try {
+      const reply = await http.open({ method: "GET", path, query, signal, timeoutMs, silenceMs: 0, doing });
+      // Leaving the loop destroys the answer.
+      yield* read(reply as AsyncIterable<Buffer>);
+    } catch (cause) {
+      if (!signal.aborted) throw engineFault(doing, cause);
+    }
+  }
+
   const inspect = async (id: string): Promise<Container | undefined> => {
     try {
       return readContainer(
-        (await call("inspect container", (abortSignal) =>
-          docker.getContainer(id).inspect({ abortSignal } as object),
-        )) as unknown as DockerContainer,
+        await bounded<DockerContainer>("inspect container", `/containers/${encodeURIComponent(id)}/json`),
       );
     } catch (error) {
       if (error instanceof Fault && error.code === "not-found") return undefined;
@@ -53,10 +91,15 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
     }
   };
 
+  const inspected = inspections({ inspect });
+
   /** Docker names its init binary whether or not it is installed; only its version tells. */
-  const findInit = async (): Promise<boolean> => {
-    hasInit ??= (await call("ask the engine for its parts", info)).InitCommit?.ID !== "N/A";
-    return hasInit;
+  const findParts = async (): Promise<EngineParts> => {
+    if (parts !== undefined) return parts;
+    const found = await call("ask the engine for its parts", info);
+    const mounts = await readFile("/proc/self/mountinfo", "utf8").catch(() => "");
+    parts = { init: found.InitCommit?.ID !== "N/A", quota: hasQuota(found, mounts) };
+    return parts;
   };
 
   const probe = async () => {
@@ -69,23 +112,10 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
     probe,
 
     async list() {
-      const rows = await call("list containers", (abortSignal) =>
-        docker.listContainers({ all: true, filters: { label: [LABELS.job] }, abortSignal } as object),
-      );
-      // A container of ours is started once in its life, so id and state say all that inspect would.
-      const keys = rows.map((row) => `${row.Id} ${row.State}`);
-      for (const known of inspected.keys()) if (!keys.includes(known)) inspected.delete(known);
-      const found = await Promise.all(
-        rows.map(async (row, n) => {
-          const kept = inspected.get(keys[n]!);
-          if (kept) return kept;
-          const container = await inspect(row.Id);
-          const settled = container?.status === "exited" || (container?.status === "running" && container.address);
-          if (container && settled && `${row.Id} ${container.status}` === keys[n]) inspected.set(keys[n]!, container);
-          return container;
-        }),
-      );
-      return found.filter((container) => container !== undefined);
+      const filters = JSON.stringify({ label: [LABELS.job] });
+      const found = await listed<ListRow>("list containers", "/containers/json", { all: "1", filters }, LIST_ROW);
+      const rows = found.map((row) => ({ Id: "", Names: [], Image: "", Labels: {}, State: "", Status: "", ...row }));
+      return inspected(rows.filter(({ Names, Labels }) => isJobContainer({ name: nameOf(Names), labels: Labels })));
     },
 
     async pull(image, signal) {
@@ -94,7 +124,7 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
     },
 
     async create(spec) {
-      const body = specBody(spec, await findInit());
+      const body = specBody(spec, await findParts());
       await call(
         `create container ${spec.name}`,
         (abortSignal) =>
@@ -152,43 +182,26 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
     },
 
     async *log(name, { since, signal }) {
-      const query = { follow: true, stdout: true, stderr: true, timestamps: true, since: since ? unixTime(since) : 0 };
-      const opened = new AbortController();
-      const stream = await deadline(
-        docker.getContainer(name).logs({ ...query, abortSignal: AbortSignal.any([signal, opened.signal]) } as object),
-        callTimeoutMs,
-        `read the log of ${name}`,
-      ).catch((cause: unknown) => {
-        opened.abort();
-        throw engineFault(`read the log of ${name}`, cause);
-      });
-      try {
-        yield* parseLogFrames(stream as unknown as AsyncIterable<Buffer>);
-      } catch (cause) {
-        if (!signal.aborted) throw engineFault(`read the log of ${name}`, cause);
-      } finally {
-        opened.abort();
-      }
+      const query = { follow: "1", stdout: "1", stderr: "1", timestamps: "1", since: since ? unixTime(since) : "0" };
+      const path = `/containers/${encodeURIComponent(name)}/logs`;
+      const asked = { path, query, doing: `read the log of ${name}`, timeoutMs: callTimeoutMs };
+      yield* followed(asked, signal, parseLogFrames);
     },
 
     async *changes(signal) {
-      const stream = await deadline(
-        docker.getEvents({ filters: { type: ["container"], label: [LABELS.job] }, abortSignal: signal } as object),
-        callTimeoutMs,
-        "follow the engine's events",
-      );
-      try {
-        for await (const _ of stream as unknown as AsyncIterable<Buffer>) yield;
-      } catch (cause) {
-        if (!signal.aborted) throw engineFault("follow the engine's events", cause);
-      }
+      const query = { filters: JSON.stringify({ type: ["container"], label: [LABELS.job] }) };
+      const asked = { path: "/events", query, doing: "follow the engine's events", timeoutMs: callTimeoutMs };
+      yield* followed(asked, signal, async function* (chunks) {
+        for await (const _ of chunks) yield;
+      });
     },
 
     ensureNetwork: (network) => ensureNetwork(docker, network, call),
 
     async images() {
-      const rows = await call("list images", (abortSignal) => docker.listImages({ abortSignal } as object));
-      return rows.flatMap((row) => (row.RepoDigests ?? []).map((ref) => ({ ref, sizeBytes: row.Size })));
+      const wanted = { fields: ["RepoDigests", "Size"] };
+      const rows = await listed<Docker.ImageInfo>("list images", "/images/json", {}, wanted);
+      return rows.flatMap(({ RepoDigests, Size = 0 }) => (RepoDigests ?? []).map((ref) => ({ ref, sizeBytes: Size })));
     },
 
     async removeImage(ref) {
@@ -196,6 +209,10 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
     },
   };
 }
+
+/** A container's own name, among those it may be linked by. */
+const nameOf = (names: readonly string[]): string =>
+  (names.find((name) => name.lastIndexOf("/") === 0) ?? "").replace(/^\//, "");
 
 /** `since` as the logs endpoint reads it: seconds and nanoseconds. */
 function unixTime(at: string): string {

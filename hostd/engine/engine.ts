@@ -5,7 +5,7 @@ import { Fault, isFault } from "#api/fault.ts";
 export interface Engine {
   /** Version of a live engine; throws when it does not answer. */
   probe(): Promise<EngineFacts>;
-  /** Every container with a `flynn.job` label, running or not. */
+  /** Every job's container, running or not: its own name and its label `flynn.job` say the same. */
   list(): Promise<Container[]>;
   /** Makes the image present. Throws Fault `invalid` when it can never run here (architecture). */
   pull(image: string, signal: AbortSignal): Promise<void>;
@@ -51,8 +51,21 @@ export interface Container {
   startedAt?: string;
   exitCode?: number;
   oomKilled?: boolean;
+  /** Where it writes on this machine's disk. */
+  disk?: ContainerDisk;
+  /** The engine lists it and does not answer for it: details are missing, and how it ended may still come (`asked`) or will not (`failed`). */
+  unanswered?: "asked" | "failed";
   /** What the engine says of a failed start. */
   error?: string;
+}
+
+export interface ContainerDisk {
+  /** Directories that are its own: its writable layer, volumes that its image declares, its engine's directory for it. */
+  paths: readonly string[];
+  /** Its engine's directory for it, one of `paths`: kept output, and the files it sees as /etc/hosts and the like, which it may write. */
+  own?: string;
+  /** The file system holds its writable layer to its limit. */
+  quota: boolean;
 }
 
 export interface ContainerSpec {
@@ -66,8 +79,12 @@ export interface ContainerSpec {
   network: string;
   /** Its own address on that network; the engine's choice when undefined. */
   address?: string;
+  /** Of its card; the engine's choice when undefined. */
+  macAddress?: string;
   dns: string[];
   memoryBytes: number;
+  /** Of its writable layer, where the file system can hold it to that. */
+  diskBytes?: number;
   cpuMillis: number;
   pids: number;
   /** Its streams are a client's: stdin stays open, and what is said on them is not kept as a log. */

@@ -2,6 +2,7 @@
 // process until removal), and hands to make it misbehave. For tests and for simulated hosts.
 import { EventEmitter, on } from "node:events";
 import { Fault } from "#api/fault.ts";
+import { isJobContainer } from "../job-container.ts";
 import {
   addressTaken,
   type BridgeNetwork,
@@ -113,7 +114,7 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
     async list() {
       await enter("list");
       return [...containers.values()]
-        .filter(({ labels }) => labels[LABELS.job] !== undefined)
+        .filter(isJobContainer)
         .map(({ spec: _, log: __, ...container }) => ({ ...container }));
     },
     async pull(image) {

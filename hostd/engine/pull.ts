@@ -2,7 +2,7 @@
 // architecture is refused here in plain words instead of as `exec format error` at its start.
 import type Docker from "dockerode";
 import { Fault } from "#api/fault.ts";
-import { deadline } from "#lib/time.ts";
+import { deadline, joined } from "#lib/time.ts";
 import { formatDuration } from "#lib/units.ts";
 
 export interface PullOptions {
@@ -46,9 +46,9 @@ async function download(
   const watchdog = () => stopIn(silenceMs, `the pull made no progress for ${formatDuration(silenceMs)}`);
   const limit = stopIn(timeoutMs, `the pull took longer than ${formatDuration(timeoutMs)}`);
   let timer = watchdog();
+  const until = joined(signal, stopped.signal);
   try {
-    const abortSignal = AbortSignal.any([signal, stopped.signal]);
-    const stream = await docker.createImage({ fromImage: image, abortSignal } as object);
+    const stream = await docker.createImage({ fromImage: image, abortSignal: until.signal } as object);
     let rest = "";
     for await (const chunk of stream as unknown as AsyncIterable<Buffer>) {
       clearTimeout(timer);
@@ -65,6 +65,7 @@ async function download(
   } finally {
     clearTimeout(timer);
     clearTimeout(limit);
+    until.release();
   }
 }
 

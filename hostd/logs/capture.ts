@@ -2,8 +2,9 @@
 // where the store's cursor stands: the engine repeats that instant, and as many lines as are kept of it are stepped over.
 import { isFault } from "#api/fault.ts";
 import { backoffMs } from "#lib/retry.ts";
-import { sleep } from "#lib/time.ts";
-import { type Container, type Engine, LABELS } from "../engine/engine.ts";
+import { deadline, joined, sleep } from "#lib/time.ts";
+import { type Container, type Engine, type EngineLogLine, LABELS } from "../engine/engine.ts";
+import { incompleteBytes } from "../engine/log-frames.ts";
 import { droppedLine, JOB_RATE, type RateGate, type RateLimits, rateGate } from "./rate.ts";
 import type { AppLog, LogStore } from "./store.ts";
 
@@ -34,8 +35,14 @@ interface Reader {
 }
 
 /** Docker cuts an entry at 16 KiB; what is so long is a piece of a line, unless it ends one. */
-const MAX_LINE = 16 << 10;
+const MAX_LINE_BYTES = 16 << 10;
 const TELL_DROPPED_MS = 1_000;
+/** Of a flood's end, kept whatever was dropped before: why a program ended is in its last words. */
+const LAST_LINES = 50;
+const LAST_BYTES = 64 << 10;
+/** How often, and how long, a reader waits for the disk: the engine holds more than a job may write meanwhile. */
+const PAUSE_EVERY_CHARS = 256 << 10;
+const PAUSE_MS = 1_000;
 
 export function captureLogs(options: CaptureOptions): LogCapture {
   const { engine, store, onEnd, onError, signal, rate = JOB_RATE } = options;
@@ -52,41 +59,60 @@ export function captureLogs(options: CaptureOptions): LogCapture {
     const { gate } = reader;
     let newest = cursor?.at ?? "";
     let toldMs = performance.now();
+    let unpaused = 0;
+    const say = (line: string, at = newest) =>
+      log.append([{ at, ...about, stream: "stderr", source: "system", line, container: id }]);
+    const last = lastWords();
     const tellDropped = () => {
-      const count = gate.takeDropped();
+      gate.takeDropped();
+      const { count, at } = last.takeLost();
       toldMs = performance.now();
-      if (count === 0) return;
-      const line = droppedLine(count, rate);
-      log.append([{ at: newest, ...about, stream: "stderr", source: "system", line, container: id }]);
+      // At the time of the last of them: those that wait come after it, and a reader sees where lines are missing.
+      if (count > 0) say(droppedLine(count, rate), at);
     };
-    // A flood that ends in silence is told too.
+    /** A line is kept: what waited to be the last words is dropped after all. */
+    const passOver = () => {
+      if (gate.dropped === 0 && last.isEmpty) return;
+      last.drop();
+      tellDropped();
+    };
+    const keep = ({ at, stream, line, partial }: EngineLogLine) => {
+      const rest = { ...(partial ? { partial } : {}), container: id };
+      log.append([{ at, ...about, stream, source: "app", line: cutTo(line, MAX_LINE_BYTES), ...rest }]);
+    };
+    // A flood that ends in silence is told too; its newest lines wait on, for they may be the last.
     const teller = setInterval(() => performance.now() - toldMs >= TELL_DROPPED_MS && tellDropped(), TELL_DROPPED_MS);
     try {
-      for await (const { at, stream, line, partial } of engine.log(container.name, {
-        since: cursor?.at,
-        signal: ended,
-      })) {
+      for await (const entry of engine.log(container.name, { since: cursor?.at, signal: ended })) {
+        const { at, line } = entry;
         if (cursor && (at < cursor.at || (at === cursor.at && skip-- > 0))) continue;
+        // The engine gives the line it was asked from, if it still has it.
+        if (cursor && newest === cursor.at && at > cursor.at && skip === cursor.count)
+          say("... lines dropped: more was written than the engine keeps while nobody read it");
         if (tells(line)) lastLines.set(id, line);
-        if (!gate.admit(Buffer.byteLength(line), performance.now())) {
-          newest = at;
+        newest = at;
+        // The disk is waited for only so long: what the engine cannot hand on it gives up in silence.
+        if (!gate.admit(Buffer.byteLength(line), performance.now(), log.isBehind())) {
+          last.push(entry);
           if (performance.now() - toldMs >= TELL_DROPPED_MS) tellDropped();
           continue;
         }
-        if (gate.dropped > 0) tellDropped();
-        newest = at;
-        const rest = { ...(partial ? { partial } : {}), container: id };
-        log.append([{ at, ...about, stream, source: "app", line: line.slice(0, MAX_LINE), ...rest }]);
-        await log.ready();
+        passOver();
+        keep(entry);
+        unpaused += line.length;
+        if (unpaused < PAUSE_EVERY_CHARS) continue;
+        unpaused = 0;
+        await deadline(log.ready(), PAUSE_MS, "keeping log lines").catch(() => undefined);
       }
     } finally {
       clearInterval(teller);
+      if (ended.aborted) last.drop();
       tellDropped();
+      for (const entry of last.take()) keep(entry);
     }
   };
 
-  const follow = async (container: Container, reader: Reader): Promise<void> => {
-    const ended = AbortSignal.any([signal, reader.controller.signal]);
+  const follow = async (container: Container, reader: Reader, ended: AbortSignal): Promise<void> => {
     for (let failures = 0; !ended.aborted; ) {
       const wasEnded = reader.ended;
       try {
@@ -129,7 +155,7 @@ export function captureLogs(options: CaptureOptions): LogCapture {
         const { id, labels, status } = container;
         const ended = status === "exited" || status === "dead";
         // What a client and its job say to one another is theirs: there is no log, so it is kept to its end.
-        if (labels[LABELS.attach] !== undefined) {
+        if (labels[LABELS.attach] === "1") {
           if (ended) captured.add(id);
           continue;
         }
@@ -142,10 +168,59 @@ export function captureLogs(options: CaptureOptions): LogCapture {
         const app = labels[LABELS.app] ?? "";
         const reader: Reader = { controller: new AbortController(), ended, app, gate: rateGate(rate) };
         readers.set(id, reader);
-        void follow(container, reader);
+        const until = joined(signal, reader.controller.signal);
+        void follow(container, reader, until.signal).finally(until.release);
       }
     },
   };
+}
+
+/** The newest lines that were refused, until one is kept; older ones are lost, and counted. */
+function lastWords() {
+  let held: EngineLogLine[] = [];
+  let bytes = 0;
+  let lost = 0;
+  let lostAt: string | undefined;
+  const take = () => {
+    const taken = held;
+    held = [];
+    bytes = 0;
+    return taken;
+  };
+  return {
+    get isEmpty() {
+      return held.length === 0;
+    },
+    push(entry: EngineLogLine) {
+      held.push(entry);
+      bytes += entry.line.length;
+      while (held.length > LAST_LINES || (bytes > LAST_BYTES && held.length > 1)) {
+        const { line, at } = held.shift()!;
+        bytes -= line.length;
+        lost++;
+        lostAt = at;
+      }
+    },
+    drop() {
+      lostAt = held.at(-1)?.at ?? lostAt;
+      lost += take().length;
+    },
+    take,
+    /** Lines lost since this was last asked, and when the last of them was written. */
+    takeLost() {
+      const found = { count: lost, at: lostAt };
+      lost = 0;
+      lostAt = undefined;
+      return found;
+    },
+  };
+}
+
+/** Cut between characters. */
+function cutTo(line: string, mostBytes: number): string {
+  if (line.length <= mostBytes / 3 || Buffer.byteLength(line) <= mostBytes) return line;
+  const bytes = Buffer.from(line).subarray(0, mostBytes);
+  return bytes.toString("utf8", 0, bytes.length - incompleteBytes(bytes));
 }
 
 /** Whether a line may say why a program ended: not what Node.js and Java print below an error (its stack, a brace, a version). */

@@ -14,7 +14,8 @@ function reasonLines(before: JobRecord, after: JobRecord): string[] {
   const { state, reason, exitCode } = after;
   const ended = after.endedId !== undefined && after.endedId !== before.endedId;
   if (state === "unhealthy") return [`Health check failed: ${reason}`];
-  if (state === "stopping") return [`Stopping process with SIGTERM${reason ? `: ${reason}` : ""}`];
+  const signal = after.killedAtMs === undefined ? "SIGTERM" : "SIGKILL";
+  if (state === "stopping") return [`Stopping process with ${signal}${reason ? `: ${reason}` : ""}`];
   const memory = ended ? OUT_OF_MEMORY.exec(reason) : null;
   if (memory) return [`Memory limit${memory[1] ? ` of ${memory[1]}` : ""} exceeded (OOM)`];
   if (ended && exitCode !== undefined) {

@@ -12,8 +12,8 @@ export interface RateLimits {
 export const JOB_RATE: RateLimits = { linesPerSecond: 5_000, bytesPerSecond: 2 << 20, burstSeconds: 4 };
 
 export interface RateGate {
-  /** True: keep it. */
-  admit(sizeBytes: number, nowMs: number): boolean;
+  /** True: keep it. `isBehind`: whoever writes it down cannot keep up, whatever the rate. */
+  admit(sizeBytes: number, nowMs: number, isBehind?: boolean): boolean;
   /** Lines refused since this was last asked. */
   takeDropped(): number;
   readonly dropped: number;
@@ -25,14 +25,14 @@ export function rateGate({ linesPerSecond, bytesPerSecond, burstSeconds }: RateL
   let filledMs: number | undefined;
   let dropped = 0;
   return {
-    admit(sizeBytes, nowMs) {
+    admit(sizeBytes, nowMs, isBehind = false) {
       const seconds = Math.max(0, nowMs - (filledMs ?? nowMs)) / 1_000;
       filledMs = nowMs;
       lines = Math.min(most.lines, lines + seconds * linesPerSecond);
       bytes = Math.min(most.bytes, bytes + seconds * bytesPerSecond);
       // Once refused, until a tenth of a second's worth is there: a flood then shows in runs of lines, not in every tenth.
       const needed = dropped > 0 ? linesPerSecond / 10 : 1;
-      if (lines < needed || bytes < sizeBytes) {
+      if (isBehind || lines < needed || bytes < sizeBytes) {
         dropped++;
         return false;
       }

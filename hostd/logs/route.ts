@@ -6,6 +6,7 @@ import { Ajv } from "ajv";
 import { Fault } from "#api/fault.ts";
 import { followLines, type LineQuery, readLines } from "#api/log-reader.ts";
 import { hostLog } from "#api/logs.ts";
+import { pruneUnknown } from "#api/prune.ts";
 import { formatEvent, KEEP_ALIVE, KEEP_ALIVE_MS } from "#api/stream.ts";
 import type { HostRoute } from "../server.ts";
 import type { LogStore } from "./store.ts";
@@ -25,6 +26,7 @@ export function logRoute(options: LogRouteOptions): HostRoute {
     path: new RegExp(`^${hostLog.path}$`),
     async answer(req, res, url) {
       const query: unknown = Object.fromEntries(url.searchParams);
+      pruneUnknown(hostLog.query, query);
       if (!checkQuery(query)) {
         const [error] = checkQuery.errors ?? [];
         throw new Fault("invalid", `query${error?.instancePath.replace("/", " ") ?? ""} ${error?.message}`);
@@ -48,8 +50,9 @@ async function stream(req: IncomingMessage, res: ServerResponse, query: LineQuer
     for await (const events of followLines({ store, query, lastEventId, signal: gone.signal })) {
       if (res.write(events.map(formatEvent).join(""))) continue;
       // A reader that takes nothing for so long is let go; it comes back and reads the past from disk.
-      const late = AbortSignal.timeout(STALLED_MS);
-      await once(res, "drain", { signal: AbortSignal.any([gone.signal, late]) }).catch(() => res.destroy());
+      const stalled = setTimeout(() => gone.abort(), STALLED_MS);
+      await once(res, "drain", { signal: gone.signal }).catch(() => res.destroy());
+      clearTimeout(stalled);
     }
   } finally {
     clearInterval(keepAlive);

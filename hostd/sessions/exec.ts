@@ -9,7 +9,7 @@ import type { EngineStreams, ExecState } from "../engine/docker-streams.ts";
 import type { Container } from "../engine/engine.ts";
 import { containerName } from "../job-container.ts";
 import { carry, type SessionContext } from "./carry.ts";
-import { MARK, signalAll } from "./processes.ts";
+import { MARK, type Started, signalAll } from "./processes.ts";
 
 /** The stack's first program: images/stack/rootfs/start. */
 const APP_START = "/flynn/start";
@@ -41,19 +41,21 @@ export async function execSession(
     return { code: 126, reason: startReason(error) };
   }
   const { id, streams: process } = begun;
+  const containerId = container.id;
   const pid = async () => (await streams.execState(id)).pid;
   try {
     await carry(socket, process, {
       size: start.columns && start.rows ? { columns: start.columns, rows: start.rows } : undefined,
       resize: (size) => (tty ? streams.execResize(id, size) : Promise.resolve()),
-      signal: async (signal) => void (await signalAll({ pid: await pid(), mark }, `SIG${signal}` as NodeJS.Signals)),
+      signal: async (signal) =>
+        void (await signalAll({ pid: await pid(), mark, containerId }, `SIG${signal}` as NodeJS.Signals)),
     });
     if (!socket.closed.aborted) return await exitOf(streams, id, socket.closed);
   } finally {
     process.destroy();
     if (socket.closed.aborted) {
       const state = await streams.execState(id).catch((): ExecState => ({ running: true }));
-      await reap({ pid: state.running ? state.pid : undefined, mark });
+      await reap({ pid: state.running ? state.pid : undefined, mark, containerId });
       log.info({ jobId, exec: id }, "command ended with its client");
     }
   }
@@ -71,7 +73,7 @@ export function commandIn({ entrypoint }: Pick<Container, "entrypoint">, command
 }
 
 /** SIGHUP as when a terminal goes away, then SIGKILL to what is left. */
-async function reap(of: { pid?: number; mark: string }): Promise<void> {
+async function reap(of: Started): Promise<void> {
   if ((await signalAll(of, "SIGHUP")) === 0) return;
   await sleep(HANG_UP_GRACE_MS);
   await signalAll(of, "SIGKILL");

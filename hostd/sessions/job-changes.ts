@@ -1,5 +1,7 @@
 // Lets a session wait for what it needs of its job: claims are looked at after each change, and now and then for what is none,
 // such as time.
+import { joined } from "#lib/time.ts";
+
 export interface JobChanges {
   /** Something about some job has changed. */
   ring(): void;
@@ -17,16 +19,16 @@ export function jobChanges(ended: AbortSignal): JobChanges {
     },
     changed: (claim, signal) =>
       new Promise((resolve) => {
-        const both = AbortSignal.any([signal, ended]);
+        const both = joined(signal, ended);
         const look = () => {
-          if (!both.aborted && !claim()) return;
+          if (!both.signal.aborted && !claim()) return;
           clearInterval(again);
           looks.delete(look);
-          both.removeEventListener("abort", look);
+          both.release();
           resolve();
         };
         const again = setInterval(look, LOOK_EVERY_MS);
-        both.addEventListener("abort", look);
+        both.signal.addEventListener("abort", look);
         looks.add(look);
         look();
       }),

@@ -1,4 +1,5 @@
-// POST /v1/jobs/:id/signal: one signal to the first process of a job's container.
+// POST /v1/jobs/:id/signal: one signal to the first process of a job's container; SIGTERM to all that a stop tells, since the first one is a
+// shell as often as not.
 import type { IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
 import { signalJob } from "#api/attach.ts";
@@ -8,15 +9,18 @@ import type { Agent } from "../agent.ts";
 import type { Engine } from "../engine/engine.ts";
 import { containerName } from "../job-container.ts";
 import type { HostRoute } from "../server.ts";
+import type { JobStops } from "../stop/stop.ts";
 
 const BODY_MOST_BYTES = 1_024;
 
 export function signalRoute({
   agent,
   engine,
+  stops,
 }: {
   agent: Pick<Agent, "find">;
   engine: Pick<Engine, "signal">;
+  stops: Pick<JobStops, "tell">;
 }): HostRoute {
   const path = new RegExp(`^${signalJob.path.replace(":id", "([a-zA-Z0-9][a-zA-Z0-9._-]{0,63})")}$`);
   return {
@@ -25,8 +29,10 @@ export function signalRoute({
     async answer(req, res, url) {
       const jobId = path.exec(url.pathname)![1]!;
       const signal = await wishOf(req);
-      if (agent.find(jobId).container?.status !== "running") throw new Fault("conflict", `job ${jobId} is not running`);
-      await engine.signal(containerName(jobId), `SIG${signal}`);
+      const { container } = agent.find(jobId);
+      if (container?.status !== "running") throw new Fault("conflict", `job ${jobId} is not running`);
+      const isTold = signal === "TERM" && (await stops.tell(container));
+      if (!isTold) await engine.signal(containerName(jobId), `SIG${signal}`);
       res.writeHead(200, { "content-type": "application/json" });
       res.end("{}");
     },

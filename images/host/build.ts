@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { readText, syncDirectory, writeFileAtomic } from "#lib/files.ts";
 import { formatSize } from "#lib/units.ts";
 import { buildEnvironment } from "../config.ts";
+import { machineInstallers, noInstallers } from "../installers.ts";
 import { debianSources } from "./apt-sources.ts";
 import { type Agent, agent } from "./bundle.ts";
 import { keepNewest } from "./cache.ts";
@@ -52,13 +53,15 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
   await mkdir(outDirectory, { recursive: true });
   const key = await signingKey(signingKeyFile);
   const host = await agent({ entry: agentEntry, bundleFile });
-  const run = { environment, signal };
 
   return await withWorkDirectory(cacheDirectory, async (workDirectory) => {
     const sources = offline ? [] : await debianSources(recipe);
+    const machine = offline ? noInstallers : await machineInstallers({ directory: workDirectory, signal });
+    const { apt } = machine;
+    const run = { environment: { ...machine.proxies, ...environment }, signal };
     const treeKey = offline
       ? await newestTreeKey(cacheDirectory)
-      : await currentTreeKey({ workDirectory, sources, say, run });
+      : await currentTreeKey({ workDirectory, sources, apt, say, run });
     if (treeKey === undefined)
       throw new Error(`no Debian tree in ${cacheDirectory} yet: the first build needs the package archives`);
     const inputs = await inputsDigest({ treeKey, host, fast, epochSeconds: options.epochSeconds });
@@ -70,7 +73,7 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
       return { ...existing, publicKeyFile, reused: true };
     }
 
-    const { tar, cached } = await debianTree({ cacheDirectory, workDirectory, key: treeKey, sources, say, run });
+    const { tar, cached } = await debianTree({ cacheDirectory, workDirectory, key: treeKey, sources, apt, say, run });
     say(cached ? "Debian tree taken from the cache" : "Debian tree made");
     const tree = join(workDirectory, "root");
     await unpackTree(tar, tree, run);
@@ -126,10 +129,11 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
 async function currentTreeKey(options: {
   workDirectory: string;
   sources: string[];
+  apt: readonly string[];
   say: (line: string) => void;
   run: { environment: NodeJS.ProcessEnv; signal: AbortSignal };
 }): Promise<string> {
-  const { workDirectory, sources, say, run } = options;
+  const { workDirectory, sources, apt, say, run } = options;
   say("asking the Debian archives which packages the image would get");
   const { architecture, packages } = recipe;
   const resolved = await resolvePackages({
@@ -137,6 +141,7 @@ async function currentTreeKey(options: {
     sources,
     packages,
     architecture,
+    apt,
     ...run,
   });
   return digest([

@@ -11,12 +11,14 @@ export interface ResolveOptions {
   sources: readonly string[];
   packages: readonly string[];
   architecture: string;
+  /** Settings of apt of this machine, `Name=value`. */
+  apt: readonly string[];
   environment: NodeJS.ProcessEnv;
   signal: AbortSignal;
 }
 
 export async function resolvePackages(options: ResolveOptions): Promise<ImagePackage[]> {
-  const { directory, sources, packages, architecture, environment, signal } = options;
+  const { directory, sources, packages, architecture, apt, environment, signal } = options;
   for (const name of ["lists/partial", "cache/archives/partial", "etc/trusted.gpg.d", "etc/parts"]) {
     await mkdir(join(directory, name), { recursive: true });
   }
@@ -42,6 +44,7 @@ export async function resolvePackages(options: ResolveOptions): Promise<ImagePac
     // Of one connection or read: archives nobody answers for are known after half a minute.
     "Acquire::http::Timeout=20",
     "Acquire::https::Timeout=20",
+    ...apt,
   ].flatMap((setting) => ["-o", setting]);
   await exec(["apt-get", ...settings, "--error-on=any", "update"], {
     env: environment,

@@ -26,6 +26,7 @@ export const packages = [
   "apparmor",
   "iproute2",
   "iptables",
+  "nftables",
   "e2fsprogs",
   "util-linux",
   "gdisk",

@@ -14,18 +14,20 @@ export interface TreeOptions {
   workDirectory: string;
   key: string;
   sources: readonly string[];
+  /** Settings of apt, `Name=value`. */
+  apt: readonly string[];
   say: (line: string) => void;
   run: Omit<InsideOptions, "timeoutMs" | "onLine">;
 }
 
 /** Path of the tree's tar, from the cache or newly made. */
 export async function debianTree(options: TreeOptions): Promise<{ tar: string; cached: boolean }> {
-  const { cacheDirectory, workDirectory, key, sources, say, run } = options;
+  const { cacheDirectory, workDirectory, key, sources, apt, say, run } = options;
   const tar = join(cacheDirectory, `tree-${key}.tar`);
   if (await stat(tar).catch(() => undefined)) return { tar, cached: true };
   const root = join(workDirectory, "debian");
   const fresh = join(workDirectory, "tree.tar");
-  await bootstrap({ root, workDirectory, suite, architecture, packages, dpkgPaths, sources, say, run });
+  await bootstrap({ root, workDirectory, suite, architecture, packages, dpkgPaths, sources, apt, say, run });
   const pack = [
     "tar",
     "--create",
@@ -54,6 +56,7 @@ export async function bootstrap(options: {
   packages: readonly string[];
   dpkgPaths: readonly string[];
   sources: readonly string[];
+  apt: readonly string[];
   say: (line: string) => void;
   run: Omit<InsideOptions, "timeoutMs" | "onLine">;
 }): Promise<void> {
@@ -67,6 +70,7 @@ export async function bootstrap(options: {
     `--include=${options.packages.join(",")}`,
     "--dpkgopt=force-unsafe-io",
     ...options.dpkgPaths.map((rule) => `--dpkgopt=${rule}`),
+    ...options.apt.map((setting) => `--aptopt=${setting.replace("=", ' "')}"`),
     release,
     root,
     ...sources,

@@ -13,6 +13,7 @@ import { digest, digestDirectory, digestFile } from "../host/digest.ts";
 import { resolvePackages } from "../host/packages.ts";
 import { requirePrograms } from "../host/prerequisites.ts";
 import { withWorkDirectory } from "../host/work.ts";
+import { type Installers, machineInstallers, noInstallers } from "../installers.ts";
 import { type ImageDescription, writeArchive } from "./archive.ts";
 import { type Layer, makeLayer } from "./layer.ts";
 import { overlays } from "./overlays.ts";
@@ -24,8 +25,6 @@ export interface StackOptions {
   cacheDirectory: string;
   /** Take the newest layers of the cache instead of asking the archives which packages there are. */
   offline: boolean;
-  /** Environment of npm and pip. */
-  installer: NodeJS.ProcessEnv;
   say: (line: string) => void;
   signal: AbortSignal;
 }
@@ -60,14 +59,17 @@ const STACKS = /^stack-[0-9a-f]{16}\.json$/;
 const ARCHIVES = /^(runner|builder)-[0-9a-f]{16}\.tar$/;
 const KEPT = 2;
 
-type Doing = Pick<StackOptions, "cacheDirectory" | "installer" | "say" | "signal"> & { workDirectory: string };
+type Doing = Pick<StackOptions, "cacheDirectory" | "say" | "signal"> & { workDirectory: string; machine: Installers };
 
 export async function buildStack(options: StackOptions): Promise<BuiltStack> {
   const { cacheDirectory, offline, say } = options;
   await requirePrograms(buildEnvironment(recipe.installEpochSeconds)["PATH"]!);
   await mkdir(cacheDirectory, { recursive: true });
   return await withWorkDirectory(cacheDirectory, async (workDirectory) => {
-    const doing = { ...options, workDirectory };
+    const machine = offline
+      ? noInstallers
+      : await machineInstallers({ directory: workDirectory, signal: options.signal });
+    const doing = { ...options, workDirectory, machine };
     const sources = offline ? [] : withBackports(await debianSources(recipe));
     const key = offline ? await newestKey(cacheDirectory) : await currentKey(sources, doing);
     if (key === undefined)
@@ -117,7 +119,8 @@ async function layersKey(sources: readonly string[], doing: Doing): Promise<stri
     sources,
     packages: [...runnerPackages, ...builderPackages],
     architecture,
-    environment: buildEnvironment(recipe.installEpochSeconds),
+    apt: doing.machine.apt,
+    environment: { ...doing.machine.proxies, ...buildEnvironment(recipe.installEpochSeconds) },
     signal: doing.signal,
   });
   const inputs = [
@@ -141,15 +144,15 @@ async function newestKey(cacheDirectory: string): Promise<string | undefined> {
 }
 
 async function debianLayers(key: string, sources: readonly string[], doing: Doing): Promise<DebianLayers> {
-  const { cacheDirectory, workDirectory, installer, say, signal } = doing;
+  const { cacheDirectory, workDirectory, machine, say, signal } = doing;
   const description = join(cacheDirectory, `layers-${key}.json`);
   const cached = await readJson<DebianLayers>(description);
   if (cached !== undefined && (await areThere(["runner", "builder"].map((name) => layerFile(doing, key, name))))) {
     say("Debian layers taken from the cache");
     return cached;
   }
-  const environment = buildEnvironment(recipe.installEpochSeconds);
-  const trees = await makeTrees({ workDirectory, sources, installer, say, run: { environment, signal } });
+  const environment = { ...machine.proxies, ...buildEnvironment(recipe.installEpochSeconds) };
+  const trees = await makeTrees({ workDirectory, sources, machine, say, run: { environment, signal } });
   const { epochSeconds } = trees;
   const [before, after] = [await snapshot(trees.runner), await snapshot(trees.builder)];
   const pack = async (name: "runner" | "builder", written: readonly string[], removed: readonly string[] = []) => {

@@ -8,6 +8,7 @@ import { nodeFolder } from "../host/bundle.ts";
 import { newestPackage, prune } from "../host/customize.ts";
 import { contained, type InsideOptions, inTree } from "../host/inside.ts";
 import { bootstrap } from "../host/tree.ts";
+import type { Installers } from "../installers.ts";
 import * as recipe from "./recipe.ts";
 
 export const toolsDirectory = join(import.meta.dirname, "tools");
@@ -17,8 +18,8 @@ type Run = Omit<InsideOptions, "timeoutMs" | "onLine">;
 export interface TreesOptions {
   workDirectory: string;
   sources: readonly string[];
-  /** Environment of npm and pip: where the registries are. */
-  installer: NodeJS.ProcessEnv;
+  /** How this machine reaches registries and archives. */
+  machine: Installers;
   say: (line: string) => void;
   run: Run;
 }
@@ -31,14 +32,25 @@ export interface Trees {
 }
 
 export async function makeTrees(options: TreesOptions): Promise<Trees> {
-  const { workDirectory, sources, installer, say, run } = options;
-  const tools = await nodeTools(join(workDirectory, "tools"), installer, run.signal);
+  const { workDirectory, sources, machine, say, run } = options;
+  const tools = await nodeTools(join(workDirectory, "tools"), machine.environment, run.signal);
   const { suite, architecture, dpkgPaths, runnerPackages, builderPackages } = recipe;
   const tree = async (name: string, packages: readonly string[]): Promise<string> => {
     say(`installing the ${name}'s Debian packages`);
     const root = join(workDirectory, name);
     const told = (line: string) => say(`${name}: ${line}`);
-    await bootstrap({ root, workDirectory, suite, architecture, packages, dpkgPaths, sources, say: told, run });
+    await bootstrap({
+      root,
+      workDirectory,
+      suite,
+      architecture,
+      packages,
+      dpkgPaths,
+      sources,
+      apt: machine.apt,
+      say: told,
+      run,
+    });
     await customize(root, tools, run);
     return root;
   };
@@ -46,7 +58,7 @@ export async function makeTrees(options: TreesOptions): Promise<Trees> {
   await inTree(runner, ["apt-get", "--yes", "purge", ...recipe.runnerPurged], { ...run, timeoutMs: 120_000 });
   await prune(runner, recipe.pruned);
   const builder = await tree("builder", [...runnerPackages, ...builderPackages]);
-  await customizeBuilder(builder, installer, run);
+  await customizeBuilder(builder, machine, run);
   return { runner, builder, epochSeconds: await newestPackage(builder) };
 }
 
@@ -67,6 +79,8 @@ async function customize(tree: string, tools: string, run: Run): Promise<void> {
   const { name, id, home } = recipe.appUser;
   await cp(join(nodeFolder(), "bin/node"), join(tree, "usr/bin/node"));
   await chmod(join(tree, "usr/bin/node"), 0o755);
+  // A copy made while npm was still unpacking the package would end every app with SIGSEGV, and stay in the cache.
+  await exec([join(tree, "usr/bin/node"), "--version"], { timeoutMs: 30_000, signal: run.signal });
   const modules = join(tree, "usr/lib/node_modules");
   await cp(tools, modules, { recursive: true });
   await exec(["chown", "--recursive", "--no-dereference", "0:0", modules], {
@@ -94,7 +108,7 @@ async function customize(tree: string, tools: string, run: Run): Promise<void> {
   await prune(tree, recipe.pruned);
 }
 
-async function customizeBuilder(tree: string, installer: NodeJS.ProcessEnv, run: Run): Promise<void> {
+async function customizeBuilder(tree: string, machine: Installers, run: Run): Promise<void> {
   for (const path of ["in", "in/env", "out", "cache"]) await ownDirectory(join(tree, path), recipe.appUser.id);
   const headers = join(nodeFolder(), "include/node");
   const otherMachines = /\/openssl\/archs\/(?!linux-x86_64(\/|$))/;
@@ -104,7 +118,7 @@ async function customizeBuilder(tree: string, installer: NodeJS.ProcessEnv, run:
     await symlink(`../lib/go-1.23/bin/${program}`, join(tree, "usr/bin", program));
   }
   await compileGo(tree, run);
-  await installUv(tree, installer, run);
+  await installUv(tree, machine, run);
   // Packages go into environments of an app's own; a buildpack that asks for this Python's folder asks for its own copy.
   await rm(join(tree, "usr/lib/python3.11/EXTERNALLY-MANAGED"), { force: true });
   const gitConfig = '[safe]\n\tdirectory = *\n[protocol "ext"]\n\tallow = never\n[advice]\n\tdetachedHead = false\n';
@@ -136,16 +150,20 @@ async function compileGo(tree: string, run: Run): Promise<void> {
 }
 
 /** The tree's own pip fetches it, with this machine's certificates and names. */
-async function installUv(tree: string, installer: NodeJS.ProcessEnv, run: Run): Promise<void> {
-  const certificates = await readText("/etc/ssl/certs/ca-certificates.crt");
+async function installUv(tree: string, machine: Installers, run: Run): Promise<void> {
+  const certificates = await readText(machine.caFile ?? "/etc/ssl/certs/ca-certificates.crt");
   if (certificates !== undefined) await writeFile(join(tree, "tmp/ca.crt"), certificates);
   await writeFile(join(tree, "etc/resolv.conf"), await readFile("/etc/resolv.conf"));
   const environment = {
-    ...installer,
+    ...machine.environment,
     PATH: run.environment["PATH"],
     HOME: "/tmp",
     PIP_DISABLE_PIP_VERSION_CHECK: "1",
-    ...(certificates === undefined ? {} : { PIP_CERT: "/tmp/ca.crt" }),
+    // Files of this machine are none of the tree's; what pip's say is in the variables.
+    PIP_CONFIG_FILE: "/dev/null",
+    ...(certificates === undefined
+      ? {}
+      : { PIP_CERT: "/tmp/ca.crt", SSL_CERT_FILE: "/tmp/ca.crt", REQUESTS_CA_BUNDLE: "/tmp/ca.crt" }),
   };
   const argv = [
     "pip",

@@ -46,14 +46,14 @@ test("a slow reader holds its writer up at one window, and every byte arrives", 
     const sending = (async () => {
       for (const part = Buffer.alloc(10_000); sent < total; sent += part.length) await near.sendData("stdin", part);
     })();
-    await until(() => sent > WINDOW_BYTES / 2, { what: "the window being used", timeoutMs: 5_000 });
+    await until(() => sent > WINDOW_BYTES / 2, { what: "the window being used", timeoutMs: 30_000 });
     let before = -1;
     const standsStill = () => {
       const still = sent === before;
       before = sent;
       return still;
     };
-    await until(standsStill, { what: "the writer standing still", timeoutMs: 5_000 });
+    await until(standsStill, { what: "the writer standing still", timeoutMs: 30_000 });
     assert.ok(sent <= WINDOW_BYTES + DATA_MOST_BYTES, `${sent} bytes were sent to a reader that read none`);
     release();
     await sending;
@@ -70,7 +70,7 @@ test("signals pass data that waits", () =>
     await near.sendData("stdin", Buffer.alloc(10));
     near.send({ type: "signal", signal: "INT" });
     near.send({ type: "stdin-eof" });
-    await until(() => seen.length > 0, { what: "the signal", timeoutMs: 5_000 });
+    await until(() => seen.length > 0, { what: "the signal", timeoutMs: 30_000 });
     assert.equal(seen, ["signal"]);
   }));
 
@@ -83,7 +83,7 @@ test("the end of a stream comes after its data, however slowly that is taken", (
     });
     for (let n = 0; n < 5; n++) await near.sendData("stdout", Buffer.from("x"));
     near.send({ type: "exit", exit: { code: 0 } });
-    await until(() => seen.length === 6, { what: "all frames", timeoutMs: 5_000 });
+    await until(() => seen.length === 6, { what: "all frames", timeoutMs: 30_000 });
     assert.equal(seen, [...Array(5).fill("stdout"), "exit"]);
   }));
 
@@ -92,7 +92,7 @@ test("who sends more than its window is cut off", () =>
     far.receive(() => new Promise(() => undefined));
     const frame = encodeFrame({ type: "stdin", data: Buffer.alloc(60_000) });
     for (let n = 0; n < 20; n++) nearSocket.send(frame);
-    await until(() => far.closed.aborted, { what: "the end of the connection", timeoutMs: 5_000 });
+    await until(() => far.closed.aborted, { what: "the end of the connection", timeoutMs: 30_000 });
     assert.match(String(far.closed.reason), "more was sent than was asked for");
   }));
 
@@ -101,7 +101,7 @@ test("text, and bytes that are no frame, end the connection", async () => {
     await withPair(async ({ far, nearSocket }) => {
       far.receive(() => undefined);
       nearSocket.send(garbage);
-      await until(() => far.closed.aborted, { what: "the end of the connection", timeoutMs: 5_000 });
+      await until(() => far.closed.aborted, { what: "the end of the connection", timeoutMs: 30_000 });
     });
 });
 
@@ -110,12 +110,15 @@ test("a peer that fell silent is noticed; one that is only slow is not", () =>
     far.receive(() => new Promise(() => undefined));
     let pings = 0;
     nearSocket.on("ping", () => pings++);
-    await until(() => pings > 4, { what: "pings", timeoutMs: 5_000 });
+    await until(() => pings > 4, { what: "pings", timeoutMs: 30_000 });
     assert.not.ok(far.closed.aborted);
     nearSocket.pause(); // as a machine without power: nothing is answered any more
-    await until(() => far.closed.aborted, { what: "the silence being noticed", timeoutMs: 5_000 });
+    await until(() => far.closed.aborted, { what: "the silence being noticed", timeoutMs: 30_000 });
     assert.match(String(far.closed.reason), "fell silent");
-    await until(() => farSocket.readyState === farSocket.CLOSED, { what: "the socket being closed", timeoutMs: 5_000 });
+    await until(() => farSocket.readyState === farSocket.CLOSED, {
+      what: "the socket being closed",
+      timeoutMs: 30_000,
+    });
   }, 50));
 
 test("a writer that waits hears of the end", () =>

@@ -7,8 +7,8 @@ import * as assert from "uvu/assert";
 import { bootTarget } from "#api/boot.ts";
 import { type Client, createClient } from "#api/client.ts";
 import { type Fault, isFault } from "#api/fault.ts";
-import * as hosts from "#api/hosts.ts";
 import { ensureIdentity, type Identity, loadIdentity, nextKey, saveIdentity } from "#api/join.ts";
+import * as members from "#api/members.ts";
 import { keepIdentity, renewalDueMs, renewInTime } from "#api/renew.ts";
 import { until } from "#lib/time.ts";
 import { newCsr } from "#lib/x509.ts";
@@ -99,7 +99,7 @@ test("what is due is renewed, again after a failure; what is not due is left alo
       },
       signal: idle.signal,
     });
-    await until(() => looks > 0, { what: "a look", timeoutMs: 5_000, everyMs: 1 });
+    await until(() => looks > 0, { what: "a look", timeoutMs: 30_000, everyMs: 1 });
     idle.abort();
     await early;
   }));
@@ -225,7 +225,7 @@ test("against a real control: a lost answer locks nobody out, of a renewal or of
 
     const client = clientOf(control, again);
     const ask = async (key: string) =>
-      client.call(hosts.renewMember, { params: { id: again.id }, body: { csr: await newCsr(key, again.id) } });
+      client.call(members.renewMember, { params: { id: again.id }, body: { csr: await newCsr(key, again.id) } });
     const key = await nextKey(directory);
     const lost = await ask(key);
     await report(client, again);

@@ -4,7 +4,7 @@
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,6 +15,7 @@ import { deadline, until } from "#lib/time.ts";
 import { bootHttpServer } from "../../bootstrap/http/server.ts";
 import { openImages } from "../../bootstrap/images.ts";
 import { writeImage } from "../bootstrap/image-fixture.ts";
+import { freePort } from "../lib/free-port.ts";
 
 export const name = "artefacts";
 
@@ -128,18 +129,8 @@ http { access_log off; sendfile on; tcp_nopush on; client_body_temp_path ${folde
       const socket = connect(port, "127.0.0.1", () => resolve(socket.destroy() !== undefined));
       socket.on("error", () => resolve(false));
     });
-  await until(answers, { what: "nginx answers (apt-get install nginx-light)", timeoutMs: 10_000 });
+  await until(answers, { what: "nginx answers (apt-get install nginx)", timeoutMs: 10_000 });
   return { port };
-}
-
-/** A port nobody had a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 async function peakMemoryBytes(pid: number): Promise<number> {

@@ -1,10 +1,12 @@
 // The log against bare `level`: the same records, the same batch sizes, sync on, in interleaved rounds of one run; a figure
 // is the median of its rounds. The peers write a row per record and one per view entry, as many bytes as ours. `level`
 // serialises a batch, writes it and waits, one in flight as our log has on disk; `overlapped` is the same from two
-// callers, so that one batch is serialised while the other is written; `readyRows` gets finished strings: the ceiling.
+// callers, so that one batch is serialised while the other is written; `readyRows` gets finished strings: the ceiling; `twoSyncs` is
+// `level` with as many bytes appended to a plain file at the same time, synced as well: what the second copy costs anybody.
 // Ours also chains, checks and writes its journal. A Cpu ratio compares processor time per record, which other
 // programs on the machine disturb less. Then the commit path through the store, and opening after a million records.
-import { mkdtemp, rm } from "node:fs/promises";
+import { constants } from "node:fs";
+import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -36,7 +38,7 @@ interface BenchResult {
 const KEYS = 20_000;
 const GROUPS = [1, 100, 1000] as const;
 const IN_FLIGHT = 2;
-const SIDES = ["ours", "level", "overlapped", "readyRows"] as const;
+const SIDES = ["ours", "level", "overlapped", "readyRows", "twoSyncs"] as const;
 type Side = (typeof SIDES)[number];
 
 interface Sample {
@@ -141,23 +143,28 @@ const viewRow = ({ seq, mutations }: LogRecord, values: readonly string[]): Row 
 async function bare(directory: string, records: number, group: number, side: Side): Promise<Sample> {
   const db = new Level<string, string>(directory, { writeBufferSize: 32 << 20 });
   await db.open();
+  const file = side === "twoSyncs" ? await open(join(directory, "second"), SECOND, 0o600) : undefined;
   const write = (rows: readonly Row[]) => {
     const batch = db.batch();
     for (const [key, value] of rows) batch.put(key, value);
     batch.put("m", GENESIS + GENESIS + GENESIS);
-    return batch.write({ sync: true });
+    const second = file?.appendFile(rows.map(([key, value]) => `${key} ${value}\n`).join(""));
+    return Promise.all([batch.write({ sync: true }), second]);
   };
   try {
     const calls = recordsIn(records, group);
     const ready = side === "readyRows" ? calls.map(rowsOf) : undefined;
-    const window = group === 1 || side === "level" ? 1 : IN_FLIGHT;
+    const window = group === 1 || side === "level" || side === "twoSyncs" ? 1 : IN_FLIGHT;
     return await timed(records, () =>
       ready === undefined ? inFlight(calls, window, (call) => write(rowsOf(call))) : inFlight(ready, window, write),
     );
   } finally {
-    await db.close();
+    await Promise.all([db.close(), file?.close()]);
   }
 }
+
+/** A write returns when its bytes are on disk, as ours does. */
+const SECOND = constants.O_WRONLY | constants.O_CREAT | constants.O_DSYNC | constants.O_APPEND;
 
 function recordsIn(records: number, group: number): LogRecord[][] {
   return chunks(records, group).map(([from, to]) => span(from, to).map((seq) => recordOf(seq)));

@@ -11,7 +11,8 @@ import { silentLog } from "#lib/log.ts";
 import { run as runProgram } from "#lib/run.ts";
 import { until } from "#lib/time.ts";
 import { copyAccessLog } from "../../router/access-log.ts";
-import { freePort, get, origin, startRig, target } from "../router/rig.ts";
+import { freePort } from "../lib/free-port.ts";
+import { get, origin, startRig, target } from "../router/rig.ts";
 
 export const name = "router";
 

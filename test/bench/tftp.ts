@@ -1,7 +1,6 @@
 // TFTP throughput against tftpd-hpa and dnsmasq: one file of 8 MiB, blksize 1468, on loopback. Every server gets the same
 // clients in turn, in interleaved rounds; a figure is the median of its rounds, in MB/s of file content.
 import { type ChildProcess, fork, spawn } from "node:child_process";
-import dgram from "node:dgram";
 import { once } from "node:events";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { setPriority, tmpdir } from "node:os";
@@ -14,6 +13,7 @@ import { download } from "../bootstrap/tftp/client.ts";
 import { content } from "../bootstrap/tftp/content.ts";
 import type { Load, LoadResult } from "../bootstrap/tftp/load.ts";
 import type { ServeOptions } from "../bootstrap/tftp/serve.ts";
+import { freePort } from "../lib/free-port.ts";
 
 export const name = "tftp";
 
@@ -123,7 +123,7 @@ async function startServers(
   const ours = fork(fileURLToPath(new URL("../bootstrap/tftp/serve.ts", import.meta.url)), [JSON.stringify(serve)]);
   children.push(ours);
   const [{ port }] = await deadline(once(ours, "message"), 10_000, "our server to listen");
-  const hpa = { address: "127.0.0.1", port: await freePort() };
+  const hpa = { address: "127.0.0.1", port: await freePort("udp") };
   // dnsmasq serves TFTP on port 69 only, so it gets a loopback address of its own.
   const dnsmasq = { address: `127.77.${process.pid & 0xff}.69`, port: 69 };
   children.push(
@@ -192,14 +192,6 @@ function median(values: number[]): number {
 
 function round2(value: number): number {
   return Math.round(value * 100) / 100;
-}
-
-async function freePort(): Promise<number> {
-  const socket = dgram.createSocket("udp4");
-  await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
-  const { port } = socket.address();
-  await new Promise<void>((resolve) => socket.close(() => resolve()));
-  return port;
 }
 
 if (import.meta.main) {

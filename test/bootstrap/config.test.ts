@@ -21,6 +21,9 @@ const required = {
   imagesDir: "i",
   imageKeyFile: "k",
 };
+/** Reservations of as many machines. */
+const fixed = (...addresses: string[]) =>
+  Object.fromEntries(addresses.map((address, n) => [`02:00:00:00:00:${10 + n}`, address]));
 const read = (flags: Record<string, unknown> = {}) => readConfig({ flags: { ...required, ...flags }, env: {} }, [eth1]);
 
 test("what is not said follows from the interface", () => {
@@ -37,6 +40,11 @@ test("a wrong configuration is refused in words, before any socket opens", () =>
     [{ interface: "eth9" }, /no eth9; it has eth1/],
     [{ address: "10.0.0.1" }, /eth1 has no IPv4 address 10.0.0.1/],
     [{ range: "10.78.0.1-10.78.0.9" }, /range/],
+    [{ relays: ["10.88.0.1"] }, /relays: 10.88.0.1 is not .* such as 10.88.0.1\/24/],
+    [{ relays: ["10.88.0.1/24@here"] }, /names no address after its @/],
+    [{ relays: ["10.77.0.9/24"] }, /our own network/],
+    [{ relays: ["10.0.0.1/8"] }, /our own network/],
+    [{ refused: ["10.88.0.1"] }, /such as 172.18.0.0\/16/],
     [{ range: "10.77.0.9-10.77.0.1" }, /range/],
     [{ range: "10.77.0.9" }, /range/],
     [{ router: "gateway" }, /gateway is not an IPv4 address/],
@@ -44,6 +52,15 @@ test("a wrong configuration is refused in words, before any socket opens", () =>
     [{ mode: "both" }, /mode/],
     [{ httpPort: 99_999 }, /httpPort/],
     [{ reservations: { "aa-bb": "10.77.0.5" } }, /.*/],
+    [
+      { reservations: fixed("10.77.0.5", "10.77.0.5") },
+      /10.77.0.5 of 02:00:00:00:00:11 is the address of 02:00:00:00:00:10/,
+    ],
+    [{ reservations: fixed("10.77.0.1") }, /is the address of this boot server already/],
+    [{ router: "10.77.0.254", reservations: fixed("10.77.0.254") }, /is the address of the router already/],
+    [{ reservations: fixed("10.77.0.255") }, /broadcast/],
+    [{ reservations: fixed("10.77.0.0") }, /the network's own/],
+    [{ reservations: fixed("10.78.0.5") }, /is not in 10.77.0.0\/24/],
     [{ typo: 1 }, /typo/],
   ];
   for (const [flags, message] of wrong) assert.throws(() => read(flags), message, JSON.stringify(flags));

@@ -1,8 +1,6 @@
 // The boot server's side of the contract against the real control plane on loopback: join, target, events, last copy, grants.
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -20,18 +18,10 @@ import { controlLink } from "../../bootstrap/control.ts";
 import { openTimeline } from "../../bootstrap/timeline.ts";
 import type { BootRecord } from "../../bootstrap/tokens.ts";
 import { withControl } from "../api/control-process.ts";
+import { freePort } from "../lib/free-port.ts";
 
 const MAC = "52:54:00:00:00:01";
 const program = fileURLToPath(new URL("../../control/main.ts", import.meta.url));
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 test("a stranger's event makes it a machine of the target; with control gone the last copy and the grants stand", async () => {
   const root = await mkdtemp(join(tmpdir(), "flynn-boot-control-"));
@@ -78,9 +68,10 @@ test("a stranger's event makes it a machine of the target; with control gone the
     const running = link.run(controller.signal);
     running.catch(() => undefined);
     timeline.record({
-      identity: { mac: MAC, firmware: "bios" },
-      stage: "discover",
-      message: "firmware looks for a boot server",
+      claimed: { mac: MAC, firmware: "bios", whole: true },
+      observed: { card: MAC, address: "10.0.0.5" },
+      stage: "wait-approval",
+      message: "waiting for approval",
     });
     await until(() => targets.at(-1)?.machines.some((machine) => machine.macs.includes(MAC)), {
       what: "the machine in the target",
@@ -118,6 +109,24 @@ test("a stranger's event makes it a machine of the target; with control gone the
   } finally {
     if (control) await stopChild(control, 5_000, "SIGKILL");
     await rm(root, { recursive: true, force: true });
+  }
+});
+
+test("a kept target of a newer control is used; what this version does not know of it is passed over", async () => {
+  const stateDir = await mkdtemp(join(tmpdir(), "flynn-boot-newer-"));
+  const log = silentLog();
+  try {
+    const target = { term: 3, seq: 7, controlUrls: [], caPem: "", unknownMachines: "wait", machines: [], images: [] };
+    const newer = { ...target, colour: "blue", fleet: { of: [] } };
+    await writeFile(join(stateDir, "target.json"), JSON.stringify(newer));
+    const timeline = await openTimeline({ path: join(stateDir, "events.journal"), log });
+    const seen: BootTarget[] = [];
+    const onTarget = (each: BootTarget) => seen.push(each);
+    await controlLink({ stateDir, controlUrls: [], caPem: "", name: "b", joinTokenFile: "", timeline, log, onTarget });
+    assert.equal(seen, [target]);
+    await timeline.close();
+  } finally {
+    await rm(stateDir, { recursive: true, force: true });
   }
 });
 
@@ -170,8 +179,8 @@ test("a due boot server renews while it follows, and from then on signs grants w
       };
       const grant = link.grant({ ...boot, mintedAtMs: Date.now() });
       assert.is(verifyJoinGrant(grant, publicKeyOf(certificate), Date.now()).machineId, "m");
-      timeline.record({ identity: { mac: MAC, firmware: "bios" }, stage: "discover", message: "after the renewal" });
-      await until(() => timeline.queued === 0 && targets.at(-1)?.machines.some(({ macs }) => macs.includes(MAC)), {
+      timeline.record({ claimed: { mac: MAC, firmware: "bios" }, stage: "discover", message: "after the renewal" });
+      await until(() => timeline.queued === 0 && targets.length > 0, {
         what: "event and target over the new certificate",
         timeoutMs: 20_000,
       });

@@ -1,13 +1,23 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFile, mkdtemp, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  mkdtemp,
+  open as openForAppending,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { silentLog } from "#lib/log.ts";
-import { openJournal } from "../../bootstrap/journal.ts";
+import { until } from "#lib/time.ts";
+import { type JournalFile, openJournal } from "../../bootstrap/journal.ts";
 
 async function inFolder(work: (path: string) => Promise<void>): Promise<void> {
   const root = await mkdtemp(join(tmpdir(), "flynn-journal-"));
@@ -19,12 +29,13 @@ async function inFolder(work: (path: string) => Promise<void>): Promise<void> {
 }
 
 /** A map kept in a journal: the smallest user of one. */
-async function open(path: string, compactAfter?: number) {
+async function open(path: string, compactAfter?: number, openFile?: (path: string) => Promise<JournalFile>) {
   const map = new Map<string, number>();
   const journal = await openJournal<[string, number]>({
     path,
     log: silentLog(),
     compactAfter,
+    ...(openFile ? { openFile } : {}),
     replay: ([name, value]) => map.set(name, value),
     live: () => map,
   });
@@ -87,6 +98,101 @@ test("a flipped bit costs its own line and no other; garbage is not a record", (
     await second.journal.close();
   }));
 
+/** Real files whose syncs wait for `pass`, with the order of what was done to them. */
+function slowDisk() {
+  const steps: string[] = [];
+  const waiting: (() => void)[] = [];
+  let isSlow = true;
+  const openFile = async (path: string): Promise<JournalFile> => {
+    const file = await openForAppending(path, "a", 0o600);
+    return {
+      async appendFile(text) {
+        await file.appendFile(text);
+        steps.push("written");
+      },
+      async datasync() {
+        steps.push("sync asked");
+        if (isSlow) await new Promise<void>((resolve) => waiting.push(resolve));
+        await file.datasync();
+        steps.push("synced");
+      },
+      close: () => file.close(),
+    };
+  };
+  return {
+    steps,
+    openFile,
+    waiting: () => waiting.length,
+    pass: () => waiting.shift()!(),
+    mend() {
+      isSlow = false;
+      for (const go of waiting.splice(0)) go();
+    },
+  };
+}
+
+test("a record is answered for when the disk has it: written, synced, then answered", () =>
+  inFolder(async (path) => {
+    const disk = slowDisk();
+    const { set, journal } = await open(path, undefined, disk.openFile);
+    const first = set("a", 1).then(() => disk.steps.push("a answered"));
+    await until(() => disk.steps.length >= 2, { what: "the first sync", timeoutMs: 20_000, everyMs: 1 });
+    // Came while that sync was under way: not part of it, so it waits for the next.
+    const second = set("b", 2).then(() => disk.steps.push("b answered"));
+    assert.equal(disk.steps, ["written", "sync asked"]);
+    disk.pass();
+    await first;
+    await until(() => disk.waiting() === 1, { what: "the second sync", timeoutMs: 20_000, everyMs: 1 });
+    assert.equal(disk.steps, ["written", "sync asked", "synced", "a answered", "written", "sync asked"]);
+    disk.pass();
+    await second;
+    assert.equal(disk.steps.slice(6), ["synced", "b answered"]);
+    disk.mend();
+    await journal.close();
+  }));
+
+test("records that come together share one sync; after a rewrite the new file is synced just so", () =>
+  inFolder(async (path) => {
+    const disk = slowDisk();
+    const { set, journal } = await open(path, 10, disk.openFile);
+    const all = Promise.all(Array.from({ length: 40 }, (_, n) => set("a", n)));
+    await until(() => disk.waiting() === 1, { what: "the sync", timeoutMs: 20_000, everyMs: 1 });
+    disk.pass();
+    await all;
+    assert.equal(disk.steps, ["written", "sync asked", "synced"]);
+    const next = set("a", 40).then(() => disk.steps.push("answered"));
+    await until(() => disk.waiting() === 1, { what: "the sync", timeoutMs: 20_000, everyMs: 1 });
+    assert.is((await readFile(path, "utf8")).trim().split("\n").length, 2, "it was rewritten");
+    disk.pass();
+    await next;
+    assert.equal(disk.steps.slice(3), ["written", "sync asked", "synced", "answered"]);
+    await journal.close();
+  }));
+
+test("a record that the disk did not take is refused, and the next one is tried anew", () =>
+  inFolder(async (path) => {
+    let isBroken = true;
+    const { set, journal } = await open(path, undefined, async (file) => {
+      const handle = await openForAppending(file, "a", 0o600);
+      return {
+        appendFile: (text) => handle.appendFile(text),
+        datasync: () => (isBroken ? Promise.reject(new Error("EIO")) : handle.datasync()),
+        close: () => handle.close(),
+      };
+    });
+    const refused = await set("a", 1).then(
+      () => "answered",
+      (error: Error) => error.message,
+    );
+    assert.match(refused, /^append to /);
+    isBroken = false;
+    await set("b", 2);
+    await journal.close();
+    const again = await open(path);
+    assert.is(again.map.get("b"), 2);
+    await again.journal.close();
+  }));
+
 test("the file is rewritten when it is mostly history", () =>
   inFolder(async (path) => {
     const { set, journal } = await open(path, 100);
@@ -105,6 +211,7 @@ test("kill -9 between append and answer loses nothing that was answered", () =>
     const source = `
       import { openJournal } from ${JSON.stringify(journalModule)};
       import { silentLog } from "#lib/log.ts";
+import { until } from "#lib/time.ts";
       const journal = await openJournal({ path: ${JSON.stringify(path)}, log: silentLog(), replay() {}, live: () => [] });
       for (let n = 0; ; n++) { await journal.append(["a", n]); process.stdout.write(n + "\\n"); }`;
     const cwd = fileURLToPath(new URL("../..", import.meta.url));

@@ -14,8 +14,6 @@ export interface DhcpClient {
     packet: Packet,
     want: number,
   ): Promise<{ packet: Packet; from: { address: string; port: number }; ms: number; tries: number }>;
-  /** Sends and resolves with every answer of the next `ms` milliseconds. */
-  collect(packet: Packet, ms: number): Promise<Packet[]>;
   send(packet: Packet | Buffer, port?: number, address?: string): void;
   close(): void;
 }
@@ -25,12 +23,10 @@ export async function dhcpClient({ port = 68 } = {}): Promise<DhcpClient> {
   socket.bind(port, "0.0.0.0");
   await once(socket, "listening");
   socket.setBroadcast(true);
-  const listeners = new Set<(packet: Packet, from: { address: string; port: number }) => void>();
   const waiting = new Map<string, (packet: Packet, from: { address: string; port: number }) => void>();
   socket.on("message", (raw, from) => {
     const parsed = parsePacket(raw);
     if (!parsed.ok) return;
-    for (const listener of listeners) listener(parsed.packet, from);
     waiting.get(`${parsed.packet.xid} ${option.messageType(parsed.packet.options)}`)?.(parsed.packet, from);
   });
   const send = (packet: Packet | Buffer, to = 67, address = "255.255.255.255") => {
@@ -60,17 +56,6 @@ export async function dhcpClient({ port = 68 } = {}): Promise<DhcpClient> {
         });
         attempt();
       });
-    },
-    async collect(packet, ms) {
-      const answers: Packet[] = [];
-      const listener = (answer: Packet) => {
-        if (answer.xid === packet.xid) answers.push(answer);
-      };
-      listeners.add(listener);
-      send(packet);
-      await new Promise((resolve) => setTimeout(resolve, ms));
-      listeners.delete(listener);
-      return answers;
     },
     close: () => socket.close(),
   };

@@ -61,7 +61,8 @@ test("an unknown machine's ROM is offered the script, says who it is, and waits"
     events.map((event) => event.stage),
     ["discover", "offer", "wait-approval"],
   );
-  const { identity } = events.at(-1)!;
+  const { claimed: identity, observed } = events.at(-1)!;
+  assert.is(observed.card, identity.mac);
   assert.match(identity.serial!, "LAB-METAL");
   assert.match(identity.uuid!, /^6c616221-/, "the UUID of the script's query and of option 97 are read alike");
   assert.is(identity.firmware, "bios");

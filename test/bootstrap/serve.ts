@@ -31,7 +31,9 @@ if (import.meta.main) {
       timeline,
       log,
       grant: (boot) => `fjg_${boot.bootId}`,
-      ...(options.simulated ? { neighbours: () => undefined, requestsPerSecond: 1e6 } : {}),
+      ...(options.simulated
+        ? { neighbours: (_, expected) => expected ?? config.ownMacs.values().next().value, requestsPerSecond: 1e6 }
+        : {}),
     });
     stack.defer(() => server.close());
     await server.scanImages();

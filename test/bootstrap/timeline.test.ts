@@ -9,7 +9,7 @@ import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import { openTimeline, type Timeline } from "../../bootstrap/timeline.ts";
 
-const identity = { mac: "52:54:00:00:00:01" };
+const claimed = { mac: "52:54:00:00:00:01" };
 
 async function inFolder(work: (open: (maxQueued?: number) => Promise<Timeline>) => Promise<void>): Promise<void> {
   const root = await mkdtemp(join(tmpdir(), "flynn-timeline-"));
@@ -43,7 +43,7 @@ async function deliver(
   return arrived;
 }
 const record = (timeline: Timeline, ...messages: string[]) => {
-  for (const message of messages) timeline.record({ identity, stage: "note", message });
+  for (const message of messages) timeline.record({ claimed, stage: "note", message });
 };
 
 test("events arrive in order, those recorded while delivering too", () =>

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { listAlerts } from "#api/alerts.ts";
 import { createApp } from "#api/apps.ts";
 import { postBootEvents } from "#api/boot.ts";
 import { createBuild } from "#api/builds.ts";
@@ -17,7 +18,8 @@ import { createService } from "#api/services.ts";
 import { setStack, uploadStackImage } from "#api/stack.ts";
 import { until } from "#lib/time.ts";
 import { certificatePin } from "#lib/x509.ts";
-import { clustersFile, saveCluster } from "../../cli/clusters.ts";
+import { saveCluster } from "../../cli/clusters.ts";
+import { clustersFile } from "../../cli/clusters-file.ts";
 import { commands } from "../../cli/commands.ts";
 import { writeImage } from "../bootstrap/image-fixture.ts";
 import { archive } from "../control/builds/world.ts";
@@ -41,7 +43,11 @@ test.before(async () => {
   await control.router();
   await admin.call(createService, { body: { name: "hello", image: "hello:1", count: 2, domain: "hello.test" } });
   await admin.call(createApp, { body: { name: "idle" } });
-  const certificate = await makeCertificate({ names: ["cert.test"] });
+  const certificate = await makeCertificate({
+    names: ["cert.test"],
+    from: new Date(Date.now() - 40 * 86_400_000),
+    days: 2,
+  });
   await admin.call(createCertificate, { body: { chain: certificate.certificate, key: certificate.key } });
   await ended();
   await admin.call(createApp, { body: { name: "built" } });
@@ -49,7 +55,13 @@ test.before(async () => {
   await admin.call(createBuild, { params: { app: "built" }, upload });
   const boot = await control.join("boot");
   const identity = { mac: "52:54:00:00:00:01", serial: "A1", firmware: "bios" as const };
-  const event = { eventId: "e1", at: new Date().toISOString(), identity, level: "info" as const };
+  const event = {
+    eventId: "e1",
+    at: new Date().toISOString(),
+    claimed: identity,
+    observed: {},
+    level: "info" as const,
+  };
   const events = [{ ...event, stage: "discover" as const, message: "firmware looks for a boot server" }];
   await boot.client.call(postBootEvents, { params: { id: boot.id }, body: { events } });
   const image = await writeImage(directory);
@@ -94,6 +106,11 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   "machine show": () => ["52:54:00:00:00:01"],
   "machine timeline": () => ["52:54:00:00:00:01"],
   "machine explain": () => ["52:54:00:00:00:01"],
+  alerts: () => [],
+  "alert show": async () => {
+    const found = async () => (await control.admin.call(listAlerts)).items[0]?.id;
+    return [await until(found, { what: "the alert of a certificate that ends", timeoutMs: 10_000 })];
+  },
   "host list": () => [],
   "host show": () => ["h1"],
   "host tags": () => ["h1"],
@@ -119,6 +136,9 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   limit: () => ["-a", "hello"],
   "log-drain list": () => ["--all-apps"],
   "route list": () => ["-a", "hello"],
+  network: () => [],
+  "network list": () => [],
+  "network hosts": () => [],
   "cert list": () => [],
   "cert show": () => ["cert.test"],
   maintenance: () => ["-a", "hello"],
@@ -130,11 +150,13 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
 const LINES = new Set(["log"]); // one object a line: jobs.test.ts
 const TEXT = new Set(["completion", "complete", "git-credential"]); // scripts and bare names for shells
 const CHANGES = new Set(
-  `up, down, remote add, redeploy, key add, key remove, log-drain add, log-drain remove, build cancel, build set, build unset, build builder upload, build cache clear, cluster add, cluster remove, cluster backup, cluster restore, machine approve, host cordon, host drain, host uncordon,
+  `up, down, remote add, redeploy, key add, key remove, log-drain add, log-drain remove, build cancel, build set, build unset, build builder upload, build cache clear, cluster add, cluster remove, cluster backup, cluster restore, machine approve, machine reject, machine adopt, machine wipe, host cordon, host drain, host uncordon,
    host token, host remove, image build, image register, image rollout, stack build, profile set, profile remove, create, delete, deploy,
    rollback, deployment cancel, env set, env unset, env edit, deploy set, deploy unset, kill, run, exec, ps forward,
    restart, limit set, route add http, route add tcp, route update, route remove, cert add, cert update, cert remove, maintenance on, maintenance off,
-   error-page set, error-page remove, router remove`.split(/,\s+/),
+   error-page set, error-page remove, router remove, network allow, network remove, quarantine keep, quarantine end`.split(
+    /,\s+/,
+  ),
 );
 
 test("every command of the table is known here as one that reads or one that changes something", () => {

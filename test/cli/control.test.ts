@@ -1,8 +1,6 @@
 // The CLI against a real control on loopback: what people type, what it prints, and how it exits.
 import { spawn } from "node:child_process";
-import { randomInt } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,6 +8,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { exec, stopChild } from "#lib/exec.ts";
 import { until } from "#lib/time.ts";
+import { freePort } from "../lib/free-port.ts";
 import { type InvokeOptions, invoke } from "./invoke.ts";
 
 const tree = fileURLToPath(new URL("../..", import.meta.url));
@@ -49,22 +48,6 @@ async function startControl() {
   if (child.exitCode !== null) throw new Error(`control ended: ${err}`);
   Object.assign(first, JSON.parse(out));
   return child;
-}
-
-/** Below the ports that the kernel gives to others' connections meanwhile. */
-async function freePort(): Promise<number> {
-  for (let tries = 0; tries < 100; tries++) {
-    const port = randomInt(20_000, 32_768);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once("error", () => resolve(false));
-      server.listen(port, "127.0.0.1", () => resolve(true));
-    });
-    if (!isFree) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
-  throw new Error("no free port was found");
 }
 
 const control = await startControl();
@@ -238,7 +221,7 @@ test("profiles are made and changed in parts", async () => {
   await writeFile(key, "ssh-ed25519 AAAAC3Nza me@here\n");
   const line = ["profile", "set", "storage", "--disk", "find-empty", "--min-disk", "100GiB", "--tag", "disk=ssd"];
   assert.is((await flynn([...line, "--cmdline", "console=ttyS0", "--ssh-key-file", key])).code, 0);
-  assert.is((await flynn("profile set storage --tag zone=a --tag disk-")).code, 0);
+  assert.is((await flynn("profile set storage --tag zone=a --tag disk- --secrets ram")).code, 0);
   const shown = JSON.parse((await flynn("profile show storage --json")).out) as Record<string, unknown>;
   assert.equal(shown, {
     name: "storage",
@@ -246,6 +229,7 @@ test("profiles are made and changed in parts", async () => {
     cmdline: ["console=ttyS0"],
     tags: { zone: "a" },
     sshKeys: ["ssh-ed25519 AAAAC3Nza me@here"],
+    secrets: "ram",
     diskPolicy: { name: "find-empty", mode: "find-empty", minSizeBytes: 100 * 1024 ** 3 },
   });
   await writeFile(key, `-----BEGIN OPENSSH ${"PRIVATE"} KEY-----\n`);
@@ -254,12 +238,19 @@ test("profiles are made and changed in parts", async () => {
   assert.match(secret.err, "is a private key");
   for (const wrong of [
     "--disk floppy",
+    "--secrets tape",
     "--disk named",
     "--disk-path /dev/sda",
     "--disk ram --disk-path /dev/sda",
     "--min-disk big",
+    "--disk-verify some",
+    "--disk ram --disk-verify all",
   ])
     assert.is((await flynn(`profile set storage ${wrong}`)).code, 2, wrong);
+  assert.is((await flynn("profile set storage --disk-verify ends")).code, 0);
+  assert.match((await flynn("profile show storage")).out, /find-empty \(reads the ends alone\)/);
+  await flynn("profile set storage --disk find-empty");
+  assert.match((await flynn("profile show storage --json")).out, /"mode": "find-empty",\s+"minSizeBytes": \d+\s+\}/);
   assert.is((await flynn("profile remove storage")).code, 2);
   assert.is((await flynn("profile remove storage --confirm storage")).code, 0);
 });
@@ -299,7 +290,7 @@ test("the command itself: exit code, one error line, stdout for answers alone", 
   const env = { ...process.env, ...home };
   const command = join(tree, "cli/flynn");
   const version = await exec([command, "version"], { env });
-  assert.match(version.stdout, /^flynn \d+\.\d+\.\d+\n$/);
+  assert.match(version.stdout, /^flynn (\d+\.\d+\.\d+)\ncluster \S+: \1, protocol \d+\n$/);
   const failed = await exec([command, "-a", "nope", "info"], { env, cwd: directory }).catch(
     (error: { exitCode: number; stdout: string; stderr: string }) => error,
   );

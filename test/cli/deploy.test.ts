@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Deployment } from "#api/deployments.ts";
+import { deadline } from "#lib/time.ts";
 import { closeFakes, type FakeControl, fakeControl } from "./fake-control.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "flynn-deploy-"));
@@ -144,6 +145,15 @@ test("--detach does not watch; --json prints the deployment", async () => {
   assert.is(code, 0);
   assert.is((JSON.parse(out) as Deployment).id, "deployment-1");
   assert.not.ok(control.asked.some(({ what }) => what.startsWith("GET /v1/apps/hello/deployments")));
+});
+
+test("with --detach it returns while the deployment still runs, and says how to name it", async () => {
+  const control = await ready();
+  control.on("GET /v1/apps/hello/deployments/deployment-1", { items: [deployment({ step: "one" })], hold: true });
+  const detached = control.flynn(["deploy", "--archive", archive, "-a", "hello", "--detach"]);
+  const { code, out } = await deadline(detached, 30_000, "the end of the command");
+  assert.is(code, 0);
+  assert.is(out, "Deploying v3 of hello (deployment deployment-1)\n");
 });
 
 test("port, health path, command and variables change web and keep what else there is", async () => {

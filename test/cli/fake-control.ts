@@ -8,7 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { formatEvent } from "#api/stream.ts";
-import { clustersFile, saveCluster } from "../../cli/clusters.ts";
+import { HELLO_HEADER } from "#api/version.ts";
+import { saveCluster } from "../../cli/clusters.ts";
+import { clustersFile } from "../../cli/clusters-file.ts";
 import { openAuthority } from "../../control/identity/authority.ts";
 import { type Invoked, type InvokeOptions, invoke } from "./invoke.ts";
 
@@ -32,6 +34,8 @@ export interface FakeControl {
   url: string;
   pin: string;
   asked: Asked[];
+  /** What it says of itself with each answer; nothing unless set. */
+  hello: string | undefined;
   /** The handler of a method and path; the last one given stays. Several answers are given in turn, the last for ever. */
   on(what: string, ...answers: (Answer | ((asked: Asked) => Answer))[]): void;
   /** The CLI with this control as its default cluster. */
@@ -64,6 +68,7 @@ export async function fakeControl(): Promise<FakeControl> {
       headers: req.headers,
     };
     asked.push(one);
+    if (control.hello !== undefined) res.setHeader(HELLO_HEADER, control.hello);
     const left = answers.get(what) ?? [];
     const next = left.length > 1 ? left.shift() : left[0];
     const answer: Answer =
@@ -105,6 +110,7 @@ export async function fakeControl(): Promise<FakeControl> {
     url,
     pin: authority.pin,
     asked,
+    hello: undefined,
     on: (what, ...given) => void answers.set(what, given),
     flynn: (line, options = {}) =>
       invoke(typeof line === "string" ? line.split(" ").filter(Boolean) : line, {

@@ -3,6 +3,7 @@
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createApp } from "#api/apps.ts";
@@ -66,6 +67,18 @@ test("the helper gives the token for that address alone, and keeps nothing that 
   const kept = await asked(`protocol=https\nhost=${host}\nusername=x\npassword=evil\n`, "store");
   assert.equal([kept.code, kept.out], [0, ""]);
   assert.not.match(await readFile(join(env.FLYNN_HOME, "clusters.json"), "utf8"), "evil");
+});
+
+test("the program that git starts answers as the command does, without the rest of the CLI", async () => {
+  const { host } = new URL(control.url);
+  const program = fileURLToPath(new URL("../../cli/flynn", import.meta.url));
+  const asked = async (operation: string, input: string) =>
+    (await exec([program, "git-credential", operation], { input, env: { ...process.env, ...env, HOME: directory } }))
+      .stdout;
+  for (const input of [`protocol=https\nhost=${host}\n`, "protocol=https\nhost=example.org\n", "\n"])
+    assert.is(await asked("get", input), (await flynn("git-credential get", { stdin: input })).out, input);
+  for (const operation of ["store", "erase"])
+    assert.is(await asked(operation, `protocol=https\nhost=${host}\nusername=x\npassword=evil\n`), "");
 });
 
 test("a helper the user set before for all hosts is not asked, and is never told the token", async () => {
@@ -142,7 +155,7 @@ test("keys are added from the usual file, a named one or stdin, listed and remov
 
 test("redeploy of an app to which nothing was pushed says what to type", async () => {
   const { code, err } = await flynn("redeploy -a hello");
-  assert.equal([code, err], [5, "error: nothing was pushed to hello yet: git push flynn main\n"]);
+  assert.equal([code, err], [5, "error: no push to hello was taken yet. To deploy: git push flynn main\n"]);
 });
 
 test("a word of the shell is one word, whatever is in it", async () => {

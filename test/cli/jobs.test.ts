@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Job } from "#api/jobs.ts";
-import { type Answer, type Asked, closeFakes, fakeControl } from "./fake-control.ts";
+import { type Answer, type Asked, closeFakes, type FakeControl, fakeControl } from "./fake-control.ts";
 
 const FORMATION = { appId: "app-1", releaseId: "r1", processes: { web: { count: 1, tags: {} } } };
 const job = (id: string, changed: Partial<Job> = {}): Job => ({
@@ -32,13 +32,82 @@ test("scale without words prints what it takes", async () => {
   assert.is(JSON.parse((await control.flynn("scale -a hello --json")).out).processes.web.count, 3);
 });
 
+const withCount = (count: number, releaseId = FORMATION.releaseId) => ({
+  json: { ...FORMATION, releaseId, processes: { web: { count, tags: {} } } },
+});
+const DEPLOYING = {
+  ...{
+    id: "d-4",
+    appId: "app-1",
+    toReleaseId: "r9",
+    toVersion: 4,
+    strategy: "rolling",
+    state: "running",
+    step: "starting",
+  },
+  ...{
+    reason: "",
+    logTail: [],
+    createdAt: "2026-01-01T00:00:00Z",
+    processes: { web: { wanted: 3, healthy: 0, oldLeft: 1 } },
+  },
+};
+/** From one web job to so many; after that the formation is as given. */
+function scaled(
+  control: FakeControl,
+  count: number,
+  { later = withCount(count), deployment }: { later?: { json: object }; deployment?: object } = {},
+): void {
+  control.on("GET /v1/apps/hello/formation", { json: FORMATION }, later);
+  control.on("PATCH /v1/apps/hello/formation", { ...withCount(count), status: 202 });
+  control.on("GET /v1/apps/hello/deployments", { json: { items: deployment ? [deployment] : [] } });
+}
+
+test("scale beside a push ends at once: the deployment takes the counts along, and how to follow it is said", async () => {
+  const control = await fakeControl();
+  scaled(control, 3, { deployment: DEPLOYING });
+  control.on("GET /v1/apps/hello/jobs", { json: { items: [job("job-1")] } });
+  const { code, out, err } = await control.flynn("scale web=3 -a hello");
+  assert.is(code, 0, err);
+  assert.match(
+    out,
+    /v4 is being deployed and takes these counts along; follow it: flynn -a hello deployment show d-4 -f/,
+  );
+});
+
+test("scale beside another scale, or a deployment with counts of its own, exits 5 and says what is wanted now", async () => {
+  const other = await fakeControl();
+  scaled(other, 3, { later: withCount(5) });
+  other.on("GET /v1/apps/hello/jobs", { json: { items: [job("job-1")] } });
+  const one = await other.flynn("scale web=3 -a hello");
+  assert.is(one.code, 5);
+  assert.match(one.err, /hello was scaled to web=5 meanwhile/);
+  const control = await fakeControl();
+  scaled(control, 2, { deployment: DEPLOYING });
+  control.on("GET /v1/apps/hello/jobs", { json: { items: [job("job-1")] } });
+  const two = await control.flynn("scale web=2 -a hello");
+  assert.is(two.code, 5);
+  assert.match(two.err, /v4 is being deployed with web=3/);
+});
+
+test("scale goes on with the release that a deployment brought meanwhile, and waits for one that goes back", async () => {
+  const control = await fakeControl();
+  scaled(control, 3, { later: withCount(3, "r9"), deployment: { ...DEPLOYING, goingBack: "failed" } });
+  const items = ["a", "b", "c"].map((id) => job(id, { releaseId: "r9" }));
+  control.on(
+    "GET /v1/apps/hello/jobs",
+    { json: { items: [job("job-1")] } },
+    { json: { items: [job("job-1")] } },
+    { json: { items } },
+  );
+  const { code, out, err } = await control.flynn("scale web=3 -a hello");
+  assert.is(code, 0, err);
+  assert.match(out, /scale completed/);
+});
+
 test("scale shows each change of each job, and ends when they are up", async () => {
   const control = await fakeControl();
-  control.on("GET /v1/apps/hello/formation", { json: FORMATION });
-  control.on("PATCH /v1/apps/hello/formation", {
-    json: { ...FORMATION, processes: { web: { count: 3, tags: {} } } },
-    status: 202,
-  });
+  scaled(control, 3);
   const old = job("job-0", { state: "down", endedAt: "2026-01-01T00:00:00Z" });
   const pages = [
     [job("job-1")],
@@ -80,11 +149,7 @@ test("scale to what runs already says so in two lines", async () => {
 
 test("scale that does not arrive in time exits 6 and says what is missing", async () => {
   const control = await fakeControl();
-  control.on("GET /v1/apps/hello/formation", { json: FORMATION });
-  control.on("PATCH /v1/apps/hello/formation", {
-    json: { ...FORMATION, processes: { web: { count: 2, tags: {} } } },
-    status: 202,
-  });
+  scaled(control, 2);
   control.on("GET /v1/apps/hello/jobs", {
     json: { items: [job("job-1"), job("job-2", { state: "pending", reason: "no host has room" })] },
   });
@@ -137,10 +202,15 @@ test("a list of several pages is shown whole, and a job of the last page is foun
 
 test("ps names hosts, counts restarts and says why a job waits", async () => {
   const control = await fakeControl();
+  const nearly = { usedBytes: 3.5 * 2 ** 30, limitBytes: 2 ** 32, enforcedBy: "kernel" } as const;
   const items = [
-    job("job-1", { hostId: "host-1", restarts: 2 }),
+    job("job-1", {
+      hostId: "host-1",
+      restarts: 2,
+      disk: { usedBytes: 2 ** 30, limitBytes: 2 ** 32, enforcedBy: "watch" },
+    }),
     job("job-2", { state: "pending", reason: "no host carries the tag zone=a" }),
-    job("job-3", { desired: "drain", hostId: "host-9", memoryBytes: 87.5 * 2 ** 20 }),
+    job("job-3", { desired: "drain", hostId: "host-9", memoryBytes: 87.5 * 2 ** 20, disk: nearly }),
     job("job-4", {
       state: "crashed",
       reason: "exited 1: boom",
@@ -153,12 +223,12 @@ test("ps names hosts, counts restarts and says why a job waits", async () => {
   const { code, out } = await control.flynn("ps -a hello");
   assert.is(code, 0);
   assert.equal(out.trimEnd().split("\n"), [
-    "ID     TYPE  STATE      HOST    RELEASE  RESTARTS  MEMORY    AGE    REASON",
-    "job-1  web   up         node1   v2       2                   1m05s",
-    "job-2  web   pending            v2       0                   1m05s  no host carries the tag zone=a",
-    "job-3  web   up, drain  host-9  v2       0         87.5 MiB  1m05s",
-    "job-4  web   crashed            v2       0                   1m05s  exited 1: boom; next try in 3h10m",
-    "job-5  web   crashed            v2       0                   1m05s  exited 1; next try now",
+    "ID     TYPE  STATE      HOST    RELEASE  RESTARTS  MEMORY    DISK                         AGE    REASON",
+    "job-1  web   up         node1   v2       2                   1 GiB of 4 GiB (watch)       1m05s",
+    "job-2  web   pending            v2       0                                                1m05s  no host carries the tag zone=a",
+    "job-3  web   up, drain  host-9  v2       0         87.5 MiB  3.5 GiB of 4 GiB (kernel) !  1m05s",
+    "job-4  web   crashed            v2       0                                                1m05s  exited 1: boom; next try in 3h10m",
+    "job-5  web   crashed            v2       0                                                1m05s  exited 1; next try now",
   ]);
   assert.is(JSON.parse((await control.flynn("ps -a hello --json")).out).length, 5);
   assert.is(JSON.parse((await control.flynn("ps -a hello --json -t worker")).out).length, 0);

@@ -69,6 +69,21 @@ export function engineContract(name: string, make: () => Promise<EngineUnderTest
     assert.is(found?.name, `flynn-${id}`);
   });
 
+  claim("a container that only claims by its labels to be a job's is none", async (under, id) => {
+    await begin(under, under.script(spec(under, id), {}));
+    const name = `somebody-${id}`;
+    await under.engine.create({ ...under.script(spec(under, id), {}), name });
+    try {
+      const listed = (await under.engine.list()).filter(({ labels }) => labels[LABELS.job] === id);
+      assert.equal(
+        listed.map((each) => each.name),
+        [`flynn-${id}`],
+      );
+    } finally {
+      await under.engine.remove(name);
+    }
+  });
+
   claim("creating a job's container twice is one container", async (under, id) => {
     await under.engine.pull(under.image, AbortSignal.timeout(20_000));
     const wanted = under.script(spec(under, id), {});
@@ -109,7 +124,7 @@ export function engineContract(name: string, make: () => Promise<EngineUnderTest
       await begin(under, first);
       assert.is((await find(under, id))?.address, address);
       const other = `flynn-${id}-2`;
-      await under.engine.create({ ...first, name: other });
+      await under.engine.create({ ...first, name: other, labels: { ...first.labels, [LABELS.job]: `${id}-2` } });
       try {
         const error = await under.engine.start(other).then(
           () => undefined,

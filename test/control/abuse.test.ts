@@ -229,6 +229,7 @@ const MADE_BY: Record<string, object> = {
   createJob: { process: "web" },
   createService: { name: "hello" },
   createRoute: { app: "hello", domain: "a.com" },
+  createNetworkRule: { from: { name: "hello" }, to: { name: "other" } },
   createCertificate: { chain: "x", key: "x" },
   createLogDrain: { url: "https://drain.example.com" },
   createAppLogDrain: { url: "https://drain.example.com" },
@@ -236,11 +237,12 @@ const MADE_BY: Record<string, object> = {
   addKey: { publicKey: "ssh-ed25519 AAAA" },
   registerBootImage: { manifest: "{}", signature: "x" },
   redeploy: {},
+  wipeMachineDisk: { fingerprint: "1".repeat(64) },
   signalJob: { signal: "HUP" },
 };
 /** Those that make nothing that lasts: repeated, they say what is so already; another ticket opens no second session by itself. */
 const MAKE_NOTHING =
-  "approveMachine cancelBuild cancelDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
+  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
 
 test("an Idempotency-Key of another request is a conflict for every POST that makes or does something once, before it does", () =>
   withRig(async (rig) => {
@@ -300,7 +302,8 @@ test("a stale If-Match loses wherever one is taken, and where none is taken one 
       const noun = /[A-Z][a-z]+$/.exec(endpoint.id)?.[0] ?? "";
       const name = noun === "Service" ? "svc" : "plain";
       const filled = { app: "hello", name, ...(params[noun] ? { id: params[noun] } : { id: "nothing" }) };
-      const body = ({ putProfile: profile, updateEnv: { env: {} } } as Record<string, object>)[endpoint.id] ?? {};
+      const bodies = { putProfile: profile, updateEnv: { env: {} }, adoptMachine: { card: "nothing" } };
+      const body = (bodies as Record<string, object>)[endpoint.id] ?? {};
       const input = { params: filled, ifMatch: '"999999999"', ...(endpoint.body ? { body } : {}) } as never;
       const fault = await rig.admin.call(endpoint, input).then(
         () => undefined,
@@ -381,6 +384,7 @@ const CONTENT = new Set(
     "rollbackApp body.release",
     "createJob body.release",
     "listEvents query.type",
+    "listAlerts query.cursor",
     "listMachines query.cursor",
     "listHosts query.cursor",
     "listApps query.cursor",
@@ -396,6 +400,8 @@ const CONTENT = new Set(
     "listProfiles query.cursor",
     "listRouters query.cursor",
     "listRoutes query.cursor",
+    "listNetworkRules query.cursor",
+    "listNetworkHosts query.cursor",
     "listCertificates query.cursor",
     "createAppLogDrain body.url",
     "createAppLogDrain body.caPem",
@@ -427,13 +433,15 @@ const CONTENT = new Set(
     "reportHost body.engine.reason",
     "reportHost body.jobs[].reason",
     "reportHost body.events[].message",
+    ...["path", "model", "serial", "wwn", "holds"].map((field) => `reportHostDisks body.disks[].${field}`),
+    "reportHostDisks body.wipe.reason",
     "hostBuildLog body.text",
     "hostBuildResult body.reason",
     "hostBuildResult body.detected",
     "hostBuildResult body.processes.*",
     "postBootEvents body.events[].eventId",
-    "postBootEvents body.events[].identity.manufacturer",
-    "postBootEvents body.events[].identity.product",
+    "postBootEvents body.events[].claimed.manufacturer",
+    "postBootEvents body.events[].claimed.product",
     "postBootEvents body.events[].message",
     "postBootEvents body.events[].detail.*",
     "routerLog body.session",

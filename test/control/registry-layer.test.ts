@@ -4,7 +4,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -17,26 +16,11 @@ import { until } from "#lib/time.ts";
 import { takeSlug } from "../../control/builds/slug.ts";
 import { openAuthority } from "../../control/identity/authority.ts";
 import { type OwnRegistry, registry } from "../../control/registry.ts";
-import { archive, slugOf } from "./builds/world.ts";
+import { freePort } from "../lib/free-port.ts";
+import { archive, runnerArchive, slugOf } from "./builds/world.ts";
 
 const sha256 = (data: Buffer) => createHash("sha256").update(data).digest("hex");
 const forever = new AbortController().signal;
-
-/** What `docker save` writes for an image with an entrypoint, of one layer. */
-async function runnerArchive(): Promise<Buffer> {
-  const layer = await archive({ "flynn/start": "#!/bin/sh\n" });
-  const config = Buffer.from(
-    JSON.stringify({
-      architecture: "amd64",
-      os: "linux",
-      config: { Entrypoint: ["/flynn/start"], User: "app", Env: ["PATH=/usr/bin", "HOME=/app"] },
-      rootfs: { type: "layers", diff_ids: [`sha256:${sha256(layer)}`] },
-      history: [{ created_by: "runner" }],
-    }),
-  );
-  const manifest = JSON.stringify([{ Config: "config.json", RepoTags: ["runner:1"], Layers: ["layer.tar"] }]);
-  return archive({ "config.json": config, "layer.tar": layer, "manifest.json": manifest });
-}
 
 interface Place {
   images: OwnRegistry;
@@ -86,14 +70,6 @@ async function withRegistry(body: (place: Place) => Promise<void>): Promise<void
     if (child) await stopChild(child);
     await rm(directory, { recursive: true, force: true });
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 test("the slug becomes the image's last layer: base layers mounted, config extended, the same wish the same digest", () =>

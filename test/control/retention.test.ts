@@ -7,10 +7,11 @@ import type { Artifact } from "#api/artifacts.ts";
 import { rollbackApp } from "#api/deployments.ts";
 import type { Fault } from "#api/fault.ts";
 import { silentLog } from "#lib/log.ts";
+import { until } from "#lib/time.ts";
 import { releasesOf } from "../../control/apps/find.ts";
 import { type DeadImage, imageSweeper } from "../../control/image-sweep.ts";
 import { keys, PREFIX } from "../../control/keys.ts";
-import { surplus } from "../../control/retention.ts";
+import { retentionLoop, surplus, trimEvents } from "../../control/retention.ts";
 import { type Rig, withRig } from "./rig.ts";
 
 const quiet = { loops: false };
@@ -95,6 +96,143 @@ test("a release with a formation, a deployment to come or a job is kept; so is a
     assert.equal(dead(rig), []);
   }, quiet));
 
+/** Writes records as they are. */
+const put = (rig: Rig, records: Record<string, object>) =>
+  rig.store.commit({
+    actor: "test",
+    mutations: Object.entries(records).map(([key, value]) => ({ key, value })),
+  });
+const goes = (rig: Rig, atMs = Date.now()) =>
+  surplus(rig.store, atMs)
+    .filter(({ value }) => value === null)
+    .map(({ key }) => key)
+    .sort();
+
+test("a release that a job still runs, or a deployment is to bring, is kept; one of an ended job or deployment is not", () =>
+  withRig(async (rig) => {
+    const { app, ids } = await thirteen(rig);
+    const release = (n: number) => keys.release(app.id, ids[n - 1]!);
+    const job = (id: string, n: number, state: string) => ({ id, appId: app.id, releaseId: ids[n - 1], state });
+    const deployment = (id: string, state: string) => ({
+      [keys.deployment(app.id, id)]: { id, appId: app.id, toReleaseId: ids[2], state, createdAt: "", toVersion: 3 },
+    });
+    await put(rig, {
+      [keys.job(app.id, "live")]: job("live", 1, "stopping"),
+      [keys.job(app.id, "over")]: job("over", 3, "down"),
+      ...deployment("old", "complete"),
+    });
+    assert.equal(goes(rig), [keys.artifact("artifact-3"), release(3)]);
+    await put(rig, deployment("new", "pending"));
+    assert.equal(goes(rig), []);
+    for (const state of ["failed", "cancelled"]) {
+      await put(rig, deployment("new", state));
+      assert.equal(goes(rig), [keys.artifact("artifact-3"), release(3)], state);
+    }
+    await put(rig, { [keys.job(app.id, "over")]: job("over", 3, "lost") });
+    assert.ok(goes(rig).includes(release(3)));
+  }, quiet));
+
+test("an image that a kept release uses as well, or builds are made on, stays when another release of it goes", () =>
+  withRig(async (rig) => {
+    const { app, ids } = await thirteen(rig);
+    const params = { app: app.id };
+    await rig.admin.call(apps.createRelease, { params, body: { artifactId: "artifact-1" } });
+    assert.equal(goes(rig), [
+      keys.artifact("artifact-3"),
+      keys.artifact("artifact-4"),
+      ...[0, 2, 3].map((n) => keys.release(app.id, ids[n]!)).sort(),
+    ]);
+    const now = rig.store.get<apps.App>(keys.app(app.id))!.value;
+    await put(rig, { [keys.app(app.id)]: { ...now, build: { runImage: "artifact-4" } } });
+    assert.not(goes(rig).includes(keys.artifact("artifact-4")));
+  }, quiet));
+
+test("join tokens and spent grants go when they are over, and not a moment before", () =>
+  withRig(async (rig) => {
+    const atMs = Date.parse("2026-01-01T00:00:00.000Z");
+    const over = (ms: number) => ({ expiresAt: new Date(atMs + ms).toISOString() });
+    await put(rig, {
+      [keys.joinToken("valid")]: over(0),
+      [keys.joinToken("expired")]: over(-1),
+      [keys.usedGrant("valid")]: over(60_000),
+      [keys.usedGrant("expired")]: over(-60_000),
+    });
+    assert.equal(goes(rig, atMs), [keys.joinToken("expired"), keys.usedGrant("expired")]);
+  }, quiet));
+
+test("the last thirty ended deployments and fifty ended builds stay, and whatever has not ended", () =>
+  withRig(async (rig) => {
+    const app = await rig.admin.call(apps.createApp, { body: { name: "hello" } });
+    const named = (letter: string, n: number) => `${letter}${String(n).padStart(2, "0")}`;
+    const records: Record<string, object> = {};
+    for (let n = 0; n < 53; n++) {
+      const [d, b, createdAt] = [named("d", n), named("b", n), new Date(n).toISOString()];
+      const state = n === 0;
+      if (n < 33)
+        records[keys.deployment(app.id, d)] = { id: d, state: state ? "running" : "failed", createdAt, toVersion: 1 };
+      records[keys.build(app.id, b)] = { id: b, appId: app.id, number: n, state: state ? "building" : "succeeded" };
+      records[keys.buildPlan(app.id, b)] = { settings: {} };
+    }
+    await put(rig, records);
+    const old = (letter: string) => [1, 2].map((n) => named(letter, n));
+    assert.equal(
+      goes(rig),
+      [
+        ...old("d").map((id) => keys.deployment(app.id, id)),
+        ...old("b").flatMap((id) => [keys.build(app.id, id), keys.buildPlan(app.id, id)]),
+      ].sort(),
+    );
+  }, quiet));
+
+test("an upload that no release took up stays a day; one that a release uses stays", () =>
+  withRig(async (rig) => {
+    const app = await rig.admin.call(apps.createApp, { body: { name: "hello" } });
+    const [unused, used] = [artifact("artifact-1", app.id, 1), artifact("artifact-2", app.id, 2)];
+    await put(rig, { [keys.artifact(unused.id)]: unused, [keys.artifact(used.id)]: used });
+    await rig.admin.call(apps.createRelease, { params: { app: app.id }, body: { artifactId: used.id } });
+    const madeMs = Date.parse(unused.createdAt);
+    assert.equal(goes(rig, madeMs + 24 * HOUR_MS), []);
+    assert.equal(goes(rig, madeMs + 24 * HOUR_MS + 1), [keys.artifact(unused.id)]);
+  }, quiet));
+
+test("a deleted app goes with all that is its own once its last job ended, and nothing of another app with it", () =>
+  withRig(async (rig) => {
+    const { app } = await thirteen(rig);
+    const other = await rig.admin.call(apps.createApp, { body: { name: "other" } });
+    const now = rig.store.get<apps.App>(keys.app(app.id))!.value;
+    const records = (id: string) => ({
+      [keys.job(id, "j1")]: { id: "j1", appId: id, state: "stopping" },
+      [keys.build(id, "b1")]: { id: "b1", appId: id, number: 1, state: "failed" },
+      [keys.buildPlan(id, "b1")]: { settings: {} },
+      [keys.taskEnv(id, "j1")]: {},
+    });
+    await put(rig, { ...records(app.id), ...records(other.id), [keys.app(app.id)]: { ...now, deleting: true } });
+    const its = () => goes(rig).filter((key) => key.includes(app.id) || key.startsWith(PREFIX.artifacts));
+    assert.equal(its(), [], "a job of it still runs");
+    await put(rig, { [keys.job(app.id, "j1")]: { id: "j1", appId: app.id, state: "down" } });
+    const gone = goes(rig);
+    assert.ok(gone.includes(keys.app(app.id)));
+    assert.is(gone.filter((key) => key.startsWith(keys.releasesOf(app.id))).length, 13);
+    assert.is(gone.filter((key) => key.startsWith(PREFIX.artifacts)).length, 13);
+    for (const key of Object.keys(records(app.id))) assert.ok(gone.includes(key), key);
+    assert.not(gone.some((key) => key.includes(other.id)));
+    assert.is(dead(rig).length, 0);
+    await turn(rig);
+    assert.is(dead(rig).length, 13, "its images leave the registry");
+    assert.equal(surplus(rig.store, Date.now()), []);
+  }, quiet));
+
+test("what a one-off job was given is forgotten when it is over", () =>
+  withRig(async (rig) => {
+    const app = await rig.admin.call(apps.createApp, { body: { name: "hello" } });
+    const job = (id: string, state: string) => ({
+      [keys.taskEnv(app.id, id)]: {},
+      [keys.job(app.id, id)]: { id, appId: app.id, state },
+    });
+    await put(rig, { ...job("runs", "up"), ...job("over", "down"), [keys.taskEnv(app.id, "gone")]: {} });
+    assert.equal(goes(rig), [keys.taskEnv(app.id, "gone"), keys.taskEnv(app.id, "over")]);
+  }, quiet));
+
 test("a builder that only project.toml named stays while the app's newest build was made by it", () =>
   withRig(async (rig) => {
     const app = await rig.admin.call(apps.createApp, { body: { name: "hello" } });
@@ -153,6 +291,22 @@ test("an image leaves the registry an hour later, unless another artifact speaks
     assert.is(collected, 1, "layers are collected when images went, not at every turn");
   }, quiet));
 
+test("every turn of the loop deletes what is over and lets images go, and a turn that fails is not the last", () =>
+  withRig(async (rig) => {
+    const stop = new AbortController();
+    let sweeps = 0;
+    const sweep = async () => {
+      if (++sweeps === 1) throw new Error("the registry is down");
+    };
+    await put(rig, { [keys.joinToken("expired")]: { expiresAt: "2020-01-01T00:00:00.000Z" } });
+    const options = { log: silentLog(), signal: stop.signal, images: { sweep }, everyMs: 5 };
+    const running = retentionLoop(rig.store, options);
+    await until(() => sweeps > 2, { what: "a third turn", timeoutMs: 30_000, everyMs: 5 });
+    assert.is(rig.store.get(keys.joinToken("expired")), undefined);
+    stop.abort();
+    await running;
+  }, quiet));
+
 test("a registry that fails loses nothing: the names wait", () =>
   withRig(async (rig) => {
     await thirteen(rig);
@@ -165,6 +319,67 @@ test("a registry that fails loses nothing: the names wait", () =>
     });
     await sweeper.sweep(new AbortController().signal);
     assert.is(dead(rig).length, 2);
+  }, quiet));
+
+test("the release to roll back to, and what tells of it, survive any number of failed ones", () =>
+  withRig(async (rig) => {
+    const { app, ids } = await thirteen(rig);
+    const put13 = async (id: string, order: number, over: object) => {
+      const value = { id, appId: app.id, toReleaseId: ids[1], toVersion: 2, order, createdAt: "", ...over };
+      await put(rig, { [keys.deployment(app.id, id)]: value });
+    };
+    await put13("first", 1, { state: "complete", toReleaseId: ids[0], toVersion: 1 });
+    await put13("second", 2, { state: "complete", fromReleaseId: ids[0] });
+    for (let n = 0; n < 45; n++)
+      await put13(`failed-${n}`, 3 + n, {
+        state: "failed",
+        fromReleaseId: ids[1],
+        toReleaseId: ids[12],
+        toVersion: 13,
+      });
+    await turn(rig);
+    const kept = rig.store.list<{ id: string }>(keys.deploymentsOf(app.id)).map(({ value }) => value.id);
+    assert.is(kept.length, 31);
+    assert.ok(kept.includes("second") && !kept.includes("first"));
+    assert.equal(
+      releasesOf(rig.store, app.id)
+        .slice(0, 2)
+        .map(({ version }) => version),
+      [1, 2],
+    );
+    const back = await rig.admin.call(rollbackApp, { params: { app: app.id }, body: {} });
+    assert.is(back.toVersion, 1);
+  }, quiet));
+
+test("a record that cannot be judged keeps nothing else from going", () =>
+  withRig(async (rig) => {
+    await thirteen(rig);
+    const bad = await rig.admin.call(apps.createApp, { body: { name: "bad" } });
+    await put(rig, {
+      [keys.networkRule("broken")]: { id: "broken" },
+      [`${keys.buildsOf(bad.id)}b`]: { id: "b", state: 7 },
+      [keys.release(bad.id, "r")]: { id: "r" },
+    });
+    await rig.store.commit({ actor: "test", mutations: [{ key: keys.deployment(bad.id, "d"), value: "text" }] });
+    const failed: string[] = [];
+    const gone = surplus(rig.store, Date.now(), (_, what) => failed.push(what));
+    assert.ok(
+      gone.some(({ key }) => key.startsWith(PREFIX.releases)),
+      "the other app's releases go",
+    );
+    assert.ok(failed.includes(keys.networkRule("broken")));
+  }, quiet));
+
+test("events are trimmed as fast as they come", () =>
+  withRig(async (rig) => {
+    const stop = new AbortController();
+    for (let n = 0; n < 30_000; n += 1_000) {
+      const mutations = Array.from({ length: 1_000 }, (_, at) => ({ key: keys.event(n + at), value: { seq: n + at } }));
+      await rig.store.commit({ actor: "test", mutations });
+    }
+    await trimEvents(rig.store, stop.signal);
+    assert.is(rig.store.count(PREFIX.events), 10_000);
+    assert.ok(rig.store.get(keys.event(29_999)));
   }, quiet));
 
 test.run();

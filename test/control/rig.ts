@@ -9,9 +9,12 @@ import { type Client, createClient } from "#api/client.ts";
 import type { Permission } from "#api/endpoint.ts";
 import * as hosts from "#api/hosts.ts";
 import type { JobReport } from "#api/jobs.ts";
+import * as members from "#api/members.ts";
 import { type RouterTarget, reportRouter, routerTarget } from "#api/routes.ts";
+import type { Hello } from "#api/version.ts";
 import { newSecret } from "#lib/ids.ts";
 import { silentLog } from "#lib/log.ts";
+import { every } from "#lib/time.ts";
 import { newCsr, newKeyPem } from "#lib/x509.ts";
 import { keysNeeded, reseal } from "../../control/apps/env-at-rest.ts";
 import { type ControlConfig, loadControlConfig } from "../../control/config.ts";
@@ -23,7 +26,7 @@ import type { TokenRecord } from "../../control/records.ts";
 import type { Registry } from "../../control/registry.ts";
 import { openSecrets, SEALING_DIRECTORY } from "../../control/secrets.ts";
 import { openStore, type Store } from "../../control/store/store.ts";
-import { type Control, wireControl } from "../../control/wire.ts";
+import { type Control, type ControlParts, wireControl } from "../../control/wire.ts";
 
 export interface Member {
   id: string;
@@ -36,6 +39,8 @@ export interface FakeHost extends Member {
   /** Reports of the jobs in its target; each job's state comes from `state`. */
   states: Map<string, Partial<JobReport>>;
   target: hosts.HostTarget | undefined;
+  /** Version of its reach that it reports as enforced: its target's unless set; undefined as of an agent that knows of none. */
+  enforced: () => number | undefined;
   report(over?: Partial<hosts.HostReport>): Promise<unknown>;
   /** Follows the target and reports every 100 ms until `stop`. Jobs go up by themselves unless `states` says otherwise. */
   start(): void;
@@ -51,9 +56,11 @@ export interface Rig {
   control: Control;
   admin: Client;
   config: ControlConfig;
-  client(options?: { token?: string; identity?: { certificate: string; key: string } }): Client;
+  /** What control says of itself from the next start on; that of this version unless set. */
+  hello: Hello | undefined;
+  client(options?: { token?: string; identity?: { certificate: string; key: string }; hello?: Hello }): Client;
   tokenWith(permissions: Permission[]): Promise<string>;
-  join(role: hosts.JoinRole, options?: Partial<hosts.JoinRequest> & { key?: string }): Promise<Member>;
+  join(role: members.JoinRole, options?: Partial<members.JoinRequest> & { key?: string }): Promise<Member>;
   host(name?: string): Promise<FakeHost>;
   /** A router that acknowledges what it is told at once, or when told to. */
   router(options?: {
@@ -67,9 +74,12 @@ export interface Rig {
 /** Takes any bytes for an image; those that say `bad` are refused as the real one refuses them. */
 export function fakeRegistry(refuse?: () => Error | undefined): Registry {
   return {
-    async push(archive) {
+    async push(archive, _repository, signal) {
       let sizeBytes = 0;
-      for await (const chunk of archive) sizeBytes += (chunk as Buffer).length;
+      for await (const chunk of archive) {
+        signal.throwIfAborted();
+        sizeBytes += (chunk as Buffer).length;
+      }
       const error = refuse?.();
       if (error) throw error;
       return { digest: `sha256:${sha256Hex(String(sizeBytes))}`, sizeBytes, architecture: "amd64" };
@@ -92,8 +102,13 @@ export const factsOf = (name: string, n = 1): hosts.HostFacts => ({
   agentVersion: "0.1.0",
 });
 
-export async function rig(over: Partial<ControlConfig> & { images?: Registry; loops?: boolean } = {}): Promise<Rig> {
-  const { images = fakeRegistry(), loops = true, ...settings } = over;
+export async function rig(
+  over: Partial<ControlConfig> & { images?: Registry; loops?: boolean } & Pick<
+      ControlParts,
+      "readDisk" | "routerAliveMs"
+    > = {},
+): Promise<Rig> {
+  const { images = fakeRegistry(), loops = true, readDisk, routerAliveMs, ...settings } = over;
   const directory = await mkdtemp(join(tmpdir(), "control-test-"));
   const config: ControlConfig = {
     ...loadControlConfig(),
@@ -109,7 +124,7 @@ export async function rig(over: Partial<ControlConfig> & { images?: Registry; lo
   let stopped = new AbortController();
   let hostCount = 0;
 
-  const it = { directory, config } as Rig;
+  const it = { directory, config, hello: undefined } as unknown as Rig;
   const start = async () => {
     it.store = await openStore({ directory: join(directory, "store"), log: silentLog() });
     const authority = await openAuthority(join(directory, "ca"));
@@ -130,6 +145,9 @@ export async function rig(over: Partial<ControlConfig> & { images?: Registry; lo
       images,
       docker,
       addresses,
+      ...(readDisk ? { readDisk } : {}),
+      ...(routerAliveMs ? { routerAliveMs } : {}),
+      ...(it.hello ? { hello: it.hello } : {}),
     });
     await it.control.app.listen({ host: "127.0.0.1", port: config.port });
     config.port = (it.control.app.server.address() as AddressInfo).port;
@@ -164,7 +182,7 @@ export async function rig(over: Partial<ControlConfig> & { images?: Registry; lo
       return secret;
     },
     async join(role, { key = newKeyPem(), ...request } = {}) {
-      const token = request.token ?? (await it.admin.call(hosts.createJoinToken, { body: { role } })).token;
+      const token = request.token ?? (await it.admin.call(members.createJoinToken, { body: { role } })).token;
       const name = request.name ?? role;
       const body = {
         token,
@@ -173,7 +191,7 @@ export async function rig(over: Partial<ControlConfig> & { images?: Registry; lo
         csr: await newCsr(key, name),
         ...(role === "host" ? { facts: factsOf(name) } : {}),
       };
-      const reply = await it.client().call(hosts.joinCluster, { body: { ...body, ...request, token } });
+      const reply = await it.client().call(members.joinCluster, { body: { ...body, ...request, token } });
       return joined(reply.id, key, reply.certificate);
     },
     async host(name = `h${hostCount + 1}`) {
@@ -182,10 +200,18 @@ export async function rig(over: Partial<ControlConfig> & { images?: Registry; lo
       const member = await it.join("host", { name, facts });
       let done = new AbortController();
       let running: Promise<unknown> = Promise.resolve();
+      // A job keeps its address as long as it runs, whatever comes and goes beside it.
+      const addresses = new Map<string, string>();
+      const addressOf = (jobId: string): string => {
+        const address = addresses.get(jobId) ?? `100.64.${n}.${(addresses.size % 250) + 2}`;
+        addresses.set(jobId, address);
+        return address;
+      };
       const host: FakeHost = {
         ...member,
         states: new Map(),
         target: undefined,
+        enforced: () => host.target?.reach?.version,
         report: (more = {}) =>
           host.client.call(hosts.reportHost, {
             params: { id: host.id },
@@ -197,14 +223,15 @@ export async function rig(over: Partial<ControlConfig> & { images?: Registry; lo
               jobs: [
                 ...(host.target?.jobs ?? []),
                 ...(host.target?.builds ?? []).map(({ jobId, desired }) => ({ id: jobId, desired })),
-              ].map((job, at) => ({
+              ].map((job) => ({
                 id: job.id,
                 state: job.desired === "stop" ? ("down" as const) : ("up" as const),
                 reason: "",
                 restarts: 0,
-                address: `100.64.${n}.${at + 2}`,
+                address: addressOf(job.id),
                 ...(job.desired === "stop" ? {} : host.states.get(job.id)),
               })),
+              ...(host.enforced() === undefined ? {} : { reachVersion: host.enforced() }),
               ...more,
             },
           }),
@@ -214,15 +241,12 @@ export async function rig(over: Partial<ControlConfig> & { images?: Registry; lo
           const follow = async () => {
             const input = { params: { id: host.id }, signal };
             for await (const { data } of host.client.follow(hosts.hostTarget, input)) {
-              if (data && "jobs" in data) host.target = data;
+              if (data && "jobs" in data) host.target = data as hosts.HostTarget; // whole: it says nothing of parts
               await host.report().catch(() => undefined);
             }
           };
           const beat = async () => {
-            while (!signal.aborted) {
-              await host.report().catch(() => undefined);
-              await new Promise((resolve) => setTimeout(resolve, 100));
-            }
+            for await (const _ of every(100, signal)) await host.report().catch(() => undefined);
           };
           running = Promise.all([follow(), beat()]);
           stops.add(host.stop);
@@ -248,14 +272,13 @@ export async function rig(over: Partial<ControlConfig> & { images?: Registry; lo
       const follow = async () => {
         const input = { params: { id: member.id }, signal: done.signal };
         for await (const { data } of member.client.follow(routerTarget, input))
-          if (data && "pools" in data) seen.push(data);
+          if (data && "pools" in data) seen.push(data as RouterTarget);
       };
       const beat = async () => {
-        while (!done.signal.aborted) {
+        for await (const _ of every(50, done.signal)) {
           const newest = seen.at(-1);
           if (router.acknowledge && newest) served = { term: newest.term, generation: newest.generation };
           await report();
-          await new Promise((resolve) => setTimeout(resolve, 50));
         }
       };
       const running = Promise.all([follow(), beat()]);

@@ -6,7 +6,7 @@ import { isFault } from "#api/fault.ts";
 import type { HostReport } from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
 import type { LogLine } from "#api/logs.ts";
-import type { RouterReport, RouterTarget } from "#api/routes.ts";
+import type { RouterReport } from "#api/routes.ts";
 import { until } from "#lib/time.ts";
 import { makeRelease } from "../../control/apps/release.ts";
 import { fittingTail } from "../../control/deploy/record.ts";
@@ -17,7 +17,7 @@ import { appName, checkAppName, hostName } from "../../control/names.ts";
 import { page } from "../../control/paging.ts";
 import type { HostRecord } from "../../control/records.ts";
 import { hostAfter, jobAfter } from "../../control/reports.ts";
-import { isAcknowledged, isDrained } from "../../control/targets/drained.ts";
+import { isDrained, isServed } from "../../control/targets/drained.ts";
 import { factsOf } from "./rig.ts";
 
 const codeOf = (work: () => unknown): string => {
@@ -165,8 +165,11 @@ test("a report changes a job only while it is not over, and ends it with a time"
   );
   const down = jobAfter(job, { id: "j", state: "down", reason: "", restarts: 0, exitCode: 0 }, AT)!;
   assert.equal([down.state, down.endedAt, down.exitCode], ["down", AT, 0]);
+  const up = { id: "j", state: "up", reason: "", restarts: 9 } as const;
   for (const state of ["down", "lost"] as const)
-    assert.is(jobAfter({ ...job, state }, { id: "j", state: "up", reason: "", restarts: 9 }, AT), undefined);
+    assert.is(jobAfter({ ...job, state, desired: state === "lost" ? "stop" : "run" }, up, AT), undefined);
+  const returned = jobAfter({ ...job, state: "lost", endedAt: AT }, up, AT)!;
+  assert.equal([returned.state, "endedAt" in returned], ["up", false], "its host was silent, and nothing replaced it");
   const nextStartAt = "2026-01-01T00:05:00.000Z";
   const crashed = jobAfter(job, { id: "j", state: "crashed", reason: "exited 1", restarts: 1, nextStartAt }, AT)!;
   assert.is(crashed.nextStartAt, nextStartAt);
@@ -229,24 +232,15 @@ test("a host's record changes with its engine and its room, and not with every b
   const sick = hostAfter(host, report({ engine: { healthy: false, reason: "docker does not answer" } }))!;
   assert.equal([sick.state, sick.reason], ["unhealthy", "docker does not answer"]);
   assert.is(hostAfter(sick, report())!.state, "ready");
+  const plenty = { sizeBytes: 100, freeBytes: 90, reserveBytes: 5 };
+  const short = report({ space: { disk: { ...plenty, freeBytes: 4 }, memory: plenty, pressure: ["disk"] } });
+  const pressed = hostAfter(host, short)!;
+  assert.is(pressed.shortOf, "disk");
+  assert.is(hostAfter(pressed, short), undefined);
+  const relieved = hostAfter(pressed, report({ space: { disk: plenty, memory: plenty, pressure: [] } }))!;
+  assert.not.ok("shortOf" in relieved);
 });
 
-const target = (over: Partial<RouterTarget> = {}): RouterTarget => ({
-  term: 2,
-  generation: 10,
-  clusterRange: "",
-  peers: [],
-  routes: [],
-  pools: [
-    {
-      id: "app/web",
-      app: "hello",
-      process: "web",
-      backends: [{ jobId: "j", address: "100.64.1.2", port: 80, state: "drain" }],
-    },
-  ],
-  ...over,
-});
 const router = (generation: number, over: Partial<RouterReport> = {}): RouterReport => ({
   term: 2,
   generation,
@@ -258,26 +252,33 @@ const router = (generation: number, over: Partial<RouterReport> = {}): RouterRep
   ...over,
 });
 
-test("routers acknowledge by term and generation, all of them; a number of an earlier control proves nothing", () => {
-  const table: [RouterReport[], boolean][] = [
-    [[], true],
-    [[router(10)], true],
-    [[router(11)], true],
-    [[router(9)], false],
-    [[router(10), router(9)], false],
-    [[router(99, { term: 1 })], false],
+test("a generation is served by term and number, by every live router; silence of all of them proves nothing", () => {
+  const table: [RouterReport[], number, boolean][] = [
+    [[], 0, true],
+    [[], 1, false],
+    [[router(10)], 1, true],
+    [[router(11)], 1, true],
+    [[router(9)], 1, false],
+    [[router(10)], 2, true],
+    [[router(10), router(9)], 2, false],
+    [[router(99, { term: 1 })], 1, false],
   ];
-  for (const [routers, expected] of table)
-    assert.is(isAcknowledged(target(), routers), expected, JSON.stringify(routers));
+  for (const [live, members, expected] of table)
+    assert.is(isServed(10, { term: 2, live, members }), expected, JSON.stringify(live));
 });
 
-test("a job is drained when no router sends to it or has a request open on it, or when its time is up", () => {
-  const drain = (routers: RouterReport[], over: Partial<Parameters<typeof isDrained>[0]> = {}) =>
-    isDrained({ job, drainSeq: 8, target: target(), routers, drainingMs: 0, drainTimeoutMs: 1_000, ...over });
-  assert.ok(drain([]));
+test("a job is drained when every live router knows and none has a request open on it, or the time for those is up", () => {
+  const drain = (live: RouterReport[], over: Partial<Parameters<typeof isDrained>[0]> = {}) =>
+    isDrained({
+      ...{ job, generation: 8, drainingMs: 0, drainTimeoutMs: 1_000 },
+      routers: { term: 2, live, members: Math.max(1, live.length) },
+      ...over,
+    });
+  const open = (sessions: number) => router(8, { draining: [{ jobId: "j", sessions }] });
+  assert.ok(drain([], { routers: { term: 2, live: [], members: 0 } }), "a cluster without routers serves nothing");
   assert.ok(drain([router(8)]));
   assert.not(drain([router(7)]));
-  assert.not(drain([router(8, { draining: [{ jobId: "j", sessions: 1 }] })]));
+  assert.not(drain([open(1)]));
   assert.ok(
     drain([
       router(8, {
@@ -289,8 +290,10 @@ test("a job is drained when no router sends to it or has a request open on it, o
     ]),
   );
   assert.not(drain([router(50, { term: 1 })]));
-  assert.ok(drain([router(7)], { drainingMs: 1_000 }));
-  assert.not(drain([router(9)], { target: target({ pools: [] }) }));
+  const late = { drainingMs: 1_000 };
+  assert.ok(drain([open(1)], late), "open sessions are waited for so long");
+  assert.not(drain([router(7)], late), "a live router still sends to it, however late");
+  assert.not(drain([], late), "all routers are silent, and HAProxy serves on");
 });
 
 test("a feed sends bursts as one, the same state once, and lets go of its subscription", async () => {
@@ -313,9 +316,9 @@ test("a feed sends bursts as one, the same state once, and lets go of its subscr
   const reading = (async () => {
     for await (const { event, data } of feed) seen.push(event === "item" ? data : event);
   })();
-  await until(() => seen.length === 2, { what: "first state", timeoutMs: 2_000, everyMs: 1 });
+  await until(() => seen.length === 2, { what: "first state", timeoutMs: 30_000, everyMs: 1 });
   for (; state < 100; state++) wake!();
-  await until(() => seen.at(-1) === 100, { what: "last state", timeoutMs: 2_000, everyMs: 1 });
+  await until(() => seen.at(-1) === 100, { what: "last state", timeoutMs: 30_000, everyMs: 1 });
   assert.ok(seen.length <= 5, JSON.stringify(seen));
   wake!();
   stop.abort();

@@ -40,6 +40,21 @@ test("an address comes back only after every other free one was given, whatever 
   );
 });
 
+test("an address that is in use is given to nobody, and is the last to come back when it goes", () => {
+  const addresses = keepAddresses();
+  const subnet = "10.0.0.0/29";
+  addresses.see(["10.0.0.2", "10.0.0.4"]);
+  assert.equal(
+    Array.from({ length: 3 }, () => addresses.take(subnet)),
+    ["10.0.0.3", "10.0.0.5", "10.0.0.6"],
+  );
+  addresses.see(["10.0.0.2", "10.0.0.3"]);
+  assert.equal([addresses.take(subnet), addresses.take(subnet)], ["10.0.0.5", "10.0.0.6"]);
+  assert.is(addresses.take(subnet), "10.0.0.4", "it went after those were given");
+  addresses.see(["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]);
+  assert.is(addresses.take(subnet), undefined);
+});
+
 test("a hostd that starts anew goes on where the one before stood, and adopts what runs", () => {
   const before = keepAddresses();
   const dead = before.take(SUBNET)!;

@@ -1,10 +1,12 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Fault } from "#api/fault.ts";
+import { until } from "#lib/time.ts";
 import { keepAddresses } from "../../hostd/addresses.ts";
 import { createApply, StartError, type StepContext, startReason } from "../../hostd/apply.ts";
 import { addressTaken } from "../../hostd/engine/engine.ts";
 import { fakeEngine } from "../../hostd/engine/fake.ts";
+import { unkeptReach } from "../../hostd/reach/reach.ts";
 import { job, target } from "./jobs.ts";
 
 function rig() {
@@ -16,7 +18,7 @@ function rig() {
     onProgress: (reason) => progress.push(reason),
   };
   const addresses = keepAddresses();
-  const options = { engine, dns: () => ["100.64.7.1"], addresses };
+  const options = { engine, dns: () => ["100.64.7.1"], addresses, reach: unkeptReach };
   const apply = createApply({ ...options, pullAttempts: 3, pullBackoffMs: 1 });
   return { engine, progress, context, apply, create: { do: "create", job: job(), attempt: 2 } as const };
 }
@@ -78,6 +80,27 @@ test("a refused start leaves no container behind; one without an answer does, to
   assert.is(silent.engine.containers.size, 1);
 });
 
+test("a container is made while its rules are still on their way, and started only once they are in force", async () => {
+  const { engine, create, context } = rig();
+  const inForce = Promise.withResolvers<void>();
+  const reach = { ...unkeptReach, admit: () => inForce.promise };
+  const options = { engine, dns: () => [], addresses: { take: () => "100.64.7.2" }, reach };
+  const done = createApply(options)(create, context);
+  await until(() => engine.containers.get("flynn-j1"), { what: "the container", timeoutMs: 5_000 });
+  assert.is(engine.containers.get("flynn-j1")?.status, "created");
+  inForce.resolve();
+  await done;
+  assert.is(engine.containers.get("flynn-j1")?.status, "running");
+
+  const refused = rig();
+  const never = {
+    ...unkeptReach,
+    admit: () => Promise.reject(new Error("its network rules are not in the kernel yet")),
+  };
+  await caught(createApply({ ...options, engine: refused.engine, reach: never })(refused.create, refused.context));
+  assert.is(refused.engine.containers.size, 0);
+});
+
 test("jobs that start together ask for the network once", async () => {
   const { engine, apply, create, context } = rig();
   await Promise.all(["j1", "j2", "j3"].map((id) => apply({ ...create, job: job({ id }) }, context)));
@@ -103,7 +126,7 @@ test("when every address is refused the start has failed, and nothing is left of
   assert.instance(error, StartError);
   assert.is((error as Error).message, "start container flynn-j1: its address is in use");
   assert.is(engine.containers.size, 0);
-  const full = createApply({ engine, dns: () => [], addresses: { take: () => undefined } });
+  const full = createApply({ engine, dns: () => [], addresses: { take: () => undefined }, reach: unkeptReach });
   assert.is(((await caught(full(create, context))) as Error).message, "every address of 100.64.7.0/24 is in use");
 });
 

@@ -26,6 +26,8 @@ test("the least file has defaults for the rest", async () => {
     dns: [],
     manageNetwork: true,
     port: 7779,
+    dockerDir: "/var/lib/docker",
+    secrets: "disk",
     logMaxBytes: 16 << 20,
     logTotalBytes: 256 << 20,
     runDir: "/run/flynn",

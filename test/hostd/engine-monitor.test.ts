@@ -51,4 +51,27 @@ test("a timeout is told in our words only", async () => {
   await running;
 });
 
+test("an engine that answers for itself and not for its containers does not work, until it lists them again", async () => {
+  const changes: boolean[] = [];
+  const engine = fakeEngine();
+  const monitor = monitorEngine({ engine, onChange: (healthy) => changes.push(healthy), everyMs: 2 });
+  const stop = new AbortController();
+  const running = monitor.run(stop.signal);
+  await happens("health", () => monitor.healthy());
+  monitor.looked("list containers: the engine does not answer");
+  assert.ok(monitor.healthy(), "once is nothing yet");
+  monitor.looked("list containers: the engine does not answer");
+  assert.equal(monitor.report(), {
+    healthy: false,
+    version: "fake",
+    reason: "list containers: the engine does not answer",
+  });
+  assert.ok(monitor.answers(), "so that it is looked at again");
+  monitor.looked(undefined);
+  assert.is(monitor.report().healthy, true);
+  stop.abort();
+  await running;
+  assert.equal(changes, [true, false, true]);
+});
+
 test.run();

@@ -3,14 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import type { Log } from "#lib/log.ts";
 import { bootEvents } from "../../hostd/boot-events.ts";
 import { containerDns, nameServers } from "../../hostd/dns.ts";
-import { localAddress, readFacts } from "../../hostd/facts.ts";
+import { addressMark, localAddress, parseAddresses, readFacts } from "../../hostd/facts.ts";
 import { newRecord } from "../../hostd/job-record.ts";
 import { prunableImages } from "../../hostd/prune.ts";
+import { pruneLoop } from "../../hostd/prune-loop.ts";
 import { trustRegistry } from "../../hostd/registry-trust.ts";
 import { recordsAfter } from "../../hostd/state-file.ts";
-import { job } from "./jobs.ts";
+import { job, target } from "./jobs.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "flynn-facts-"));
 test.after(() => rm(directory, { recursive: true, force: true }));
@@ -39,9 +41,35 @@ test("facts are the kernel's: boot id, SMBIOS names, and only cards with a devic
   assert.is(facts.address, "127.0.0.1");
 });
 
+test("every address of the machine is a fact, but loopback, link-local and the bridges of jobs and builds", () => {
+  const link = (ifname: string, ...addresses: string[]) => ({
+    ifname,
+    addr_info: addresses.map((local) => ({ family: "inet", local, prefixlen: 24 })),
+  });
+  const links = [
+    link("lo", "127.0.0.1", "9.9.9.7"),
+    link("eth0", "10.77.0.2", "192.168.5.2", "10.77.0.2"),
+    link("eth1", "169.254.7.7"),
+    link("flynn0", "100.64.1.1"),
+    link("flynnb0", "172.30.0.1"),
+    {},
+  ];
+  assert.equal(parseAddresses(JSON.stringify(links), ["flynn0", "flynnb0"]), ["10.77.0.2", "192.168.5.2", "9.9.9.7"]);
+  assert.equal(parseAddresses("", []), []);
+  const many = Array.from({ length: 90 }, (_, n) => `10.0.0.${n}`);
+  assert.is(parseAddresses(JSON.stringify([link("eth0", ...many)]), []).length, 64);
+});
+
 test("the address is the one from which control is reached; of none that can be reached it is unknown", async () => {
   assert.is(await localAddress(["https://127.0.0.1:1"]), "127.0.0.1");
   assert.is(await localAddress([]), undefined);
+});
+
+test("a change of addresses shows in what is looked at every few seconds", async () => {
+  const mark = await addressMark({ controlUrls: ["https://127.0.0.1:1"] });
+  assert.match(mark, /^\["127\.0\.0\.1"/);
+  assert.is(await addressMark({ controlUrls: ["https://127.0.0.1:1"] }), mark);
+  assert.is.not(await addressMark({ controlUrls: [] }), mark);
 });
 
 test("containers get the host's name servers, never a loopback one, and else the bridge's gateway", async () => {
@@ -52,9 +80,62 @@ test("containers get the host's name servers, never a loopback one, and else the
   await put("real", "nameserver 10.0.0.2\n");
   const subnet = { subnet: "100.64.7.0/24" };
   const files = (...names: string[]) => names.map((name) => join(directory, name));
-  assert.equal((await containerDns([], files("none", "stub")))(subnet), ["100.64.7.1"]);
-  assert.equal((await containerDns([], files("real", "stub")))(subnet), ["10.0.0.2"]);
-  assert.equal((await containerDns(["9.9.9.9"], files("real")))(subnet), ["9.9.9.9"]);
+  assert.equal(containerDns([], files("none", "stub")).of(subnet), ["100.64.7.1"]);
+  assert.equal(containerDns([], files("real", "stub")).of(subnet), ["10.0.0.2"]);
+  assert.equal(containerDns(["9.9.9.9"], files("real")).of(subnet), ["9.9.9.9"]);
+});
+
+test("name servers that have changed are the next container's, and those of containers before stay open to them", async () => {
+  const subnet = { subnet: "100.64.7.0/24" };
+  await put("lease", "nameserver 10.0.0.2\n");
+  const dns = containerDns([], [join(directory, "lease")]);
+  assert.equal(dns.of(subnet), ["10.0.0.2"]);
+  await put("lease", "nameserver 10.0.0.3\n");
+  assert.equal(dns.of(subnet), ["10.0.0.3"]);
+  assert.equal(dns.open(subnet), ["10.0.0.3", "10.0.0.2"]);
+  for (let n = 0; n < 20; n++) {
+    await put("lease", `nameserver 10.1.0.${n}\n`);
+    dns.of(subnet);
+  }
+  assert.equal(dns.open(subnet).slice(0, 2), ["10.1.0.19", "10.1.0.18"]);
+  assert.is(dns.open(subnet).length, 8);
+});
+
+test("an image that cannot be removed keeps no other, is told once, and is tried again", async () => {
+  const stop = new AbortController();
+  const refs = Array.from({ length: 8 }, (_, n) => `127.0.0.1:5000/apps/a@sha256:${n}`);
+  const present = new Set(refs);
+  const tried: string[] = [];
+  const warned: string[] = [];
+  const warn = ({ image }: { image: string }) => void warned.push(image);
+  const log = { info: () => undefined, warn } as unknown as Log;
+  let turns = 0;
+  await pruneLoop({
+    engine: {
+      images: async () => [...present].map((ref) => ({ ref, sizeBytes: 1 })),
+      async removeImage(ref) {
+        tried.push(ref);
+        if (ref === refs[0]) throw new Error("conflict: a container made by hand uses it");
+        present.delete(ref);
+      },
+    },
+    agent: { target: () => target([]), used: () => ({ images: new Set(), apps: new Set() }) },
+    logs: {
+      async prune() {
+        if (++turns === 3) stop.abort();
+        return [];
+      },
+    },
+    healthy: () => true,
+    log,
+    signal: stop.signal,
+    everyMs: 0,
+    unusedForMs: 0,
+    keep: 0,
+  });
+  assert.equal([...present], [refs[0]]);
+  assert.is(tried.filter((ref) => ref === refs[0]).length, 3);
+  assert.equal(warned, [refs[0]]);
 });
 
 test("only images unused for an hour go, and never the newest few", () => {
@@ -92,7 +173,7 @@ test("a registry's name is a directory of one level or an error", async () => {
 });
 
 test("what `hostd disk` did is told once per boot", async () => {
-  await put("run/disk.json", JSON.stringify({ reason: "state on /dev/vda", failed: false }));
+  await put("run/disk.json", JSON.stringify({ reason: "state on /dev/vda", warn: false }));
   const runDir = join(directory, "run");
   const first = await bootEvents({ runDir, told: [] });
   assert.equal(
@@ -101,12 +182,26 @@ test("what `hostd disk` did is told once per boot", async () => {
   );
   first.told(first.pending());
   assert.equal(first.pending(), []);
+  for (const key of ["disk:/dev/vdb:read:1", "disk:/dev/vdb:read:2", "disk:/dev/vdb:read:1"])
+    first.add("disk", "info", key, { key });
+  assert.equal(
+    first.pending().map(({ message }) => message),
+    ["disk:/dev/vdb:read:1", "disk:/dev/vdb:read:2"],
+  );
+  first.told(first.pending());
   const second = await bootEvents({ runDir, told: first.toldStages() });
   assert.equal(second.pending(), []);
 });
 
 test("after another boot records keep their counts and forget the old clock", () => {
-  const record = { ...newRecord(job()), crashes: 3, startAfterMs: 9e9, upSinceMs: 5, stoppingSinceMs: 7 };
+  const record = {
+    ...newRecord(job()),
+    crashes: 3,
+    startAfterMs: 9e9,
+    upSinceMs: 5,
+    stoppingSinceMs: 7,
+    waitsSinceMs: 9,
+  };
   const kept = { bootId: "a", savedAt: "", nowMs: 0, fresh: true, engineHealthy: true, records: [record] };
   const state = { ...kept, containers: [], busy: [], captured: [], told: [] };
   assert.equal(recordsAfter(state, "a").get("j1"), record);
@@ -115,6 +210,7 @@ test("after another boot records keep their counts and forget the old clock", ()
   assert.is(next.startAfterMs, 0);
   assert.is(next.upSinceMs, undefined);
   assert.is(next.stoppingSinceMs, undefined);
+  assert.is(next.waitsSinceMs, undefined);
 });
 
 test.run();

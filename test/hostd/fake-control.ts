@@ -7,7 +7,8 @@ import { text } from "node:stream/consumers";
 import type { TLSSocket } from "node:tls";
 import * as x509 from "@peculiar/x509";
 import { CONTROL_NAME, hostServerName } from "#api/client.ts";
-import type { HostReport, HostTarget, JoinReply, JoinRequest } from "#api/hosts.ts";
+import type { HostReport, HostTarget } from "#api/hosts.ts";
+import type { JoinReply, JoinRequest } from "#api/members.ts";
 import { formatEvent } from "#api/stream.ts";
 import { importKeyPair, KEY_ALGORITHM, newKeyPem } from "#lib/x509.ts";
 
@@ -19,6 +20,9 @@ export interface TestCa {
     subject: string;
     names: string[];
     key?: x509.PublicKey;
+    /** An hour before now, and after, unless given. */
+    notBefore?: Date;
+    notAfter?: Date;
   }): Promise<{ certificate: string; key: string }>;
 }
 
@@ -36,7 +40,7 @@ export async function testCa(): Promise<TestCa> {
   });
   return {
     caPem: ca.toString("pem"),
-    async issue({ subject, names, key }) {
+    async issue({ subject, names, key, ...times }) {
       const keyPem = newKeyPem();
       const publicKey = key ?? ((await importKeyPair(keyPem)).publicKey as never);
       const certificate = await x509.X509CertificateGenerator.create({
@@ -44,6 +48,7 @@ export async function testCa(): Promise<TestCa> {
         subject,
         issuer: ca.subject,
         ...validity(),
+        ...times,
         publicKey,
         signingKey: caKeys.privateKey as never,
         signingAlgorithm: KEY_ALGORITHM,

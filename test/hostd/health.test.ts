@@ -1,12 +1,21 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { type AddressInfo, createServer as createTcp } from "node:net";
+import { type AddressInfo, connect, createServer as createTcp, type Socket } from "node:net";
+import { Worker } from "node:worker_threads";
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { DEFAULT_HEALTH } from "#api/jobs.ts";
-import { until } from "#lib/time.ts";
-import { fold, freshStreak, isHealthyStatus, probe, type Streak, watchHealth } from "../../hostd/health.ts";
+import { deadline, until } from "#lib/time.ts";
+import {
+  fold,
+  freshStreak,
+  isHealthyStatus,
+  nextProbeMs,
+  probe,
+  type Streak,
+  watchHealth,
+} from "../../hostd/health.ts";
 
 const over = (outcomes: (string | undefined)[], rule = { rise: 2, fall: 3 }, start = freshStreak()): Streak =>
   outcomes.reduce((streak, failure) => fold(streak, failure, rule), start);
@@ -30,6 +39,23 @@ test("fall failures in a row make it unhealthy; fewer do not", () => {
 
 test("a process that never answered is starting, not unhealthy", () => {
   assert.is(over(Array(50).fill("nothing listens")).state, "starting");
+});
+
+test("one that starts is looked at often, the longer it takes the less, and never less than its interval says", () => {
+  const check = { intervalMs: 1_000 };
+  const starting = over(["refused", "refused"]);
+  const rows: [Streak, sinceMs: number, nextMs: number][] = [
+    [starting, 0, 100],
+    [starting, 400, 100],
+    [starting, 2_000, 400],
+    [starting, 60_000, 1_000],
+    [over(["refused", undefined]), 500, 1_000],
+    [over([undefined, undefined]), 500, 1_000],
+    [over(["x", "x", "x"], undefined, freshStreak("healthy")), 500, 1_000],
+  ];
+  for (const [streak, sinceMs, nextMs] of rows)
+    assert.is(nextProbeMs(streak, sinceMs, check), nextMs, `${streak.state} ${streak.successes} after ${sinceMs} ms`);
+  assert.is(nextProbeMs(starting, 0, { intervalMs: 50 }), 50);
 });
 
 test("the state never changes without a whole streak", () => {
@@ -77,6 +103,57 @@ test("tcp: a listener is healthy, a closed port says so", async () => {
   );
 });
 
+/** A port that completes no handshake: it listens, its program accepts nothing, and its queue is full. */
+async function withFullListener(body: (port: number) => Promise<void>): Promise<void> {
+  const worker = new Worker(
+    `const { createServer } = require("node:net");
+     const { parentPort } = require("node:worker_threads");
+     const server = createServer().listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => {
+       parentPort.postMessage(server.address().port);
+       setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0));
+     });`,
+    { eval: true },
+  );
+  const held: Socket[] = [];
+  try {
+    const [port] = (await once(worker, "message")) as [number];
+    // Linux queues one more than the backlog.
+    for (let n = 0; n < 2; n++) {
+      const socket = connect({ host: "127.0.0.1", port });
+      socket.on("error", () => undefined);
+      held.push(socket);
+      await once(socket, "connect");
+    }
+    await body(port);
+  } finally {
+    for (const socket of held) socket.destroy();
+    await worker.terminate();
+  }
+}
+
+test("tcp: a port that takes no connection is a failure after the check's time, not for ever", () =>
+  withFullListener(async (port) => {
+    const tcp = { ...check, type: "tcp" as const };
+    const looked = probe(tcp, { address: "127.0.0.1", port }, signal);
+    assert.is(await deadline(looked, 20_000, "the end of the probe"), `no connection on port ${port} in time`);
+
+    const stop = new AbortController();
+    const watch = watchHealth({ signal: stop.signal, onChange: () => {} });
+    const fast = { ...tcp, timeoutMs: 50, intervalMs: 5, fall: 2 };
+    watch.sync([{ containerId: "c1", check: fast, address: "127.0.0.1", port, wasHealthy: true }]);
+    const fell = () => watch.get("c1")?.state === "unhealthy";
+    await until(fell, { what: "its fall", timeoutMs: 20_000, everyMs: 5 }).finally(() => stop.abort());
+    assert.is(watch.get("c1")?.reason, `no connection on port ${port} in time`);
+  }));
+
+test("a probe under way ends with whoever asked for it", () =>
+  withFullListener(async (port) => {
+    const asked = new AbortController();
+    const looked = probe({ ...check, type: "tcp", timeoutMs: 600_000 }, { address: "127.0.0.1", port }, asked.signal);
+    asked.abort();
+    assert.match((await deadline(looked, 20_000, "the end of the probe")) ?? "", /no connection/);
+  }));
+
 test("http: 200 to 399 are healthy, others say their status, silence ends in time", async () => {
   const server = createServer((req, res) => {
     if (req.url === "/silent") return;
@@ -107,13 +184,38 @@ test("each watched container is probed until it is no longer watched", async () 
   const watched = { containerId: "c1", check: { ...check, intervalMs: 5 }, address: "a1", port: 80, wasHealthy: false };
   watch.sync([watched]);
   assert.is(watch.get("c1"), undefined, "nothing is known before the first probe");
-  await until(() => watch.get("c1")?.reason === "not yet", { what: "first probe", timeoutMs: 5_000, everyMs: 5 });
+  await until(() => watch.get("c1")?.reason === "not yet", { what: "first probe", timeoutMs: 30_000, everyMs: 5 });
   assert.is(watch.get("c1")?.state, "starting");
   answer = undefined;
-  await until(() => watch.get("c1")?.state === "healthy", { what: "health", timeoutMs: 5_000, everyMs: 5 });
+  await until(() => watch.get("c1")?.state === "healthy", { what: "health", timeoutMs: 30_000, everyMs: 5 });
   assert.is(changes, 2);
   watch.sync([]);
   assert.is(watch.get("c1"), undefined);
+  stop.abort();
+});
+
+test("a change is news, the same again is none: another state, and another reason in the same state", async () => {
+  const stop = new AbortController();
+  let [answer, probes, changes]: [string | undefined, number, number] = ["no answer", 0, 0];
+  const watch = watchHealth({
+    signal: stop.signal,
+    onChange: () => changes++,
+    probe: async () => {
+      probes++;
+      return answer;
+    },
+  });
+  const after = async (more: number) => {
+    const from = probes;
+    await until(() => probes >= from + more, { what: "probes", timeoutMs: 30_000, everyMs: 1 });
+    return changes;
+  };
+  watch.sync([{ containerId: "c1", check: { ...check, intervalMs: 1 }, address: "a", port: 1, wasHealthy: false }]);
+  assert.is(await after(5), 1, "it is known now");
+  answer = "another answer";
+  assert.is(await after(5), 2, "it is starting still");
+  answer = undefined;
+  assert.is(await after(check.rise + 5), 3, "it is healthy now");
   stop.abort();
 });
 
@@ -124,10 +226,10 @@ test("one adopted as healthy is healthy until fall failures say otherwise", asyn
   watch.sync([{ containerId: "c1", check: { ...check, intervalMs: 5 }, address: "a", port: 1, wasHealthy: true }]);
   await until(() => failing === 1 && watch.get("c1")?.state === "healthy", {
     what: "first look",
-    timeoutMs: 5_000,
+    timeoutMs: 30_000,
     everyMs: 1,
   });
-  await until(() => watch.get("c1")?.state === "unhealthy", { what: "its fall", timeoutMs: 5_000, everyMs: 5 });
+  await until(() => watch.get("c1")?.state === "unhealthy", { what: "its fall", timeoutMs: 30_000, everyMs: 5 });
   stop.abort();
 });
 
@@ -136,10 +238,10 @@ test("a container without an address yet is not healthy, and is once it has one"
   const watch = watchHealth({ signal: stop.signal, onChange: () => {}, probe: async () => undefined });
   const watched = { containerId: "c1", check: { ...check, intervalMs: 5 }, port: 1, wasHealthy: false };
   watch.sync([{ ...watched, address: undefined }]);
-  const early = await until(() => watch.get("c1"), { what: "first look", timeoutMs: 5_000, everyMs: 5 });
+  const early = await until(() => watch.get("c1"), { what: "first look", timeoutMs: 30_000, everyMs: 5 });
   assert.equal(early, { state: "starting", reason: "it has no address yet" });
   watch.sync([{ ...watched, address: "100.64.7.2" }]);
-  await until(() => watch.get("c1")?.state === "healthy", { what: "health", timeoutMs: 5_000, everyMs: 5 });
+  await until(() => watch.get("c1")?.state === "healthy", { what: "health", timeoutMs: 30_000, everyMs: 5 });
   stop.abort();
 });
 
@@ -152,7 +254,7 @@ test("without a port or with check none, running is healthy", async () => {
     { containerId: "c2", check: none, address: "a", port: 1, wasHealthy: false },
   ]);
   for (const id of ["c1", "c2"])
-    await until(() => watch.get(id)?.state === "healthy", { what: id, timeoutMs: 5_000, everyMs: 5 });
+    await until(() => watch.get(id)?.state === "healthy", { what: id, timeoutMs: 30_000, everyMs: 5 });
   stop.abort();
 });
 

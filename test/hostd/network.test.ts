@@ -1,5 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import type { Reach } from "#api/reach.ts";
 import { chainText, firstAddress, isSubnet, jumpCommands, otherPeers } from "../../hostd/network.ts";
 import { target } from "./jobs.ts";
 
@@ -12,9 +13,18 @@ test("every peer but this host and its own subnet is one to have a route to", ()
   assert.equal(otherPeers(target([], { peers: [peer(11), itself, sameSubnet, peer(12)] })), [peer(11), peer(12)]);
 });
 
-test("the chains let in the cluster range, peers and the named, and masquerade only what leaves the cluster", () => {
+test("Docker's firewall lets in the cluster range, routers and the named, and no host as such", () => {
+  const reach: Reach = {
+    version: 1,
+    appNetwork: "app",
+    egress: "internet",
+    closed: [],
+    open: [],
+    routers: ["10.77.0.12"],
+    apps: [],
+  };
   const text = chainText({
-    target: with1(peer(12)),
+    target: { ...with1(peer(13)), reach },
     bridge: "flynn0",
     allowedAddresses: ["10.77.0.1", "10.77.0.12", "not an address"],
   });
@@ -25,10 +35,6 @@ test("the chains let in the cluster range, peers and the named, and masquerade o
 -A FLYNN -s 10.77.0.1 -o flynn0 -j ACCEPT
 -A FLYNN -s 10.77.0.12 -o flynn0 -j ACCEPT
 -A FLYNN -s 100.64.0.0/16 -o flynn0 -j ACCEPT
-COMMIT
-*nat
-:FLYNN-NAT - [0:0]
--A FLYNN-NAT -s 100.64.7.0/24 ! -d 100.64.0.0/16 ! -o flynn0 -j MASQUERADE
 COMMIT
 `,
   );
@@ -42,7 +48,7 @@ test("Docker's user chain is made where it is missing, then the jumps into it an
   });
   assert.equal(
     jumps.map(({ add }) => add.slice(-4).join(" ")),
-    ["-I FORWARD -j DOCKER-USER", "-I DOCKER-USER -j FLYNN", "-I POSTROUTING -j FLYNN-NAT"],
+    ["-I FORWARD -j DOCKER-USER", "-I DOCKER-USER -j FLYNN"],
   );
   for (const { check, add } of jumps)
     assert.equal(

@@ -2,8 +2,9 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { JobSpec } from "#api/jobs.ts";
+import type { Quarantine } from "#api/quarantine.ts";
 import { type Container, LABELS } from "../../hostd/engine/engine.ts";
-import { type JobRecord, newRecord, observe, ownContainer } from "../../hostd/job-record.ts";
+import { ATTACH_WAIT_MS, type JobRecord, newRecord, observe, ownContainer } from "../../hostd/job-record.ts";
 import { type Decision, nextDueMs, type PlanInput, plan, type Step, steps } from "../../hostd/plan.ts";
 import { container, job, target } from "./jobs.ts";
 
@@ -29,6 +30,9 @@ function decide(fields: Partial<PlanInput> & { record?: Partial<JobRecord> }): D
 const own = container(job());
 const exited = container(job(), { status: "exited", exitCode: 1 });
 const gone = target([]);
+const restored = (fields: Partial<Quarantine> = {}) =>
+  target([], { quarantine: { restoredAt: "2026-11-29T10:00:00.000Z", at: "2026-11-29T00:00:00.000Z", ...fields } });
+const lately = { ...own, startedAt: "2026-11-29T09:00:00Z" };
 
 const TABLE: [claim: string, input: Parameters<typeof decide>[0], step: Step | undefined, why: RegExp][] = [
   ["a wanted job without a container is created", {}, { do: "create", job: job(), attempt: 0 }, /has no container/],
@@ -113,6 +117,48 @@ const TABLE: [claim: string, input: Parameters<typeof decide>[0], step: Step | u
     undefined,
     /until control has said so/,
   ],
+  [
+    "after a restore, a container that the restored state does not know runs on for ten minutes",
+    { target: restored(), containers: [lately], quarantineSinceMs: NOW - 599_000 },
+    undefined,
+    /restored and does not know it; it runs on until a person decides/,
+  ],
+  [
+    "and is ended then",
+    { target: restored(), containers: [lately], quarantineSinceMs: NOW - 600_000 },
+    { do: "signal", container: "flynn-j1", signal: "SIGTERM" },
+    /no longer in the target/,
+  ],
+  [
+    "and runs on for longer when a person says keep",
+    { target: restored({ decision: "keep" }), containers: [lately], quarantineSinceMs: NOW - 9_000_000 },
+    undefined,
+    /kept, as a person decided/,
+  ],
+  [
+    "and is ended at once when a person says end",
+    { target: restored({ decision: "end" }), containers: [lately], quarantineSinceMs: NOW },
+    { do: "signal", container: "flynn-j1", signal: "SIGTERM" },
+    /no longer in the target/,
+  ],
+  [
+    "a container that is older than the restored state is one that it knew to be gone",
+    { target: restored(), containers: [{ ...own, startedAt: "2026-11-28T00:00:00Z" }], quarantineSinceMs: NOW },
+    { do: "signal", container: "flynn-j1", signal: "SIGTERM" },
+    /no longer in the target/,
+  ],
+  [
+    "a container that was started after the restore is ended as any",
+    { target: restored(), containers: [{ ...own, startedAt: "2026-11-29T12:00:00Z" }], quarantineSinceMs: NOW },
+    { do: "signal", container: "flynn-j1", signal: "SIGTERM" },
+    /no longer in the target/,
+  ],
+  [
+    "of a state whose time is not known, all that ran before the restore is kept",
+    { target: restored({ at: undefined }), containers: [{ ...own, startedAt: "2020-01-01T00:00:00Z" }] },
+    undefined,
+    /until a person decides/,
+  ],
   ["without any target nothing is touched", { target: undefined, containers: [own] }, undefined, /no target/],
   [
     "with an engine that does not answer nothing is done",
@@ -121,10 +167,26 @@ const TABLE: [claim: string, input: Parameters<typeof decide>[0], step: Step | u
     /what runs goes on/,
   ],
   [
-    "a second container of one job is removed before anything else",
-    { containers: [own, { ...own, id: "c2", name: "somebody" }] },
-    { do: "remove", container: "somebody" },
-    /is not the container of job j1/,
+    "a container that claims to be a job's by its label alone keeps the job from nothing",
+    { containers: [{ ...own, id: "c2", name: "somebody" }] },
+    { do: "create", job: job(), attempt: 0 },
+    /has no container/,
+  ],
+  [
+    "one that took more of the disk than it may is killed at once",
+    { containers: [own], excess: new Map([[own.id, "used 5 GiB of disk"]]) },
+    { do: "signal", container: "flynn-j1", signal: "SIGKILL" },
+    /used 5 GiB of disk/,
+  ],
+  [
+    "and not again at once",
+    {
+      containers: [own],
+      excess: new Map([[own.id, "used 5 GiB of disk"]]),
+      record: { containerId: own.id, stoppingSinceMs: NOW, killedAtMs: NOW, stopReason: "used 5 GiB of disk" },
+    },
+    undefined,
+    /used 5 GiB of disk/,
   ],
   [
     "a container made from another spec is stopped",
@@ -156,7 +218,179 @@ const TABLE: [claim: string, input: Parameters<typeof decide>[0], step: Step | u
   ],
 ];
 
-for (const [claim, input, step, why] of TABLE)
+const stopped = target([job({ desired: "stop" })]);
+const sigterm = { do: "signal", container: "flynn-j1", signal: "SIGTERM" } as const;
+const sigkill = { do: "signal", container: "flynn-j1", signal: "SIGKILL" } as const;
+const removed = { do: "remove", container: "flynn-j1" } as const;
+const stopping = (sinceMs: number, more: Partial<JobRecord> = {}) => ({
+  containerId: own.id,
+  stoppingSinceMs: NOW - sinceMs,
+  ...more,
+});
+
+const ENDINGS: typeof TABLE = [
+  [
+    "an orphan has half a minute to end by itself",
+    { target: gone, containers: [own], record: stopping(29_999) },
+    undefined,
+    /no longer in the target; has until SIGKILL/,
+  ],
+  ["and no longer", { target: gone, containers: [own], record: stopping(30_000) }, sigkill, /no longer in the target/],
+  [
+    "an orphan that ended goes",
+    { target: gone, containers: [exited], captured: new Set([exited.id]) },
+    removed,
+    /target/,
+  ],
+  ["a stopped job without a container needs nothing", { target: stopped }, undefined, /stopped, as wanted/],
+  [
+    "a grace of nothing is a second all the same",
+    { target: target([job({ desired: "stop", stopTimeoutMs: 0 })]), containers: [own], record: stopping(999) },
+    undefined,
+    /has until SIGKILL/,
+  ],
+  [
+    "what was told to end is another container's past",
+    { target: stopped, containers: [own], record: stopping(60_000, { containerId: "an older one" }) },
+    sigterm,
+    /control wants it stopped/,
+  ],
+  [
+    "SIGKILL is sent again after ten seconds",
+    { target: stopped, containers: [own], record: stopping(60_000, { killedAtMs: NOW - 10_000 }) },
+    sigkill,
+    /did not end within its grace/,
+  ],
+  [
+    "a container that the engine removes is left to it",
+    { target: stopped, containers: [container(job(), { status: "removing" })] },
+    undefined,
+    /the engine removes it/,
+  ],
+  [
+    "a dead container is removed",
+    { target: stopped, containers: [container(job(), { status: "dead" })] },
+    removed,
+    /./,
+  ],
+  [
+    "one that was made and is no longer wanted never runs",
+    { target: stopped, containers: [container(job(), { status: "created" })] },
+    removed,
+    /control wants it stopped/,
+  ],
+  [
+    "one that could not be started is made anew, not started again",
+    { containers: [container(job(), { status: "created", error: "no such program" })] },
+    removed,
+    /has ended/,
+  ],
+  [
+    "one made from another spec and never started is made anew",
+    { containers: [container(job({ env: { COLOUR: "red" } }), { status: "created" })] },
+    removed,
+    /has ended/,
+  ],
+  [
+    "a job told to end on its own host ends, with the reason, though control wants it",
+    { containers: [own], record: stopping(5_000, { stopReason: "out of memory" }) },
+    sigkill,
+    /^out of memory/,
+  ],
+  [
+    "a step that is under way is not taken twice",
+    { containers: [own], busy: new Map([["j1", "signal"]]) },
+    undefined,
+    /signal is under way/,
+  ],
+];
+
+const once = (task: Partial<NonNullable<JobSpec["task"]>> = {}, more: Partial<JobSpec> = {}) =>
+  target([job({ task: { kind: "run", attach: false, tty: false, createdBy: "ann", ...task }, ...more })]);
+const created = container(job(), { status: "created" });
+const attach = once({ attach: true });
+
+const ONCE: typeof TABLE = [
+  ["a job that runs once is made", { target: once() }, { do: "create", job: once().jobs[0]!, attempt: 0 }, /wanted/],
+  ["and started", { target: once(), containers: [created] }, { do: "start", container: "flynn-j1" }, /never started/],
+  ["and runs", { target: once(), containers: [own] }, undefined, /runs, once/],
+  ["and is never made again", { target: once(), record: { state: "down" } }, undefined, /it has run, and runs once/],
+  [
+    "what is left of it is removed",
+    { target: once(), containers: [exited], captured: new Set([exited.id]), record: { state: "down" } },
+    removed,
+    /it has run/,
+  ],
+  [
+    "one that ended is removed, whatever its exit code",
+    { target: once(), containers: [exited], captured: new Set([exited.id]) },
+    removed,
+    /its container has ended/,
+  ],
+  [
+    "one that could not be started is not tried for ever",
+    { target: once(), containers: [container(job(), { status: "created", error: "no such program" })] },
+    removed,
+    /its container has ended/,
+  ],
+  [
+    "one with a client waits for it to come",
+    { target: attach, containers: [created] },
+    undefined,
+    /waits for its client/,
+  ],
+  [
+    "goes on while its client is there",
+    { target: attach, containers: [own], attached: new Set(["j1"]) },
+    undefined,
+    /runs, once/,
+  ],
+  [
+    "and ends when that client goes, not another's",
+    { target: attach, containers: [own], attached: new Set(["j2"]) },
+    sigterm,
+    /its client went away/,
+  ],
+  [
+    "nobody waits for a shell that does not hear SIGTERM: three seconds",
+    { target: attach, containers: [own], record: stopping(2_999) },
+    undefined,
+    /has until SIGKILL/,
+  ],
+  ["and then SIGKILL", { target: attach, containers: [own], record: stopping(3_000) }, sigkill, /its grace/],
+  [
+    "a short stop time of its own is kept",
+    { target: once({ attach: true }, { stopTimeoutMs: 2_000 }), containers: [own], record: stopping(2_000) },
+    sigkill,
+    /its grace/,
+  ],
+  [
+    "without a client it has its own stop time",
+    { target: once(), containers: [own], record: stopping(4_999) },
+    undefined,
+    /has until SIGKILL/,
+  ],
+  [
+    "one that is to stop has three seconds with a client",
+    { target: once({ attach: true }, { desired: "stop" }), containers: [own], record: stopping(3_000) },
+    sigkill,
+    /control wants it stopped/,
+  ],
+  [
+    "one within its time runs on",
+    { target: once({ timeoutMs: 2_000 }), containers: [own], record: { runningSinceMs: NOW - 1_999 } },
+    undefined,
+    /runs, once/,
+  ],
+  [
+    "one past its time is ended, with the reason",
+    { target: once({ timeoutMs: 2_000 }), containers: [own], record: { runningSinceMs: NOW - 2_000 } },
+    sigterm,
+    /ran longer than 2.0s/,
+  ],
+];
+
+for (const [claim, input, step, why] of [...TABLE, ...ENDINGS, ...ONCE])
   test(claim, () => {
     const decision = decide(input);
     assert.equal(decision.step, step);
@@ -170,6 +404,38 @@ test("the plan says when to look again", () => {
   ];
   assert.is(nextDueMs(decisions), NOW + 1_000);
   assert.is(nextDueMs([]), Number.POSITIVE_INFINITY);
+});
+
+test("whatever waits is looked at again when its time is over, not before and not never", () => {
+  const dues: [claim: string, input: Parameters<typeof decide>[0], dueMs: number | undefined][] = [
+    ["a grace", { target: stopped, containers: [own], record: stopping(2_000) }, NOW + 3_000],
+    ["an orphan's grace", { target: gone, containers: [own], record: stopping(2_000) }, NOW + 28_000],
+    ["a second at least", { target: once({ attach: true }), containers: [own], record: stopping(2_000) }, NOW + 1_000],
+    [
+      "SIGKILL",
+      { target: stopped, containers: [own], record: stopping(9_000, { killedAtMs: NOW - 3_000 }) },
+      NOW + 7_000,
+    ],
+    ["a log that is being kept", { containers: [exited] }, NOW + 1_000],
+    ["a client that is to come", { target: attach, containers: [created] }, NOW + ATTACH_WAIT_MS],
+    [
+      "a client that did not come",
+      { target: attach, containers: [created], record: { waitsSinceMs: 5 } },
+      5 + ATTACH_WAIT_MS,
+    ],
+    [
+      "a time limit",
+      { target: once({ timeoutMs: 2_000 }), containers: [own], record: { runningSinceMs: NOW } },
+      NOW + 2_000,
+    ],
+    ["nothing", { containers: [own], record: { upSinceMs: 1 } }, undefined],
+  ];
+  for (const [claim, input, dueMs] of dues) assert.is(decide(input).dueMs, dueMs, claim);
+});
+
+test("only what has a step is applied", () => {
+  const [todo, idle] = [decide({}), decide({ containers: [own] })];
+  assert.equal(steps([todo, idle]), [todo]);
 });
 
 // A world of containers that obey at once; what the engine holds is the only memory beside the records.
@@ -275,8 +541,11 @@ test("from any start the plan reaches the target, is empty there, and never make
       }
       assert.equal(steps(world.decisions()), []);
       const wanted = world.jobs.filter(({ desired }) => desired === "run").map(({ id }) => `flynn-${id}`);
-      assert.equal(world.containers.map(({ name }) => name).sort(), wanted.sort());
-      assert.ok(world.containers.every(({ status }) => status === "running"));
+      const strays: string[] = start.containers.flatMap(({ name }) => name ?? []);
+      const jobs = world.containers.filter(({ name }) => !strays.includes(name));
+      assert.equal(jobs.map(({ name }) => name).sort(), wanted.sort());
+      assert.ok(jobs.every(({ status }) => status === "running"));
+      assert.is(world.containers.length, jobs.length + strays.length, "what only claims to be a job's is left alone");
     }),
     { numRuns: 300 },
   );

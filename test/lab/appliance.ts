@@ -1,10 +1,10 @@
 // The real appliance in a lab: `flynn up` in the LAN's namespace, the CLI and the API beside it, and Docker hosts that join it.
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { access, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { ExecError, type ExecOptions, exec } from "#lib/exec.ts";
-import { readJson, readText } from "#lib/files.ts";
+import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
 import { until } from "#lib/time.ts";
 import { type DockerHost, startDockerHost } from "./docker-host.ts";
 import { type Lan, openLan } from "./network.ts";
@@ -71,6 +71,7 @@ export async function openAppliance(scope: Scope, options: ApplianceOptions = {}
       const { stdout, stderr } = await lan.exec([...wrapper, ...cli, ...argv], {
         timeoutMs: 180_000,
         env,
+        cwd: home, // `flynn create` gives the repository it stands in a remote
         ...execOptions,
       });
       return { code: 0, stdout, stderr };
@@ -118,7 +119,7 @@ export async function openAppliance(scope: Scope, options: ApplianceOptions = {}
     up: undefined as never,
     tryFlynn,
     flynn: async (argv, execOptions) =>
-      (await lan.exec([...cli, ...argv], { timeoutMs: 180_000, env, ...execOptions })).stdout,
+      (await lan.exec([...cli, ...argv], { timeoutMs: 180_000, env, cwd: home, ...execOptions })).stdout,
     async api(method, path, body) {
       if (body === undefined) return call([], method, path);
       return call(["-H", "content-type: application/json", "--data-binary", "@-"], method, path, JSON.stringify(body));
@@ -173,12 +174,23 @@ export interface ClusterHost extends DockerHost {
   startHostd(): Promise<void>;
   /** What a host whose state was in RAM finds at its next boot: no identity, no records, and a seed with a fresh token. */
   forget(): Promise<void>;
+  /** hostd's clock is off by so much from now on, a negative number is behind; for a host with `clockOffMs`. */
+  setClock(offMs: number): Promise<void>;
 }
 
 export interface HostOptions {
   /** The token of its seed; an operator's join token unless given. */
   token?: () => Promise<string>;
+  /** Name servers of containers; the machine's own unless given. */
+  dns?: string[];
+  /** hostd's clock can be set, and is off by so much at its first start. Docker's is the machine's. */
+  clockOffMs?: number;
+  /** Does not wait until the host is ready. */
+  early?: boolean;
 }
+
+/** Debian's libfaketime: what a process and its children read as the time of day; the monotonic clock stays what it is. */
+const FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 export async function joinToken(appliance: Appliance, role: "host" | "router" | "boot" = "host"): Promise<string> {
   return (await appliance.api<{ token: string }>("POST", "/v1/join-tokens", { role })).body.token;
@@ -192,29 +204,44 @@ export async function addHost(
   options: HostOptions = {},
 ): Promise<ClusterHost> {
   const name = `h${n}`;
-  const { token = () => joinToken(appliance) } = options;
+  const { token = () => joinToken(appliance), dns = [], clockOffMs, early = false } = options;
   const docker = await startDockerHost(scope, appliance.lan, name, `10.77.0.${10 + n}`);
   const configFile = join(docker.folder, "hostd.json");
   const stateDir = join(docker.folder, "hostd");
   const seed = async () => {
     const caPem = await readFile(join(appliance.stateDir, "control/pki/ca.pem"), "utf8");
     const controlUrls = [`https://${appliance.address}:7777`];
-    await writeFile(configFile, JSON.stringify({ controlUrls, caPem, joinToken: await token(), name, stateDir }));
+    await writeFile(configFile, JSON.stringify({ controlUrls, caPem, joinToken: await token(), name, stateDir, dns }));
   };
   await seed();
+  const clockFile = join(docker.folder, "clock");
+  const ownClock = {
+    LD_PRELOAD: FAKETIME,
+    FAKETIME_TIMESTAMP_FILE: clockFile,
+    FAKETIME_NO_CACHE: "1",
+    FAKETIME_DONT_FAKE_MONOTONIC: "1",
+  };
+  const setClock = (offMs: number) => writeFileAtomic(clockFile, `${offMs < 0 ? "" : "+"}${offMs / 1_000}\n`);
+  if (clockOffMs !== undefined) {
+    await access(FAKETIME);
+    await setClock(clockOffMs);
+  }
   const host: ClusterHost = Object.assign(docker, {
     hostd: undefined as never as Running,
     async startHostd() {
       host.hostd = await docker.spawn([process.execPath, join(TREE, "hostd/main.ts"), "run", "--config", configFile], {
         name: `${name}-hostd`,
+        ...(clockOffMs === undefined ? {} : { env: { ...process.env, ...ownClock } }),
       });
     },
+    setClock,
     async forget() {
       await rm(stateDir, { recursive: true, force: true });
       await seed();
     },
   });
   await host.startHostd();
+  if (early) return host;
   await until(async () => (await appliance.api<{ state: string }>("GET", `/v1/hosts/${name}`)).body.state === "ready", {
     what: `host ${name} being ready`,
     timeoutMs: 60_000,

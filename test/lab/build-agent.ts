@@ -11,10 +11,13 @@ import { createLog } from "#lib/log.ts";
 import { run } from "#lib/run.ts";
 import { sleep } from "#lib/time.ts";
 import { dockerBuildEngine } from "../../hostd/builds/docker.ts";
+import { BRIDGES } from "../../hostd/builds/engine.ts";
 import { openBuilds } from "../../hostd/builds/open.ts";
 import type { BuildParts } from "../../hostd/builds/run.ts";
 import { dockerEngine } from "../../hostd/engine/docker.ts";
 import { applyNetwork } from "../../hostd/network-apply.ts";
+import { reachKernel } from "../../hostd/reach/kernel.ts";
+import { keepReach } from "../../hostd/reach/reach.ts";
 
 const [, , folder = "", socketPath = "", controlUrl = ""] = process.argv;
 const received = new Map<string, number>();
@@ -50,24 +53,39 @@ const client = {
 
 run(async (signal) => {
   const log = createLog("build-agent");
+  const reach = keepReach({
+    kernel: reachKernel(["flynn0", ...Object.values(BRIDGES)]),
+    jobBridge: "flynn0",
+    buildBridges: Object.values(BRIDGES),
+    clusterAddresses: () => [new URL(controlUrl).hostname],
+    dns: () => [],
+    onChange: () => undefined,
+    log,
+  });
+  const jobEngine = dockerEngine({ socketPath });
+  reach.see([]);
   const builds = openBuilds({
-    config: { stateDir: join(folder, "state"), controlUrls: [controlUrl], allowedAddresses: [], manageNetwork: true },
+    config: { stateDir: join(folder, "state") },
+    reach,
     engine: dockerBuildEngine({ socketPath }),
-    jobEngine: dockerEngine({ socketPath }),
+    jobEngine,
     client,
     hostId: "host-1",
     dns: () => [],
     healthy: () => true,
+    clusterAddresses: () => [new URL(controlUrl).hostname],
     onChange: () => writeFileSync(join(folder, "jobs.json"), JSON.stringify(builds.jobs())),
     log,
     signal,
   });
-  const running = builds.run();
+  const running = Promise.all([builds.run(), reach.run(signal)]);
   for (let last = ""; !signal.aborted; await sleep(50, signal)) {
     const text = (await readText(join(folder, "target.json"))) ?? "";
     if (text === last || text === "") continue;
     last = text;
     const target = JSON.parse(text) as HostTarget;
+    reach.see(await jobEngine.list());
+    reach.setTarget(target);
     await applyNetwork({ target, bridge: "flynn0", allowedAddresses: [] }, signal);
     builds.setTarget(target);
   }

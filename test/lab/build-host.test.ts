@@ -15,6 +15,7 @@ import type { JobReport } from "#api/jobs.ts";
 import { exec } from "#lib/exec.ts";
 import { readJson, readText } from "#lib/files.ts";
 import { until } from "#lib/time.ts";
+import { localName, parseReference } from "../../hostd/builds/image-reference.ts";
 import { type DockerHost, startDockerHost } from "./docker-host.ts";
 import { writeImageArchive } from "./image.ts";
 import { type Lan, openLan } from "./network.ts";
@@ -121,7 +122,7 @@ const result = async (id: string, timeoutMs = 60_000): Promise<BuildResult> => {
     },
     { what: `end of build ${id}`, timeoutMs, everyMs: 20 },
   );
-  await until(async () => (await job(id))?.state === "down", { what: `job of ${id} is down`, timeoutMs: 5_000 });
+  await until(async () => (await job(id))?.state === "down", { what: `job of ${id} is down`, timeoutMs: 30_000 });
   return found;
 };
 async function build(
@@ -234,9 +235,9 @@ test("a build reaches nothing of the cluster, the host or another build, and doe
   const listen = (where: Pick<Lan, "spawn">, address: string) =>
     where.spawn(["busybox", "httpd", "-f", "-p", address, "-h", served]);
   await exec(["ip", "-n", host.namespace, "addr", "add", "169.254.169.254/32", "dev", "lo"]);
-  await exec(["ip", "-n", lan.namespace, "addr", "add", "10.77.0.99/24", "dev", lan.bridge]);
+  await exec(["ip", "-n", lan.namespace, "addr", "add", "11.0.0.1/32", "dev", lan.bridge]);
   await listen(lan, "10.77.0.1:7777");
-  await listen(lan, "10.77.0.99:80");
+  await listen(lan, "11.0.0.1:80");
   await listen(host, "0.0.0.0:7779");
   await begin("b9", { "build.sh": `${SERVE} 8081` });
   await until(async () => /up/.test(await log("b9")), { what: "the neighbour runs", timeoutMs: 20_000 });
@@ -255,8 +256,23 @@ test("a build reaches nothing of the cluster, the host or another build, and doe
     "100.64.7.0/24",
     "flynn",
   ]);
-  await exec([...socket, "run", "-d", "--name", "app", "--network", "flynn", BUILDER, "sh", "-c", `${SERVE} 8080`]);
-  const app = await inspect("app", '{{(index .NetworkSettings.Networks "flynn").IPAddress}}');
+  await exec([
+    ...socket,
+    "run",
+    "-d",
+    "--name",
+    "flynn-app",
+    "--label",
+    "flynn.job=app",
+    "--network",
+    "flynn",
+    BUILDER,
+    "sh",
+    "-c",
+    `${SERVE} 8080`,
+  ]);
+  await push();
+  const app = await inspect("flynn-app", '{{(index .NetworkSettings.Networks "flynn").IPAddress}}');
   const tries = {
     control: "10.77.0.1:7777",
     hostd: "10.77.0.11:7779",
@@ -264,9 +280,10 @@ test("a build reaches nothing of the cluster, the host or another build, and doe
     metadata: "169.254.169.254:7779",
     neighbour: `${neighbour}:8081`,
     app: `${app}:8080`,
-    outside: "10.77.0.99:80",
+    outside: "11.0.0.1:80",
   };
   // All of it is there, and answers who may ask.
+  await until(async () => /reached$/m.test(await ask(host, tries.app)), { what: "the app serves", timeoutMs: 30_000 });
   const inNeighbour = ["exec", "flynn-build-b9", "wget", "-q", "-O", "-", "http://127.0.0.1:8081/reached"];
   assert.match((await exec([...socket, ...inNeighbour])).stdout, /reached/);
   for (const [what, where] of Object.entries(tries))
@@ -289,14 +306,14 @@ test("a build reaches nothing of the cluster, the host or another build, and doe
       () => "refused",
     );
   assert.not.match(
-    await reach([...socket, "exec", "app", "sh", "-c", `${request} | nc -w 2 ${neighbour} 8081`]),
+    await reach([...socket, "exec", "flynn-app", "sh", "-c", `${request} | nc -w 2 ${neighbour} 8081`]),
     /reached/,
   );
   await exec(["ip", "-n", lan.namespace, "route", "add", `${neighbour}/32`, "via", host.ip]);
   assert.not.match(await ask(lan, `${neighbour}:8081`), /reached/);
   rig.builds = rig.builds.filter(({ id }) => id !== "b9");
   await push();
-  await exec([...socket, "rm", "-f", "app"]);
+  await exec([...socket, "rm", "-f", "flynn-app"]);
   await exec([...socket, "network", "rm", "flynn"]);
 });
 
@@ -324,7 +341,7 @@ test("a cache is its app's, outlives a build, and goes when it is cleared", asyn
   );
   await until(async () => !(await volumes()).includes("flynn-cache-app-2-0"), {
     what: "the cleared cache goes",
-    timeoutMs: 5_000,
+    timeoutMs: 30_000,
   });
   assert.ok((await volumes()).includes("flynn-cache-app-2-1"));
 });
@@ -338,7 +355,9 @@ async function dockerfile(
   fields: Partial<BuildSpec> = {},
   files: Record<string, string> = {},
 ): Promise<BuildResult & { log: string }> {
-  if ((await docker("images", "-q", BASE)) === "") await docker("tag", BUILDER, BASE);
+  // As hostd has it once it was fetched.
+  const fetched = localName(parseReference(BASE)!);
+  if ((await docker("images", "-q", fetched)) === "") await docker("tag", BUILDER, fetched);
   await begin(id, { Dockerfile: text, ...files }, { kind: "dockerfile", image: undefined, ...fields });
   const ended = await result(id);
   return { ...ended, log: await log(id) };
@@ -363,7 +382,7 @@ RUN ["/never"]
   const fields = { dockerfile: { path: "Dockerfile", target: "final", args: { GREETING: "world" } } };
   const ended = await dockerfile("d1", text, fields, files);
   assert.equal({ ...ended, log: "" }, { exitCode: 0, reason: "", detected: "Dockerfile", log: "" }, ended.log);
-  assert.match(ended.log, /^ {7}Step 1\/10: ARG BASE=/);
+  assert.match(ended.log, /^ {7}Step 1\/10: ARG BASE=/m);
   assert.match(ended.log, / {7}Step 5\/10: RUN echo "hello \$GREETING" > \/greeting/);
   assert.match(ended.log, / {7}Dockerfile\n {7}app.js\n {7}secret.keep\n/);
   assert.not.match(ended.log, /secret.txt|flynn.cache|[0-9a-f]{12}/);
@@ -405,7 +424,7 @@ test("what Docker would fetch with the host's rights is refused, in words", asyn
     /line 2: ADD of an address is refused/,
   );
   assert.match(await refused("d9", "FROM flynn/runner\n"), /line 1: the cluster has no stack yet/);
-  assert.match(await refused("d10", "FROM 127.0.0.1:5000/x\n"), /inside the cluster/);
+  assert.match(await refused("d10", "FROM 127.0.0.1:5000/x\n"), /127.0.0.1 is .*closed to builds/);
 });
 
 test("a Dockerfile's step is held to memory, processes, disk and time, and reaches nothing of the cluster", async () => {
@@ -422,14 +441,19 @@ test("a Dockerfile's step is held to memory, processes, disk and time, and reach
   const fill = "i=0; while :; do dd if=/dev/zero of=/f$i bs=1M count=8; i=$((i+1)); sleep 0.1; done";
   const full = await dockerfile("d13", `FROM ${BASE}\nRUN ${fill}\n`, { limits: { ...LIMITS, diskBytes: 64 * MIB } });
   assert.is(full.reason, "used more than 64 MiB of disk, the build's limit");
+  // A volume is in no layer.
+  const volume = await dockerfile("d16", `FROM ${BASE}\nVOLUME /v\nRUN ${fill.replace("/f", "/v/f")}\n`, {
+    limits: { ...LIMITS, diskBytes: 64 * MIB },
+  });
+  assert.is(volume.reason, full.reason);
   const late = await dockerfile("d14", `FROM ${BASE}\nRUN sleep 600\n`, { limits: { ...LIMITS, timeoutMs: 1_500 } });
   assert.is(late.reason, "took longer than 1.5s, the build's time limit");
   const asked = String.raw`printf "GET /reached HTTP/1.0\r\n\r\n" | nc -w 2`;
   const net = await dockerfile(
     "d15",
-    `FROM ${BASE}\nRUN for a in "10.77.0.1 7777" "10.77.0.11 7779" "169.254.169.254 7779" "10.77.0.99 80"; do echo "$a: $(${asked} $a 2>&1 | tail -n 1)"; done\n`,
+    `FROM ${BASE}\nRUN for a in "10.77.0.1 7777" "10.77.0.11 7779" "169.254.169.254 7779" "11.0.0.1 80"; do echo "$a: $(${asked} $a 2>&1 | tail -n 1)"; done\n`,
   );
-  assert.match(net.log, /10\.77\.0\.99 80: reached/);
+  assert.match(net.log, /11\.0\.0\.1 80: reached/);
   assert.is(net.log.match(/: reached/g)?.length, 1);
 });
 

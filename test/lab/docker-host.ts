@@ -29,9 +29,12 @@ export interface DockerHost extends Port {
   powerCut(): Promise<void>;
   /** Boots again. `fresh`: Docker's storage was in RAM and is empty. */
   powerOn(options?: { fresh?: boolean }): Promise<void>;
+  /** Another address on the LAN: at once, or from the next start on when it is off. */
+  readdress(ip: string): Promise<void>;
   /** kill -9 of dockerd alone: containers run on. */
   killDocker(): Promise<void>;
-  startDocker(): Promise<void>;
+  /** Without live-restore it ends at its start what ran before. */
+  startDocker(options?: { liveRestore?: boolean }): Promise<void>;
   /** dockerd is there and does not answer; containers run on. */
   hangDocker(): Promise<void>;
   resumeDocker(): Promise<void>;
@@ -87,11 +90,11 @@ export async function startDockerHost(scope: Scope, lan: Lan, name: string, ip: 
       if (!init.isRunning()) return { failed: true };
       return (await readText(join(folder, "up"))) === undefined ? undefined : { failed: false };
     };
-    const { failed } = await until(isUp, { what: `boot of ${name}`, timeoutMs: 5_000, everyMs: 10 });
+    const { failed } = await until(isUp, { what: `boot of ${name}`, timeoutMs: 30_000, everyMs: 10 });
     if (failed) throw new Error(`lab host ${name} did not boot: ${init.output()}`);
   };
 
-  const startDocker = async () => {
+  const startDocker = async ({ liveRestore = true } = {}) => {
     const dockerd = await spawnInside(
       [
         "dockerd",
@@ -99,7 +102,7 @@ export async function startDockerHost(scope: Scope, lan: Lan, name: string, ip: 
         `--host=unix://${dockerSocket}`,
         "--host=unix:///run/docker.sock",
         "--bridge=none",
-        "--live-restore",
+        `--live-restore=${liveRestore}`,
         "--storage-driver=overlay2",
         "--exec-opt=native.cgroupdriver=cgroupfs",
         `--cgroup-parent=/${cgroup}`,
@@ -145,6 +148,7 @@ export async function startDockerHost(scope: Scope, lan: Lan, name: string, ip: 
       await boot();
       await startDocker();
     },
+    readdress: plug.readdress,
     async killDocker() {
       await state.dockerd?.kill("SIGKILL");
     },

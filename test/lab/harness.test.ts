@@ -52,11 +52,11 @@ lab("a container answers the appliance and other hosts on its own address", asyn
   await runApp(two, "hello", "100.64.2.7", "job-2");
   await until(async () => (await get(lan, "100.64.1.7")) === "Hello from hello job-1\n", {
     what: "an answer from h1",
-    timeoutMs: 5_000,
+    timeoutMs: 30_000,
   });
   await until(async () => (await get(lan, "100.64.2.7")) === "Hello from hello job-2\n", {
     what: "an answer from h2",
-    timeoutMs: 5_000,
+    timeoutMs: 30_000,
   });
   assert.is((await one.exec(["curl", "-s", "-m", "2", "http://100.64.2.7:8080/"])).stdout, "Hello from hello job-2\n");
 });
@@ -68,10 +68,10 @@ lab("load counts what is answered and, with the link cut, what is not", async ({
     timeoutMs: 500,
     expect: ["Hello from hello"],
   });
-  await until(async () => (await load.progress()).requests > 20, { what: "20 requests", timeoutMs: 5_000 });
+  await until(async () => (await load.progress()).requests > 20, { what: "20 requests", timeoutMs: 30_000 });
   assert.is((await load.progress()).failed, 0);
   await hosts[0]!.cut();
-  await until(async () => (await load.progress()).failed > 5, { what: "failures", timeoutMs: 5_000 });
+  await until(async () => (await load.progress()).failed > 5, { what: "failures", timeoutMs: 30_000 });
   await hosts[0]!.heal();
   const result = await load.stop();
   assert.ok(

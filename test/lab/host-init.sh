@@ -4,6 +4,7 @@
 set -e
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /etc/docker
+mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount --bind "$1/etc-docker" /etc/docker
 mkdir -p /run/cards/eth0/device
 echo "$2" > /run/cards/eth0/address

@@ -28,7 +28,7 @@ export interface ImageArchive {
   sizeBytes: number;
 }
 
-export type AppName = "hello" | "slow" | "crasher" | "never-healthy" | "logger";
+export type AppName = "hello" | "slow" | "crasher" | "never-healthy" | "logger" | "hostile";
 
 const BUSYBOX = "/bin/busybox";
 const APPLETS = [

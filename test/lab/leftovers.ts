@@ -170,11 +170,18 @@ async function removeGroup(path: string): Promise<boolean> {
   );
 }
 
+/** What is mounted at `path` or below: dockerd mounts its own data root, and leaves it when it is killed. */
+export async function unmountUnder(path: string): Promise<void> {
+  const mounts = (await readFile("/proc/self/mounts", "utf8")).split("\n").map((line) => line.split(" ")[1] ?? "");
+  for (const mount of mounts.filter((at) => at === path || at.startsWith(`${path}/`)).reverse())
+    await exec(["umount", "--lazy", mount]);
+}
+
 async function removeFolder(path: string): Promise<void> {
   if (!path.startsWith(`${LAB_FOLDER}/`)) throw new Error(`${path} is not the lab's to remove`);
-  const mounts = (await readFile("/proc/self/mounts", "utf8")).split("\n").map((line) => line.split(" ")[1] ?? "");
-  for (const mount of mounts.filter((at) => at === path || at.startsWith(`${path}/`)).reverse()) {
-    await exec(["umount", "--lazy", mount]);
-  }
+  await unmountUnder(path);
+  const { stdout } = await exec(["losetup", "--list", "--noheadings", "--raw", "--output", "NAME,BACK-FILE"]);
+  for (const [device, file = ""] of stdout.split("\n").map((line) => line.split(" ")))
+    if (device && file.startsWith(`${path}/`)) await exec(["losetup", "--detach", device]);
   await rm(path, { recursive: true, force: true, maxRetries: 5 });
 }

@@ -5,7 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { exec } from "#lib/exec.ts";
+import { findGo, NO_GO } from "#lib/setup/preflight.mjs";
+import { machineInstallers } from "../../images/installers.ts";
 import { CACHE } from "../e2e/boot-image.ts";
+import { withCacheLock } from "./cache-lock.ts";
 
 const MODULE = "github.com/buildpacks/lifecycle";
 const VERSION = "0.20.11";
@@ -13,12 +16,18 @@ const PROGRAMS = ["lifecycle", "launcher"] as const;
 /** From nothing, on two busy cores. */
 export const LIFECYCLE_BUILD_MS = 1_200_000;
 const FETCH_MS = 120_000;
-/** What the module asks for. */
-const GO_LEAST = [1, 24] as const;
 
 export type Lifecycle = Record<(typeof PROGRAMS)[number], string>;
 
-export async function lifecycle({ say, signal }: { say: (line: string) => void; signal?: AbortSignal }) {
+interface LifecycleOptions {
+  say: (line: string) => void;
+  signal?: AbortSignal;
+}
+
+export const lifecycle = (options: LifecycleOptions): Promise<Lifecycle> =>
+  withCacheLock(CACHE, "lifecycle", () => buildLifecycle(options));
+
+async function buildLifecycle({ say, signal }: LifecycleOptions): Promise<Lifecycle> {
   const folder = join(CACHE, `lifecycle-${VERSION}`);
   const paths = Object.fromEntries(PROGRAMS.map((name) => [name, join(folder, name)])) as Lifecycle;
   const there = await Promise.all(
@@ -30,12 +39,17 @@ export async function lifecycle({ say, signal }: { say: (line: string) => void; 
     ),
   );
   if (there.every(Boolean)) return paths;
-  const go = await findGo();
+  const go = findGo();
+  if (go === undefined) throw new Error(`${NO_GO}: the lifecycle is built with it`);
   say(`building the lifecycle ${VERSION} with ${go}; it is kept in ${folder}`);
   const scratch = await mkdtemp(join(tmpdir(), "flynn-lifecycle-"));
   try {
+    // Go knows none of the other installers' settings.
+    const { caFile } = await machineInstallers({ directory: scratch, signal: signal ?? new AbortController().signal });
+    const env = { ...process.env, ...(caFile === undefined ? {} : { SSL_CERT_FILE: caFile }) };
     const { stdout } = await exec([go, "mod", "download", "-json", `${MODULE}@v${VERSION}`], {
       cwd: scratch,
+      env,
       timeoutMs: FETCH_MS,
       signal,
     });
@@ -46,7 +60,7 @@ export async function lifecycle({ say, signal }: { say: (line: string) => void; 
     const flags = ["-trimpath", "-buildvcs=false", "-ldflags", `-s -w -X ${MODULE}/cmd.Version=${VERSION}`];
     await exec([go, "build", ...flags, "-o", `${join(scratch, "out")}/`, ...PROGRAMS.map((name) => `./cmd/${name}`)], {
       cwd: join(scratch, "source"),
-      env: { ...process.env, CGO_ENABLED: "0" },
+      env: { ...env, CGO_ENABLED: "0" },
       timeoutMs: LIFECYCLE_BUILD_MS,
       signal,
     });
@@ -59,14 +73,4 @@ export async function lifecycle({ say, signal }: { say: (line: string) => void; 
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
-}
-
-async function findGo(): Promise<string> {
-  const missing = `building the lifecycle needs Go ${GO_LEAST.join(".")} or newer in PATH or /usr/local/go`;
-  for (const go of ["go", "/usr/local/go/bin/go"]) {
-    const said = await exec([go, "env", "GOVERSION"], { timeoutMs: 10_000 }).catch(() => undefined);
-    const [, major, minor] = /^go(\d+)\.(\d+)/.exec(said?.stdout ?? "") ?? [];
-    if (Number(major) === GO_LEAST[0] && Number(minor) >= GO_LEAST[1]) return go;
-  }
-  throw new Error(missing);
 }

@@ -2,6 +2,7 @@
 // by veth pairs as hosts, or taps for virtual machines. There is no way out of it: no uplink, no route, no NAT.
 import { type ExecOptions, type ExecResult, exec } from "#lib/exec.ts";
 import { type Running, type SpawnOptions, start } from "./process.ts";
+import { advertiseIpv6 } from "./router-advertisement.ts";
 import type { Scope } from "./scope.ts";
 
 export interface Namespace {
@@ -27,13 +28,15 @@ export interface LanHost extends Namespace, Port {
   remove(): Promise<void>;
   /** The namespace again, with address and default route and nothing else. */
   restore(): Promise<void>;
+  /** Another address from now on, or from the next start on when it is off; its card stays. */
+  readdress(ip: string): Promise<void>;
 }
 
 export interface Lan extends Namespace {
   readonly prefix: number;
   readonly bridge: string;
   host(name: string, ip: string): Promise<LanHost>;
-  /** A tap on the bridge for a virtual machine; its device name is `tap.device`. */
+  /** A tap on the bridge for a virtual machine; its device name is `tap.device`. The first one makes the LAN advertise IPv6. */
   tap(name: string): Promise<Port & { device: string }>;
 }
 
@@ -48,7 +51,9 @@ export async function openLan(scope: Scope, options: LanOptions = {}): Promise<L
   const { ip = "10.77.0.1", prefix = 24 } = options;
   const inside = await addNamespace(scope, `${scope.id}-lan`, ip);
   const ipIn = (...args: string[]) => exec(["ip", "-n", inside.namespace, ...args]);
-  await ipIn("link", "add", BRIDGE, "type", "bridge", "mcast_snooping", "0");
+  // With an address of its own: else the bridge takes the lowest of its ports', another one when a port comes or goes, and for
+  // some ten seconds nobody who knew the old one gets through.
+  await ipIn("link", "add", BRIDGE, "address", macOf(ip), "type", "bridge", "mcast_snooping", "0");
   await ipIn("addr", "add", `${ip}/${prefix}`, "dev", BRIDGE);
   await ipIn("link", "set", BRIDGE, "up");
   await setSysctl(inside, "net/ipv4/ip_forward", "1");
@@ -58,6 +63,7 @@ export async function openLan(scope: Scope, options: LanOptions = {}): Promise<L
     cut: async () => void (await ipIn("link", "set", device, "down")),
     heal: async () => void (await ipIn("link", "set", device, "up")),
   });
+  let advertised: Promise<unknown> | undefined;
   const devices = new Set<string>();
   const device = (name: string) => {
     const short = `p-${name}`.slice(0, 15);
@@ -65,7 +71,7 @@ export async function openLan(scope: Scope, options: LanOptions = {}): Promise<L
     devices.add(short);
     return short;
   };
-  return {
+  const lan: Lan = {
     ...inside,
     prefix,
     bridge: BRIDGE,
@@ -73,13 +79,18 @@ export async function openLan(scope: Scope, options: LanOptions = {}): Promise<L
       const veth = device(name);
       const namespace = `${scope.id}-${name}`;
       const mac = macOf(hostIp);
-      const plug = async () => {
-        const n = ["-n", namespace];
-        await ipIn("link", "add", veth, "type", "veth", "peer", "name", "eth0", "address", mac, "netns", namespace);
-        await ipIn("link", "set", veth, "master", BRIDGE, "up");
-        await exec(["ip", ...n, "addr", "add", `${hostIp}/${prefix}`, "dev", "eth0"]);
+      const n = ["-n", namespace];
+      let address = hostIp;
+      let isOn = true;
+      const number = async () => {
+        await exec(["ip", ...n, "addr", "add", `${address}/${prefix}`, "dev", "eth0"]);
         await exec(["ip", ...n, "link", "set", "eth0", "up"]);
         await exec(["ip", ...n, "route", "add", "default", "via", ip]);
+      };
+      const plug = async () => {
+        await ipIn("link", "add", veth, "type", "veth", "peer", "name", "eth0", "address", mac, "netns", namespace);
+        await ipIn("link", "set", veth, "master", BRIDGE, "up");
+        await number();
       };
       const host = await addNamespace(scope, namespace, hostIp);
       await plug();
@@ -89,12 +100,19 @@ export async function openLan(scope: Scope, options: LanOptions = {}): Promise<L
         name,
         mac,
         async remove() {
+          isOn = false;
           await ipIn("link", "delete", veth);
           await exec(["ip", "netns", "delete", namespace]);
         },
         async restore() {
           await createNamespace(namespace);
           await plug();
+          isOn = true;
+        },
+        async readdress(next) {
+          if (isOn) await exec(["ip", ...n, "addr", "del", `${address}/${prefix}`, "dev", "eth0"]);
+          address = next;
+          if (isOn) await number();
         },
       };
     },
@@ -102,9 +120,12 @@ export async function openLan(scope: Scope, options: LanOptions = {}): Promise<L
       const tap = device(name);
       await ipIn("tuntap", "add", "dev", tap, "mode", "tap");
       await ipIn("link", "set", tap, "master", BRIDGE, "up");
+      advertised ??= advertiseIpv6(lan, scope.folder);
+      await advertised;
       return { ...port(tap), device: tap };
     },
   };
+  return lan;
 }
 
 /** A locally administered address that follows from the IP: the same host keeps it over a power cut. */

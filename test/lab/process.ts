@@ -104,7 +104,7 @@ async function forkedChild(pid: number, hasEnded: () => boolean, why: () => stri
     const first = Number(text.trim().split(" ")[0]);
     return first > 0 ? { pid: first } : undefined;
   };
-  const found = await until(children, { what: "the forked child", timeoutMs: 5_000, everyMs: 5 });
+  const found = await until(children, { what: "the forked child", timeoutMs: 30_000, everyMs: 5 });
   if ("ended" in found) throw new Error(why());
   return found.pid;
 }

@@ -1,13 +1,16 @@
 // time limit: 1500 s
 // The developer's day on real parts: an appliance and three hosts, git over HTTPS and SSH, real builds in containers, real apps.
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Build } from "#api/builds.ts";
 import { until } from "#lib/time.ts";
+import { makeAuthority } from "../package-registry.ts";
 import { type Developer, developer, type Outcome, type Work } from "./developer.ts";
 import { stackArchives } from "./stack-archives.ts";
 import {
@@ -24,13 +27,22 @@ import {
 
 interface Context extends Cluster {
   dev: Developer;
+  /** Of the authority that alone vouches for the registry outside. */
+  authorityFolder: string;
 }
 
+/** Outside of every private range, in the lab's namespace alone. */
+const REGISTRY = "11.0.0.2";
+
+const PACKAGES = fileURLToPath(new URL("package-registry.ts", import.meta.url));
 const push = suite<Context>("push");
 
 push.before(async (context) => {
   await stackArchives({ say: (line) => console.log(line), signal: AbortSignal.timeout(900_000) });
-  Object.assign(context, await startCluster({ appliance: { flags: ["--app-domain", "apps.test"] } }));
+  context.authorityFolder = await mkdtemp(join(tmpdir(), "flynn-authority-"));
+  const { ca } = await makeAuthority(context.authorityFolder, REGISTRY);
+  const builds = ["--build-ca", ca, "--build-env", `npm_config_registry=https://${REGISTRY}/`];
+  Object.assign(context, await startCluster({ appliance: { flags: ["--app-domain", "apps.test", ...builds] } }));
   const { appliance, scope } = context;
   context.dev = await developer(appliance, join(scope.folder, "work"));
   const startedMs = performance.now();
@@ -39,7 +51,10 @@ push.before(async (context) => {
   await appliance.flynn(["host", "tags", "h3", "build="]);
 });
 
-push.after(({ scope }: Partial<Context>) => scope?.close());
+push.after(async ({ scope, authorityFolder }: Partial<Context>) => {
+  await scope?.close();
+  if (authorityFolder !== undefined) await rm(authorityFolder, { recursive: true, force: true });
+});
 
 const said = ({ stdout, stderr }: Outcome): string => `${stdout}${stderr}`;
 /** What the server printed, without git's prefix. */
@@ -97,6 +112,29 @@ push("git push of a Node.js app over HTTPS: built, released, served, and said in
   assert.is(hosts.items.find(({ id }) => id === items[0]!.hostId)?.name, "h3", "built on the host tagged for it");
 });
 
+push(
+  "packages come through a proxy that opens TLS, trusted by the build with --build-ca and by nothing after",
+  async (context) => {
+    const { appliance, authorityFolder } = context;
+    // A machine of its own: addresses of the appliance are closed to builds.
+    const outside = await appliance.lan.host("outside", "10.77.0.99");
+    await outside.exec(["ip", "addr", "add", `${REGISTRY}/32`, "dev", "eth0"]);
+    await appliance.lan.exec(["ip", "route", "add", `${REGISTRY}/32`, "via", outside.ip]);
+    const registry = await outside.spawn([process.execPath, PACKAGES, authorityFolder, REGISTRY, "443"]);
+    await registry.waitFor(/registry at/, 20_000);
+    const work = await create(context, "node", "behind");
+    const manifest = { name: "behind", version: "1.0.0", private: true, dependencies: { greeting: "1.0.0" } };
+    await work.commit("a package of the registry", {
+      "package.json": JSON.stringify({ ...manifest, scripts: { start: "node server.js" } }),
+      "package-lock.json": undefined,
+      "server.js": `require("node:http").createServer((request, response) => response.end(JSON.stringify([require("greeting"),
+      Object.keys(process.env).filter((name) => /CERT|CA_|cafile|registry/.test(name))]))).listen(process.env.PORT);`,
+    });
+    await pushed(work);
+    assert.equal(JSON.parse(await page(context, "behind")), ["hello from the registry behind the proxy", []]);
+  },
+);
+
 push("a second push under load moves only the change and fails no request", async (context) => {
   const work = await context.dev.work("node", "node");
   assert.is((await work.flynn("remote", "add", "-a", "node")).code, 0);
@@ -139,7 +177,7 @@ push("a build that fails rejects the push with its reason, and the app is untouc
   await work.commit("broken", { "package.json": "{ not json" });
   const text = await refused(work);
   assert.match(text, / ! {5}/);
-  assert.match(text, /pre-receive hook declined/);
+  assert.match(text, /remote rejected.*build \d+ failed/);
   assert.is((await jobsOf(context.appliance, "broken")).length, 0);
 });
 

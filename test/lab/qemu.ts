@@ -18,7 +18,7 @@ export interface MachineOptions {
   serial?: string;
   memoryMiB?: number;
   cpus?: number;
-  /** 0: no disk at all. The disk is sparse and survives power cycles. */
+  /** 0: no disk at all. The disk is sparse and survives power cycles. A host that looks for an empty one reads all of it. */
   diskGiB?: number;
   /** virtio is what clouds have and fastest emulated; e1000e is a card found on real boards. */
   nic?: "virtio-net-pci" | "e1000e";
@@ -49,7 +49,7 @@ export interface Machine extends Port {
 }
 
 export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions): Promise<Machine> {
-  const { name, memoryMiB = 3072, cpus = 2, diskGiB = 8, nic = "virtio-net-pci", disk = "virtio-blk-pci" } = options;
+  const { name, memoryMiB = 3072, cpus = 2, diskGiB = 2, nic = "virtio-net-pci", disk = "virtio-blk-pci" } = options;
   const number = [...name].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 65_521, 7);
   const mac = options.mac ?? macOf(`77.1.${number >> 8}.${number & 255}`);
   const uuid = options.uuid ?? `6c616221-0000-4000-8000-${mac.replaceAll(":", "")}`;

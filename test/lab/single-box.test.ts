@@ -41,7 +41,13 @@ const startUp = async (context: Context) => {
   await context.up.waitFor(/the appliance is up/, 90_000);
 };
 const flynn = async (context: Context, ...argv: string[]): Promise<string> =>
-  (await context.box.exec([...CLI, ...argv], { env: environment(context), timeoutMs: 120_000 })).stdout;
+  (
+    await context.box.exec([...CLI, ...argv], {
+      env: environment(context),
+      cwd: context.scope.folder,
+      timeoutMs: 120_000,
+    })
+  ).stdout;
 const exitOf = (context: Context, ...argv: string[]): Promise<number | undefined> =>
   flynn(context, ...argv).then(
     () => 0,

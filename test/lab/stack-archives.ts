@@ -3,6 +3,7 @@
 import { fileURLToPath } from "node:url";
 import { ExecError, exec } from "#lib/exec.ts";
 import { CACHE } from "../e2e/boot-image.ts";
+import { withCacheLock } from "./cache-lock.ts";
 
 const BUILD_MS = 1_200_000;
 const MAIN = fileURLToPath(new URL("../../images/main.ts", import.meta.url));
@@ -31,9 +32,11 @@ export async function stackArchives(options: {
     });
     return JSON.parse(stdout) as StackArchives;
   };
-  // The packages of the last build will do; without a last build there is no way but the archives.
-  return build("--offline").catch((error: unknown) => {
-    if (!(error instanceof ExecError) || error.exitCode === undefined) throw error;
-    return build();
-  });
+  return withCacheLock(CACHE, "stack", () =>
+    // The packages of the last build will do; without a last build there is no way but the archives.
+    build("--offline").catch((error: unknown) => {
+      if (!(error instanceof ExecError) || error.exitCode === undefined) throw error;
+      return build();
+    }),
+  );
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { readJson, readText, removeUnfinished, writeFileAtomic } from "#lib/files.ts";
+import { onSmallDisk } from "./small-disk.ts";
 
 const files = suite<{ folder: string }>("files");
 
@@ -75,5 +76,21 @@ files("JSON that was torn is undefined", async ({ folder }) => {
   await chmod(path, 0o400);
   assert.equal(await readJson(path), { a: [1, 2] });
 });
+
+files("on a full disk what cannot be written whole leaves what was there, and no beginning of itself", () =>
+  onSmallDisk(async ({ path, fill, free }) => {
+    const file = join(path, "file");
+    await writeFileAtomic(file, "before");
+    await fill();
+    const error = await writeFileAtomic(file, "x".repeat(100_000)).then(
+      () => undefined,
+      (cause: NodeJS.ErrnoException) => cause,
+    );
+    assert.is(error?.code, "ENOSPC");
+    await free();
+    assert.equal(await readdir(path), ["file"]);
+    assert.is(await readText(file), "before");
+  }),
+);
 
 files.run();

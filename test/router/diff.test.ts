@@ -6,6 +6,7 @@ import { type Assignment, backendName, type Slot, slotName } from "../../router/
 import { diff, fitTo, newAddresses } from "../../router/diff.ts";
 import { MAP_NAMES, type Maps, mapFile, noMaps } from "../../router/maps.ts";
 import { PARKED } from "../../router/render.ts";
+import { atOnce } from "../../router/slices.ts";
 import type { Running, RunningSlot } from "../../router/verify.ts";
 import { target } from "./rig.ts";
 
@@ -52,7 +53,7 @@ test("a slot is given an address only in maintenance, and opened in the same lin
 test("a job known to accept connections is up at once, another waits for HAProxy's check", () => {
   assert.is(only(parked(), slot(80), ["127.0.0.1:80"]).at(-1), "set server be_0001/s1 health up");
   assert.is(only(parked(), slot(80), ["127.0.0.1:81"]).at(-1), "set server be_0001/s1 health down");
-  assert.equal(newAddresses(running(parked(), at(81)), wanted(slot(80), slot(81)).assignment), [
+  assert.equal(atOnce(newAddresses(running(parked(), at(81)), wanted(slot(80), slot(81)).assignment)), [
     { address: "127.0.0.1", port: 80 },
   ]);
 });
@@ -107,12 +108,12 @@ test("capacity is added before the maps change, and taken away after", () => {
 });
 
 test("slots that do not exist need a reload, and no route leads to a backend that does not", () => {
-  const { commands, needsReload } = diff(
+  const { commands, reload } = diff(
     running(),
     { ...wanted(slot(80)), maps: withRoutes(new Map([["a.test/", "be_0001"]])) },
     options,
   );
-  assert.ok(needsReload);
+  assert.is(reload, "all");
   assert.equal(commands, []);
 });
 

@@ -10,11 +10,12 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { RouterTarget } from "#api/routes.ts";
 import { assign } from "../../router/assign.ts";
-import { acceptCertificates } from "../../router/certificates.ts";
+import { certificateReader } from "../../router/certificates.ts";
 import { diff } from "../../router/diff.ts";
 import type { RenderOptions } from "../../router/head.ts";
 import { noMaps } from "../../router/maps.ts";
 import { render } from "../../router/render.ts";
+import { atOnce } from "../../router/slices.ts";
 import { get, origin, type Rig, startRig, target } from "./rig.ts";
 
 interface Recorder {
@@ -329,7 +330,7 @@ test("no value of a target writes a line, a word or a command of its own", () =>
         backends: 1,
         slots: 1,
       });
-      const certificates = acceptCertificates(wanted.certificates, refused);
+      const certificates = atOnce(certificateReader().accept(wanted.certificates, refused));
       const { cfg, maps: files } = render({ assignment, maps, certificates }, OPTIONS);
       for (const line of cfg.split("\n")) assert.ok(fixed.has(line) || LINE.test(line), JSON.stringify(line));
       for (const [name, text] of Object.entries(files))

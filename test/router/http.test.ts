@@ -6,17 +6,8 @@ import * as assert from "uvu/assert";
 import { PAGE_BYTES } from "#api/routes.ts";
 import { until } from "#lib/time.ts";
 import { asciiHtml } from "../../control/routing/ascii-html.ts";
-import {
-  freePort,
-  get,
-  origin,
-  type PoolSketch,
-  type Rig,
-  type RigOptions,
-  startLoad,
-  startRig,
-  target,
-} from "./rig.ts";
+import { freePort } from "../lib/free-port.ts";
+import { get, origin, type PoolSketch, type Rig, type RigOptions, startLoad, startRig, target } from "./rig.ts";
 
 const rigs: Rig[] = [];
 const origins: Awaited<ReturnType<typeof origin>>[] = [];
@@ -97,7 +88,7 @@ test("a sticky job that dies takes no client along", async () => {
     const answer = await get(rig.port, "a.test", { headers: { cookie } });
     return answer.status === 200 && answer.body !== first.body;
   };
-  await until(answers, { what: "answer of the other job", timeoutMs: 5_000, everyMs: 20 });
+  await until(answers, { what: "answer of the other job", timeoutMs: 30_000, everyMs: 20 });
 });
 
 const PAGE = `<!doctype html><html><head><meta charset="utf-8"><style>h1::before{content:"→"}</style></head>
@@ -135,7 +126,7 @@ test("maintenance lets open requests end", async () => {
   await rig.serve(target(1, [sketch({ jobs: [a] })]));
   const slow = get(rig.port, "a.test", { path: "/slow" });
   slow.catch(() => undefined); // awaited below, unless something before fails
-  await until(() => a.open === 1, { what: "open request", timeoutMs: 3_000, everyMs: 5 });
+  await until(() => a.open === 1, { what: "open request", timeoutMs: 30_000, everyMs: 5 });
   await rig.serve(target(2, [sketch({ jobs: [a], maintenance: "away" })]));
   assert.is((await get(rig.port, "a.test")).status, 503);
   a.release();
@@ -246,7 +237,7 @@ test("under load nothing fails while options, pages and maintenance of another a
     ];
     await rig.serve(target(n, [steady, sketch({ jobs: [b], ...change[n % 4] })]));
     const from = load.count();
-    await until(() => load.count() > from + 5, { what: "traffic", timeoutMs: 5_000, everyMs: 2 });
+    await until(() => load.count() > from + 5, { what: "traffic", timeoutMs: 30_000, everyMs: 2 });
   }
   await load.stop();
   assert.equal(load.failures, []);

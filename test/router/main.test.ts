@@ -12,7 +12,8 @@ import { exec } from "#lib/exec.ts";
 import { processId, signalProcess } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";
 import { newCsr, newKeyPem } from "#lib/x509.ts";
-import { freePort, get, origin, startLoad, target } from "./rig.ts";
+import { freePort } from "../lib/free-port.ts";
+import { get, origin, startLoad, target } from "./rig.ts";
 
 const MAIN = new URL("../../router/main.ts", import.meta.url).pathname;
 
@@ -82,11 +83,11 @@ test("kill -9 of the router: traffic goes on, and the next run adopts HAProxy wi
     await says(first, "router serves");
     const before = await rig.record();
     const load = startLoad(rig.port, "a.test", 4);
-    await until(() => load.count() > 50, { what: "traffic", timeoutMs: 5_000, everyMs: 5 });
+    await until(() => load.count() > 50, { what: "traffic", timeoutMs: 30_000, everyMs: 5 });
     first.child.kill("SIGKILL");
     await first.ended;
     const from = load.count();
-    await until(() => load.count() > from + 50, { what: "traffic without the router", timeoutMs: 5_000, everyMs: 5 });
+    await until(() => load.count() > from + 50, { what: "traffic without the router", timeoutMs: 30_000, everyMs: 5 });
     const second = rig.start();
     await says(second, "router serves");
     assert.match(second.stderr(), "haproxy adopted");

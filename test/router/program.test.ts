@@ -9,7 +9,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createApp } from "#api/apps.ts";
 import { createCertificate, deleteCertificate, updateCertificate } from "#api/certificates.ts";
-import { createJoinToken } from "#api/hosts.ts";
+import { createJoinToken } from "#api/members.ts";
 import { updatePages } from "#api/pages.ts";
 import { createRoute, updateRoute } from "#api/routes.ts";
 import { stopChild } from "#lib/exec.ts";
@@ -17,7 +17,8 @@ import { signalProcess } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";
 import { withRig } from "../control/rig.ts";
 import { makeCertificate } from "../control/routing/certificates.ts";
-import { freePort, get } from "./rig.ts";
+import { freePort } from "../lib/free-port.ts";
+import { get } from "./rig.ts";
 import { handshake } from "./secure.ts";
 
 const MAIN = new URL("../../router/main.ts", import.meta.url).pathname;

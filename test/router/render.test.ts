@@ -64,7 +64,7 @@ test("the configuration is what it was agreed to be", () => {
   const { cfg, maps, certificateList } = render(WANTED, OPTIONS);
   matchesGolden("haproxy.cfg", cfg);
   assert.equal(maps, {
-    "routes.map": "*.hello.test/api/ be_0001\nhello.test/ be_0001:rs:31536000\n",
+    "routes.map": "hello.test/ be_0001:rs:31536000\n*.hello.test/api/ be_0001\n",
     "replies.map": "be_0001/503 bm8K\n",
     "sticky.map": "be_0001/0123456789abcdef s1\n",
     "jobs.map": "be_0001/s1 0123456789abcdef\n",

@@ -14,7 +14,7 @@ import { until } from "#lib/time.ts";
 import { newCsr } from "#lib/x509.ts";
 import { openAuthority } from "../../control/identity/authority.ts";
 import { withControl } from "../api/control-process.ts";
-import { freePort } from "./rig.ts";
+import { freePort } from "../lib/free-port.ts";
 
 const MAIN = new URL("../../router/main.ts", import.meta.url).pathname;
 const QUARTER_HOUR_DAYS = 1 / 96;

@@ -2,15 +2,16 @@
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { Agent, createServer, request, type Server, type ServerResponse } from "node:http";
-import { type AddressInfo, createServer as createTcpServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { RouterTarget } from "#api/routes.ts";
 import { type Log, silentLog } from "#lib/log.ts";
-import { sleep, until } from "#lib/time.ts";
+import { every, until } from "#lib/time.ts";
 import { type Converger, createConverger } from "../../router/converge.ts";
 import { createHaproxy, type Haproxy } from "../../router/haproxy.ts";
 import type { RenderOptions } from "../../router/head.ts";
+import { freePort } from "../lib/free-port.ts";
 
 export interface Origin {
   name: string;
@@ -90,15 +91,6 @@ export function target(generation: number, pools: PoolSketch[], term = 1): Route
       }),
     ),
   };
-}
-
-export async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 export interface Rig {
@@ -236,7 +228,7 @@ export function startLoad(port: number, host: string, clients = 8): Load {
   const agent = new Agent({ keepAlive: true, maxSockets: clients });
   let count = 0;
   const loop = async (n: number) => {
-    while (!controller.signal.aborted) {
+    for await (const _ of every(1, controller.signal)) {
       try {
         const isPost = count % 5 === 0;
         const answer = await get(port, host, {
@@ -250,7 +242,6 @@ export function startLoad(port: number, host: string, clients = 8): Load {
       } catch (error) {
         failures.push(String(error));
       }
-      await sleep(1);
     }
   };
   const loops = Array.from({ length: clients }, (_, n) => loop(n));

@@ -7,7 +7,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { RouterTarget } from "#api/routes.ts";
 import { until } from "#lib/time.ts";
-import { freePort, get, origin, type Rig, type RigOptions, startLoad, startRig, target } from "./rig.ts";
+import { OLD_WORKERS_MOST } from "../../router/reload.ts";
+import { freePort } from "../lib/free-port.ts";
+import { get, origin, type Rig, type RigOptions, startLoad, startRig, target } from "./rig.ts";
 
 interface Echo {
   name: string;
@@ -84,6 +86,12 @@ async function dial(port: number): Promise<Talk> {
   };
 }
 
+/** Whatever connects is sent away at once, without a byte. */
+async function isClosed(port: number): Promise<void> {
+  const talk = await dial(port);
+  await until(talk.isEnded, { what: `end on port ${port}`, timeoutMs: 5_000, everyMs: 2 });
+}
+
 test("a port leads to its jobs after one seamless reload, and new jobs need none", async () => {
   const [a, b] = [await echo("a"), await echo("b")];
   const web = await origin("web");
@@ -107,7 +115,7 @@ test("a port leads to its jobs after one seamless reload, and new jobs need none
   await rig.serve(both(4, [b]));
   assert.is(await (await dial(port)).say("z"), "b:z");
   const from = load.count();
-  await until(() => load.count() > from + 20, { what: "traffic", timeoutMs: 5_000, everyMs: 5 });
+  await until(() => load.count() > from + 20, { what: "traffic", timeoutMs: 30_000, everyMs: 5 });
   await load.stop();
   assert.equal(load.failures, [], "the reload fails no http request");
   assert.is(rig.converger.state().reloads, 1);
@@ -129,7 +137,7 @@ test("a job that drains keeps its connections, gets no new one, and is said to b
   }
   assert.is(await held.say("3"), "a:3");
   held.end();
-  await until(() => rig.converger.state().draining[0]?.sessions === 0, { what: "end of the drain", timeoutMs: 3_000 });
+  await until(() => rig.converger.state().draining[0]?.sessions === 0, { what: "end of the drain", timeoutMs: 30_000 });
 });
 
 test("a reload for another port cuts no connection, and its drain still counts them", async () => {
@@ -159,7 +167,7 @@ for (const version of ["v1", "v2"] as const)
     a.first.splice(0); // what HAProxy's own checks said
     const said = talk.say("hello").catch(() => "");
     const hello = (data: Buffer) => data.includes("127.0.0.1") || data.subarray(13, 14).equals(Buffer.from([0x11]));
-    const first = await until(() => a.first.find(hello), { what: "header", timeoutMs: 3_000, everyMs: 5 });
+    const first = await until(() => a.first.find(hello), { what: "header", timeoutMs: 30_000, everyMs: 5 });
     if (version === "v1")
       assert.match(
         first.toString("latin1"),
@@ -195,9 +203,9 @@ test("a port that another program has is refused by name; the rest is served, an
   assert.is(rig.converger.state().healthy, true);
   squatter.server.close();
   await once(squatter.server, "close");
-  await until(() => rig.converger.state().refused.length === 1, { what: "the port", timeoutMs: 6_000 });
+  await until(() => rig.converger.state().refused.length === 1, { what: "the port", timeoutMs: 30_000 });
   const answers = async () => (await (await dial(squatter.port)).say("y")) === "a:y";
-  await until(answers, { what: "answer on it", timeoutMs: 6_000, everyMs: 50 });
+  await until(answers, { what: "answer on it", timeoutMs: 30_000, everyMs: 50 });
 });
 
 test("a port whose route is gone is closed", async () => {
@@ -207,10 +215,108 @@ test("a port whose route is gone is closed", async () => {
   await rig.serve(db(1, [a], [{ port }]));
   assert.is(await (await dial(port)).say("x"), "a:x");
   await rig.serve(db(2, [a], []));
-  await until(async () => (await dial(port)).isEnded(), { what: "refusal", timeoutMs: 5_000, everyMs: 20 });
+  await isClosed(port);
   await rig.serve(db(3, [a], [{ port }]));
   const again = async () => (await (await dial(port)).say("y")) === "a:y";
-  await until(again, { what: "answer again", timeoutMs: 5_000, everyMs: 50 });
+  await until(again, { what: "answer again", timeoutMs: 30_000, everyMs: 50 });
+});
+
+/** The first of `count` ports in a row that nobody listens on, away from those that clients get. */
+async function freeRow(count: number): Promise<number> {
+  const isFree = (port: number) =>
+    new Promise<boolean>((resolve) => {
+      const server = createServer();
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+    });
+  for (let first = 21_000 + (process.pid % 400) * 20; first < 32_000; first += count) {
+    const row = await Promise.all(Array.from({ length: count }, (_, n) => isFree(first + n)));
+    if (row.every(Boolean)) return first;
+  }
+  throw new Error("no free ports in a row");
+}
+
+test("ports of the cluster's range come and go without a reload after the first, whatever else listens in it", async () => {
+  const [a, b] = [await echo("a"), await echo("b")];
+  const first = await freeRow(5);
+  const squatter = await echo("squatter", first + 4);
+  const tcpPorts = { first, last: first + 4 };
+  const rig = await newRig();
+  const served = async (generation: number, ports: number[], jobs: Job[] = [a]) => {
+    const routed = ports.map((port) => ({ port }));
+    await rig.serve({ ...db(generation, jobs, routed), tcpPorts });
+  };
+  await served(1, []);
+  assert.is(rig.converger.state().reloads, 0, "without a TCP route nothing of it is listened on");
+  assert.ok((await dial(first)).isEnded());
+  await served(2, [first]);
+  assert.is(rig.converger.state().reloads, 1);
+  const before = await rig.haproxy.processes();
+  const held = await dial(first);
+  assert.is(await held.say("1"), "a:1");
+  for (let n = 1; n < 4; n++) {
+    await served(2 + n, [first, first + n], [b]);
+    assert.is(await (await dial(first + n)).say("2"), "b:2");
+  }
+  await isClosed(first + 2);
+  assert.is(await held.say("3"), "a:3");
+  assert.equal(await rig.haproxy.processes(), before, "the same worker, and none from before");
+  await served(7, []);
+  assert.is(await held.say("4"), "a:4", "what is open stays, with its route gone");
+  await served(8, [first, first + 4]);
+  assert.match(rig.converger.state().refused[0]?.why ?? "", /another program/);
+  assert.is(await (await dial(first + 4)).say("x"), "squatter:x");
+  assert.is(squatter.sockets.size > 0, true);
+  assert.is(rig.converger.state().reloads, 1);
+});
+
+test("reloads end no connection while eight older workers are enough, and the ninth ends the oldest", async () => {
+  const a = await echo("a");
+  const rig = await newRig();
+  const port = await freePort();
+  await rig.serve(db(1, [a], [{ port }]));
+  await rig.abandon();
+  const held: Talk[] = [];
+  for (let n = 0; n <= OLD_WORKERS_MOST; n++) {
+    const talk = await dial(port);
+    assert.is(await talk.say(`${n}`), `a:${n}`);
+    held.push(talk);
+    if (n === OLD_WORKERS_MOST) assert.is(await held[0]!.say("still"), "a:still");
+    await rig.haproxy.reload(rig.haproxy.loadedShape()!);
+  }
+  await until(() => held[0]!.isEnded(), { what: "end of the oldest", timeoutMs: 30_000 });
+  for (const talk of held.slice(1)) assert.is(await talk.say("y"), "a:y");
+  const count = async () => (await rig.haproxy.processes()).old.length === OLD_WORKERS_MOST;
+  await until(count, { what: "eight older workers", timeoutMs: 30_000 });
+});
+
+test("a port that would cost others their connections waits and says so; all else is served meanwhile", async () => {
+  const a = await echo("a");
+  const web = await origin("web");
+  closing.push(web);
+  const rig = await newRig();
+  const port = await freePort();
+  await rig.serve(db(1, [a], [{ port }]));
+  const held: Talk[] = [];
+  for (let n = 0; n < OLD_WORKERS_MOST / 2; n++) {
+    const talk = await dial(port);
+    assert.is(await talk.say("x"), "a:x");
+    held.push(talk);
+    await rig.haproxy.reload(rig.haproxy.loadedShape()!);
+  }
+  const late = await freePort();
+  const base = target(2, [{ app: "hello", routes: ["a.test"], jobs: [web] }]);
+  const tcp = db(2, [a], [{ port }, { port: late }]);
+  const { reloads } = rig.converger.state();
+  await rig.serve({ ...tcp, pools: [...base.pools, ...tcp.pools], routes: base.routes });
+  assert.is((await get(rig.port, "a.test")).body, "web");
+  const waiting = () => rig.converger.state().refused.map(({ what, why }) => `${what}: ${why}`);
+  assert.is(rig.converger.state().reloads, reloads);
+  assert.match(waiting()[0] ?? "", new RegExp(`^port ${late}: it opens within 10 minutes`));
+  for (const talk of held) talk.end();
+  const opens = async () => (await (await dial(late)).say("z")) === "a:z";
+  await until(opens, { what: "the port", timeoutMs: 30_000, everyMs: 100 });
+  assert.equal(waiting(), []);
 });
 
 test("PROXY protocol in works for ports too", async () => {
@@ -224,7 +330,7 @@ test("PROXY protocol in works for ports too", async () => {
   socket.write("PROXY TCP4 203.0.113.7 127.0.0.1 12345 80\r\nhello");
   const first = await until(() => a.first.find((data) => data.includes("203.0.113.7")), {
     what: "header",
-    timeoutMs: 3_000,
+    timeoutMs: 30_000,
   });
   assert.match(first.toString("latin1"), /^PROXY TCP4 203\.0\.113\.7 127\.0\.0\.1 12345 80\r\n/);
   socket.destroy();

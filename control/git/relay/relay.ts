@@ -1,6 +1,7 @@
 // A hand of control's where git and sshd start a program: says over control's socket what it was started for, sends its
 // stdin there, writes what comes back, and exits as control says. It decides nothing. Started as
 //   relay.ts SOCKET hook PUSH         by git, as pre-receive
+//   relay.ts SOCKET take PUSH         by git, as proc-receive
 //   relay.ts SOCKET ssh KEY           by sshd, as a key's forced command
 //   relay.ts SOCKET keys FINGERPRINT  by sshd, as AuthorizedKeysCommand
 import { connect } from "node:net";
@@ -8,7 +9,8 @@ import process from "node:process";
 import { frameReader, KIND } from "./frames.ts";
 
 const LOST: Record<string, string> = {
-  hook: " !     control went away. A build that has begun goes on; push again to see how it ended.\n",
+  hook: " !     control went away; push again in a moment.\n",
+  take: " !     control went away. A build that has begun goes on; push again to see how it ended.\n",
   ssh: "flynn: the cluster's control does not answer; try again in a moment\n",
   keys: "control does not answer\n",
 };
@@ -17,6 +19,7 @@ const [path = "", ask = "", given = ""] = process.argv.slice(2);
 const { env } = process;
 const opening = {
   hook: { ask, push: given, quarantine: env["GIT_QUARANTINE_PATH"] ?? "" },
+  take: { ask, push: given },
   ssh: { ask, key: given, command: env["SSH_ORIGINAL_COMMAND"] ?? "", protocol: env["GIT_PROTOCOL"] ?? "" },
   keys: { ask, fingerprint: given },
 }[ask];

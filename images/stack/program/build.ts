@@ -111,10 +111,11 @@ export async function build(options: BuildOptions): Promise<Built> {
 
 /** Nothing of the builder's own environment and no variable of the app: buildpacks read those from ENV_DIR. */
 export function environmentOf(
-  { commit, build: id }: Pick<Description, "commit" | "build">,
+  { commit, build: id, environment }: Pick<Description, "commit" | "build"> & Partial<Pick<Description, "environment">>,
   { app, path, stack }: { app: string; path: string; stack: string },
 ): NodeJS.ProcessEnv {
   return {
+    ...environment,
     PATH: path,
     HOME: app,
     LANG: "C.UTF-8",

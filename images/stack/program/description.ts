@@ -11,14 +11,23 @@ export interface Description {
   stack: string;
   /** Chosen in the app's settings, in order. */
   buildpacks: string[];
+  /** The operator's settings of package installers: the one part of a build's environment that is not the contract's. */
+  environment: Record<string, string>;
 }
+
+const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 export function parseDescription(text: string): Description {
   const value = JSON.parse(text) as Record<string, unknown>;
   if (typeof value !== "object" || value === null) throw new Error("build.json is no object");
   const string = (name: string) => (typeof value[name] === "string" ? value[name] : "");
   const listed = Array.isArray(value["buildpacks"]) ? value["buildpacks"] : [];
+  const given = typeof value["environment"] === "object" && value["environment"] !== null ? value["environment"] : {};
+  const environment = Object.entries(given).filter(
+    (entry): entry is [string, string] => NAME.test(entry[0]) && typeof entry[1] === "string",
+  );
   return {
+    environment: Object.fromEntries(environment),
     app: string("app"),
     build: string("build"),
     commit: string("commit"),

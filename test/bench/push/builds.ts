@@ -11,6 +11,8 @@ import { ask } from "../../lab/survival/cluster.ts";
 
 export interface BuildsOptions {
   rounds: number;
+  /** Which of the two; both unless given. */
+  apps?: readonly string[];
   log: (line: string) => void;
   signal: AbortSignal | undefined;
 }
@@ -35,7 +37,10 @@ export async function realBuilds(options: BuildsOptions): Promise<Measured> {
   );
 }
 
-async function measure(scope: Scope, { rounds, log, signal }: BuildsOptions): Promise<Measured> {
+async function measure(
+  scope: Scope,
+  { rounds, log, signal, apps = ["node", "docker"] }: BuildsOptions,
+): Promise<Measured> {
   const appliance = await startAppliance(scope);
   const host = await addHost(scope, appliance, 1);
   await appliance.flynn(["stack", "build", "--offline"], { timeoutMs: STACK_MS });
@@ -61,7 +66,7 @@ async function measure(scope: Scope, { rounds, log, signal }: BuildsOptions): Pr
     };
   };
 
-  for (const app of ["node", "docker"]) {
+  for (const app of apps) {
     const work = await dev.work(app);
     const created = await work.flynn("create", app);
     if (created.code !== 0) throw new Error(`flynn create: ${created.stderr}`);

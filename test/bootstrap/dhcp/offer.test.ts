@@ -238,6 +238,104 @@ test("a relay of a network we have no addresses for gets none", () => {
   assert.equal(decide(bios({ giaddr: "10.88.0.2" })).replies, []);
 });
 
+test("what gets no answer is silence for a reason that an operator can read", () => {
+  const relay = (bytes: number): [number, Buffer] => [82, Buffer.alloc(bytes, 1)];
+  const typeless = bios();
+  typeless.options.delete(OPTION.messageType);
+  const boot = { port: 4011 as const };
+  const refused = { machine: { mayBoot: false } };
+  const ROWS: [packet: Packet, config: OfferConfig, more: Partial<OfferInput>, reason: string][] = [
+    [{ ...bios(), op: 2 }, FULL, {}, "not a request"],
+    [typeless, FULL, {}, "no message type"],
+    [bios({ giaddr: "10.77.0.2", extra: [relay(256)] }), FULL, {}, "relay information too long"],
+    [bios({ giaddr: "10.88.0.2" }), FULL, {}, "relayed from a network we have no addresses for"],
+    [bios({ type: MESSAGE.offer }), FULL, {}, "a server's message"],
+    [bios({ type: MESSAGE.ack }), FULL, {}, "a server's message"],
+    [bios({ type: MESSAGE.request }), PROXY, {}, "the LAN's DHCP server answers this"],
+    [bios({ type: MESSAGE.inform }), PROXY, {}, "the LAN's DHCP server answers this"],
+    [os(), PROXY, {}, "not a network boot client"],
+    [bios(), PROXY, refused, "the machine was refused"],
+    [uefi({ archs: [11] }), PROXY, {}, "no boot file for architecture uefi-arm64"],
+    [uefi({ archs: [0x99, 0x98] }), PROXY, {}, "no boot file for architecture 153, 152"],
+    [bios({ type: MESSAGE.release }), PROXY, boot, "not a boot server request"],
+    [bios({ type: MESSAGE.decline }), PROXY, boot, "not a boot server request"],
+    [os({ type: MESSAGE.inform }), PROXY, boot, "not a network boot client"],
+    [os({ type: MESSAGE.inform }), FULL, {}, "inform without an address"],
+    [os({ type: MESSAGE.release, ciaddr: "10.77.0.55" }), FULL, {}, "released at another server"],
+    [os({ type: MESSAGE.release, ciaddr: "10.77.0.55", server: SERVER }), FULL, {}, "released what it does not hold"],
+    [os({ type: MESSAGE.decline, wish: "10.77.0.55" }), FULL, {}, "declined at another server"],
+    [os({ type: MESSAGE.decline, server: SERVER }), FULL, {}, "declined what it was not given"],
+    [os({ type: MESSAGE.request }), FULL, {}, "a request for no address"],
+  ];
+  for (const [packet, config, more, reason] of ROWS) {
+    const { step, replies, reason: given } = decide(packet, config, more);
+    assert.equal([step, replies.length, given], ["ignored", 0, reason]);
+  }
+  for (const type of [MESSAGE.request, MESSAGE.inform, MESSAGE.discover])
+    assert.is(decide(bios({ type }), PROXY, boot).step, "boot-file");
+  assert.is(decide(bios({ giaddr: "10.77.0.2", extra: [relay(255)] })).step, "offer", "as long as it may be");
+});
+
+test("whether there is nothing to boot for a machine is told apart from a machine that is to boot nothing", () => {
+  const arm = uefi({ archs: [11] });
+  const no = (packet: Packet, config: OfferConfig, more: Partial<OfferInput> = {}) => {
+    const { noBootFile, reason } = decide(packet, config, more);
+    return [noBootFile, reason];
+  };
+  assert.equal(no(arm, PROXY), [true, "no boot file for architecture uefi-arm64"]);
+  assert.equal(no(arm, PROXY, { machine: { mayBoot: false } }), [false, "the machine was refused"]);
+  assert.equal(no(arm, PROXY, { port: 4011 }), [true, "no boot file for architecture uefi-arm64"]);
+  assert.equal(no(arm, FULL), [true, "no boot file for architecture uefi-arm64"]);
+  assert.equal(no(os(), FULL), [undefined, undefined], "an operating system asks for an address and nothing else");
+  assert.equal(no(bios(), FULL), [undefined, undefined]);
+});
+
+test("an offer is held for thirty seconds; one to a machine whose lease stands changes nothing of it", () => {
+  const leases = freshLeases();
+  assert.is(play(leases, bios(), 1_000).lease?.expiresAtMs, 31_000);
+  assert.is(play(leases, bios(), 5_000).lease?.expiresAtMs, 35_000, "offered again, held again");
+  const held = bound();
+  assert.is(decide(bios(), FULL, { leases: held, nowMs: FULL.leaseMs - 1 }).lease, undefined);
+  assert.is(decide(bios(), FULL, { leases: held, nowMs: FULL.leaseMs }).lease?.state, "offered", "it has ended");
+  held.apply({ mac: MAC, address: "10.77.0.55", state: "released", expiresAtMs: 9_000_000 });
+  assert.is(decide(bios(), FULL, { leases: held, nowMs: 10 }).lease?.state, "offered", "it was given back");
+});
+
+test("what a client did is told with what was done: refusals, releases, declines and their times", () => {
+  const said = ({ step, reason, lease }: Decision) => [step, reason, lease?.state, lease?.expiresAtMs];
+  const as = (packet: Packet) => said(decide(packet, FULL, { leases: bound(), nowMs: 500 }));
+  const ask = (over: object) => os({ type: MESSAGE.request, ...over });
+  assert.equal(as(ask({ wish: "10.77.0.56", server: SERVER })), [
+    "nak",
+    "not the offered address",
+    undefined,
+    undefined,
+  ]);
+  assert.equal(as(ask({ ciaddr: "10.77.0.56" })), ["nak", "bound to another address", undefined, undefined]);
+  assert.equal(as(ask({ ciaddr: "10.88.0.1" })), ["nak", "wrong network", undefined, undefined]);
+  assert.equal(as(ask({ wish: "10.77.0.55" })), ["ack", undefined, "bound", 500 + FULL.leaseMs]);
+  assert.equal(as(os({ type: MESSAGE.release, ciaddr: "10.77.0.55", server: SERVER })), [
+    "release",
+    undefined,
+    "released",
+    500,
+  ]);
+  assert.equal(as(os({ type: MESSAGE.decline, wish: "10.77.0.55", server: SERVER })), [
+    "decline",
+    "10.77.0.55 is in use by somebody else",
+    "declined",
+    500 + FULL.quarantineMs,
+  ]);
+  const none = (packet: Packet) => said(decide(packet, FULL, { leases: freshLeases(), nowMs: 500 }));
+  assert.equal(none(ask({ wish: "10.77.0.56", server: SERVER })), ["nak", "no such offer", undefined, undefined]);
+  assert.equal(none(ask({ wish: "10.77.0.56" })), ["ignored", "a lease we do not know", undefined, undefined]);
+  const other = createLeases({ first: "10.77.0.50", last: "10.77.0.60", reservations: new Map([["x", "10.77.0.55"]]) });
+  const reserved = () => said(decide(ask({ ciaddr: "10.77.0.55" }), FULL, { leases: other, nowMs: 500 }));
+  assert.equal(reserved(), ["nak", "reserved for another machine", undefined, undefined]);
+  other.apply({ mac: MAC, address: "10.77.0.55", state: "bound", expiresAtMs: 9_000 });
+  assert.equal(reserved(), ["nak", "reserved for another machine", "released", 500]);
+});
+
 test("DISCOVER, REQUEST, ACK: the offered address is held, bound and lent for the lease time (RFC 2131 3.1)", () => {
   const leases = freshLeases();
   const offered = play(leases, bios());
@@ -264,11 +362,11 @@ test("firmware, iPXE and the system of one machine get one address, whatever cli
   assert.is(new Set(addresses).size, 1);
 });
 
-const bound = (address = "10.77.0.55", nowMs = 0) => {
+function bound(address = "10.77.0.55", nowMs = 0): Leases {
   const leases = freshLeases();
   leases.apply({ mac: MAC, address, state: "bound", expiresAtMs: nowMs + FULL.leaseMs });
   return leases;
-};
+}
 const OTHER = "10.77.0.9";
 // RFC 2131 4.3.2: the four kinds of REQUEST.
 const requests: [string, Leases, Packet, Decision["step"]][] = [
@@ -323,6 +421,20 @@ for (const [title, leases, packet, step] of requests) {
     assert.equal(types, step === "ack" ? [MESSAGE.ack] : step === "nak" ? [MESSAGE.nak] : []);
   });
 }
+
+test("after the network changed, a renewal of an address of the old one gets a NAK", () => {
+  const leases = bound("192.168.9.5");
+  assert.is(decide(os({ type: MESSAGE.request, ciaddr: "192.168.9.5" }), FULL, { leases }).step, "nak");
+});
+
+test("a renewal of what is reserved for another machine gets a NAK, and that machine its address", () => {
+  const other = "52:54:00:00:00:99";
+  const reservations = new Map([[other, "10.77.0.55"]]);
+  const leases = createLeases({ first: "10.77.0.50", last: "10.77.0.60", reservations });
+  leases.apply({ mac: MAC, address: "10.77.0.55", state: "bound", expiresAtMs: 3_600_000 });
+  assert.is(play(leases, os({ type: MESSAGE.request, ciaddr: "10.77.0.55" })).step, "nak");
+  assert.is(play(leases, bios({ mac: other })).replies[0]!.packet.yiaddr, "10.77.0.55");
+});
 
 test("RFC 2131 4.1: a NAK is broadcast, and a relayed one asks the relay to", () => {
   const packet = os({ type: MESSAGE.request, ciaddr: "10.77.0.56" });
@@ -407,6 +519,26 @@ test("a client that takes only 576 bytes gets no more", () => {
     assert.ok(sent.length <= 548 + 202, `${sent.length} bytes`);
   }
   assert.ok(encodePacket(decide(ipxe({ extra: [[57, Buffer.from([2, 64])]] })).replies[0]!.packet).length <= 548);
+});
+
+test("a client that takes more gets more, up to what an Ethernet frame holds; bounds are the RFC's", () => {
+  const relay = Buffer.alloc(200, 1);
+  const sent = (size: number) => {
+    const bytes = Buffer.alloc(2);
+    bytes.writeUInt16BE(size);
+    const packet = ipxe({
+      giaddr: "10.77.0.2",
+      extra: [
+        [57, bytes],
+        [82, relay],
+      ],
+    });
+    return encodePacket(decide(packet).replies[0]!.packet).length;
+  };
+  const [least, most] = [sent(576), sent(1_500)];
+  assert.ok(least <= most);
+  for (const size of [575, 1_501, 65_535]) assert.is(sent(size), least, `${size} counts as not sent`);
+  for (const size of [1_499, 1_500]) assert.is(sent(size), most);
 });
 
 test("property: no request makes the decision throw, answer a reply, or send more than 1500 bytes; what it sends parses", () => {

@@ -7,7 +7,7 @@ import {
   bootScript,
   consoleText,
   localDiskScript,
-  refuseScript,
+  rejectedScript,
   rescueScript,
   waitScript,
   word,
@@ -40,8 +40,7 @@ test("the local disk scripts differ by firmware", () => {
   matchesGolden("local-disk-bios.ipxe", localDiskScript({ platform: "pcbios" }));
   matchesGolden("local-disk-efi.ipxe", localDiskScript({ platform: "efi" }));
 });
-test("the refusing script ends", () =>
-  matchesGolden("refuse.ipxe", refuseScript({ reason: "its serial number is not the one known" })));
+test("the refusing script ends", () => matchesGolden("rejected.ipxe", rejectedScript()));
 test("autoexec.ipxe gets an address without the IPv6 wait", () =>
   matchesGolden("autoexec.ipxe", autoexecScript({ base })));
 
@@ -94,6 +93,16 @@ test("property: no text on the console ends its line or becomes a command", () =
       assert.not.match(consoleText(hostile), /[$;&|`"'\\\n\r#]/);
     }),
   );
+});
+
+test("what is refused is shown, eighty characters of it, and the console gets two hundred of any text", () => {
+  assert.throws(
+    () => word(`$${"x".repeat(200)}`),
+    (error: Error) => error.message === `"$${"x".repeat(79)}" cannot stand in a boot script`,
+  );
+  assert.is(consoleText("x".repeat(201)), "x".repeat(200));
+  assert.is(consoleText("boot 1.2,3:(4)_/5=+-"), "boot 1.2,3:(4)_/5=+-");
+  assert.is(consoleText("a$b\nc"), "a?b?c");
 });
 
 test.run();

@@ -33,6 +33,15 @@ test("user-data writes hostd.json readable by root alone, with what a host needs
   assert.equal(JSON.parse(file.content), seed);
 });
 
+test("what a host keeps of its secrets and an order to wipe a disk reach it when there are any", () => {
+  const host = (more: object) => JSON.parse(read(userData({ ...input, ...more })).write_files[0].content);
+  const { sshKeys: _, ...seed } = input;
+  const order = { id: "wipe-1", serial: "S1" };
+  assert.equal(host({ secrets: "ram" }), { ...seed, secrets: "ram" });
+  assert.equal(host({ wipeOrder: order }), { ...seed, wipeOrder: order });
+  assert.equal(host({ secrets: undefined, wipeOrder: undefined }), seed);
+});
+
 test("without SSH keys nothing is written to root's home", () => {
   assert.is(read(userData({ ...input, sshKeys: [] })).write_files.length, 1);
 });

@@ -62,6 +62,82 @@ test("the cache stays within its bytes and still serves what is bigger", () => {
   }
 });
 
+test("what was sent last stays, what was sent longest ago goes, and nothing goes before the bytes are used up", () => {
+  const reads: number[] = [];
+  const bytes = content(64 * 1024 * 5);
+  const file: TftpFile = {
+    sizeBytes: bytes.length,
+    read: (offset, length) => {
+      reads.push(offset / (64 * 1024));
+      return bytes.subarray(offset, offset + length);
+    },
+  };
+  // A segment of 512 byte blocks holds 128 of them, with headers 66,048 bytes.
+  const cache = frameCache(3 * 66_048);
+  const ask = (segment: number) => {
+    const [found, ...more] = cache.load(file, 512, segment * 128 + 1, segment * 128 + 128) as Segment[];
+    assert.equal([found!.firstBlock, found!.lastBlock, more.length], [segment * 128 + 1, segment * 128 + 128, 0]);
+    return reads.splice(0);
+  };
+  assert.is(cache.bytes, 0);
+  assert.equal([ask(0), ask(1), ask(2), cache.bytes], [[0], [1], [2], 3 * 66_048]);
+  assert.equal([ask(0), ask(1)], [[], []], "all three fit");
+  assert.equal([ask(3), cache.bytes], [[3], 3 * 66_048]);
+  assert.equal([ask(0), ask(1), ask(3), ask(2)], [[], [], [], [2]], "the one that was not asked for again went");
+  assert.equal([ask(1), ask(0)], [[], [0]]);
+});
+
+test("packets are of the file and the block size that they were asked for", () => {
+  const [one, two] = [content(2_000), content(3_000).reverse()];
+  const files = [bufferFile(one), bufferFile(two)] as const;
+  const cache = frameCache(1 << 20);
+  for (let round = 0; round < 2; round++)
+    for (const [at, bytes] of [one, two].entries())
+      for (const blksize of [512, 1_468]) {
+        const blocks = Math.floor(bytes.length / blksize) + 1;
+        const packets = packetsOf(cache.load(files[at]!, blksize, 1, blocks) as Segment[]);
+        assert.ok(Buffer.concat(packets.map((packet) => packet.subarray(4))).equals(bytes), `${at} ${blksize}`);
+      }
+  assert.is(cache.bytes, 2_000 + 3_000 + 4 * (4 + 6) + 2_000 + 3_000 + 4 * (2 + 3));
+});
+
+test("blocks of a row that lies in several segments come from each of them, in order", () => {
+  const file = bufferFile(content(300_000));
+  const spans = (from: number, to: number) =>
+    (frameCache(1 << 20).load(file, 512, from, to) as Segment[]).map(({ firstBlock, lastBlock }) => [
+      firstBlock,
+      lastBlock,
+    ]);
+  assert.equal(spans(128, 128), [[1, 128]]);
+  assert.equal(spans(128, 129), [
+    [1, 128],
+    [129, 256],
+  ]);
+  assert.equal(spans(129, 129), [[129, 256]]);
+  assert.equal(spans(1, 586), [
+    [1, 128],
+    [129, 256],
+    [257, 384],
+    [385, 512],
+    [513, 586],
+  ]);
+});
+
+test("blocks of which some are at hand and some must be read come together", async () => {
+  const bytes = content(200_000);
+  const file: TftpFile = {
+    sizeBytes: bytes.length,
+    read: async (offset, length) => bytes.subarray(offset, offset + length),
+  };
+  const cache = frameCache(1 << 20);
+  await cache.load(file, 512, 1, 1);
+  const segments = await cache.load(file, 512, 1, 256);
+  assert.equal(
+    segments.map(({ firstBlock }) => firstBlock),
+    [1, 129],
+  );
+});
+
 test("a file that gives fewer bytes than its size fails the read, and the next read may succeed", async () => {
   let short = true;
   const file: TftpFile = { sizeBytes: 100, read: async (_offset, length) => Buffer.alloc(short ? 1 : length) };

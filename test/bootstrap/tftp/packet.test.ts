@@ -3,6 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
   decode,
+  ERROR_CODE,
   encodeAck,
   encodeError,
   encodeOack,
@@ -63,6 +64,56 @@ test("what is not TFTP is undefined", () => {
   ];
   for (const text of table) assert.is(decode(hex(text)), undefined, text);
   assert.is(decode(rrq(`${"a".repeat(3000)}\0octet\0`)), undefined, "a request past 2 KiB");
+});
+
+test("a request is read up to 2 KiB and thirty-two options, an error's words up to 256 characters", () => {
+  const named = (bytes: number) => rrq(`${"a".repeat(bytes - "XX\0octet\0".length)}\0octet\0`);
+  const name = (bytes: number) => {
+    const packet = decode(named(bytes));
+    return packet?.op === "rrq" ? packet.name.length : undefined;
+  };
+  assert.equal([named(2_048).length, name(2_048), name(2_049)], [2_048, 2_039, undefined]);
+  const options = (count: number) => {
+    const list = Array.from({ length: count }, (_, n) => `o${n}\0${n}\0`).join("");
+    const packet = decode(rrq(`f\0octet\0${list}`));
+    return packet?.op === "rrq" ? [packet.options.size, packet.options.get(`o${count - 1}`)] : undefined;
+  };
+  assert.equal(
+    [options(1), options(32), options(33)],
+    [
+      [1, "0"],
+      [32, "31"],
+      [32, undefined],
+    ],
+  );
+  const words = (bytes: number, end: string) => {
+    const packet = decode(Buffer.concat([hex("0005 0001"), Buffer.from("w".repeat(bytes) + end)]));
+    return packet?.op === "error" ? packet.message.length : undefined;
+  };
+  assert.equal([words(0, "\0"), words(256, "\0"), words(257, "\0"), words(400, "")], [0, 256, 256, 256]);
+});
+
+test("a request to write is told from one to read, and an empty option ends the list", () => {
+  assert.is(decode(hex("0002 66 00 6f 00"))?.op, "wrq");
+  assert.is(decode(hex("0001 66 00 6f 00"))?.op, "rrq");
+  const packet = decode(rrq("f\0octet\0a\x001\0\0\0b\x002\0"));
+  assert.equal(packet?.op === "rrq" && [...packet.options], [["a", "1"]]);
+  assert.equal(decode(hex("0006")), undefined);
+  assert.equal(decode(hex("0006 0000")), { op: "oack", options: new Map() });
+});
+
+test("error codes are those of RFC 1350 and RFC 2347", () => {
+  assert.equal(
+    { ...ERROR_CODE },
+    {
+      undefined: 0,
+      notFound: 1,
+      accessViolation: 2,
+      illegalOperation: 4,
+      unknownTid: 5,
+      optionRefused: 8,
+    },
+  );
 });
 
 test("packets encode to the bytes of RFC 1350 section 5", () => {

@@ -25,7 +25,7 @@ export async function peer(address = "127.0.0.1"): Promise<Peer> {
     next: () =>
       until(() => received[taken] && received[taken++], {
         what: "a packet from the server",
-        timeoutMs: 3_000,
+        timeoutMs: 30_000,
         everyMs: 2,
       }),
     close: () => new Promise((resolve) => socket.close(() => resolve())),

@@ -92,6 +92,21 @@ test("silence resends, quickly twice and then after a pause longer than a client
   assert.is(said(step), "abort timeout");
 });
 
+test("how long a client is waited for, unless it is set otherwise", () => {
+  assert.equal(DEFAULT_RULES, {
+    idleMs: 30_000,
+    totalMs: 600_000,
+    firstRtoMs: 1_000,
+    minRtoMs: 100,
+    maxRtoMs: 5_000,
+    backoff: 1.5,
+    quickResends: 2,
+    quietMs: 5_500,
+    oackQuietMs: 11_500,
+    unprovenSends: 6,
+  });
+});
+
 test("a proven client is tried until it was silent for idleMs, and a transfer ends at totalMs even with progress", () => {
   const first = onAck(begin(plan(), 0).transfer, 1, 10);
   let step = first;
@@ -182,6 +197,79 @@ test("whatever ACKs and silences come, every block is sent, none past the end, a
     ),
     { numRuns: 300 },
   );
+});
+
+test("property: a transfer goes the same way whenever it begins", () => {
+  const turn = fc.record({
+    does: fc.constantFrom("ack", "ack", "timer", "repeat"),
+    block: fc.nat(8),
+    ms: fc.oneof(fc.nat(50), fc.nat(15_000)),
+  });
+  const shape = fc.record({
+    windowsize: fc.constantFrom(1, 4),
+    hasOack: fc.boolean(),
+    timeoutMs: fc.constantFrom(undefined, 3_000),
+  });
+  const played = (
+    over: Partial<TransferPlan>,
+    turns: { does: string; block: number; ms: number }[],
+    startMs: number,
+  ) => {
+    let nowMs = startMs;
+    let step = begin(plan({ ...over, sizeBytes: 512 * 6 }), nowMs);
+    const seen: unknown[] = [];
+    const note = () => {
+      const { deadlineMs, sentAtMs, progressAtMs, startedAtMs, plan: _, ...rest } = step.transfer;
+      const times = [deadlineMs, sentAtMs, progressAtMs, startedAtMs].map((ms) => ms - startMs);
+      seen.push([step.act, rest, times]);
+    };
+    note();
+    for (const { does, block, ms } of turns) {
+      nowMs = does === "timer" ? Math.max(nowMs, step.transfer.deadlineMs) : nowMs + ms;
+      if (does === "ack") step = onAck(step.transfer, block, nowMs);
+      else step = does === "timer" ? onTimer(step.transfer, nowMs) : onRepeat(step.transfer, nowMs);
+      note();
+      if (step.act.do === "done" || step.act.do === "abort") break;
+    }
+    return seen;
+  };
+  void fc.assert(
+    fc.property(shape, fc.array(turn, { maxLength: 25 }), (over, turns) => {
+      assert.equal(played(over, turns, 7_000_000), played(over, turns, 0));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("what a transfer waited for when it was given up is said with its blocks", () => {
+  const given = (over: Partial<TransferPlan>, acks: number[]) => {
+    let step = begin(plan(over), 0);
+    for (const block of acks) step = onAck(step.transfer, block, 10);
+    for (let turn = 0; turn < 50 && step.act.do === "send"; turn++)
+      step = onTimer(step.transfer, step.transfer.deadlineMs);
+    return step.act.do === "abort" ? step.act.detail : step.act.do;
+  };
+  assert.is(given({}, []), "no ACK after block 0 of 3");
+  assert.is(given({ hasOack: true }, []), "no ACK after block 0 of 3");
+  assert.is(given({}, [1]), "no ACK after block 1 of 3");
+  assert.is(given({}, [1, 2]), "the last block was not acknowledged");
+  assert.is(given({ sizeBytes: 1024 }, [1, 2]), "the last block was not acknowledged");
+  const late = onTimer({ ...begin(plan(), 0).transfer, acked: 2, deadlineMs: 0 }, 600_000);
+  assert.equal(late.act, { do: "abort", why: "time-limit", detail: "2 of 3 blocks after 600000 ms" });
+});
+
+test("how often blocks were sent again is counted, and a window that went back once does so again after progress", () => {
+  let step = begin(plan({ sizeBytes: 512 * 20, windowsize: 4 }), 5_000);
+  assert.equal([step.transfer.retransmits, step.transfer.wentBack], [0, false]);
+  step = onAck(step.transfer, 4, 5_010);
+  assert.equal([step.transfer.rttMs, step.transfer.retransmits, step.transfer.wentBack], [10, 0, false]);
+  step = onAck(step.transfer, 4, 5_011);
+  assert.equal([said(step), step.transfer.retransmits, step.transfer.wentBack], ["send 5-8", 4, true]);
+  assert.is(said(onAck(step.transfer, 4, 5_012)), "nothing");
+  step = onAck(step.transfer, 8, 5_020);
+  assert.equal([said(step), step.transfer.rttMs], ["send 9-12", 10], "what was sent twice measures nothing");
+  step = onAck(step.transfer, 10, 5_030);
+  assert.equal([said(step), step.transfer.retransmits, step.transfer.wentBack], ["send 11-14", 6, true]);
 });
 
 test.run();

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { sleep, until } from "#lib/time.ts";
+import { until } from "#lib/time.ts";
 import { followCertificate } from "../../../cli/up/follow-certificate.ts";
 import { openAuthority } from "../../../control/identity/authority.ts";
 import { issueOwn } from "../../../control/identity/own-certificates.ts";
@@ -13,8 +13,13 @@ const DAY_MS = 86_400_000;
 
 async function followed(
   ageDays: number,
-  body: (rig: { restarts: () => number; said: string[]; renewFile: () => Promise<void> }) => Promise<void>,
-): Promise<void> {
+  body: (rig: {
+    restarts: () => number;
+    looks: () => number;
+    said: string[];
+    renewFile: () => Promise<void>;
+  }) => Promise<void>,
+): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), "flynn-follow-"));
   const file = join(directory, "registry.crt");
   const stop = new AbortController();
@@ -23,6 +28,7 @@ async function followed(
   await renewFile();
   const said: string[] = [];
   let restarts = 0;
+  let looks = 0;
   let aheadMs = ageDays * DAY_MS;
   const following = followCertificate({
     part: {
@@ -35,31 +41,38 @@ async function followed(
     file,
     signal: stop.signal,
     say: (line) => said.push(line),
-    nowMs: () => Date.now() + aheadMs,
+    nowMs: () => {
+      looks++;
+      return Date.now() + aheadMs;
+    },
   });
   try {
-    await body({ restarts: () => restarts, said, renewFile });
+    await body({ restarts: () => restarts, looks: () => looks, said, renewFile });
   } finally {
     stop.abort();
     await following;
     await rm(directory, { recursive: true, force: true });
   }
+  return restarts;
 }
 
-test("an old certificate is looked at again until another one lies there, then the part is started again, once", () =>
-  followed(300, async ({ restarts, said, renewFile }) => {
-    await sleep(300);
+test("an old certificate is looked at again until another one lies there, then the part is started again, once", async () => {
+  const restarts = await followed(300, async ({ restarts, looks, said, renewFile }) => {
+    await until(() => looks() > 2, { what: "a third look at it", timeoutMs: 30_000, everyMs: 20 });
     assert.is(restarts(), 0, "the same certificate again is no reason");
     await renewFile();
     await until(() => restarts() === 1, { what: "a restart", timeoutMs: 30_000, everyMs: 20 });
     assert.equal(said, ["registry is started again: its certificate was renewed"]);
-  }));
+  });
+  assert.is(restarts, 1);
+});
 
-test("a young certificate is used on when another one lies there, as after each start of control", () =>
-  followed(30, async ({ restarts, renewFile }) => {
+test("a young certificate is used on when another one lies there, as after each start of control", async () => {
+  const restarts = await followed(30, async ({ looks, renewFile }) => {
+    await until(() => looks() > 0, { what: "a first look at it", timeoutMs: 30_000, everyMs: 20 });
     await renewFile();
-    await sleep(500);
-    assert.is(restarts(), 0);
-  }));
+  });
+  assert.is(restarts, 0);
+});
 
 test.run();

@@ -10,6 +10,7 @@ import { commandLine, isAlive, type ProcessId, processId } from "#lib/process-id
 import { until } from "#lib/time.ts";
 import type { Part } from "../../../cli/up/parts.ts";
 import { supervise } from "../../../cli/up/supervisor.ts";
+import { onSmallDisk } from "../../lib/small-disk.ts";
 
 interface Deaths {
   how: string;
@@ -115,6 +116,43 @@ test("when a pid cannot be noted the child is ended, not left behind", async () 
     assert.equal(await commandLinesWith(part.file.path), []);
   });
 });
+
+test("on a full disk a part is started again all the same, and its pid is noted once there is room", () =>
+  onSmallDisk(async ({ path: folder, fill, free }) => {
+    const path = join(folder, "part.json");
+    const main = join(folder, "main.mjs");
+    await writeFile(main, STAYS);
+    const part: Part = {
+      ...{ name: "control", argv: [process.execPath, main, path], ports: [], stateDir: join(folder, "s") },
+      file: { path, content: "{}\n" },
+    };
+    const { child, troubles, end } = start(part, folder);
+    try {
+      const noted = () => readJson<ProcessId>(join(folder, "control.pid.json"));
+      let { pid } = await until(noted, { what: "the first pid", timeoutMs: 20_000, everyMs: 5 });
+      await fill();
+      process.kill(pid, "SIGKILL");
+      // The note of the one that died left room for the next one's: what is left is filled until none is.
+      const isFull = async () => {
+        await fill();
+        const now = await noted();
+        if (now !== undefined && now.pid !== pid && now.pid === child.pid) {
+          pid = now.pid;
+          process.kill(pid, "SIGKILL");
+        }
+        return troubles.length > 0;
+      };
+      await until(isFull, { what: "the trouble", timeoutMs: 60_000, everyMs: 5 });
+      const next = child.pid;
+      assert.ok(next !== undefined && next !== pid, "it was not started again");
+      await free();
+      const isNext = async () => (await noted())?.pid === next;
+      await until(isNext, { what: "its pid", timeoutMs: 20_000, everyMs: 50 });
+      assert.is(troubles.length, 1, "it is said once");
+    } finally {
+      await end();
+    }
+  }));
 
 test("stdout comes line by line, however it is cut", async () => {
   const program =

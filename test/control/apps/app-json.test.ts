@@ -68,6 +68,25 @@ test("a whole app.json becomes variables, counts, a release command, checks, cro
   assert.not.match(said, "app.json: name");
 });
 
+test("a startup check that says little may take what it takes by default: three tries of five seconds, five apart", () => {
+  const check = (fields: object) =>
+    read({ healthchecks: { web: [{ type: "startup", path: "/up", ...fields }] } }).healthchecks["web"]!;
+  assert.equal([check({}).timeoutMs, check({}).startTimeoutMs], [5_000, 30_000]);
+  const table: [object, number][] = [
+    [{ attempts: 1 }, 10_000],
+    [{ timeout: 1 }, 18_000],
+    [{ timeout: 0 }, 18_000],
+    [{ wait: 1 }, 18_000],
+    [{ interval: 2, wait: 1 }, 21_000],
+    [{ initialDelay: 10 }, 40_000],
+    [{ attempts: 1_000, timeout: 600 }, 3_600_000],
+  ];
+  for (const [fields, startTimeoutMs] of table)
+    assert.is(check(fields).startTimeoutMs, startTimeoutMs, JSON.stringify(fields));
+  assert.not("stableMs" in check({}));
+  assert.is(check({ uptime: 7 }).stableMs, 7_000);
+});
+
 test("the first environment holds presets and fresh secrets, leaves alone what is there, and names what is missing", () => {
   const app = read({ env: { A: "a", B: { generator: "secret" }, C: { value: "c" }, D: { required: false } } });
   assert.equal(
@@ -96,6 +115,10 @@ test("what makes no sense is refused by its name, and no value is repeated", () 
   assert.not.match(refusal('{"env": {"A": "s3cret",}}'), "s3cret");
   assert.match(refusal("[]"), /the file is to be an object/);
   assert.match(refusal({ env: { A: 5 } }), /env A is to be an object/);
+  assert.match(refusal({ buildpacks: ["a", "b c"] }), /buildpack 2: url is to be one word/);
+  const variables = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, n) => [`V${n}`, "x"]));
+  assert.is(Object.keys(read({ env: variables(200) }).env).length, 200);
+  assert.match(refusal({ env: variables(201) }), /env has more than 200 entries/);
   assert.match(refusal({ env: { A: { value: 5 } } }), /env A: value is to be text in quotes/);
   assert.match(refusal({ env: { "A B": "x" } }), /env A B is no name of a variable/);
   assert.match(refusal('{"env": {"__proto__": "x"}}'), /no name of a variable/);
@@ -112,6 +135,38 @@ test("what makes no sense is refused by its name, and no value is repeated", () 
   assert.match(refusal({ cron: [{ command: "x", schedule: "often" }] }), /five fields/);
   assert.match(refusal({ buildpacks: [{}] }), /url is to be text/);
   assert.match(refusal("x".repeat(300_000)), /256 KiB/);
+});
+
+test("a file and each list of it may be so long and no longer", () => {
+  const padded = (bytes: number) => refusal(`{}${" ".repeat(bytes - 2)}`);
+  assert.equal([padded(262_144), padded(262_145).includes("larger than 256 KiB")], ["read", true]);
+  const list = (count: number, entry: unknown) => Array(count).fill(entry);
+  const cron = { command: "x", schedule: "@daily" };
+  assert.is(refusal({ cron: list(100, cron) }), "read");
+  assert.match(refusal({ cron: list(101, cron) }), /list of at most 100/);
+  assert.is(refusal({ buildpacks: list(16, "x") }), "read");
+  assert.match(refusal({ buildpacks: list(17, "x") }), /list of at most 16/);
+  const checks = (count: number) => refusal({ healthchecks: { web: list(count, { type: "readiness" }) } });
+  assert.is(checks(20), "read");
+  assert.match(checks(21), /list of at most 20/);
+  const texts: [field: (length: number) => unknown, most: number][] = [
+    [(length) => ({ env: { A: "x".repeat(length) } }), 8_192],
+    [(length) => ({ env: { A: { value: "x".repeat(length) } } }), 8_192],
+    [(length) => ({ scripts: { release: "x".repeat(length) } }), 4_096],
+    [(length) => ({ cron: [{ ...cron, command: "x".repeat(length) }] }), 4_096],
+    [(length) => ({ cron: [{ ...cron, schedule: `@${"x".repeat(length - 1)}` }] }), 100],
+    [(length) => ({ buildpacks: ["x".repeat(length)] }), 400],
+  ];
+  for (const [field, most] of texts) {
+    assert.is(refusal(field(most) as never), "read", `${most}`);
+    assert.match(refusal(field(most + 1) as never), new RegExp(`is longer than ${most} characters`));
+  }
+  for (const [quantity, taken] of [
+    [0, true],
+    [10_000, true],
+    [10_001, false],
+  ] as const)
+    assert.is(refusal({ formation: { web: { quantity } } }) === "read", taken);
 });
 
 test("nesting without end, prototypes and warnings by the thousand do no harm", () => {

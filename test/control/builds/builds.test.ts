@@ -2,6 +2,7 @@
 // Builds from source to deployment against a whole control and hosts that speak the agents' endpoints: order, cancel, restarts,
 // lost hosts, who may ask for what, and what the release is.
 
+import { once } from "node:events";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -13,7 +14,7 @@ import { type Fault, isFault } from "#api/fault.ts";
 import { updateHost } from "#api/hosts.ts";
 import { listJobs } from "#api/jobs.ts";
 import { createRoute } from "#api/routes.ts";
-import { sleep, until } from "#lib/time.ts";
+import { until } from "#lib/time.ts";
 import { keys } from "../../../control/keys.ts";
 import { BUILDS_KEPT, surplus } from "../../../control/retention.ts";
 import { fakeRegistry } from "../rig.ts";
@@ -83,9 +84,9 @@ test("builds of one app run one after the other, in order, and say what they wai
     const two = await send("hello", NODE_APP, { commit: "a".repeat(40) });
     const three = await send("hello", NODE_APP, { commit: "b".repeat(40) });
     assert.equal([one.number, two.number, three.number], [1, 2, 3]);
-    await until(async () => (await build("hello", two.id)).reason !== "", { what: "a reason", timeoutMs: 5_000 });
+    await until(async () => (await build("hello", two.id)).reason !== "", { what: "a reason", timeoutMs: 30_000 });
     assert.is((await build("hello", two.id)).reason, "waits for build 1 of hello to end");
-    await until(() => host.specs.length === 1, { what: "the first one's job", timeoutMs: 5_000, everyMs: 10 });
+    await until(() => host.specs.length === 1, { what: "the first one's job", timeoutMs: 30_000, everyMs: 10 });
     first.resolve();
     for (const { id } of [one, two, three]) assert.is((await ended("hello", id)).state, "succeeded");
     assert.equal(
@@ -109,8 +110,8 @@ test("no more builds than are set run at once in the cluster; the others wait th
       host.script = ({ app }) => ({ during: () => gates.get(app)!.promise });
       const sent: api.Build[] = [];
       for (const app of ["a", "b", "c"]) sent.push(await send(app, NODE_APP));
-      await until(() => host.specs.length === 1, { what: "one build", timeoutMs: 5_000, everyMs: 10 });
-      await until(async () => (await build("c", sent[2]!.id)).reason !== "", { what: "a reason", timeoutMs: 5_000 });
+      await until(() => host.specs.length === 1, { what: "one build", timeoutMs: 30_000, everyMs: 10 });
+      await until(async () => (await build("c", sent[2]!.id)).reason !== "", { what: "a reason", timeoutMs: 30_000 });
       assert.match((await build("b", sent[1]!.id)).reason, /1 of at most 1 build runs in the cluster$/);
       assert.match((await build("c", sent[2]!.id)).reason, /, and 1 waits before it$/);
       assert.is(host.specs.length, 1);
@@ -131,7 +132,7 @@ test("a build is cancelled while it waits, while it runs and while its image is 
   const images = {
     ...fakeRegistry(),
     layOn: async (wish: Parameters<ReturnType<typeof fakeRegistry>["layOn"]>[0], signal: AbortSignal) => {
-      await Promise.race([storing.promise, sleep(60_000, signal)]);
+      await Promise.race([storing.promise, once(signal, "abort")]);
       return fakeRegistry().layOn(wish, signal);
     },
   };
@@ -152,7 +153,7 @@ test("a build is cancelled while it waits, while it runs and while its image is 
       const job = (await control.admin.call(listJobs, { params: { app: "hello" }, query: { all: true } })).items[0]!;
       assert.equal([job.state, job.desired], ["down", "stop"]);
       running.resolve();
-      await until(() => host.failures.length === 1, { what: "the host being refused", timeoutMs: 5_000 });
+      await until(() => host.failures.length === 1, { what: "the host being refused", timeoutMs: 30_000 });
       assert.is((host.failures[0] as Fault).code, "not-found", "what comes late is not taken");
 
       const three = await send("hello", NODE_APP);
@@ -199,7 +200,7 @@ for (const state of ["queued", "building", "storing", "deploying"] as const)
     const images = {
       ...fakeRegistry(),
       layOn: async (wish: Parameters<ReturnType<typeof fakeRegistry>["layOn"]>[0], signal: AbortSignal) => {
-        if (state === "storing" && storing++ === 0) await sleep(60_000, signal);
+        if (state === "storing" && storing++ === 0) await once(signal, "abort");
         signal.throwIfAborted();
         return fakeRegistry().layOn(wish, signal);
       },
@@ -244,7 +245,7 @@ test("a build whose host is lost begins again on another, once", () =>
     async ({ control, host, create, send, reaches, ended, log }) => {
       await create("hello");
       const other = await buildHost(control, "h2");
-      const quiet = { during: () => sleep(60), silent: true };
+      const quiet = { silent: true };
       host.script = () => quiet;
       other.script = () => quiet;
       other.start();
@@ -324,7 +325,7 @@ test("a slug that reaches out of app/ or hides something is refused, and the bui
       const made = await send("hello", NODE_APP);
       await until(() => host.failures.length > before, {
         what: "the slug being refused",
-        timeoutMs: 5_000,
+        timeoutMs: 30_000,
         everyMs: 10,
       });
       const fault = host.failures.at(-1) as Fault;
@@ -424,7 +425,7 @@ test("builds go to hosts tagged `build` where there are any", () =>
     await create("hello");
     const other = await buildHost(control, "h2");
     other.start();
-    await until(() => other.target, { what: "the second host's target", timeoutMs: 5_000 });
+    await until(() => other.target, { what: "the second host's target", timeoutMs: 30_000 });
     await control.admin.call(updateHost, { params: { id: "h2" }, body: { tags: { build: "yes" } } });
     for (let n = 0; n < 3; n++) assert.is((await ended("hello", (await send("hello", NODE_APP)).id)).hostId, other.id);
     assert.is(host.specs.length, 0);
@@ -444,7 +445,7 @@ test("a cleared cache has another name on the hosts; apps never share one", () =
 test("deleting the app ends its builds, their jobs and, in time, everything of them on disk", () =>
   withWorld(async ({ control, host, create, send, reaches }) => {
     await create("hello");
-    host.script = () => ({ during: () => sleep(60), silent: true });
+    host.script = () => ({ silent: true });
     const { id, appId } = await send("hello", NODE_APP);
     await reaches("hello", id, "building");
     await control.admin.call(deleteApp, { params: { app: "hello" } });
@@ -458,7 +459,7 @@ test("deleting the app ends its builds, their jobs and, in time, everything of t
     await control.store.commit({ actor: "test", mutations: surplus(control.store, Date.now()) });
     await control.restart();
     const left = () => readdir(join(control.config.stateDir, "builds")).catch(() => []);
-    await until(async () => (await left()).length === 0, { what: "its directory being gone", timeoutMs: 5_000 });
+    await until(async () => (await left()).length === 0, { what: "its directory being gone", timeoutMs: 30_000 });
   }));
 
 test("of an app's ended builds the last fifty are kept; their sources are gone at once, their logs stay", () =>

@@ -14,10 +14,10 @@ import { archive, NODE_APP } from "./world.ts";
 
 test("the same key gives the build that was made first, another request with it is a conflict, and neither leaves a source", () =>
   withRig(
-    async ({ admin, store, directory }) => {
+    async ({ admin, store, directory, control }) => {
       const { id: appId } = await admin.call(createApp, { body: { name: "hello" } });
       const files = buildFiles(join(directory, "other"));
-      const make = buildMaker({ store, now: () => new Date() }, files);
+      const make = buildMaker(control.context, files, new Map());
       const source = await archive(NODE_APP);
       const asked = (idempotencyHash: string) =>
         make({

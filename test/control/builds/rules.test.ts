@@ -158,7 +158,14 @@ const job = (over: Partial<Job> = {}): Job => ({
 const at = (minutes: number) => Date.parse("2026-01-01T00:00:00Z") + minutes * 60_000;
 const slug = { type: "slug", digest: "", diffId: "", sizeBytes: 1 } as const;
 
-const NEXTS: [string, Partial<BuildRecord>, Job | undefined, Partial<{ nowMs: number; endedForMs: number }>, Next][] = [
+const MINUTE_MS = 60_000;
+const NEXTS: [
+  string,
+  Partial<BuildRecord>,
+  Job | undefined,
+  Partial<{ standsForMs: number; endedForMs: number }>,
+  Next,
+][] = [
   [
     "waits for a host",
     { state: "queued", hostId: undefined },
@@ -170,7 +177,7 @@ const NEXTS: [string, Partial<BuildRecord>, Job | undefined, Partial<{ nowMs: nu
     "no host within an hour",
     { state: "queued", hostId: undefined },
     job({ hostId: undefined, state: "pending", reason: "no room" }),
-    { nowMs: at(61) },
+    { standsForMs: 61 * MINUTE_MS },
     { type: "fail", reason: "no host had room for it within 60m: no room" },
   ],
   [
@@ -180,12 +187,12 @@ const NEXTS: [string, Partial<BuildRecord>, Job | undefined, Partial<{ nowMs: nu
     {},
     { type: "building", hostId: "h" },
   ],
-  ["runs", {}, job(), { nowMs: at(15) }, { type: "wait", reason: "" }],
+  ["runs", {}, job(), { standsForMs: 15 * MINUTE_MS }, { type: "wait", reason: "" }],
   [
     "runs beyond its limit and a minute",
     {},
     job(),
-    { nowMs: at(16.1) },
+    { standsForMs: 16.1 * MINUTE_MS },
     { type: "fail", reason: "it took longer than 15m, the limit (flynn build set timeout=...)" },
   ],
   ["has its result and its slug", { result: { exitCode: 0, reason: "" }, product: slug }, job(), {}, { type: "store" }],
@@ -250,7 +257,7 @@ for (const [what, over, its, seen, wanted] of NEXTS)
         job: its,
         hostName: "h1",
         timeoutMs: 900_000,
-        nowMs: at(1),
+        standsForMs: MINUTE_MS,
         endedForMs: 0,
         ...seen,
       }),
@@ -307,6 +314,12 @@ test("processes: the Procfile's over those found; settings of before stay, comma
       web: { port: 3000, pids: 9, health: health.web, command: ["new"] },
     },
   );
+});
+
+test("processes: fifty types are taken, one more is refused", () => {
+  const of = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, n) => [`p${n}`, "x"]));
+  assert.is(Object.keys(processesOf({ ...wish, found: of(50) })).length, 50);
+  assert.throws(() => processesOf({ ...wish, found: of(51) }), /^there are more than 50 process types$/);
 });
 
 test("processes: a line is a command to the runner, to a shell in a Docker image, to the launcher in a CNB image", () => {

@@ -42,7 +42,7 @@ interface Taken extends Intake {
 
 async function take(
   source: Buffer | Readable,
-  over: { limits?: Partial<SourceLimits>; unwrap?: boolean } = {},
+  over: { limits?: Partial<SourceLimits>; unwrap?: boolean; packedBytes?: number } = {},
 ): Promise<Taken> {
   const directory = await mkdtemp(join(tmpdir(), "source-test-"));
   try {
@@ -53,6 +53,7 @@ async function take(
       file,
       limits,
       unwrap: over.unwrap ?? false,
+      packedBytes: over.packedBytes,
       signal: new AbortController().signal,
     }).catch(async (error: unknown) => {
       assert.equal(await readdir(directory), [], "nothing is left of what was refused");
@@ -97,6 +98,9 @@ const REFUSED: [string, Entry[], RegExp][] = [
   ["a symlink to an absolute path", [{ name: "a", type: "symlink", linkname: "/etc" }], /"?\/etc"?: out of the tree/],
   ["a symlink above the root", [{ name: "d/a", type: "symlink", linkname: "../../x" }], /out of the tree/],
   ["a symlink that goes up in its middle", [{ name: "a", type: "symlink", linkname: "b/../../x" }], /out of the tree/],
+  ["a symlink to nothing", [{ name: "a", type: "symlink", linkname: "" }], /target that is no path/],
+  ["a symlink with a newline", [{ name: "a", type: "symlink", linkname: "b\nc" }], /target that is no path/],
+  ["a symlink without end", [{ name: "a", type: "symlink", linkname: "b/".repeat(3_000) }], /target that is no path/],
   ["a file under a symlink", [{ name: "a", type: "symlink", linkname: "b" }, { name: "a/x" }], /no directory/],
   ["a symlink where a directory was", [{ name: "a/x" }, { name: "a", type: "symlink", linkname: "b" }], /twice/],
   ["a file where a file was", [{ name: "a" }, { name: "./a" }], /twice/],
@@ -156,6 +160,16 @@ test("bombs are stopped by what they unpack to, by their files, by their bytes a
   assert.ok(zeros.length < 20_000);
   const bomb = await refusal(zeros, { limits: { treeBytes: 1024 ** 2 } });
   assert.equal([bomb.code, /larger than 1 MiB unpacked/.test(bomb.message)], ["too-large", true], bomb.message);
+  const ratio = await refusal(zeros, { limits: { freeBytes: 1024 ** 2 } });
+  assert.match(
+    ratio.message,
+    /^the source unpacks to more than 100 times what it was packed in, and to more than 1 MiB/,
+  );
+  // What git packed is measured by its pack; what is not packed, by nothing.
+  const plain = await packed({ name: "zeros", content: Buffer.alloc(8 * 1024 ** 2) });
+  const pack = await refusal(plain, { limits: { freeBytes: 1024 ** 2 }, packedBytes: 20_000 });
+  assert.is(pack.message, ratio.message);
+  await take(plain, { limits: { freeBytes: 1024 ** 2 } });
   const many: Files = Object.fromEntries(Array.from({ length: 50 }, (_, n) => [`f${n}`, ""]));
   assert.match((await refusal(await archive(many), { limits: { entries: 40 } })).message, /more than 40 files/);
   const long = await refusal(gzipSync(await archive({ a: randomBytes(100_000) })), { limits: { sentBytes: 50_000 } });

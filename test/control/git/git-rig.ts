@@ -12,25 +12,29 @@ import type { Build } from "#api/builds.ts";
 import { createClient } from "#api/client.ts";
 import { newId } from "#lib/ids.ts";
 import { silentLog } from "#lib/log.ts";
-import { sleep, until } from "#lib/time.ts";
+import { every, sleep, until } from "#lib/time.ts";
 import { apiServer } from "../../../control/api-server.ts";
 import type { ControlConfig } from "../../../control/config.ts";
 import { pktLine } from "../../../control/git/commands.ts";
+import type { PushBuilds } from "../../../control/git/deploy.ts";
 import { createGit, type Git } from "../../../control/git/git.ts";
 import { LIMITS, type Limits } from "../../../control/git/limits.ts";
-import type { PushBuilds } from "../../../control/git/pushes.ts";
 import { openAuthority } from "../../../control/identity/authority.ts";
 import { keys } from "../../../control/keys.ts";
 import { mountGit } from "../../../control/routes/git.ts";
 import { mountKeys } from "../../../control/routes/keys.ts";
 import type { Store } from "../../../control/store/store.ts";
+import type { ControlParts } from "../../../control/wire.ts";
 import { type Rig, rig } from "../rig.ts";
 
 export interface FakeBuild {
   build: Build;
   /** Bytes of the archive. */
   archive: Buffer;
+  packedBytes?: number;
   log: string;
+  /** What asks the push before anything is deployed; gone with the control that made it. */
+  admit: (() => Promise<void>) | undefined;
   write(text: string): void;
   end(state: "succeeded" | "failed" | "cancelled"): Promise<void>;
 }
@@ -47,7 +51,7 @@ export function fakeBuilds(store: Store): FakeBuilds {
   const builds: FakeBuilds = {
     made: [],
     auto: "succeeded",
-    async create({ appId, source, type, commit, ref, by }) {
+    async create({ appId, source, type, commit, ref, by, packedBytes, admit }) {
       await sleep(100); // control's own has things to do before it reads: git may have ended by then
       const archive = await buffer(source);
       const number = builds.made.length + 1;
@@ -72,12 +76,17 @@ export function fakeBuilds(store: Store): FakeBuilds {
       const one: FakeBuild = {
         build,
         archive,
+        ...(packedBytes === undefined ? {} : { packedBytes }),
+        admit,
         log: `-----> Building ${app.name}\n`,
         write(text) {
           one.log += text;
         },
-        async end(state) {
-          one.log += state === "succeeded" ? "=====> Application deployed\n" : " !     it does not compile\n";
+        async end(wanted) {
+          const refused = wanted === "succeeded" ? await one.admit?.().then(() => undefined, String) : undefined;
+          const state = refused === undefined ? wanted : "failed";
+          if (refused !== undefined) one.log += ` !     ${refused}\n`;
+          else one.log += state === "succeeded" ? "=====> Application deployed\n" : " !     it does not compile\n";
           one.build = { ...one.build, state };
           if (state === "succeeded") {
             const release: Release = {
@@ -114,7 +123,8 @@ export function fakeBuilds(store: Store): FakeBuilds {
     get: (_appId, id) => builds.made.find(({ build }) => build.id === id)?.build,
     async *follow(_appId, id, { offset = 0, signal }) {
       const one = builds.made.find(({ build }) => build.id === id)!;
-      for (let at = offset; !signal.aborted; await sleep(10, signal)) {
+      let at = offset;
+      for await (const _ of every(10, signal)) {
         const over = one.build.state !== "building";
         const text = one.log.slice(at);
         yield { offset: at, text };
@@ -159,10 +169,11 @@ export interface GitRig {
 }
 
 export async function gitRig(
-  over: Partial<ControlConfig> & Partial<Pick<Limits, "silentMs" | "packBytes">> = {},
+  over: Partial<ControlConfig> &
+    Partial<Pick<Limits, "silentMs" | "packBytes">> & { readDisk?: ControlParts["readDisk"] } = {},
 ): Promise<GitRig> {
-  const { silentMs = LIMITS.silentMs, packBytes = LIMITS.packBytes, ...settings } = over;
-  const base = await rig({ loops: false });
+  const { silentMs = LIMITS.silentMs, packBytes = LIMITS.packBytes, readDisk, ...settings } = over;
+  const base = await rig({ loops: false, ...(readDisk ? { readDisk } : {}) });
   const directory = await mkdtemp(join(tmpdir(), "git-test-"));
   const stateDir = join(directory, "state");
   const home = join(directory, "home");
@@ -263,6 +274,7 @@ export async function gitRig(
     },
     async restart() {
       await end();
+      for (const one of it.builds.made) one.admit = undefined;
       await begin();
     },
     async close() {
@@ -285,17 +297,22 @@ export interface RawPush {
   app: string;
   /** `OLD NEW REF` each; the first gets the capabilities. */
   lines: string[];
+  /** Commits that the client says its history ends with. */
+  shallow?: string[];
   pack?: Buffer;
   gzip?: boolean;
+  /** Each piece of the answer as it comes. */
+  onChunk?: (chunk: Buffer) => void;
 }
 
 /** A push as no git client makes it: the answer's chunks as they come, until it ends. */
 export async function rawPush(
   it: GitRig,
-  { app, lines, pack = Buffer.alloc(0), gzip = false }: RawPush,
+  { app, lines, shallow = [], pack = Buffer.alloc(0), gzip = false, onChunk }: RawPush,
 ): Promise<{ status: number; continued: boolean; chunks: Buffer[] }> {
   const head = lines.map((line, n) => pktLine(Buffer.from(n === 0 ? `${line}\0report-status side-band-64k` : line)));
-  const plain = Buffer.concat([...head, Buffer.from("0000"), pack]);
+  const ends = shallow.map((oid) => pktLine(Buffer.from(`shallow ${oid}\n`)));
+  const plain = Buffer.concat([...ends, ...head, Buffer.from("0000"), pack]);
   const body = gzip ? gzipSync(plain) : plain;
   return new Promise((resolve, reject) => {
     let continued = false;
@@ -317,7 +334,10 @@ export async function rawPush(
     });
     req.on("response", (reply) => {
       const chunks: Buffer[] = [];
-      reply.on("data", (chunk: Buffer) => chunks.push(chunk)).on("error", reject);
+      reply.on("error", reject).on("data", (chunk: Buffer) => {
+        chunks.push(chunk);
+        onChunk?.(chunk);
+      });
       reply.on("end", () => resolve({ status: reply.statusCode!, continued, chunks }));
     });
   });

@@ -66,7 +66,12 @@ test("a failed build rejects the push, and the next push of the same commit buil
   assert.is(failed.code, 1);
   assert.match(failed.err, /remote: {2}! {5}it does not compile/);
   assert.match(failed.err, /! {5}Push rejected to failing: build \d+ failed\./);
-  assert.match(failed.err, /! \[remote rejected\] main -> main \(pre-receive hook declined\)/);
+  assert.match(failed.err, /! \[remote rejected\] main -> main \(build \d+ failed\)/);
+  await assertFault(
+    it.client.call(redeploy, { params: { app: "failing" }, body: {} }),
+    "conflict",
+    /no push to failing was taken yet; build \d+ of [0-9a-f]{8} failed \(flynn build log \d+\)\. To deploy: git push/,
+  );
   assert.is(await head(it, "failing"), "");
   it.builds.auto = "succeeded";
   const count = it.builds.made.length;
@@ -133,7 +138,7 @@ test("nothing new is the client's own `Everything up-to-date`, and the same comm
   await assertFault(
     it.client.call(redeploy, { params: { app: "again" }, body: {} }),
     "conflict",
-    /nothing was pushed to again yet/,
+    /no push to again was taken yet\. To deploy: git push flynn main/,
   );
   assert.is((await push(work, "again")).code, 0);
   const count = it.builds.made.length;
@@ -393,14 +398,18 @@ test("a silent build keeps the line open: every 5 s an empty sideband packet, wh
   it.builds.auto = undefined;
   const { oid, pack } = await packOf(it, await it.work("silent"));
   const count = it.builds.made.length;
-  const answered = rawPush(it, { app: "silent", lines: [`${NONE} ${oid} refs/heads/main`], pack, gzip: true });
+  let heard = "";
+  const onChunk = (chunk: Buffer) => {
+    heard += chunk.toString("latin1");
+  };
+  const lines = [`${NONE} ${oid} refs/heads/main`];
+  const answered = rawPush(it, { app: "silent", lines, pack, gzip: true, onChunk });
   await eventually("the build", () => it.builds.made.length === count + 1);
-  await new Promise((resolve) => setTimeout(resolve, 6_000)); // the silence itself
+  await eventually("an empty packet while the build is silent", () => heard.includes("0005\x01"));
   await it.builds.made.at(-1)!.end("succeeded");
   const { status, continued, chunks } = await answered;
   assert.equal([status, continued], [200, true], "a gzipped body after 100-continue is taken");
   const text = Buffer.concat(chunks).toString("latin1");
-  assert.match(text, "0005\x01");
   assert.match(text, /unpack ok\n[\s\S]*ok refs\/heads\/main\n/);
 });
 
@@ -500,6 +509,16 @@ test("a client that sends nothing more is cut off, and holds no git process", as
   } finally {
     await slow.close();
   }
+});
+
+test("an app that is deleted between a push's two questions refuses it in words, whatever its pack", async () => {
+  await it.app("leaving");
+  const work = await it.work("leaving");
+  const { oid, pack } = await packOf(it, work);
+  await it.rig.admin.call(deleteApp, { params: { app: "leaving" } });
+  const { status, chunks } = await rawPush(it, { app: "leaving", lines: [`${NONE} ${oid} refs/heads/main`], pack });
+  assert.is(status, 200);
+  assert.match(Buffer.concat(chunks).toString("latin1"), / ! {5}no app leaving; `flynn apps` lists them/);
 });
 
 test("a deleted app's repository is gone with it", async () => {

@@ -1,9 +1,9 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { KEPT_MS } from "../../../control/git/removed.ts";
+import { KEPT_MS, removedRepositories } from "../../../control/git/removed.ts";
 import { repositories } from "../../../control/git/repositories.ts";
 
 const AT = new Date("2026-01-31T10:20:30.000Z");
@@ -71,6 +71,19 @@ test("it is deleted a week after, and nothing else that lies there", async () =>
   assert.equal((await repos.sweep(() => false, later(KEPT_MS))).deleted, []);
   assert.equal((await repos.sweep(() => false, later(KEPT_MS + 1))).deleted, ["app-1@2026-01-31T10:20:30.000Z.git"]);
   assert.equal(await readdir(join(directory, "removed")), ["notes.txt"]);
+});
+
+test("what is set aside is bounded in bytes: the oldest go first, however young", async () => {
+  const { directory } = await rig();
+  const removed = removedRepositories(join(directory, "removed"), 2_500);
+  for (const n of [1, 2, 3]) {
+    const path = join(directory, `app-${n}.git`);
+    await mkdir(join(path, "objects"), { recursive: true });
+    await writeFile(join(path, "objects", "pack"), Buffer.alloc(1_000));
+    await removed.setAside(path, `app-${n}`, later(n));
+  }
+  assert.equal(await removed.sweep(later(10)), ["app-1@2026-01-31T10:20:30.001Z.git"]);
+  assert.equal((await readdir(join(directory, "removed"))).length, 2);
 });
 
 test.run();

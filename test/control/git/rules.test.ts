@@ -37,6 +37,9 @@ test("one update of a deploy branch is deployed; everything else is refused with
   for (const updates of [
     [],
     [{ ...main, to: NONE }],
+    [{ from: A, to: NONE, ref: "refs/tags/v1" }],
+    [{ from: NONE, to: NONE, ref: "refs/heads/old" }],
+    [main, { from: A, to: NONE, ref: "refs/heads/old" }],
     [main, { ...main, ref: "refs/tags/v1" }],
     [main, { ...main, ref: "refs/heads/master" }],
     [{ ...main, ref: "refs/heads/main/x" }],
@@ -44,6 +47,20 @@ test("one update of a deploy branch is deployed; everything else is refused with
     [{ ...main, ref: "refs/remotes/main" }],
   ])
     assert.ok("refused" in judge(updates, app), JSON.stringify(updates));
+});
+
+test("branches that are not deployed from any more may be deleted, and nothing beside", () => {
+  const old = { from: A, to: NONE, ref: "refs/heads/old" };
+  assert.equal(judge([old], app), { remove: [old] });
+  assert.equal(
+    judge(
+      [main, main].map((each) => ({ ...each, to: NONE, ref: `${each.ref}/x` })),
+      app,
+    ),
+    {
+      remove: [main, main].map((each) => ({ ...each, to: NONE, ref: `${each.ref}/x` })),
+    },
+  );
 });
 
 test("a thousand refused refs are twenty lines and a number; no name reaches the advice that a shell would read otherwise", () => {

@@ -2,7 +2,6 @@
 // git over SSH: OpenSSH's own sshd as `flynn up` starts it (root), the real ssh and git as clients, all on loopback.
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -13,6 +12,7 @@ import { getGit } from "#api/git.ts";
 import { addKey, listKeys, removeKey } from "#api/keys.ts";
 import { stopChild } from "#lib/exec.ts";
 import { RELAY, SESSION_UID, sshdConfig } from "../../../cli/up/ssh-config.ts";
+import { freePort } from "../../lib/free-port.ts";
 import { eventually, type GitRig, gitRig, head } from "./git-rig.ts";
 
 const TREE = fileURLToPath(new URL("../../../", import.meta.url));
@@ -21,14 +21,6 @@ let sshd: ChildProcess;
 let said = "";
 let port: number;
 let hostKeyDir: string;
-
-const freePort = () =>
-  new Promise<number>((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 
 async function startSshd(): Promise<void> {
   const config = join(hostKeyDir, "../sshd_config");
@@ -107,7 +99,7 @@ test("a failed build's words and its refusal reach the client", async () => {
   const { code, err } = await gitSsh("id", work, "push", remote("ssh-fails"), "main");
   assert.is(code, 1);
   assert.match(err, /it does not compile/);
-  assert.match(err, /remote rejected\] main -> main \(pre-receive hook declined\)/);
+  assert.match(err, /remote rejected\] main -> main \(build \d+ failed\)/);
 });
 
 test("a client that is killed over SSH changes nothing: the build is deployed and the branch moves", async () => {

@@ -3,11 +3,13 @@
 import { randomUUID } from "node:crypto";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { type JoinGrant, signJoinGrant } from "#api/boot.ts";
+import { type JoinGrant, postBootEvents, signJoinGrant } from "#api/boot.ts";
 import { type Fault, isFault } from "#api/fault.ts";
 import * as hosts from "#api/hosts.ts";
-import { machineTimeline } from "#api/machines.ts";
+import { getMachine, machineTimeline } from "#api/machines.ts";
+import * as members from "#api/members.ts";
 import { listEvents } from "#api/status.ts";
+import { until } from "#lib/time.ts";
 import { newKeyPem } from "#lib/x509.ts";
 import { keys, PREFIX } from "../../../control/keys.ts";
 import { newMachine } from "../../../control/observe.ts";
@@ -15,6 +17,8 @@ import type { HostRecord, MachineRecord } from "../../../control/records.ts";
 import { factsOf, type Member, type Rig, withRig } from "../rig.ts";
 
 const quiet = { loops: false };
+/** Hosts are lost after the shortest time. */
+const brief = { loops: false, hostLostAfterMs: 2_000 };
 const MAC = "52:54:00:00:00:01";
 
 async function refusal(work: Promise<unknown>): Promise<Fault> {
@@ -46,6 +50,38 @@ const grantOf = (boot: Member, { id }: MachineRecord, over: Partial<JoinGrant> =
     key,
   );
 
+/** The boot server tells control that this boot has begun. */
+const begin = (boot: Member, { macs }: MachineRecord, bootId: string, stage: "script" | "seed" = "script") =>
+  boot.client.call(postBootEvents, {
+    params: { id: boot.id },
+    body: {
+      events: [
+        {
+          eventId: randomUUID(),
+          at: new Date().toISOString(),
+          claimed: { mac: macs[0]!, whole: true },
+          observed: { card: macs[0]! },
+          bootId,
+          stage,
+          level: "info",
+          message: "given boot image i1",
+        },
+      ],
+    },
+  });
+
+/** Asks as hostd does: again for as long as control says that it may become better. */
+async function joinInTheEnd(rig: Rig, token: string, key = newKeyPem()): Promise<Member> {
+  return await until(
+    () =>
+      rig.join("host", { token, key, facts: factsOf("h", 1) }).catch((error: unknown) => {
+        if (isFault(error, "unavailable")) return undefined;
+        throw error;
+      }),
+    { what: "the join", timeoutMs: 30_000, everyMs: 100 },
+  );
+}
+
 const report = (rig: Rig, { client, id }: Member) =>
   client.call(hosts.reportHost, {
     params: { id },
@@ -54,7 +90,7 @@ const report = (rig: Rig, { client, id }: Member) =>
 
 test("of two that show one token at once exactly one gets in, and each host has a subnet of its own", () =>
   withRig(async (rig) => {
-    const { token } = await rig.admin.call(hosts.createJoinToken, { body: { role: "host" } });
+    const { token } = await rig.admin.call(members.createJoinToken, { body: { role: "host" } });
     const both = await Promise.allSettled([1, 2, 3].map((n) => rig.join("host", { token, name: `h${n}` })));
     assert.is(both.filter(({ status }) => status === "fulfilled").length, 1);
     for (const result of both) if (result.status === "rejected") assert.is(result.reason.code, "unauthenticated");
@@ -67,7 +103,7 @@ test("of two that show one token at once exactly one gets in, and each host has 
 
 test("a joiner whose answer got lost asks again with the same key and is the same member", () =>
   withRig(async (rig) => {
-    const { token } = await rig.admin.call(hosts.createJoinToken, { body: { role: "host" } });
+    const { token } = await rig.admin.call(members.createJoinToken, { body: { role: "host" } });
     const key = newKeyPem();
     const first = await rig.join("host", { token, key });
     const again = await rig.join("host", { token, key });
@@ -80,8 +116,8 @@ test("a joiner whose answer got lost asks again with the same key and is the sam
 
 test("a token lets in its own role, in its time, and only a sound request", () =>
   withRig(async (rig) => {
-    const make = async (body: { role: hosts.JoinRole; ttlMs?: number }) =>
-      (await rig.admin.call(hosts.createJoinToken, { body })).token;
+    const make = async (body: { role: members.JoinRole; ttlMs?: number }) =>
+      (await rig.admin.call(members.createJoinToken, { body })).token;
     assert.is((await refusal(rig.join("router", { token: await make({ role: "host" }) }))).code, "forbidden");
     const brief = await make({ role: "host", ttlMs: 1_000 });
     const record = rig.store
@@ -147,8 +183,10 @@ test("after a power cycle a machine is the same host with a new key, and its old
     await report(rig, before);
     const stream = before.client.stream(hosts.hostTarget, { params: { id: before.id } });
     assert.is((await stream.next()).value?.event, "item");
-    const after = await rig.join("host", { token: grantOf(boot, mine), facts: factsOf("h", 1) });
+    await begin(boot, mine, "boot-2");
+    const after = await joinInTheEnd(rig, grantOf(boot, mine, { bootId: "boot-2" }));
     assert.is(after.id, before.id);
+    assert.is((await rig.admin.call(getMachine, { params: { id: mine.id } })).pending, undefined);
     await report(rig, after);
     assert.is((await refusal(report(rig, before))).code, "unauthenticated");
     await rig.join("host", { name: "peer", facts: factsOf("peer", 2) }); // something to tell
@@ -163,6 +201,108 @@ test("after a power cycle a machine is the same host with a new key, and its old
     await report(rig, { ...after, client: again });
     const old = rig.client({ identity: before });
     assert.is((await refusal(report(rig, { ...before, client: old }))).code, "unauthenticated");
+  }, brief));
+
+test("a host that lives keeps its certificate while somebody boots in its name: the grant is withheld, both are named, and a real reboot joins later", () =>
+  withRig(async (rig) => {
+    const boot = await rig.join("boot");
+    const mine = await machine(rig);
+    const host = await rig.join("host", { token: grantOf(boot, mine, { bootId: "boot-1" }), facts: factsOf("h", 1) });
+    await report(rig, host);
+    await begin(boot, mine, "boot-thief");
+    const token = grantOf(boot, mine, { bootId: "boot-thief" });
+    const ask = () => rig.join("host", { token, facts: factsOf("h", 1) });
+    await refusal(ask());
+    await report(rig, host);
+    const withheld = await refusal(ask());
+    assert.equal([withheld.code, withheld.retry], ["unavailable", true]);
+    for (const secret of ["boot-1", "10.1.0.1", mine.name])
+      assert.not.match(`${withheld.message} ${JSON.stringify(withheld.details)}`, secret);
+    await report(rig, host);
+    const { pending } = await rig.admin.call(getMachine, { params: { id: mine.id } });
+    assert.is(pending?.kind, "two-sessions");
+    const { items } = await rig.admin.call(listEvents, { query: { type: "machine.two-sessions", after: 0 } });
+    assert.is(items.length, 1);
+    assert.match(items[0]!.message, /host \S+ \(10\.1\.0\.1, boot boot-1\) reports, and boot boot-thief asks to join/);
+    const timeline = await rig.admin.call(machineTimeline, { params: { id: mine.id } });
+    assert.ok(
+      timeline.items.some(({ stage, message }) => stage === "token-refused" && /two live sessions/.test(message)),
+    );
+    await joinInTheEnd(rig, token); // its host has fallen silent
+    assert.is((await rig.admin.call(getMachine, { params: { id: mine.id } })).pending, undefined);
+    assert.is((await refusal(report(rig, host))).code, "unauthenticated");
+  }, brief));
+
+test("a boot that this control did not see begin joins once the host was silent for a full TTL of this control", () =>
+  withRig(async (rig) => {
+    const boot = await rig.join("boot");
+    const mine = await machine(rig);
+    await rig.join("host", { token: grantOf(boot, mine), facts: factsOf("h", 1) });
+    await rig.restart();
+    const startedMs = performance.now();
+    const token = grantOf(boot, mine);
+    assert.is((await refusal(rig.join("host", { token, facts: factsOf("h", 1) }))).code, "unavailable");
+    await joinInTheEnd(rig, token);
+    assert.ok(performance.now() - startedMs >= 1_000, "it waited");
+  }, brief));
+
+test("time in which control itself did not run is nobody's silence", () =>
+  withRig(async (rig) => {
+    const boot = await rig.join("boot");
+    const mine = await machine(rig);
+    const host = await rig.join("host", { token: grantOf(boot, mine), facts: factsOf("h", 1) });
+    await report(rig, host);
+    const ask = () => rig.join("host", { token: grantOf(boot, mine), facts: factsOf("h", 1) });
+    assert.is((await refusal(ask())).code, "unavailable");
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_000);
+    assert.is((await refusal(ask())).code, "unavailable");
+    await report(rig, host);
+  }, brief));
+
+test("after a restart of control, a late step of a boot that began before is no beginning", () =>
+  withRig(
+    async (rig) => {
+      const boot = await rig.join("boot");
+      const mine = await machine(rig);
+      await rig.join("host", { token: grantOf(boot, mine), facts: factsOf("h", 1) });
+      await begin(boot, mine, "boot-2");
+      await rig.restart();
+      await begin({ ...boot, client: rig.client({ identity: boot }) }, mine, "boot-2", "seed");
+      const { begun, startedMs, nowMs } = rig.control.context.presence;
+      assert.is(begun.size, 0);
+      await joinInTheEnd(rig, grantOf(boot, mine, { bootId: "boot-2" }));
+      assert.ok(nowMs() - startedMs >= 7_000, "it waited for a full TTL");
+    },
+    { loops: false, hostLostAfterMs: 7_000 },
+  ));
+
+test("a grant that was withheld ends with the next boot of its machine", () =>
+  withRig(async (rig) => {
+    const boot = await rig.join("boot");
+    const mine = await machine(rig);
+    const host = await rig.join("host", { token: grantOf(boot, mine, { bootId: "boot-1" }), facts: factsOf("h", 1) });
+    await report(rig, host);
+    await begin(boot, mine, "boot-2");
+    const kept = grantOf(boot, mine, { bootId: "boot-2" });
+    assert.is((await refusal(rig.join("host", { token: kept, facts: factsOf("h", 1) }))).code, "unavailable");
+    await begin(boot, mine, "boot-3");
+    const over = await refusal(rig.join("host", { token: kept, facts: factsOf("h", 1) }));
+    assert.is(over.code, "unauthenticated");
+    assert.match(over.message, /a later boot .* ended/);
+    await joinInTheEnd(rig, grantOf(boot, mine, { bootId: "boot-3" }));
+  }, brief));
+
+test("a joiner whose answer got lost is not held up by the host that it became", () =>
+  withRig(async (rig) => {
+    const boot = await rig.join("boot");
+    const mine = await machine(rig);
+    const [token, key] = [grantOf(boot, mine), newKeyPem()];
+    const first = await rig.join("host", { token, key, facts: factsOf("h", 1) });
+    await report(rig, first);
+    const again = await rig.join("host", { token, key, facts: factsOf("h", 1) });
+    assert.is(again.id, first.id);
+    const { joinedBootId } = await rig.admin.call(getMachine, { params: { id: mine.id } });
+    assert.ok(joinedBootId, "boot servers learn that this boot's token is used up");
   }, quiet));
 
 test("two boots of one machine that join at once are one host", () =>

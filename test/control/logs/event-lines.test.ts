@@ -67,4 +67,50 @@ test("a job lost with its host is told once, and once more when it is lost again
   assert.is(told("lost").length, 1);
 });
 
+test("each sentence is said of what it is about, and everything else is the event's own words", () => {
+  for (const [type, message, subject, fields, line] of [
+    ["release.created", "release v4", { version: 4 }, {}, "Release v4 created by admin"],
+    ["release.created", "release is there", {}, {}, "Release is there by admin"],
+    ["app.renamed", "renamed", { version: 4 }, {}, "Renamed by admin"],
+    ["deployment.cancelled", "", { toVersion: 4 }, {}, "Deployment of v4 cancelled"],
+    ["deployment.created", "deployment begins", {}, {}, "Deployment begins by admin"],
+    ["job.created", "job runs", { toVersion: 4 }, {}, "Job runs by admin"],
+    ["app.scaled", "admin scaled it", {}, {}, "Admin scaled it"],
+    ["app.scaled", "scaled it", {}, { actor: "deployer" }, "Scaled it"],
+  ] as const)
+    assert.is(lineOf(type, message, subject, fields)?.line, line);
+});
+
+test("what an alert sums up is in the log already, and no other record's change is a line", () => {
+  assert.is(lineOf("alert.raised", "too much"), undefined);
+  assert.equal(eventLines({ at: "", mutations: [{ key: "events/1", value: null }] }), []);
+  assert.equal(
+    eventLines({ at: "", mutations: [{ key: "apps/a", value: { app: "hello", type: "app.scaled" } as never }] }),
+    [],
+  );
+});
+
+test("only a line about a job has a job, and a process only when the job is in the same record", () => {
+  const plain = lineOf("job.killed", "")!;
+  assert.equal(["process" in plain, "jobId" in plain], [false, false]);
+  assert.not.ok("jobId" in lineOf("app.scaled", "", { process: "web" })!);
+  assert.equal([lineOf("job.killed", "", { process: "web" })!.process], ["web"]);
+});
+
+test("a loss is said with its reason, if it has one, and a job that is gone may be lost anew", () => {
+  const lost = new Set<string>();
+  const lines = (key: string, value: object | null) =>
+    lostLines({ at: "", mutations: [{ key, value: value as never }] }, lost);
+  const job = { id: "j", app: "hello", process: "web", state: "lost" };
+  const line = { app: "hello", source: "system", process: "web", jobId: "j", line: "Lost with its host" } as const;
+  assert.equal(lines("jobs/a/j", job), [line]);
+  assert.equal(lines("jobs/a/j", null), []);
+  assert.equal(lines("jobs/a/j", { ...job, reason: "silent" }), [{ ...line, line: "Lost with its host: silent" }]);
+  assert.equal(
+    [lines("jobs/a/j", job), lines("events/1", job), lines("jobs/a/k", { ...job, state: "up" })],
+    [[], [], []],
+  );
+  assert.equal([...lost], ["jobs/a/j"]);
+});
+
 test.run();

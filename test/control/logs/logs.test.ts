@@ -12,11 +12,14 @@ import { at, type LogRig, logRig } from "./rig.ts";
 
 let control: Rig;
 let logs: LogRig;
+const open = new Set<() => Promise<void>>();
 test.before(async () => {
   control = await rig({ loops: false });
   logs = await logRig(control, ["h1", "h2", "h3"]);
 });
 test.after(async () => {
+  // Those of a test that failed too: a stream that is read keeps the file from ending.
+  for (const stop of open) await stop();
   await logs.close();
   await control.close();
 });
@@ -36,9 +39,11 @@ function collect(stream: (signal: AbortSignal) => AsyncIterable<StreamEvent<LogL
     }
   })();
   it.stop = async () => {
+    open.delete(it.stop);
     stop.abort();
     await running;
   };
+  open.add(it.stop);
   return it;
 }
 
@@ -49,7 +54,7 @@ test("lines of all hosts and of control come merged in time order, the newest wh
   await h3!.say("merged", 40, "four");
   control.control.context.ownLog.write({ app: "merged", source: "deploy", at: at(30), line: "three" });
   const read = async (wish = {}) => texts((await logs.logs.tail("merged", wish)).items);
-  await until(async () => (await read()).length === 4, { what: "four lines", timeoutMs: 5_000 });
+  await until(async () => (await read()).length === 4, { what: "four lines", timeoutMs: 60_000 });
   assert.equal(await read(), ["one", "two", "three", "four"]);
   assert.equal(await read({ lines: 2 }), ["three", "four"]);
   assert.equal(await read({ lines: 0 }), []);
@@ -68,7 +73,7 @@ test("a host that does not answer is named, and the others' lines come all the s
     assert.equal(texts(items), ["here"]);
     assert.equal(silent, ["h2"]);
     const seen = collect((signal) => logs.logs.follow("partly", {}, signal));
-    await until(() => seen.currents.length > 0, { what: "current", timeoutMs: 10_000 });
+    await until(() => seen.currents.length > 0, { what: "current", timeoutMs: 60_000 });
     assert.equal(seen.currents, [{ silent: ["h2"] }]);
     await seen.stop();
   } finally {
@@ -76,20 +81,20 @@ test("a host that does not answer is named, and the others' lines come all the s
   }
 });
 
-test("what follows is in time order across hosts, also when one is a little late", async () => {
+test("what follows comes from every host, each line once and in the order in which its host kept it", async () => {
   const [h1, h2] = logs.hosts;
   const seen = collect((signal) => logs.logs.follow("live", {}, signal));
-  await until(() => seen.currents.length === 1, { what: "current", timeoutMs: 10_000 });
+  await until(() => seen.currents.length === 1, { what: "current", timeoutMs: 60_000 });
   for (let n = 0; n < 40; n += 2) {
     await h1!.say("live", n + 1, `line ${n + 1}`);
     await h2!.say("live", n, `line ${n}`);
   }
-  await until(() => seen.lines.length === 40, { what: "40 lines", timeoutMs: 10_000 });
+  await until(() => seen.lines.length === 40, { what: "40 lines", timeoutMs: 60_000 });
   await seen.stop();
-  assert.equal(
-    seen.lines,
-    Array.from({ length: 40 }, (_, n) => `line ${n}`),
-  );
+  // Across hosts the order is kept as far as lines come close together: follow.test.ts.
+  const ofHost = (n: number) => seen.lines.map((line) => Number(line.slice(5))).filter((each) => each % 2 === n);
+  const even = Array.from({ length: 20 }, (_, n) => 2 * n);
+  assert.equal([ofHost(0), ofHost(1)], [even, even.map((n) => n + 1)]);
 });
 
 test("a reader who comes back with the last id gets exactly what he missed, of old and of new lines", async () => {
@@ -108,7 +113,7 @@ test("a reader who comes back with the last id gets exactly what he missed, of o
   for (let round = 0; round < 4; round++) {
     const seen = collect((signal) => logs.logs.follow("resumed", {}, signal, lastEventId));
     await write(6);
-    await until(() => read.length + seen.lines.length >= written, { what: `${written} lines`, timeoutMs: 10_000 });
+    await until(() => read.length + seen.lines.length >= written, { what: `${written} lines`, timeoutMs: 60_000 });
     await seen.stop();
     read.push(...seen.lines);
     lastEventId = seen.lastEventId;
@@ -118,10 +123,24 @@ test("a reader who comes back with the last id gets exactly what he missed, of o
   assert.is(new Set(read).size, written - 5);
 });
 
+test("thirty followers and a reader that takes nothing share one connection to each host, and all get each line", async () => {
+  const [h1] = logs.hosts;
+  const before = h1!.connections();
+  const stalled = logs.logs.follow("shared", {}, AbortSignal.timeout(60_000));
+  await stalled.next();
+  const seen = Array.from({ length: 30 }, () => collect((signal) => logs.logs.follow("shared", {}, signal)));
+  await until(() => seen.every(({ currents }) => currents.length === 1), { what: "current", timeoutMs: 60_000 });
+  for (let n = 0; n < 100; n++) await h1!.say("shared", n, `${n} ${"x".repeat(8_000)}`);
+  await until(() => seen.every(({ lines }) => lines.length === 100), { what: "lines of all", timeoutMs: 60_000 });
+  assert.ok(h1!.connections() <= before + 1, `${before} connections have become ${h1!.connections()}`);
+  await Promise.all(seen.map((each) => each.stop()));
+  await stalled.return(undefined);
+});
+
 test("a host's stream that breaks goes on without loss or repeat", async () => {
   const [h1] = logs.hosts;
   const seen = collect((signal) => logs.logs.follow("broken", {}, signal));
-  await until(() => seen.currents.length === 1, { what: "current", timeoutMs: 10_000 });
+  await until(() => seen.currents.length === 1, { what: "current", timeoutMs: 60_000 });
   for (let round = 0; round < 3; round++) {
     for (let n = 0; n < 10; n++) await h1!.say("broken", round * 10 + n, `line ${round * 10 + n}`);
     await h1!.down();
@@ -139,7 +158,7 @@ test("a host that was silent when a stream began tells what it wrote since, and 
   await h2!.say("late", 1, "old");
   await h2!.down();
   const seen = collect((signal) => logs.logs.follow("late", { since: at(0) }, signal));
-  await until(() => seen.currents.length === 1, { what: "current", timeoutMs: 10_000 });
+  await until(() => seen.currents.length === 1, { what: "current", timeoutMs: 60_000 });
   await h2!.say("late", Date.now() + 60_000 - Date.parse("2026-01-01T00:00:00Z"), "new");
   await h2!.up();
   await until(() => seen.lines.length > 0, { what: "a line", timeoutMs: 15_000 });
@@ -149,11 +168,11 @@ test("a host that was silent when a stream began tells what it wrote since, and 
 
 test("all apps' lines can be followed as one, for drains", async () => {
   const seen = collect((signal) => logs.logs.follow(undefined, { lines: 0 }, signal));
-  await until(() => seen.currents.length === 1, { what: "current", timeoutMs: 10_000 });
+  await until(() => seen.currents.length === 1, { what: "current", timeoutMs: 60_000 });
   await logs.hosts[0]!.say("left", 1, "of left");
   await logs.hosts[1]!.say("right", 2, "of right");
   control.control.context.ownLog.write({ app: "right", source: "router", line: "of a router" });
-  await until(() => seen.lines.length === 3, { what: "three lines", timeoutMs: 10_000 });
+  await until(() => seen.lines.length === 3, { what: "three lines", timeoutMs: 60_000 });
   await seen.stop();
   assert.equal(seen.lines.toSorted(), ["of a router", "of left", "of right"]);
 });
@@ -162,7 +181,7 @@ test("over the API an app's log has what the deployer did, with names of variabl
   const { admin } = control;
   await admin.call(createApp, { body: { name: "spoken" } });
   const read = async () => (await admin.call(appLog, { params: { app: "spoken" }, query: {} })).items;
-  await until(async () => (await read()).length > 0, { what: "a line", timeoutMs: 20_000 });
+  await until(async () => (await read()).length > 0, { what: "a line", timeoutMs: 60_000 });
   const items = await read();
   assert.is(items[0]!.source, "deploy");
   assert.match(items[0]!.line, /created/i);
@@ -185,7 +204,7 @@ test("a router's lines are the app's; a batch that comes twice is there once, an
   await send(batch);
   await send(batch);
   const read = async () => (await admin.call(appLog, { params: { app: "served" }, query: { source: "router" } })).items;
-  await until(async () => (await read()).length >= 2, { what: "the lines", timeoutMs: 10_000 });
+  await until(async () => (await read()).length >= 2, { what: "the lines", timeoutMs: 60_000 });
   assert.equal((await read()).map((item) => item.line).sort(), [
     `... 7 lines of requests dropped by router ${router.id}`,
     line,
@@ -205,7 +224,7 @@ test("an app's log begins with the app: lines of an earlier one of its name are 
   await admin.call(createApp, { body: { name: "reborn" } });
   const read = async (since?: string) =>
     texts((await admin.call(appLog, { params: { app: "reborn" }, query: since ? { since } : {} })).items);
-  await until(async () => (await read()).length > 0, { what: "a line", timeoutMs: 20_000 });
+  await until(async () => (await read()).length > 0, { what: "a line", timeoutMs: 60_000 });
   assert.not.ok((await read()).includes("of another"));
   assert.not.ok((await read(at(0))).includes("of another"));
 });

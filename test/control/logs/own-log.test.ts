@@ -21,7 +21,7 @@ test("what was written is there after a restart, in order, several lines as seve
   first.write({ app: "hello", source: "deploy", line: "two\nlines" });
   await until(async () => (await first.tail({ app: "hello", lines: 100 })).length === 52, {
     what: "lines",
-    timeoutMs: 5_000,
+    timeoutMs: 30_000,
   });
   await first.close();
   const second = open(stateDir);

@@ -15,6 +15,8 @@ export interface LogHost {
   say(app: string, ms: number, line: string): Promise<void>;
   /** Ends the server and every stream; `up` listens again. */
   down(): Promise<void>;
+  /** Connections that the server holds of control. */
+  connections(): number;
   up(): Promise<void>;
 }
 
@@ -52,6 +54,7 @@ export async function logRig(rig: Rig, names: readonly string[]): Promise<LogRig
         };
         (await store.open(app)).append([kept]);
       },
+      connections: () => server?.connections().control ?? 0,
       async down() {
         await server?.close();
         server = undefined;

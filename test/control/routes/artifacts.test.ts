@@ -2,21 +2,22 @@
 // Uploads into a real registry (docker-registry, skopeo): sound images get in, broken ones leave nothing, memory stays flat.
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { gzipSync } from "node:zlib";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createApp } from "#api/apps.ts";
 import { createArtifact, getArtifact } from "#api/artifacts.ts";
 import { type Fault, isFault } from "#api/fault.ts";
-import { stopChild } from "#lib/exec.ts";
+import { exec, stopChild } from "#lib/exec.ts";
 import { until } from "#lib/time.ts";
 import { openAuthority } from "../../../control/identity/authority.ts";
 import { PREFIX } from "../../../control/keys.ts";
 import { type Registry, registry } from "../../../control/registry.ts";
+import { freePort } from "../../lib/free-port.ts";
 import { type Rig, withRig } from "../rig.ts";
 
 /** One ustar entry (POSIX.1-1988): header and padded content. */
@@ -49,14 +50,6 @@ function dockerArchive(architecture = "amd64", command = "/hello"): Buffer {
     entry("manifest.json", Buffer.from(JSON.stringify(manifest))),
     Buffer.alloc(1024),
   ]);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 async function withRegistry(
@@ -144,6 +137,62 @@ test("a sound archive becomes an artifact by digest; what is no image is refused
     const nowhere = rig.admin.call(createArtifact, { query: { app: "nobody" }, upload: Readable.from([sound]) });
     assert.is((await refusal(nowhere)).code, "not-found");
     assert.is(rig.store.count(PREFIX.artifacts), 2);
+  }));
+
+test("an OCI layout, packed as a whole or not, is the same image, and is unpacked in the state directory alone", () =>
+  withRegistry(async (rig, uploads) => {
+    const directory = await mkdtemp(join(tmpdir(), "oci-test-"));
+    const [docker, oci] = [join(directory, "docker.tar"), join(directory, "oci.tar")];
+    const before = await readdir("/var/tmp");
+    try {
+      await writeFile(docker, dockerArchive());
+      await exec(["skopeo", "--tmpdir", directory, "copy", `docker-archive:${docker}`, `oci-archive:${oci}`]);
+      const plain = await readFile(oci);
+      const { digest } = await upload(rig, Readable.from([plain]));
+      assert.is((await upload(rig, Readable.from([gzipSync(plain)]))).digest, digest);
+      assert.equal(await uploads(), []);
+      assert.equal(await readdir("/var/tmp"), before);
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  }));
+
+test("an image beyond what the app's may be is refused, and its words reach a client that is still sending", () =>
+  withRegistry(async (rig, uploads) => {
+    rig.config.appImageBytes = 1 << 20;
+    const endless = Readable.from(
+      (async function* () {
+        for (;;) yield Buffer.alloc(1 << 16);
+      })(),
+    );
+    const fault = await refusal(upload(rig, endless));
+    assert.is(fault.code, "too-large", fault.message);
+    assert.match(fault.message, /^the images of hello may be 1 MiB together and are 0 B: this one is too much/);
+    assert.equal(await uploads(), []);
+    await upload(rig, Readable.from([dockerArchive()]));
+  }));
+
+test("uploads at once share what is left: together they are no more than the app's images may be", () =>
+  withRegistry(async (rig) => {
+    const archive = dockerArchive();
+    rig.config.appImageBytes = archive.length * 2;
+    const work = Array.from({ length: 5 }, (_, n) =>
+      upload(rig, Readable.from([dockerArchive("amd64", `/${n}`)])).then(
+        () => "taken",
+        (error: Fault) => error.code,
+      ),
+    );
+    const ended = await Promise.all(work);
+    const taken = ended.filter((one) => one === "taken").length;
+    assert.ok(taken <= 2, `${taken} were taken`);
+    assert.ok(
+      ended.every((one) => one === "taken" || one === "too-large"),
+      ended.join(),
+    );
+    assert.is(rig.store.count(PREFIX.artifacts), taken);
+    // What was refused holds no room.
+    for (let n = taken; n < 2; n++) await upload(rig, Readable.from([dockerArchive("amd64", `/again${n}`)]));
+    assert.is((await refusal(upload(rig, Readable.from([archive])))).code, "too-large");
   }));
 
 test("a client that goes away in the middle leaves no file", () =>

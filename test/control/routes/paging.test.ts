@@ -7,6 +7,7 @@ import { createDeployment } from "#api/deployments.ts";
 import { createLogDrain } from "#api/drains.ts";
 import { controlEndpoints } from "#api/endpoints.ts";
 import { createJob } from "#api/jobs.ts";
+import { createNetworkRule } from "#api/network.ts";
 import { createRoute } from "#api/routes.ts";
 import { createService } from "#api/services.ts";
 import { keys } from "../../../control/keys.ts";
@@ -15,8 +16,15 @@ import { type Rig, withRig } from "../rig.ts";
 
 const params = { app: "svc-0" };
 const COUNT = 3;
-/** Lists that nothing here fills: of builds, and of what comes with files of its own. */
-const UNFILLED = new Set(["listBuilds", "listBootImages", "listCertificates", "listMachines", "listKeys"]);
+/** Lists that nothing here fills: of builds, of alerts (alerts.test.ts walks theirs), and of what comes with files of its own. */
+const UNFILLED = new Set([
+  "listAlerts",
+  "listBuilds",
+  "listBootImages",
+  "listCertificates",
+  "listMachines",
+  "listKeys",
+]);
 
 async function fill(rig: Rig): Promise<void> {
   const { admin, store } = rig;
@@ -43,6 +51,8 @@ async function fill(rig: Rig): Promise<void> {
     Array.from({ length: COUNT }, () => admin.call(createDeployment, { params, body: { release: "v1" } })),
   );
   await admin.call(createApp, { body: { name: "bare" } });
+  for (let n = 0; n < COUNT; n++)
+    await admin.call(createNetworkRule, { body: { from: { name: "bare" }, to: { name: `svc-${n}` } } });
   for (let n = 0; n < COUNT; n++) await admin.call(updateEnv, { params, body: { env: { A: String(n) } } });
 }
 

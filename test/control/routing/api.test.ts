@@ -166,7 +166,7 @@ test("a certificate's key is given to routers and shown to nobody, on disk it is
     assert.equal(created.names, ["a.test", "www.a.test"]);
     const told = await until(() => router.seen.at(-1)?.certificates?.[0], {
       what: "certificate at the router",
-      timeoutMs: 5_000,
+      timeoutMs: 30_000,
     });
     assert.equal([told.id, told.names], [created.id, ["a.test", "www.a.test"]]);
     assert.match(told.pem, secret);
@@ -226,7 +226,7 @@ test("a certificate is there after a restart of control, and routers are told it
     await rig.admin.call(certificates.createCertificate, { body: { chain: made.certificate, key: made.key } });
     await rig.restart();
     const router = await rig.router();
-    const told = await until(() => router.seen.at(-1)?.certificates?.[0], { what: "certificate", timeoutMs: 5_000 });
+    const told = await until(() => router.seen.at(-1)?.certificates?.[0], { what: "certificate", timeoutMs: 30_000 });
     assert.match(told.pem, made.key.split("\n")[1]!);
     await router.stop();
   }));
@@ -243,7 +243,7 @@ test("maintenance reaches the routers as a page, escaped; a page of the app's ow
       body: { maintenance: true, message: "<b>zurück</b> um 5" },
     });
     assert.ok(on.since);
-    const page = await until(() => router.seen.at(-1)?.pools[0]?.maintenance, { what: "page", timeoutMs: 5_000 });
+    const page = await until(() => router.seen.at(-1)?.pools[0]?.maintenance, { what: "page", timeoutMs: 30_000 });
     assert.match(page, "&lt;b&gt;zur&#252;ck&lt;/b&gt; um 5");
     assert.match(page, "one is down for maintenance");
     await rig.admin.call(updatePages, {
@@ -252,12 +252,12 @@ test("maintenance reaches the routers as a page, escaped; a page of the app's ow
     });
     await until(() => router.seen.at(-1)?.pools[0]?.maintenance === "<h1>Own</h1>", {
       what: "own page",
-      timeoutMs: 5_000,
+      timeoutMs: 30_000,
     });
     assert.is(router.seen.at(-1)!.pools[0]!.errorPage, "<h1>Oops</h1>");
     const off = await rig.admin.call(updatePages, { params, body: { maintenance: false } });
     assert.equal(off, { maintenance: false, page: "<h1>Own</h1>", errorPage: "<h1>Oops</h1>" });
-    await until(() => router.seen.at(-1)?.pools[0]?.maintenance === undefined, { what: "end", timeoutMs: 5_000 });
+    await until(() => router.seen.at(-1)?.pools[0]?.maintenance === undefined, { what: "end", timeoutMs: 30_000 });
     const wide = "你".repeat(3_000);
     assert.match(
       await fault("too-large", rig.admin.call(updatePages, { params, body: { errorPage: wide } })),
@@ -276,7 +276,7 @@ test("routes, ports and options reach the routers", () =>
     await add(rig, { app: "one", type: "tcp", process: "db", proxyProtocol: "v1" });
     const target = await until(() => (router.seen.at(-1)?.tcp?.length === 1 ? router.seen.at(-1) : undefined), {
       what: "target",
-      timeoutMs: 5_000,
+      timeoutMs: 30_000,
     });
     const appId = (await rig.admin.call(apps.getApp, { params: { app: "one" } })).id;
     assert.equal(target.routes, [{ domain: "a.test", path: "/", poolId: `${appId}/web`, sticky: true }]);

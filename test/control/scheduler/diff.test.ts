@@ -58,7 +58,9 @@ function formation(releaseId: string, web: number, worker = 0): Formation {
 
 function view(over: Partial<AppView>): AppView {
   const releases = new Map(["r1", "r2"].map((id) => [id, release(id)]));
-  return { app, formations: [], releases, jobs: [], isGone: () => false, isLeaving: () => false, nowMs: NOW, ...over };
+  const there = { isGone: () => false, isRemoved: () => false, isHeard: () => true, isLeaving: () => false };
+  const endedMs = ({ endedAt, createdAt }: Job) => Date.parse(endedAt ?? createdAt);
+  return { app, formations: [], releases, jobs: [], ...there, nowMs: NOW, endedMs, ...over };
 }
 
 const summary = (over: Partial<AppView>) => {
@@ -70,6 +72,8 @@ const summary = (over: Partial<AppView>) => {
 };
 
 const waiting = (id: string) => job(id, { state: "pending", hostId: undefined });
+
+const silent = (id: string, over: Partial<Job> = {}) => job(id, { state: "lost", ...over });
 
 const leaving = { isLeaving: (hostId: string) => hostId === "h1" };
 const elsewhere = (id: string, over: Partial<Job> = {}) => job(id, { hostId: "h2", ...over });
@@ -174,6 +178,75 @@ const table: [title: string, over: Partial<AppView>, missing: string[], endings:
     ["a lost"],
   ],
   [
+    "a job of a silent host is made elsewhere, and kept as long as nothing replaced it",
+    { isHeard: () => false, formations: [formation("r1", 1)], jobs: [silent("a"), waiting("b")] },
+    ["r1 web 0+1"],
+    [],
+  ],
+  [
+    "of three on silent hosts those are given up that were replaced",
+    {
+      isHeard: () => false,
+      formations: [formation("r1", 3)],
+      jobs: [silent("a"), silent("b"), silent("c"), elsewhere("d"), elsewhere("e"), waiting("f")],
+    },
+    ["r1 web 0+1"],
+    ["b stop", "c stop"],
+  ],
+  [
+    "its host is heard again: it returns at once, and what waited is not needed any more",
+    { formations: [formation("r1", 1)], jobs: [silent("a"), waiting("b")] },
+    [],
+    ["b down"],
+  ],
+  [
+    "heard again before it was replaced: what waited is not needed any more",
+    { formations: [formation("r1", 1)], jobs: [job("a"), waiting("b")] },
+    [],
+    ["b down"],
+  ],
+  [
+    "a silent job that is wanted no more, or whose host was removed, is given up",
+    {
+      formations: [formation("r1", 1)],
+      jobs: [silent("a", { process: "worker" }), silent("b")],
+      isRemoved: () => true,
+    },
+    ["r1 web 1+0"],
+    ["b stop", "a stop"],
+  ],
+  [
+    "of two that wait for a host one too many ends, and the other still wants one",
+    { formations: [formation("r1", 1)], jobs: [waiting("a"), waiting("b")] },
+    ["r1 web 0+1"],
+    ["b down"],
+  ],
+  [
+    "silent jobs of a release that has no formation any more are given up",
+    { formations: [], jobs: [silent("a"), silent("b", { releaseId: "r2", hostId: "h2" })] },
+    [],
+    ["a stop", "b stop"],
+  ],
+  [
+    "of two silent ones that one is kept whose host is heard, though it is the younger",
+    {
+      isHeard: (hostId: string) => hostId === "h2",
+      formations: [formation("r1", 1)],
+      jobs: [silent("a"), silent("b", { hostId: "h2", createdAt: "2026-01-01T00:00:00.500Z" })],
+    },
+    [],
+    ["a stop"],
+  ],
+  [
+    "of two silent ones whose hosts are heard the older returns, in whatever order they are listed",
+    {
+      formations: [formation("r1", 1)],
+      jobs: [silent("a", { hostId: "h2", createdAt: "2026-01-01T00:00:00.500Z" }), silent("b")],
+    },
+    [],
+    ["a stop"],
+  ],
+  [
     "a draining job of a gone host is lost and not replaced",
     { formations: [formation("r1", 0)], jobs: [job("a", { desired: "drain" })], isGone: () => true },
     [],
@@ -207,6 +280,22 @@ for (const [title, over, missing, endings] of table) {
   test(`diff: ${title}`, () => assert.equal(summary(over), { missing, endings }));
 }
 
+test("a kept job that drains serves again when it is asked for, before a new one is made; one that is not kept ends", () => {
+  const drains = (id: string, over: Partial<Job> = {}) => job(id, { desired: "drain", ...over });
+  const jobs = [drains("a"), drains("b", { state: "crashed" }), drains("c", { hostId: "h2" })];
+  const asked = formation("r1", 3);
+  const kept = { ...asked, kept: { web: 3 } };
+  const left = (over: Partial<AppView>) => {
+    const { recalled = [], groups } = diffApp(view({ jobs, ...over }));
+    return [recalled.map(({ id }) => id), groups.map(({ missing }) => missing)];
+  };
+  assert.equal(left({ formations: [kept] }), [["a", "c"], [1]]);
+  assert.equal(left({ formations: [asked] }), [[], [3]]);
+  assert.equal(left({ formations: [{ ...formation("r1", 0), kept: { web: 3 } }] }), [[], []]);
+  assert.equal(left({ formations: [kept], isGone: (hostId) => hostId === "h2" })[0], ["a"]);
+  assert.equal(left({ formations: [kept], ...leaving })[0], ["c"]);
+});
+
 test("surplus order: without host, crashed, unhealthy, starting, then most crowded host, then newest", () => {
   const at = (n: number) => new Date(Date.parse(AT) + n).toISOString();
   const jobs = [
@@ -232,6 +321,74 @@ test("surplus order: without host, crashed, unhealthy, starting, then most crowd
   ]);
 });
 
+test("what is worth less ends first, though it is older: without a host, not running, unhealthy, starting, up", () => {
+  const ranks: Partial<Job>[][] = [
+    [{ state: "pending", hostId: undefined as never }],
+    [{ state: "pending" }, { state: "crashed" }, { state: "stopping" }],
+    [{ state: "unhealthy" }],
+    [{ state: "starting" }],
+    [{ state: "up" }],
+  ];
+  for (const [rank, lesser] of ranks.slice(0, -1).entries())
+    for (const worse of lesser)
+      for (const better of ranks[rank + 1]!) {
+        const older = job("older", { ...worse });
+        const newer = job("newer", { ...better, hostId: "h2", createdAt: "2026-01-01T00:00:00.500Z" });
+        for (const jobs of [
+          [older, newer],
+          [newer, older],
+        ])
+          assert.equal(
+            chooseSurplus(jobs, 1).map(({ id }) => id),
+            ["older"],
+            `${worse.state} before ${better.state}`,
+          );
+      }
+});
+
+test("property: which jobs end does not hang on the order in which they are read", async () => {
+  const parts = fc.record({
+    state: fc.constantFrom<JobState>("pending", "starting", "up", "unhealthy", "crashed"),
+    hostId: fc.constantFrom("h1", "h2", "h3"),
+    age: fc.nat(2),
+  });
+  const shuffled = fc
+    .array(parts, { maxLength: 9 })
+    .map((all) =>
+      all.map(({ age, ...over }, n) => job(`j${n}`, { ...over, createdAt: new Date(NOW + age).toISOString() })),
+    )
+    .chain((jobs) => fc.tuple(fc.constant(jobs), fc.shuffledSubarray(jobs, { minLength: jobs.length })));
+  const ids = (jobs: readonly Job[], count: number) => chooseSurplus(jobs, count).map(({ id }) => id);
+  const check = fc.property(shuffled, fc.nat(9), ([jobs, others], count) => {
+    assert.equal(ids(jobs, count), ids(others, count));
+    assert.equal(
+      ids(jobs, jobs.length).slice(0, count),
+      ids(jobs, count),
+      "one more to end changes who ends before it",
+    );
+    const up = jobs.filter(({ state }) => state === "up");
+    const onHost = (id: string) => up.filter(({ hostId }) => hostId === id).length;
+    const [first] = ids(up, 1);
+    const crowd = Math.max(...["h1", "h2", "h3"].map(onHost));
+    if (first !== undefined)
+      assert.is(onHost(up.find(({ id }) => id === first)!.hostId!), crowd, "not the most crowded");
+  });
+  await fc.assert(check, { numRuns: 300 });
+});
+
+test("what returns and what is only kept on silent hosts are counted apart", () => {
+  const counted = (over: Partial<AppView>) => {
+    const { kept, returned } = diffApp(view(over));
+    return [kept, returned.map(({ id }) => id)];
+  };
+  const jobs = [silent("a"), silent("b", { hostId: "h2" }), silent("c", { hostId: "h3" })];
+  assert.equal(counted({ formations: [formation("r1", 3)], jobs }), [0, ["a", "b", "c"]]);
+  assert.equal(counted({ formations: [formation("r1", 3)], jobs, isHeard: () => false }), [3, []]);
+  const isHeard = (hostId: string) => hostId === "h2";
+  assert.equal(counted({ formations: [formation("r1", 2)], jobs, isHeard }), [1, ["b"]]);
+  assert.equal(counted({ formations: [formation("r1", 2)], jobs: [job("d"), job("e")] }), [0, []]);
+});
+
 test("a job that keeps ending is made again at once twice, then ever later", () => {
   const ended = (n: number) => job(`e${n}`, { state: "down", endedAt: new Date(NOW - 100 * n).toISOString() });
   const retryIn = (count: number) => {
@@ -240,6 +397,16 @@ test("a job that keeps ending is made again at once twice, then ever later", () 
     return diff.retryAtMs === undefined ? "now" : diff.retryAtMs - NOW;
   };
   assert.equal([1, 2, 3, 4, 5, 20].map(retryIn), ["now", "now", 1_000, 2_000, 4_000, 300_000]);
+  const made = (agoMs: number[], nowMs: number, count = 1) => {
+    const jobs = agoMs.map((ago, n) => job(`e${n}`, { state: "down", endedAt: new Date(NOW - ago).toISOString() }));
+    const diff = diffApp(view({ formations: [formation("r1", count)], jobs, nowMs }));
+    return [diff.groups.map(({ missing }) => missing), diff.retryAtMs === undefined ? "now" : diff.retryAtMs - NOW];
+  };
+  assert.equal(made([0, 1, 2], NOW + 999), [[], 1_000], "held back, so nothing is made");
+  assert.equal(made([0, 1, 2], NOW + 1_000), [[1], "now"], "its time has come");
+  assert.equal(made([0, 1, 599_999], NOW), [[], 1_000]);
+  assert.equal(made([0, 1, 600_000], NOW), [[1], "now"], "what ended ten minutes ago counts no more");
+  assert.equal(made([0, 1, 2], NOW, 0), [[], "now"], "nothing is missing, so nothing is looked at again");
   const asked = Array.from({ length: 9 }, (_, n) => ({ ...ended(n), desired: "stop" as const }));
   assert.equal(
     diffApp(view({ formations: [formation("r1", 1)], jobs: asked })).groups[0]?.missing,
@@ -268,12 +435,14 @@ test("property: applying a diff leaves nothing to do", async () => {
       const isGone = (id: string) => id === "gone";
       const nowMs = NOW + 86_400_000;
       let jobs = parts.map((each, n) => job(`j${n}`, each));
-      const base = { app: { ...app, deleting }, formations, isGone, nowMs };
+      const isHeard = (id: string) => id !== "gone";
+      const base = { app: { ...app, deleting }, formations, isGone, isHeard, nowMs };
       const first = diffApp(view({ ...base, jobs }));
       assert.is(new Set(first.endings.map((each) => each.job.id)).size, first.endings.length, "no job ends twice");
       const to = new Map(first.endings.map((each) => [each.job.id, each.to]));
       jobs = jobs.map((each) => {
         const end = to.get(each.id);
+        if (first.returned.includes(each)) return { ...each, state: "starting" };
         if (end === undefined)
           return each.hostId === undefined && isWanted(each) ? { ...each, hostId: "h1", state: "starting" } : each;
         if (end === "lost" || end === "down") return { ...each, desired: "stop", state: end };
@@ -288,6 +457,11 @@ test("property: applying a diff leaves nothing to do", async () => {
             }),
           );
         }
+      }
+      // What was made now replaces what was kept on silent hosts.
+      for (const { job: given, to: end } of diffApp(view({ ...base, jobs })).endings) {
+        assert.equal([given.state, end], ["lost", "stop"]);
+        jobs = jobs.map((each) => (each.id === given.id ? { ...each, desired: "stop" } : each));
       }
       const second = diffApp(view({ ...base, jobs }));
       assert.equal(second.groups, []);
@@ -308,7 +482,7 @@ test("property: applying a diff leaves nothing to do", async () => {
 test("ended jobs are kept a while, the newest longest; jobs that are not over are never dropped", () => {
   const old = (n: number, state: JobState, ageMs: number) => ({
     key: `k${n}`,
-    value: job(`j${n}`, { state, endedAt: new Date(NOW - ageMs).toISOString() }),
+    value: job(`j${n}`, { desired: "stop", state, endedAt: new Date(NOW - ageMs).toISOString() }),
   });
   const many = Array.from({ length: 30 }, (_, n) => old(n, n % 2 ? "down" : "lost", 3_600_000 + n));
   const gone = expiredJobs([...many, old(98, "up", 1e12)], NOW);
@@ -317,6 +491,8 @@ test("ended jobs are kept a while, the newest longest; jobs that are not over ar
     Array.from({ length: 10 }, (_, n) => `k${n + 20}`),
   );
   assert.equal(expiredJobs([old(1, "down", 2 * 86_400_000)], NOW), ["k1"]);
+  const { key, value } = old(2, "lost", 2 * 86_400_000);
+  assert.equal(expiredJobs([{ key, value: { ...value, desired: "run" } }], NOW), [], "its host may return");
   assert.ok(isEnded(many[0]!.value));
 });
 

@@ -93,43 +93,152 @@ test("property: the bitset says what comparing the tags says, while classes come
   await fc.assert(check);
 });
 
-test("property: free is capacity less what is charged, whatever the order of changes", async () => {
+test("hosts with equal tags, in whatever order they were written, are one class; an id is free again when its last host leaves", () => {
+  const classes = new TagClasses();
+  const both = classes.join({ disk: "ssd", zone: "a" });
+  assert.is(classes.join({ zone: "a", disk: "ssd" }), both);
+  const other = classes.join({ zone: "b" });
+  assert.is.not(other, both);
+  classes.leave(both);
+  assert.equal(classes.tagsOf(both), { disk: "ssd", zone: "a" }, "one host of two is left");
+  classes.leave(both);
+  assert.equal(classes.tagsOf(both), {});
+  classes.leave(both);
+  classes.leave(99);
+  assert.is(classes.join({ zone: "c" }), both, "its id is taken again, once");
+  assert.is.not(classes.join({ zone: "d" }), both);
+  assert.equal([classes.tagsOf(both), classes.tagsOf(other)], [{ zone: "c" }, { zone: "b" }]);
+});
+
+test("a constraint is decided once per class, also of classes that come later, and 4,096 constraints are kept at most", () => {
+  const classes = new TagClasses();
+  const ids = Array.from({ length: 100 }, (_, at) => classes.join({ rack: `r${at}`, parity: String(at % 2) }));
+  const carried = (bits: Uint32Array) => ids.filter((id) => (bits[id >>> 5]! & (1 << (id & 31))) !== 0).length;
+  const odd = classes.compile({ parity: "1" });
+  assert.equal([carried(odd), carried(classes.compile({})), carried(classes.compile({ rack: "r7" }))], [50, 100, 1]);
+  assert.is(classes.compile({ parity: "1" }), odd, "it was compiled again");
+  const late = Array.from({ length: 900 }, (_, at) => classes.join({ rack: `r${100 + at}`, parity: String(at % 2) }));
+  ids.push(...late);
+  const grown = classes.compile({ parity: "1" });
+  assert.equal([carried(grown), carried(classes.compile({}))], [500, 1000]);
+  for (let at = 0; at < 4096 - 3; at++) classes.compile({ asked: String(at) });
+  assert.is(classes.compile({ parity: "1" }), grown);
+  classes.compile({ asked: "one too many" });
+  assert.is.not(classes.compile({ parity: "1" }), grown);
+  assert.is(carried(classes.compile({ parity: "1" })), 500);
+});
+
+test("a host carries what is wanted when it has each tag with that value", () => {
+  const tags = { disk: "ssd", zone: "a" };
+  assert.equal(
+    [{}, { disk: "ssd" }, { disk: "hdd" }, { gpu: "1" }, { ...tags }, { ...tags, gpu: "1" }].map((each) =>
+      carries(tags, each as Record<string, string>),
+    ),
+    [true, true, false, false, true, false],
+  );
+  assert.not(carries(Object.create({ disk: "ssd" }), { disk: "ssd" }), "what is inherited is no tag");
+});
+
+const RESOURCES = ["cpuMillis", "memoryMiB", "diskMiB"] as const;
+type Need = FleetHost["capacity"];
+
+/** What the fleet should be, kept the simplest way. */
+function checkAgainst(fleet: Fleet, hosts: Map<string, FleetHost>, held: Map<string, { host: string } & Held>): void {
+  assert.equal([fleet.size, fleet.charged], [hosts.size, held.size]);
+  const slots = new Set<number>();
+  for (const [id, each] of hosts) {
+    const slot = fleet.slotOf(id)!;
+    slots.add(slot);
+    assert.equal([fleet.host(slot), fleet.stateOf(slot)], [each, each.state]);
+    assert.equal(fleet.classes.tagsOf(fleet.tagClass[slot]!), each.tags);
+    const here = [...held.values()].filter((charge) => charge.host === id);
+    const columns = [
+      [fleet.capCpu, fleet.freeCpu, fleet.invCpu],
+      [fleet.capMemory, fleet.freeMemory, fleet.invMemory],
+      [fleet.capDisk, fleet.freeDisk, fleet.invDisk],
+    ] as const;
+    for (const [at, key] of RESOURCES.entries()) {
+      const capacity = each.capacity[key];
+      const free = here.reduce((left, charge) => left - charge.need[key], capacity);
+      const [cap, freeColumn, inverse] = columns[at]!;
+      assert.equal(
+        [cap[slot], freeColumn[slot], inverse[slot]],
+        [capacity, free, capacity === 0 ? 0 : 1 / capacity],
+        key,
+      );
+    }
+  }
+  assert.is(slots.size, hosts.size, "two hosts in one slot");
+  for (let slot = 0; slot < fleet.high; slot++)
+    if (!slots.has(slot)) assert.equal([fleet.host(slot), fleet.stateOf(slot)], [undefined, undefined]);
+  for (const group of GROUPS) {
+    const wanted = new Map<number, number>();
+    for (const charge of held.values()) {
+      const slot = charge.group === group ? fleet.slotOf(charge.host) : undefined;
+      if (slot !== undefined) wanted.set(slot, (wanted.get(slot) ?? 0) + 1);
+    }
+    assert.equal(new Map(fleet.countsOf(group)), wanted, group);
+  }
+  for (const [id, { host }] of held) assert.is(fleet.hostOfJob(id), host);
+}
+
+interface Held {
+  group: string;
+  need: Need;
+}
+const GROUPS = ["a/web/r1", "a/web/r2"];
+
+test("property: whatever comes, goes and is charged in whatever order, the fleet is what a plain list of hosts and jobs says", async () => {
+  const amounts = fc.record({ cpuMillis: fc.nat(3), memoryMiB: fc.nat(3), diskMiB: fc.nat(3) });
+  const states = fc.constantFrom<FleetHost["state"]>("eligible", "cordoned", "draining", "unready", "down");
+  const short = fc.constantFrom<FleetHost["state"]>("short of disk", "short of memory");
   const step = fc.oneof(
-    fc.record({ do: fc.constant("charge" as const), job: fc.nat(6), host: fc.nat(3), cpu: fc.nat(100) }),
+    fc.record({
+      do: fc.constant("charge" as const),
+      job: fc.nat(6),
+      host: fc.nat(5),
+      group: fc.constantFrom(...GROUPS),
+      need: amounts,
+    }),
     fc.record({ do: fc.constant("release" as const), job: fc.nat(6) }),
-    fc.record({ do: fc.constant("host" as const), host: fc.nat(3), cpu: fc.nat(1000) }),
-    fc.record({ do: fc.constant("remove" as const), host: fc.nat(3) }),
+    fc.record({
+      do: fc.constant("host" as const),
+      host: fc.nat(5),
+      capacity: amounts,
+      state: fc.oneof(states, short),
+      tags: fc.dictionary(fc.constantFrom("a", "b"), fc.constantFrom("x", "y"), { maxKeys: 2 }),
+    }),
+    fc.record({ do: fc.constant("remove" as const), host: fc.nat(5) }),
   );
   const check = fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
     const fleet = new Fleet(1);
-    const capacity = new Map<string, number>();
-    const held = new Map<string, { host: string; cpu: number }>();
+    const hosts = new Map<string, FleetHost>();
+    const held = new Map<string, { host: string } & Held>();
+    let most = 0;
     for (const each of steps) {
       if (each.do === "charge") {
-        fleet.charge(`j${each.job}`, `h${each.host}`, "a/web", { cpuMillis: each.cpu, memoryMiB: 0, diskMiB: 0 });
-        held.set(`j${each.job}`, { host: `h${each.host}`, cpu: each.cpu });
+        const { need, group } = each;
+        fleet.charge(`j${each.job}`, `h${each.host}`, group, need);
+        held.set(`j${each.job}`, { host: `h${each.host}`, group, need });
       } else if (each.do === "release") {
-        fleet.release(`j${each.job}`);
+        const was = held.get(`j${each.job}`);
+        assert.is(fleet.release(`j${each.job}`), was && fleet.slotOf(was.host), "where room appeared");
         held.delete(`j${each.job}`);
       } else if (each.do === "host") {
-        fleet.setHost(host(`h${each.host}`, { capacity: { cpuMillis: each.cpu, memoryMiB: 0, diskMiB: 0 } }));
-        capacity.set(`h${each.host}`, each.cpu);
+        const { capacity, state } = each;
+        const next = host(`h${each.host}`, { capacity, state, tags: { ...each.tags } });
+        assert.is(fleet.setHost(next), fleet.slotOf(next.id));
+        hosts.set(next.id, next);
       } else {
         fleet.removeHost(`h${each.host}`);
-        capacity.delete(`h${each.host}`);
+        hosts.delete(`h${each.host}`);
       }
-      for (const [id, cpu] of capacity) {
-        const slot = fleet.slotOf(id)!;
-        const here = [...held.values()].filter((charge) => charge.host === id);
-        assert.is(
-          fleet.freeCpu[slot],
-          here.reduce((left, charge) => left - charge.cpu, cpu),
-        );
-        assert.is(fleet.countsOf("a/web").get(slot) ?? 0, here.length);
-      }
+      most = Math.max(most, hosts.size);
+      assert.is(fleet.high, most, "a hole is used before the fleet grows");
+      checkAgainst(fleet, hosts, held);
     }
   });
-  await fc.assert(check);
+  await fc.assert(check, { numRuns: 300 });
 });
 
 test.run();

@@ -181,7 +181,7 @@ test("the loop ticks by itself and ends with its signal", async ({ w }) => {
   const ended = loop.run(stopped.signal);
   presence.hostSeen("h1", { engine: { healthy: true, reason: "" } } as HostReport);
   assert.is(stateOf(w, "h1")?.state, "ready");
-  await until(() => stateOf(w, "h1")?.state === "lost", { what: "loss", timeoutMs: 5_000, everyMs: 5 });
+  await until(() => stateOf(w, "h1")?.state === "lost", { what: "loss", timeoutMs: 30_000, everyMs: 5 });
   stopped.abort();
   await ended;
 });

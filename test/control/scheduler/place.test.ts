@@ -95,6 +95,34 @@ test("a job that asks for nothing of a resource runs where that resource is over
   assert.equal(hostsOf(place(fleet, ask(1))), ["id-h1"]);
 });
 
+const EACH = ["cpuMillis", "memoryMiB", "diskMiB"] as const;
+for (const resource of EACH)
+  test(`of equally many the host whose ${resource} will be least taken is next, counted with the job and those placed before it`, () => {
+    const amount = (value: number) => ({ cpuMillis: 0, memoryMiB: 0, diskMiB: 0, [resource]: value });
+    // 1: 10 % with one job, 20 % with two. 2: 16 % with one, 17 % with two.
+    const fleet = fleetOf(host("h1", { capacity: amount(1_000) }), host("h2", { capacity: amount(10_000) }));
+    fleet.charge("other", "id-h2", groupKey("other", "web", "r1"), amount(1_500));
+    const need = amount(100);
+    assert.equal(hostsOf(place(fleet, ask(1, { need }))), ["id-h1"]);
+    assert.equal(hostsOf(place(fleet, ask(4, { need }))), ["id-h1", "id-h2", "id-h2", "id-h1"]);
+  });
+
+test("a host that already runs one of the process comes after any other, however loaded that is", () => {
+  const nothing = { cpuMillis: 0, memoryMiB: 0, diskMiB: 0 };
+  const fleet = fleetOf(host("h1"), host("h2"));
+  fleet.charge("mine", "id-h1", groupKey("app", "web", "r1"), nothing);
+  const overdrawn = { cpuMillis: 40_000, memoryMiB: 40 * GIB, diskMiB: 1_000 * GIB };
+  fleet.charge("big", "id-h2", groupKey("other", "web", "r1"), overdrawn);
+  assert.equal(hostsOf(place(fleet, ask(1, { need: nothing }))), ["id-h2"]);
+  assert.equal(hostsOf(place(fleet, ask(2, { need: nothing }))), ["id-h2", "id-h1"]);
+});
+
+test("a job bound to the first of the hosts goes there, alone or with others", () => {
+  const fleet = fleetOf(host("h1"), host("h2"));
+  assert.equal(hostsOf(place(fleet, ask(1, { host: "id-h1" }))), ["id-h1"]);
+  assert.equal(hostsOf(place(fleet, ask(2, { host: "id-h1" }))), ["id-h1", "id-h1"]);
+});
+
 const reasons: [title: string, hosts: FleetHost[], asked: Ask, reason: string][] = [
   ["no host", [], ask(1), "no host has joined yet"],
   [
@@ -254,7 +282,7 @@ test("property: spread differs by at most one where room allows", async () => {
         count,
       }));
       const fleet = runAll(hosts, asks).at(-1)!.fleet;
-      const held = fleet.countsOf("app/web");
+      const held = fleet.countsOf(groupKey("app", "web", "r1"));
       const each = hosts.map((_, slot) => held.get(slot) ?? 0);
       assert.ok(Math.max(...each) - Math.min(...each) <= 1, each.join(" "));
     },

@@ -91,8 +91,11 @@ test("whatever one-off jobs there are, a formation asks for the same and ends th
           releases: new Map([["r1", release]]),
           jobs,
           isGone: () => false,
+          isRemoved: () => false,
+          isHeard: () => true,
           isLeaving: () => false,
           nowMs: Date.parse(AT) + 1_000,
+          endedMs: () => 0,
         });
         const alone = diffApp(view(made(own, "w", {})));
         const beside = diffApp(view([...made(once, "t", { task }), ...made(own, "w", {})]));
@@ -165,7 +168,7 @@ test("one too large waits, says why, and goes as soon as there is room; scaling 
     await it.report(web!, { state: "down" });
     await until(() => tasks.get("a", made.id)!.job.hostId === "h1", {
       what: "its placement",
-      timeoutMs: 5_000,
+      timeoutMs: 30_000,
       everyMs: 10,
     });
     assert.is(tasks.get("a", made.id)!.job.desired, "run");

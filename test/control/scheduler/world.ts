@@ -121,7 +121,7 @@ export async function world(): Promise<World> {
       running.add(stop);
       const settled = async () => {
         const seq = store.seq;
-        await until(() => store.durableSeq >= seq, { what: "durable", timeoutMs: 5_000, everyMs: 1 });
+        await until(() => store.durableSeq >= seq, { what: "durable", timeoutMs: 30_000, everyMs: 1 });
         await scheduler.settled(AbortSignal.timeout(5_000));
       };
       return { scheduler, stop, settled };

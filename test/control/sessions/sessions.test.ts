@@ -222,14 +222,14 @@ test("a client is told why its job waits; when it goes, the job is over, and say
     socket.receive((frame) => void (frame.type === "state" && told.push(frame.text)));
     await until(() => told.some((text) => text.includes("no host has joined yet")), {
       what: "the reason",
-      timeoutMs: 5_000,
+      timeoutMs: 30_000,
     });
     await socket.close();
     const over = async () => {
       const job = await rig.admin.call(getJob, { params: { id } });
       return job.state === "down" ? job : undefined;
     };
-    assert.match((await until(over, { what: "its end", timeoutMs: 5_000 })).reason, /client went away/);
+    assert.match((await until(over, { what: "its end", timeoutMs: 30_000 })).reason, /client went away/);
     const { items } = await rig.admin.call(listEvents, {});
     const created = items.find(({ type }) => type === "job.created")!;
     assert.match(created.message, /one-off job .* of hello: sh as run/);
@@ -257,7 +257,7 @@ test("how an attached job ended is told with its exit code", () =>
     assert.is(exit?.code, 3);
     const told = async () =>
       (await rig.admin.call(listEvents, {})).items.find(({ type }) => type === "job.attach-ended")?.message;
-    assert.is(await until(told, { what: "the event", timeoutMs: 5_000 }), `sh in run ${id} ended: exit 3`);
+    assert.is(await until(told, { what: "the event", timeoutMs: 30_000 }), `sh in run ${id} ended: exit 3`);
   }));
 
 test("a token that is taken away ends the session it opened", () =>
@@ -298,7 +298,7 @@ test("the end of control ends its sessions at once", () =>
     const { id } = await waitingJob(rig);
     const socket = frameSocket(await openSession(rig.admin, { id, kind: "attach" }));
     await rig.restart();
-    await until(() => socket.closed.aborted, { what: "the end of the session", timeoutMs: 5_000 });
+    await until(() => socket.closed.aborted, { what: "the end of the session", timeoutMs: 30_000 });
   }));
 
 test("a job takes its limits from its process, and other ones only when they are named", () =>

@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type Fault, isFault } from "#api/fault.ts";
-import { exec } from "#lib/exec.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import type { Log } from "../../../control/store/log.ts";
@@ -86,48 +85,42 @@ test("snapshots taken while records are written are each whole, and LevelDB can 
     }
   }));
 
-test("a full disk is fatal once: later appends are refused, and after space is freed every acknowledged record is there", async () => {
-  const mount = await mkdtemp(join(tmpdir(), "store-full-"));
-  let mounted = false;
-  let log: Log | undefined;
-  try {
-    await exec(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", mount]); // needs root, as all of the lab does
-    mounted = true;
-    const directory = join(mount, "state");
-    await mkdir(directory);
-    const filler = join(mount, "filler");
-    await writeFile(filler, Buffer.alloc(12 << 20));
-    const told: Error[] = [];
-    log = await openLevelLog({ directory, logger, onFatal: (error) => told.push(error) });
-    let acknowledged = 0;
-    let refused: unknown;
-    for (let seq = 1; refused === undefined && seq < 10_000; seq++) {
-      const value = { seq, pad: String(seq).repeat(2000).slice(0, 8000) };
-      await log.append([recordAt(log, seq, [{ key: `a/${seq}`, value }])]).then(
-        () => {
-          acknowledged = seq;
-        },
-        (error) => {
-          refused = error;
-        },
-      );
+test("why no snapshot can be taken is known until one can be again", () =>
+  inScratch(async (directory) => {
+    const log = await openLevelLog({ directory, logger, snapshotEveryMs: 20 });
+    try {
+      const inTheWay = ["1", "2"].map((seq) => join(directory, `snapshot-${seq.padStart(16, "0")}.ndjson`));
+      for (const path of inTheWay) await mkdir(join(path, "full"), { recursive: true });
+      await log.append([recordAt(log, 1)]);
+      await until(() => log.snapshotProblem, { what: "the failure", timeoutMs: 5_000, everyMs: 10 });
+      for (const path of inTheWay) await rm(path, { recursive: true });
+      await log.append([recordAt(log, 2)]);
+      await until(() => log.snapshotProblem === undefined, { what: "a snapshot", timeoutMs: 5_000, everyMs: 10 });
+    } finally {
+      await log.close();
     }
-    assert.ok(isFault(refused, "unavailable"), String(refused));
-    assert.ok(acknowledged > 0);
-    await rm(filler); // space again, but after a failed write nobody knows what the disk holds
-    assert.ok(isFault(await rejection(log.append([recordAt(log, acknowledged + 2)])), "unavailable"));
-    assert.is(told.length, 1);
-    await log.close();
-    log = await openLevelLog({ directory, logger });
-    const { headSeq } = log;
-    assert.ok(headSeq >= acknowledged, `${headSeq} of ${acknowledged}`);
-    assert.is((await viewOf(log)).size, headSeq);
-    await log.append([recordAt(log, headSeq + 1)]);
-  } finally {
-    await log?.close();
-    if (mounted) await until(() => exec(["umount", mount]).then(() => true), { what: "unmounting", timeoutMs: 5_000 });
-    await rm(mount, { recursive: true, force: true });
-  }
-});
+  }));
+
+test("a journal segment that cannot be made is no failed write: the one before it goes on until one can be made", () =>
+  inScratch(async (directory) => {
+    const log = await openLevelLog({ directory, logger, snapshotEveryMs: 10 });
+    try {
+      const inTheWay = ["2", "3", "4"].map((seq) => join(directory, "journal", `journal-${seq.padStart(16, "0")}.log`));
+      for (const path of inTheWay) await mkdir(join(path, "full"), { recursive: true });
+      for (const seq of [1, 2, 3]) {
+        await log.append([recordAt(log, seq)]);
+        await until(() => log.snapshotProblem, { what: "the failure", timeoutMs: 5_000, everyMs: 5 });
+      }
+      assert.is(log.paused, undefined);
+      for (const path of inTheWay) await rm(path, { recursive: true });
+      await log.append([recordAt(log, 4)]);
+      await until(() => log.snapshotProblem === undefined, { what: "a snapshot", timeoutMs: 5_000, everyMs: 5 });
+    } finally {
+      await log.close();
+    }
+    const again = await openLevelLog({ directory, logger });
+    assert.is((await viewOf(again)).size, 4);
+    await again.close();
+  }));
 
 test.run();

@@ -213,7 +213,7 @@ claim("an idempotency key is forgotten after a day, also on disk", async (_, ope
   nowMs += DAY_MS / 2;
   await create(store, "b", "young");
   nowMs += DAY_MS / 2 + 1;
-  await until(() => store.durableSeq === 3, { what: "the expiry", timeoutMs: 5_000, everyMs: 5 });
+  await until(() => store.durableSeq === 3, { what: "the expiry", timeoutMs: 30_000, everyMs: 5 });
   const [expiry] = await take(store, 3, 1);
   assert.equal(expiry!.mutations, [{ key: "idempotency/old", value: null }]);
   const again = await open({ now: () => nowMs });
@@ -267,7 +267,7 @@ claim("a watcher that stops reading for 10,000 records still gets every one", as
 claim("a watch from a record no longer kept, or beyond the end, is gone", async (_, open) => {
   const store = await open({ retainRecords: 50 });
   for (let n = 1; n <= 400; n++) await put(store, "a/1", n);
-  await until(() => store.oldestSeq > 1, { what: "trimming", timeoutMs: 5_000, everyMs: 5 });
+  await until(() => store.oldestSeq > 1, { what: "trimming", timeoutMs: 30_000, everyMs: 5 });
   await store.close();
   const again = await open({ retainRecords: 50 });
   assert.ok(isFault(await rejection(take(again, again.oldestSeq - 1, 1)), "gone"));
@@ -334,12 +334,42 @@ test("when the log fails, what was in flight is refused, onFatal is told once, a
         close: async () => undefined,
       }),
     });
+    assert.is(store.ended, false);
     const both = [put(store, "a/1", 1), put(store, "a/2", 2)];
+    const seen = both.map((one) => one.then(undefined, () => store.ended));
     for (const one of both) assert.match(String(await rejection(one)), "on fire");
+    assert.equal(await Promise.all(seen), [true, true], "whoever is refused for that can see that it is over");
     assert.is(told.length, 1);
     assert.ok(isFault(await rejection(put(store, "a/3", 3)), "unavailable"));
     assert.is(store.get("a/3"), undefined);
     await store.close();
   }));
+
+claim(
+  "a listener that throws is no fault of the committer, deafens nobody, and is given the record again in order",
+  async (store) => {
+    const [deaf, heard, again]: [number[], number[], number[]] = [[], [], []];
+    store.onDurable(({ seq }) => {
+      deaf.push(seq);
+      throw new Error("always");
+    });
+    let fails = 1;
+    store.onDurable(({ seq }) => {
+      if (seq === 2 && fails-- > 0) throw new Error("once");
+      again.push(seq);
+    });
+    store.onDurable(({ seq }) => void heard.push(seq));
+    for (let n = 1; n <= 3; n++) assert.is((await put(store, "apps/a", n)).seq, n);
+    assert.equal(heard, [1, 2, 3]);
+    assert.equal(again, [1]);
+    await until(() => again.length === 3, { what: "the record again", timeoutMs: 20_000, everyMs: 10 });
+    assert.equal(again, [1, 2, 3]);
+    await until(() => deaf.includes(2), {
+      what: "a record that is always too much to be passed over",
+      timeoutMs: 20_000,
+    });
+    assert.equal(deaf.slice(0, 3), [1, 1, 1]);
+  },
+);
 
 test.run();

@@ -152,6 +152,64 @@ test("a buildpack that the builder has not, or has not so, is refused in words",
   assert.throws(() => projectOf("a = ", BUILDER), /project\.toml: line 1/);
 });
 
+test("a builder that lists its buildpacks in its metadata only has those, and one that lists none has what is named with a version", () => {
+  const group = (fields: string, labels: Record<string, string>) =>
+    projectOf(`${V2}[[io.buildpacks.group]]\n${fields}`, { labels }).words;
+  const metadata = (buildpacks: unknown) => ({ "io.buildpacks.builder.metadata": JSON.stringify({ buildpacks }) });
+  const listed = metadata([
+    { id: "a/b", version: "1" },
+    { id: 7, version: "1" },
+    { id: "c/d", version: 2 },
+    { id: "e/f", version: "3" },
+  ]);
+  assert.equal(group('id = "a/b"', listed), ["project.toml: buildpacks a/b@1"]);
+  assert.throws(
+    () => group('id = "c/d"', listed),
+    /^project\.toml: the builder has no buildpack c\/d; it has a\/b, e\/f$/,
+  );
+  assert.equal(group('id = "x/y"\nversion = "9"', {}), ["project.toml: buildpacks x/y@9"]);
+  assert.throws(() => group('id = "x/y"', {}), /^project\.toml: buildpack x\/y needs its version/);
+  const twice = metadata([
+    { id: "a/b", version: "1" },
+    { id: "a/b", version: "2" },
+  ]);
+  assert.throws(() => group('id = "a/b"', twice), /several versions of a\/b, name one: 1, 2$/);
+  assert.throws(() => group('id = "a/b"\nversion = "3"', twice), /has a\/b in version 1, 2, not 3$/);
+  assert.equal(group('id = "a/b"\nversion = "2"', twice), ["project.toml: buildpacks a/b@2"]);
+});
+
+test("buildpacks around the builder's own need an order that is none of nothing", () => {
+  const around = (order: unknown) =>
+    projectOf(`${V2}[[io.buildpacks.post.group]]\nid = "a/pre"`, {
+      labels: { ...BUILDER.labels, "io.buildpacks.buildpack.order": JSON.stringify(order) },
+    }).words;
+  const own = [{ group: [] }, { group: [{ id: "heroku/procfile", version: "" }] }, {}];
+  assert.equal(around(own), ["project.toml: buildpacks heroku/procfile@3.1.2, a/pre@1.0.0"]);
+  for (const none of [[], [{ group: [] }], {}, null])
+    assert.throws(() => around(none), /the builder does not say its order$/, JSON.stringify(none));
+});
+
+test("what project.toml says is told in lines that end, and what it is not is told as such", () => {
+  const many = Array.from({ length: 100 }, (_, n) => `"some-folder-${n}"`).join(", ");
+  const [line] = projectOf(`${V2}[io.buildpacks]\nexclude = [${many}]`, BUILDER).words;
+  assert.equal(
+    [line!.length, line!.startsWith("project.toml: files without some-folder-0 some-folder-1 ")],
+    [500, true],
+  );
+  const layers = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`vendor/buildpack-${n}`, { "1": {} }]));
+  const labels = { "io.buildpacks.buildpack.layers": JSON.stringify(layers) };
+  const refused = (text: string) => {
+    try {
+      projectOf(text, { labels });
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return undefined;
+  };
+  assert.is(refused(`${V2}[[io.buildpacks.group]]\nid = "x/y"`)!.length, 1_000);
+  assert.match(refused("[[[")!, /project\.toml/);
+});
+
 test("project.toml's files: without those excluded, or only those included; values of variables are not said", () => {
   const of = (text: string) => projectOf(`${V2}[io.buildpacks]\n${text}`, BUILDER);
   const without = of(

@@ -5,7 +5,8 @@ import * as assert from "uvu/assert";
 import { refuseRegistry, stackImage } from "../../../hostd/builds/base-images.ts";
 import { checkTrigger, planDockerfile } from "../../../hostd/builds/dockerfile-plan.ts";
 import { DockerfileError } from "../../../hostd/builds/dockerfile-syntax.ts";
-import { formatReference, parseReference } from "../../../hostd/builds/image-reference.ts";
+import { refuseAddress } from "../../../hostd/builds/fetch-policy.ts";
+import { formatReference, localName, parseReference } from "../../../hostd/builds/image-reference.ts";
 
 const plan = (text: string, args: Record<string, string> = {}) =>
   planDockerfile({ text, args, cacheKey: "app-1-0", platform: "linux/amd64" });
@@ -82,12 +83,88 @@ test("what cannot be read with certainty, or is fetched by Docker from where the
   checkTrigger("COPY . /app");
 });
 
+test("what is refused is refused with its line and why, in words that end", () => {
+  const x = (count: number) => "x".repeat(count);
+  const needs = "needs BuildKit, which this cluster has not";
+  const from = "FROM is followed by an image, and perhaps AS and a name";
+  const ROWS: [text: string, words: string][] = [
+    ["FROM\n", `line 1: ${from}`],
+    ["FROM a b c d\n", `line 1: ${from}`],
+    ["FROM a AS b c\n", `line 1: ${from}`],
+    ["FROM a AS\n", `line 1: ${from}`],
+    ["FROM a of b\n", `line 1: ${from}`],
+    ["FROM a b\n", `line 1: ${from}`],
+    ["FROM a AS 1b\n", "line 1: 1b is no name for a stage"],
+    ["FROM A:B:C\n", 'line 1: "A:B:C" is no image name'],
+    ["\nFROM x\nCOPY --from=A//b / /\n", 'line 3: "A//b" is no image name'],
+    [`FROM --platform=${x(50)} x\n`, `line 1: this host builds for linux/amd64 only, not ${x(40)}`],
+    [`FROM \${${x(300)}\n`, `line 1: the image that FROM names cannot be told: \${${x(198)}`],
+    ['FROM ""\n', 'line 1: the image that FROM names cannot be told: ""'],
+    [`ARG 1${x(100)}\n`, `line 1: ARG with 1${x(79)} cannot be read`],
+    ["ARG A=${A#x}\n", "line 1: the value of A cannot be told"],
+    ["WORKDIR /x\nFROM x\n", "line 1: WORKDIR comes before the first FROM"],
+    [`FROM x\nCOPY --${x(80)} a b\n`, `line 2: COPY --${x(58)} ${needs}`],
+    [`FROM x\nCOPY --from=$${x(80)} a b\n`, `line 2: --from=$${x(52)} cannot be read; write it out`],
+    ['FROM x\nCOPY --chown="a" a b\n', 'line 2: --chown="a" cannot be read; write it out'],
+    ["FROM x\nADD --from=y a b\n", `line 2: ADD --from=y ${needs}`],
+    ["FROM x\nCOPY --chown= a b\n", `line 2: COPY --chown= ${needs}`],
+    ["FROM x\nRUN <<EOF\n", `line 2: RUN << ${needs}`],
+    ["FROM x\nADD <<EOF /x\n", `line 2: ADD << ${needs}`],
+    ["FROM x\nCOPY a <<-'EOF' /x\n", `line 2: COPY << ${needs}`],
+    ["FROM x\nONBUILD\n", "line 2: ONBUILD of nothing"],
+    ["FROM x\n\nONBUILD FROM y\n", "line 3: ONBUILD FROM"],
+    ["FROM x\nONBUILD ONBUILD RUN y\n", "line 2: ONBUILD ONBUILD"],
+    ["FROM x\nONBUILD MAINTAINER y\n", "line 2: ONBUILD MAINTAINER"],
+    [`FROM x\nONBUILD COPY --from=${x(80)} a b\n`, `line 2: ONBUILD COPY --from=${x(53)} is refused here`],
+    ["FROM x\nONBUILD ADD $A /x\n", "line 2: ADD with variables or quotes is refused: use COPY"],
+  ];
+  for (const [text, words] of ROWS) assert.is(refusal(text), words, JSON.stringify(text));
+});
+
+test("what Docker and people do every day is let through", () => {
+  for (const text of [
+    "FROM x AS a\n",
+    "FROM x as A-b.c_1\n",
+    "FROM --platform=linux/amd64 x\n",
+    "FROM --platform=$BUILDPLATFORM x\n",
+    "FROM --platform=${TARGETPLATFORM} x\n",
+    "ARG A B=1 C=$B\nFROM x:$C\n",
+    "FROM x\nADD a.tgz $HOME/\n",
+    'FROM x\nADD ["a", "/b"]\n',
+    "FROM x\nADD --chown=1:1 a b http/\n",
+    "FROM x\nRUN cat <<EOF > y\n",
+    "FROM x\nRUN a && b << 1\n",
+    "FROM x\nCOPY a<<b /x\n",
+    "FROM x\nHEALTHCHECK --interval=5s --timeout=3s --start-period=1s --retries=2 CMD y\n",
+    "FROM x\nONBUILD COPY --chown=1 . /app\nONBUILD RUN y\n",
+  ])
+    assert.is(refusal(text), "", text);
+  checkTrigger("RUN a\nCOPY --chown=1 . /app");
+  assert.throws(() => checkTrigger("RUN a\nFROM x"), /^line 2: ONBUILD FROM$/);
+});
+
+test("a stage before is a stage by number or name, and any other name is an image", () => {
+  const froms = (text: string) =>
+    plan(text)
+      .text.split("\n")
+      .filter((line) => line.startsWith("COPY"));
+  const [a, b] = ["a", "1"].map((name) => localName(parseReference(name)!));
+  assert.equal(froms("FROM scratch AS one\nFROM scratch\nCOPY --from=0 x y\nCOPY --from=ONE x y\n"), [
+    "COPY --from=0 x y",
+    "COPY --from=one x y",
+  ]);
+  assert.equal(froms("FROM scratch AS one\nFROM scratch\nCOPY --from=1 x y\nCOPY --from=a --chown=2 x y\n"), [
+    `COPY --from=${b} x y`,
+    `COPY --from=${a} --chown=2 x y`,
+  ]);
+});
+
 test("what Docker gets is written anew, one line per instruction, with each app's own mark after FROM", () => {
   const { text, steps } = plan("FROM a AS B\nRUN x \\\n  # no\n  && y\nFROM b\nCOPY  --chown=1:1 --from=B  /x  /y\n");
   assert.is(
     text,
     [
-      "FROM docker.io/library/a:latest AS b",
+      `FROM ${localName(parseReference("a")!)} AS b`,
       'LABEL flynn.cache="app-1-0"',
       "RUN x   && y",
       "FROM b",
@@ -133,26 +210,50 @@ test("no text makes the reader fail but by refusing it", () => {
   );
 });
 
-test("a registry inside the cluster is closed to builds, by whatever name", () => {
-  const target = {
-    registry: "10.77.0.1:5000",
-    clusterRange: "100.64.0.0/16",
-    peers: [{ hostId: "h", subnet: "100.64.8.0/24", address: "10.77.0.12" }],
-  };
-  assert.match(refuseRegistry("10.77.0.1:5000", ["10.77.0.1"], target) ?? "", /own registry/);
-  assert.match(refuseRegistry("10.77.0.1:80", ["10.77.0.1"], target) ?? "", /own registry/);
-  for (const [domain, address] of [
-    ["evil.example:5000", "10.77.0.1"],
-    ["localhost:5000", "127.0.0.1"],
-    ["10.77.0.12", "10.77.0.12"],
-    ["x.example", "169.254.169.254"],
-    ["x.example", "100.64.3.4"],
-    ["x.example", "::1"],
-  ] as const)
-    assert.match(refuseRegistry(domain, [address], target) ?? "", /inside the cluster/, domain);
-  assert.is(refuseRegistry("docker.io", ["93.184.216.34"], target), undefined);
-  assert.is(refuseRegistry("10.77.0.50:5000", ["10.77.0.50"], target), undefined);
+const CLUSTER = {
+  registry: "10.77.0.1:5000",
+  clusterRange: "100.64.0.0/16",
+  peers: [{ hostId: "h", subnet: "100.64.8.0/24", address: "11.0.0.12" }],
+  clusterAddresses: ["11.0.0.13"],
+};
+const reach = (egress: "all" | "internet" | "none") => ({
+  ...{ version: 1, appNetwork: "app" as const, egress, closed: ["10.99.0.0/16"], open: [], routers: [], apps: [] },
 });
+
+test("the cluster's registry is closed to builds by its name, also where an image of it is at hand", () => {
+  assert.match(refuseRegistry("10.77.0.1:5000", CLUSTER) ?? "", /own registry/);
+  assert.match(refuseRegistry("10.77.0.1:80", CLUSTER) ?? "", /own registry/);
+  assert.match(refuseRegistry("localhost:5000", CLUSTER) ?? "", /inside the cluster/);
+  assert.match(refuseRegistry("base.invalid", CLUSTER) ?? "", /stands for nothing/);
+  assert.is(refuseRegistry("docker.io", CLUSTER), undefined);
+});
+
+const ADDRESSES: [address: string, all: RegExp | undefined, internet: RegExp | undefined][] = [
+  ["93.184.216.34", undefined, undefined],
+  ["10.77.0.1", /inside the cluster/, /inside the cluster/],
+  ["11.0.0.12", /inside the cluster/, /inside the cluster/],
+  ["11.0.0.13", /inside the cluster/, /inside the cluster/],
+  ["100.64.3.4", /inside the cluster/, /inside the cluster/],
+  ["10.99.1.1", /inside the cluster/, /inside the cluster/],
+  ["127.0.0.1", /reserved/, /reserved/],
+  ["::ffff:127.0.0.1", /reserved/, /reserved/],
+  ["169.254.169.254", /reserved/, /reserved/],
+  ["168.63.129.16", /reserved/, /reserved/],
+  ["::1", /no IPv4/, /no IPv4/],
+  ["192.168.1.5", undefined, /flynn up --app-egress all/],
+  ["10.1.2.3", undefined, /is private/],
+];
+for (const [address, all, internet] of ADDRESSES)
+  test(`base images from ${address}: as the cluster's egress policy says`, () => {
+    const check = (egress: "all" | "internet" | "none", wanted: RegExp | undefined) => {
+      const refusal = refuseAddress(address, { ...CLUSTER, reach: reach(egress) });
+      if (wanted === undefined) assert.is(refusal, undefined);
+      else assert.match(refusal ?? "", wanted);
+    };
+    check("all", all);
+    check("internet", internet);
+    check("none", /./);
+  });
 
 test("flynn/builder and flynn/runner are the cluster's own", () => {
   assert.is(stackImage(parseReference("flynn/runner")!), "runner");

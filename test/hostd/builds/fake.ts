@@ -63,7 +63,7 @@ export function fakeBuilds(): FakeBuilds {
       stop(name, exitCode);
     },
     engine: {
-      ensureNetwork: async () => ({ subnet: "172.30.0.0/16", gateway: "172.30.0.1" }),
+      ensureNetworks: async () => [{ bridge: "flynnb0", subnet: "172.30.0.0/16" }],
       inspectImage: async () => ({ id: "sha256:1", user: "root", env: {}, labels: {}, onBuild: [], sizeBytes: 1 }),
       tagImage: async () => undefined,
       async createContainer(spec) {
@@ -90,6 +90,10 @@ export function fakeBuilds(): FakeBuilds {
       limitPids: async () => undefined,
       async *build() {},
       async *outOfMemory() {},
+      async loadImage(archive) {
+        for await (const _ of archive);
+      },
+      pushImage: async () => undefined,
       saveImage: async () => Readable.from([]),
       removeImage: async () => undefined,
       images: async () => [],

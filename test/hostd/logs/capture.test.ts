@@ -97,10 +97,90 @@ test("a job's flood is cut to its rate, and the log says how many lines are miss
   const kept = await (await store.open("hello")).read(() => true, 10_000);
   const lines = kept.filter(({ source }) => source === "app").length;
   const told = kept.flatMap(({ line }) => /^\.\.\. (\d+) lines dropped/.exec(line)?.[1] ?? []).map(Number);
-  assert.ok(lines >= 20 && lines < 100, `${lines} kept`);
+  assert.ok(lines >= 20 && lines < 150, `${lines} kept`);
+  assert.is(kept.at(-1)?.line, "line 999", "its last words are kept");
+  assert.equal(
+    kept.slice(-50).map(({ line }) => line),
+    Array.from({ length: 50 }, (_, n) => `line ${950 + n}`),
+  );
   assert.is(lines + told.reduce((sum, count) => sum + count, 0), 1_000);
   assert.is(capture.lastLine(exited.id), "line 999", "the last words are known all the same");
+  const times = kept.map(({ at: time }) => time);
+  assert.equal(times, times.toSorted(), "what is missing is told where it is missing, also by time");
   await store.close();
+});
+
+test("why a program ended is kept after a flood, also when it ends only after the missing lines were told", async () => {
+  const stop = new AbortController();
+  const store = logStore({ directory: join(directory, `${++made}`), onError: () => {} });
+  const own = await store.open("hello");
+  const read = () => own.read(() => true, 10_000);
+  const engine = {
+    async *log() {
+      for (let n = 0; n < 999; n++) yield entry(n, `line ${n}`);
+      yield entry(999, "Error: out of words");
+      const isTold = async () => (await read()).some(({ line }) => line.includes("lines dropped"));
+      await until(isTold, { what: "the missing lines told", timeoutMs: 20_000, everyMs: 20 });
+    },
+  };
+  const rate = { linesPerSecond: 10, bytesPerSecond: 1_000, burstSeconds: 2 };
+  const capture = captureLogs({ engine, store, signal: stop.signal, onEnd: () => {}, onError: () => {}, rate });
+  capture.sync([exited]);
+  await until(() => capture.captured.has(exited.id), { what: "the log's end", timeoutMs: 30_000, everyMs: 5 });
+  stop.abort();
+  const kept = await read();
+  const told = kept.flatMap(({ line }) => /^\.\.\. (\d+) lines dropped/.exec(line)?.[1] ?? []).map(Number);
+  const lines = kept.filter(({ source }) => source === "app").map(({ line }) => line);
+  assert.is(lines.at(-1), "Error: out of words");
+  assert.is(lines.length + told.reduce((sum, count) => sum + count, 0), 1_000, "each line is kept or told");
+  await store.close();
+});
+
+test("a reader that cannot keep up drops lines aloud, and never makes the engine wait", async () => {
+  const stop = new AbortController();
+  const store = logStore({ directory: join(directory, `${++made}`), onError: () => {} });
+  const own = await store.open("hello");
+  let isBehind = true;
+  const slow = { ...own, isBehind: () => isBehind, ready: () => new Promise<void>(() => undefined) };
+  const engine = {
+    async *log() {
+      for (let n = 0; n < 200; n++) yield entry(n, `line ${n}`);
+      isBehind = false;
+      for (let n = 200; n < 1_000; n++) yield entry(n, `line ${n}`);
+    },
+  };
+  const late = { ...store, open: async () => slow };
+  const capture = captureLogs({ engine, store: late, signal: stop.signal, onEnd: () => {}, onError: () => {} });
+  capture.sync([exited]);
+  await until(() => capture.captured.has(exited.id), { what: "the log's end", timeoutMs: 20_000, everyMs: 5 });
+  stop.abort();
+  const kept = await own.read(() => true, 10_000);
+  assert.match(kept[0]!.line, /^\.\.\. 200 lines dropped/);
+  assert.is(kept.at(-1)?.line, "line 999");
+  assert.is(kept.length, 801);
+  await store.close();
+});
+
+test("lines that the engine gave up while nobody read are told to be missing; where none are, nothing is told", async () => {
+  const path = join(directory, `${++made}`);
+  const entries = Array.from({ length: 30 }, (_, n) => entry(n, `line ${n}`));
+  await captured(path, brokenLog(entries.slice(0, 10), []));
+  const again = await captured(path, brokenLog(entries.slice(0, 20), []));
+  assert.equal(
+    again,
+    entries.slice(0, 20).map(({ line }) => line),
+  );
+  const gap = await captured(path, brokenLog(entries.slice(25), []));
+  assert.match(gap[20]!, /^\.\.\. lines dropped: more was written than the engine keeps/);
+  assert.equal(
+    gap.slice(21),
+    entries.slice(25).map(({ line }) => line),
+  );
+});
+
+test("a line that is cut is cut between characters, and is 16 KiB at most", async () => {
+  const [line = ""] = await captured(join(directory, `${++made}`), brokenLog([entry(1, `x${"€".repeat(10_000)}`)], []));
+  assert.is(line, `x${"€".repeat(Math.floor(((16 << 10) - 1) / 3))}`);
 });
 
 test("a line longer than 16 KiB is cut to it", async () => {

@@ -35,6 +35,18 @@ for (const [claim, before, after, expected] of [
     ],
   ],
   [
+    "a next try, nothing of the end that was told before",
+    record({ state: "crashed", endedId: "c1", exitCode: 1, reason: "exited 1" }),
+    record({ state: "starting", containerId: "c2", endedId: "c1", exitCode: 1, reason: "" }),
+    ["State changed from crashed to starting"],
+  ],
+  [
+    "a stop that SIGKILL had to end",
+    up,
+    record({ state: "stopping", reason: "", killedAtMs: 1 }),
+    ["Stopping process with SIGKILL", "State changed from up to stopping"],
+  ],
+  [
     "health",
     up,
     record({ state: "unhealthy", reason: "GET / answered 500" }),

@@ -143,12 +143,7 @@ test("an unknown path is not found, a wrong query is invalid", async () => {
     .call({ ...hostLog, path: "/etc/passwd" }, { query: { app: "hello" } })
     .catch((e: unknown) => e);
   assert.ok(isFault(missing, "not-found"));
-  for (const query of [
-    { app: "../../etc" },
-    { app: "hello", lines: 99_999 },
-    { app: "hello", nonsense: 1 },
-    { lines: -1 },
-  ]) {
+  for (const query of [{ app: "../../etc" }, { app: "hello", lines: 99_999 }, { lines: -1 }]) {
     const error = await control.call(hostLog, { query: query as never }).catch((caught: unknown) => caught);
     assert.ok(isFault(error, "invalid"), JSON.stringify(query));
   }

@@ -129,6 +129,23 @@ test("nodejs installs from vendored packages, runs the build script with its dev
   assert.match(await readFile(join(at.build, ".profile.d/nodejs.sh"), "utf8"), /NODE_ENV=.*production/);
 });
 
+test("nodejs starts no package manager for an app that names no package; anything that could matter to one has it started", async () => {
+  const lock = (packages: object) =>
+    JSON.stringify({ name: "x", lockfileVersion: 3, packages: { "": {}, ...packages } });
+  const bare = { "package.json": '{"engines":{"node":">=1"}}', "package-lock.json": lock({}) };
+  const { status, out } = call("nodejs", "compile", await place(bare));
+  assert.is(status, 0, out);
+  assert.match(out, "-----> Installing packages (npm)\n       It needs no packages\n");
+  const tried: [string, Record<string, string>][] = [
+    ["a package in the lock", { ...bare, "package-lock.json": lock({ "node_modules/x": { version: "1.0.0" } }) }],
+    ["a script that npm runs", { ...bare, "package.json": '{"scripts":{"prepare":"echo prepared"}}' }],
+    ["settings of npm", { ...bare, ".npmrc": "fund=false\n" }],
+    ["no lock", { "package.json": "{}" }],
+  ];
+  for (const [what, files] of tried)
+    assert.not.match(call("nodejs", "compile", await place(files)).out, "It needs no packages", what);
+});
+
 for (const [what, files, words] of [
   ["a package.json that is not JSON", { "package.json": "{" }, / ! {5}package\.json is not JSON/],
   ["a package.json that is a list", { "package.json": "[]" }, / ! {5}package\.json holds no object/],

@@ -81,7 +81,7 @@ bad("a port that is taken: says which, by whom, and what to do", async (context)
 async function listening({ appliance }: Context, protocol: "tcp" | "udp", port: number): Promise<void> {
   const shown = async () =>
     (await appliance.lan.exec(["ss", "-H", "-l", "-n", protocol === "tcp" ? "-t" : "-u"])).stdout.includes(`:${port} `);
-  await until(shown, { what: `${protocol} port ${port} in use`, timeoutMs: 5_000 });
+  await until(shown, { what: `${protocol} port ${port} in use`, timeoutMs: 30_000 });
 }
 
 bad("missing programs: says which packages to install", async (context) => {

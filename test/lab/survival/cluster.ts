@@ -8,7 +8,14 @@ import type { Status } from "#api/status.ts";
 import { exec } from "#lib/exec.ts";
 import { readJson, readText } from "#lib/files.ts";
 import { until } from "#lib/time.ts";
-import { type Appliance, type ApplianceOptions, addHost, type ClusterHost, startAppliance } from "../appliance.ts";
+import {
+  type Appliance,
+  type ApplianceOptions,
+  addHost,
+  type ClusterHost,
+  type HostOptions,
+  startAppliance,
+} from "../appliance.ts";
 import { type AppName, type ImageOptions, writeAppImage } from "../image.ts";
 import { RUN_VARIABLE, runFolder } from "../leftovers.ts";
 import { type Load, type LoadOptions, type LoadResult, startLoad } from "../load.ts";
@@ -24,13 +31,19 @@ export interface Cluster {
 export interface ClusterOptions {
   count?: number;
   appliance?: ApplianceOptions;
+  /** Name servers of containers. */
+  dns?: string[];
+  /** False for a program that ends by lib/run.ts. */
+  signals?: boolean;
+  /** More of each host. */
+  host?: HostOptions;
   /** The hosts are machines known to control, which boot with a boot server's grant in their seed. */
   machines?: boolean;
 }
 
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const { count = 3, machines = false } = options;
-  const scope = await openScope();
+  const { count = 3, machines = false, dns, host, signals = true } = options;
+  const scope = await openScope({ signals });
   const startedMs = performance.now();
   let appliance: Appliance | undefined;
   try {
@@ -38,7 +51,9 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     const numbers = Array.from({ length: count }, (_, n) => n + 1);
     const up = appliance;
     const grants = machines ? await machineGrants(scope, up, count) : undefined;
-    const hosts = await Promise.all(numbers.map((n) => addHost(scope, up, n, { token: grants?.[n - 1] })));
+    const hosts = await Promise.all(
+      numbers.map((n) => addHost(scope, up, n, { ...host, token: grants?.[n - 1], dns })),
+    );
     console.log(`appliance and ${count} hosts in ${seconds(startedMs)} s`);
     return { scope, appliance: up, hosts };
   } catch (error) {
@@ -125,7 +140,12 @@ export function settled(appliance: Appliance, app: string, count: number, timeou
     return last.length === count && last.every(({ state }) => state === "up") ? last : undefined;
   };
   return until(probe, { what: `${count} jobs of ${app} up`, timeoutMs, everyMs: 200 }).catch((cause: unknown) => {
-    const states = last.map(({ id, state, reason, hostId }) => `${id} on ${hostId}: ${state} ${reason}`).join("; ");
+    const states = last
+      .map(
+        ({ id, version, state, desired, reason, hostId }) =>
+          `v${version} ${id} on ${hostId}: ${state}, to ${desired} ${reason}`,
+      )
+      .join("; ");
     throw new Error(`${(cause as Error).message}: ${states}`, { cause });
   });
 }
@@ -183,6 +203,22 @@ export async function statusPart(appliance: Appliance, name: string): Promise<St
   if (part === undefined) throw new Error(`status has no part ${name}: ${parts.map((found) => found.name).join(", ")}`);
   return part;
 }
+
+/** Quick to tell a healthy job, and a fifth of a second to see that it stays so: for labs that are about everything else. */
+export const QUICK_WEB = {
+  port: 8080,
+  memoryBytes: 32 * 1024 ** 2,
+  stopTimeoutMs: 5_000,
+  health: {
+    type: "tcp",
+    intervalMs: 100,
+    timeoutMs: 2_000,
+    rise: 1,
+    fall: 10,
+    startTimeoutMs: 60_000,
+    stableMs: 200,
+  },
+};
 
 /** The API answers with another process of control than `oldPid`. */
 export async function controlBack(appliance: Appliance, oldPid?: number): Promise<void> {

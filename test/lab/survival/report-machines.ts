@@ -28,7 +28,8 @@ const client = createClient({ urls: [url], caPem, identity });
 const events = macs.map((mac) => ({
   eventId: randomUUID(),
   at: new Date().toISOString(),
-  identity: { mac, firmware: "bios" as const },
+  claimed: { mac, firmware: "bios" as const },
+  observed: {},
   stage: "discover" as const,
   level: "info" as const,
   message: "asked for an address",

@@ -1,0 +1,48 @@
+// The frames of hosts: a report is compared with the state and what differs is written; a beat says that the last one still holds, so it
+// is compared again only when the state has changed meanwhile.
+import type { HostBeat, HostReport } from "#api/hosts.ts";
+import type { Context } from "./context.ts";
+import type { HostChanges } from "./host-changes.ts";
+import { acceptReport } from "./reports.ts";
+
+export interface HostFrames {
+  report(hostId: string, report: HostReport): Promise<void>;
+  /** False when there is no such report here. */
+  beat(hostId: string, beat: HostBeat): Promise<boolean>;
+}
+
+interface Settled {
+  /** What was found to change nothing. */
+  digest: string | undefined;
+  /** At this state of what it is compared with. */
+  seq: number;
+}
+
+export function hostFrames(
+  context: Context,
+  changes: Pick<HostChanges, "seqOf">,
+  accept: typeof acceptReport = acceptReport,
+): HostFrames {
+  const { presence } = context;
+  const settled = new Map<string, Settled>();
+  const take = async (hostId: string, report: HostReport): Promise<void> => {
+    const seq = changes.seqOf(hostId);
+    settled.delete(hostId);
+    // What it changes is looked at once more, as it stands then.
+    if (!(await accept(context, hostId, report))) settled.set(hostId, { digest: report.digest, seq });
+  };
+  return {
+    report(hostId, report) {
+      presence.hostSeen(hostId, report);
+      return take(hostId, report);
+    },
+    async beat(hostId, beat) {
+      if (!presence.hostBeat(hostId, beat)) return false;
+      const known = settled.get(hostId);
+      if (known?.digest === beat.digest && known.seq === changes.seqOf(hostId)) return true;
+      const { events: _, ...report } = presence.hosts.get(hostId)!.report;
+      await take(hostId, report);
+      return true;
+    },
+  };
+}

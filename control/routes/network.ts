@@ -1,0 +1,97 @@
+// Rules between apps, the cluster's settings of what apps reach, and how far the hosts enforce both.
+import type { App } from "#api/apps.ts";
+import { Fault } from "#api/fault.ts";
+import * as network from "#api/network.ts";
+import { newId } from "#lib/ids.ts";
+import { findApp } from "../apps/find.ts";
+import type { Context } from "../context.ts";
+import { eventChanges } from "../events.ts";
+import { keys, PREFIX } from "../keys.ts";
+import type { Idempotent, Mount } from "../mount.ts";
+import { enforcementOn } from "../network/enforcement.ts";
+import { findRule, ruleChanges, ruleEnd, ruleOfPair, shownRule } from "../network/rules.ts";
+import { page } from "../paging.ts";
+import type { HostRecord, NetworkRuleRecord } from "../records.ts";
+import type { Entry } from "../store/store.ts";
+
+export function mountNetwork(mount: Mount, context: Context): void {
+  const { store, now, reaches } = context;
+  const create = async (
+    from: App,
+    to: App,
+    actor: string,
+    idempotent: Idempotent,
+  ): Promise<Entry<NetworkRuleRecord>> => {
+    const rule: NetworkRuleRecord = {
+      id: newId("rule"),
+      from: { kind: "app", id: from.id },
+      to: { kind: "app", id: to.id },
+      createdAt: now().toISOString(),
+      createdBy: actor,
+    };
+    const { result } = await store.commit({
+      actor,
+      ...idempotent,
+      expect: [{ key: keys.networkPair(from.id, to.id), version: 0 }],
+      mutations: [
+        ...ruleChanges(store, rule),
+        ...eventChanges(store, now(), {
+          type: "network-rule.created",
+          subject: rule.id,
+          app: to.name,
+          actor,
+          message: `jobs of ${from.name} may open connections to jobs of ${to.name}`,
+        }),
+      ],
+      result: { id: rule.id },
+    });
+    return findRule(store, result.id);
+  };
+
+  mount(network.getNetwork, () => reaches.cluster());
+  mount(network.listNetworkHosts, ({ query }) =>
+    page(store.list<HostRecord>(PREFIX.hosts), query, ({ value }) => enforcementOn(value, context)),
+  );
+  mount(network.listNetworkRules, ({ query }) => {
+    const appId = query.app === undefined ? undefined : findApp(store, query.app).value.id;
+    const rules = store.list<NetworkRuleRecord>(PREFIX.networkRules);
+    return page(
+      rules.filter(({ value: { from, to } }) => appId === undefined || from.id === appId || to.id === appId),
+      query,
+      (entry) => shownRule(store, entry),
+    );
+  });
+  mount(network.getNetworkRule, ({ params }) => shownRule(store, findRule(store, params.id)));
+  mount(network.createNetworkRule, async ({ body, principal: { name }, idempotent, earlier, location }) => {
+    const from = findApp(store, body.from.name).value;
+    const to = findApp(store, body.to.name).value;
+    if (from.id === to.id)
+      throw new Fault("invalid", `${from.name} reaches its own jobs without a rule; name two apps`, {
+        details: { field: "to" },
+      });
+    const made = await earlier<{ id: string }>();
+    const there = made === undefined ? ruleOfPair(store, from.id, to.id) : findRule(store, made.id);
+    const entry = there ?? (await create(from, to, name, idempotent));
+    location(`/v1/network-rules/${entry.value.id}`);
+    return shownRule(store, entry);
+  });
+  mount(network.deleteNetworkRule, async ({ params, principal: { name } }) => {
+    const { value: rule, key, version } = findRule(store, params.id);
+    const shown = shownRule(store, { value: rule, key, version });
+    const { seq } = await store.commit({
+      actor: name,
+      expect: [{ key: keys.networkRule(rule.id), version }],
+      mutations: [
+        ...ruleEnd(rule),
+        ...eventChanges(store, now(), {
+          type: "network-rule.removed",
+          subject: rule.id,
+          app: shown.to.name,
+          actor: name,
+          message: `jobs of ${shown.from.name} may no longer open connections to jobs of ${shown.to.name}`,
+        }),
+      ],
+    });
+    return { version: seq };
+  });
+}

@@ -1,0 +1,147 @@
+// The hosts' target streams. A record wakes the hosts whose own target it changes, and no other; what it changes for all is sent to all,
+// a few at a time. Whether there is anything to send is a comparison of numbers: nothing is built, or kept, to find that out.
+import { Fault } from "#api/fault.ts";
+import type { HostTarget } from "#api/hosts.ts";
+import type { StreamEvent } from "#api/stream.ts";
+import { sleep } from "#lib/time.ts";
+import type { Context } from "../context.ts";
+import type { JobChange } from "../job-index.ts";
+import { keys, PREFIX } from "../keys.ts";
+import type { HostRecord } from "../records.ts";
+import type { LogRecord } from "../store/log.ts";
+import { clusterParts } from "./cluster-parts.ts";
+import { hostTargetOf, isSameToHost } from "./host.ts";
+import { type Turns, turns } from "./turns.ts";
+
+export interface HostFeeds {
+  /** What follows from a durable record, once the indexes have taken it in; `jobs`: what it changed of them. */
+  apply(record: LogRecord, jobs: readonly JobChange[]): void;
+  /** As of now, with every host among the peers, this one too. Fault `gone` for a host that was removed. */
+  targetOf(hostId: string): HostTarget;
+  /** The target now, an event `current`, and the target again at each change. */
+  follow(hostId: string, signal: AbortSignal): AsyncGenerator<StreamEvent<HostTarget>>;
+}
+
+export interface HostFeedsOptions {
+  /** Changes within this time are sent as one, in milliseconds. */
+  coalesceMs?: number;
+  /** Whose turn it is. */
+  queue?: Turns;
+  /** Told each time a target is built. */
+  onBuild?: (hostId: string) => void;
+}
+
+/** Records whose change concerns every host. */
+const EVERYWHERE: ReadonlySet<string> = new Set([keys.stack, keys.restored, keys.cluster]);
+/** Records that a build's spec is read from, all under the app's id. */
+const OF_BUILDS = [PREFIX.builds, PREFIX.buildPlans, PREFIX.buildCaches];
+
+export function hostFeeds(
+  context: Pick<Context, "store" | "jobs" | "registry" | "secrets" | "reaches" | "installers" | "controlUrls">,
+  { coalesceMs = 20, queue = turns(), onBuild }: HostFeedsOptions = {},
+): HostFeeds {
+  const { store, jobs, reaches } = context;
+  const cluster = clusterParts(store);
+  /** Of the last record that changed what only this host is told. */
+  const ownSeqs = new Map<string, number>();
+  const followers = new Map<string, Set<() => void>>();
+  let everywhereSeq = store.durableSeq;
+
+  const wake = (hostId: string, everywhere = false): void => {
+    for (const turn of followers.get(hostId) ?? []) queue.ask(turn, everywhere);
+  };
+  const wakeAll = (seq: number): void => {
+    everywhereSeq = seq;
+    for (const hostId of followers.keys()) wake(hostId, true);
+  };
+  const touch = (hostId: string | undefined, seq: number): void => {
+    if (hostId === undefined) return;
+    ownSeqs.set(hostId, seq);
+    wake(hostId);
+  };
+  const buildHosts = function* (appId: string): Generator<string | undefined> {
+    for (const { task, hostId } of jobs.ofApp(appId)) if (task?.kind === "build") yield hostId;
+  };
+  const takeIn = ({ seq, mutations }: LogRecord, changes: readonly JobChange[]): void => {
+    for (const { before, after } of changes) {
+      if (isSameToHost(before, after)) continue;
+      for (const job of [before, after]) touch(job?.hostId, seq);
+    }
+    for (const { key, value } of mutations) {
+      if (key.startsWith(PREFIX.hosts)) {
+        const hostId = key.slice(PREFIX.hosts.length);
+        const changed = cluster.setHost(hostId, (value as unknown as HostRecord | null) ?? undefined);
+        if (changed.own) touch(hostId, seq);
+        if (value === null) ownSeqs.delete(hostId);
+        if (changed.everywhere) wakeAll(seq);
+      } else if (EVERYWHERE.has(key)) wakeAll(seq);
+      else {
+        const prefix = OF_BUILDS.find((each) => key.startsWith(each));
+        if (prefix === undefined) continue;
+        for (const hostId of buildHosts(key.slice(prefix.length).split("/", 1)[0]!)) touch(hostId, seq);
+      }
+    }
+  };
+  const targetOf = (hostId: string): HostTarget => {
+    onBuild?.(hostId);
+    return hostTargetOf(hostId, context, cluster);
+  };
+  /** Two equal ones mean that there is nothing new to send. */
+  const versionOf = (hostId: string): string => {
+    if (store.durable.get(keys.host(hostId)) === undefined)
+      throw new Fault("gone", `host ${hostId} was removed from the cluster`);
+    return `${ownSeqs.get(hostId) ?? 0} ${everywhereSeq} ${reaches.of(hostId).version}`;
+  };
+
+  return {
+    apply(record, changes) {
+      try {
+        takeIn(record, changes);
+      } catch (error) {
+        wakeAll(record.seq); // whatever was to follow from it does
+        throw error;
+      }
+    },
+    targetOf,
+    async *follow(hostId, signal) {
+      let due = false;
+      let heard: () => void = () => undefined;
+      const turn = () => {
+        due = true;
+        heard();
+      };
+      const there = followers.get(hostId) ?? new Set();
+      followers.set(hostId, there.add(turn));
+      const stopReach = reaches.onChange(hostId, (everywhere) => wake(hostId, everywhere));
+      const onAbort = () => heard();
+      signal.addEventListener("abort", onAbort, { once: true });
+      try {
+        let sent: string | undefined;
+        queue.ask(turn);
+        while (!signal.aborted) {
+          if (!due)
+            await new Promise<void>((resolve) => {
+              heard = resolve;
+              if (due || signal.aborted) resolve();
+            });
+          due = false;
+          if (signal.aborted) return;
+          const version = versionOf(hostId);
+          if (version === sent) continue;
+          const target = targetOf(hostId);
+          const id = String(target.seq);
+          yield { event: "item", id, data: target };
+          if (sent === undefined) yield { event: "current", id };
+          sent = version;
+          await sleep(coalesceMs, signal);
+        }
+      } finally {
+        signal.removeEventListener("abort", onAbort);
+        stopReach();
+        queue.forget(turn);
+        there.delete(turn);
+        if (there.size === 0 && followers.get(hostId) === there) followers.delete(hostId);
+      }
+    },
+  };
+}

@@ -1,0 +1,83 @@
+// Which generation holds a change of one job, so that a busy cluster holds up nobody: whoever waits for the newest of everything
+// waits for ever beside an app that changes all the time.
+import type { Job } from "#api/jobs.ts";
+import type { RouterTarget } from "#api/routes.ts";
+import { PREFIX } from "../keys.ts";
+import type { LogRecord } from "../store/log.ts";
+import type { Store } from "../store/store.ts";
+import { isDrained, isRouted, isServed, type Routers } from "./drained.ts";
+import { backendState } from "./router.ts";
+
+export interface RoutedOptions {
+  store: Pick<Store, "list">;
+  target: () => RouterTarget;
+  routers: () => Routers;
+  monotonicMs: () => number;
+  drainTimeoutMs: number;
+}
+
+export interface Routed {
+  apply(record: LogRecord): void;
+  /** Every live router serves those of the jobs that are in the routes as they are: sends them requests, or nothing new while they drain. */
+  serve(jobs: readonly Job[]): boolean;
+  /** The draining job may be stopped. `drainSeq`: the record that made it drain. */
+  isDrained(job: Job, drainSeq: number): boolean;
+}
+
+/** How a job stands in the routes, and the record that made it so. */
+interface Standing {
+  backend: string;
+  seq: number;
+}
+
+interface Draining {
+  /** When all live routers first knew. */
+  knownMs?: number;
+  /** The generation without its route, as of when it was first seen to have none. */
+  unrouted?: number;
+}
+
+export function routed({ store, target, routers, monotonicMs, drainTimeoutMs }: RoutedOptions): Routed {
+  const standings = new Map<string, Standing>();
+  const draining = new Map<string, Draining>();
+  const put = (job: Job, seq: number): void => {
+    const state = backendState(job);
+    if (job.desired !== "drain") draining.delete(job.id);
+    if (state === undefined || job.task !== undefined) {
+      standings.delete(job.id);
+      return;
+    }
+    const backend = `${state} ${job.address}:${job.port}`;
+    if (standings.get(job.id)?.backend !== backend) standings.set(job.id, { backend, seq });
+  };
+  for (const { value, version } of store.list<Job>(PREFIX.jobs)) put(value, version);
+
+  return {
+    apply({ seq, mutations }) {
+      for (const { key, value } of mutations) {
+        if (!key.startsWith(PREFIX.jobs)) continue;
+        if (value !== null) put(value as unknown as Job, seq);
+        else for (const map of [standings, draining]) map.delete(key.slice(key.lastIndexOf("/") + 1));
+      }
+    },
+    serve(jobs) {
+      const now = target();
+      const seqs = jobs
+        .filter((job) => backendState(job) !== undefined && isRouted(job, now))
+        .map(({ id }) => standings.get(id)?.seq ?? now.generation);
+      return seqs.length === 0 || isServed(Math.max(...seqs), routers());
+    },
+    isDrained(job, drainSeq) {
+      const now = target();
+      const known = draining.get(job.id) ?? {};
+      draining.set(job.id, known);
+      if (!isRouted(job, now)) known.unrouted ??= now.generation;
+      const generation = isRouted(job, now) ? drainSeq : known.unrouted!;
+      const there = routers();
+      if (!isServed(generation, there)) return false;
+      known.knownMs ??= monotonicMs();
+      const drainingMs = monotonicMs() - known.knownMs;
+      return isDrained({ job, generation, routers: there, drainingMs, drainTimeoutMs });
+    },
+  };
+}

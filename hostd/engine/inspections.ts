@@ -1,0 +1,98 @@
+// What the engine's list leaves out of a container is asked for one by one, never by the list itself: a container that does not answer
+// (its lock is held by a call that hangs) keeps nobody else waiting. One question per container is out at a time; until it is answered
+// the list's own row stands in, which says all but details.
+import type Docker from "dockerode";
+import { deadline } from "#lib/time.ts";
+import { type Container, type ContainerStatus, LABELS } from "./engine.ts";
+
+export interface InspectionOptions {
+  /** One container in full, within a bound of its own; undefined when it is gone. */
+  inspect: (id: string) => Promise<Container | undefined>;
+  /** How long a list waits for all that it is the first to ask. */
+  patienceMs?: number;
+  /** One that failed is asked again after so long. */
+  againMs?: number;
+}
+
+export type ListRow = Pick<Docker.ContainerInfo, "Id" | "Names" | "Image" | "Labels" | "State" | "Status"> & {
+  NetworkSettings?: { Networks?: Record<string, { IPAddress?: string }> };
+};
+
+interface Asked {
+  answer: Promise<void>;
+  state: "asked" | "failed" | "answered";
+  container?: Container | undefined;
+  failedMs?: number | undefined;
+}
+
+/** Lists that follow one another share what was asked. */
+export function inspections({ inspect, patienceMs = 1_000, againMs = 10_000 }: InspectionOptions) {
+  // A container of ours is started once in its life, so id and state say all that inspect would.
+  const settled = new Map<string, Container>();
+  const asking = new Map<string, Asked>();
+
+  const ask = (id: string, key: string): void => {
+    const asked: Asked = asking.get(key) ?? { answer: Promise.resolve(), state: "asked" };
+    asked.failedMs = undefined;
+    asking.set(key, asked);
+    asked.answer = inspect(id).then(
+      (container) => {
+        asked.container = container;
+        asked.state = "answered";
+        const { status } = container ?? {};
+        const isSettled = status === "exited" || (status === "running" && container?.address);
+        if (container && isSettled && `${id} ${status}` === key) settled.set(key, container);
+      },
+      () => {
+        asked.state = "failed";
+        asked.failedMs = performance.now();
+      },
+    );
+  };
+
+  return async (rows: readonly ListRow[]): Promise<Container[]> => {
+    const keys = new Set(rows.map(keyOf));
+    for (const known of settled.keys()) if (!keys.has(known)) settled.delete(known);
+    for (const known of asking.keys()) if (!keys.has(known)) asking.delete(known);
+    const fresh: Asked[] = [];
+    for (const row of rows) {
+      const key = keyOf(row);
+      if (settled.has(key)) continue;
+      const known = asking.get(key);
+      const isDue = known?.failedMs !== undefined && performance.now() - known.failedMs >= againMs;
+      if (known === undefined || isDue) ask(row.Id, key);
+      if (known === undefined) fresh.push(asking.get(key)!);
+    }
+    const all = Promise.all(fresh.map(({ answer }) => answer));
+    await deadline(all, patienceMs, "the engine's answers").catch(() => undefined);
+    return rows.flatMap((row) => {
+      const key = keyOf(row);
+      const kept = settled.get(key);
+      if (kept) return kept;
+      const one = asking.get(key);
+      if (one?.state !== "answered") return fromRow(row, one?.state ?? "asked");
+      asking.delete(key);
+      return one.container ?? [];
+    });
+  };
+}
+
+const keyOf = ({ Id, State }: ListRow): string => `${Id} ${State}`;
+
+export function fromRow(row: ListRow, unanswered: "asked" | "failed"): Container {
+  const status = (["created", "exited", "removing", "dead"].find((one) => one === row.State) ??
+    "running") as ContainerStatus;
+  const address = Object.values(row.NetworkSettings?.Networks ?? {})[0]?.IPAddress;
+  const exitCode = /^Exited \((\d+)\)/.exec(row.Status)?.[1];
+  const own = Object.values(LABELS).filter((name) => Object.hasOwn(row.Labels, name));
+  return {
+    id: row.Id,
+    name: (row.Names.find((name) => name.lastIndexOf("/") === 0) ?? "").replace(/^\//, ""),
+    status,
+    labels: Object.fromEntries(own.map((name) => [name, row.Labels[name]!.slice(0, 256)])),
+    image: row.Image,
+    ...(address ? { address } : {}),
+    ...(exitCode === undefined ? {} : { exitCode: Number(exitCode) }),
+    unanswered,
+  };
+}

@@ -1,0 +1,168 @@
+// Keeps the kernel's table equal to what the target and this host's own jobs ask for: at each change at once, every 2 s looking
+// whether somebody flushed or altered it. No job and no build starts before the table that names it is in force. With control away
+// the last target holds; while the container engine does not answer, the jobs last seen do.
+import type { HostTarget } from "#api/hosts.ts";
+import type { Log } from "#lib/log.ts";
+import { type Container, LABELS } from "../engine/engine.ts";
+import { containerName } from "../job-container.ts";
+import { createWake } from "../wake.ts";
+import type { ReachKernel } from "./kernel.ts";
+import { type LocalJob, type ReachInput, reachText } from "./rules.ts";
+
+export interface ReachOptions extends Pick<ReachInput, "jobBridge" | "buildBridges"> {
+  kernel: ReachKernel;
+  /** Control, and what this host's configuration lets in, as far as it is known now. */
+  clusterAddresses: () => readonly string[];
+  dns: (target: HostTarget) => readonly string[];
+  /** Another version is in force, or the table had to be put back. */
+  onChange: (what: "version" | "mended") => void;
+  log: Log;
+  everyMs?: number;
+}
+
+export interface ReachKeeper {
+  setTarget(target: HostTarget): void;
+  /** All containers of jobs, as the engine has them. */
+  see(containers: readonly Container[]): void;
+  /** Resolves once a job at this address is named by the rules in force. */
+  admit(job: { jobId: string; address: string }): Promise<void>;
+  /** It did not start there. */
+  dismiss(address: string): void;
+  /** Resolves once all that was asked for is in force. */
+  inForce(): Promise<void>;
+  /** Resolves once the builds' networks are named by the rules in force. */
+  admitBuilds(networks: ReachInput["builds"]): Promise<void>;
+  /** Version of the target's `reach` that the kernel enforces. */
+  version(): number | undefined;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** Where routes and rules are somebody else's work. */
+export const unkeptReach: ReachKeeper = {
+  setTarget: () => undefined,
+  see: () => undefined,
+  admit: async () => undefined,
+  dismiss: () => undefined,
+  inForce: async () => undefined,
+  admitBuilds: async () => undefined,
+  version: () => undefined,
+  run: async () => undefined,
+};
+
+const EVERY_MS = 2_000;
+/** A look takes at most this share of one processor: with ten thousand addresses, it takes 40 ms. */
+const LOOK_SHARE = 0.05;
+
+export function keepReach(options: ReachOptions): ReachKeeper {
+  const { kernel, onChange, log, everyMs = EVERY_MS } = options;
+  const { jobBridge, buildBridges } = options;
+  const wake = createWake();
+  /** Starts under way, which the engine does not show yet, by address. */
+  const admitted = new Map<string, string>();
+  /** Jobs that the target no longer names run on for their grace as what they were. */
+  const appIds = new Map<string, string>();
+  let target: HostTarget | undefined;
+  let seen: Map<string, string> | undefined;
+  let builds: ReachInput["builds"] = [];
+  let applied: { text: string; found: string; version: number | undefined } | undefined;
+  let turn: Promise<unknown> = Promise.resolve();
+  let ended: AbortSignal | undefined;
+
+  const input = (current: HostTarget): ReachInput => {
+    const addresses = new Map([...(seen ?? []), ...admitted]);
+    const jobs = [...addresses].map(([address, jobId]): LocalJob => ({ address, appId: appIds.get(jobId) }));
+    const clusterAddresses = options.clusterAddresses();
+    return { target: current, jobs, jobBridge, buildBridges, builds, dns: options.dns(current), clusterAddresses };
+  };
+
+  const write = async (text: string, version: number | undefined, signal: AbortSignal): Promise<void> => {
+    await kernel.prepare(signal);
+    await kernel.write(text, signal);
+    const found = await kernel.read(signal);
+    if (found === undefined) throw new Error("the table is gone as soon as it was made");
+    const before = applied?.version;
+    applied = { text, found, version };
+    if (before !== version) onChange("version");
+  };
+
+  const make = async (signal: AbortSignal): Promise<void> => {
+    // Before the first look, a table would cut off the jobs that run.
+    if (target === undefined || seen === undefined) throw new Error("the container engine was not looked at yet");
+    const text = reachText(input(target));
+    if (applied?.text !== text) await write(text, target.reach?.version, signal);
+  };
+
+  /** One after the other: whoever waits finds what was asked for before. */
+  const inTurn = (work: (signal: AbortSignal) => Promise<void>): Promise<void> => {
+    const done = turn.then(() => work(ended ?? AbortSignal.timeout(EVERY_MS)));
+    turn = done.catch(() => undefined);
+    return done;
+  };
+  const inForce = (): Promise<void> =>
+    inTurn(make).catch((cause: unknown) => {
+      throw new Error("its network rules are not in the kernel yet", { cause });
+    });
+
+  const look = async (signal: AbortSignal): Promise<void> => {
+    await make(signal);
+    await kernel.prepare(signal);
+    if (applied === undefined || (await kernel.read(signal)) === applied.found) return;
+    log.warn("somebody changed the network rules of jobs; they are put back");
+    await write(applied.text, applied.version, signal);
+    onChange("mended");
+  };
+
+  return {
+    setTarget(next) {
+      target = next;
+      for (const { id, appId } of next.jobs) appIds.set(id, appId);
+      wake.ring();
+    },
+    see(containers) {
+      const found = new Map<string, string>();
+      for (const { name, labels, address } of containers) {
+        const jobId = labels[LABELS.job] ?? "";
+        if (address !== undefined && name === containerName(jobId)) found.set(address, jobId);
+      }
+      for (const address of found.keys()) admitted.delete(address);
+      const named = new Set([...found.values(), ...admitted.values(), ...(target?.jobs ?? []).map(({ id }) => id)]);
+      for (const jobId of appIds.keys()) if (!named.has(jobId)) appIds.delete(jobId);
+      const before = seen;
+      seen = found;
+      if (before === undefined || JSON.stringify([...before]) !== JSON.stringify([...found])) wake.ring();
+    },
+    admit({ jobId, address }) {
+      admitted.set(address, jobId);
+      return inForce();
+    },
+    dismiss(address) {
+      if (admitted.delete(address)) wake.ring();
+    },
+    inForce,
+    admitBuilds(networks) {
+      builds = networks;
+      return inForce();
+    },
+    version: () => applied?.version,
+    async run(signal) {
+      ended = signal;
+      let trouble = "";
+      while (!signal.aborted) {
+        const startedMs = performance.now();
+        if (target !== undefined && seen !== undefined)
+          await inTurn(look).then(
+            () => {
+              if (trouble !== "") log.info("the network rules of jobs are in the kernel");
+              trouble = "";
+            },
+            (error: unknown) => {
+              if (!signal.aborted && trouble !== String(error))
+                log.error({ err: error }, "the network rules of jobs are not in the kernel; nothing new starts");
+              trouble = String(error);
+            },
+          );
+        await wake.wait(Math.max(everyMs, (performance.now() - startedMs) / LOOK_SHARE), signal);
+      }
+    },
+  };
+}

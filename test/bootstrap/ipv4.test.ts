@@ -1,0 +1,74 @@
+// Addresses and networks, against arithmetic that does no bit tricks.
+import fc from "fast-check";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { broadcastOf, contains, isAddress, maskOf, parseNetwork, toAddress, toNumber } from "../../bootstrap/ipv4.ts";
+
+const bytesOf = (value: number) => [3, 2, 1, 0].map((n) => Math.floor(value / 256 ** n) % 256);
+const anyAddress = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+const anyPrefix = fc.integer({ min: 0, max: 32 });
+
+test("addresses are four bytes without a zero before them, and nothing else is one", () => {
+  for (const text of ["0.0.0.0", "255.255.255.255", "10.77.0.1", "99.100.199.200", "249.250.9.19", "1.2.3.4"])
+    assert.ok(isAddress(text), text);
+  for (const text of [
+    "",
+    "1.2.3",
+    "1.2.3.4.5",
+    "256.1.1.1",
+    "1.260.1.1",
+    "1.1.300.1",
+    "1.1.1.1000",
+    "1.2.3.4 ",
+    " 1.2.3.4",
+  ])
+    assert.not(isAddress(text), text);
+  for (const text of ["a.b.c.d", "1.2.3.", ".1.2.3", "1..2.3", "::1", "1.2.3.4\n", "-1.2.3.4", "1.2.3.4/24"])
+    assert.not(isAddress(text), text);
+});
+
+test("property: an address is its number and back, as its bytes are read", () => {
+  fc.assert(
+    fc.property(anyAddress, (value) => {
+      const text = bytesOf(value).join(".");
+      assert.is(toAddress(value), text);
+      assert.is(toNumber(text), value);
+      assert.ok(isAddress(text));
+    }),
+  );
+});
+
+test("property: a network holds the addresses that begin as it does, from its own to its broadcast", () => {
+  fc.assert(
+    fc.property(anyAddress, anyPrefix, anyAddress, (value, prefix, other) => {
+      const size = 2 ** (32 - prefix);
+      const first = Math.floor(value / size) * size;
+      const network = parseNetwork(`${toAddress(value)}/${prefix}`)!;
+      assert.equal(network, { address: toAddress(first), prefix });
+      assert.is(toNumber(broadcastOf(network)), first + size - 1);
+      assert.is(toNumber(maskOf(prefix)), 2 ** 32 - size);
+      assert.is(contains(network, toAddress(other)), other >= first && other < first + size);
+      for (const inside of [value, first, first + size - 1]) assert.ok(contains(network, toAddress(inside)));
+      if (first > 0) assert.not(contains(network, toAddress(first - 1)));
+    }),
+  );
+});
+
+test("what is no network is none", () => {
+  for (const text of [
+    "10.0.0.0",
+    "10.0.0.0/",
+    "10.0.0.0/33",
+    "10.0.0.0/x",
+    "10.0.0/8",
+    "/8",
+    "",
+    "10.0.0.0/008",
+    "10.0.0.0/-1",
+  ])
+    assert.is(parseNetwork(text), undefined, text);
+  assert.equal(parseNetwork("10.0.0.1/32"), { address: "10.0.0.1", prefix: 32 });
+  assert.equal(parseNetwork("10.0.0.1/0"), { address: "0.0.0.0", prefix: 0 });
+});
+
+test.run();

@@ -1,0 +1,227 @@
+// What DHCP decisions become on a timeline: a claim each, never more.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { classify } from "../../bootstrap/dhcp/classify.ts";
+import { createLeases } from "../../bootstrap/dhcp/leases.ts";
+import { offer } from "../../bootstrap/dhcp/offer.ts";
+import { dhcpSteps, onceIn, tftpSteps, transferStep } from "../../bootstrap/steps.ts";
+import type { Happening } from "../../bootstrap/timeline.ts";
+import { bios, MAC, uefi } from "./dhcp/packets.ts";
+
+function stepsOf(mode: "full" | "proxy", ...packets: ReturnType<typeof bios>[]): Happening[] {
+  const events: Happening[] = [];
+  const tell = dhcpSteps({ timeline: { record: (event) => void events.push(event) }, mode });
+  const leases = createLeases({ first: "10.77.0.50", last: "10.77.0.99" });
+  const config = {
+    mode,
+    address: "10.77.0.1",
+    network: { address: "10.77.0.0", prefix: 24 },
+    httpPort: 7780,
+    router: undefined,
+    dns: [],
+    domain: undefined,
+    leaseMs: 3_600_000,
+    quarantineMs: 600_000,
+  };
+  for (const packet of packets) {
+    const client = classify(packet)!;
+    const source = { address: "0.0.0.0", port: 68 };
+    const machine = { mayBoot: true };
+    tell(client, offer({ packet, client, port: 67, source, machine, leases, rung: 0, config, nowMs: 0 }));
+  }
+  return events;
+}
+
+test("a DHCP packet is a claim: nothing was seen of whoever sent it", () => {
+  const events = stepsOf("proxy", bios(), bios());
+  assert.equal(
+    events.map(({ stage }) => stage),
+    ["discover", "offer"],
+  );
+  for (const { claimed, observed } of events) {
+    assert.is(claimed.mac, MAC);
+    assert.is(claimed.whole, undefined);
+    assert.is(observed, undefined);
+  }
+});
+
+test("firmware that we have no file for is told of by its architecture, once, in both modes", () => {
+  for (const mode of ["full", "proxy"] as const) {
+    const events = stepsOf(mode, uefi({ archs: [11] }), uefi({ archs: [11] }));
+    assert.equal(
+      events.map(({ stage, level }) => [stage, level]),
+      [["note", "warning"]],
+      mode,
+    );
+    assert.match(events[0]!.message, /no boot file for architecture uefi-arm64; Flynn boots x86-64 machines/);
+    assert.is(events[0]!.claimed.architecture, "arm64");
+  }
+});
+
+/** What is recorded of one client after these decisions. */
+function told(decisions: object[], kind = "pxe", mode: "full" | "proxy" = "full") {
+  const events: Happening[] = [];
+  const tell = dhcpSteps({ timeline: { record: (event) => void events.push(event) }, mode });
+  const client = { mac: MAC, kind, archs: [], platform: "uefi-x64" } as never;
+  for (const decision of decisions) tell(client, { replies: [], reason: "why", ...decision } as never);
+  return events.map(({ stage, level, message, detail }) => [stage, level, message, detail]);
+}
+const reply = (yiaddr: string, file: string) => ({ replies: [{ packet: { yiaddr, file } }] });
+
+test("an offer is two steps, with what was offered", () => {
+  for (const [kind, who] of [
+    ["pxe", "firmware"],
+    ["http", "UEFI HTTP firmware"],
+    ["ipxe", "iPXE"],
+  ] as const)
+    assert.equal(told([{ step: "offer", ...reply("10.77.0.50", "boot/x") }], kind), [
+      ["discover", undefined, `${who} looks for a boot server`, { kind }],
+      ["offer", undefined, `${who} was offered what to boot`, { kind, address: "10.77.0.50", file: "boot/x" }],
+    ]);
+  assert.equal(told([{ step: "offer", ...reply("0.0.0.0", "") }])[1]![3], { kind: "pxe" });
+  assert.equal(told([{ step: "offer" }])[1]![3], { kind: "pxe" });
+});
+
+test("a step of a machine is told once in a while, another machine's kind of client anew", () => {
+  const events: Happening[] = [];
+  const tell = dhcpSteps({ timeline: { record: (event) => void events.push(event) }, mode: "full" });
+  for (const [mac, kind] of [
+    [MAC, "pxe"],
+    [MAC, "pxe"],
+    [MAC, "ipxe"],
+    ["52:54:00:00:00:99", "pxe"],
+  ])
+    tell({ mac, kind, archs: [] } as never, { step: "offer", replies: [], reason: "" } as never);
+  assert.is(events.length, 6);
+});
+
+test("an operating system is no news; a boot file of port 4011, a refusal and a declined address are", () => {
+  for (const step of ["offer", "nak", "decline"]) assert.equal(told([{ step }], "os"), []);
+  assert.equal(told([{ step: "boot-file", ...reply("0.0.0.0", "x") }, { step: "boot-file" }]), [
+    ["offer", undefined, "firmware asked port 4011 and was told what to boot", { kind: "pxe", file: "x" }],
+  ]);
+  assert.equal(told([{ step: "nak" }, { step: "decline" }]), [
+    ["note", "warning", "firmware was refused the address it asked for: why", undefined],
+    ["note", "warning", "firmware declined its address: why", undefined],
+  ]);
+  for (const step of ["ack", "release", "silence"]) assert.equal(told([{ step }]), []);
+});
+
+test("another DHCP server is told of once, where we give addresses ourselves, whoever it answered", () => {
+  const other = { step: "silence", otherServer: "10.77.0.9" };
+  const warning = "another DHCP server answers on this network: 10.77.0.9; use proxy mode, or switch it off";
+  const said = [["note", "warning", warning, { server: "10.77.0.9" }]];
+  assert.equal([told([other, other]), told([other], "os"), told([other], "pxe", "proxy")], [said, said, []]);
+  assert.is(told([other, { ...other, otherServer: "10.77.0.8" }]).length, 2);
+});
+
+function fetched(...events: object[]) {
+  const [recorded, progressed]: [Happening[], string[]] = [[], []];
+  const tell = tftpSteps({
+    timeline: { record: (event) => void recorded.push(event) },
+    cardAt: (address) => (address === "10.77.0.50" ? MAC : undefined),
+    progressed: (mac) => progressed.push(mac),
+  });
+  const client = { address: "10.77.0.50", port: 1 };
+  for (const event of events)
+    tell({ client, name: "ipxe.efi", bytes: 1024, sizeBytes: 2048, ms: 1500, retransmits: 1, ...event } as never);
+  return { recorded, progressed };
+}
+
+test("a file that was fetched is a step with its size and time, seen of the card that the address has", () => {
+  const { recorded, progressed } = fetched({ kind: "done" });
+  assert.equal(recorded, [
+    {
+      claimed: { mac: MAC },
+      observed: { card: MAC, address: "10.77.0.50" },
+      stage: "tftp",
+      message: "fetched ipxe.efi: 1 KiB in 1.5s",
+      detail: { file: "ipxe.efi", bytes: 1024, retransmits: 1 },
+    },
+  ]);
+  assert.equal(progressed, [MAC]);
+});
+
+test("one that broke off is a warning, once; a beginning, another end and a stranger's are no step", () => {
+  const broken = { kind: "end", why: "timeout", detail: "no ACK after block 2 of 4" };
+  const { recorded } = fetched(broken, broken, { ...broken, name: "other" });
+  assert.equal(
+    recorded.map(({ level, message }) => [level, message]),
+    ["ipxe.efi", "other"].map((name) => ["warning", `${name} stopped at 1 KiB of 2 KiB: no ACK after block 2 of 4`]),
+  );
+  assert.equal(fetched({ ...broken, why: "declined" }), { recorded: [], progressed: [MAC] });
+  assert.equal(fetched({ kind: "start" }), { recorded: [], progressed: [] });
+  assert.equal(fetched({ kind: "done", client: { address: "10.77.0.66", port: 1 } }), { recorded: [], progressed: [] });
+});
+
+test("a part of a boot image that was sent whole is a step of that boot; one that stopped is a warning", () => {
+  const boot = { mac: MAC, bootId: "boot-1" } as never;
+  const observed = { card: MAC };
+  const of = (sentBytes: number) =>
+    transferStep(
+      {
+        artefact: { imageId: "img1", part: "kernel", name: "vmlinuz" },
+        sentBytes,
+        askedBytes: 2048,
+        durationMs: 1499.6,
+      } as never,
+      boot,
+      observed,
+    );
+  const step = { claimed: { mac: MAC }, observed, bootId: "boot-1", imageId: "img1", stage: "kernel" } as const;
+  assert.equal(of(2048), {
+    ...step,
+    level: "info",
+    message: "fetched vmlinuz: 2 KiB in 1.5s",
+    detail: { bytes: 2048, ms: 1500 },
+  });
+  assert.equal(of(1024), {
+    ...step,
+    level: "warning",
+    message: "vmlinuz: stopped at 1 KiB of 2 KiB in 1.5s",
+    detail: { bytes: 1024, ms: 1500 },
+  });
+});
+
+test("what is told is told again after its time, each thing for itself, and a flood forgets the oldest", () => {
+  const never = onceIn(60_000);
+  assert.equal([never("a"), never("a"), never("b")], [true, false, true]);
+  const always = onceIn(0);
+  assert.equal([always("a"), always("a")], [true, true]);
+  for (let n = 0; n < 16_384; n++) never(`x${n}`);
+  assert.equal([never("b"), never("x16383")], [true, false]);
+});
+
+test("what was told is told again when its time is over, counted from when it was told and not from when it was asked", () => {
+  const clock = { ms: 1_000 };
+  const isNews = onceIn(30_000, () => clock.ms);
+  const at = (ms: number, what = "a") => {
+    clock.ms = 1_000 + ms;
+    return isNews(what);
+  };
+  assert.equal([at(0), at(10_000), at(29_999), at(30_000)], [true, false, false, true]);
+  assert.equal([at(59_999), at(60_000), at(60_001, "b"), at(60_001)], [false, true, true, false]);
+});
+
+test("of more than 16,384 things the one that was asked of longest ago is forgotten, and no other", () => {
+  const isNews = onceIn(30_000, () => 0);
+  for (let n = 0; n < 16_384; n++) assert.ok(isNews(`x${n}`));
+  assert.equal([isNews("x0"), isNews("x1")], [false, false], "all are remembered");
+  assert.ok(isNews("new"));
+  assert.equal([isNews("x0"), isNews("x1"), isNews("x3"), isNews("x2")], [false, false, false, true]);
+});
+
+test("firmware without a boot file is told of again after half a minute and not for each packet, machine by machine", () => {
+  const none = { step: "ignored", noBootFile: true };
+  assert.is(told([none, none, none]).length, 1);
+  const events: Happening[] = [];
+  const tell = dhcpSteps({ timeline: { record: (event) => void events.push(event) }, mode: "full" });
+  for (const mac of [MAC, MAC, "52:54:00:00:00:99"])
+    tell({ mac, kind: "pxe", archs: [] } as never, { replies: [], reason: "why", ...none } as never);
+  assert.equal(
+    events.map(({ claimed }) => claimed.mac),
+    [MAC, "52:54:00:00:00:99"],
+  );
+});
+
+test.run();

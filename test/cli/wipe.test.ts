@@ -1,0 +1,103 @@
+// `flynn machine wipe`: what is on each disk is shown, and a disk is given up only by machine and fingerprint, typed out.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { postBootEvents } from "#api/boot.ts";
+import { getMachineDisks, type MachineDisk, reportHostDisks } from "#api/disks.ts";
+import { certificatePin } from "#lib/x509.ts";
+import { saveCluster } from "../../cli/clusters.ts";
+import { clustersFile } from "../../cli/clusters-file.ts";
+import { keys } from "../../control/keys.ts";
+import type { HostRecord } from "../../control/records.ts";
+import { rig } from "../control/rig.ts";
+import { type InvokeOptions, invoke } from "./invoke.ts";
+
+const directory = await mkdtemp(join(tmpdir(), "flynn-wipe-"));
+const env = { FLYNN_HOME: join(directory, "home"), HOME: directory };
+const control = await rig({ loops: false, diskPolicy: "find-empty" });
+const flynn = (line: string, options: InvokeOptions = {}) =>
+  invoke(line.split(" "), { cwd: directory, env, ...options });
+const full: MachineDisk = {
+  path: "/dev/sda",
+  model: "QEMU",
+  serial: "S1",
+  sizeBytes: 8 * 1024 ** 3,
+  holds: "holds ext4 (label backup)",
+  canWipe: true,
+  fingerprint: "0123456789ab".padEnd(64, "0"),
+};
+const root: MachineDisk = { ...full, path: "/dev/sdb", serial: "S2", holds: "is mounted", canWipe: false };
+const machine = { name: "", id: "" };
+const order = async () => (await control.admin.call(getMachineDisks, { params: { id: machine.id } })).order?.path;
+
+test.before(async () => {
+  const { url, caPem, token } = control;
+  await saveCluster(clustersFile(env), { name: "rig", url, pin: certificatePin(caPem), caPem, token });
+  const [boot, host] = [await control.join("boot"), await control.host("h1")];
+  const claimed = { mac: "52:54:00:00:00:99" };
+  const event = {
+    eventId: "e1",
+    at: "2026-01-01T00:00:00Z",
+    claimed,
+    observed: {},
+    level: "info" as const,
+    message: "seen",
+  };
+  const seen = await boot.client.call(postBootEvents, {
+    params: { id: boot.id },
+    body: { events: [{ ...event, stage: "discover" }] },
+  });
+  machine.id = seen.machines[0]!.machineId;
+  machine.name = "node-000099";
+  const none = await flynn(`machine wipe ${machine.name}`);
+  assert.match(none.err, /has not reported its disks yet/);
+  const record = control.store.get<HostRecord>(keys.host(host.id))!.value;
+  const value = { ...record, machineId: machine.id };
+  await control.store.commit({ actor: "test", mutations: [{ key: keys.host(host.id), value }] });
+  await host.client.call(reportHostDisks, { params: { id: host.id }, body: { disks: [full, root] } });
+});
+
+test.after(async () => {
+  await control.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+test("without a disk it lists what is on each, with fingerprints", async () => {
+  const { out, code } = await flynn(`machine wipe ${machine.name}`);
+  assert.is(code, 0);
+  assert.match(out, /^\/dev\/sda +QEMU +S1 +8 GiB +0123456789ab +holds ext4 \(label backup\)$/m);
+  const json = JSON.parse((await flynn(`machine wipe ${machine.name} --json`)).out) as { disks: unknown[] };
+  assert.is(json.disks.length, 2);
+});
+
+test("nothing is ordered until machine and fingerprint are typed", async () => {
+  for (const line of ["", " --confirm sda", ` --confirm ${machine.name}`, ` --confirm ${machine.name}/ffffffffffff`])
+    assert.is((await flynn(`machine wipe ${machine.name} /dev/sda${line}`)).code, 2, line);
+  const blind = await flynn(`machine wipe ${machine.name} /dev/sda`);
+  assert.match(blind.err, /WARNING: all that is on \/dev\/sda, QEMU, S1, 8 GiB of node-000099 is lost: it holds ext4/);
+  assert.match(blind.err, `--confirm ${machine.name}/0123456789ab`);
+  const asked = { terminal: { in: true }, typed: machine.name };
+  assert.is((await flynn(`machine wipe ${machine.name} /dev/sda`, asked)).code, 2);
+  assert.is(await order(), undefined);
+});
+
+test("a disk is named by path, serial number or fingerprint; one that is in use or unknown is refused", async () => {
+  const confirm = `--confirm ${machine.name}/0123456789ab`;
+  for (const name of ["/dev/sda", "S1"]) {
+    assert.is((await flynn(`machine wipe ${machine.name} ${name} ${confirm}`)).code, 0, name);
+    assert.is(await order(), "/dev/sda");
+    assert.match((await flynn(`machine wipe ${machine.name}`)).err, /\/dev\/sda is erased at the next boot/);
+    assert.is((await flynn(`machine wipe ${machine.name} --cancel`)).code, 0);
+    assert.is(await order(), undefined);
+  }
+  const used = await flynn(`machine wipe ${machine.name} /dev/sdb ${confirm}`);
+  assert.match(used.err, /\/dev\/sdb is mounted; it cannot be wiped. Nothing was done/);
+  assert.match((await flynn(`machine wipe ${machine.name} 0123456789ab ${confirm}`)).err, /2 disks .* are named/);
+  assert.match((await flynn(`machine wipe ${machine.name} /dev/sdx`)).err, /no disk \/dev\/sdx; it has \/dev\/sda/);
+  assert.is((await flynn(`machine wipe ${machine.name} --cancel`)).code, 3, "there is no order");
+  assert.is((await flynn(`machine wipe ${machine.name} /dev/sda --cancel`)).code, 2);
+});
+
+test.run();

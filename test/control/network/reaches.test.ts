@@ -1,0 +1,143 @@
+// Every host's reach kept from records: it is what a fresh look at the store gives, and a record wakes the hosts it concerns alone.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { deleteHost } from "#api/hosts.ts";
+import type { Job } from "#api/jobs.ts";
+import { loadControlConfig } from "../../../control/config.ts";
+import { keys } from "../../../control/keys.ts";
+import { reaches } from "../../../control/network/reaches.ts";
+import { ruleChanges, ruleEnd } from "../../../control/network/rules.ts";
+import type { NetworkRuleRecord } from "../../../control/records.ts";
+import type { Change, Store } from "../../../control/store/store.ts";
+import { factsOf, withRig } from "../rig.ts";
+
+const config = loadControlConfig();
+const options = (store: Store) => ({ store, config, controlUrls: ["https://10.1.0.1:7777"], monotonicMs: () => 0 });
+
+const job = (
+  id: string,
+  appId: string,
+  hostId: string | undefined,
+  address?: string,
+  over: Partial<Job> = {},
+): Change => ({
+  key: keys.job(appId, id),
+  value: {
+    id,
+    appId,
+    state: "up",
+    desired: "run",
+    ...(hostId ? { hostId } : {}),
+    ...(address ? { address } : {}),
+    ...over,
+  },
+});
+const rule = (from: string, to: string): NetworkRuleRecord => ({
+  id: `rule-${from}-${to}`,
+  from: { kind: "app", id: from },
+  to: { kind: "app", id: to },
+  createdAt: "",
+  createdBy: "",
+});
+
+const HOSTS = ["h1", "h2", "h3", "h4"];
+const APPS = ["a", "b", "c"];
+
+test("after any records it is the same as a fresh look, versions only grow, and they grow only when the content changed", () =>
+  withRig(
+    async ({ store }) => {
+      let seed = 7;
+      const random = (below: number) => {
+        seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+        return Math.floor((seed / 2 ** 31) * below);
+      };
+      const one = <T>(list: readonly T[]): T => list[random(list.length)]!;
+      const kept = reaches(options(store));
+      store.onDurable((record) => kept.apply(record));
+      const before = new Map(HOSTS.map((hostId) => [hostId, JSON.stringify(kept.of(hostId))]));
+      for (let n = 0; n < 300; n++) {
+        const from = one(APPS);
+        const made = rule(from, one(APPS.filter((app) => app !== from)));
+        const id = `j${random(12)}`;
+        const appId = APPS[Number(id.slice(1)) % 3]!;
+        const address = random(3) === 0 ? undefined : `100.64.0.${random(9)}`;
+        const mutations = one<() => Change[]>([
+          () => ruleChanges(store, made),
+          () => (store.get(keys.networkRule(made.id)) === undefined ? [] : ruleEnd(made)),
+          () => [job(id, appId, one([...HOSTS, undefined]), address)],
+          () => [job(id, appId, one(HOSTS), address, { state: one(["up", "down", "lost", "starting"]) })],
+          () => [{ key: keys.job(appId, id), value: null }],
+          () => [{ key: keys.router("r1"), value: { id: "r1", addresses: [`10.1.0.${random(3)}`] } }],
+          () => [{ key: keys.host("h1"), value: { id: "h1", addresses: [`10.2.0.${random(3)}`] } }],
+        ])();
+        if (mutations.length === 0) continue;
+        await store.commit({ actor: "test", mutations });
+        const fresh = reaches(options(store));
+        for (const hostId of one([[one(HOSTS)], HOSTS])) {
+          const { version, ...content } = kept.of(hostId);
+          const { version: _, ...expected } = fresh.of(hostId);
+          assert.equal(content, expected);
+          const { version: earlier, ...had } = JSON.parse(before.get(hostId)!) as { version: number };
+          const isSame = JSON.stringify(had) === JSON.stringify(content);
+          if (isSame) assert.is(version, earlier);
+          else assert.ok(version > earlier && version <= store.durableSeq, `${version} after ${earlier}`);
+          before.set(hostId, JSON.stringify(kept.of(hostId)));
+        }
+      }
+    },
+    { loops: false },
+  ));
+
+test("every address that a host reports is closed to all hosts' jobs, at join and later; one that reports none keeps its own", () =>
+  withRig(
+    async ({ control, admin, host }) => {
+      const kept = control.context.reaches;
+      const [a, b] = [await host("a"), await host("b")];
+      const has = (address: string) => kept.of(b.id).closed.includes(`${address}/32`);
+      const facts = factsOf("a", 1);
+      await a.report({ facts: { ...facts, addresses: ["10.1.0.1", "192.168.5.2", "9.9.9.7"] } });
+      assert.ok(has("10.1.0.1") && has("192.168.5.2") && has("9.9.9.7"));
+      const { version } = kept.of(b.id);
+      await a.report({ facts: { ...facts, addresses: ["10.1.0.1", "192.168.5.2", "9.9.9.7"] } });
+      await a.report({ facts });
+      assert.is(kept.of(b.id).version, version, "nothing new changes nothing");
+      assert.ok(has("192.168.5.2"));
+      await a.report({ facts: { ...facts, addresses: ["10.1.0.1"] } });
+      assert.ok(!has("192.168.5.2") && kept.of(b.id).version > version);
+      await admin.call(deleteHost, { params: { id: a.id } });
+      assert.ok(!has("10.1.0.1"));
+    },
+    { loops: false },
+  ));
+
+test("a record wakes the hosts of the app and of those a rule joins it to, and no other", () =>
+  withRig(
+    async ({ store }) => {
+      const woken: string[] = [];
+      const kept = reaches(options(store));
+      for (const hostId of HOSTS) kept.onChange(hostId, () => woken.push(hostId));
+      store.onDurable((record) => kept.apply(record));
+      const after = async (mutations: Change[]): Promise<string> => {
+        woken.length = 0;
+        await store.commit({ actor: "test", mutations });
+        return [...new Set(woken)].sort().join(" ");
+      };
+      assert.is(await after([job("j1", "a", "h1", "100.64.1.2")]), "h1");
+      assert.is(await after([job("j2", "b", "h2", "100.64.2.2")]), "h2");
+      assert.is(await after([job("j3", "c", "h3", "100.64.3.2")]), "h3");
+      assert.is(
+        await after([job("j1", "a", "h1", "100.64.1.2", { restarts: 3 })]),
+        "",
+        "nothing of it concerns a reach",
+      );
+      assert.is(await after(ruleChanges(store, rule("a", "b"))), "h1 h2");
+      assert.is(await after([job("j4", "a", "h4", "100.64.4.2")]), "h1 h2 h4");
+      assert.is(await after([job("j4", "a", "h4", "100.64.4.2", { state: "down" })]), "h1 h2 h4");
+      assert.is(await after([job("j5", "c", "h3")]), "h3");
+      assert.is(await after(ruleEnd(rule("a", "b"))), "h1 h2");
+      assert.is(await after([job("j1", "a", "h1", "100.64.1.9")]), "h1");
+    },
+    { loops: false },
+  ));
+
+test.run();

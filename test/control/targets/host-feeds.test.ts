@@ -1,0 +1,235 @@
+// Whom a record wakes, and what it costs: one host's change builds one host's target, and no host misses one.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { HostTarget } from "#api/hosts.ts";
+import type { Job } from "#api/jobs.ts";
+import { sleep, until } from "#lib/time.ts";
+import { keys } from "../../../control/keys.ts";
+import type { HostRecord } from "../../../control/records.ts";
+import type { Change, Store } from "../../../control/store/store.ts";
+import { type HostFeeds, hostFeeds } from "../../../control/targets/host-feeds.ts";
+import { type Turns, turns } from "../../../control/targets/turns.ts";
+import { type Rig, withRig } from "../rig.ts";
+
+const HOSTS = ["h1", "h2", "h3", "h4"];
+const APPS = ["a", "b", "c"];
+
+const host = (id: string, over: Partial<HostRecord> = {}): Change => ({
+  key: keys.host(id),
+  value: {
+    id,
+    name: id,
+    state: "ready",
+    reason: "",
+    cordoned: false,
+    subnet: `100.64.${id.slice(1)}.0/24`,
+    address: `10.1.0.${id.slice(1)}`,
+    capacity: { cpuMillis: 1, memoryBytes: 1, diskBytes: 1 },
+    tags: {},
+    keySha256: "",
+    joinedAt: "",
+    ...over,
+  } satisfies HostRecord,
+});
+const app = (id: string): Change[] => [
+  { key: keys.artifact(`art-${id}`), value: { id: `art-${id}`, appId: id, repository: id, digest: `sha256:${id}` } },
+  {
+    key: keys.release(id, "r1"),
+    value: { id: "r1", appId: id, artifactId: `art-${id}`, env: { A: id }, processes: { web: { port: 80 } } },
+  },
+];
+const job = (id: string, appId: string, hostId: string | undefined, over: Partial<Job> = {}): Change => ({
+  key: keys.job(appId, id),
+  value: {
+    id,
+    appId,
+    app: appId,
+    releaseId: "r1",
+    version: 1,
+    process: "web",
+    desired: "run",
+    state: "up",
+    reason: "",
+    restarts: 0,
+    need: { cpuMillis: 1, memoryBytes: 1, diskBytes: 1 },
+    ...(hostId ? { hostId } : {}),
+    ...over,
+  },
+});
+
+interface Followed {
+  feeds: HostFeeds;
+  store: Store;
+  built: string[];
+  sent: Map<string, HostTarget[]>;
+  /** Commits and waits until nothing of it is under way. */
+  commit(...mutations: Change[]): Promise<void>;
+}
+
+/** The product's own turns, and whether any is still to come. */
+function watchedTurns(): { queue: Turns; isIdle: () => boolean } {
+  const inner = turns();
+  const coming = new Map<() => void, () => void>();
+  const seen = (turn: () => void) => () => {
+    coming.delete(turn);
+    turn();
+  };
+  const queue: Turns = {
+    ask(turn, everywhere) {
+      if (!coming.has(turn)) coming.set(turn, seen(turn));
+      inner.ask(coming.get(turn)!, everywhere);
+    },
+    forget(turn) {
+      const wrapped = coming.get(turn);
+      coming.delete(turn);
+      if (wrapped !== undefined) inner.forget(wrapped);
+    },
+  };
+  return { queue, isIdle: () => coming.size === 0 };
+}
+
+async function following(hostIds: readonly string[], body: (followed: Followed) => Promise<void>): Promise<void> {
+  await withRig(
+    async ({ control, store }: Rig) => {
+      const { context } = control;
+      await store.commit({ actor: "test", mutations: [...HOSTS.flatMap((id) => host(id)), ...APPS.flatMap(app)] });
+      const built: string[] = [];
+      const { queue, isIdle } = watchedTurns();
+      const feeds = hostFeeds(context, { coalesceMs: 0, queue, onBuild: (hostId) => built.push(hostId) });
+      // The rig's own listener has taken the record into the index already: what was there before is kept here.
+      const known = new Map<string, Job>();
+      store.onDurable((record) => {
+        const changes = record.mutations.flatMap(({ key, value }) => {
+          if (!key.startsWith("jobs/")) return [];
+          const [before, after] = [known.get(key), (value as unknown as Job | null) ?? undefined];
+          if (after) known.set(key, after);
+          else known.delete(key);
+          return [{ ...(before ? { before } : {}), ...(after ? { after } : {}) }];
+        });
+        feeds.apply(record, changes);
+      });
+      const done = new AbortController();
+      const sent = new Map<string, HostTarget[]>(hostIds.map((id) => [id, []]));
+      const reading = hostIds.map(async (id) => {
+        for await (const { data } of feeds.follow(id, done.signal)) if (data) sent.get(id)!.push(data);
+      });
+      const quiet = async () => {
+        await until(isIdle, { what: "every turn that was asked for", timeoutMs: 10_000, everyMs: 1 });
+        // Timers of one length end in their order: after these, every stream has gone on from what it sent.
+        for (let turn = 0; turn < 3; turn++) await sleep(0);
+      };
+      await until(() => [...sent.values()].every(({ length }) => length > 0), { what: "targets", timeoutMs: 10_000 });
+      try {
+        await body({
+          feeds,
+          store,
+          built,
+          sent,
+          async commit(...mutations) {
+            await store.commit({ actor: "test", mutations });
+            await quiet();
+          },
+        });
+      } finally {
+        done.abort();
+        await Promise.allSettled(reading);
+      }
+    },
+    { loops: false },
+  );
+}
+
+test("a job's counter, state and address build no target of its host; its end builds one, of one host", () =>
+  following(HOSTS, async ({ built, commit }) => {
+    const after = async (...mutations: Change[]) => {
+      built.length = 0;
+      await commit(...mutations);
+      return built.join(" ");
+    };
+    assert.is(await after(job("j1", "a", "h1", { state: "starting" })), "h1");
+    assert.is(await after(job("j2", "b", "h2", { state: "starting" })), "h2");
+    assert.is(await after(job("j1", "a", "h1", { state: "up" })), "");
+    assert.is(await after(job("j1", "a", "h1", { restarts: 7, reason: "exited 1" })), "");
+    assert.is(await after(job("j1", "a", "h1", { desired: "drain" })), "", "a host runs on what drains");
+    assert.is(await after(job("j1", "a", "h1", { desired: "stop" })), "h1");
+    assert.is(await after(job("j1", "a", "h1", { desired: "stop", state: "down" })), "h1");
+    assert.is(await after(job("j2", "b", "h3")), "h2 h3");
+    assert.is(await after(job("j3", "c", undefined)), "", "it waits for a host");
+    assert.is(await after({ key: keys.event(1), value: {} }), "");
+  }));
+
+test("what a host reports of itself builds its own target at most; another address is told to all, its tags to nobody else", () =>
+  following(HOSTS, async ({ built, commit, sent }) => {
+    const after = async (...mutations: Change[]) => {
+      built.length = 0;
+      await commit(...mutations);
+      return [...built].sort().join(" ");
+    };
+    assert.is(await after(host("h1", { state: "unhealthy", reason: "no engine" })), "");
+    assert.is(await after(host("h1", { capacity: { cpuMillis: 2, memoryBytes: 2, diskBytes: 2 } })), "");
+    assert.is(await after(host("h1", { tags: { disk: "ssd" } })), "h1");
+    assert.is(await after(host("h1", { address: "10.1.0.99", tags: { disk: "ssd" } })), "h1 h2 h3 h4");
+    for (const targets of sent.values())
+      assert.is(targets.at(-1)!.peers.find(({ hostId }) => hostId === "h1")?.address, "10.1.0.99");
+  }));
+
+test("a host that is removed has its stream ended, in words", () =>
+  following(["h1"], async ({ commit, feeds }) => {
+    const ended = (async () => {
+      for await (const _ of feeds.follow("h4", AbortSignal.timeout(10_000)));
+    })().catch((error: Error) => error.message);
+    await commit({ key: keys.host("h4"), value: null });
+    assert.match(String(await ended), /host h4 was removed/);
+  }));
+
+test("after any records every host was sent what a fresh look gives, whatever came at once", () =>
+  following(HOSTS, async ({ store, feeds, sent, commit }) => {
+    let seed = 11;
+    const random = (below: number) => {
+      seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+      return Math.floor((seed / 2 ** 31) * below);
+    };
+    const one = <T>(list: readonly T[]): T => list[random(list.length)]!;
+    const change = (): Change[] => {
+      const appId = one(APPS);
+      const id = `${appId}${random(4)}`;
+      return one<() => Change[]>([
+        () => [
+          job(id, appId, one([...HOSTS, undefined]), {
+            state: one(["pending", "starting", "up", "crashed", "down", "lost"]),
+            desired: one(["run", "drain", "stop"]),
+            restarts: random(3),
+            ...(random(2) === 0 ? {} : { address: `100.64.1.${random(9)}` }),
+          }),
+        ],
+        () => [{ key: keys.job(appId, id), value: null }],
+        () => [
+          host(one(HOSTS), {
+            address: `10.1.0.${random(3)}`,
+            tags: one<Record<string, string>>([{}, { build: "yes" }]),
+          }),
+        ],
+        () => [{ key: keys.stack, value: { name: `s${random(3)}`, builder: image(random(2)), runner: image(1) } }],
+        () => [
+          job(`t${appId}${random(2)}`, appId, one(HOSTS), {
+            task: { kind: one(["run", "release"]), attach: false, tty: false, createdBy: "test" },
+            ...(random(2) === 0 ? {} : { startedAt: "2026-01-01T00:00:00Z" }),
+          }),
+        ],
+      ])();
+    };
+    const image = (n: number) => ({ repository: "stack", digest: `sha256:${n}` });
+    for (let n = 0; n < 24; n++) {
+      // Some at once: what comes while a stream works is not missed.
+      await Promise.all(Array.from({ length: random(4) }, () => store.commit({ actor: "test", mutations: change() })));
+      if (n % 4 === 3) await commit(...change());
+    }
+    await commit(...change());
+    for (const [hostId, targets] of sent) {
+      const { seq: _, ...last } = targets.at(-1)!;
+      const { seq: __, ...fresh } = feeds.targetOf(hostId);
+      assert.equal(last, fresh, hostId);
+    }
+  }));
+
+test.run();

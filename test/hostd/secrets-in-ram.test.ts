@@ -1,0 +1,48 @@
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { keepSecretsInRam } from "../../hostd/secrets-in-ram.ts";
+
+test("what Docker kept of containers goes from the disk before memory is laid over it; images and named volumes stay", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "flynn-secrets-"));
+  const [container, layer, image, volume] = ["a", "b", "c", "d"].map((letter) => letter.repeat(64)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  const files = {
+    [`containers/${container}/config.v2.json`]: "SECRET=1",
+    [`image/overlay2/layerdb/mounts/${container}/mount-id`]: layer,
+    [`image/overlay2/layerdb/mounts/${container}/init-id`]: `${layer}-init`,
+    [`overlay2/${layer}/diff/file`]: "written",
+    [`overlay2/${layer}-init/diff/file`]: "",
+    [`overlay2/${image}/diff/file`]: "an image's",
+    [`volumes/${volume}/_data/file`]: "nobody's",
+    "volumes/flynn-cache-app-1-0/_data/file": "a cache",
+  };
+  try {
+    for (const [path, text] of Object.entries(files)) {
+      await mkdir(dirname(join(directory, path)), { recursive: true });
+      await writeFile(join(directory, path), text);
+    }
+    const mounted: string[] = [];
+    await keepSecretsInRam(directory, {
+      signal: AbortSignal.timeout(10_000),
+      mount: async (path) => {
+        assert.equal(await readdir(path), [], "nothing is under it");
+        mounted.push(path);
+      },
+    });
+    assert.equal(mounted, [join(directory, "containers")]);
+    assert.equal(await readdir(join(directory, "overlay2")), [image]);
+    assert.equal(await readdir(join(directory, "volumes")), ["flynn-cache-app-1-0"]);
+    assert.equal(await readdir(join(directory, "image/overlay2/layerdb/mounts")), []);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+});
+
+test.run();

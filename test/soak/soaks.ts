@@ -1,0 +1,32 @@
+// The long runs, by name. Each covers folders: a row of test/soak.json that is older than their last change counts no more.
+import { caStack } from "./ca-stack.ts";
+import { deployments } from "./deployments.ts";
+import { fuzzLong } from "./fuzz-long.ts";
+import { leak } from "./leak.ts";
+
+export type Figures = Record<string, number | string>;
+
+export interface SoakCall {
+  /** What the last call left undone; undefined at the beginning. */
+  resumed: Figures | undefined;
+  /** Ends after the call's time; a soak that can go on later returns `done: false` then. */
+  timeUp: AbortSignal;
+  /** Ends when somebody stops the run. */
+  signal: AbortSignal;
+  say: (line: string) => void;
+}
+
+export interface Soak {
+  what: string;
+  /** Paths of the tree that it judges. */
+  covers: readonly string[];
+  /** Throws when what it looked at does not hold. */
+  run(call: SoakCall): Promise<{ done: boolean; figures: Figures }>;
+}
+
+export const SOAKS: Readonly<Record<string, Soak>> = {
+  "ca-stack": caStack,
+  deployments,
+  "fuzz-long": fuzzLong,
+  leak,
+};
