@@ -31,7 +31,8 @@ async function losses(tree: string, scratch: string, planted = false): Promise<s
   });
   if (!(done instanceof ExecError)) assert.match(done.stdout, /ack file\n$/);
   const calls = await readFile(trace, "latin1");
-  for (const needed of ["fdatasync(", planted ? "ack record 3" : "ack record 9"]) assert.ok(calls.includes(needed), `no ${needed} in the trace`);
+  for (const needed of ["fdatasync(", planted ? "ack record 3" : "ack record 9"])
+    assert.ok(calls.includes(needed), `no ${needed} in the trace`);
   return lossesIn(calls, root);
 }
 
