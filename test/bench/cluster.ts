@@ -44,8 +44,14 @@ export async function run({ quick = false, log, signal, size, profileTo }: Clust
     const bench: Bench = { control, fleet, client, size: wanted, quick, log, signal, profileTo };
     await profile(bench, "start");
 
-    const { tookMs } = await fleet.ask<{ tookMs: number }>("connect", { port, credentials }, 600_000);
-    await settled(bench, 0);
+    const joining = joiningAloud(bench);
+    const { tookMs } = await fleet
+      .ask<{ tookMs: number }>("connect", { port, credentials }, 600_000)
+      .then(async (done) => {
+        await settled(bench, 0);
+        return done;
+      })
+      .finally(joining);
     log(`all connected after ${(tookMs / 1000).toFixed(1)} s`);
     log(describe("joining", await costs(bench)));
     await profile(bench, "joining");
@@ -56,7 +62,7 @@ export async function run({ quick = false, log, signal, size, profileTo }: Clust
     const deployed = await deployBeside(bench);
     const lost = await lostHost(bench);
     const loops = [placed.costs, atRest, changes.costs, deployed.costs, lost.costs];
-    const { failures, failure } = await fleet.ask<{ failures: number; failure?: string }>("state");
+    const { failures, failure } = await fleet.ask<FleetState>("state");
     if (failures > 0) throw new Error(`${failures} requests of members failed, the first: ${failure}`);
     return {
       figures: {
@@ -99,6 +105,27 @@ interface Bench {
   profileTo: string | undefined;
 }
 
+/** Says every few seconds how far the hosts are, until the function that it returns is called. */
+function joiningAloud(bench: Bench): () => void {
+  const { fleet, log, size } = bench;
+  const timer = setInterval(async () => {
+    const { hosts, failures, failure } = await fleet.ask<FleetState>("state");
+    log(
+      `${hosts} of ${size.hosts} hosts have a target${failures > 0 ? `; ${failures} failures, the first: ${failure}` : ""}`,
+    );
+    const spent = await costs(bench);
+    log(describe("joining", spent));
+  }, 5_000);
+  return () => clearInterval(timer);
+}
+
+interface FleetState {
+  hosts: number;
+  up: number;
+  failures: number;
+  failure?: string;
+}
+
 /** What control did since the last one, as a profile named after it. */
 async function profile({ control, profileTo }: Bench, phase: string): Promise<void> {
   if (profileTo !== undefined) await control.ask("profile", { path: join(profileTo, `${phase}.cpuprofile`) });
@@ -113,7 +140,7 @@ async function costs({ control, fleet }: Bench): Promise<Costs & { simulatorCore
 /** Every host has its target, every job in it is up, and routers have caught up. */
 async function settled({ fleet, size, signal }: Bench, jobs: number): Promise<void> {
   const seen = async () => {
-    const state = await fleet.ask<{ hosts: number; up: number }>("state");
+    const state = await fleet.ask<FleetState>("state");
     return state.hosts === size.hosts && state.up >= jobs;
   };
   await until(seen, { what: `${jobs} jobs up on ${size.hosts} hosts`, timeoutMs: 600_000, everyMs: 200, signal });

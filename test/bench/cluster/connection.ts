@@ -22,6 +22,10 @@ export function openConnection(port: number, identity: Identity, hello: string):
     const socket: TLSSocket = connect({ host: "127.0.0.1", port, servername: CONTROL_NAME, ...identity });
     socket.setNoDelay(true);
     let rest: Buffer = Buffer.alloc(0);
+    /** Arrived and not yet joined to the rest: a long answer is put together once, when all of it is there. */
+    let arrived: Buffer[] = [];
+    let arrivedBytes = 0;
+    let neededBytes = 0;
     let answered: ((answer: { status: number; body: string }) => void) | undefined;
     let failed: (error: Error) => void = reject;
     let read = (): void => {
@@ -37,7 +41,12 @@ export function openConnection(port: number, identity: Identity, hello: string):
       done?.({ status: Number(head.slice(9, 12)), body });
     };
     socket.on("data", (chunk: Buffer) => {
-      rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+      arrived.push(chunk);
+      arrivedBytes += chunk.length;
+      if (rest.length + arrivedBytes < neededBytes) return;
+      rest = rest.length === 0 && arrived.length === 1 ? chunk : Buffer.concat([rest, ...arrived]);
+      arrived = [];
+      arrivedBytes = 0;
       read();
     });
     const onEnd = (error?: Error) => failed(error ?? new Error("the connection ended"));
@@ -59,7 +68,10 @@ export function openConnection(port: number, identity: Identity, hello: string):
         stream(path, onEvent) {
           read = eventReader(
             () => rest,
-            (next) => (rest = next),
+            (next, bytes) => {
+              rest = next;
+              neededBytes = bytes;
+            },
             onEvent,
           );
           socket.write(`GET ${path} HTTP/1.1\r\n${host}accept: text/event-stream\r\n\r\n`);
@@ -70,16 +82,19 @@ export function openConnection(port: number, identity: Identity, hello: string):
   });
 }
 
+const NOTHING = Buffer.alloc(0);
+
 /** Takes the chunks off and hands on what is whole. */
 function eventReader(
   get: () => Buffer,
-  put: (rest: Buffer) => void,
+  put: (rest: Buffer, neededBytes: number) => void,
   onEvent: (event: string, data: string) => void,
 ): () => void {
   let started = false;
   let pieces: Buffer[] = [];
   return () => {
     let rest = get();
+    let neededBytes = 0;
     if (!started) {
       const end = rest.indexOf("\r\n\r\n");
       if (end < 0) return;
@@ -92,7 +107,9 @@ function eventReader(
       const line = rest.indexOf("\r\n");
       if (line < 0) break;
       const size = Number.parseInt(rest.subarray(0, line).toString("latin1"), 16);
-      if (rest.length < line + 2 + size + 2) break;
+      neededBytes = line + 2 + size + 2;
+      if (rest.length < neededBytes) break;
+      neededBytes = 0;
       pieces.push(rest.subarray(line + 2, line + 2 + size));
       rest = rest.subarray(line + 2 + size + 2);
       const last = pieces.at(-1)!;
@@ -106,6 +123,6 @@ function eventReader(
         }
       }
     }
-    put(Buffer.from(rest));
+    put(rest.length === 0 ? NOTHING : Buffer.from(rest), neededBytes);
   };
 }

@@ -33,7 +33,7 @@ export class SimHost {
   readonly at: number;
   readonly jobs = new Map<string, SimJob>();
   #options: SimHostOptions;
-  #target: HostTargetPart | undefined;
+  #target: { term: number; seq: number; reachVersion: number | undefined } | undefined;
   #stream: Connection | undefined;
   #reports: Connection | undefined;
   #busy = false;
@@ -79,8 +79,9 @@ export class SimHost {
     if (event === "fault") this.#options.onFailure(`${this.id}: ${data}`);
     if (event !== "item") return;
     const atMs = clockMs();
-    const target = JSON.parse(data) as HostTargetPart;
-    this.#target = target;
+    const target = JSON.parse(withoutLists(data)) as HostTargetPart;
+    const { term, seq, reach } = target;
+    this.#target = { term, seq, reachVersion: reach?.version };
     this.#heardNew = true;
     const wanted = new Set<string>();
     for (const { id, appId, desired } of target.jobs) {
@@ -134,9 +135,9 @@ export class SimHost {
   }
 
   async #beat(): Promise<boolean> {
-    const { term = 0, seq = 0, reach } = this.#target ?? {};
+    const { term = 0, seq = 0, reachVersion } = this.#target ?? {};
     const body = { term, seq, now: new Date().toISOString(), digest: this.#digest };
-    const reply = await this.#post("beat", { ...body, ...(reach ? { reachVersion: reach.version } : {}) });
+    const reply = await this.#post("beat", { ...body, ...(reachVersion === undefined ? {} : { reachVersion }) });
     return (JSON.parse(reply) as { known: boolean }).known;
   }
 
@@ -165,7 +166,7 @@ export class SimHost {
       },
       engine: { healthy: true, version: "20.10", reason: "" },
       now: new Date().toISOString(),
-      ...(this.#target?.reach === undefined ? {} : { reachVersion: this.#target.reach.version }),
+      ...(this.#target?.reachVersion === undefined ? {} : { reachVersion: this.#target.reachVersion }),
       space: { disk: room, memory: { ...room, sizeBytes: 64 * GIB, freeBytes: 32 * GIB }, pressure: [] },
       jobs: [...this.jobs].map(([id, { state, address }]) => ({
         id,
@@ -179,6 +180,9 @@ export class SimHost {
     };
   }
 }
+
+/** Left out are the lists as long as the cluster is large: what a host makes of them is its own machine's time, and this one has 5,000 in it. */
+const withoutLists = (data: string): string => data.replace(/"(peers|closed)":\[[^\]]*\]/g, '"$1":[]');
 
 /** Some time that stays the same for this job. */
 const startedAt = (jobId: string): string =>
