@@ -292,6 +292,12 @@ export const hostTarget = endpoint({
   reply: HostTarget,
   item: HostTargetPart,
 });
+const EveryMs = Type.Optional(
+  Type.Integer({
+    minimum: 1,
+    description: "A host whose state does not change says so this often, in milliseconds; 2,000 when left out.",
+  }),
+);
 export const reportHost = endpoint({
   id: "reportHost",
   method: "POST",
@@ -300,7 +306,7 @@ export const reportHost = endpoint({
   permission: "agent",
   params: IdParams,
   body: HostReport,
-  reply: object({ term: Type.Integer(), seq: Type.Integer() }),
+  reply: object({ term: Type.Integer(), seq: Type.Integer(), everyMs: EveryMs }),
 });
 export const beatHost = endpoint({
   id: "beatHost",
@@ -314,5 +320,6 @@ export const beatHost = endpoint({
     term: Type.Integer(),
     seq: Type.Integer(),
     known: Type.Boolean({ description: "False: control has no such report (any more); send it." }),
+    everyMs: EveryMs,
   }),
 });

@@ -18,6 +18,12 @@ interface Settled {
   seq: number;
 }
 
+/**
+ * How often a host that has nothing new says so, in milliseconds: every 2 s, and with more than 1,000 hosts less often, up to every 3 s.
+ * Three of its frames must be missing within the 10 s after which it is lost. Pure.
+ */
+export const beatEveryMs = (hosts: number): number => Math.min(3_000, Math.max(2_000, 1_500 + Math.round(hosts / 2)));
+
 export function hostFrames(
   context: Context,
   changes: Pick<HostChanges, "seqOf">,

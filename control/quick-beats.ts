@@ -17,7 +17,7 @@ import type { Store } from "./store/store.ts";
 type Beat = typeof beatHost;
 export type AnswerBeat = (
   call: Pick<Call<Beat>, "params" | "body">,
-) => Promise<{ term: number; seq: number; known: boolean }>;
+) => Promise<{ term: number; seq: number; known: boolean; everyMs: number }>;
 
 const PATH = /^\/v1\/hosts\/([A-Za-z0-9._-]{1,64})\/beat$/;
 const BODY_MOST_BYTES = 1_024;

@@ -1,12 +1,10 @@
 // One SSE reply: each item once the caller may still have it, a comment while it is quiet, a fault as the last event.
-import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import { Fault, toFault } from "#api/fault.ts";
 import { formatEvent, KEEP_ALIVE, KEEP_ALIVE_MS, type StreamEvent } from "#api/stream.ts";
 import { HELLO_HEADER } from "#api/version.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
-import { joined } from "#lib/time.ts";
 
 interface Streaming {
   items: () => AsyncIterable<StreamEvent>;
@@ -28,10 +26,11 @@ export async function sendStream(raw: ServerResponse, signal: AbortSignal, strea
     [HELLO_HEADER]: hello,
   });
   raw.flushHeaders();
+  let writing = false;
   const keepAlive = setInterval(() => {
     try {
       admit();
-      raw.write(KEEP_ALIVE);
+      if (!writing) raw.write(KEEP_ALIVE); // nothing comes between the pieces of an event
     } catch {
       raw.destroy(); // a quiet stream ends too; the next request says why
     }
@@ -40,7 +39,9 @@ export async function sendStream(raw: ServerResponse, signal: AbortSignal, strea
     for await (const item of items()) {
       if (signal.aborted) break;
       admit();
-      if (!raw.write(formatEvent(item))) await drained(raw, signal);
+      writing = true;
+      await write(raw, formatEvent(item), signal);
+      writing = false;
     }
   } catch (error) {
     if (!signal.aborted) {
@@ -59,14 +60,38 @@ export async function sendStream(raw: ServerResponse, signal: AbortSignal, strea
   }
 }
 
+/**
+ * A long event goes in pieces of less than a TLS record, each when the one before has left: what a connection holds at once, its TLS layer
+ * never gives back (measured with Node 24: an event of 500 KB kept 490 KB for each of 2,000 connections, in pieces 5 to 70).
+ */
+const PIECE_BYTES = 15_000;
+
+async function write(raw: ServerResponse, text: string, signal: AbortSignal): Promise<void> {
+  if (text.length <= PIECE_BYTES / 3) {
+    if (!raw.write(text)) await taken(raw, signal, (done) => raw.once("drain", done));
+    return;
+  }
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length && !signal.aborted; at += PIECE_BYTES)
+    await taken(raw, signal, (done) => raw.write(bytes.subarray(at, at + PIECE_BYTES), done));
+}
+
 /** A reader that takes nothing for a minute is dropped: the reader is bounded, not the server's memory. */
-async function drained(raw: ServerResponse, signal: AbortSignal): Promise<void> {
-  const late = AbortSignal.timeout(60_000);
-  const either = joined(signal, late);
-  await once(raw, "drain", { signal: either.signal })
-    .catch((cause: unknown) => {
-      if (late.aborted) raw.destroy();
-      throw new Fault("unavailable", "the stream's reader does not read", { cause });
-    })
-    .finally(either.release);
+function taken(raw: ServerResponse, signal: AbortSignal, wait: (done: () => void) => unknown): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const end = (settle: () => void) => {
+      clearTimeout(late);
+      signal.removeEventListener("abort", refuse);
+      settle();
+    };
+    const refuse = () =>
+      end(() => reject(new Fault("unavailable", "the stream's reader does not read", { cause: signal.reason })));
+    const late = setTimeout(() => {
+      raw.destroy();
+      refuse();
+    }, 60_000);
+    signal.addEventListener("abort", refuse, { once: true });
+    if (signal.aborted) refuse();
+    else wait(() => end(resolve));
+  });
 }

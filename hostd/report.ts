@@ -21,6 +21,7 @@ export interface ReportOptions {
   onRefused?: () => Promise<void>;
   log: Log;
   signal: AbortSignal;
+  /** Unless control asks for another pace. */
   everyMs?: number;
   /** What jobs and disks have in use is reported anew after so long, though nothing else has changed. */
   wholeEveryMs?: number;
@@ -28,12 +29,21 @@ export interface ReportOptions {
 
 /** Changes that follow one another closely share a report; the first of them waits for nothing. */
 const GATHER_MS = 50;
+/** However large the cluster, a host is heard this often: it is lost after 10 s of silence. */
+const MOST_ASKED_MS = 4_000;
+
+/** What control asks for, never more often than this host would by itself and never so seldom that it is lost meanwhile. Pure. */
+export const paceOf = (ownMs: number, askedMs = ownMs): number => Math.min(MOST_ASKED_MS, Math.max(ownMs, askedMs));
 
 export async function sendReports(options: ReportOptions): Promise<void> {
   const { client, hostId, current, events, wake, onRefused, log, signal, everyMs = 2_000 } = options;
   const { wholeEveryMs = 30_000 } = options;
   const call = { params: { id: hostId }, timeoutMs: 5_000, signal };
   let failing = false;
+  let askedMs = everyMs;
+  const heed = ({ everyMs: asked }: { everyMs?: number }) => {
+    askedMs = paceOf(everyMs, asked);
+  };
   /** What control has of this host, as far as is known here. */
   let whole: { digest: string; atMs: number } | undefined;
   /** True when control still has the report that this one equals. */
@@ -42,7 +52,9 @@ export async function sendReports(options: ReportOptions): Promise<void> {
     if (client.peer()?.capabilities.includes("beats") !== true) return false;
     const { term, seq, now = new Date().toISOString(), reachVersion } = report;
     const body = { term, seq, now, digest, ...(reachVersion === undefined ? {} : { reachVersion }) };
-    return (await client.call(beatHost, { ...call, body })).known;
+    const answer = await client.call(beatHost, { ...call, body });
+    heed(answer);
+    return answer.known;
   };
   while (!signal.aborted) {
     const startedMs = performance.now();
@@ -53,7 +65,7 @@ export async function sendReports(options: ReportOptions): Promise<void> {
       if (pending.length > 0 || !(await beat(report, digest))) {
         whole = undefined;
         const body = { ...report, digest, ...(pending.length > 0 ? { events: pending } : {}) };
-        await client.call(reportHost, { ...call, body });
+        heed(await client.call(reportHost, { ...call, body }));
         whole = { digest, atMs: performance.now() };
         events.told(pending);
       }
@@ -65,7 +77,7 @@ export async function sendReports(options: ReportOptions): Promise<void> {
       if (!failing) log.warn({ err: error }, "report did not reach control");
       failing = true;
     }
-    await wake.wait(failing ? everyMs / 2 : everyMs, signal);
+    await wake.wait(failing ? everyMs / 2 : askedMs, signal);
     await sleep(Math.max(0, startedMs + GATHER_MS - performance.now()), signal);
   }
 }

@@ -8,7 +8,7 @@ import { newSecret } from "#lib/ids.ts";
 import { clockOff } from "../clock.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
-import type { HostFrames } from "../host-frames.ts";
+import { beatEveryMs, type HostFrames } from "../host-frames.ts";
 import { joinMember } from "../identity/join.ts";
 import { sha256Hex } from "../identity/principal.ts";
 import { renewMember } from "../identity/renew.ts";
@@ -197,12 +197,12 @@ export function mountHosts(
   mount(hosts.reportHost, async ({ params: { id }, body }) => {
     checkMember(id, body.term);
     await frames.report(id, body);
-    return { term: store.term, seq: store.durableSeq };
+    return { term: store.term, seq: store.durableSeq, everyMs: beatEveryMs(presence.hosts.size) };
   });
   const answerBeat: AnswerBeat = async ({ params: { id }, body }) => {
     checkMember(id, body.term);
     const known = await frames.beat(id, body);
-    return { term: store.term, seq: store.durableSeq, known };
+    return { term: store.term, seq: store.durableSeq, known, everyMs: beatEveryMs(presence.hosts.size) };
   };
   mount(hosts.beatHost, answerBeat);
   answerBeats(answerBeat);

@@ -23,8 +23,6 @@ export interface HostFeeds {
 }
 
 export interface HostFeedsOptions {
-  /** Changes within this time are sent as one, in milliseconds. */
-  coalesceMs?: number;
   /** Whose turn it is. */
   queue?: Turns;
   /** Told each time a target is built. */
@@ -38,7 +36,7 @@ const OF_BUILDS = [PREFIX.builds, PREFIX.buildPlans, PREFIX.buildCaches];
 
 export function hostFeeds(
   context: Pick<Context, "store" | "jobs" | "registry" | "secrets" | "reaches" | "installers" | "controlUrls">,
-  { coalesceMs = 20, queue = turns(), onBuild }: HostFeedsOptions = {},
+  { queue = turns(), onBuild }: HostFeedsOptions = {},
 ): HostFeeds {
   const { store, jobs, reaches } = context;
   const cluster = clusterParts(store);
@@ -133,7 +131,7 @@ export function hostFeeds(
           yield { event: "item", id, data: target };
           if (sent === undefined) yield { event: "current", id };
           sent = version;
-          await sleep(coalesceMs, signal);
+          await sleep(queue.restMs(), signal);
         }
       } finally {
         signal.removeEventListener("abort", onAbort);

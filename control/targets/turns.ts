@@ -3,6 +3,11 @@
 export interface Turns {
   /** Calls `turn` once, later. `everywhere`: it is due to a change that concerns all, and may take a second. */
   ask(turn: () => void, everywhere?: boolean): void;
+  /**
+   * How long one that just had its turn rests before the next, in milliseconds: while thousands have changes of their own, each is told
+   * several at once, and all are told sooner.
+   */
+  restMs(): number;
   /** It will not be called any more. */
   forget(turn: () => void): void;
 }
@@ -13,9 +18,16 @@ export interface TurnsOptions {
   /** Of the others, so many every `pauseMs`. */
   everywhereAtOnce?: number;
   pauseMs?: number;
+  /** The least and the most that `restMs` says. */
+  restLeastMs?: number;
+  restMostMs?: number;
 }
 
-export function turns({ ownAtOnce = 16, everywhereAtOnce = 64, pauseMs = 20 }: TurnsOptions = {}): Turns {
+/** What a turn is taken to cost with all that follows from it: building, sending, the host's answer. */
+const TURN_COST_MS = 0.5;
+
+export function turns(options: TurnsOptions = {}): Turns {
+  const { ownAtOnce = 16, everywhereAtOnce = 64, pauseMs = 20, restLeastMs = 20, restMostMs = 2_000 } = options;
   const own = new Set<() => void>();
   const everywhere = new Set<() => void>();
   let isNext = false;
@@ -52,6 +64,7 @@ export function turns({ ownAtOnce = 16, everywhereAtOnce = 64, pauseMs = 20 }: T
       (isEverywhere ? everywhere : own).add(turn);
       schedule();
     },
+    restMs: () => Math.min(restMostMs, Math.max(restLeastMs, own.size * TURN_COST_MS)),
     forget(turn) {
       own.delete(turn);
       everywhere.delete(turn);

@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import { beatHost, type HostReport } from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
 import { hostChanges } from "../../control/host-changes.ts";
-import { hostFrames } from "../../control/host-frames.ts";
+import { beatEveryMs, hostFrames } from "../../control/host-frames.ts";
 import { keys } from "../../control/keys.ts";
 import type { HostRecord } from "../../control/records.ts";
 import { acceptReport } from "../../control/reports.ts";
@@ -162,5 +162,12 @@ test("over the API a host beats for itself, and not for another", () =>
     },
     { loops: false },
   ));
+
+test("hosts of a large cluster say less often that they are there, and never so seldom that three beats do not fit before one is lost", () => {
+  assert.is(beatEveryMs(1), 2_000);
+  assert.is(beatEveryMs(1_000), 2_000);
+  assert.is(beatEveryMs(2_000), 2_500);
+  for (const hosts of [5_000, 1_000_000]) assert.ok(beatEveryMs(hosts) * 3 < 10_000);
+});
 
 test.run();

@@ -6,7 +6,7 @@ import { beatHost, type HostReport } from "#api/hosts.ts";
 import { ownHello, silentHello } from "#api/version.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
-import { sendReports } from "../../hostd/report.ts";
+import { paceOf, sendReports } from "../../hostd/report.ts";
 import { reportDigest } from "../../hostd/report-digest.ts";
 import { createWake } from "../../hostd/wake.ts";
 import { factsOf } from "../control/rig.ts";
@@ -143,5 +143,12 @@ test("boot steps go with a whole report, and memory in use is brought up to date
 
 test("a report that equals the one before is whole again after its time", () =>
   sending(async (it) => assert.equal(await it.frames(3), ["report", "report", "report"]), 0));
+
+test("the pace is control's to ask for, within what keeps a host from being lost", () => {
+  assert.is(paceOf(2_000), 2_000, "an older control asks for none");
+  assert.is(paceOf(2_000, 3_000), 3_000);
+  assert.is(paceOf(2_000, 1), 2_000);
+  assert.is(paceOf(2_000, 60_000), 4_000);
+});
 
 test.run();

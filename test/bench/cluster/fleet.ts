@@ -19,7 +19,6 @@ let lastJobMs = 0;
 const waiting = new Set<() => void>();
 let cpu = process.cpuUsage();
 let sinceMs = performance.now();
-let turns = 0;
 let routed = 0;
 
 const onJob = ({ appId }: { appId: string }, atMs: number): void => {
@@ -127,9 +126,6 @@ answer({
   },
 });
 
-// Each host beats every two seconds, each at its own time of them.
 setInterval(() => {
-  const phases = BEAT_MS / TURN_MS;
-  const phase = turns++ % phases;
-  for (const host of hosts) void host.turn(host.at % phases === phase);
+  for (const host of hosts) void host.turn();
 }, TURN_MS);

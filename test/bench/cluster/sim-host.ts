@@ -43,6 +43,7 @@ export class SimHost {
   #nextAddress = 2;
   #digest = "";
   #wholeMs = Number.NEGATIVE_INFINITY;
+  #beatDueMs = 0;
   /** When its last report was answered. */
   reportedMs = 0;
   gone = false;
@@ -102,8 +103,8 @@ export class SimHost {
     for (const id of this.jobs.keys()) if (!wanted.has(id)) this.jobs.delete(id);
   }
 
-  /** Starts and ends what is due, and reports when something has changed, or `beat` says so. */
-  async turn(beat: boolean): Promise<void> {
+  /** Starts and ends what is due, and reports when something has changed, and as often as control asks. */
+  async turn(): Promise<void> {
     if (this.gone || this.#target === undefined) return;
     const nowMs = clockMs();
     for (const job of this.jobs.values()) {
@@ -112,7 +113,7 @@ export class SimHost {
       job.state = job.stopping ? "down" : "up";
       this.#changed = true;
     }
-    if ((beat || this.#changed || this.#heardNew) && !this.#busy) await this.report();
+    if ((nowMs >= this.#beatDueMs || this.#changed || this.#heardNew) && !this.#busy) await this.report();
   }
 
   /** What hostd does: a beat while nothing is new, a whole report otherwise and every now and then. */
@@ -145,6 +146,7 @@ export class SimHost {
     const { status, body } = await this.#reports!.post(`/v1/hosts/${this.id}/${what}`, JSON.stringify(content));
     if (status !== 200) throw new Error(`${status} ${body}`);
     this.reportedMs = clockMs();
+    this.#beatDueMs = this.reportedMs + ((JSON.parse(body) as { everyMs?: number }).everyMs ?? 2_000);
     return body;
   }
 

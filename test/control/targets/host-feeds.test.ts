@@ -79,6 +79,7 @@ function watchedTurns(): { queue: Turns; isIdle: () => boolean } {
       if (!coming.has(turn)) coming.set(turn, seen(turn));
       inner.ask(coming.get(turn)!, everywhere);
     },
+    restMs: () => 0,
     forget(turn) {
       const wrapped = coming.get(turn);
       coming.delete(turn);
@@ -95,7 +96,7 @@ async function following(hostIds: readonly string[], body: (followed: Followed) 
       await store.commit({ actor: "test", mutations: [...HOSTS.flatMap((id) => host(id)), ...APPS.flatMap(app)] });
       const built: string[] = [];
       const { queue, isIdle } = watchedTurns();
-      const feeds = hostFeeds(context, { coalesceMs: 0, queue, onBuild: (hostId) => built.push(hostId) });
+      const feeds = hostFeeds(context, { queue, onBuild: (hostId) => built.push(hostId) });
       // The rig's own listener has taken the record into the index already: what was there before is kept here.
       const known = new Map<string, Job>();
       store.onDurable((record) => {

@@ -44,6 +44,24 @@ test("a change of one's own does not wait behind one that concerns all", async (
   assert.ok(order.indexOf("own") <= 10);
 });
 
+test("with few turns to come one rests for a moment after its own, with thousands for longer, and never for more than 2 s", () => {
+  const queue = turns();
+  assert.is(queue.restMs(), 20);
+  const asked: (() => void)[] = [];
+  const ask = (count: number) => {
+    for (let n = 0; n < count; n++) {
+      asked.push(() => undefined);
+      queue.ask(asked.at(-1)!);
+    }
+  };
+  ask(1_000);
+  assert.is(queue.restMs(), 500);
+  ask(100_000);
+  assert.is(queue.restMs(), 2_000);
+  for (const turn of asked) queue.forget(turn);
+  assert.is(queue.restMs(), 20);
+});
+
 test("who has left is not called", async () => {
   const queue = turns();
   let had = 0;
