@@ -13,6 +13,7 @@ import type { Change } from "./store/store.ts";
 /** The job as the report leaves it, or undefined when nothing changed. Pure. */
 export function jobAfter(job: Job, report: JobReport, at: string): Job | undefined {
   if (isEnded(job) && !isSilent(job)) return undefined;
+  if (isSaid(job, report)) return undefined;
   const reason = plainText(report.reason);
   const { nextStartAt: _, endedAt: __, ...rest } = job;
   const changed: Job = {
@@ -30,6 +31,19 @@ export function jobAfter(job: Job, report: JobReport, at: string): Job | undefin
   const fields = ["state", "reason", "restarts", "address", "exitCode", "startedAt", "upAt", "nextStartAt"] as const;
   return fields.some((field) => changed[field] !== job[field]) ? changed : undefined;
 }
+
+/** The report says what the record has: most do, thousands a second. */
+const isSaid = (job: Job, report: JobReport): boolean =>
+  report.state !== "down" &&
+  job.endedAt === undefined &&
+  job.nextStartAt === report.nextStartAt &&
+  job.state === report.state &&
+  job.reason === report.reason &&
+  job.restarts === report.restarts &&
+  job.startedAt === (report.startedAt ?? job.startedAt) &&
+  job.upAt === (report.upAt ?? job.upAt) &&
+  job.address === (report.address ?? job.address) &&
+  job.exitCode === (report.exitCode ?? job.exitCode);
 
 /** Who or what ends a job that runs once is said by control, and stays said unless its host knows of another end. */
 const isToldToEnd = ({ task, desired, reason }: Job): boolean =>

@@ -1,4 +1,5 @@
 // Nothing grows for ever: old events, ended deployments, releases beyond the last ten, spent grants, apps whose last job ended.
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { App } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import type { Deployment } from "#api/deployments.ts";
@@ -27,47 +28,91 @@ const ENDED = ["complete", "failed", "cancelled"];
 /** A part of what may be deleted that could not be found out. */
 export type OnError = (error: unknown, what: string) => void;
 
-/** What may be deleted now. Pure but for reading the store. What cannot be judged stays, and harms nothing else: it is given to `onError`. */
-export function surplus(store: Store, nowMs: number, onError: OnError = rethrow): Change[] {
-  const gone: string[] = [];
-  const add = (what: string, find: () => readonly string[]): void => {
+/** One part of the look: keys that may be deleted as of when it is asked. */
+type Find = [what: string, find: () => readonly string[]];
+
+/**
+ * Finds what may be deleted now, part by part: with thousands of apps the parts take longer than one turn of the event loop may. What
+ * cannot be judged stays, and harms nothing else: it is given to `onError`.
+ */
+function* finds(store: Store, nowMs: number): Generator<Find> {
+  for (const prefix of [PREFIX.joinTokens, PREFIX.usedGrants])
+    yield [
+      prefix,
+      () =>
+        store
+          .list<JoinTokenRecord>(prefix)
+          .filter(({ value }) => Date.parse(value.expiresAt) < nowMs)
+          .map(({ key }) => key),
+    ];
+  // Rules end with their apps; one that names no app, after a salvage, opens nothing and goes.
+  const isThere = (id: string) =>
+    store.get<App>(keys.app(id))?.value.deleting === undefined && store.get(keys.app(id)) !== undefined;
+  for (const { key, value } of store.list<NetworkRuleRecord>(PREFIX.networkRules))
+    yield [key, () => (isThere(value.from.id) && isThere(value.to.id) ? [] : ruleEnd(value).map((end) => end.key))];
+  yield [
+    PREFIX.machines,
+    () =>
+      expiredMachines(store.list<MachineRecord>(PREFIX.machines), nowMs).flatMap(({ key, value }) => [
+        ...store.list(keys.timelineOf(value.id)).map((step) => step.key),
+        key,
+      ]),
+  ];
+  // What a one-off job was given is nobody's business once it is over.
+  for (const { key } of store.list(PREFIX.taskEnvs))
+    yield [
+      key,
+      () => {
+        const job = store.get<Job>(`${PREFIX.jobs}${key.slice(PREFIX.taskEnvs.length)}`)?.value;
+        return job === undefined || isEnded(job) ? [key] : [];
+      },
+    ];
+  for (const { key } of store.list<App>(PREFIX.apps))
+    yield [
+      key,
+      () => {
+        const app = store.get<App>(key)?.value;
+        return app === undefined ? [] : surplusOf(store, key, app);
+      },
+    ];
+  yield [PREFIX.artifacts, () => unusedArtifacts(store, nowMs)];
+}
+
+/**
+ * What may be deleted, in portions that are each as of the moment they are given: whoever commits one at once deletes nothing that is
+ * used meanwhile. A portion ends after `sliceMs` of work.
+ */
+export function* surplusPortions(
+  store: Store,
+  nowMs: number,
+  onError: OnError = rethrow,
+  sliceMs = SLICE_MS,
+): Generator<Change[], void> {
+  let gone: string[] = [];
+  let fromMs = performance.now();
+  const portion = (): Change[] => {
+    const all = [...new Set(gone)];
+    const buried = all
+      .filter((key) => key.startsWith(PREFIX.artifacts))
+      .flatMap((key) => store.get<Artifact>(key)?.value ?? []);
+    // Names of images first: a bounded turn that ends before their artifacts writes them again, none is forgotten.
+    return [...buriedImages(buried, new Date()), ...all.map((key) => ({ key, value: null }))];
+  };
+  for (const [what, find] of finds(store, nowMs)) {
     try {
       gone.push(...find());
     } catch (error) {
       onError(error, what);
     }
-  };
-  for (const prefix of [PREFIX.joinTokens, PREFIX.usedGrants])
-    add(prefix, () =>
-      store
-        .list<JoinTokenRecord>(prefix)
-        .filter(({ value }) => Date.parse(value.expiresAt) < nowMs)
-        .map(({ key }) => key),
-    );
-  // Rules end with their apps; one that names no app, after a salvage, opens nothing and goes.
-  const isThere = (id: string) =>
-    store.get<App>(keys.app(id))?.value.deleting === undefined && store.get(keys.app(id)) !== undefined;
-  for (const { key, value } of store.list<NetworkRuleRecord>(PREFIX.networkRules))
-    add(key, () => (isThere(value.from.id) && isThere(value.to.id) ? [] : ruleEnd(value).map((end) => end.key)));
-  add(PREFIX.machines, () =>
-    expiredMachines(store.list<MachineRecord>(PREFIX.machines), nowMs).flatMap(({ key, value }) => [
-      ...store.list(keys.timelineOf(value.id)).map((step) => step.key),
-      key,
-    ]),
-  );
-  // What a one-off job was given is nobody's business once it is over.
-  for (const { key } of store.list(PREFIX.taskEnvs))
-    add(key, () => {
-      const job = store.get<Job>(`${PREFIX.jobs}${key.slice(PREFIX.taskEnvs.length)}`)?.value;
-      return job === undefined || isEnded(job) ? [key] : [];
-    });
-  for (const { key, value } of store.list<App>(PREFIX.apps)) add(key, () => surplusOf(store, key, value));
-  add(PREFIX.artifacts, () => unusedArtifacts(store, nowMs));
-  const artifacts = gone.filter((key) => key.startsWith(PREFIX.artifacts));
-  const buried = artifacts.flatMap((key) => store.get<Artifact>(key)?.value ?? []);
-  // Names of images first: a bounded turn that ends before their artifacts writes them again, none is forgotten.
-  return [...buriedImages(buried, new Date()), ...[...new Set(gone)].map((key) => ({ key, value: null }))];
+    if (performance.now() - fromMs < sliceMs && gone.length < COMMIT_MOST) continue;
+    yield portion();
+    gone = [];
+    fromMs = performance.now();
+  }
+  yield portion();
 }
+
+const SLICE_MS = 8;
 
 const rethrow: OnError = (error) => {
   throw error;
@@ -182,8 +227,12 @@ export async function retentionLoop(
   const sweeping = async () => {
     for await (const _ of every(everyMs, signal)) {
       await attempt("records", async () => {
-        const mutations = surplus(store, unhurriedNow(), onError).slice(0, COMMIT_MOST);
-        if (mutations.length > 0) await store.commit({ actor: "retention", mutations });
+        for (const found of surplusPortions(store, unhurriedNow(), onError)) {
+          const mutations = found.slice(0, COMMIT_MOST);
+          if (mutations.length > 0) await store.commit({ actor: "retention", mutations });
+          else await nextTurn();
+          if (signal.aborted) return;
+        }
       });
       await attempt("images", () => images.sweep(signal));
     }

@@ -197,7 +197,8 @@ export function wireControl(parts: ControlParts): Control {
   const served = routed({
     store,
     monotonicMs,
-    target: () => routes.current(),
+    pool: (id) => routes.pool(id),
+    generation: () => routes.current().generation,
     drainTimeoutMs: config.drainTimeoutMs,
     routers: () => ({
       term: store.term,
@@ -270,7 +271,7 @@ export function wireControl(parts: ControlParts): Control {
       failingLoops: kept.failing,
       failingApps: () => scheduler.status().failing,
       ownCertificates: () => ownCertificates,
-      routing: () => ({ term: store.term, generation: routes.current().generation }),
+      routing: () => ({ term: store.term, generation: routes.lastGeneration() }),
     },
   });
   mountAlerts(mount, alerts);

@@ -261,8 +261,6 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
 
   const sweep = async (signal: AbortSignal): Promise<number> => {
     sweptAtMs = performance.now();
-    const appIds = new Set(store.list<App>(PREFIX.apps).map(({ value }) => value.id));
-    for (const { key } of store.list(PREFIX.jobs)) appIds.add(appOfKey(key, PREFIX.jobs));
     const suspects: string[] = [];
     let workedMs = 0;
     let sliceMs = performance.now();
@@ -273,6 +271,11 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       await pause();
       sliceMs = performance.now();
     };
+    const appIds = new Set(store.list<App>(PREFIX.apps).map(({ value }) => value.id));
+    for (const { key } of store.list(PREFIX.jobs)) {
+      appIds.add(appOfKey(key, PREFIX.jobs));
+      if (performance.now() - sliceMs >= SLICE_MS) await breathe();
+    }
     for (const appId of appIds) {
       if (signal.aborted) return 0;
       try {

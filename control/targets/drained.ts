@@ -2,8 +2,8 @@
 // report of another term proves nothing: its generations are those of a control that may have lost its last records. Nor does the
 // silence of all routers: HAProxy serves on with what it was told last.
 import type { Job } from "#api/jobs.ts";
-import type { RouterReport, RouterTarget } from "#api/routes.ts";
-import { poolId } from "./router.ts";
+import type { RouterReport } from "#api/routes.ts";
+import type { TargetPool } from "./router.ts";
 
 export interface Routers {
   term: number;
@@ -38,8 +38,6 @@ export function isDrained({ job, generation, routers, drainingMs, drainTimeoutMs
   );
 }
 
-/** The job is in what routers serve by this target: a change of it makes a new generation. */
-export function isRouted({ appId, process, id }: Job, target: Pick<RouterTarget, "pools">): boolean {
-  const pool = target.pools.find((one) => one.id === poolId(appId, process));
-  return pool?.backends.some(({ jobId }) => jobId === id) ?? false;
-}
+/** The job is in what routers serve, by its pool as it stands now: a change of it makes a new generation. */
+export const isRouted = ({ id }: Job, pool: TargetPool | undefined): boolean =>
+  pool?.backends.some(({ jobId }) => jobId === id) ?? false;

@@ -3,7 +3,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { RouterTarget, RouterTargetPart } from "#api/routes.ts";
 import type { Store } from "../store/store.ts";
-import { type RouterTargetOptions, settingsOf } from "./router.ts";
+import { type RouterTargetOptions, settingsOf, type TargetPool } from "./router.ts";
 import { type RowKind, routingRows } from "./routing-rows.ts";
 
 /** What a router has. */
@@ -16,6 +16,10 @@ export interface Routing {
   current(): RouterTarget;
   /** The same, worked out in short turns. */
   settled(): Promise<RouterTarget>;
+  /** One pool as of now, without the others. */
+  pool(id: string): TargetPool | undefined;
+  /** The generation that `current()` last answered: the newest that routers are sent. */
+  lastGeneration(): number;
   /** What `current()` last answered, against what somebody has; undefined when that is not known any more. */
   since(have: Have): RouterTargetPart | undefined;
   /** Called when the content may have changed. Returns the way to stop. */
@@ -77,6 +81,11 @@ export function routing(store: Store, options: RouterTargetOptions = {}): Routin
 
   return {
     current,
+    pool(id) {
+      kept.refreshPool(id, note);
+      return rows.pools.get(id);
+    },
+    lastGeneration: () => target.generation,
     async settled() {
       for (let fromMs = performance.now(); isDirty; ) {
         isDirty = false;

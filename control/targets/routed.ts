@@ -1,16 +1,18 @@
 // Which generation holds a change of one job, so that a busy cluster holds up nobody: whoever waits for the newest of everything
 // waits for ever beside an app that changes all the time.
 import type { Job } from "#api/jobs.ts";
-import type { RouterTarget } from "#api/routes.ts";
 import { PREFIX } from "../keys.ts";
 import type { LogRecord } from "../store/log.ts";
 import type { Store } from "../store/store.ts";
 import { isDrained, isRouted, isServed, type Routers } from "./drained.ts";
-import { backendState } from "./router.ts";
+import { backendState, poolId, type TargetPool } from "./router.ts";
 
 export interface RoutedOptions {
   store: Pick<Store, "list">;
-  target: () => RouterTarget;
+  /** One pool as of now. */
+  pool: (id: string) => TargetPool | undefined;
+  /** The newest generation, with everything as of now. */
+  generation: () => number;
   routers: () => Routers;
   monotonicMs: () => number;
   drainTimeoutMs: number;
@@ -37,9 +39,10 @@ interface Draining {
   unrouted?: number;
 }
 
-export function routed({ store, target, routers, monotonicMs, drainTimeoutMs }: RoutedOptions): Routed {
+export function routed({ store, pool, generation, routers, monotonicMs, drainTimeoutMs }: RoutedOptions): Routed {
   const standings = new Map<string, Standing>();
   const draining = new Map<string, Draining>();
+  const poolOf = ({ appId, process }: Job) => pool(poolId(appId, process));
   const put = (job: Job, seq: number): void => {
     const state = backendState(job);
     if (job.desired !== "drain") draining.delete(job.id);
@@ -61,23 +64,21 @@ export function routed({ store, target, routers, monotonicMs, drainTimeoutMs }: 
       }
     },
     serve(jobs) {
-      const now = target();
       const seqs = jobs
-        .filter((job) => backendState(job) !== undefined && isRouted(job, now))
-        .map(({ id }) => standings.get(id)?.seq ?? now.generation);
+        .filter((job) => backendState(job) !== undefined && isRouted(job, poolOf(job)))
+        .map(({ id }) => standings.get(id)?.seq ?? generation());
       return seqs.length === 0 || isServed(Math.max(...seqs), routers());
     },
     isDrained(job, drainSeq) {
-      const now = target();
       const known = draining.get(job.id) ?? {};
       draining.set(job.id, known);
-      if (!isRouted(job, now)) known.unrouted ??= now.generation;
-      const generation = isRouted(job, now) ? drainSeq : known.unrouted!;
+      if (!isRouted(job, poolOf(job))) known.unrouted ??= generation();
+      const wanted = isRouted(job, poolOf(job)) ? drainSeq : known.unrouted!;
       const there = routers();
-      if (!isServed(generation, there)) return false;
+      if (!isServed(wanted, there)) return false;
       known.knownMs ??= monotonicMs();
       const drainingMs = monotonicMs() - known.knownMs;
-      return isDrained({ job, generation, routers: there, drainingMs, drainTimeoutMs });
+      return isDrained({ job, generation: wanted, routers: there, drainingMs, drainTimeoutMs });
     },
   };
 }

@@ -36,6 +36,8 @@ export interface RoutingRows {
   touch(record: LogRecord): boolean;
   /** Brings the rows up to date, with a turn for others now and then; each that became another one is passed to `changed`. */
   refresh(changed: (kind: RowKind, key: string) => void): Generator<void, void>;
+  /** Brings one pool up to date, with the routes that say which job pools there are. */
+  refreshPool(id: string, changed: (kind: RowKind, key: string) => void): void;
   /** Pools worked out so far. */
   looked(): number;
 }
@@ -113,6 +115,18 @@ export function routingRows(newest: Store, options: RouterTargetOptions): Routin
     if (replace<unknown>(rows[kind], row, made)) changed(kind, row);
   };
 
+  const nextPool = (id: string, changed: (kind: RowKind, key: string) => void): void => {
+    dirty.pools.delete(id);
+    const [member] = routesOfPool.get(id) ?? [];
+    if (member !== undefined) looked++;
+    const row = member === undefined ? undefined : poolOf(store, routeRecords.get(member)!);
+    if (replace(rows.pools, id, row)) changed("pools", id);
+  };
+  const nextRoute = (key: string, changed: (kind: RowKind, key: string) => void): void => {
+    dirty.routes.delete(key);
+    refreshRoute(key, changed);
+  };
+
   return {
     rows,
     touch({ mutations }) {
@@ -131,16 +145,11 @@ export function routingRows(newest: Store, options: RouterTargetOptions): Routin
         }
       }
       for (const key of dirty.routes) {
-        dirty.routes.delete(key);
-        refreshRoute(key, changed);
+        nextRoute(key, changed);
         if (++since % STEP === 0) yield;
       }
       for (const id of dirty.pools) {
-        dirty.pools.delete(id);
-        const [member] = routesOfPool.get(id) ?? [];
-        if (member !== undefined) looked++;
-        const row = member === undefined ? undefined : poolOf(store, routeRecords.get(member)!);
-        if (replace(rows.pools, id, row)) changed("pools", id);
+        nextPool(id, changed);
         if (++since % STEP === 0) yield;
       }
       for (const key of dirty.certificates) {
@@ -151,6 +160,10 @@ export function routingRows(newest: Store, options: RouterTargetOptions): Routin
         if (replace(rows.certificates, id, row)) changed("certificates", id);
         if (++since % STEP === 0) yield;
       }
+    },
+    refreshPool(id, changed) {
+      for (const key of dirty.routes) nextRoute(key, changed);
+      if (dirty.pools.has(id)) nextPool(id, changed);
     },
     looked: () => looked,
   };

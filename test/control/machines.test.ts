@@ -24,9 +24,10 @@ import { keys, PREFIX } from "../../control/keys.ts";
 import { approvedAfter, rejectedAfter } from "../../control/machine-decision.ts";
 import { approval, approvedOf, machineAfter, newMachine, type Sighting } from "../../control/observe.ts";
 import type { MachineRecord } from "../../control/records.ts";
-import { surplus, trimEvents } from "../../control/retention.ts";
+import { trimEvents } from "../../control/retention.ts";
 import { quietest, UNAPPROVED_MOST } from "../../control/unapproved.ts";
 import { withRig } from "./rig.ts";
+import { surplus } from "./surplus.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
 const UUID = "11111111-2222-3333-4444-555555555555";

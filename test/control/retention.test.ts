@@ -11,8 +11,9 @@ import { until } from "#lib/time.ts";
 import { releasesOf } from "../../control/apps/find.ts";
 import { type DeadImage, imageSweeper } from "../../control/image-sweep.ts";
 import { keys, PREFIX } from "../../control/keys.ts";
-import { retentionLoop, surplus, trimEvents } from "../../control/retention.ts";
+import { retentionLoop, surplusPortions, trimEvents } from "../../control/retention.ts";
 import { type Rig, withRig } from "./rig.ts";
+import { surplus } from "./surplus.ts";
 
 const quiet = { loops: false };
 const HOUR_MS = 3_600_000;
@@ -381,5 +382,24 @@ test("events are trimmed as fast as they come", () =>
     assert.is(rig.store.count(PREFIX.events), 10_000);
     assert.ok(rig.store.get(keys.event(29_999)));
   }, quiet));
+
+test("with thousands of apps the look has turns for others in it, and what is used meanwhile stays", () =>
+  withRig(async (rig) => {
+    const apps = Array.from({ length: 50 }, (_, n) => ({ id: `app-${n}`, name: `app-${n}`, deleting: true }));
+    await rig.store.commit({
+      actor: "test",
+      mutations: apps.map((app) => ({ key: keys.app(app.id), value: app })),
+    });
+    const looking = surplusPortions(rig.store, Date.now(), undefined, 0);
+    const portions: string[][] = [];
+    for (const portion of looking) {
+      portions.push(portion.map(({ key }) => key));
+      // Somebody makes an app of the same name again before its turn comes.
+      const used = { key: keys.app("app-49"), value: { id: "app-49", name: "app-49" } };
+      if (portions.length === 1) await rig.store.commit({ actor: "test", mutations: [used] });
+    }
+    assert.ok(portions.length > 50, `${portions.length} portions`);
+    assert.equal(new Set(portions.flat()), new Set(apps.slice(0, 49).map(({ id }) => keys.app(id))));
+  }));
 
 test.run();

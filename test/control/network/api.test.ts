@@ -12,8 +12,8 @@ import { createService } from "#api/services.ts";
 import { listEvents } from "#api/status.ts";
 import { until } from "#lib/time.ts";
 import { keys, PREFIX } from "../../../control/keys.ts";
-import { surplus } from "../../../control/retention.ts";
 import { type FakeHost, type Rig, withRig } from "../rig.ts";
+import { surplus } from "../surplus.ts";
 
 const WAIT = { timeoutMs: 10_000 };
 const quiet = { loops: false };

@@ -2,9 +2,10 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Job } from "#api/jobs.ts";
-import type { RouterReport, RouterTarget } from "#api/routes.ts";
+import type { RouterReport } from "#api/routes.ts";
 import { keys } from "../../../control/keys.ts";
 import { type Routed, routed } from "../../../control/targets/routed.ts";
+import type { TargetPool } from "../../../control/targets/router.ts";
 
 const job = (id: string, over: Partial<Job> = {}): Job =>
   ({
@@ -32,15 +33,14 @@ function bench(): Bench {
   const state: Bench["state"] = { nowMs: 0, members: 1, live: [], routes: true, generation: 1 };
   let seq = 1;
   const jobs = new Map<string, Job>();
-  const target = () =>
-    ({
-      term: 1,
-      generation: state.generation,
-      pools: state.routes ? [{ id: "app/web", backends: [...jobs.values()].map(({ id }) => ({ jobId: id })) }] : [],
-    }) as unknown as RouterTarget;
+  const pool = (id: string) =>
+    state.routes && id === "app/web"
+      ? { id, backends: [...jobs.values()].map((one) => ({ jobId: one.id })) }
+      : undefined;
   const it = routed({
     store: { list: () => [] },
-    target,
+    pool: (id) => pool(id) as TargetPool | undefined,
+    generation: () => state.generation,
     routers: () => ({ term: 1, live: state.live, members: state.members }),
     monotonicMs: () => state.nowMs,
     drainTimeoutMs: 1_000,

@@ -1,0 +1,6 @@
+// All that retention may delete as of now, in one list.
+import { type OnError, surplusPortions } from "../../control/retention.ts";
+import type { Change, Store } from "../../control/store/store.ts";
+
+export const surplus = (store: Store, nowMs: number, onError?: OnError): Change[] =>
+  [...surplusPortions(store, nowMs, onError, Number.POSITIVE_INFINITY)].flat();
