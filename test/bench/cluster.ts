@@ -18,6 +18,7 @@ export const name = "cluster";
 const FULL: Seed = { hosts: 5_000, apps: 5_000, jobsPerApp: 20, routers: 2, routed: 5_000, timeline: 40 };
 const QUICK: Seed = { hosts: 20, apps: 20, jobsPerApp: 5, routers: 2, routed: 20, timeline: 10 };
 const LOST_AFTER_MS = 60_000;
+const CHANGES_IN_FLIGHT = 32;
 
 export interface ClusterOptions extends BenchOptions {
   size?: Partial<Seed>;
@@ -217,13 +218,19 @@ async function deployBeside(bench: Bench) {
   const aloneMs = await deploy(1);
   const done = new AbortController();
   let changes = 0;
+  const inFlight = new Set<Promise<unknown>>();
   const changing = (async () => {
     for await (const n of every(20, AbortSignal.any([done.signal, signal]))) {
       const other = others[n % others.length]!;
       const count = size.jobsPerApp + (Math.floor(n / others.length) % 2 === 0 ? 1 : 2);
-      await client.call(updateFormation, { params: { app: other }, body: { web: { count } } });
-      changes++;
+      if (inFlight.size >= CHANGES_IN_FLIGHT) continue; // fewer than wanted: the line below says how many there were
+      const change = client.call(updateFormation, { params: { app: other }, body: { web: { count } } }).then(() => {
+        changes++;
+        inFlight.delete(change);
+      });
+      inFlight.add(change);
     }
+    await Promise.all(inFlight);
   })();
   const besideMs = await deploy(2).finally(() => done.abort());
   await changing;
