@@ -1,18 +1,19 @@
 // Requests per second through the HAProxy the router runs, against the same HAProxy with a configuration written by hand
 // for the one app: same origin, same client, one thread each, both logging every request; interleaved rounds, medians.
 // Then the time from a new job in the target to the first answer it gave through the router.
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import type { ChildProcess } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { exec, stopChild } from "#lib/exec.ts";
+import { stopChild } from "#lib/exec.ts";
 import { silentLog } from "#lib/log.ts";
 import { run as runProgram } from "#lib/run.ts";
 import { until } from "#lib/time.ts";
 import { copyAccessLog } from "../../router/access-log.ts";
 import { freePort } from "../lib/free-port.ts";
 import { get, origin, startRig, target } from "../router/rig.ts";
+import { CONNECTIONS, HOST, handConfig, median, originConfig, startHaproxy, type Wrk, wrk } from "./router/peer.ts";
+import { atSize } from "./router/size.ts";
 
 export const name = "router";
 
@@ -21,9 +22,6 @@ export interface RouterBenchOptions {
   log?: (line: string) => void;
   signal?: AbortSignal;
 }
-
-const CONNECTIONS = 64;
-const HOST = "hello.test";
 
 export async function run({ quick = false, log = () => undefined, signal }: RouterBenchOptions = {}) {
   const rounds = quick ? 1 : 7;
@@ -57,11 +55,13 @@ export async function run({ quick = false, log = () => undefined, signal }: Rout
       }
     }
     const firstMs = await firstAnswers(rig, quick ? 3 : 20);
+    const { reloads } = rig.converger.state();
     const of = (who: "ours" | "haproxy", key: keyof Wrk) => median(results[who].map((result) => result[key]));
     // Of each round by itself, then the median: a busy machine slows both halves of a round alike.
     const ratio = median(
       results.ours.map(({ requestsPerSecond }, n) => requestsPerSecond / results.haproxy[n]!.requestsPerSecond),
     );
+    const size = await atSize({ quick, folder, log, signal, children });
     return {
       figures: {
         requestsPerSecond: Math.round(of("ours", "requestsPerSecond")),
@@ -71,9 +71,12 @@ export async function run({ quick = false, log = () => undefined, signal }: Rout
         failedRequests: [...results.ours, ...results.haproxy].reduce((sum, { failed }) => sum + failed, 0),
         healthyToFirstRequestMs: median(firstMs),
         healthyToFirstRequestMaxMs: Math.max(...firstMs),
-        reloads: rig.converger.state().reloads,
+        reloads,
+        ratioOneRoute: Number(ratio.toFixed(3)),
+        ratioAtSize: Number(size.ratio.toFixed(3)),
+        ...size.figures,
       },
-      ratios: { haproxy: Number(ratio.toFixed(3)) },
+      ratios: { haproxy: Number(Math.min(ratio, size.ratio).toFixed(3)) },
       notes: [
         `1 HAProxy thread each, wrk with ${CONNECTIONS} connections kept open, origin another HAProxy; ${rounds} rounds of ${seconds} s`,
         "the configuration by hand knows one host and one server; ours looks up maps and has 256 slots ready",
@@ -88,37 +91,6 @@ export async function run({ quick = false, log = () => undefined, signal }: Rout
     process.removeListener("exit", killAll);
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-interface Wrk {
-  requestsPerSecond: number;
-  p99Ms: number;
-  failed: number;
-}
-
-async function wrk(port: number, seconds: number, signal?: AbortSignal): Promise<Wrk> {
-  const argv = [
-    "wrk",
-    "-t1",
-    `-c${CONNECTIONS}`,
-    `-d${seconds}s`,
-    "--latency",
-    "-H",
-    `Host: ${HOST}`,
-    `http://127.0.0.1:${port}/`,
-  ];
-  const { stdout } = await exec(argv, { signal, timeoutMs: (seconds + 20) * 1_000 });
-  const rate = /^Requests\/sec:\s+([\d.]+)/m.exec(stdout)?.[1];
-  const p99 = /^\s+99%\s+([\d.]+)(us|ms|s)/m.exec(stdout);
-  if (!rate || !p99) throw new Error(`wrk printed ${stdout}`);
-  const socket = /^\s+Socket errors: (.*)$/m.exec(stdout)?.[1] ?? "";
-  const failed = [...socket.matchAll(/\d+/g)].reduce((sum, [count]) => sum + Number(count), 0);
-  const bad = Number(/^\s+Non-2xx or 3xx responses: (\d+)/m.exec(stdout)?.[1] ?? 0);
-  return {
-    requestsPerSecond: Number(rate),
-    p99Ms: Number(p99[1]) * { us: 0.001, ms: 1, s: 1_000 }[p99[2] as "us" | "ms" | "s"],
-    failed: failed + bad,
-  };
 }
 
 /** From handing over a target whose only job is new to that job's first answer through the router. */
@@ -143,74 +115,6 @@ async function firstAnswers(rig: Awaited<ReturnType<typeof startRig>>, times: nu
   }
   return tookMs;
 }
-
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
-
-async function startHaproxy(folder: string, file: string, config: string, port: number): Promise<ChildProcess> {
-  const path = join(folder, `${file}.cfg`);
-  await writeFile(path, config);
-  // Run as ours is: a master and a worker in a session of their own (the kernel shares time by session).
-  const child = spawn("haproxy", ["-W", "-f", path], { detached: true, stdio: ["ignore", "pipe", "ignore"] });
-  child.stdout!.resume(); // its log is read, and thrown away
-  await Promise.race([
-    until(async () => (await get(port, HOST)).status === 200, { what: `${file} answers`, timeoutMs: 5_000 }),
-    once(child, "exit").then(() => Promise.reject(new Error(`${file}: HAProxy ended`))),
-  ]);
-  return child;
-}
-
-const originConfig = (port: number) => `global
-  nbthread 1
-  maxconn 1000
-defaults
-  mode http
-  timeout client 60s
-  timeout server 60s
-  timeout connect 2s
-frontend origin
-  bind 127.0.0.1:${port}
-  http-request return status 200 content-type text/plain string "hello from the app"
-`;
-
-/** What somebody who knows HAProxy writes for one app: the same timeouts, headers, retries, checks and log. */
-const handConfig = (port: number, originPort: number) => `global
-  nbthread 1
-  maxconn 2000
-  log stdout format raw local0
-defaults
-  mode http
-  log global
-  option dontlognull
-  option httplog
-  option idle-close-on-response
-  option abortonclose
-  timeout connect 2s
-  timeout client 60s
-  timeout server 60s
-  timeout tunnel 1h
-  timeout queue 10s
-  timeout http-request 15s
-  timeout http-keep-alive 30s
-frontend http
-  bind 127.0.0.1:${port}
-  unique-id-format %[uuid()]
-  unique-id-header X-Request-Id
-  http-request set-header X-Forwarded-For %[src]
-  http-request set-header X-Forwarded-Proto http
-  http-request set-header X-Forwarded-Port %[dst_port]
-  http-request set-header X-Forwarded-Host %[req.hdr(host)]
-  http-response set-header X-Request-Id %[unique-id]
-  acl is_hello hdr(host) -i ${HOST}
-  use_backend hello if is_hello
-backend hello
-  balance leastconn
-  retries 3
-  option redispatch 1
-  retry-on conn-failure empty-response
-  http-request disable-l7-retry unless { method GET HEAD OPTIONS }
-  http-reuse safe
-  server s1 127.0.0.1:${originPort} check inter 1s fall 2 rise 1
-`;
 
 if (import.meta.main)
   runProgram(async (signal) => {
