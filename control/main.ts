@@ -17,6 +17,7 @@ import { openAuthority } from "./identity/authority.ts";
 import { writeLocalJoinTokens } from "./identity/local-join.ts";
 import { issueOwn, keepOwn } from "./identity/own-certificates.ts";
 import { localDocker } from "./local-docker.ts";
+import { keepHeapSmall } from "./memory.ts";
 import { pushRights } from "./push-rights.ts";
 import { registry } from "./registry.ts";
 import { registryPulls } from "./registry-pulls.ts";
@@ -29,6 +30,7 @@ import { openStore } from "./store/store.ts";
 import { wireControl } from "./wire.ts";
 
 async function main(signal: AbortSignal): Promise<void> {
+  keepHeapSmall();
   const config = loadControlConfig(process.argv[2] === "--config" ? process.argv[3] : undefined);
   const { stateDir } = config;
   const log = createLog("control", { level: config.logLevel });

@@ -204,9 +204,18 @@ export function freeName(wanted: string, pin: string, clusters: readonly Pick<Cl
   }
 }
 
+/** Bytes that the C library keeps at its heap's end before it gives them back (mallopt(3)); by itself it raises that to 64 MiB. */
+const MALLOC_TRIM_THRESHOLD_ = "131072";
+
 function childEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const { PATH = "/usr/sbin:/usr/bin:/sbin:/bin", LANG, TZ } = env;
-  return { PATH: `${PATH}:/usr/sbin:/sbin`, HOME: "/nonexistent", ...(LANG ? { LANG } : {}), ...(TZ ? { TZ } : {}) };
+  return {
+    PATH: `${PATH}:/usr/sbin:/sbin`,
+    HOME: "/nonexistent",
+    MALLOC_TRIM_THRESHOLD_,
+    ...(LANG ? { LANG } : {}),
+    ...(TZ ? { TZ } : {}),
+  };
 }
 
 function hostName(): string {

@@ -9,6 +9,7 @@ import { createLog } from "#lib/log.ts";
 import { keysNeeded, reseal } from "../../../control/apps/env-at-rest.ts";
 import { openAuthority } from "../../../control/identity/authority.ts";
 import { keys } from "../../../control/keys.ts";
+import { keepHeapSmall } from "../../../control/memory.ts";
 import { openSecrets, SEALING_DIRECTORY } from "../../../control/secrets.ts";
 import { type Change, openStore } from "../../../control/store/store.ts";
 import { wireControl } from "../../../control/wire.ts";
@@ -17,6 +18,7 @@ import { lateness } from "./lateness.ts";
 import { appIdOf, configOf, releaseIdOf } from "./seed.ts";
 import { answer } from "./worker.ts";
 
+keepHeapSmall();
 const [directory = ""] = process.argv.slice(2);
 const config = configOf(directory);
 const log = createLog("control", { level: config.logLevel });
