@@ -31,7 +31,8 @@ export async function startWorker(
   options: { args: string[]; execArgv?: string[]; signal: AbortSignal },
 ): Promise<Worker> {
   const { args, execArgv = [], signal } = options;
-  const child = fork(file, args, { stdio: ["ignore", "inherit", "inherit", "ipc"], execArgv });
+  const env = { ...process.env, MALLOC_TRIM_THRESHOLD_: "131072" }; // as `flynn up` starts its parts
+  const child = fork(file, args, { stdio: ["ignore", "inherit", "inherit", "ipc"], execArgv, env });
   const waiting = new Map<number, { resolve: (reply: never) => void; reject: (error: Error) => void }>();
   const fail = (error: Error) => {
     for (const { reject } of waiting.values()) reject(error);
