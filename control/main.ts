@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
 import { removeUnfinished, writeFileAtomic } from "#lib/files.ts";
 import { isFullDisk } from "#lib/full-disk.ts";
+import { keepOldSpaceSmall } from "#lib/heap.ts";
 import { createLog } from "#lib/log.ts";
 import { portHolder } from "#lib/port-holder.ts";
 import { run } from "#lib/run.ts";
@@ -17,7 +18,6 @@ import { openAuthority } from "./identity/authority.ts";
 import { writeLocalJoinTokens } from "./identity/local-join.ts";
 import { issueOwn, keepOwn } from "./identity/own-certificates.ts";
 import { localDocker } from "./local-docker.ts";
-import { keepHeapSmall } from "./memory.ts";
 import { pushRights } from "./push-rights.ts";
 import { registry } from "./registry.ts";
 import { registryPulls } from "./registry-pulls.ts";
@@ -30,7 +30,7 @@ import { openStore } from "./store/store.ts";
 import { wireControl } from "./wire.ts";
 
 async function main(signal: AbortSignal): Promise<void> {
-  keepHeapSmall();
+  keepOldSpaceSmall();
   const config = loadControlConfig(process.argv[2] === "--config" ? process.argv[3] : undefined);
   const { stateDir } = config;
   const log = createLog("control", { level: config.logLevel });

@@ -3,7 +3,6 @@
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { setFlagsFromString } from "node:v8";
 import { createClient } from "#api/client.ts";
 import { knownUrls } from "#api/control-urls.ts";
 import { Fault } from "#api/fault.ts";
@@ -12,6 +11,7 @@ import { keepIdentity } from "#api/renew.ts";
 import type { RouterTarget } from "#api/routes.ts";
 import { ownHello } from "#api/version.ts";
 import { removeUnfinished } from "#lib/files.ts";
+import { keepNewSpaceSmall } from "#lib/heap.ts";
 import { createLog, type Log } from "#lib/log.ts";
 import { run } from "#lib/run.ts";
 import { every } from "#lib/time.ts";
@@ -29,11 +29,8 @@ import { parseServersState } from "./verify.ts";
 import { targets } from "./watch.ts";
 
 const PEERS_EVERY_MS = 10_000;
-/** Of the three spaces for new objects; V8's own 16 MiB each are not given back at rest. Before any of it is used. */
-const NEW_SPACE_MIB = 2;
 
-setFlagsFromString(`--max-semi-space-size=${NEW_SPACE_MIB}`);
-setFlagsFromString("--semi-space-growth-factor=1");
+keepNewSpaceSmall();
 run(async (signal) => {
   const { values, positionals } = parseArgs({
     options: { config: { type: "string", short: "c" } },

@@ -8,6 +8,8 @@ import { clockMs } from "./worker.ts";
 
 const GIB = 1024 ** 3;
 const WHOLE_EVERY_MS = 30_000;
+/** Between two reports, as in hostd. */
+const GATHER_MS = 50;
 const STARTS_IN_MS = 1_000;
 const STOPS_IN_MS = 200;
 const HELLO = formatHello(ownHello("hostd"));
@@ -113,7 +115,8 @@ export class SimHost {
       job.state = job.stopping ? "down" : "up";
       this.#changed = true;
     }
-    if ((nowMs >= this.#beatDueMs || this.#changed || this.#heardNew) && !this.#busy) await this.report();
+    const isDue = nowMs >= this.#beatDueMs || this.#changed || this.#heardNew;
+    if (isDue && !this.#busy && nowMs - this.reportedMs >= GATHER_MS) await this.report();
   }
 
   /** What hostd does: a beat while nothing is new, a whole report otherwise and every now and then. */
