@@ -115,14 +115,14 @@ export async function ensureIdentity(options: JoinOptions): Promise<Identity> {
   if (isOurs && Date.parse(kept.expiresAt) > now) return kept;
   const expired = isOurs ? expiryText(kept, now) : undefined;
   if (token === undefined) throw new Fault("unauthenticated", expired ?? `join as ${role} needs a join token`);
-  const key = await nextKey(directory);
-  const csr = await newCsr(key, options.name);
   const client = createClient({ urls: controlUrls, caPem, timeoutMs: 10_000, hello: ownHello(PART_OF[role]) });
   const { name, facts, addresses, tags } = options;
   try {
     for (let attempt = 1; ; attempt++) {
       signal.throwIfAborted();
       try {
+        const key = await nextKey(directory);
+        const csr = await newCsr(key, options.name);
         const reply = await client.call(joinCluster, {
           body: { token, role, name, csr, facts, addresses, tags },
           signal,

@@ -1,10 +1,8 @@
 // The control plane: read config, open the state, build the adapters, wire, run.
-import { open } from "node:fs/promises";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
-import { removeUnfinished, writeFileAtomic } from "#lib/files.ts";
-import { isFullDisk } from "#lib/full-disk.ts";
+import { removeUnfinished, writeFileInPlace } from "#lib/files.ts";
 import { keepOldSpaceSmall } from "#lib/heap.ts";
 import { createLog } from "#lib/log.ts";
 import { portHolder } from "#lib/port-holder.ts";
@@ -88,10 +86,7 @@ async function main(signal: AbortSignal): Promise<void> {
     ...(adminToken ? { firstStart: true } : {}),
   });
   const readyFile = join(stateDir, "ready.json");
-  await writeFileAtomic(readyFile, ready).catch((error: unknown) => {
-    if (!isFullDisk(error)) throw error;
-    return unlessFull(log, readyFile, overwrite(readyFile, ready)); // a full disk has room for what was there
-  });
+  await unlessFull(log, readyFile, writeFileInPlace(readyFile, ready));
   if (adminToken !== undefined)
     process.stdout.write(`${JSON.stringify({ adminToken, pin: authority.pin, url: context.controlUrls[0] })}\n`);
 
@@ -110,16 +105,6 @@ async function main(signal: AbortSignal): Promise<void> {
     await store.close();
   }
   if (failed.signal.aborted) throw new Fault("internal", "control stops", { cause: failed.signal.reason });
-}
-
-async function overwrite(path: string, text: string): Promise<void> {
-  const file = await open(path, "r+");
-  try {
-    await file.write(text, 0);
-    await file.truncate(Buffer.byteLength(text));
-  } finally {
-    await file.close();
-  }
 }
 
 run((signal) => stateCommand(process.argv.slice(2))?.() ?? main(signal));

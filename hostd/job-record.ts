@@ -72,7 +72,7 @@ export const STEADY_MS = 600_000;
 /** An end is told without its last log line when the log has not ended after this. */
 export const CAPTURE_GRACE_MS = 5_000;
 /** An engine that says for so long that a container without processes runs has lost sight of it. */
-const LOST_SIGHT_MS = 5_000;
+export const LOST_SIGHT_MS = 5_000;
 export const LOST_SIGHT =
   "its processes have ended, and Docker does not notice: the container hangs (its containerd-shim does not answer). Nothing else waits for it";
 /** A job that is to have a client's streams waits for that client no longer. */

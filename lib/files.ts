@@ -1,6 +1,7 @@
 // Files that survive a power cut: written beside, synced, renamed, and the directory synced.
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { isFullDisk } from "./full-disk.ts";
 import { processId } from "./process-id.ts";
 
 export async function writeFileAtomic(
@@ -26,6 +27,27 @@ export async function writeFileAtomic(
     throw error;
   }
   await syncDirectory(dirname(path));
+}
+
+/**
+ * As `writeFileAtomic`; on a full disk into the room of what was there, where a power cut in the middle leaves something torn. For
+ * what nobody misses after one.
+ */
+export async function writeFileInPlace(path: string, content: string): Promise<void> {
+  try {
+    await writeFileAtomic(path, content);
+  } catch (error) {
+    if (!isFullDisk(error)) throw error;
+    const file = await open(path, "r+").catch(() => {
+      throw error;
+    });
+    try {
+      await file.write(content, 0);
+      await file.truncate(Buffer.byteLength(content));
+    } finally {
+      await file.close();
+    }
+  }
 }
 
 /** Removes what writers that were killed in the middle left in `directories`: files of processes that are no more. */

@@ -2,6 +2,7 @@
 // runs with what is wanted. A generation counts as served only after that comparison found no difference.
 
 import type { RouterReport, RouterTarget } from "#api/routes.ts";
+import { isFullDisk } from "#lib/full-disk.ts";
 import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
@@ -172,8 +173,13 @@ export function createConverger(options: ConvergeOptions): Converger {
     isDown = true;
     assigned = { ...assigned, assignment: withoutTcp(assigned.assignment) }; // every port is looked at anew
     assigned = await nextAssignment(new Map());
+    const whole = assigned;
     trim();
-    await disk.keepAll(target, assigned);
+    await disk.keepAll(target, assigned).catch(async (error: unknown) => {
+      if (!isFullDisk(error)) throw error;
+      assigned = whole; // as it is on disk already
+      await disk.keepAll(target, assigned);
+    });
     await haproxy.start(shape()).catch(async (error: unknown) => {
       if (assigned.certificates.size === 0) throw error;
       // One certificate that OpenSSL does not take would keep all the rest from being served: each is tried by itself.
@@ -242,6 +248,13 @@ export function createConverger(options: ConvergeOptions): Converger {
     failure = "";
   };
 
+  const failed = (error: unknown) => {
+    const why = causeChain(error).join(": ");
+    const meanwhile = isDown ? "HAProxy starts" : "what was served before is served on, what is new";
+    const full = `the router's disk is full or read-only (look: df -h ${stateDir}); ${meanwhile} once there is room: `;
+    failure = `${isFullDisk(error) ? full : ""}${why}`.slice(0, 500);
+  };
+
   const pause = async (ms: number, signal: AbortSignal) => {
     const untilMs = performance.now() + ms;
     let isWoken = false;
@@ -267,12 +280,18 @@ export function createConverger(options: ConvergeOptions): Converger {
       const kept = await readKept(stateDir);
       if (kept.target) target = kept.target;
       if (kept.assignment) assigned = { ...assigned, assignment: kept.assignment };
-      if (await haproxy.adopt()) {
-        haproxyPid = (await haproxy.processes()).master;
-        log.info({ haproxyPid }, "haproxy adopted");
-        await haproxy.running().catch(replaceConfiguration);
-      } else await start();
-      await turn();
+      try {
+        if (await haproxy.adopt()) {
+          haproxyPid = (await haproxy.processes()).master;
+          log.info({ haproxyPid }, "haproxy adopted");
+          await haproxy.running().catch(replaceConfiguration);
+        } else await start();
+        await turn();
+      } catch (error) {
+        if (!isFullDisk(error)) throw error;
+        failed(error); // HAProxy serves on, if it does; the rest is tried again by run
+        log.error({ err: error, reason: failure }, "the disk is full");
+      }
       announce();
     },
 
@@ -293,7 +312,7 @@ export function createConverger(options: ConvergeOptions): Converger {
         } catch (error) {
           equaliser.forget();
           failures++;
-          failure = causeChain(error).join(": ").slice(0, 500);
+          failed(error);
           if (!signal.aborted) log.error({ err: error, failures }, "turn failed");
         }
         announce();

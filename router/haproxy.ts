@@ -7,7 +7,8 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
 import { exec } from "#lib/exec.ts";
-import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
+import { readJson, readText, writeFileAtomic, writeFileInPlace } from "#lib/files.ts";
+import { isFullDisk } from "#lib/full-disk.ts";
 import { portTaken } from "#lib/port-holder.ts";
 import { isAlive, type ProcessId, processId, signalProcess } from "#lib/process-id.ts";
 import { sleep, until } from "#lib/time.ts";
@@ -108,7 +109,8 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
     const ids = await Promise.all([master, worker ?? 0, ...old].map((pid) => processId(pid)));
     if (!ids[0]) throw new Error("HAProxy's master is gone");
     loaded = { master: ids[0], workers: ids.slice(1).filter((id) => id !== undefined), shape };
-    await writeFileAtomic(path("haproxy.json"), JSON.stringify(loaded));
+    const text = JSON.stringify(loaded);
+    if ((await readText(path("haproxy.json"))) !== text) await writeFileInPlace(path("haproxy.json"), text);
   };
   const isRunning = async () => loaded !== undefined && (await isAlive(loaded.master));
   const kill = async (ids: readonly ProcessId[]) => {
@@ -181,7 +183,9 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
           what: "answer of HAProxy's worker",
           timeoutMs: 3_000,
         });
-        await remember(record.shape);
+        await remember(record.shape).catch((error: unknown) => {
+          if (!isFullDisk(error)) throw error; // the record that it was found by still names it
+        });
         return true;
       } catch {
         await kill([record.master, ...record.workers]); // alive but deaf: a fresh one serves better
@@ -248,7 +252,9 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
       const texts = { ...files.maps, [CERTIFICATE_LIST]: files.certificateList, "haproxy.cfg": files.cfg };
       for (const [name, text] of Object.entries(texts)) {
         if (written.get(name) === text) continue;
-        await writeFileAtomic(path(name), text);
+        // One that is there and says the same is left alone: HAProxy starts on a full disk as well.
+        const isThere = !written.has(name) && (await readText(path(name))) === text;
+        if (!isThere) await writeFileAtomic(path(name), text);
         written.set(name, text);
       }
       const { size } = await stat(stderrFile).catch(() => ({ size: 0 }));

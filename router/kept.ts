@@ -83,7 +83,7 @@ export function createKeeper(stateDir: string, known: RouterTarget): Keeper {
 
   const writeAll = async (target: RouterTarget, assignment: Assignment): Promise<void> => {
     journalBytes = undefined;
-    seq = (seq ?? (await readAll(stateDir)).seq) + 1;
+    seq = (seq ?? 0) + 1;
     const { certificates, ...rest } = target;
     const text = await inSlices(stringified({ ...rest, keptSeq: seq }));
     const placed = await inSlices(stringified({ ...assignment, keptSeq: seq }));
@@ -98,11 +98,25 @@ export function createKeeper(stateDir: string, known: RouterTarget): Keeper {
     journalBytes = 0;
   };
 
+  /** What an earlier run wrote needs no writing, and on a full disk no room; the first change after it is written with all the rest. */
+  const isThere = async (target: RouterTarget, assignment: Assignment): Promise<boolean> => {
+    const there = await readAll(stateDir);
+    seq = there.seq;
+    const text = (of: object | undefined) => inSlices(stringified(of ?? {}));
+    return (
+      (await text(there.assignment)) === (await text(assignment)) && (await text(there.target)) === (await text(target))
+    );
+  };
+
   return {
     has: (target) => target === kept.target,
     written: () => written,
     async keep(target, assignment) {
       if (target === kept.target && assignment === kept.assignment) return;
+      if (seq === undefined && (await isThere(target, assignment))) {
+        kept = { target, assignment };
+        return;
+      }
       const change = changeBetween(kept, { target, assignment });
       if (change === undefined) {
         kept = { target, assignment };

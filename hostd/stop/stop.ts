@@ -6,6 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import type { Log } from "#lib/log.ts";
 import { sleep } from "#lib/time.ts";
 import type { Container } from "../engine/engine.ts";
+import { LOST_SIGHT_MS } from "../job-record.ts";
 import { isProcessOf, pidsOf, readProcesses, unread } from "./processes.ts";
 import {
   firstRound,
@@ -24,7 +25,7 @@ export interface JobStops {
   begin(container: StopTarget): Promise<boolean>;
   /** SIGTERM to all that are told first, and no more: whether it ends, and what it starts meanwhile, is its own. False as above. */
   tell(container: StopTarget): Promise<boolean>;
-  /** SIGKILL to all; false as above. An engine that hangs keeps nobody alive. */
+  /** SIGKILL to all; false as above. Of one whose processes have all ended it is true until its engine should have noticed. */
   kill(container: StopTarget): Promise<boolean>;
   /** For how long a container that was told to end is known to have no process left, though the engine says that it runs. */
   emptyForMs(container: Pick<StopTarget, "id">): number | undefined;
@@ -35,6 +36,8 @@ export interface JobStops {
 /** A container on its way out. */
 interface Stopping {
   ended: boolean;
+  /** Its processes can be seen from here. */
+  hadProcesses?: boolean;
   emptySinceMs?: number;
 }
 
@@ -123,6 +126,7 @@ export function jobStops(options: JobStopsOptions): JobStops {
           of.emptySinceMs = performance.now();
           return;
         }
+        of.hadProcesses = true;
         state ??= resumed(await readSome(container, found, SETTLE_MOST_MS));
         if (keyOf(found) !== seen) ({ state, seen } = await settle(container, state));
         failing = false;
@@ -144,6 +148,7 @@ export function jobStops(options: JobStopsOptions): JobStops {
       try {
         const found = await pids(container);
         if (found !== undefined && found.length > 0) {
+          of.hadProcesses = true;
           const { state } = await settle(container, undefined);
           watch(container, of, state);
           return true;
@@ -166,7 +171,13 @@ export function jobStops(options: JobStopsOptions): JobStops {
     },
     async kill(container) {
       const found = await pids(container);
-      if (found === undefined || found.length === 0) return false;
+      if (found === undefined || found.length === 0) {
+        const of = stopping.get(container.id);
+        if (!of?.hadProcesses) return false;
+        // Nobody is left to be killed. An engine that hangs over it would be asked for a minute, and nothing be said meanwhile.
+        of.emptySinceMs ??= performance.now();
+        return performance.now() - of.emptySinceMs < LOST_SIGHT_MS;
+      }
       try {
         await send(container, found, "SIGKILL");
         return true;

@@ -1,7 +1,7 @@
 // What a lab run leaves on the machine, as records in a journal, and how each is taken away. The same undo serves a normal
 // end, the watchdog after a SIGKILL, and the next run's sweep of runs whose owner is dead. Undoing twice does no harm.
 import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
-import { readdir, readFile, rm, rmdir } from "node:fs/promises";
+import { readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { exec } from "#lib/exec.ts";
@@ -13,6 +13,8 @@ export type Leftover =
   | { kind: "process"; pid: number; startTicks: string }
   | { kind: "netns"; name: string }
   | { kind: "cgroup"; name: string }
+  /** Of cgroup v1: what is frozen in it cannot be killed before it is thawed. */
+  | { kind: "freezer"; name: string }
   | { kind: "folder"; path: string };
 
 /** Every process a run starts inherits this variable with the run's id: so none is missed, whoever started it. */
@@ -50,9 +52,11 @@ export async function undoRun(id: string): Promise<string[]> {
   const attempt = async (what: string, work: Promise<unknown>) => {
     await work.catch((error: Error) => problems.push(`${what}: ${error.message}`));
   };
-  await attempt("processes", killTagged(id));
   const lines = ((await readText(join(runFolder(id), "journal"))) ?? "").split("\n").filter((line) => line !== "");
   const records = lines.flatMap((line) => parseRecord(line)).reverse();
+  for (const record of records.filter(({ kind }) => kind === "freezer"))
+    await attempt(JSON.stringify(record), undo(record));
+  await attempt("processes", killTagged(id));
   for (const record of records) await attempt(JSON.stringify(record), undo(record));
   if (problems.length === 0) await attempt("folder", rm(runFolder(id), { recursive: true, force: true }));
   return problems;
@@ -66,6 +70,8 @@ export async function undo(record: Leftover): Promise<void> {
       return deleteNamespace(record.name);
     case "cgroup":
       return removeCgroup(record.name);
+    case "freezer":
+      return removeFreezer(record.name);
     case "folder":
       return removeFolder(record.path);
   }
@@ -143,6 +149,30 @@ async function deleteNamespace(name: string): Promise<void> {
   const { stdout: pids } = await exec(["ip", "netns", "pids", name]);
   for (const pid of pids.split("\n").filter((line) => line !== "")) signal(Number(pid), "SIGKILL");
   await exec(["ip", "netns", "delete", name]);
+}
+
+const FREEZERS = "/sys/fs/cgroup/freezer";
+
+/** Thaws what is in the cgroup of this name, and takes the cgroup away from under it. */
+async function removeFreezer(name: string): Promise<void> {
+  const path = join(FREEZERS, name);
+  const isThere = await writeFile(join(path, "freezer.state"), "THAWED").then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+      return false;
+    },
+  );
+  if (!isThere) return;
+  const empty = async () => {
+    const pids = (await readFile(join(path, "cgroup.procs"), "utf8")).split("\n").filter(Boolean);
+    for (const pid of pids)
+      await writeFile(join(FREEZERS, "cgroup.procs"), pid).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "ESRCH") throw error; // it has ended
+      });
+    return removeGroup(path);
+  };
+  await until(empty, { what: `the end of the freezer ${name}`, timeoutMs: 10_000, everyMs: 20 });
 }
 
 /** The cgroup `name` at the top of each hierarchy, with what is in it; busy for a moment after its processes ended. */

@@ -13,6 +13,7 @@ import { processId, signalProcess } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";
 import { newCsr, newKeyPem } from "#lib/x509.ts";
 import { freePort } from "../lib/free-port.ts";
+import { onSmallDisk } from "../lib/small-disk.ts";
 import { get, origin, startLoad, target } from "./rig.ts";
 
 const MAIN = new URL("../../router/main.ts", import.meta.url).pathname;
@@ -23,8 +24,8 @@ interface Program {
   ended: Promise<unknown>;
 }
 
-async function prepare(served: RouterTarget, more: Record<string, unknown> = {}) {
-  const directory = await mkdtemp(join(tmpdir(), "router-main-"));
+async function prepare(served: RouterTarget, more: Record<string, unknown> = {}, place = tmpdir()) {
+  const directory = await mkdtemp(join(place, "router-main-"));
   const port = await freePort();
   const config = {
     controlUrls: [`https://127.0.0.1:${await freePort()}`],
@@ -70,9 +71,11 @@ async function prepare(served: RouterTarget, more: Record<string, unknown> = {})
 
 const says = (program: Program, text: string) =>
   until(() => program.stderr().includes(text), {
-    what: `"${text}" in ${program.stderr()}`,
+    what: `"${text}"`,
     timeoutMs: 15_000,
     everyMs: 20,
+  }).catch((cause: unknown) => {
+    throw new Error(`it said ${program.stderr()}`, { cause });
   });
 
 test("kill -9 of the router: traffic goes on, and the next run adopts HAProxy without a reload; SIGTERM ends both", async () => {
@@ -144,6 +147,88 @@ test("with keepHaproxy a stopped router leaves HAProxy serving", async () => {
     await a.close();
   }
 });
+
+const HELLO = { app: "hello", routes: ["a.test"] };
+
+test("started on a full disk it adopts HAProxy, which serves without a break; what it served is what is wanted, and no room is needed", () =>
+  onSmallDisk(async (disk) => {
+    const a = await origin("a");
+    const rig = await prepare(target(4, [{ ...HELLO, jobs: [a] }]), {}, disk.path);
+    try {
+      const first = rig.start();
+      await says(first, "router serves");
+      const before = await rig.record();
+      const load = startLoad(rig.port, "a.test", 4);
+      first.child.kill("SIGKILL");
+      await first.ended;
+      await disk.fill();
+      const second = rig.start();
+      await says(second, "router serves");
+      const from = load.count();
+      await until(() => load.count() > from + 50, { what: "traffic", timeoutMs: 30_000, everyMs: 5 });
+      await load.stop();
+      assert.equal(load.failures, []);
+      assert.equal(healthOf(second), { healthy: true, reason: "" });
+      assert.equal(await rig.record(), before, "the same master and the same worker");
+    } finally {
+      await rig.end();
+      await a.close();
+    }
+  }));
+
+test("HAProxy that ended too is started on a full disk with what it served last, and is found by the next run", () =>
+  onSmallDisk(async (disk) => {
+    const a = await origin("a");
+    const rig = await prepare(target(4, [{ ...HELLO, jobs: [a] }]), {}, disk.path);
+    try {
+      const first = rig.start();
+      await says(first, "router serves");
+      const before = await rig.record();
+      first.child.kill("SIGKILL");
+      await first.ended;
+      for (const each of [before.master, ...before.workers]) await signalProcess(each, "SIGKILL");
+      await disk.fill();
+      const second = rig.start();
+      await says(second, "router serves");
+      assert.is((await get(rig.port, "a.test")).body, "a");
+      second.child.kill("SIGKILL");
+      await second.ended;
+      const third = rig.start();
+      await says(third, "router serves");
+      assert.match(third.stderr(), "haproxy adopted");
+    } finally {
+      await rig.end();
+      await a.close();
+    }
+  }));
+
+test("one that cannot serve before there is room on its disk says so once in words, and serves as soon as there is some", () =>
+  onSmallDisk(async (disk) => {
+    const a = await origin("a");
+    const rig = await prepare(target(4, [{ ...HELLO, jobs: [a] }]), {}, disk.path);
+    try {
+      await disk.fill();
+      const program = rig.start();
+      await says(program, "the router's disk is full or read-only (look: df -h");
+      assert.match(program.stderr(), "HAProxy starts once there is room");
+      await disk.free();
+      await says(program, "haproxy started");
+      assert.is((await get(rig.port, "a.test")).body, "a");
+      assert.is(program.child.exitCode, null, "it was the same run");
+    } finally {
+      await rig.end();
+      await a.close();
+    }
+  }));
+
+function healthOf(program: Program): unknown {
+  const line = program
+    .stderr()
+    .split("\n")
+    .find((text) => text.includes("router serves"));
+  const { healthy, reason } = JSON.parse(line ?? "{}") as Record<string, unknown>;
+  return { healthy, reason };
+}
 
 test("explain says which route, pool and slot would serve a request, and why none", async () => {
   const a = await origin("a");

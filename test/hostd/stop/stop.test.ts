@@ -167,6 +167,28 @@ test("a container that has no process left though its engine says that it runs i
   stop.abort();
 });
 
+test("an engine is not asked to kill a container whose processes have just ended, but is where none could ever be seen", async () => {
+  let left: number[] | undefined = [51];
+  const stop = new AbortController();
+  const stops = jobStops({
+    ...KILLED,
+    signal: stop.signal,
+    everyMs: 60_000,
+    pids: async () => left,
+    isOf: () => true,
+    kill: () => undefined,
+  });
+  const container = { id: "c1", name: "flynn-j1", pid: 51 };
+  assert.is(await stops.begin(container), true);
+  left = undefined; // its first process is gone
+  assert.is(await stops.kill(container), true);
+  assert.is.not(stops.emptyForMs(container), undefined, "and that is known from then on");
+  const remote = { id: "c2", name: "flynn-j2" };
+  stops.sync([container, remote], () => true);
+  assert.is(await stops.kill(remote), false);
+  stop.abort();
+});
+
 test("SIGTERM that is no stop reaches the app behind its shell, once, and nobody afterwards", async () => {
   const { child, exited, told } = await begun(["bash", "-c", `${node} & wait`]);
   const stop = new AbortController();

@@ -11,15 +11,20 @@ import {
   type Cluster,
   containers,
   containersOn,
+  deploy,
   jobsOf,
   leavesNothing,
   loadOn,
+  QUICK_WEB,
+  release,
+  scale,
   seconds,
   settled,
   startCluster,
   unharmed,
 } from "../survival/cluster.ts";
 import { alertsOf, cleared, raised } from "./alerts.ts";
+import { freeze, stopShim } from "./hang.ts";
 import { openFiles, steady } from "./open-files.ts";
 
 const docker = suite<Cluster>("failure: Docker");
@@ -83,6 +88,91 @@ docker(
     await until(asBefore, { what: "as many open files as before", timeoutMs: 40_000 }).catch(() =>
       assert.equal(now, atRest),
     );
+  },
+);
+
+/** Ids of the jobs' containers that Docker has there, running or not. */
+async function listedOn(host: ClusterHost): Promise<string[]> {
+  const list = await host.docker(
+    "GET",
+    `/containers/json?all=1&filters=${encodeURIComponent('{"label":["flynn.job"]}')}`,
+  );
+  return (JSON.parse(list.body) as { Id: string }[]).map(({ Id }) => Id);
+}
+
+docker(
+  "two containers that nobody can end: the rest of their host deploys, starts, stops and serves on, what hangs is said in words, and it goes by itself",
+  async (cluster) => {
+    const { appliance, hosts, scope } = cluster;
+    const [other, host] = hosts as [ClusterHost, ClusterHost];
+    await ask(appliance, "POST", `/v1/hosts/${other.name}/cordon`);
+    const web = { ...QUICK_WEB, stopTimeoutMs: 1_000 };
+    for (const name of ["frozen", "unwatched", "brisk"]) await addApp(cluster, { name, web });
+    const [load, before] = [await loadOn(cluster, "fine"), await containersOn(host)];
+    const containerOf = async (app: string) => {
+      const [job] = await jobsOf(appliance, app);
+      return before.find(({ jobId }) => jobId === job?.id)!;
+    };
+    const hung = [await containerOf("frozen"), await containerOf("unwatched")];
+    const goOn = [await freeze(scope, host, hung[0]!.id), await stopShim(scope, hung[1]!.id)];
+    const hungMs = performance.now();
+    try {
+      for (const app of ["frozen", "unwatched"])
+        await ask(appliance, "PATCH", `/v1/apps/${app}/formation`, { web: { count: 0 } });
+      const next = await release(cluster, "brisk", "hello", { env: { NEXT: "1" } });
+      const { state, reason } = await deploy(appliance, "brisk", next);
+      assert.is(state, "complete", reason);
+      const deployed = seconds(hungMs);
+      await scale(appliance, "brisk", 3);
+      await scale(appliance, "brisk", 1);
+      console.log(`beside two that hang: deployed after ${deployed} s, scaled up and down after ${seconds(hungMs)} s`);
+      const words = { frozen: /does not die of SIGKILL/, unwatched: /its processes have ended.*container hangs/ };
+      for (const [app, said] of Object.entries(words)) {
+        let shown = "";
+        const isSaid = async () => {
+          shown = await appliance.flynn(["-a", app, "ps"]);
+          return said.test(shown);
+        };
+        await until(isSaid, { what: `the words for ${app}`, timeoutMs: 60_000, everyMs: 500 }).catch(() =>
+          assert.match(shown, said),
+        );
+        console.log(`${app}: said after ${seconds(hungMs)} s`);
+      }
+      // Each has a successor beside it: what hangs holds neither name nor address of another.
+      for (const app of ["frozen", "unwatched"]) {
+        await ask(appliance, "PATCH", `/v1/apps/${app}/formation`, { web: { count: 1 } });
+        const isUp = async () => (await appliance.get(`${app}.test`)).status === 200;
+        await until(isUp, { what: `another job of ${app}`, timeoutMs: 30_000 });
+      }
+      assert.is((await ask<Host>(appliance, "GET", `/v1/hosts/${host.name}`)).state, "ready");
+      // Of one that hangs Docker answers nothing; it lists it.
+      const now = await listedOn(host);
+      for (const { id } of hung) assert.ok(now.includes(id), "it did not hang until the end");
+    } finally {
+      for (const each of goOn) await each();
+    }
+    const goneMs = performance.now();
+    const areGone = async () => {
+      const now = await listedOn(host);
+      return !hung.some(({ id }) => now.includes(id));
+    };
+    await until(areGone, { what: "the end of what hung", timeoutMs: 60_000 });
+    for (const app of ["frozen", "unwatched"]) await settled(appliance, app, 1);
+    console.log(`what hung is gone ${seconds(goneMs)} s after it went on`);
+    await unharmed(load, "containers that hang");
+    for (const app of ["frozen", "unwatched", "brisk"]) await ask(appliance, "DELETE", `/v1/apps/${app}`);
+    const own = before.filter(({ jobId }) => !hung.some((one) => one.jobId === jobId));
+    await until(async () => (await containers(cluster)).length === 5, {
+      what: "the end of the three apps",
+      timeoutMs: 60_000,
+    });
+    const left = await containersOn(host);
+    assert.equal(
+      left,
+      own.filter(({ id }) => left.some((one) => one.id === id)),
+      "others were touched",
+    );
+    await ask(appliance, "POST", `/v1/hosts/${other.name}/uncordon`);
   },
 );
 

@@ -80,12 +80,14 @@ export interface AppWish {
   name: string;
   count?: number;
   image?: Partial<ImageOptions>;
+  /** Its web process, where it is to differ from the default. */
+  web?: Record<string, unknown>;
 }
 
 /** An app with one deployed release of the hello image and a route `<name>.test`, all jobs up and serving. */
-export async function addApp({ scope, appliance }: Cluster, { name, count = 1, image }: AppWish): Promise<void> {
+export async function addApp({ scope, appliance }: Cluster, { name, count = 1, image, web }: AppWish): Promise<void> {
   await ask(appliance, "POST", "/v1/apps", { name });
-  await release({ scope, appliance }, name, "hello", image);
+  await release({ scope, appliance }, name, "hello", image, web);
   await ask(appliance, "POST", "/v1/routes", { app: name, domain: `${name}.test` });
   const deployment = await deploy(appliance, name, "v1");
   assert.is(deployment.state, "complete", deployment.reason);
@@ -102,11 +104,15 @@ export async function release(
   app: string,
   image: AppName,
   options?: Partial<ImageOptions>,
+  web?: AppWish["web"],
 ): Promise<string> {
   const archive = await writeAppImage(join(scope.folder, `${app}-${image}.tar`), image, options);
   const { status, body } = await appliance.upload<{ id: string }>(app, archive.path);
   if (status !== 201) throw new Error(`upload: ${status} ${JSON.stringify(body)}`);
-  const made = await ask<{ version: number }>(appliance, "POST", `/v1/apps/${app}/releases`, { artifactId: body.id });
+  const made = await ask<{ version: number }>(appliance, "POST", `/v1/apps/${app}/releases`, {
+    artifactId: body.id,
+    ...(web && { processes: { web } }),
+  });
   return `v${made.version}`;
 }
 

@@ -1,21 +1,26 @@
 // time limit: 400 s
-// The power of the whole place is cut: appliance, HAProxy and every host at once. Started in any order, the same apps are
-// served again and nobody had to do anything. Seeded orders, so that a failure can be seen again.
+// The power of the whole place is cut: control, boot server, router, HAProxy and every host at once. Started in any order, also with
+// a host that got another address, the same apps are served again and nobody had to do anything. Seeded orders, so that a failure can
+// be seen again.
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Host } from "#api/hosts.ts";
+import type { Job } from "#api/jobs.ts";
 import type { Status } from "#api/status.ts";
 import { sleep, until } from "#lib/time.ts";
+import type { Appliance } from "../appliance.ts";
 import {
   addApp,
   ask,
   type Cluster,
   containers,
+  jobsOf,
   leavesNothing,
   loadOn,
   seconds,
   settled,
   startCluster,
+  statusPart,
   unharmed,
 } from "./cluster.ts";
 
@@ -25,7 +30,7 @@ const DOMAINS = Object.keys(APPS).map((name) => `${name}.test`);
 const power = suite<Cluster>("survival: power");
 
 power.before(async (context) => {
-  Object.assign(context, await startCluster({ machines: true }));
+  Object.assign(context, await startCluster({ machines: true, appliance: { flags: ["--interface", "br0"] } }));
   for (const [name, count] of Object.entries(APPS)) await addApp(context, { name, count });
 });
 
@@ -36,26 +41,33 @@ interface Cut {
   /** Docker's storage and the agent's records are in RAM or on a disk that stays. */
   docker: "kept" | "gone";
   agent: "kept" | "gone";
+  /** One that has jobs comes back with this address. */
+  movedTo?: string;
 }
 
 const CUTS: Cut[] = [
   { seed: 10, docker: "kept", agent: "kept" },
   { seed: 1, docker: "gone", agent: "kept" },
   { seed: 7, docker: "gone", agent: "gone" },
+  { seed: 15, docker: "kept", agent: "kept", movedTo: "10.77.0.42" },
 ];
 
 for (const cut of CUTS) {
   const order = shuffled(["appliance", "h1", "h2", "h3"], cut.seed);
+  const moves = cut.movedTo ? ", one host at another address" : "";
   power(
-    `${order.join(", ")}; Docker's storage ${cut.docker}, the agents' ${cut.agent}: served again`,
+    `${order.join(", ")}; Docker's storage ${cut.docker}, the agents' ${cut.agent}${moves}: served again`,
     async (cluster) => {
       const { appliance, hosts } = cluster;
       const before = await ask<Status>(appliance, "GET", "/v1/status");
       const hostsBefore = await ask<{ items: Host[] }>(appliance, "GET", "/v1/hosts");
+      const [busy] = await jobsOf(appliance, "blue");
+      const moved = hostsBefore.items.find(({ id }) => id === busy?.hostId)!;
       // The LAN's own commands, which cut the hosts off, are run where the appliance is: they must not die with it.
       await appliance.killAll();
       await Promise.all(hosts.map((host) => host.powerCut()));
       if (cut.agent === "gone") for (const host of hosts) await host.forget();
+      if (cut.movedTo) await hosts.find(({ name }) => name === moved.name)!.readdress(cut.movedTo);
       const startedMs = performance.now();
       for (const name of order) {
         if (name === "appliance") await appliance.start();
@@ -91,6 +103,19 @@ for (const cut of CUTS) {
       await until(async () => (await containers(cluster)).length === 5, { what: "five containers", timeoutMs: 60_000 });
       await until(async () => (await load.progress()).requests > 100, { what: "100 requests", timeoutMs: 20_000 });
       await unharmed(load, "after the power cut");
+      await until(async () => (await statusPart(appliance, "boot server")).state === "ok", {
+        what: "the boot server",
+        timeoutMs: 30_000,
+      });
+      if (cut.movedTo) {
+        assert.is((await hostsNow()).items.find(({ id }) => id === moved.id)?.address, cut.movedTo);
+        const jobs = (await Promise.all(Object.keys(APPS).map((name) => jobsOf(appliance, name)))).flat();
+        assert.ok(
+          jobs.some(({ hostId }) => hostId === moved.id),
+          "no job runs on the host that moved",
+        );
+        await allAnswer(appliance, jobs);
+      }
     },
   );
 }
@@ -98,6 +123,19 @@ for (const cut of CUTS) {
 power("nothing is left on the machine", ({ scope }) => leavesNothing(scope));
 
 power.run();
+
+/** Each of them is seen to answer: another one's answer would hide a host that is not reached. */
+async function allAnswer(appliance: Appliance, jobs: readonly Job[]): Promise<void> {
+  const silent = new Set(jobs.map(({ id }) => id));
+  const asked = async () => {
+    for (const domain of DOMAINS) {
+      const { body } = await appliance.get(domain);
+      for (const id of silent) if (body.includes(id)) silent.delete(id);
+    }
+    return silent.size === 0;
+  };
+  await until(asked, { what: "an answer of each job", timeoutMs: 30_000 });
+}
 
 /** Fisher and Yates with a small generator of our own (mulberry32). */
 function shuffled<T>(items: readonly T[], seed: number): T[] {
