@@ -37,8 +37,9 @@ export function buildMaker(
     const id = newId("build");
     const incoming = files.incoming(id);
     const directory = files.directory(app.id, id);
-    await mkdir(incoming, { recursive: true, mode: 0o700 });
+    const release = files.takingIn(id);
     try {
+      await mkdir(incoming, { recursive: true, mode: 0o700 });
       const file = join(incoming, SOURCE_FILE);
       const taken = await takeSource(wish.source, { file, signal, packedBytes, unwrap: type === "archive" });
       const settings = app.build ?? {};
@@ -97,6 +98,8 @@ export function buildMaker(
       await rm(incoming, { recursive: true, force: true });
       await rm(directory, { recursive: true, force: true });
       throw error;
+    } finally {
+      release();
     }
   };
 
