@@ -240,6 +240,15 @@ export const listProfiles = endpoint({
   query: object(PageQuery),
   reply: listOf(Profile),
 });
+export const getProfile = endpoint({
+  id: "getProfile",
+  method: "GET",
+  path: "/v1/profiles/:name",
+  summary: "Show a profile",
+  permission: "machine:read",
+  params: object({ name: Name }),
+  reply: Profile,
+});
 export const putProfile = endpoint({
   id: "putProfile",
   method: "PUT",

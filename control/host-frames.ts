@@ -20,9 +20,10 @@ interface Settled {
 
 /**
  * How often a host that has nothing new says so, in milliseconds: every 2 s, and with more than 1,000 hosts less often, up to every 3 s.
- * Three of its frames must be missing within the 10 s after which it is lost. Pure.
+ * Three of its frames must be missing within the `ttlMs` after which it is lost. Pure.
  */
-export const beatEveryMs = (hosts: number): number => Math.min(3_000, Math.max(2_000, 1_500 + Math.round(hosts / 2)));
+export const beatEveryMs = (hosts: number, ttlMs: number): number =>
+  Math.max(2_000, Math.min(3_000, Math.floor(ttlMs * 0.3), 1_500 + Math.round(hosts / 2)));
 
 export function hostFrames(
   context: Context,

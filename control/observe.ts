@@ -170,6 +170,7 @@ export function observer(context: Context): Observer {
       const byMac = new Map(entries.flatMap((entry) => entry.value.macs.map((mac) => [mac, entry] as const)));
       const names = entries.map(({ value }) => value.name);
       const bodies = entries.flatMap(({ value }) => (value.approvedAt === undefined ? [] : value));
+      const rejected = entries.flatMap(({ value }) => (value.state === "rejected" ? value : []));
       const touched = new Map<string, Touched>();
       const told: NewEvent[] = [];
       const tell = (type: string, subject: string, message: string) => told.push({ type, subject, actor, message });
@@ -200,7 +201,9 @@ export function observer(context: Context): Observer {
           presence.bootBegan(entry.value.id, bootId);
         const known = touched.get(entry.key) ?? { entry, next: entry.value, steps: [] };
         const before = known.next;
-        const auto = config.unknownMachines === "auto";
+        // The other card of a box that a person refused is no way around that.
+        const isRefusedBody = rejected.some(({ identity }) => sameBody(identity, claimed));
+        const auto = config.unknownMachines === "auto" && !isRefusedBody;
         const hostAlive = bootId !== undefined && presence.aliveBeside(before.hostId, bootId);
         known.next = machineAfter(before, { event, outcome, twin, auto, hostAlive });
         known.steps.push(event);
@@ -208,8 +211,9 @@ export function observer(context: Context): Observer {
         const { name, id, pending, approvedAt } = known.next;
         if (pending !== undefined && pending !== before.pending)
           tell(`machine.${pending.kind}`, id, `machine ${name}: ${pending.reason}`);
-        if (approvedAt !== before.approvedAt)
-          tell("machine.approved", id, `machine ${name} was approved by policy auto`);
+        if (approvedAt === before.approvedAt) continue;
+        bodies.push(known.next); // two cards of one body may come in one report
+        tell("machine.approved", id, `machine ${name} was approved by policy auto`);
       }
       await write(actor, [...touched.values()], told, entries);
       for (const { eventId } of fresh) seen.add(eventId);

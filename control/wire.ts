@@ -199,6 +199,7 @@ export function wireControl(parts: ControlParts): Control {
     monotonicMs,
     pool: (id) => routes.pool(id),
     generation: () => routes.current().generation,
+    generationOf: routes.generationOf,
     drainTimeoutMs: config.drainTimeoutMs,
     routers: () => ({
       term: store.term,

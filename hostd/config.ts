@@ -70,11 +70,11 @@ export const SEED_FILE = "/etc/flynn/hostd.json";
 export function loadHostdConfig(options: { file?: string; seedFile?: string; env?: NodeJS.ProcessEnv }): HostdConfig {
   const { file, seedFile = SEED_FILE, env = process.env } = options;
   if (file === undefined && existsSync(seedFile)) {
-    const { controlUrls, caPem, joinToken, hostname, tags } = readSeed(seedFile);
+    const { controlUrls, caPem, joinToken, hostname, tags, secrets } = readSeed(seedFile);
     return withCa(
       loadConfig(HostdConfig, {
         env: { prefix: "FLYNN_HOSTD", variables: env },
-        flags: { controlUrls, caPem, joinToken, name: hostname, tags },
+        flags: { controlUrls, caPem, joinToken, name: hostname, tags, secrets },
       }),
     );
   }

@@ -6,13 +6,15 @@ import { totalmem } from "node:os";
 import { join } from "node:path";
 import { exec } from "#lib/exec.ts";
 
+/** Where Docker keeps what containers are given. */
+export const containersOf = (dockerDir: string): string => join(dockerDir, "containers");
 const LAYERS = "image/overlay2/layerdb/mounts";
 
 export async function keepSecretsInRam(
   dockerDir: string,
   { signal, mount = mountTmpfs }: { signal: AbortSignal; mount?: (path: string, signal: AbortSignal) => Promise<void> },
 ): Promise<void> {
-  const containers = join(dockerDir, "containers");
+  const containers = containersOf(dockerDir);
   await forgetContainers(dockerDir);
   await mkdir(containers, { recursive: true, mode: 0o710 });
   await mount(containers, signal);

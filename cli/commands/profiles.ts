@@ -1,9 +1,9 @@
 // profile: what machines boot and how: image, kernel arguments, tags, disk policy, SSH keys.
 import { readFile } from "node:fs/promises";
-import { type DiskPolicy, deleteProfile, listProfiles, type Profile, putProfile } from "#api/boot.ts";
-import type { Client } from "#api/client.ts";
+import { type DiskPolicy, deleteProfile, getProfile, listProfiles, type Profile } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
 import { parseSize } from "#lib/units.ts";
+import { changeProfile } from "../change-app.ts";
 import type { Cli, Command, Invocation } from "../command.ts";
 import { CONFIRM, confirm } from "../confirm.ts";
 import { listAll, withCluster } from "../connect.ts";
@@ -39,9 +39,8 @@ export const profileCommands: readonly Command[] = [
     args: [PROFILE],
     run: (call) =>
       withCluster(call, async (client) => {
-        const profile = await find(client, call.args[0]!, call.cli.signal);
-        if (profile === undefined) throw new Fault("not-found", `no profile ${call.args[0]}`);
-        show(call.cli, profile);
+        const [name] = call.args as [string];
+        show(call.cli, await client.call(getProfile, { params: { name }, signal: call.cli.signal }));
       }),
   },
   {
@@ -89,8 +88,7 @@ export const profileCommands: readonly Command[] = [
     run: (call) =>
       withCluster(call, async (client) => {
         const name = call.args[0]!;
-        if ((await find(client, name, call.cli.signal)) === undefined)
-          throw new Fault("not-found", `no profile ${name}`);
+        await client.call(getProfile, { params: { name }, signal: call.cli.signal });
         await confirm(call, name, `profile ${name} and its settings are lost.`);
         await client.call(deleteProfile, { params: { name }, signal: call.cli.signal });
         answer(call.cli, { name }, () => call.cli.print(`Profile ${name} removed.`));
@@ -102,17 +100,9 @@ async function set(call: Invocation): Promise<void> {
   const { cli, text, texts } = call;
   const name = call.args[0]!;
   const sshKeys = (await Promise.all(texts("ssh-key-file").map(publicKeys))).flat();
-  await withCluster(call, async (client) => {
-    const before: Profile = (await find(client, name, cli.signal)) ?? {
-      name,
-      image: "current",
-      cmdline: [],
-      tags: {},
-      sshKeys: [],
-      diskPolicy: { name: "ram-only", mode: "ram" },
-    };
+  const changed = (before: Profile): Profile => {
     const tags = Object.entries({ ...before.tags, ...tagChanges(texts("tag")) });
-    const body: Profile = {
+    return {
       ...before,
       image: text("image") ?? before.image,
       cmdline: texts("cmdline").length > 0 ? texts("cmdline") : before.cmdline,
@@ -121,8 +111,10 @@ async function set(call: Invocation): Promise<void> {
       diskPolicy: diskPolicy(call, before.diskPolicy),
       ...secretsPlace(call),
     };
-    show(cli, await client.call(putProfile, { params: { name }, body, signal: cli.signal }));
-  });
+  };
+  await withCluster(call, async (client) =>
+    show(cli, await changeProfile(client, { name, signal: cli.signal }, changed)),
+  );
 }
 
 function diskPolicy({ text }: Invocation, before: DiskPolicy): DiskPolicy {
@@ -184,10 +176,6 @@ async function publicKeys(file: string): Promise<string[]> {
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => line !== "" && !line.startsWith("#"));
-}
-
-async function find(client: Client, name: string, signal: AbortSignal): Promise<Profile | undefined> {
-  return (await listAll(client, listProfiles, { signal })).find((profile) => profile.name === name);
 }
 
 function show(cli: Cli, profile: Profile): void {

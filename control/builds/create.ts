@@ -13,7 +13,7 @@ import type { BuildWish } from "./builds.ts";
 import { sourceFacts } from "./facts.ts";
 import { type BuildFiles, FACTS_FILE, SOURCE_FILE } from "./files.ts";
 import { type BuildPlan, type BuildRecord, buildsOf, findBuild, shownBuild } from "./record.ts";
-import { takeSource } from "./source.ts";
+import { SOURCE_LIMITS, takeSource } from "./source.ts";
 import { checkSources } from "./source-quota.ts";
 import { readSource } from "./start.ts";
 
@@ -37,10 +37,12 @@ export function buildMaker(
     const id = newId("build");
     const incoming = files.incoming(id);
     const directory = files.directory(app.id, id);
-    await mkdir(incoming, { recursive: true, mode: 0o700 });
+    const release = files.takingIn(id);
     try {
+      await mkdir(incoming, { recursive: true, mode: 0o700 });
       const file = join(incoming, SOURCE_FILE);
-      const taken = await takeSource(wish.source, { file, signal, packedBytes, unwrap: type === "archive" });
+      const limits = { ...SOURCE_LIMITS, treeBytes: config.appSourceBytes };
+      const taken = await takeSource(wish.source, { file, signal, packedBytes, limits, unwrap: type === "archive" });
       const settings = app.build ?? {};
       const facts = sourceFacts(taken, settings);
       readSource(facts); // refused before anything is queued
@@ -97,6 +99,8 @@ export function buildMaker(
       await rm(incoming, { recursive: true, force: true });
       await rm(directory, { recursive: true, force: true });
       throw error;
+    } finally {
+      release();
     }
   };
 

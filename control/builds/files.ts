@@ -1,5 +1,5 @@
 // Where builds lie on control's disk: one directory each, with the source, what was found in it, the log and what its host sent.
-import { readdir, rm } from "node:fs/promises";
+import { readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { readJson, writeFileAtomic } from "#lib/files.ts";
 import type { SourceFacts } from "./facts.ts";
@@ -9,6 +9,8 @@ export interface BuildFiles {
   directory(appId: string, id: string): string;
   /** Where a source is taken in. */
   incoming(id: string): string;
+  /** From here to the call of what it returns no sweep touches anything of this build, which is on no record yet. */
+  takingIn(id: string): () => void;
   source(appId: string, id: string): string;
   slug(appId: string, id: string): string;
   facts(appId: string, id: string): Promise<SourceFacts | undefined>;
@@ -29,9 +31,15 @@ export function buildFiles(stateDir: string): BuildFiles {
   const root = join(stateDir, "builds");
   const directory = (appId: string, id: string) => join(root, appId, id);
   const found = (appId: string, id: string) => join(directory(appId, id), "processes.json");
+  const taking = new Set<string>();
+  const incoming = (id: string) => join(root, INCOMING, id);
   return {
     directory,
-    incoming: (id) => join(root, INCOMING, id),
+    incoming,
+    takingIn(id) {
+      taking.add(id);
+      return () => void taking.delete(id);
+    },
     source: (appId, id) => join(directory(appId, id), SOURCE_FILE),
     slug: (appId, id) => join(directory(appId, id), "slug.tar.gz"),
     facts: (appId, id) => readJson<SourceFacts>(join(directory(appId, id), FACTS_FILE)),
@@ -43,13 +51,17 @@ export function buildFiles(stateDir: string): BuildFiles {
         await rm(join(directory(appId, id), name), { recursive: true, force: true });
     },
     async sweep(isKnown, all) {
-      if (all) await rm(join(root, INCOMING), { recursive: true, force: true });
-      for (const appId of await readdir(root).catch(() => [])) {
-        if (appId === INCOMING) continue;
-        const ids = await readdir(join(root, appId)).catch(() => []);
-        const gone = ids.filter((id) => !isKnown(appId, id));
-        for (const id of gone) await rm(directory(appId, id), { recursive: true, force: true });
-        if (gone.length === ids.length) await rm(join(root, appId), { recursive: true, force: true });
+      const list = (path: string) => readdir(path).catch(() => [] as string[]);
+      const remove = (path: string) => rm(path, { recursive: true, force: true });
+      if (all) for (const id of await list(join(root, INCOMING))) if (!taking.has(id)) await remove(incoming(id));
+      for (const name of await list(root)) {
+        if (name !== INCOMING)
+          for (const id of await list(join(root, name)))
+            if (!taking.has(id) && !isKnown(name, id)) await remove(directory(name, id));
+        if (taking.size > 0) continue; // one of them may be about to move there
+        await rmdir(join(root, name)).catch((error: NodeJS.ErrnoException) => {
+          if (error.code !== "ENOTEMPTY" && error.code !== "ENOENT") throw error;
+        });
       }
     },
   };

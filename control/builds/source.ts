@@ -121,7 +121,10 @@ async function rewrite(plain: Readable, { file, limits, signal, folder }: Rewrit
       const raw = entry.header as RawEntry;
       treeBytes += BLOCK + (raw.size ?? 0);
       if (treeBytes > limits.treeBytes)
-        throw new Fault("too-large", `the source is larger than ${formatSize(limits.treeBytes)} unpacked`);
+        throw new Fault(
+          "too-large",
+          `the source is larger than ${formatSize(limits.treeBytes)} unpacked; to raise that: flynn up --app-source-limit 8GiB`,
+        );
       const admitted = tree.admit(folder === undefined ? raw : without(folder, raw));
       if (admitted === undefined) entry.resume();
       else await put(pack, admitted, entry as unknown as Readable, entry.header.mtime, { texts, lfsPointers });

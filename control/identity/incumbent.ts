@@ -16,6 +16,8 @@ export interface Incumbent {
   askedMs?: number | undefined;
   /** Silence after which a host is lost. */
   ttlMs: number;
+  /** How often hosts are asked to report. */
+  everyMs?: number | undefined;
 }
 
 /** `alive`: it was heard after this boot began: two sessions of one machine. `not-yet`: nothing is known against it but time. */
@@ -37,8 +39,9 @@ export function isSuperseded(
   return begun ? !isOlder(newest, bootId) : isOlder(bootId, newest);
 }
 
-/** A host reports every 2 s: two reports are missing. A real boot takes longer than that. */
-const TWO_REPORTS_MS = 5_000;
+/** Two reports are missing after so many times the pace of reports: 5 s at 2 s. A real boot takes longer than that. */
+const TWO_REPORTS = 2.5;
+const EVERY_MS = 2_000;
 
 export function judge({
   nowMs,
@@ -48,13 +51,14 @@ export function judge({
   begunMs,
   askedMs,
   ttlMs,
+  everyMs = EVERY_MS,
 }: Incumbent): Judgement {
   const listensMs = Math.max(startedMs, sleptMs);
   const silentMs = nowMs - Math.max(listensMs, heardMs ?? listensMs);
   const unheard = heardMs === undefined || heardMs < listensMs;
   const sinceMs = begunMs ?? askedMs;
   const overlaps = heardMs !== undefined && sinceMs !== undefined && heardMs > sinceMs;
-  const neededMs = begunMs !== undefined && !overlaps && !unheard ? Math.min(ttlMs, TWO_REPORTS_MS) : ttlMs;
+  const neededMs = begunMs !== undefined && !overlaps && !unheard ? Math.min(ttlMs, TWO_REPORTS * everyMs) : ttlMs;
   if (silentMs >= neededMs) return "let-in";
   return overlaps ? "alive" : "not-yet";
 }

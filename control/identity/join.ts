@@ -7,6 +7,7 @@ import { newId } from "#lib/ids.ts";
 import { unhurriedNow } from "#lib/time.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, plainText, timelineChanges } from "../events.ts";
+import { beatEveryMs } from "../host-frames.ts";
 import { keys, PREFIX } from "../keys.ts";
 import { hostName } from "../names.ts";
 import type { ClusterSettings, HostRecord, JoinTokenRecord, MachineRecord, MemberRecord, Spent } from "../records.ts";
@@ -154,6 +155,7 @@ function withholdFromTheLiving({ presence, config }: Context, incumbent: HostRec
     begunMs: presence.begun.get(bootId),
     askedMs: presence.asked.get(bootId),
     ttlMs: config.hostLostAfterMs,
+    everyMs: beatEveryMs(presence.hosts.size, config.hostLostAfterMs),
   });
   presence.grantShown(bootId);
   if (judgement === "let-in") return;

@@ -108,6 +108,12 @@ export function mountBoot(mount: Mount, context: Context): void {
   });
 
   mount(boot.listProfiles, ({ query }) => page(store.list<boot.Profile>(PREFIX.profiles), query, ({ value }) => value));
+  mount(boot.getProfile, ({ params, etag }) => {
+    const entry = store.get<boot.Profile>(keys.profile(params.name));
+    if (entry === undefined) throw new Fault("not-found", `no profile ${params.name}`);
+    etag(entry.version);
+    return entry.value;
+  });
   mount(boot.putProfile, async ({ params, body, principal, ifMatch }) => {
     if (body.name !== params.name)
       throw new Fault("invalid", `the profile's name is ${body.name}, the path says ${params.name}`);

@@ -27,7 +27,8 @@ export function mountHosts(
   context: Context,
   { feeds, frames, answerBeats }: { feeds: HostFeeds; frames: HostFrames; answerBeats: (answer: AnswerBeat) => void },
 ): void {
-  const { store, now, presence, jobs } = context;
+  const { store, now, presence, jobs, config } = context;
+  const pace = () => beatEveryMs(presence.hosts.size, config.hostLostAfterMs);
   const parts = hostParts();
 
   const find = (idOrName: string): Entry<HostRecord> => {
@@ -197,12 +198,12 @@ export function mountHosts(
   mount(hosts.reportHost, async ({ params: { id }, body }) => {
     checkMember(id, body.term);
     await frames.report(id, body);
-    return { term: store.term, seq: store.durableSeq, everyMs: beatEveryMs(presence.hosts.size) };
+    return { term: store.term, seq: store.durableSeq, everyMs: pace() };
   });
   const answerBeat: AnswerBeat = async ({ params: { id }, body }) => {
     checkMember(id, body.term);
     const known = await frames.beat(id, body);
-    return { term: store.term, seq: store.durableSeq, known, everyMs: beatEveryMs(presence.hosts.size) };
+    return { term: store.term, seq: store.durableSeq, known, everyMs: pace() };
   };
   mount(hosts.beatHost, answerBeat);
   answerBeats(answerBeat);

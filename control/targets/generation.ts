@@ -20,6 +20,8 @@ export interface Routing {
   pool(id: string): TargetPool | undefined;
   /** The generation that `current()` last answered: the newest that routers are sent. */
   lastGeneration(): number;
+  /** From which generation on a record's change is in what routers are sent; a change that was taken back at once made none of its own. */
+  generationOf(seq: number): number;
   /** What `current()` last answered, against what somebody has; undefined when that is not known any more. */
   since(have: Have): RouterTargetPart | undefined;
   /** Called when the content may have changed. Returns the way to stop. */
@@ -86,6 +88,7 @@ export function routing(store: Store, options: RouterTargetOptions = {}): Routin
       return rows.pools.get(id);
     },
     lastGeneration: () => target.generation,
+    generationOf: (seq) => (isDirty || seq > store.durableSeq ? seq : Math.min(seq, target.generation)),
     async settled() {
       for (let fromMs = performance.now(); isDirty; ) {
         isDirty = false;

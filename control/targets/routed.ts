@@ -13,6 +13,8 @@ export interface RoutedOptions {
   pool: (id: string) => TargetPool | undefined;
   /** The newest generation, with everything as of now. */
   generation: () => number;
+  /** The one from which on a record's change is served. */
+  generationOf: (seq: number) => number;
   routers: () => Routers;
   monotonicMs: () => number;
   drainTimeoutMs: number;
@@ -39,7 +41,8 @@ interface Draining {
   unrouted?: number;
 }
 
-export function routed({ store, pool, generation, routers, monotonicMs, drainTimeoutMs }: RoutedOptions): Routed {
+export function routed(options: RoutedOptions): Routed {
+  const { store, pool, generation, generationOf, routers, monotonicMs, drainTimeoutMs } = options;
   const standings = new Map<string, Standing>();
   const draining = new Map<string, Draining>();
   const poolOf = ({ appId, process }: Job) => pool(poolId(appId, process));
@@ -67,13 +70,13 @@ export function routed({ store, pool, generation, routers, monotonicMs, drainTim
       const seqs = jobs
         .filter((job) => backendState(job) !== undefined && isRouted(job, poolOf(job)))
         .map(({ id }) => standings.get(id)?.seq ?? generation());
-      return seqs.length === 0 || isServed(Math.max(...seqs), routers());
+      return seqs.length === 0 || isServed(generationOf(Math.max(...seqs)), routers());
     },
     isDrained(job, drainSeq) {
       const known = draining.get(job.id) ?? {};
       draining.set(job.id, known);
       if (!isRouted(job, poolOf(job))) known.unrouted ??= generation();
-      const wanted = isRouted(job, poolOf(job)) ? drainSeq : known.unrouted!;
+      const wanted = generationOf(isRouted(job, poolOf(job)) ? drainSeq : known.unrouted!);
       const there = routers();
       if (!isServed(wanted, there)) return false;
       known.knownMs ??= monotonicMs();

@@ -11,7 +11,7 @@ import { createLog, type Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { formatDuration, formatSize } from "#lib/units.ts";
 import { readSeed } from "../config.ts";
-import { keepSecretsInRam } from "../secrets-in-ram.ts";
+import { containersOf, keepSecretsInRam } from "../secrets-in-ram.ts";
 import { STATE_LABEL } from "./disk.ts";
 import { diskOwner } from "./mark.ts";
 import { addNote, type DiskOutcome, laterFile, writeOutcome } from "./outcome.ts";
@@ -41,8 +41,9 @@ const WITHIN_MS = 90_000;
 export async function diskCommand(options: DiskCommandOptions): Promise<void> {
   const { seedFile, signal, log = createLog("hostd"), runDir = RUN_DIR, withinMs = WITHIN_MS } = options;
   const { mountPoint = "/mnt/flynn-state", directories = DIRECTORIES } = options;
-  if (isMountPoint(await readFile("/proc/self/mountinfo", "utf8"), mountPoint)) {
+  if (await isMounted(mountPoint)) {
     log.info({ mountPoint }, "state file system is mounted already");
+    await layOut({ seedFile, mountPoint, directories, signal });
     return;
   }
   const { policy, owner, order } = await readOrders(seedFile);
@@ -92,11 +93,23 @@ export async function diskCommand(options: DiskCommandOptions): Promise<void> {
     Object.assign(outcome, { did: "ram", path: undefined, warn: true, reason });
   }
   if (outcome.did === "ram") await mountRam(mountPoint, signal);
-  for (const [name, target] of Object.entries(directories)) await bind(join(mountPoint, name), target, signal);
-  const { docker } = directories;
-  if (readSeed(seedFile).secrets === "ram" && docker !== undefined) await keepSecretsInRam(docker, { signal });
+  await layOut({ seedFile, mountPoint, directories, signal });
   await writeOutcome(runDir, outcome);
   log.info({ outcome }, "state file system is ready");
+}
+
+/** What is not in its place yet: a run that was cut off is gone on with, and Docker never starts on the half of it. */
+async function layOut({
+  seedFile,
+  mountPoint,
+  directories,
+  signal,
+}: Required<Pick<DiskCommandOptions, "seedFile" | "mountPoint" | "directories" | "signal">>): Promise<void> {
+  for (const [name, target] of Object.entries(directories))
+    if (!(await isMounted(target))) await bind(join(mountPoint, name), target, signal);
+  const { docker } = directories;
+  if (docker === undefined || readSeed(seedFile).secrets !== "ram" || (await isMounted(containersOf(docker)))) return;
+  await keepSecretsInRam(docker, { signal });
 }
 
 /** Beside the running host: what `hostd disk` had no time for. Begins anew whenever it is started, and mounts nothing. */
@@ -189,6 +202,9 @@ async function bind(from: string, to: string, signal: AbortSignal): Promise<void
   await mkdir(to, { recursive: true });
   await exec(["mount", "--bind", from, to], { timeoutMs: 60_000, signal });
 }
+
+const isMounted = async (path: string): Promise<boolean> =>
+  isMountPoint(await readFile("/proc/self/mountinfo", "utf8"), path);
 
 /** Field 5 of a mountinfo line is the mount point, with spaces as \040. */
 export function isMountPoint(mountinfo: string, path: string): boolean {

@@ -8,7 +8,7 @@ import { isFault } from "#api/fault.ts";
 import { DEFAULT_HEALTH } from "#api/jobs.ts";
 import { createService } from "#api/services.ts";
 import { until } from "#lib/time.ts";
-import { changeApp } from "../../cli/change-app.ts";
+import { changeApp, changeProfile } from "../../cli/change-app.ts";
 import { withRig } from "../control/rig.ts";
 
 const params = { app: "hello" };
@@ -50,6 +50,26 @@ test("a change made between reading and writing is kept, and both hold", () =>
       build: { ...build, dockerfile: "deploy/Dockerfile" },
     }));
     assert.equal(both.build, { target: "web", kind: "cnb", dockerfile: "deploy/Dockerfile" });
+  }));
+
+test("two people change different parts of a profile at once, and both hold: nobody puts secrets back on disks unknowingly", () =>
+  withRig(async ({ admin }) => {
+    const { signal } = new AbortController();
+    const wish = { name: "default", signal };
+    let asked: Promise<unknown> | undefined;
+    const slow: typeof admin.read = async (endpoint, input) => {
+      const found = await admin.read(endpoint, input);
+      asked ??= changeProfile(admin, wish, (before) => ({ ...before, secrets: "ram" }));
+      await asked;
+      return found;
+    };
+    const both = await changeProfile({ call: admin.call, read: slow }, wish, (before) => ({
+      ...before,
+      tags: { ...before.tags, zone: "a" },
+    }));
+    assert.equal([both.secrets, both.tags], ["ram", { zone: "a" }]);
+    const made = await changeProfile(admin, { ...wish, name: "storage" }, (before) => ({ ...before, secrets: "ram" }));
+    assert.equal([made.name, made.diskPolicy.mode, made.secrets], ["storage", "ram", "ram"]);
   }));
 
 test("one who is overtaken twice is told, and has changed nothing", () =>

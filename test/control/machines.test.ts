@@ -190,6 +190,40 @@ test("a new card that shows an approved machine's body is a machine of its own u
     { ...quiet, unknownMachines: "auto" },
   ));
 
+test("under auto two cards of one body are one machine and a question, also when they come in one report", () =>
+  withRig(
+    async (rig) => {
+      const boot = await rig.join("boot");
+      const body = { uuid: UUID, serial: "CZ1234ABCD" };
+      const events = [asks(macOf(1), body), asks(macOf(2), body)];
+      await boot.client.call(postBootEvents, { params: { id: boot.id }, body: { events } });
+      const show = (id: string) => rig.admin.call(getMachine, { params: { id } });
+      assert.is((await show(macOf(1))).state, "approved");
+      const other = await show(macOf(2));
+      assert.equal([other.state, other.pending?.kind], ["discovered", "new-card"]);
+    },
+    { ...quiet, unknownMachines: "auto" },
+  ));
+
+test("auto does not approve the second card of a machine that a person rejected; a person may", () =>
+  withRig(
+    async (rig) => {
+      const boot = await rig.join("boot");
+      const post = (...events: BootEvent[]) =>
+        boot.client.call(postBootEvents, { params: { id: boot.id }, body: { events } });
+      const show = (id: string) => rig.admin.call(getMachine, { params: { id } });
+      const body = { uuid: UUID, serial: "CZ1234ABCD" };
+      await post(asks(macOf(1), body));
+      await rig.admin.call(rejectMachine, { params: { id: macOf(1) }, body: { revoke: true } });
+      await post(asks(macOf(2), body), asks(macOf(3), { ...body, serial: "CZ5678EFGH" }));
+      await post(asks(macOf(2), body));
+      assert.is((await show(macOf(2))).state, "discovered");
+      assert.is((await show(macOf(3))).state, "approved", "another box is none of it");
+      assert.is((await rig.admin.call(approveMachine, { params: { id: macOf(2) }, body: {} })).state, "approved");
+    },
+    { ...quiet, unknownMachines: "auto" },
+  ));
+
 test("a change waits under auto too; accepted it is what was approved, refused it is forgotten; a rejected machine gets no boot file", () =>
   withRig(
     async (rig) => {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { loadHostdConfig } from "../../hostd/config.ts";
+import { loadHostdConfig, targetDirOf } from "../../hostd/config.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "flynn-config-"));
 test.after(() => rm(directory, { recursive: true, force: true }));
@@ -51,6 +51,16 @@ test("the boot server's seed is a whole configuration, also with fields of a new
   assert.is(config.name, "node-1");
   assert.is(config.joinToken, "fjg_x");
   assert.equal(config.tags, { disk: "ssd" });
+  assert.is(targetDirOf(config), config.stateDir, "its profile says nothing of secrets");
+});
+
+test("a machine whose profile keeps secrets in RAM keeps what jobs are given off its state disk", async () => {
+  const { name: hostname, ...rest } = least;
+  const diskPolicy = { name: "default", mode: "find-empty" };
+  const seed = { ...rest, hostname, joinToken: "fjg_x", tags: {}, diskPolicy, secrets: "ram" };
+  const config = loadHostdConfig({ seedFile: await write("ram-seed.json", seed), env: {} });
+  assert.is(config.secrets, "ram");
+  assert.is(targetDirOf(config), config.runDir);
 });
 
 test("a CA may be a file; without any the error says so", async () => {

@@ -40,6 +40,9 @@ interface Machine {
   write(at: number, bytes: Buffer): Promise<void>;
   /** One boot up to Docker's start; what was left for later is done when asked for. */
   boot(options?: { withinMs?: number; later?: boolean; order?: WipeOrder }): Promise<DiskOutcome & { notes: string[] }>;
+  /** The step once more, in the same boot. */
+  again(): Promise<void>;
+  directories: Record<string, string>;
   /** The type of file system that Docker would get. */
   mounted(): Promise<string>;
   powerCut(): Promise<void>;
@@ -70,6 +73,13 @@ async function withMachine({ scope, caPem }: Context, body: (machine: Machine) =
   const directories = { docker: join(folder, "docker"), flynn: join(folder, "flynn") };
   const disk = { path: device, sizeBytes: SIZE, serial: "S1" };
   let boots = 0;
+  const optionsOf = (runDir: string) => ({
+    seedFile,
+    runDir,
+    signal: scope.signal,
+    log: silentLog(),
+    read: (marksOf: MarksOf) => readDisk(rowOf(disk), marksOf(disk), scope.signal).then((one) => [one]),
+  });
   const powerCut = async () => {
     const mounts = (await readFile("/proc/self/mounts", "utf8")).split("\n").map((line) => line.split(" ")[1] ?? "");
     for (const mount of mounts.filter((at) => at.startsWith(`${folder}/`)).reverse()) await exec(["umount", mount]);
@@ -93,18 +103,14 @@ async function withMachine({ scope, caPem }: Context, body: (machine: Machine) =
       await powerCut();
       const runDir = join(folder, `run-${++boots}`);
       await writeFile(seedFile, JSON.stringify({ ...seed, ...(order ? { wipeOrder: order } : {}) }));
-      const options = {
-        seedFile,
-        runDir,
-        signal: scope.signal,
-        log: silentLog(),
-        read: (marksOf: MarksOf) => readDisk(rowOf(disk), marksOf(disk), scope.signal).then((one) => [one]),
-      };
+      const options = optionsOf(runDir);
       await diskCommand({ ...options, mountPoint, directories, ...(withinMs === undefined ? {} : { withinMs }) });
       if (later) await laterDiskCommand(options);
       const notes = (await readNotes(runDir)).map(({ message }) => message);
       return { ...(await readOutcome(runDir))!, notes };
     },
+    directories,
+    again: () => diskCommand({ ...optionsOf(join(folder, `run-${boots}`)), mountPoint, directories }),
     async mounted() {
       const types = await Promise.all(
         Object.values(directories).map(async (target) =>
@@ -133,6 +139,32 @@ lab("an empty disk keeps the state from the first boot on, and the next boot fin
     assert.match(second.disks[0]!.holds, /is this host's state disk/);
     assert.is(await machine.mounted(), "ext4");
   }),
+);
+
+lab(
+  "where secrets stay in RAM, Docker's records of containers do, also when the step was cut off and is run again",
+  (context) =>
+    withMachine(context, async (machine) => {
+      const records = async () => {
+        const docker = machine.directories["docker"]!;
+        const args = ["--noheadings", "--output", "FSTYPE", "--mountpoint", join(docker, "containers")];
+        return (await exec(["findmnt", ...args]).catch(({ stdout }: { stdout: string }) => ({ stdout }))).stdout.trim();
+      };
+      await machine.boot();
+      assert.is(await records(), "", "its profile says nothing of secrets");
+      machine.seed["secrets"] = "ram";
+      assert.is((await machine.boot()).did, "use");
+      assert.is(await records(), "tmpfs");
+      await exec(["umount", join(machine.directories["docker"]!, "containers")]);
+      await exec(["umount", machine.directories["flynn"]!]);
+      await machine.again();
+      assert.is(await records(), "tmpfs");
+      assert.is(await machine.mounted(), "ext4");
+      await machine.again();
+      const { stdout } = await exec(["findmnt", "--noheadings", "--output", "TARGET", "--types", "tmpfs"]);
+      const there = stdout.split("\n").filter((line) => line.includes(machine.directories["docker"]!));
+      assert.is(there.length, 1, "once");
+    }),
 );
 
 lab("one that takes longer is read beside the running host, and keeps the state from the next boot on", (context) =>

@@ -38,6 +38,21 @@ test("twenty builds may wait, and their sources may be so much together; those t
   assert.match(large.message, /flynn up --app-source-limit/);
 });
 
+test("a source is taken in up to what the setting says, and no byte beyond reaches the disk", () =>
+  withRig(
+    async ({ admin }) => {
+      await admin.call(createApp, { body: { name: "hello" } });
+      const source = await archive({ Procfile: "web: x\n", zeros: Buffer.alloc(3 * MIB).toString("latin1") });
+      const upload = Readable.from([source]);
+      const fault = await admin
+        .call(createBuild, { params: { app: "hello" }, query: {}, upload })
+        .catch((error: Fault) => error);
+      assert.ok(isFault(fault, "too-large"), String(fault));
+      assert.match(fault.message, /larger than 2 MiB unpacked; to raise that: flynn up --app-source-limit/);
+    },
+    { loops: false, appSourceBytes: 2 * MIB },
+  ));
+
 test("small uploads that unpack to much are counted by what is kept of them", () =>
   withRig(
     async ({ admin }) => {

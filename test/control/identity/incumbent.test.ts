@@ -47,6 +47,12 @@ test("a grant is used only when the incumbent's session is over, by what this co
   }
 });
 
+test("where hosts are asked to report less often, two reports take longer to miss", () => {
+  const row = { startedMs: 0, heardMs: 99_500, begunMs: 100_000, ttlMs: 10_000, everyMs: 3_000 };
+  assert.is(judge({ ...row, nowMs: 105_000 }), "not-yet", "one report may have been lost on the way, the host lives");
+  assert.is(judge({ ...row, nowMs: 107_000 }), "let-in");
+});
+
 test("a later boot of a machine ends the one before, in whichever order they are heard of", () => {
   const [first, second] = ["boot-1a2b3c4000000000", "boot-1a2b3c5000000000"];
   const table: [string, string, Parameters<typeof isSuperseded>[1], boolean][] = [

@@ -41,6 +41,7 @@ function bench(): Bench {
     store: { list: () => [] },
     pool: (id) => pool(id) as TargetPool | undefined,
     generation: () => state.generation,
+    generationOf: (seq) => seq,
     routers: () => ({ term: 1, live: state.live, members: state.members }),
     monotonicMs: () => state.nowMs,
     drainTimeoutMs: 1_000,

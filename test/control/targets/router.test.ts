@@ -3,10 +3,13 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createCertificate } from "#api/certificates.ts";
 import type { Client } from "#api/client.ts";
+import type { Job } from "#api/jobs.ts";
 import { keysDigest } from "#api/keys-digest.ts";
+import type { RouterReport } from "#api/routes.ts";
 import { type RouterTarget, type RouterTargetPart, routerTarget } from "#api/routes.ts";
 import { keys } from "../../../control/keys.ts";
 import { routing } from "../../../control/targets/generation.ts";
+import { routed } from "../../../control/targets/routed.ts";
 import { routerTargetOf } from "../../../control/targets/router.ts";
 import { assembler } from "../../../router/assemble.ts";
 import { type Rig, withRig } from "../rig.ts";
@@ -114,6 +117,47 @@ test("the generation grows with what routers serve, and only with it", () =>
     stop();
     await put(rig, route("r1", {}));
     assert.is(told, 3);
+  }, quiet));
+
+test("what is taken back before routers hear of it is waited for by nobody: they serve it, and let go of it", () =>
+  withRig(async (rig) => {
+    const record = (over: object) => ({
+      ...{ id: "j1", appId: "app-1", process: "web", state: "up", port: 80, address: "100.64.1.9" },
+      ...over,
+    });
+    const key = keys.job("app-1", "j1");
+    await put(rig, { ...route("r1", {}), [key]: record({ desired: "drain" }) });
+    const routes = routing(rig.store);
+    let report: Partial<RouterReport> = {};
+    const served = routed({
+      store: rig.store,
+      pool: routes.pool,
+      generation: () => routes.current().generation,
+      generationOf: routes.generationOf,
+      routers: () => ({ term: rig.store.term, members: 1, live: [report as RouterReport] }),
+      monotonicMs: () => 0,
+      drainTimeoutMs: 60_000,
+    });
+    rig.store.onDurable((one) => served.apply(one));
+    const routersHear = async () => {
+      const { term, generation } = await routes.settled();
+      report = { term, generation, draining: [] };
+    };
+    const twice = (one: string, other: string) =>
+      Promise.all([one, other].map((desired) => put(rig, { [key]: record({ desired }) })));
+    await routersHear();
+    const writing = twice("run", "drain");
+    const { value: job, version } = rig.store.get<Job>(key)!;
+    assert.not(served.isDrained(job, version), "routers are told of nothing that is not on disk");
+    const { seq } = (await writing)[1]!;
+    assert.not(served.isDrained(job, seq), "routers may have heard the half of it");
+    await routersHear();
+    assert.ok(served.isDrained(job, seq));
+    await put(rig, { [key]: record({ desired: "run" }) });
+    await routersHear();
+    await twice("drain", "run");
+    await routersHear();
+    assert.ok(served.serve([rig.store.get<Job>(key)!.value]));
   }, quiet));
 
 const app = (n: number) => ({ appId: `app-${n}`, app: `a${n}` });
