@@ -12,6 +12,7 @@ import { releasesOf } from "../../control/apps/find.ts";
 import { type DeadImage, imageSweeper } from "../../control/image-sweep.ts";
 import { keys, PREFIX } from "../../control/keys.ts";
 import { retentionLoop, surplus, trimEvents } from "../../control/retention.ts";
+import type { Store } from "../../control/store/store.ts";
 import { type Rig, withRig } from "./rig.ts";
 
 const quiet = { loops: false };
@@ -377,6 +378,14 @@ test("events are trimmed as fast as they come", () =>
       const mutations = Array.from({ length: 1_000 }, (_, at) => ({ key: keys.event(n + at), value: { seq: n + at } }));
       await rig.store.commit({ actor: "test", mutations });
     }
+    const once = new AbortController();
+    const commit = () => {
+      once.abort();
+      return Promise.reject(new Error("the disk is full"));
+    };
+    const refusing = Object.create(rig.store, { commit: { value: commit } }) as Store;
+    const refused = await trimEvents(refusing, once.signal).catch((error: Error) => error.message);
+    assert.is(refused, "the disk is full", "what the store refuses is told to whoever asked");
     await trimEvents(rig.store, stop.signal);
     assert.is(rig.store.count(PREFIX.events), 10_000);
     assert.ok(rig.store.get(keys.event(29_999)));

@@ -23,7 +23,7 @@ const BASE_LIMIT_MS = 40_000;
 /** A test that takes longer than this in a process of its own is left to the full pass. */
 const QUICK_MS = 2_000;
 const USAGE = `usage: npm run test:mutate -- [PATH] [--seed N] [--count N] [--skip N] [--tests N] [--survivors] [--list]
-  PATH     a file or folder; without one the rules of control/, hostd/ and bootstrap/
+  PATH     a file, a folder or a FILE:LINE; without one the rules of control/, hostd/ and bootstrap/
   --seed   which mutants are chosen (default 1)
   --count  how many are tried (default 300 of the rules, 30 of a PATH)
   --skip   leaves out the first N of them: a run in slices
@@ -34,13 +34,15 @@ const USAGE = `usage: npm run test:mutate -- [PATH] [--seed N] [--count N] [--sk
 type Equivalent = Change & { reason: string };
 
 async function main(signal: AbortSignal): Promise<number> {
-  const { path, seed, count, skip, tests: testsMost, survivors: again, list } = options(process.argv.slice(2));
+  const { path, line, seed, count, skip, tests: testsMost, survivors: again, list } = options(process.argv.slice(2));
   const sources = await readSources();
   const files = [...sources.keys()].filter((each) =>
     path === undefined ? isChosenRule(each, sources.get(each)!) : isWithin(each, path),
   );
   if (files.length === 0) throw new Error(`no source of the product is ${path}`);
-  const all = files.map((each) => mutantsOf(each, sources.get(each)!));
+  const all = files.map((each) =>
+    mutantsOf(each, sources.get(each)!).filter((mutant) => line === undefined || mutant.line === line),
+  );
   if (list) {
     for (const [at, each] of files.entries()) console.log(`${String(all[at]!.length).padStart(5)}  ${each}`);
     console.log(`${all.flat().length} mutants in ${files.length} files`);
@@ -187,7 +189,8 @@ function options(argv: string[]) {
       list: { type: "boolean" },
     },
   });
-  const [path, ...more] = positionals.map((each) => each.replace(/^\.\//, ""));
+  const [place, ...more] = positionals.map((each) => each.replace(/^\.\//, ""));
+  const [path, line] = place?.split(/:(?=\d{1,9}$)/) ?? [];
   const numeric = (value: string | undefined, otherwise: number) => {
     if (value !== undefined && !/^\d{1,9}$/.test(value)) throw new Error(`${value} is no number\n${USAGE}`);
     return value === undefined ? otherwise : Number(value);
@@ -195,6 +198,7 @@ function options(argv: string[]) {
   if (more.length > 0) throw new Error(`one PATH, please\n${USAGE}`);
   return {
     path,
+    line: line === undefined ? undefined : Number(line),
     seed: numeric(values.seed, 1),
     count: numeric(values.count, path === undefined ? 300 : 30),
     skip: numeric(values.skip, 0),
