@@ -6,7 +6,7 @@ import * as apps from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import { rollbackApp } from "#api/deployments.ts";
 import type { Fault } from "#api/fault.ts";
-import { silentLog } from "#lib/log.ts";
+import { type Log, silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import { releasesOf } from "../../control/apps/find.ts";
 import { type DeadImage, imageSweeper } from "../../control/image-sweep.ts";
@@ -301,11 +301,33 @@ test("every turn of the loop deletes what is over and lets images go, and a turn
     };
     await put(rig, { [keys.joinToken("expired")]: { expiresAt: "2020-01-01T00:00:00.000Z" } });
     const options = { log: silentLog(), signal: stop.signal, images: { sweep }, everyMs: 5 };
+    const { seq } = rig.store;
     const running = retentionLoop(rig.store, options);
     await until(() => sweeps > 2, { what: "a third turn", timeoutMs: 30_000, everyMs: 5 });
     assert.is(rig.store.get(keys.joinToken("expired")), undefined);
     stop.abort();
     await running;
+    assert.is(rig.store.seq, seq + 1, "a turn with nothing to forget writes nothing");
+  }, quiet));
+
+test("what the store refuses to forget is told of, and tried again", () =>
+  withRig(async (rig) => {
+    const stop = new AbortController();
+    await put(rig, { [keys.joinToken("expired")]: { expiresAt: "2020-01-01T00:00:00.000Z" } });
+    const told: unknown[] = [];
+    const log = { ...silentLog(), warn: ({ what }: { what?: unknown }) => void told.push(what) } as unknown as Log;
+    let refusals = 0;
+    const commit = () => {
+      refusals++;
+      return Promise.reject(new Error("the disk is full"));
+    };
+    const store = Object.create(rig.store, { commit: { value: commit } }) as Store;
+    const options = { log, signal: stop.signal, images: { sweep: async () => {} }, everyMs: 5 };
+    const running = retentionLoop(store, options);
+    await until(() => refusals > 1, { what: "a second turn", timeoutMs: 30_000, everyMs: 5 });
+    stop.abort();
+    await running;
+    assert.equal(told, Array(refusals).fill("records"));
   }, quiet));
 
 test("a registry that fails loses nothing: the names wait", () =>

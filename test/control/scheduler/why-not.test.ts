@@ -60,9 +60,11 @@ const WORDS: [claim: string, reason: string, said: string][] = [
     "no host has 600 MiB memory free (largest free: 512 MiB on a); no host has 1001m CPU free (largest free: 1000m on a); no host has 101 MiB disk free (largest free: 100 MiB on a)",
   ],
   [
-    "a host that is over its disk is no matter for a job that needs none",
-    why([host("a", { capacity: { cpuMillis: 1_000, memoryMiB: 512, diskMiB: -5 } })]),
-    "no host has 600 MiB memory free (largest free: 512 MiB on a)",
+    "the smallest need is one, and none is none",
+    why([host("a", { capacity: { cpuMillis: 0, memoryMiB: 512, diskMiB: 0 } })], {
+      need: { cpuMillis: 0, memoryMiB: 500, diskMiB: 1 },
+    }),
+    "no host has 1 MiB disk free (largest free: 0 B on a)",
   ],
   [
     "what is never free together is counted by what is short",
