@@ -102,6 +102,25 @@ test("an app's addresses are as old as the record that changed them last, or as 
     { loops: false },
   ));
 
+test("a reach is as old as its newest version: what changes nothing of it makes it no younger", () =>
+  withRig(
+    async ({ store }) => {
+      let nowMs = 1_000;
+      const kept = reaches({ ...options(store), monotonicMs: () => nowMs });
+      store.onDurable((record) => kept.apply(record));
+      const put = (address: string, over: Partial<Job> = {}) =>
+        store.commit({ actor: "test", mutations: [job("j1", "a", "h1", address, over)] });
+      await put("100.64.1.2");
+      assert.is(kept.ageMs("h1"), 0);
+      nowMs += 500;
+      await put("100.64.1.2", { restarts: 1 });
+      assert.is(kept.ageMs("h1"), 500);
+      await put("100.64.1.3");
+      assert.is(kept.ageMs("h1"), 0);
+    },
+    { loops: false },
+  ));
+
 test("a job that was there before control started leaves the reach with its record, and takes no other along", () =>
   withRig(
     async ({ store }) => {
