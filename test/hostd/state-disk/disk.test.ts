@@ -176,6 +176,7 @@ test("two marked disks are in doubt: RAM", () => {
   const choice = chooseDisk([ours, { ...ours, path: "/dev/vdb" }], findEmpty);
   assert.is(choice.do, "ram");
   assert.match(choice.reason, /both carry this host's mark/);
+  assert.is(choice.do === "ram" && choice.warn, true, "which somebody has to look into");
 });
 
 test("a label alone marks nothing: another file system, or a partition of that name, is left alone", () => {
