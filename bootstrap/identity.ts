@@ -48,7 +48,7 @@ export function identityOfQuery(query: URLSearchParams): Claimed | undefined {
     mac === "00:00:00:00:00:00"
   )
     return undefined;
-  const uuid = usableUuid(query.get("uuid") ?? undefined);
+  const uuid = usableUuid(query.get("uuid"));
   const serial = plainText(query.get("serial"), 64)?.replaceAll(" ", "-");
   const manufacturer = plainText(query.get("vendor"), 64);
   const product = plainText(query.get("product"), 64);

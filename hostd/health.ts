@@ -78,7 +78,6 @@ function probeTcp(
     const socket = connect({ host: address, port });
     const late = () => done(`no connection on port ${port} in time`);
     const done = (failure?: string) => {
-      signal.removeEventListener("abort", late);
       socket.destroy();
       resolve(failure);
     };

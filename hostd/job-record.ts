@@ -185,7 +185,11 @@ function onceReason(container: Container, seen: Observation): string {
   return endReason(container, seen);
 }
 
-function crashed(record: JobRecord, reason: string, { nowMs, now, random }: Observation): JobRecord {
+function crashed(
+  record: JobRecord,
+  reason: string,
+  { nowMs, now, random }: Pick<Observation, "nowMs" | "now" | "random">,
+): JobRecord {
   const { stoppingSinceMs: _, stopReason: __, killedAtMs: ___, upSinceMs, address: ____, ...rest } = record;
   const steady = upSinceMs !== undefined && nowMs - upSinceMs >= STEADY_MS;
   const crashes = (steady ? 0 : record.crashes) + 1;
@@ -210,7 +214,7 @@ export function startFailed(
   reason: string,
   seen: Pick<Observation, "nowMs" | "now" | "random" | "job">,
 ): JobRecord {
-  if (seen.job?.task === undefined) return crashed(record, reason, { ...seen, captured: true });
+  if (seen.job?.task === undefined) return crashed(record, reason, seen);
   const unfit = /^cannot run /.test(reason);
   // As a shell says it: 127, no such program; 126, it cannot be run.
   const exitCode = unfit ? (/not found|no such file/i.test(reason) ? 127 : 126) : record.exitCode;

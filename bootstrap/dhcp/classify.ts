@@ -53,7 +53,7 @@ export function classify(packet: Packet): Client | undefined {
 }
 
 /** A UUID that can tell one machine from another, in lower case; undefined for a malformed one or a vendor's filler. */
-export function usableUuid(uuid: string | undefined): string | undefined {
+export function usableUuid(uuid: string | null | undefined): string | undefined {
   const lower = uuid?.toLowerCase();
   if (!lower || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(lower) || JUNK_UUIDS.has(lower)) return undefined;
   return lower;

@@ -28,7 +28,7 @@ const INODES_SHARE = 0.02;
 
 /** A file system without inodes takes no file, however many bytes are free. */
 const shortOfInodes = ({ inodes = 0, freeInodes = 0 }: Reading, share = 1): boolean =>
-  inodes > 0 && freeInodes < inodes * INODES_SHARE * share;
+  freeInodes < inodes * INODES_SHARE * share;
 
 /** The configured floor, or 2 % of the file system, at least 1 GiB and at most 10 GiB. */
 export function floorOf(totalBytes: number, configuredBytes: number): number {

@@ -87,6 +87,10 @@ function readChain(text: string): X509Certificate[] {
   });
 }
 
+/** By its signature too: anybody may take the issuer's name. */
+const isIssuedBy = (certificate: X509Certificate, issuer: X509Certificate): boolean =>
+  certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
+
 /** The chain, if its first is the key's and each is issued by the next. */
 function orderOf(chain: X509Certificate[], key: KeyObject): [X509Certificate, ...X509Certificate[]] {
   const own = chain.findIndex((certificate) => certificate.checkPrivateKey(key));
@@ -98,8 +102,8 @@ function orderOf(chain: X509Certificate[], key: KeyObject): [X509Certificate, ..
     );
   for (let n = 0; n + 1 < chain.length; n++) {
     const [certificate, issuer] = [chain[n]!, chain[n + 1]!];
-    if (certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey)) continue;
-    const at = chain.findIndex((other) => other !== certificate && certificate.checkIssued(other));
+    if (isIssuedBy(certificate, issuer)) continue;
+    const at = chain.findIndex((other) => other !== certificate && isIssuedBy(certificate, other));
     refuse(
       "chain",
       at < 0

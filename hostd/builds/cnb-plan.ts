@@ -139,7 +139,8 @@ function json(label: string | undefined): Record<string, unknown> {
   }
 }
 
-const MAX_ID = 2 ** 31;
+/** The largest that Docker takes. */
+const MAX_ID = 2 ** 31 - 1;
 
 /** Whom a builder image builds as. */
 export function builderUser({ env }: Pick<ImageFacts, "env">): CnbUser {

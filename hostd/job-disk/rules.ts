@@ -45,9 +45,9 @@ export function isDue(
   {
     limitBytes,
     writtenBytes,
-    takenInodes = 0,
+    takenInodes,
     nowMs,
-  }: { limitBytes: number; writtenBytes: number; takenInodes?: number; nowMs: number },
+  }: { limitBytes: number; writtenBytes: number; takenInodes: number; nowMs: number },
 ): boolean {
   if (count === undefined) return true;
   const sinceMs = nowMs - count.atMs;

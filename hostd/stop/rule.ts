@@ -28,7 +28,7 @@ const INIT = /^(?:docker-init|tini|tini-static|dumb-init|catatonit)$/;
 /** Inits pass every signal on to what they started, and end with it. */
 export const isInitName = (name: string): boolean => INIT.test(name);
 /** Starters of scripts that pass SIGTERM on to the script and wait for it: it would get it twice, and end at once where twice means now. */
-const STARTER = /^(?:npm|npx|yarn|yarnpkg|pnpm)(?:-cli)?(?:\.[cm]?js)?$/;
+const STARTER = /^(?:[^ ]*\/)?(?:npm|npx|yarn|yarnpkg|pnpm)(?:-cli)?(?:\.[cm]?js)?(?: |$)/;
 
 /** Of more processes than these, all get it at once: who waits for whom is worked out for a job's shells, not for a crowd. */
 export const RULE_MOST_PROCESSES = 256;
@@ -101,5 +101,5 @@ function initsOf(processes: readonly JobProcess[]): (one: JobProcess) => boolean
 
 /** `npm start` calls itself that; others are scripts that Node.js runs. */
 function isStarter({ argv }: JobProcess): boolean {
-  return argv.slice(0, 2).some((word) => STARTER.test((word.split(" ")[0] ?? "").split("/").at(-1) ?? ""));
+  return argv.slice(0, 2).some((word) => STARTER.test(word));
 }

@@ -51,6 +51,9 @@ test("a config that is no JSON object is refused, as is one that nobody would re
   for (const text of ["", "null", "[]", "{", '"amd64"'])
     assert.match(refusal(undefined, text) ?? "", /not a JSON object/);
   assert.match(refusal({ ...image({}), history: "x".repeat(5 << 20) }) ?? "", /config is 5/);
+  const most = JSON.stringify(image({})).padEnd(4 << 20, " ");
+  assert.is(refusal(undefined, most), undefined, "4 MiB are taken");
+  assert.match(refusal(undefined, `${most} `) ?? "", /config is 4/);
 });
 
 test.run();

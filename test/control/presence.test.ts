@@ -31,6 +31,17 @@ test("of each host and router the newest report is known, and when it came, on b
     assert.is(there.nowMs(), 3_000);
   }));
 
+test("a host's beat is known while it is of the report that came last, and makes what is known of it newer", () =>
+  beside((there, clock) => {
+    const beat = (digest: string) => there.hostBeat("h1", { digest, seq: 2 } as never);
+    assert.is(beat("d1"), false, "nothing came yet");
+    there.hostSeen("h1", { term: 1, seq: 1, digest: "d1" } as never);
+    clock.ms = 5_000;
+    assert.is(beat("d1"), true);
+    assert.is(there.hosts.get("h1")?.atMs, 5_000);
+    assert.is(beat("d2"), false, "of another report");
+  }));
+
 test("how far a router is behind counts from when what it serves last became newer", () =>
   beside((there, clock) => {
     const serves = (term: number, generation: number) => there.routerSeen("r1", { term, generation } as never);

@@ -21,7 +21,7 @@ import { registry } from "../../control/registry.ts";
 import { IMAGE_LIMITS } from "../../control/registry-archive.ts";
 import { registryPulls } from "../../control/registry-pulls.ts";
 import { type RegistryPushes, registryPushes } from "../../control/registry-pushes.ts";
-import { writeOf } from "../../control/registry-writes.ts";
+import { readManifest, writeOf } from "../../control/registry-writes.ts";
 import { freePort } from "../lib/free-port.ts";
 import { archive } from "./builds/world.ts";
 import { type FakeHost, type Rig, withRig } from "./rig.ts";
@@ -253,5 +253,17 @@ for (const [method, url, expected] of [
 ] as const)
   test(`${method} ${url} is ${expected?.type ?? "no step of a push"}`, () =>
     assert.equal(writeOf(method, url), expected));
+
+test("what a client calls its manifest is said when it is not taken, and no more of it than a line holds", () => {
+  const said = (contentType: string) => {
+    try {
+      readManifest(Buffer.from("{}"), contentType);
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  assert.is(said("text/html; charset=utf-8"), "the image's manifest is of a kind that is not taken (text/html)");
+  assert.is(said("x".repeat(5_000)), `the image's manifest is of a kind that is not taken (${"x".repeat(100)})`);
+});
 
 test.run();

@@ -6,12 +6,13 @@ import * as apps from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import { rollbackApp } from "#api/deployments.ts";
 import type { Fault } from "#api/fault.ts";
-import { silentLog } from "#lib/log.ts";
+import { type Log, silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import { releasesOf } from "../../control/apps/find.ts";
 import { type DeadImage, imageSweeper } from "../../control/image-sweep.ts";
 import { keys, PREFIX } from "../../control/keys.ts";
 import { retentionLoop, surplusPortions, trimEvents } from "../../control/retention.ts";
+import type { Store } from "../../control/store/store.ts";
 import { type Rig, withRig } from "./rig.ts";
 import { surplus } from "./surplus.ts";
 
@@ -301,11 +302,33 @@ test("every turn of the loop deletes what is over and lets images go, and a turn
     };
     await put(rig, { [keys.joinToken("expired")]: { expiresAt: "2020-01-01T00:00:00.000Z" } });
     const options = { log: silentLog(), signal: stop.signal, images: { sweep }, everyMs: 5 };
+    const { seq } = rig.store;
     const running = retentionLoop(rig.store, options);
     await until(() => sweeps > 2, { what: "a third turn", timeoutMs: 30_000, everyMs: 5 });
     assert.is(rig.store.get(keys.joinToken("expired")), undefined);
     stop.abort();
     await running;
+    assert.is(rig.store.seq, seq + 1, "a turn with nothing to forget writes nothing");
+  }, quiet));
+
+test("what the store refuses to forget is told of, and tried again", () =>
+  withRig(async (rig) => {
+    const stop = new AbortController();
+    await put(rig, { [keys.joinToken("expired")]: { expiresAt: "2020-01-01T00:00:00.000Z" } });
+    const told: unknown[] = [];
+    const log = { ...silentLog(), warn: ({ what }: { what?: unknown }) => void told.push(what) } as unknown as Log;
+    let refusals = 0;
+    const commit = () => {
+      refusals++;
+      return Promise.reject(new Error("the disk is full"));
+    };
+    const store = Object.create(rig.store, { commit: { value: commit } }) as Store;
+    const options = { log, signal: stop.signal, images: { sweep: async () => {} }, everyMs: 5 };
+    const running = retentionLoop(store, options);
+    await until(() => refusals > 1, { what: "a second turn", timeoutMs: 30_000, everyMs: 5 });
+    stop.abort();
+    await running;
+    assert.equal(told, Array(refusals).fill("records"));
   }, quiet));
 
 test("a registry that fails loses nothing: the names wait", () =>
@@ -378,6 +401,14 @@ test("events are trimmed as fast as they come", () =>
       const mutations = Array.from({ length: 1_000 }, (_, at) => ({ key: keys.event(n + at), value: { seq: n + at } }));
       await rig.store.commit({ actor: "test", mutations });
     }
+    const once = new AbortController();
+    const commit = () => {
+      once.abort();
+      return Promise.reject(new Error("the disk is full"));
+    };
+    const refusing = Object.create(rig.store, { commit: { value: commit } }) as Store;
+    const refused = await trimEvents(refusing, once.signal).catch((error: Error) => error.message);
+    assert.is(refused, "the disk is full", "what the store refuses is told to whoever asked");
     await trimEvents(rig.store, stop.signal);
     assert.is(rig.store.count(PREFIX.events), 10_000);
     assert.ok(rig.store.get(keys.event(29_999)));

@@ -172,6 +172,24 @@ test("http: 200 to 399 are healthy, others say their status, silence ends in tim
   await new Promise((resolve) => server.close(resolve));
 });
 
+test("http: an answer without end is judged by its status, and nothing of it is held afterwards", async () => {
+  const left = new AbortController();
+  const server = createServer((_, res) => {
+    res.on("close", () => left.abort());
+    res.write("the first of many");
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  try {
+    const looked = probe({ ...check, type: "http", timeoutMs: 30_000 }, { address: "127.0.0.1", port }, signal);
+    assert.is(await looked, undefined);
+    await until(() => left.signal.aborted, { what: "the end of its connection", timeoutMs: 20_000, everyMs: 5 });
+  } finally {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
 test("each watched container is probed until it is no longer watched", async () => {
   const stop = new AbortController();
   let answer: string | undefined = "not yet";

@@ -403,6 +403,7 @@ test("the plan says when to look again", () => {
     decide({ containers: [own], record: { containerId: own.id, runningSinceMs: NOW - 59_000 } }),
   ];
   assert.is(nextDueMs(decisions), NOW + 1_000);
+  assert.is(nextDueMs([...decisions, { jobId: "idle", why: "it runs" }]), NOW + 1_000, "what waits for nothing");
   assert.is(nextDueMs([]), Number.POSITIVE_INFINITY);
 });
 

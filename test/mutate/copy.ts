@@ -1,5 +1,6 @@
 // A copy of the tree to break, and runs of its tests where a broken program harms nobody: own network with loopback only, own
 // processes, and a file system that is read-only but for the copy and an empty /tmp.
+import { type ChildProcess, spawn } from "node:child_process";
 import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { exec } from "#lib/exec.ts";
@@ -10,10 +11,14 @@ export interface Copy {
   write(path: string, text: string): Promise<void>;
   /** Until its end or its first failed test. */
   run(test: string, options: { limitMs: number; signal: AbortSignal }): Promise<FileResult>;
+  /** The process of the first pass, which answers on its channel; it ends with this one. */
+  start(): ChildProcess;
   remove(): Promise<void>;
 }
 
-const LOADED = ["inside.ts", "first-failure.ts"].map((each) => join(import.meta.dirname, each));
+const [INSIDE, FIRST_FAILURE, ONE_PROCESS] = ["inside.ts", "first-failure.ts", "one-process.ts"].map((each) =>
+  join(import.meta.dirname, each),
+) as [string, string, string];
 /** Not in /tmp, which the tests get an empty one of. */
 const FOLDER = "/var/tmp/flynn-mutate-";
 
@@ -34,8 +39,15 @@ export async function copyOf(tree: string): Promise<Copy> {
     run: (test, { limitMs, signal }) =>
       runFile(
         { path: test, isLab: false, limitMs, sizeBytes: 0 },
-        { root, signal, graceMs: 500, compiledIn, within: UNSHARE, imports: LOADED },
+        { root, signal, graceMs: 500, compiledIn, within: UNSHARE, imports: [INSIDE, FIRST_FAILURE] },
       ),
+    start: () =>
+      spawn("setpriv", ["--pdeathsig", "KILL", "--", ...UNSHARE, process.execPath, "--import", INSIDE, ONE_PROCESS], {
+        cwd: root,
+        env: { ...process.env, NO_COLOR: "1", AWS_EC2_METADATA_DISABLED: "true" },
+        detached: true,
+        stdio: ["ignore", "ignore", "ignore", "ipc"],
+      }),
     remove: () => rm(root, { recursive: true, force: true, maxRetries: 3 }),
   };
 }

@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { coverage } from "./cover.ts";
+import { coverage, leadingTo } from "./cover.ts";
 import { importsOf, isChosenRule, isRule } from "./rules.ts";
 
 const sources = new Map([
@@ -31,6 +31,17 @@ test("a source is covered by its own test first, then by those that import it, t
   ]);
   assert.equal(covering("lib/time.ts"), ["test/control/other.test.ts", "test/control/rule.test.ts"]);
   assert.equal(covering("control/unused.ts"), []);
+});
+
+test("what must be read afresh for a broken source is all that loads it, in however many steps, and nothing else", () => {
+  const all = leadingTo(sources)("control/loop.ts").sort();
+  assert.equal(all, [
+    "control/loop.ts",
+    "test/control/child.test.ts",
+    "test/control/far.test.ts",
+    "test/lib/far.test.ts",
+  ]);
+  assert.ok(leadingTo(sources)("control/rule.ts").includes("test/lib/far.test.ts"));
 });
 
 test("a rule decides and does nothing: what waits, or imports what acts for more than a type, is none", () => {

@@ -19,6 +19,21 @@ export function distances(test: string, sources: ReadonlyMap<string, string>): M
   return found;
 }
 
+/** For each source, itself and whatever loads it, in however many steps. */
+export function leadingTo(sources: ReadonlyMap<string, string>): (path: string) => string[] {
+  const importers = new Map<string, string[]>();
+  for (const [path, source] of sources)
+    for (const { specifier, isType } of importsOf(source)) {
+      const to = isType ? undefined : resolved(path, specifier);
+      if (to !== undefined) importers.set(to, [...(importers.get(to) ?? []), path]);
+    }
+  return (path) => {
+    const found = new Set([path]);
+    for (const each of found) for (const importer of importers.get(each) ?? []) found.add(importer);
+    return [...found];
+  };
+}
+
 export interface CoverOptions {
   sources: ReadonlyMap<string, string>;
   tests: readonly string[];

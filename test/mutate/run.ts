@@ -9,7 +9,8 @@ import { run } from "#lib/run.ts";
 import { loadDurations, saveDurations } from "../durations.ts";
 import { chosen } from "./choose.ts";
 import { type Copy, copyOf } from "./copy.ts";
-import { coverage } from "./cover.ts";
+import { coverage, leadingTo } from "./cover.ts";
+import { type FirstPass, firstPass } from "./first-pass.ts";
 import { type Mutant, mutantsOf, mutated } from "./operators.ts";
 import { described, type Outcome, table, totals } from "./report.ts";
 import { isChosenRule } from "./rules.ts";
@@ -19,8 +20,10 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const LEAST_CAUGHT = 0.9;
 /** A test that takes longer than this unbroken is not asked: it is a test of much more. */
 const BASE_LIMIT_MS = 40_000;
+/** A test that takes longer than this in a process of its own is left to the full pass. */
+const QUICK_MS = 2_000;
 const USAGE = `usage: npm run test:mutate -- [PATH] [--seed N] [--count N] [--skip N] [--tests N] [--survivors] [--list]
-  PATH     a file or folder; without one the rules of control/, hostd/ and bootstrap/
+  PATH     a file, a folder or a FILE:LINE; without one the rules of control/, hostd/ and bootstrap/
   --seed   which mutants are chosen (default 1)
   --count  how many are tried (default 300 of the rules, 30 of a PATH)
   --skip   leaves out the first N of them: a run in slices
@@ -31,13 +34,15 @@ const USAGE = `usage: npm run test:mutate -- [PATH] [--seed N] [--count N] [--sk
 type Equivalent = Change & { reason: string };
 
 async function main(signal: AbortSignal): Promise<number> {
-  const { path, seed, count, skip, tests: testsMost, survivors: again, list } = options(process.argv.slice(2));
+  const { path, line, seed, count, skip, tests: testsMost, survivors: again, list } = options(process.argv.slice(2));
   const sources = await readSources();
   const files = [...sources.keys()].filter((each) =>
     path === undefined ? isChosenRule(each, sources.get(each)!) : isWithin(each, path),
   );
   if (files.length === 0) throw new Error(`no source of the product is ${path}`);
-  const all = files.map((each) => mutantsOf(each, sources.get(each)!));
+  const all = files.map((each) =>
+    mutantsOf(each, sources.get(each)!).filter((mutant) => line === undefined || mutant.line === line),
+  );
   if (list) {
     for (const [at, each] of files.entries()) console.log(`${String(all[at]!.length).padStart(5)}  ${each}`);
     console.log(`${all.flat().length} mutants in ${files.length} files`);
@@ -54,20 +59,24 @@ async function main(signal: AbortSignal): Promise<number> {
 
   const copy = await copyOf(root);
   const outcomes: Outcome[] = [];
+  const first = firstPass(copy);
   try {
     const sound = unbroken(copy, durations, signal);
+    const tools: Tools = { copy, covering, leading: leadingTo(sources), first, sound, testsMost, signal };
     for (const mutant of mutants) {
       if (signal.aborted) break;
       const source = sources.get(mutant.path)!;
       const outcome =
         equivalent(mutant, source, equivalents) ??
-        (await tried(mutant, source, { copy, covering, sound, testsMost, signal }));
+        (await triedQuickly(mutant, source, tools)) ??
+        (await tried(mutant, source, tools));
       if (signal.aborted) break;
       outcomes.push(outcome);
       const where = `${mutant.path}:${mutant.line}  ${mutant.operator}`;
       console.log(`${String(outcomes.length + skip).padStart(4)}  ${outcome.fate.padEnd(10)}  ${where}`);
     }
   } finally {
+    await first.end();
     await copy.remove();
   }
   const survivors = outcomes.filter(({ fate }) => fate === "survived");
@@ -84,9 +93,18 @@ async function main(signal: AbortSignal): Promise<number> {
 interface Tools {
   copy: Copy;
   covering: (path: string) => string[];
+  leading: (path: string) => string[];
+  first: FirstPass;
   sound: Sound;
   testsMost: number;
   signal: AbortSignal;
+}
+
+async function triedQuickly(mutant: Mutant, source: string, tools: Tools): Promise<Outcome | undefined> {
+  const { covering, leading, first, sound, testsMost } = tools;
+  const tests = covering(mutant.path).slice(0, testsMost).filter(sound.isQuick);
+  const test = await first.caughtBy(mutant, source, { tests, afresh: leading(mutant.path), limitMs: 3 * QUICK_MS });
+  return test === undefined ? undefined : { mutant, fate: "caught", tests: [test] };
 }
 
 async function tried(mutant: Mutant, source: string, tools: Tools): Promise<Outcome> {
@@ -94,8 +112,9 @@ async function tried(mutant: Mutant, source: string, tools: Tools): Promise<Outc
   const asked: string[] = [];
   for (const test of covering(mutant.path)) {
     if (asked.length >= testsMost || signal.aborted) break;
-    const limitMs = await sound.limitMs(test);
-    if (limitMs === undefined) continue;
+    const tookMs = await sound.tookMs(test);
+    if (tookMs === undefined) continue;
+    const limitMs = 20_000 + 5 * tookMs;
     await copy.write(mutant.path, mutated(source, mutant));
     const result = await copy.run(test, { limitMs, signal }).finally(() => copy.write(mutant.path, source));
     if (result.failed > 0 && !(await sound.passes(test))) continue;
@@ -109,8 +128,10 @@ async function tried(mutant: Mutant, source: string, tools: Tools): Promise<Outc
 }
 
 interface Sound {
-  /** The most time that a test gets, in milliseconds; undefined when it does not pass with nothing broken, or takes long. */
-  limitMs: (test: string) => Promise<number | undefined>;
+  /** How long a test takes with nothing broken, in milliseconds; undefined when it does not pass then, or takes long. */
+  tookMs: (test: string) => Promise<number | undefined>;
+  /** Whether the first pass asks a test: as far as is known it passes with nothing broken, and soon. */
+  isQuick: (test: string) => boolean;
   /** Whether a test passes here with nothing broken, found out once. */
   passes: (test: string) => Promise<boolean>;
 }
@@ -130,10 +151,11 @@ function unbroken(copy: Copy, durations: Record<string, number>, signal: AbortSi
   };
   return {
     passes,
-    limitMs: async (test) => {
+    isQuick: (test) => known.get(test) !== false && (durations[test] ?? 0) <= QUICK_MS,
+    tookMs: async (test) => {
       if (known.get(test) === false || durations[test]! > BASE_LIMIT_MS) return undefined;
       if (durations[test] === undefined && !(await passes(test))) return undefined;
-      return 20_000 + 5 * durations[test]!;
+      return durations[test]!;
     },
   };
 }
@@ -167,7 +189,8 @@ function options(argv: string[]) {
       list: { type: "boolean" },
     },
   });
-  const [path, ...more] = positionals.map((each) => each.replace(/^\.\//, ""));
+  const [place, ...more] = positionals.map((each) => each.replace(/^\.\//, ""));
+  const [path, line] = place?.split(/:(?=\d{1,9}$)/) ?? [];
   const numeric = (value: string | undefined, otherwise: number) => {
     if (value !== undefined && !/^\d{1,9}$/.test(value)) throw new Error(`${value} is no number\n${USAGE}`);
     return value === undefined ? otherwise : Number(value);
@@ -175,6 +198,7 @@ function options(argv: string[]) {
   if (more.length > 0) throw new Error(`one PATH, please\n${USAGE}`);
   return {
     path,
+    line: line === undefined ? undefined : Number(line),
     seed: numeric(values.seed, 1),
     count: numeric(values.count, path === undefined ? 300 : 30),
     skip: numeric(values.skip, 0),

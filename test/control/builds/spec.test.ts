@@ -6,7 +6,7 @@ import type { BuildKind, BuildSettings, BuildSpec } from "#api/builds.ts";
 import type { Deployment } from "#api/deployments.ts";
 import type { Job } from "#api/jobs.ts";
 import type { BuildPlan, BuildRecord } from "../../../control/builds/record.ts";
-import { appEnv, buildSpec } from "../../../control/builds/spec.ts";
+import { appEnv, buildSpec, stackOf } from "../../../control/builds/spec.ts";
 import { keys } from "../../../control/keys.ts";
 import { type Rig, withRig } from "../rig.ts";
 
@@ -88,6 +88,14 @@ test("images: each kind of build is given its own, and never another app's", () 
       const { image, runImage } = (await spec(rig, { ...asked, over: { kind } }))!;
       assert.equal({ ...(image ? { image } : {}), ...(runImage ? { runImage } : {}) }, wanted, claim);
     }
+  }, quiet));
+
+test("hosts are told of the cluster's stack by the images that they pull, and of none while there is none", () =>
+  withRig(async (rig) => {
+    const told = () => stackOf({ store: rig.store, registry: "r.test:5000" });
+    assert.is(told(), undefined);
+    await put(rig, { [keys.stack]: { name: "flynn-24", ...stack } });
+    assert.equal(told(), { name: "flynn-24", builder, runner });
   }, quiet));
 
 test("it is to run while it and its job are wanted, and to stop otherwise", () =>

@@ -52,6 +52,7 @@ test("so it is with files where a file system has a number of them, and nowhere 
     [false, false, false],
   );
   assert.ok(isLow(none, { inodes: 1_000 }), "none are left");
+  assert.ok(isLow(none, { inodes: 1, freeInodes: 0 }), "nor of a single one");
 });
 
 test("of several file systems the one nearest to its floor is told of, and one that is low before any that is not", () => {

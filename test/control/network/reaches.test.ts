@@ -88,6 +88,53 @@ test("after any records it is the same as a fresh look, versions only grow, and 
     { loops: false },
   ));
 
+test("an app's addresses are as old as the record that changed them last, or as control itself when that was before it", () =>
+  withRig(
+    async ({ store }) => {
+      await store.commit({ actor: "test", mutations: [job("j1", "a", "h1", "100.64.1.2")] });
+      const openedSeq = store.durableSeq;
+      const kept = reaches(options(store));
+      store.onDurable((record) => kept.apply(record));
+      await store.commit({ actor: "test", mutations: [job("j2", "b", "h2", "100.64.2.2")] });
+      assert.equal([kept.changedSeq("a"), kept.changedSeq("b")], [openedSeq, store.durableSeq]);
+      assert.ok(store.durableSeq > openedSeq);
+    },
+    { loops: false },
+  ));
+
+test("a reach is as old as its newest version: what changes nothing of it makes it no younger", () =>
+  withRig(
+    async ({ store }) => {
+      let nowMs = 1_000;
+      const kept = reaches({ ...options(store), monotonicMs: () => nowMs });
+      store.onDurable((record) => kept.apply(record));
+      const put = (address: string, over: Partial<Job> = {}) =>
+        store.commit({ actor: "test", mutations: [job("j1", "a", "h1", address, over)] });
+      await put("100.64.1.2");
+      assert.is(kept.ageMs("h1"), 0);
+      nowMs += 500;
+      await put("100.64.1.2", { restarts: 1 });
+      assert.is(kept.ageMs("h1"), 500);
+      await put("100.64.1.3");
+      assert.is(kept.ageMs("h1"), 0);
+    },
+    { loops: false },
+  ));
+
+test("a job that was there before control started leaves the reach with its record, and takes no other along", () =>
+  withRig(
+    async ({ store }) => {
+      const jobs = [job("a-1", "a", "h1", "100.64.1.2"), job("b-1", "b", "h1", "100.64.1.3")];
+      await store.commit({ actor: "test", mutations: jobs });
+      const kept = reaches(options(store));
+      store.onDurable((record) => kept.apply(record));
+      assert.equal([...kept.hostsOf("a"), ...kept.hostsOf("b")], ["h1", "h1"]);
+      await store.commit({ actor: "test", mutations: [{ key: keys.job("a", "a-1"), value: null }] });
+      assert.equal([[...kept.hostsOf("a")], [...kept.hostsOf("b")]], [[], ["h1"]]);
+    },
+    { loops: false },
+  ));
+
 test("every address that a host reports is closed to all hosts' jobs, at join and later; one that reports none keeps its own", () =>
   withRig(
     async ({ control, admin, host }) => {

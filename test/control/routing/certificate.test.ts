@@ -50,6 +50,7 @@ const early = await makeCertificate({
 });
 const nameless = await makeCertificate({ subject: "/CN=a.test" });
 const client = await makeCertificate({ names: ["a.test"], usage: "clientAuth" });
+const impostor = await makeCertificate({ ca: true, by: root, subject: "/CN=Test Issuer" });
 const notIssuer = await makeCertificate({ names: ["b.test"], by: leaf });
 
 for (const [what, chain, key, why] of [
@@ -94,6 +95,18 @@ for (const [what, chain, key, why] of [
     leaf.certificate + alone.certificate,
     leaf.key,
     /did not issue certificate 1; needed there: CN=Test Issuer/,
+  ],
+  [
+    "one with its issuer's name and another key",
+    leaf.certificate + impostor.certificate,
+    leaf.key,
+    /certificate 2 of the chain did not issue certificate 1; needed there: CN=Test Issuer/,
+  ],
+  [
+    "its issuer behind one that has the name alone",
+    leaf.certificate + impostor.certificate + middle.certificate,
+    leaf.key,
+    /after certificate 1 comes its issuer, which is number 3/,
   ],
   [
     "an issuer that may not issue",

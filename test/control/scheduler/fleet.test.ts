@@ -35,6 +35,15 @@ test("a job charged elsewhere leaves the first host", () => {
   assert.is(fleet.hostOfJob("j"), "h2");
 });
 
+test("a job that is charged for another process of its app counts for that one, on the same host", () => {
+  const fleet = new Fleet(1);
+  fleet.setHost(host("h1"));
+  fleet.charge("j", "h1", "a/web", need);
+  fleet.charge("j", "h1", "a/worker", need);
+  assert.equal([fleet.countsOf("a/web").size, fleet.countsOf("a/worker").get(0)], [0, 1]);
+  assert.is(fleet.freeMemory[0], 768);
+});
+
 test("jobs of a host that is not known yet are charged when it comes, and again after it was removed", () => {
   const fleet = new Fleet(1);
   fleet.charge("j", "h1", "a/web", need);

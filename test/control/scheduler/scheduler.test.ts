@@ -35,6 +35,41 @@ test("a formation becomes jobs on hosts, spread, each record complete", async ({
   assert.ok(job?.placedAt);
 });
 
+test("an app is told of as blocked while no host has room for it, and no longer than that", async ({ w }) => {
+  await w.app("one", { web: 1 });
+  const s = w.start();
+  await s.settled();
+  assert.is(s.scheduler.status().blocked, 1);
+  await w.host("h1");
+  await s.settled();
+  assert.equal([hostsOf(w.live()), s.scheduler.status().blocked], [["h1"], 0]);
+});
+
+test("the scheduler ends with its store, and says what the store said", async ({ w }) => {
+  await w.host("h1");
+  await w.app("one", { web: 1 });
+  const store: Store = Object.create(w.store, {
+    ended: { value: true },
+    commit: { value: () => Promise.reject(new Error("the disk is gone")) },
+  });
+  const scheduler = createScheduler({ store, log: silentLog() });
+  const limit = AbortSignal.timeout(30_000);
+  const said = await scheduler.run(limit).catch((error: Error) => error.message);
+  assert.is(said, "the disk is gone");
+});
+
+test("a turn that changes one job is told of, one that changes nothing is not", async ({ w }) => {
+  await w.host("h1");
+  await w.app("one", { web: 1 });
+  let turns = 0;
+  const s = w.start({ onTurn: () => turns++ });
+  await s.settled();
+  const first = turns;
+  await w.scale("one", { web: 0 });
+  await s.settled();
+  assert.equal([w.jobs().map(({ desired }) => desired), turns], [["stop"], first + 1]);
+});
+
 test("scaling while it runs adds and ends only the difference", async ({ w }) => {
   for (const id of ["h1", "h2"]) await w.host(id);
   await w.app("one", { web: 2 });

@@ -60,6 +60,13 @@ const WORDS: [claim: string, reason: string, said: string][] = [
     "no host has 600 MiB memory free (largest free: 512 MiB on a); no host has 1001m CPU free (largest free: 1000m on a); no host has 101 MiB disk free (largest free: 100 MiB on a)",
   ],
   [
+    "the smallest need is one, and none is none",
+    why([host("a", { capacity: { cpuMillis: 0, memoryMiB: 512, diskMiB: 0 } })], {
+      need: { cpuMillis: 0, memoryMiB: 500, diskMiB: 1 },
+    }),
+    "no host has 1 MiB disk free (largest free: 0 B on a)",
+  ],
+  [
     "what is never free together is counted by what is short",
     why([host("a", {}, 700), host("b", { capacity: { cpuMillis: 2_000, memoryMiB: 100, diskMiB: 0 } })], {
       need: { cpuMillis: 1_500, memoryMiB: 600, diskMiB: 0 },

@@ -279,4 +279,17 @@ test("salvage turns every refusal into an opening that says what it gave up, and
   }
 });
 
+test("salvage goes on from the copy that verifies further, and from LevelDB where both do alike", () => {
+  const damaged = (headSeq: number) => journal({ state: "damaged", headSeq, claimedSeq: 200 });
+  const act = (levelFound: LevelFound, journalFound: JournalFound) => {
+    assert.is(decide(levelFound, journalFound).act, "refuse");
+    return decide(levelFound, journalFound, true).act;
+  };
+  assert.is(act(level({ headSeq: 110 }), damaged(100)), "reseed");
+  assert.is(act(level({ headSeq: 100 }), damaged(100)), "reseed");
+  assert.is(act(level({ headSeq: 99 }), damaged(100)), "rebuild");
+  const broken = level({ state: "damaged", headSeq: 150, salvageableSeq: 150 });
+  assert.is(act(broken, damaged(100)), "rebuild", "what is broken is no ground to go on from");
+});
+
 test.run();

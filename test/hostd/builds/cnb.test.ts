@@ -134,6 +134,17 @@ test("project.toml's buildpacks take the place of the builder's order, each in t
   );
 });
 
+test("project.toml's buildpacks before, instead of and after the builder's own go in that order, in whatever number", () => {
+  const part = (at: string, id: string) => `[[io.buildpacks.${at}group]]\nid = "${id}"\n`;
+  const ids = (text: string) => projectOf(V2 + text, BUILDER).order?.match(/(?<=id = ")[^"]+|\[\[order\]\]/g);
+  const [pre, own, post] = [part("pre.", "a/pre"), part("", "heroku/procfile"), part("post.", "a/pre")];
+  const all = ["a/pre", "heroku/procfile", "a/pre"];
+  assert.equal(ids(pre + own), ["[[order]]", ...all.slice(0, 2)]);
+  assert.equal(ids(own + post), ["[[order]]", ...all.slice(1)]);
+  assert.equal(ids(pre + own + post), ["[[order]]", ...all]);
+  assert.equal(ids(pre + post)?.slice(-4), ["[[order]]", ...all]);
+});
+
 test("a buildpack that the builder has not, or has not so, is refused in words", () => {
   const group = (fields: string, builder: { labels: Record<string, string> } = BUILDER) =>
     projectOf(`${V2}[[io.buildpacks.group]]\n${fields}`, builder);
@@ -229,7 +240,10 @@ test("a builder says whom it builds as; root is refused, and so is an image that
   const env = { CNB_USER_ID: "1001", CNB_GROUP_ID: "1002" };
   assert.equal(builderUser({ env }), USER);
   assert.throws(() => builderUser({ env: { ...env, CNB_USER_ID: "0" } }), /root, which no build may/);
-  for (const bad of [undefined, "", "-1", "1e3", "app", "99999999999"])
+  const most = { CNB_USER_ID: "2147483647", CNB_GROUP_ID: "2147483647" };
+  assert.equal(builderUser({ env: most }), { uid: 2_147_483_647, gid: 2_147_483_647 });
+  // Docker starts no container with a larger one.
+  for (const bad of [undefined, "", "-1", "1e3", "app", "2147483648", "99999999999"])
     assert.throws(() => builderUser({ env: { ...env, CNB_GROUP_ID: bad as string } }), /does not say CNB_GROUP_ID/);
 });
 

@@ -16,6 +16,15 @@ test("the last lines given again are repeats, to the nanosecond", () => {
   assert.not(isRepeat(at(0, 199_980), Buffer.from("other"), false), "another text of the same nanosecond is new");
 });
 
+test("every digit of a nanosecond counts, from the first to the last", () => {
+  const isRepeat = repeats();
+  assert.not(isRepeat(at(0, 999_999_999), text, false));
+  for (const other of [99_999_999, 899_999_999, 999_999_990, 999_999_998])
+    assert.not(isRepeat(at(0, other), text, false), `${other} is new`);
+  assert.not(isRepeat(at(1), text, false));
+  assert.ok(isRepeat(at(0, 999_999_999), text, false), "and the largest is known again");
+});
+
 test("a quiet log's last lines are known again, whatever the time between them", () => {
   const isRepeat = repeats();
   for (let n = 0; n < 50; n++) assert.not(isRepeat(at(n * 3_600), text, false));

@@ -176,6 +176,7 @@ test("two marked disks are in doubt: RAM", () => {
   const choice = chooseDisk([ours, { ...ours, path: "/dev/vdb" }], findEmpty);
   assert.is(choice.do, "ram");
   assert.match(choice.reason, /both carry this host's mark/);
+  assert.is(choice.do === "ram" && choice.warn, true, "which somebody has to look into");
 });
 
 test("a label alone marks nothing: another file system, or a partition of that name, is left alone", () => {
@@ -220,6 +221,17 @@ test("what this boot looked into and refused is not chosen again", () => {
   const choice = chooseDisk([empty], findEmpty, { refused });
   assert.is(choice.do, "ram");
   assert.match(choice.reason, /vda holds data at 100 MiB .*flynn machine wipe node-1 \/dev\/vda/);
+});
+
+test("without a disk people are warned when one was refused or carries a mark, and not of disks that are plainly in use", () => {
+  const warns = (disks: Disk[], refused: [path: string, why: string][] = []): boolean | undefined => {
+    const choice = chooseDisk(disks, findEmpty, { refused: new Map(refused) });
+    return choice.do === "ram" ? choice.warn === true : undefined;
+  };
+  const inUse = disk({ path: "/dev/vdb", signature: "xfs", zeroEnds: false });
+  assert.is(warns([inUse]), false);
+  assert.is(warns([inUse, empty], [[empty.path, "holds data"]]), true);
+  assert.is(warns([inUse, stateDisk({ mark: markOf({ machineId: "m_2" }) })]), true);
 });
 
 test("an order to wipe takes the one disk with that fingerprint, serial, WWN and size, under any policy but ram", () => {

@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { firstRound, type JobProcess, nextRound, resumed } from "../../../hostd/stop/rule.ts";
+import { firstRound, type JobProcess, nextRound, RULE_MOST_PROCESSES, resumed } from "../../../hostd/stop/rule.ts";
 
 function one(pid: number, parent: number, argv: string, fields: Partial<JobProcess> = {}): JobProcess {
   const words = argv.split(" ");
@@ -27,6 +27,12 @@ const SHAPES: [claim: string, processes: JobProcess[], now: number[], later: Rec
     [init, one(2, 1, "node /usr/lib/bin/yarn.js start", { takesTime: true }), app(4, 2)],
     [4],
     { 2: [4] },
+  ],
+  [
+    "an app that is told of a starter in its arguments is none, and gets it at once with what it started",
+    [init, one(2, 1, "node x.js npm", { takesTime: true }), app(3, 2)],
+    [2, 3],
+    {},
   ],
   [
     "filters behind an app read to its end",
@@ -90,6 +96,10 @@ test("of a crowd all get it at once, and filters that share one pipe are no work
   const small = firstRound(crowd(100, 100));
   assert.is(small.now.length, 100);
   assert.ok([...small.later.values()].every((after) => after.length === 100));
+  const most = firstRound(crowd(100, RULE_MOST_PROCESSES - 101));
+  assert.equal([most.now.length, most.later.size], [100, RULE_MOST_PROCESSES - 101]);
+  const more = firstRound(crowd(100, RULE_MOST_PROCESSES - 100));
+  assert.equal([more.now.length, more.later.size], [RULE_MOST_PROCESSES, 0]);
   const large = firstRound(crowd(500, 520));
   assert.equal([large.now.length, large.later.size], [1_020, 0]);
 });

@@ -1,0 +1,46 @@
+// What routers serve is worked out in turns, so that control answers others however much of it there is.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { keys } from "../../../control/keys.ts";
+import type { LogRecord } from "../../../control/store/log.ts";
+import type { Change } from "../../../control/store/store.ts";
+import { type RoutingRows, routingRows } from "../../../control/targets/routing-rows.ts";
+import { withRig } from "../rig.ts";
+
+const MANY = 50;
+const MOST_IN_A_TURN = 20;
+const each = (make: (n: number) => Change): Change[] => Array.from({ length: MANY }, (_, n) => make(n));
+const app = (n: number) => ({ appId: `app-${n}`, app: `a${n}`, process: "web" });
+
+/** How many rows became others in each turn. */
+function turnsOf(rows: RoutingRows): number[] {
+  const turns = [0];
+  for (const _ of rows.refresh(() => turns.push(turns.pop()! + 1))) turns.push(0);
+  return turns;
+}
+
+test("neither routes nor pools nor certificates by the hundred keep control from others: 20 of them a turn", () =>
+  withRig(
+    async ({ store }) => {
+      const rows = routingRows(store, { openKey: () => "the key" });
+      turnsOf(rows);
+      const refreshed = async (mutations: Change[]) => {
+        await store.commit({ actor: "test", mutations });
+        rows.touch({ mutations } as unknown as LogRecord);
+        const turns = turnsOf(rows);
+        assert.ok(Math.max(...turns) <= MOST_IN_A_TURN, turns.join(" "));
+        return turns.reduce((sum, n) => sum + n);
+      };
+      const route = (n: number) => ({ id: `r${n}`, type: "http", domain: `a${n}.test`, path: "/", ...app(n) });
+      assert.is(await refreshed(each((n) => ({ key: keys.route(`r${n}`), value: route(n) }))), 2 * MANY);
+      const job = (n: number) => ({
+        ...{ id: `j${n}`, ...app(n), state: "up", desired: "run", address: "100.64.1.9", port: 80 },
+      });
+      assert.is(await refreshed(each((n) => ({ key: keys.job(`app-${n}`, `j${n}`), value: job(n) }))), MANY);
+      const certificate = (n: number) => ({ id: `c${n}`, names: [`a${n}.test`], chain: "", sealedKey: "" });
+      assert.is(await refreshed(each((n) => ({ key: keys.certificate(`c${n}`), value: certificate(n) }))), MANY);
+    },
+    { loops: false },
+  ));
+
+test.run();
