@@ -1,6 +1,14 @@
 // Group commit: one write in flight, everything staged meanwhile goes in the next one. After a failed write all that is staged is
 // refused until `resume`, since after a failed sync nobody knows what the disk holds.
 
+/** The group that was being written when writing failed: some of it may be on the disk, and then stands once the disk works. */
+export class InDoubt extends Error {
+  constructor(cause: unknown) {
+    super("it was being written when writing failed", { cause });
+    this.name = "InDoubt";
+  }
+}
+
 export interface GroupsOptions<S> {
   /** Makes an empty group when the first record of one is staged. */
   begin: () => S;
@@ -13,7 +21,7 @@ export interface GroupsOptions<S> {
 }
 
 export interface Groups<S> {
-  /** Stages into the open group; resolves when that group is durable. */
+  /** Stages into the open group; resolves when that group is durable. Rejects with `InDoubt` when it may be all the same. */
   add(records: number, stage: (staged: S) => number): Promise<void>;
   /** Runs `work` between two writes, with none in flight. Its failure is its own. */
   between(work: () => Promise<void>): Promise<void>;
@@ -60,8 +68,9 @@ export function commitGroups<S>(options: GroupsOptions<S>): Groups<S> {
         await job.run();
         job.resolve();
       } catch (error) {
-        job.reject(error);
-        if (failure === undefined && job.staged !== undefined) {
+        const isWritten = failure === undefined && job.staged !== undefined;
+        job.reject(isWritten ? new InDoubt(error) : error);
+        if (isWritten) {
           failure = { error };
           onFailure(error);
         }

@@ -8,7 +8,7 @@ import { makeDirectory } from "#lib/files.ts";
 import { isFullDisk } from "#lib/full-disk.ts";
 import type { Log as Logger } from "#lib/log.ts";
 import { every } from "#lib/time.ts";
-import { commitGroups } from "./commit-groups.ts";
+import { commitGroups, InDoubt } from "./commit-groups.ts";
 import { encodeFrame, type Frame, frameTexts, parseFrame } from "./frame.ts";
 import type { JournalWriter } from "./journal.ts";
 import { type Batch, chainFrom, type Database, frameRows, putFrame, readHead, stage, viewRows } from "./level-db.ts";
@@ -16,7 +16,7 @@ import { type Copies, openCopies } from "./level-open.ts";
 import { emptyHead, HEAD_ROW, type Head, headRow, LOG_ROWS, logKey, parseViewRow } from "./level-rows.ts";
 import type { Log, LogRecord, OpenReport, ViewEntry } from "./log.ts";
 import { claimDirectory } from "./owner.ts";
-import { checkRoom, pausedFault } from "./paused.ts";
+import { checkRoom, inDoubtFault, pausedFault } from "./paused.ts";
 import { evidenceIn } from "./proven.ts";
 import { decodeRecord, encodeRecord } from "./record.ts";
 import { MAX_GROUP_RECORDS } from "./recovery.ts";
@@ -210,7 +210,8 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
       staged.sum = view.sum;
       return sizeBytes;
     });
-    return done.catch(() => {
+    return done.catch((error: unknown) => {
+      if (fatal === undefined && paused !== undefined && error instanceof InDoubt) throw inDoubtFault(paused);
       throw fatal ?? paused ?? new Fault("unavailable", "the log is closed");
     });
   };

@@ -26,6 +26,14 @@ export function pausedFault(directory: string, cause: unknown): Fault {
   );
 }
 
+/** What those are answered whose change was being written just then. */
+export const inDoubtFault = ({ code, message, details, cause }: Fault): Fault =>
+  new Fault(
+    code,
+    `whether this change was made is not known: it was being written when the disk failed. Look before you make it again. ${message}`,
+    { cause, details: { ...details, inDoubt: true }, retry: false },
+  );
+
 export const isPaused = (error: unknown): error is Fault =>
   error instanceof Fault && error.details?.["paused"] === true;
 

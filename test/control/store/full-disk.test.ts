@@ -44,9 +44,12 @@ const contents = (store: Store) =>
   store.list("").map(({ key, value, version }) => [key, JSON.stringify(value).length, version]);
 
 /** Changes of 8 KiB, several at a time, until one is refused. */
-async function writeUntilFull(store: Store): Promise<{ kept: string[]; refused: string[]; fault: Fault }> {
+async function writeUntilFull(
+  store: Store,
+): Promise<{ kept: string[]; refused: string[]; inDoubt: string[]; fault: Fault }> {
   const kept: string[] = [];
   const refused: string[] = [];
+  const inDoubt: string[] = [];
   let fault: Fault | undefined;
   for (let n = 0; fault === undefined && n < 10_000; n += 8) {
     const keys = Array.from({ length: 8 }, (_, i) => `big/${n + i}`);
@@ -55,11 +58,12 @@ async function writeUntilFull(store: Store): Promise<{ kept: string[]; refused: 
         const error = await outcome(put(store, key, key.repeat(1000)));
         if (error === undefined) kept.push(key);
         else refused.push(key);
+        if (error?.details?.["inDoubt"] === true) inDoubt.push(key);
         fault ??= error;
       }),
     );
   }
-  return { kept, refused, fault: fault! };
+  return { kept, refused, inDoubt, fault: fault! };
 }
 
 test("a disk that fills while control runs: what was acknowledged is read, what was refused is not, and it goes on by itself", () =>
@@ -70,9 +74,10 @@ test("a disk that fills while control runs: what was acknowledged is read, what 
     await put(store, "a", 1);
     const { term } = store;
     await disk.fill();
-    const { kept, refused, fault } = await writeUntilFull(store);
+    const { kept, refused, inDoubt, fault } = await writeUntilFull(store);
     assert.ok(isFault(fault, "no-capacity"), String(fault));
     assert.match(fault.message, /disk is full.*[Ff]ree space/);
+    assert.match(fault.message, /whether this change was made is not known/, "the first was being written");
     assert.ok(fault.message.includes(disk.directory), fault.message);
     assert.is(store.paused?.code, "no-capacity");
     assert.is(store.get("a")?.value, 1);
@@ -84,6 +89,8 @@ test("a disk that fills while control runs: what was acknowledged is read, what 
 
     await disk.free();
     await writes(store);
+    for (const key of refused)
+      assert.ok(store.get(key) === undefined || inDoubt.includes(key), `${key} was refused for good, and is there`);
     await put(store, "b", 2);
     assert.is(store.get("b")?.value, 2);
     assert.is(store.term, term, "nobody took over: orders stay valid");
