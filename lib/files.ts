@@ -33,9 +33,9 @@ export async function writeFileAtomic(
  * As `writeFileAtomic`; on a full disk into the room of what was there, where a power cut in the middle leaves something torn. For
  * what nobody misses after one.
  */
-export async function writeFileInPlace(path: string, content: string): Promise<void> {
+export async function writeFileInPlace(path: string, content: string, options: { mode?: number } = {}): Promise<void> {
   try {
-    await writeFileAtomic(path, content);
+    await writeFileAtomic(path, content, options);
   } catch (error) {
     if (!isFullDisk(error)) throw error;
     const file = await open(path, "r+").catch(() => {

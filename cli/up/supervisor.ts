@@ -6,12 +6,12 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { stopChild } from "#lib/exec.ts";
-import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
-import { isFullDisk } from "#lib/full-disk.ts";
+import { readJson, readText, writeFileInPlace } from "#lib/files.ts";
 import { commandLine, isAlive, type ProcessId, processId, signalProcess } from "#lib/process-id.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { every, sleep, until } from "#lib/time.ts";
+import { fullDiskText, isWithoutRoom, startNote } from "./full-disk.ts";
 import type { Part } from "./parts.ts";
 
 export interface Supervised {
@@ -40,7 +40,6 @@ export interface SuperviseOptions {
 
 const LOG_MOST_BYTES = 16 << 20;
 const STEADY_MS = 30_000;
-const NOTE_EVERY_MS = 1_000;
 
 export function supervise(part: Part, options: SuperviseOptions): Supervised {
   const { runDir, logDir, signal, onLine, onDeath, onTrouble, env, stopGraceMs = 20_000 } = options;
@@ -72,24 +71,22 @@ export function supervise(part: Part, options: SuperviseOptions): Supervised {
     });
     if (onLine && started.stdout) createInterface({ input: started.stdout }).on("line", onLine);
     const over = new AbortController();
-    let noting: Promise<void> | undefined;
+    let noting: { written: Promise<void> } | undefined;
     const stop = () => void stopChild(started, stopGraceMs);
     // A log that cannot be kept small is told of; it is no reason to end what works.
     const bounding = boundWhile(logFile, over.signal).catch((error: unknown) => onTrouble(part.name, error));
     try {
       const id = started.pid === undefined ? undefined : await processId(started.pid);
-      if (id !== undefined)
-        await writeFileAtomic(pidFile, JSON.stringify(id)).catch((error: unknown) => {
-          if (!isFullDisk(error)) throw error;
-          onTrouble(part.name, error);
-          noting = noteLater(pidFile, JSON.stringify(id), over.signal);
-        });
+      const onFull = (cause: unknown) =>
+        onTrouble(part.name, new Error(`which process it is cannot be noted yet: ${fullDiskText(runDir)}`, { cause }));
+      const note = { file: pidFile, text: JSON.stringify(id), signal: over.signal };
+      if (id !== undefined) noting = await startNote({ ...note, onFull });
       signal.addEventListener("abort", stop, { once: true });
       if (signal.aborted) stop();
       return await ended;
     } finally {
       over.abort();
-      await Promise.all([bounding, noting]);
+      await Promise.all([bounding, noting?.written]);
       signal.removeEventListener("abort", stop);
       await stopChild(started, stopGraceMs);
       await rm(pidFile, { force: true });
@@ -99,7 +96,9 @@ export function supervise(part: Part, options: SuperviseOptions): Supervised {
   const loop = async (): Promise<void> => {
     for (let quick = 0; !signal.aborted; ) {
       const startedMs = performance.now();
-      const how = await live().catch((error: unknown) => `could not be run: ${causeChain(error).join(": ")}`);
+      const ended = await live().catch((error: unknown) => `could not be run: ${causeChain(error).join(": ")}`);
+      // Its log is on that disk, and may not say it.
+      const how = (await isWithoutRoom(part.stateDir)) ? `${ended}; ${fullDiskText(part.stateDir)}` : ended;
       if (signal.aborted) return;
       quick = performance.now() - startedMs > STEADY_MS ? 0 : quick + 1;
       restarts++;
@@ -139,19 +138,7 @@ async function killLeftover(pidFile: string, part: Part): Promise<void> {
 
 /** One that is there and says the same is left alone: a part starts on a full disk as well. */
 async function writeConfig({ path, content }: Part["file"]): Promise<void> {
-  if ((await readText(path)) !== content) await writeFileAtomic(path, content, { mode: 0o600 });
-}
-
-/** Once the disk takes it; until then the part runs without. */
-async function noteLater(file: string, text: string, signal: AbortSignal): Promise<void> {
-  for await (const turn of every(NOTE_EVERY_MS, signal)) {
-    if (turn === 0) continue;
-    try {
-      return await writeFileAtomic(file, text);
-    } catch {
-      // said when it first failed
-    }
-  }
+  if ((await readText(path)) !== content) await writeFileInPlace(path, content, { mode: 0o600 });
 }
 
 async function boundWhile(file: string, signal: AbortSignal): Promise<void> {

@@ -5,7 +5,8 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
-import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
+import { readJson, readText, writeFileInPlace } from "#lib/files.ts";
+import { isFullDisk } from "#lib/full-disk.ts";
 import { isAlive, type ProcessId, processId } from "#lib/process-id.ts";
 import { causeChain } from "#lib/run.ts";
 import { until } from "#lib/time.ts";
@@ -16,6 +17,7 @@ import { ownAddress } from "./address.ts";
 import { findProblems, refuse } from "./checks.ts";
 import type { UpConfig } from "./config.ts";
 import { followCertificate } from "./follow-certificate.ts";
+import { fullDiskText, isWithoutRoom, startNote } from "./full-disk.ts";
 import { type Part, parts as partList } from "./parts.ts";
 import { type Supervised, supervise } from "./supervisor.ts";
 
@@ -39,7 +41,14 @@ const READY_MS = 60_000;
 /** Control that ends so often before it was ever up has a reason that no further start takes away. */
 const FIRST_STARTS_MOST = 2;
 
-export async function up({ config, signal, say, env, treeDir }: UpOptions): Promise<void> {
+export async function up(options: UpOptions): Promise<void> {
+  const { stateDir } = options.config;
+  await run(options).catch((cause: unknown) => {
+    throw isFullDisk(cause) ? new Fault("unavailable", fullDiskText(stateDir), { cause }) : cause;
+  });
+}
+
+async function run({ config, signal, say, env, treeDir }: UpOptions): Promise<void> {
   const { stateDir } = config;
   const address = await ownAddress(config);
   const rest = { address, treeDir, node: process.execPath, hostname: hostName() };
@@ -49,7 +58,13 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
   const runDir = join(stateDir, "run");
   for (const directory of [stateDir, runDir, config.imagesDir])
     await mkdir(directory, { recursive: true, mode: 0o700 });
-  await writeFileAtomic(join(runDir, "up.json"), JSON.stringify(await processId(process.pid)));
+  const over = new AbortController();
+  const sayFull = () => say(`${fullDiskText(stateDir)}; what is served is served from what is there`);
+  const isFull = await isWithoutRoom(stateDir);
+  if (isFull) sayFull();
+  const onFull = () => void (isFull || sayFull());
+  const own = { file: join(runDir, "up.json"), text: JSON.stringify(await processId(process.pid)), onFull };
+  const noted = await startNote({ ...own, signal: over.signal });
 
   const started: { part: Supervised; stop: AbortController; followed: Promise<void> }[] = [];
   const start = (part: Part, onLine?: (line: string) => void): Supervised => {
@@ -76,7 +91,7 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
   };
   try {
     const of = (name: Part["name"]) => list.find((part) => part.name === name);
-    await rm(join(stateDir, "control", "ready.json"), { force: true });
+    await forget(join(stateDir, "control", "ready.json"));
     const controlPart = of("control")!;
     let saved: Promise<void> | undefined;
     const control = start(controlPart, (line) => {
@@ -89,14 +104,17 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
         const kept = await readJson<{ pid: number; pin: string; firstStart?: true }>(
           join(stateDir, "control", "ready.json"),
         );
-        return kept !== undefined && kept.pid === control.pid ? kept : undefined;
+        return kept?.pid !== undefined && kept.pid === control.pid ? kept : undefined;
       },
       { what: `control coming up (its log: ${controlLog})`, timeoutMs: READY_MS, signal },
     ).catch((cause: unknown) => {
       throw signal.aborted ? cause : new Fault("unavailable", "control did not come up", { cause });
     });
     if (ready === "ended")
-      throw new Fault("unavailable", `control cannot start: ${await lastError(controlLog)} (its log: ${controlLog})`);
+      throw new Fault(
+        "unavailable",
+        `control cannot start: ${(await isWithoutRoom(stateDir)) ? fullDiskText(stateDir) : await lastError(controlLog)} (its log: ${controlLog})`,
+      );
     // Asked for once: a restart of control after this one refuses damage again.
     if (config.salvage) controlPart.file = withSettings(controlPart, { salvage: false }).file;
     say(`control is up at https://${address}:${config.port} (pin ${ready.pin})`);
@@ -129,8 +147,15 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
       stop.abort();
       await Promise.all([part.done, followed]);
     }
+    over.abort();
+    await noted.written;
     await rm(join(runDir, "up.json"), { force: true });
   }
+}
+
+/** Written over, not removed: its room is the one that a full disk has for the next. */
+async function forget(file: string): Promise<void> {
+  if ((await readText(file)) !== undefined) await writeFileInPlace(file, "{}");
 }
 
 /** The running appliance of this state directory, or undefined: that very process, not a later one with its pid. */

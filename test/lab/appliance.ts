@@ -7,6 +7,7 @@ import { ExecError, type ExecOptions, exec } from "#lib/exec.ts";
 import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
 import { until } from "#lib/time.ts";
 import { type DockerHost, startDockerHost } from "./docker-host.ts";
+import { signal } from "./leftovers.ts";
 import { type Lan, openLan } from "./network.ts";
 import type { Running } from "./process.ts";
 import type { Scope } from "./scope.ts";
@@ -137,12 +138,13 @@ export async function openAppliance(scope: Scope, options: ApplianceOptions = {}
       return pid;
     },
     async killAll() {
-      for (const pid of await pids()) {
-        try {
-          process.kill(pid, "SIGKILL");
-        } catch {}
-      }
-      await until(async () => (await pids()).length === 0, { what: "the end of the appliance", timeoutMs: 10_000 });
+      // Again and again: one that was started a moment ago is not in the first list.
+      const noneLeft = async () => {
+        const left = await pids();
+        for (const pid of left) signal(pid, "SIGKILL");
+        return left.length === 0;
+      };
+      await until(noneLeft, { what: "the end of the appliance", timeoutMs: 10_000, everyMs: 20 });
     },
     start,
     async stop() {
