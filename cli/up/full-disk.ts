@@ -11,10 +11,12 @@ const ROOM_LEAST_BYTES = 64 << 10;
 export const fullDiskText = (directory: string): string =>
   `the disk is full or read-only, make room (look: df -h ${directory})`;
 
-export async function isWithoutRoom(directory: string): Promise<boolean> {
-  const { bavail, bsize } = await statfs(directory);
-  return bavail * bsize < ROOM_LEAST_BYTES;
-}
+/** False also where nothing can be found out, as of a directory that could not be made. */
+export const isWithoutRoom = (directory: string): Promise<boolean> =>
+  statfs(directory).then(
+    ({ bavail, bsize }) => bavail * bsize < ROOM_LEAST_BYTES,
+    () => false,
+  );
 
 export interface NoteOptions {
   file: string;
