@@ -1,7 +1,7 @@
 // `hostd disk`: runs once per boot, before Docker. Finds or makes the state file system by the seed's policy, puts Docker's and
 // flynn's directories on it, and leaves what it did where the agent finds it for the timeline. It always ends with both mounted.
 // A disk that takes longer than 90 s to read is left to `hostd disk --later`, and the state is in RAM in this boot.
-import { mkdir, readFile, realpath, rm } from "node:fs/promises";
+import { mkdir, realpath, rm } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { DiskPolicy } from "#api/boot.ts";
@@ -14,6 +14,7 @@ import { readSeed } from "../config.ts";
 import { containersOf, keepSecretsInRam } from "../secrets-in-ram.ts";
 import { STATE_LABEL } from "./disk.ts";
 import { diskOwner } from "./mark.ts";
+import { isMounted } from "./mounts.ts";
 import { addNote, type DiskOutcome, laterFile, writeOutcome } from "./outcome.ts";
 import type { readDisks } from "./probe.ts";
 import type { ScanProgress } from "./scan.ts";
@@ -201,12 +202,4 @@ async function bind(from: string, to: string, signal: AbortSignal): Promise<void
   await mkdir(from, { recursive: true, mode: 0o711 });
   await mkdir(to, { recursive: true });
   await exec(["mount", "--bind", from, to], { timeoutMs: 60_000, signal });
-}
-
-const isMounted = async (path: string): Promise<boolean> =>
-  isMountPoint(await readFile("/proc/self/mountinfo", "utf8"), path);
-
-/** Field 5 of a mountinfo line is the mount point, with spaces as \040. */
-export function isMountPoint(mountinfo: string, path: string): boolean {
-  return mountinfo.split("\n").some((line) => line.split(" ")[4] === path);
 }

@@ -15,6 +15,7 @@ test("what Docker kept of containers goes from the disk before memory is laid ov
   ];
   const files = {
     [`containers/${container}/config.v2.json`]: "SECRET=1",
+    "containerd/daemon/io.containerd.metadata.v1.bolt/meta.db": "SECRET=1",
     [`image/overlay2/layerdb/mounts/${container}/mount-id`]: layer,
     [`image/overlay2/layerdb/mounts/${container}/init-id`]: `${layer}-init`,
     [`overlay2/${layer}/diff/file`]: "written",
@@ -36,7 +37,10 @@ test("what Docker kept of containers goes from the disk before memory is laid ov
         mounted.push(path);
       },
     });
-    assert.equal(mounted, [join(directory, "containers")]);
+    assert.equal(mounted, [
+      join(directory, "containerd/daemon/io.containerd.metadata.v1.bolt"),
+      join(directory, "containers"),
+    ]);
     assert.equal(await readdir(join(directory, "overlay2")), [image]);
     assert.equal(await readdir(join(directory, "volumes")), ["flynn-cache-app-1-0"]);
     assert.equal(await readdir(join(directory, "image/overlay2/layerdb/mounts")), []);

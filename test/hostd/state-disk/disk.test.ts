@@ -3,7 +3,6 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { DiskPolicy } from "#api/boot.ts";
 import type { WipeOrder } from "#api/disks.ts";
-import { isMountPoint } from "../../../hostd/state-disk/command.ts";
 import {
   chooseDisk as choose,
   type Disk,
@@ -14,6 +13,7 @@ import {
   ordered,
 } from "../../../hostd/state-disk/disk.ts";
 import type { DiskOwner, Mark } from "../../../hostd/state-disk/mark.ts";
+import { isMountPoint } from "../../../hostd/state-disk/mounts.ts";
 import { parseBlkid, parseLsblk } from "../../../hostd/state-disk/probe.ts";
 
 const GIB = 1 << 30;
