@@ -1,9 +1,9 @@
 // What routers serve is worked out in turns, so that control answers others however much of it there is.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { keys } from "../../../control/keys.ts";
+import { keys, PREFIX } from "../../../control/keys.ts";
 import type { LogRecord } from "../../../control/store/log.ts";
-import type { Change } from "../../../control/store/store.ts";
+import type { Change, Store } from "../../../control/store/store.ts";
 import { type RoutingRows, routingRows } from "../../../control/targets/routing-rows.ts";
 import { withRig } from "../rig.ts";
 
@@ -39,6 +39,28 @@ test("neither routes nor pools nor certificates by the hundred keep control from
       assert.is(await refreshed(each((n) => ({ key: keys.job(`app-${n}`, `j${n}`), value: job(n) }))), MANY);
       const certificate = (n: number) => ({ id: `c${n}`, names: [`a${n}.test`], chain: "", sealedKey: "" });
       assert.is(await refreshed(each((n) => ({ key: keys.certificate(`c${n}`), value: certificate(n) }))), MANY);
+    },
+    { loops: false },
+  ));
+
+test("a change of a route costs no look at all hosts; a change of a host does", () =>
+  withRig(
+    async ({ store }) => {
+      const looks: string[] = [];
+      const list = (prefix: string) => {
+        looks.push(prefix);
+        return store.durable.list(prefix);
+      };
+      const durable = Object.create(store.durable, { list: { value: list } }) as Store;
+      const rows = routingRows(Object.create(store, { durable: { value: durable } }) as Store, {});
+      const looksAfter = (key: string): number => {
+        rows.touch({ mutations: [{ key, value: null }] } as unknown as LogRecord);
+        looks.length = 0;
+        turnsOf(rows);
+        return looks.filter((prefix) => prefix === PREFIX.hosts).length;
+      };
+      turnsOf(rows);
+      assert.equal([looksAfter(keys.route("r1")), looksAfter(keys.host("h1"))], [0, 1]);
     },
     { loops: false },
   ));
