@@ -37,6 +37,13 @@ test("neither routes nor pools nor certificates by the hundred keep control from
         ...{ id: `j${n}`, ...app(n), state: "up", desired: "run", address: "100.64.1.9", port: 80 },
       });
       assert.is(await refreshed(each((n) => ({ key: keys.job(`app-${n}`, `j${n}`), value: job(n) }))), MANY);
+      assert.is(await refreshed(each((n) => ({ key: keys.job(`app-${n}`, `j${n}`), value: null }))), MANY, "they end");
+      const host = { id: "h1", subnet: "100.64.1.0/24", address: "10.1.0.1" };
+      assert.is(await refreshed([{ key: keys.host("h1"), value: host }]), 1);
+      assert.equal(
+        rows.rows.peers?.map(({ hostId }) => hostId),
+        ["h1"],
+      );
       const certificate = (n: number) => ({ id: `c${n}`, names: [`a${n}.test`], chain: "", sealedKey: "" });
       assert.is(await refreshed(each((n) => ({ key: keys.certificate(`c${n}`), value: certificate(n) }))), MANY);
     },
