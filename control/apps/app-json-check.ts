@@ -48,7 +48,7 @@ function startup(before: HealthCheck | undefined, fields: Fields, where: string)
   return {
     ...base,
     ...kindOf(fields, where, base),
-    timeoutMs: before?.timeoutMs ?? clamp(timeout * 1_000, 100, 60_000),
+    timeoutMs: before?.timeoutMs ?? Math.min(timeout * 1_000, 60_000),
     startTimeoutMs: clamp(longestMs, 1_000, 3_600_000),
     ...(uptime === undefined ? {} : { stableMs: Math.min(600_000, uptime * 1_000) }),
   };

@@ -36,7 +36,7 @@ test("a disk keeps a tenth and never less than 4 GiB free", () => {
   assert.ok("waits" in next({ room: room(4.5, 20) })!);
   assert.ok("image" in next({ room: room(5, 20) })!);
   assert.ok("waits" in next({ room: room(5, 20), present: withRunner })!);
-  assert.ok("waits" in next({ room: room(11, 100), present: withRunner })!);
+  assert.ok("waits" in next({ room: room(11.99, 100), present: withRunner })!);
   assert.ok("image" in next({ room: room(12, 100), present: withRunner })!);
 });
 
@@ -44,6 +44,8 @@ test("a host whose state is memory keeps half of it: a small one fetches the run
   const withRunner = new Set([stack.runner]);
   assert.ok("waits" in next({ room: room(1, 1, true) })!);
   assert.ok("image" in next({ room: room(2, 2, true) })!);
+  assert.ok("waits" in next({ room: room(4.74, 8, true) })!);
+  assert.ok("image" in next({ room: room(4.75, 8, true) })!);
   assert.ok("waits" in next({ room: room(1.6, 2, true), present: withRunner })!);
   assert.ok("image" in next({ room: room(7, 8, true), present: withRunner })!);
   assert.match(JSON.stringify(next({ room: room(0, 8, true) })), "too little memory for the runner image");

@@ -135,6 +135,24 @@ test("a job that was there before control started leaves the reach with its reco
     { loops: false },
   ));
 
+test("of two who listen for a host the one that stays is told when the other has gone, and nobody once both have", () =>
+  withRig(
+    async ({ store }) => {
+      const kept = reaches(options(store));
+      store.onDurable((record) => kept.apply(record));
+      const woken: string[] = [];
+      const [stopOne, stopOther] = ["one", "other"].map((who) => kept.onChange("h1", () => woken.push(who)));
+      const change = (n: number) =>
+        store.commit({ actor: "test", mutations: [job("j1", "a", "h1", `100.64.1.${n}`)] }).then(() => woken.splice(0));
+      assert.equal(new Set(await change(2)), new Set(["one", "other"]));
+      stopOne!();
+      assert.equal(new Set(await change(3)), new Set(["other"]));
+      stopOther!();
+      assert.equal(await change(4), []);
+    },
+    { loops: false },
+  ));
+
 test("every address that a host reports is closed to all hosts' jobs, at join and later; one that reports none keeps its own", () =>
   withRig(
     async ({ control, admin, host }) => {

@@ -119,6 +119,15 @@ test("hosts with equal tags, in whatever order they were written, are one class;
   assert.equal([classes.tagsOf(both), classes.tagsOf(other)], [{ zone: "c" }, { zone: "b" }]);
 });
 
+test("every class counts, whatever their number", () => {
+  const classes = new TagClasses();
+  for (let n = 0; n < 130; n++) {
+    const id = classes.join({ rack: `r${n}` });
+    const bits = classes.compile({ rack: `r${n}` });
+    assert.ok((bits[id >>> 5]! & (1 << (id & 31))) !== 0, `class ${n + 1}`);
+  }
+});
+
 test("a constraint is decided once per class, also of classes that come later, and 4,096 constraints are kept at most", () => {
   const classes = new TagClasses();
   const ids = Array.from({ length: 100 }, (_, at) => classes.join({ rack: `r${at}`, parity: String(at % 2) }));

@@ -7,6 +7,7 @@ import { until } from "#lib/time.ts";
 import { keys, PREFIX } from "../../../control/keys.ts";
 import type { HostRecord } from "../../../control/records.ts";
 import { createScheduler } from "../../../control/scheduler/scheduler.ts";
+import { pausedFault } from "../../../control/store/paused.ts";
 import type { Store } from "../../../control/store/store.ts";
 import { type World, world } from "./world.ts";
 
@@ -56,6 +57,30 @@ test("the scheduler ends with its store, and says what the store said", async ({
   const limit = AbortSignal.timeout(30_000);
   const said = await scheduler.run(limit).catch((error: Error) => error.message);
   assert.is(said, "the disk is gone");
+});
+
+test("a decision that the store refuses is logged; that its disk takes nothing now is said elsewhere, once", async ({
+  w,
+}) => {
+  await w.host("h1");
+  await w.app("one", { web: 1 });
+  const loggedOf = async (refusal: Error) => {
+    const errors: { err?: unknown }[] = [];
+    let refusals = 0;
+    const commit = () => {
+      refusals++;
+      return Promise.reject(refusal);
+    };
+    const log = silentLog();
+    log.error = ((fields: { err?: unknown }) => void errors.push(fields)) as typeof log.error;
+    const s = w.start({ log, store: Object.create(w.store, { commit: { value: commit } }) });
+    await until(() => refusals > 0, { what: "a refusal", timeoutMs: 30_000, everyMs: 5 });
+    await s.stop();
+    return [...new Set(errors.map(({ err }) => err))];
+  };
+  const odd = new Error("a record that is none");
+  assert.equal(await loggedOf(odd), [odd]);
+  assert.equal(await loggedOf(pausedFault("/var/lib/flynn", undefined)), []);
 });
 
 test("a turn that changes one job is told of, one that changes nothing is not", async ({ w }) => {

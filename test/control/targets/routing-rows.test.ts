@@ -1,9 +1,9 @@
 // What routers serve is worked out in turns, so that control answers others however much of it there is.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { keys } from "../../../control/keys.ts";
+import { keys, PREFIX } from "../../../control/keys.ts";
 import type { LogRecord } from "../../../control/store/log.ts";
-import type { Change } from "../../../control/store/store.ts";
+import type { Change, Store } from "../../../control/store/store.ts";
 import { type RoutingRows, routingRows } from "../../../control/targets/routing-rows.ts";
 import { withRig } from "../rig.ts";
 
@@ -37,8 +37,37 @@ test("neither routes nor pools nor certificates by the hundred keep control from
         ...{ id: `j${n}`, ...app(n), state: "up", desired: "run", address: "100.64.1.9", port: 80 },
       });
       assert.is(await refreshed(each((n) => ({ key: keys.job(`app-${n}`, `j${n}`), value: job(n) }))), MANY);
+      assert.is(await refreshed(each((n) => ({ key: keys.job(`app-${n}`, `j${n}`), value: null }))), MANY, "they end");
+      const host = { id: "h1", subnet: "100.64.1.0/24", address: "10.1.0.1" };
+      assert.is(await refreshed([{ key: keys.host("h1"), value: host }]), 1);
+      assert.equal(
+        rows.rows.peers?.map(({ hostId }) => hostId),
+        ["h1"],
+      );
       const certificate = (n: number) => ({ id: `c${n}`, names: [`a${n}.test`], chain: "", sealedKey: "" });
       assert.is(await refreshed(each((n) => ({ key: keys.certificate(`c${n}`), value: certificate(n) }))), MANY);
+    },
+    { loops: false },
+  ));
+
+test("a change of a route costs no look at all hosts; a change of a host does", () =>
+  withRig(
+    async ({ store }) => {
+      const looks: string[] = [];
+      const list = (prefix: string) => {
+        looks.push(prefix);
+        return store.durable.list(prefix);
+      };
+      const durable = Object.create(store.durable, { list: { value: list } }) as Store;
+      const rows = routingRows(Object.create(store, { durable: { value: durable } }) as Store, {});
+      const looksAfter = (key: string): number => {
+        rows.touch({ mutations: [{ key, value: null }] } as unknown as LogRecord);
+        looks.length = 0;
+        turnsOf(rows);
+        return looks.filter((prefix) => prefix === PREFIX.hosts).length;
+      };
+      turnsOf(rows);
+      assert.equal([looksAfter(keys.route("r1")), looksAfter(keys.host("h1"))], [0, 1]);
     },
     { loops: false },
   ));

@@ -87,6 +87,8 @@ test("the last twenty lines that say something are kept, those of our own steps 
   output.read("Step 1/1 : LABEL\n");
   for (let n = 1; n <= 25; n++) output.read(`line ${n}\n\n`);
   assert.is(output.tail(), Array.from({ length: 20 }, (_, n) => `line ${n + 6}`).join("\n"));
+  output.read("  \n\t\n\n");
+  assert.match(output.tail(), /^line 6\n.*line 25$/s, "empty lines take nobody's place");
   assert.is(readOutput([]).tail(), "");
 });
 
