@@ -14,7 +14,7 @@ import { certificatePin, importKeyPair, KEY_ALGORITHM, newKeyPem } from "#lib/x5
 
 const DAY_MS = 86_400_000;
 const YEAR_MS = 365 * DAY_MS;
-const SKEW_MS = 3_600_000;
+export const SKEW_MS = 3_600_000;
 
 export interface Issued {
   certificate: string;

@@ -8,8 +8,9 @@ import type { JoinRole } from "#api/members.ts";
 import { keys } from "../keys.ts";
 import type { HostRecord, MemberRecord, TokenRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
-import { keyDigest } from "./authority.ts";
+import { keyDigest, SKEW_MS } from "./authority.ts";
 import { useNextKey } from "./next-key.ts";
+import { recoverKey } from "./recovered-key.ts";
 
 /** ISO times. */
 export interface Life {
@@ -39,7 +40,8 @@ export function identify(raw: IncomingMessage, store: Store): Principal {
     return tokenPrincipal(/^Bearer (.+)$/.exec(header)?.[1] ?? "", store);
   }
   const certificate = clientCertificate(raw.socket as TLSSocket);
-  return certificate === undefined ? { kind: "anonymous", name: "anonymous", id: "" } : member(certificate, store);
+  if (certificate === undefined) return { kind: "anonymous", name: "anonymous", id: "" };
+  return member(certificate, store, raw.socket as TLSSocket);
 }
 
 /** Whose token that is; Fault `unauthenticated` for any other text. */
@@ -116,8 +118,12 @@ function clientCertificate(socket: TLSSocket): Known | undefined {
   return known;
 }
 
+/** SPKI PEM; looked up when it is needed, since certificates are not kept for each connection. */
+const publicKeyOf = (socket: TLSSocket): string =>
+  socket.getPeerX509Certificate()!.publicKey.export({ type: "spki", format: "pem" }).toString();
+
 /** The key must be the one the store names now: a removed member and an older boot's certificate are refused. */
-function member({ role, id, keySha256, expiresAt, life }: Known, store: Store): Principal {
+function member({ role, id, keySha256, expiresAt, life }: Known, store: Store, socket: TLSSocket): Principal {
   // Looked at here too: a connection may be older than that.
   if (expiresAt.getTime() <= Date.now())
     throw new Fault(
@@ -127,7 +133,10 @@ function member({ role, id, keySha256, expiresAt, life }: Known, store: Store): 
   const key = MEMBER_KEY[role as JoinRole]?.(id);
   const entry = key === undefined ? undefined : store.get<HostRecord | MemberRecord>(key);
   const isNext = entry?.value.next?.keySha256 === keySha256;
-  if (entry === undefined || (entry.value.keySha256 !== keySha256 && !isNext))
+  const isGood = entry?.value.keySha256 === keySha256 || isNext;
+  const issuedMs = Date.parse(life.notBefore) + SKEW_MS;
+  const shown = () => ({ keySha256, publicKeyPem: publicKeyOf(socket), issuedMs });
+  if (entry === undefined || !(isGood || recoverKey(store, entry, shown())))
     throw new Fault("unauthenticated", `the certificate of ${role} ${id} is not good any more; join again`);
   if (isNext) useNextKey(store, entry);
   return {

@@ -12,12 +12,14 @@ import { type Fault, isFault } from "#api/fault.ts";
 import * as hosts from "#api/hosts.ts";
 import { machineTimeline } from "#api/machines.ts";
 import * as members from "#api/members.ts";
+import * as routes from "#api/routes.ts";
 import { listEvents } from "#api/status.ts";
 import { silentLog } from "#lib/log.ts";
 import { deadline, until } from "#lib/time.ts";
 import { newCsr, newKeyPem } from "#lib/x509.ts";
 import { openAuthority } from "../../../control/identity/authority.ts";
 import { keepOwn } from "../../../control/identity/own-certificates.ts";
+import { isRecovered } from "../../../control/identity/recovered-key.ts";
 import { keys } from "../../../control/keys.ts";
 import { newMachine } from "../../../control/observe.ts";
 import type { HostRecord, MachineRecord, MemberRecord } from "../../../control/records.ts";
@@ -250,6 +252,62 @@ test("control issues itself new certificates in time and shows them, and open st
       throw new Error("the open stream ended");
     };
     await deadline(heard(), 10_000, "news of the other host on the stream that was open");
+  }, quiet));
+
+const AT = "2026-06-01T00:00:00.000Z";
+const RESTORED = { at: AT, restoredAt: "2026-06-10T00:00:00.000Z" };
+const ISSUED: [string, Parameters<typeof isRecovered>[0], string | undefined, string, boolean][] = [
+  ["no restore", undefined, undefined, "2026-06-05T00:00:00.000Z", false],
+  [
+    "a state whose time is not known",
+    { restoredAt: RESTORED.restoredAt },
+    undefined,
+    "2026-06-05T00:00:00.000Z",
+    false,
+  ],
+  ["between the state and the restore", RESTORED, undefined, "2026-06-05T00:00:00.000Z", true],
+  ["before the state: replaced by what is on record", RESTORED, undefined, "2026-05-31T00:00:00.000Z", false],
+  ["after the restore: issued and replaced since", RESTORED, undefined, "2026-06-11T00:00:00.000Z", false],
+  ["older than one that was taken again", RESTORED, "2026-06-07T00:00:00.000Z", "2026-06-05T00:00:00.000Z", false],
+  ["newer than one that was taken again", RESTORED, "2026-06-05T00:00:00.000Z", "2026-06-07T00:00:00.000Z", true],
+];
+for (const [what, restored, from, issued, isGood] of ISSUED)
+  test(`after a restore, a certificate of ${what}: ${isGood ? "taken" : "refused"}`, () =>
+    assert.is(isRecovered(restored, from, Date.parse(issued)), isGood));
+
+test("a backup older than a renewal locks nobody out: the renewed certificate is taken again, what came before it is not", () =>
+  withRig(async (rig) => {
+    const stateAt = new Date(Date.now() - 5_000).toISOString();
+    for (const role of ["host", "router"] as const) {
+      const joined = await rig.join(role);
+      const key = role === "host" ? keys.host(joined.id) : keys.router(joined.id);
+      const { value: old } = rig.store.get<HostRecord & MemberRecord>(key)!;
+      const renewed = await renew(rig, joined);
+      const ask = ({ client, id }: Member) =>
+        role === "host"
+          ? client.call(hosts.hostTarget, { params: { id } })
+          : client.call(routes.routerTarget, { params: { id } });
+      await ask(renewed);
+      // The state of before the renewal is put back; the key on record is of a certificate that nobody has any more.
+      const mutations = [{ key, value: { ...old, keySha256: "0".repeat(64) } as never }];
+      await rig.store.commit({ actor: "test", mutations });
+      assert.match((await refusal(ask(renewed))).message, /not good any more/);
+      const restoredAt = new Date(Date.now() + 1_000).toISOString();
+      await rig.store.commit({
+        actor: "test",
+        mutations: [{ key: keys.restored, value: { restoredAt, at: stateAt } }],
+      });
+      await ask(renewed);
+      await until(() => rig.store.durable.get<HostRecord>(key)?.value.recoveredFrom !== undefined, {
+        what: "the key on record",
+        timeoutMs: 10_000,
+      });
+      await rig.restart();
+      await ask({ ...renewed, client: rig.client({ identity: renewed }) });
+      const former = { ...joined, client: rig.client({ identity: joined }) };
+      assert.match((await refusal(ask(former))).message, /not good any more/);
+      await rig.store.commit({ actor: "test", mutations: [{ key: keys.restored, value: null }] });
+    }
   }, quiet));
 
 test.run();
