@@ -1,6 +1,8 @@
 // time limit: 1500 s
 // Bare metal, for real: a machine with an empty disk is seen, waits, is approved, boots over the network, becomes a host and
 // serves an app; its power is cut, and it comes back as the same host with its jobs.
+import { randomUUID } from "node:crypto";
+import { createReadStream } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -22,6 +24,8 @@ interface Context {
 }
 
 const BOOT_MS = 480_000;
+/** A variable's value that is nowhere else. */
+const SECRET = `kept-in-memory-${randomUUID()}`;
 const metal = suite<Context>("metal");
 
 metal.before(async (context) => {
@@ -123,6 +127,7 @@ metal("a machine never seen before is discovered and waits on the network until 
 metal("approved, it boots into RAM and becomes a ready host, every step on one timeline", async (context) => {
   const { appliance } = context;
   const [machine] = await machines(appliance);
+  await appliance.flynn(["profile", "set", machine!.profile, "--secrets", "ram"]);
   await appliance.flynn(["machine", "approve", machine!.name]);
   context.firstHost = await readyHost(context, "the machine being a ready host");
   assert.is(context.firstHost.machineId, machine!.id);
@@ -160,6 +165,7 @@ metal("an app deployed by the CLI runs on it and answers through the router", as
   const { appliance, scope } = context;
   const archive = await writeAppImage(join(scope.folder, "hello.tar"), "hello");
   await appliance.flynn(["create", "hello"]);
+  await appliance.flynn(["-a", "hello", "env", "set", `WORD=${SECRET}`]);
   await appliance.flynn(["-a", "hello", "deploy", "--archive", archive.path]);
   await appliance.flynn(["-a", "hello", "route", "add", "http", "hello.example"]);
   await appliance.flynn(["-a", "hello", "scale", "web=2"]);
@@ -208,6 +214,18 @@ metal("after a power cut it comes back as the same host and its jobs return, wit
   );
   assert.is(disk.length, 1);
   assert.match(disk[0]!.message, /state/);
+});
+
+metal("with secrets in RAM its disk holds what jobs write, and no variable of theirs", async ({ metal: machine }) => {
+  const marks = [SECRET, "flynn-state"];
+  const found = new Set<string>();
+  let tail = "";
+  for await (const chunk of createReadStream(machine.diskFile!, { encoding: "latin1", highWaterMark: 4 << 20 })) {
+    const text = tail + chunk;
+    for (const mark of marks) if (text.includes(mark)) found.add(mark);
+    tail = text.slice(-64);
+  }
+  assert.equal([...found], ["flynn-state"], "the label is there to be found, the variable is not");
 });
 
 metal.run();
