@@ -112,7 +112,7 @@ machines(
     const old = (jobs: Job[]) => jobs.map(({ id }) => id).sort();
     const before = old(await jobsOf(appliance, "hello"));
     await appliance.stop();
-    await appliance.flynn(["cluster", "restore", backup, ...at]);
+    await appliance.flynn(["cluster", "restore", backup, ...at, "--confirm", at[1]!]);
     await appliance.start();
     const [alert] = await raised(appliance, "quarantine", 1);
     console.log(`restored: ${alert!.what}; ${alert!.why}`);
