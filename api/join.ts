@@ -37,6 +37,8 @@ export interface JoinOptions {
   facts?: HostFacts;
   addresses?: string[];
   tags?: Tags;
+  /** Joins though there is a kept identity that looks good; that one stays until there is another. */
+  anew?: boolean;
   signal: AbortSignal;
   /** Told each time an attempt fails and will be repeated. */
   onRetry?: (error: unknown) => void;
@@ -112,8 +114,9 @@ export async function ensureIdentity(options: JoinOptions): Promise<Identity> {
   const kept = await readIdentity(directory);
   const isOurs = kept?.role === role && kept.caPem.trim() === caPem.trim();
   const now = nowMs();
-  if (isOurs && Date.parse(kept.expiresAt) > now) return kept;
-  const expired = isOurs ? expiryText(kept, now) : undefined;
+  const isGood = isOurs && Date.parse(kept.expiresAt) > now;
+  if (isGood && !options.anew) return kept;
+  const expired = isOurs && !isGood ? expiryText(kept, now) : undefined;
   if (token === undefined) throw new Fault("unauthenticated", expired ?? `join as ${role} needs a join token`);
   const client = createClient({ urls: controlUrls, caPem, timeoutMs: 10_000, hello: ownHello(PART_OF[role]) });
   const { name, facts, addresses, tags } = options;

@@ -7,8 +7,9 @@ import { BootTarget, bootTarget, postBootEvents, signJoinGrant } from "#api/boot
 import { createClient } from "#api/client.ts";
 import { knownUrls } from "#api/control-urls.ts";
 import { Fault } from "#api/fault.ts";
-import { ensureIdentity, type Identity, loadIdentity } from "#api/join.ts";
+import { type Identity, loadIdentity } from "#api/join.ts";
 import { pruneUnknown } from "#api/prune.ts";
+import { asMember, type Member } from "#api/rejoin.ts";
 import { keepIdentity } from "#api/renew.ts";
 import { ownHello } from "#api/version.ts";
 import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
@@ -62,8 +63,15 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
     signer = { id: identity.id, key: createPrivateKey(identity.key) };
   }
 
-  async function follow(client: ReturnType<typeof createClient>, id: string, signal: AbortSignal): Promise<void> {
-    const onBreak = (error: unknown) => log.warn({ err: error }, "control is away, the last target stands");
+  async function follow(
+    client: ReturnType<typeof createClient>,
+    { identity, signal, onBreak: told }: Member,
+  ): Promise<void> {
+    const { id } = identity;
+    const onBreak = (error: unknown) => {
+      log.warn({ err: error }, "control is away, the last target stands");
+      told(error);
+    };
     for await (const event of client.follow(bootTarget, { params: { id }, signal, onBreak })) {
       const target = event.data;
       if (event.event !== "item") continue;
@@ -99,44 +107,41 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
       );
     },
     async run(signal) {
-      const token = options.joinTokenFile === "" ? undefined : (await readText(options.joinTokenFile))?.trim();
+      const token = async () =>
+        options.joinTokenFile === "" ? undefined : (await readText(options.joinTokenFile))?.trim();
       const onRetry = (error: unknown) => log.warn({ err: error }, "join not possible yet, it is tried again");
-      const identity = await ensureIdentity({
-        directory,
-        controlUrls: urls,
-        caPem,
-        role: "boot",
-        name,
-        token,
-        signal,
-        onRetry,
-      });
-      become(identity);
-      const client = createClient({ urls, caPem, identity, hello: ownHello("boot-server") });
-      const { id } = identity;
-      try {
-        await Promise.all([
-          follow(client, id, signal),
-          timeline.deliver(async (events) => {
-            await client.call(postBootEvents, { params: { id }, body: { events }, signal });
-          }, signal),
-          keepIdentity({
-            identity,
-            directory,
-            client,
-            onRenewed(next) {
-              become(next);
-              log.info({ expiresAt: next.expiresAt }, "certificate renewed");
-            },
-            onRetry: (error, expiresAt) =>
-              log.warn({ err: error, expiresAt }, "certificate not renewed, it is tried again"),
-            nowMs,
-            signal,
-          }),
-        ]);
-      } finally {
-        client.close();
-      }
+      const role = "boot" as const;
+      await asMember({ directory, controlUrls: urls, caPem, role, name, token, log, signal, onRetry }, actAs);
     },
   };
+
+  async function actAs(member: Member): Promise<void> {
+    const { identity, signal } = member;
+    become(identity);
+    const client = createClient({ urls, caPem, identity, hello: ownHello("boot-server") });
+    const { id } = identity;
+    try {
+      await Promise.all([
+        follow(client, member),
+        timeline.deliver(async (events) => {
+          await client.call(postBootEvents, { params: { id }, body: { events }, signal });
+        }, signal),
+        keepIdentity({
+          identity,
+          directory,
+          client,
+          onRenewed(next) {
+            become(next);
+            log.info({ expiresAt: next.expiresAt }, "certificate renewed");
+          },
+          onRetry: (error, expiresAt) =>
+            log.warn({ err: error, expiresAt }, "certificate not renewed, it is tried again"),
+          nowMs,
+          signal,
+        }),
+      ]);
+    } finally {
+      client.close();
+    }
+  }
 }

@@ -97,6 +97,8 @@ function spread(words: readonly string[], commands: readonly Command[]): string[
 
 /** Words of other platforms, and what they are called here. */
 const ELSEWHERE: Readonly<Record<string, string>> = Object.assign(Object.create(null) as object, {
+  backup: "`cluster backup FILE`, on the appliance",
+  backups: "`cluster backup FILE`, on the appliance",
   certs: "`cert list`, `cert add`",
   config: "`env`",
   "config get": "`env get`",
@@ -112,6 +114,8 @@ const ELSEWHERE: Readonly<Record<string, string>> = Object.assign(Object.create(
   "ps restart": "`restart`",
   "ps scale": "`scale`",
   "ps stop": "`kill`",
+  restore: "`cluster restore FILE`, on the appliance",
+  token: "`cluster token`, on the appliance; of hosts: `host token`",
 });
 
 function suggestion(words: readonly string[], commands: readonly Command[]): string {

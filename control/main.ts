@@ -14,6 +14,7 @@ import { loadControlConfig } from "./config.ts";
 import { firstStart } from "./first-start.ts";
 import { openAuthority } from "./identity/authority.ts";
 import { writeLocalJoinTokens } from "./identity/local-join.ts";
+import { takeLocalTokens } from "./identity/local-token.ts";
 import { issueOwn, keepOwn } from "./identity/own-certificates.ts";
 import { localDocker } from "./local-docker.ts";
 import { pushRights } from "./push-rights.ts";
@@ -97,7 +98,11 @@ async function main(signal: AbortSignal): Promise<void> {
       pulls.useIdentity(next);
       await images.useIdentity(next);
     };
-    const loops = [control.run(both), keepOwn({ ...own, identity, onRenewed, log, signal: both })];
+    const loops = [
+      control.run(both),
+      keepOwn({ ...own, identity, onRenewed, log, signal: both }),
+      takeLocalTokens({ store, stateDir, now: () => new Date(), log, signal: both }),
+    ];
     await Promise.all(loops.map((loop) => loop.catch((error: unknown) => failed.abort(error))));
   } finally {
     await pulls.close();

@@ -6,7 +6,8 @@ import { parseArgs } from "node:util";
 import { createClient } from "#api/client.ts";
 import { knownUrls } from "#api/control-urls.ts";
 import { Fault } from "#api/fault.ts";
-import { ensureIdentity, readCa } from "#api/join.ts";
+import { readCa } from "#api/join.ts";
+import { asMember } from "#api/rejoin.ts";
 import { keepIdentity } from "#api/renew.ts";
 import type { RouterTarget } from "#api/routes.ts";
 import { ownHello } from "#api/version.ts";
@@ -107,52 +108,56 @@ async function follow(
   if (caPem === undefined) throw new Fault("invalid", "configuration: caPem or caFile is needed");
   let isRetrying = false;
   const directory = resolve(config.stateDir);
-  const identity = await ensureIdentity({
+  const membership = {
     directory,
     controlUrls: config.controlUrls,
     caPem,
-    role: "router",
+    role: "router" as const,
     name: config.name,
-    token: config.joinToken,
+    token: async () => config.joinToken,
+    log,
     signal,
-    onRetry: (error) => {
+    onRetry(error: unknown) {
       if (!isRetrying) log.warn({ err: error }, "join failed, trying until it works");
       isRetrying = true;
     },
-  });
-  const urlsOf = (target: RouterTarget) => knownUrls(config.controlUrls, target.controlUrls);
-  const client = createClient({ urls: urlsOf(converger.target()), caPem, identity, hello: ownHello("router") });
-  const followTargets = async () => {
-    for await (const target of targets(client, { id: identity.id, known: converger.target(), log, signal })) {
-      const { term, generation } = target;
-      if (!converger.accept(target)) {
-        log.warn({ term, generation }, "older target refused");
-        continue;
-      }
-      client.useUrls(urlsOf(target));
-      await setPeers(config, converger, log, signal);
-    }
   };
-  try {
-    const { address } = config;
-    const ports = [config.httpPort, config.httpsPort].filter((port) => port > 0);
-    await Promise.all([
-      followTargets(),
-      requests.run(client, identity.id, signal),
-      reportLoop({ client, id: identity.id, address, ports, converger, log, signal }),
-      keepIdentity({
-        identity,
-        directory,
-        client,
-        onRenewed: ({ expiresAt }) => log.info({ expiresAt }, "certificate renewed"),
-        onRetry: (error, expiresAt) =>
-          log.warn({ err: error, expiresAt }, "certificate not renewed, it is tried again"),
-        signal,
-      }),
-    ]);
-  } finally {
-    client.close();
-  }
+  const urlsOf = (target: RouterTarget) => knownUrls(config.controlUrls, target.controlUrls);
+  await asMember(membership, async ({ identity, signal, onBreak }) => {
+    const client = createClient({ urls: urlsOf(converger.target()), caPem, identity, hello: ownHello("router") });
+    const followTargets = async () => {
+      const options = { id: identity.id, known: converger.target(), onBreak, log, signal };
+      for await (const target of targets(client, options)) {
+        const { term, generation } = target;
+        if (!converger.accept(target)) {
+          log.warn({ term, generation }, "older target refused");
+          continue;
+        }
+        client.useUrls(urlsOf(target));
+        await setPeers(config, converger, log, signal);
+      }
+    };
+    try {
+      const { address } = config;
+      const ports = [config.httpPort, config.httpsPort].filter((port) => port > 0);
+      await Promise.all([
+        followTargets(),
+        requests.run(client, identity.id, signal),
+        reportLoop({ client, id: identity.id, address, ports, converger, log, signal }),
+        keepIdentity({
+          identity,
+          directory,
+          client,
+          onRenewed: ({ expiresAt }) => log.info({ expiresAt }, "certificate renewed"),
+          onRetry: (error, expiresAt) =>
+            log.warn({ err: error, expiresAt }, "certificate not renewed, it is tried again"),
+          signal,
+        }),
+      ]);
+    } finally {
+      client.close();
+    }
+  });
 }
 
 async function keepPeers(config: Config, converger: Converger, log: Log, signal: AbortSignal): Promise<void> {

@@ -13,13 +13,22 @@ const AGAIN_MS = 500;
 /** What the target needs to be followed again by differences alone. */
 const CAN_CHANGES = "target-changes";
 
+export interface TargetsOptions {
+  id: string;
+  known: RouterTarget;
+  /** Told each time the stream breaks, and why. */
+  onBreak?: (error: unknown) => void;
+  log: Log;
+  signal: AbortSignal;
+}
+
 /**
  * Every well-formed target control sends; a malformed one is logged and left out, the last good one stays. `known`: the target
  * held from before, by which control can leave out what is the same.
  */
 export async function* targets(
   client: Client,
-  { id, known, log, signal }: { id: string; known: RouterTarget; log: Log; signal: AbortSignal },
+  { id, known, onBreak: told, log, signal }: TargetsOptions,
 ): AsyncGenerator<RouterTarget> {
   let isBroken = false;
   /** Control of an earlier build refuses what it does not know. */
@@ -30,6 +39,7 @@ export async function* targets(
     if (isFault(error, "invalid")) isEarlier = true;
     if (!isBroken) log.warn({ err: error }, "control is away, serving the last target");
     isBroken = true;
+    told?.(error);
   };
   const query = () => {
     const peer = client.peer();

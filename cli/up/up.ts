@@ -1,7 +1,7 @@
 // `flynn up`: the whole appliance on this machine, in the foreground. It checks, starts the parts in order with the same config
 // files a cluster host uses, watches them, and ends them in the reverse order. A second start goes on where the first ended.
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
@@ -10,10 +10,8 @@ import { isFullDisk } from "#lib/full-disk.ts";
 import { isAlive, type ProcessId, processId } from "#lib/process-id.ts";
 import { causeChain } from "#lib/run.ts";
 import { until } from "#lib/time.ts";
-import { saveCluster } from "../clusters.ts";
-import { type Cluster, clustersFile, readClusters } from "../clusters-file.ts";
-import { teachGit } from "../git-settings.ts";
 import { ownAddress } from "./address.ts";
+import { type Place, saveAdmin, tokenProblem } from "./admin-token.ts";
 import { findProblems, refuse } from "./checks.ts";
 import type { UpConfig } from "./config.ts";
 import { followCertificate } from "./follow-certificate.ts";
@@ -122,6 +120,12 @@ async function run({ config, signal, say, env, treeDir }: UpOptions): Promise<vo
     if (ready.firstStart)
       await until(() => saved !== undefined, { what: "the admin token", timeoutMs: READY_MS, signal });
     await saved;
+    if (!ready.firstStart)
+      await sayTokenProblem({ pin: ready.pin, url: `https://127.0.0.1:${config.port}` }, say, {
+        stateDir,
+        env,
+        signal,
+      });
     for (const name of ["registry-push", "registry", "router", "hostd", "sshd", "boot server"] as const) {
       const part = of(name);
       if (part === undefined) continue;
@@ -204,14 +208,11 @@ async function firstToken(
   }
   say(`new cluster. The admin token, shown this once: ${first.adminToken}`);
   try {
-    const caPem = await readFile(join(stateDir, "control", "pki", "ca.pem"), "utf8");
-    const file = clustersFile(env);
-    const name = freeName("default", first.pin, (await readClusters(file)).clusters);
-    const cluster = { name, url, pin: first.pin, caPem, token: first.adminToken };
-    await saveCluster(file, cluster, { makeDefault: true });
-    say(await teachGit(cluster, env));
+    const { pin, adminToken: token } = first;
+    const { cluster, file, git } = await saveAdmin({ token, pin, url }, { stateDir, env });
+    say(git);
     say(
-      `saved as cluster "${name}" in ${file}; from another machine: flynn cluster add -p ${first.pin} ${name} ${url} ${first.adminToken}`,
+      `saved as cluster "${cluster.name}" in ${file}; from another machine: flynn cluster add -p ${pin} ${cluster.name} ${url} ${token}`,
     );
   } catch (error) {
     say(
@@ -220,12 +221,17 @@ async function firstToken(
   }
 }
 
-/** `wanted`, or with a number behind it while another cluster has that name: a token nobody can show again is not overwritten. */
-export function freeName(wanted: string, pin: string, clusters: readonly Pick<Cluster, "name" | "pin">[]): string {
-  const taken = new Set(clusters.filter((cluster) => cluster.pin !== pin).map(({ name }) => name));
-  for (let n = 1; ; n++) {
-    const name = n === 1 ? wanted : `${wanted}-${n}`;
-    if (!taken.has(name)) return name;
+/** Said once, and no reason to end what works. */
+async function sayTokenProblem(
+  admin: { pin: string; url: string },
+  say: UpOptions["say"],
+  place: Place,
+): Promise<void> {
+  try {
+    const problem = await tokenProblem(admin, place);
+    if (problem !== undefined) say(problem);
+  } catch (error) {
+    say(`whether the CLI's token is good is not known: ${causeChain(error).join(": ")}`);
   }
 }
 

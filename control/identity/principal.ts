@@ -53,7 +53,11 @@ export function tokenPrincipal(secret: string, store: Store): Principal {
 /** The same by its digest, for what lasts longer than the request that showed it. */
 export function tokenHolder(sha256: string, store: Store): Principal {
   const token = store.get<TokenRecord>(keys.token(sha256))?.value;
-  if (token === undefined) throw new Fault("unauthenticated", "the token is not known; see `flynn cluster add`");
+  if (token === undefined)
+    throw new Fault(
+      "unauthenticated",
+      "the token is not known; on the appliance's own machine `flynn cluster token` makes a new one",
+    );
   return { kind: "token", name: token.name, id: token.id, permissions: token.permissions, sha256 };
 }
 

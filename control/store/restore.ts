@@ -18,6 +18,21 @@ import { readSnapshot, snapshotChunks, writeSnapshot, writeSnapshotFile } from "
 import { journalDirectory } from "./snapshot-taker.ts";
 import { nextTerm } from "./term.ts";
 
+/** What a backup would take the place of, and what it would bring: asked of a person before. */
+export interface Replacement {
+  /** It opens without loss. */
+  sound: boolean;
+  from: Reach;
+  to: Reach;
+}
+
+interface Reach {
+  seq: number;
+  entries: number;
+  /** When the last record was made, as far as known. */
+  at?: string;
+}
+
 export interface Restored {
   /** Where the directory as it was is kept; undefined when there was none. */
   asideDir: string | undefined;
@@ -39,13 +54,45 @@ export const restorationOf = (directory: string): Promise<Restoration | undefine
 
 export interface Restore {
   directory: string;
-  /** A backup to restore; without it, what the directory itself proves. */
+  /** A backup to restore, or a directory that was moved aside; without it, what the directory itself proves. */
   from?: string;
+  /** State that is there and would be lost to `from` is given up: it is moved aside. */
+  replace?: boolean;
   now: Date;
 }
 
+/** What `from` would take the place of; undefined when there is nothing that it would undo. */
+export async function replacedBy({
+  directory,
+  from,
+}: {
+  directory: string;
+  from: string;
+}): Promise<Replacement | undefined> {
+  const work = `${directory}.restoring`;
+  const release = (await exists(directory)) ? await claimDirectory(directory) : undefined;
+  try {
+    const base = await backupIn(from, work);
+    return release && replacement(await lookAt(directory, work), base, await newestChange(directory));
+  } finally {
+    await rm(work, { recursive: true, force: true });
+    await release?.();
+  }
+}
+
+/** Of damaged state, what a backup reaches as far as is no loss. */
+function replacement({ sound, proven }: Looked, base: Proven, changedAt: string | undefined): Replacement | undefined {
+  if (proven === undefined || proven.seq === 0 || (!sound && proven.seq <= base.seq)) return undefined;
+  const reach = ({ seq, entries, at }: Proven, known = at): Reach => ({
+    seq,
+    entries: entries.length,
+    ...(known === undefined ? {} : { at: known }),
+  });
+  return { sound, from: reach(proven, proven.at ?? changedAt), to: reach(base) };
+}
+
 /** Undefined when the directory opens without loss as it is: then nothing is changed. */
-export async function restoreState({ directory, from, now }: Restore): Promise<Restored | undefined> {
+export async function restoreState({ directory, from, replace, now }: Restore): Promise<Restored | undefined> {
   const there = await exists(directory);
   if (!there && from === undefined) throw new Fault("not-found", `there is no state in ${directory}`);
   const release = there ? await claimDirectory(directory) : async () => undefined;
@@ -55,9 +102,14 @@ export async function restoreState({ directory, from, now }: Restore): Promise<R
     await rm(work, { recursive: true, force: true });
     const old = there ? await lookAt(directory, work) : undefined;
     if (from === undefined && old?.sound === true) return undefined;
-    const base = from === undefined ? old?.proven : await backupIn(from);
+    const base = from === undefined ? old?.proven : await backupIn(from, work);
     if (base === undefined)
-      throw new Fault("unavailable", `nothing in ${directory} can be proven; restore a backup: restore --from FILE`);
+      throw new Fault(
+        "unavailable",
+        `nothing in ${directory} can be proven; restore a backup: flynn cluster restore FILE (restore --from FILE)`,
+      );
+    if (from !== undefined && !replace && old !== undefined && replacement(old, base, undefined))
+      throw new Fault("conflict", `there is state in ${directory} that ${from} would undo; with --replace it does`);
     const claimedSeq = Math.max(base.seq, old?.claimedSeq ?? 0);
     const known = Math.max(base.term, old?.claimedTerm ?? 0);
     const term = nextTerm({ known, whole: false, nowMs: now.getTime() });
@@ -67,7 +119,7 @@ export async function restoreState({ directory, from, now }: Restore): Promise<R
       claimedSeq > base.seq ? { fromSeq: base.seq + 1, toSeq: claimedSeq, after: base.at, until } : undefined;
     const restored = { restoredAt: now.toISOString(), at: base.at, lost };
     await writeFileAtomic(join(work, RESTORED_FILE), JSON.stringify(restored), { mode: 0o600 });
-    asideDir = there ? await moveAside(directory, now) : undefined;
+    asideDir = there ? await moveAside(directory, old?.sound ? "before" : "damaged", now) : undefined;
     await rename(work, directory).catch((cause) => {
       const where = `the restored state is in ${work}${asideDir ? `, the old one in ${asideDir}` : ""}`;
       throw new Fault("conflict", `${directory} was made anew meanwhile; ${where}`, { cause });
@@ -86,6 +138,9 @@ export async function restoreState({ directory, from, now }: Restore): Promise<R
 /** Writes what snapshots and journal hold now into one file; control may run meanwhile. Returns its seq and size. */
 export async function backupState(directory: string, out: string): Promise<{ seq: number; sizeBytes: number }> {
   if (await exists(out)) throw new Fault("conflict", `${out} exists already`);
+  const folder = dirname(out);
+  if (!(await exists(folder)))
+    throw new Fault("not-found", `there is no directory ${folder}: mount or make it first (mkdir -p ${folder})`);
   const { proven, claimedSeq, tail } = await steadyEvidence(directory);
   if (proven === undefined) throw new Fault("not-found", `there is no state in ${directory} that verifies`);
   // A torn end is a write in flight: nobody was told yet that it is done.
@@ -113,8 +168,10 @@ async function steadyEvidence(directory: string): Promise<Evidence> {
   }
 }
 
+type Looked = Evidence & { sound: boolean };
+
 /** What a directory proves, found out on a copy, since opening LevelDB changes its files. */
-async function lookAt(directory: string, work: string): Promise<Evidence & { sound: boolean }> {
+async function lookAt(directory: string, work: string): Promise<Looked> {
   const found = await evidenceIn(directory);
   await cp(directory, work, { recursive: true });
   const database = await openDatabase(join(work, "level"));
@@ -151,7 +208,18 @@ async function openedState(directory: string, salvage: boolean): Promise<Proven 
   }
 }
 
-async function backupIn(path: string): Promise<Proven> {
+/** A file of `backupState`, or a directory of state, which is looked at in `work`. */
+async function backupIn(path: string, work: string): Promise<Proven> {
+  const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== "ENOENT" && cause.code !== "ENOTDIR") throw cause;
+    throw new Fault("not-found", `there is no file ${path}`);
+  });
+  if (found.isDirectory()) {
+    const isState = await exists(journalDirectory(path));
+    const proven = isState ? (await lookAt(path, work)).proven : undefined;
+    if (proven !== undefined && proven.seq > 0) return proven;
+    throw new Fault("invalid", `nothing in ${path} can be proven: it is no state that was kept, or it is damaged`);
+  }
   const snapshot = await readSnapshot(path);
   if (snapshot === undefined) throw new Fault("invalid", `${path} is no backup, or it is damaged`);
   return { ...snapshot.header, entries: snapshot.entries };
@@ -169,8 +237,8 @@ async function writeState(directory: string, { id, seq, hash, term, entries }: P
   if (written?.seq !== seq) throw new Error(`the state written to ${directory} does not open`);
 }
 
-async function moveAside(directory: string, now: Date): Promise<string> {
-  const name = `${directory}.damaged-${now.toISOString().replace(/[:.]/g, "-")}`;
+async function moveAside(directory: string, why: "before" | "damaged", now: Date): Promise<string> {
+  const name = `${directory}.${why}-${now.toISOString().replace(/[:.]/g, "-")}`;
   let aside = name;
   for (let n = 2; await exists(aside); n++) aside = `${name}-${n}`; // a clock that stands still
   await rename(directory, aside);

@@ -17,6 +17,7 @@ import { publicKeyOf } from "#lib/x509.ts";
 import { controlLink } from "../../bootstrap/control.ts";
 import { openTimeline } from "../../bootstrap/timeline.ts";
 import type { BootRecord } from "../../bootstrap/tokens.ts";
+import { backupState, restoreState } from "../../control/store/restore.ts";
 import { withControl } from "../api/control-process.ts";
 import { freePort } from "../lib/free-port.ts";
 
@@ -188,6 +189,41 @@ test("a due boot server renews while it follows, and from then on signs grants w
         said.some((line) => line.includes("control is away")),
         said.join(""),
       );
+    } finally {
+      controller.abort();
+      await running;
+      await timeline.close();
+    }
+  }));
+
+test("a boot server that control's older state does not know joins again with the token on its own machine, and signs as the new one", () =>
+  withControl(async ({ root, url, caPem, token, restart }) => {
+    const stateDir = join(root, "boot");
+    const [joinTokenFile, backup] = [join(root, "token"), join(root, "backup")];
+    const directory = join(root, "control", "store");
+    await backupState(directory, backup);
+    await writeFile(joinTokenFile, await token("boot"));
+    const log = silentLog();
+    const timeline = await openTimeline({ path: join(stateDir, "events.journal"), log });
+    const targets: BootTarget[] = [];
+    const onTarget = (target: BootTarget) => targets.push(target);
+    const options = { stateDir, controlUrls: [url], caPem, name: "boot", joinTokenFile, timeline, log, onTarget };
+    const link = await controlLink(options);
+    const controller = new AbortController();
+    const running = link.run(controller.signal);
+    running.catch(() => undefined);
+    try {
+      await until(() => targets.length > 0, { what: "the first target", timeoutMs: 20_000 });
+      const before = (await loadIdentity(join(stateDir, "identity")))!;
+      await restart(async () => void (await restoreState({ directory, from: backup, replace: true, now: new Date() })));
+      await writeFile(joinTokenFile, await token("boot"));
+      const seen = targets.length;
+      await until(() => targets.length > seen, { what: "a target of the restored state", timeoutMs: 30_000 });
+      const now = (await loadIdentity(join(stateDir, "identity")))!;
+      assert.is.not(now.id, before.id);
+      const boot = { bootId: "b", machineId: "m", imageId: "i", mac: MAC, address: "", tokenHash: "h", uses: {} };
+      const grant = link.grant({ ...boot, mintedAtMs: Date.now() });
+      assert.is(verifyJoinGrant(grant, publicKeyOf(now.certificate), Date.now()).bootServerId, now.id);
     } finally {
       controller.abort();
       await running;

@@ -104,6 +104,14 @@ const table: [string, string][] = [
   ["lgo", "error: lgo is not a command; did you mean `log`?; see `flynn help`"],
   ["config:set A=1", "error: config:set A=1 is not a command; here that is `env set`; see `flynn help`"],
   ["logs", "error: logs is not a command; here that is `log`; see `flynn help`"],
+  [
+    "backup /tmp/b",
+    "error: backup /tmp/b is not a command; here that is `cluster backup FILE`, on the appliance; see `flynn help`",
+  ],
+  [
+    "restore",
+    "error: restore is not a command; here that is `cluster restore FILE`, on the appliance; see `flynn help`",
+  ],
   ["constructor", "error: constructor is not a command; see `flynn help`"],
   [
     "deploy -x",

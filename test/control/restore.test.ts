@@ -36,6 +36,7 @@ test("backup and restore from the command line: a lost directory comes back, wro
     assert.match(stdout, "1 entries as of record 1");
     assert.match(stdout, "no record is known to be lost");
     assert.match(stdout, /put the directory sealing that was kept with the backup into/, "its key is not there");
+    assert.match(stdout, /put the directory ca that was kept with the backup into/, "nor is the CA's");
     await openSecrets(join(stateDir, SEALING_DIRECTORY));
     await rm(directory, { recursive: true });
     const withKey = await control(["restore", "--config", config, "--from", out]);

@@ -9,9 +9,12 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { RouterTarget } from "#api/routes.ts";
 import { exec } from "#lib/exec.ts";
+import { readText } from "#lib/files.ts";
 import { processId, signalProcess } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";
 import { newCsr, newKeyPem } from "#lib/x509.ts";
+import { backupState, restoreState } from "../../control/store/restore.ts";
+import { withControl } from "../api/control-process.ts";
 import { freePort } from "../lib/free-port.ts";
 import { onSmallDisk } from "../lib/small-disk.ts";
 import { get, origin, startLoad, target } from "./rig.ts";
@@ -66,7 +69,8 @@ async function prepare(served: RouterTarget, more: Record<string, unknown> = {},
     for (const each of left ? [left.master, ...left.workers] : []) await signalProcess(each, "SIGKILL");
     await rm(directory, { recursive: true, force: true });
   };
-  return { directory, port, start, record, end };
+  const configure = (settings: object) => writeFile(file, JSON.stringify({ ...config, ...settings }));
+  return { directory, port, start, configure, record, end };
 }
 
 const says = (program: Program, text: string) =>
@@ -260,5 +264,32 @@ test("a wrong configuration is an error before anything starts", async () => {
     await rig.end();
   }
 });
+
+test("one that control's older state does not know joins again with the token of its next start, in the same run", () =>
+  withControl(async ({ root, url, caPem, token, restart }) => {
+    const [directory, backup] = [join(root, "control", "store"), join(root, "backup")];
+    await backupState(directory, backup);
+    const a = await origin("a");
+    const more = { controlUrls: [url], caPem, joinToken: await token("router"), keepHaproxy: true };
+    const rig = await prepare(target(4, [{ ...HELLO, jobs: [a] }]), more);
+    try {
+      const identity = async () =>
+        (JSON.parse((await readText(join(rig.directory, "identity.json"))) ?? "{}") as { id?: string }).id;
+      const first = rig.start();
+      const before = await until(identity, { what: "its join", timeoutMs: 30_000 });
+      first.child.kill("SIGTERM");
+      await first.ended;
+      await restart(async () => void (await restoreState({ directory, from: backup, replace: true, now: new Date() })));
+      await rig.configure({ joinToken: await token("router") });
+      const second = rig.start();
+      await says(second, "router serves");
+      await says(second, "joined again");
+      assert.is.not(await identity(), before);
+      assert.is(second.child.exitCode, null, "it was the same run");
+    } finally {
+      await rig.end();
+      await a.close();
+    }
+  }));
 
 test.run();

@@ -87,7 +87,8 @@ test("a refusal repeats no text that is no id", () => {
 
 const known = (secret: string) =>
   kept({ [keys.token(sha256Hex(secret))]: { id: "t1", name: "ann", permissions: ["*"] } });
-const UNKNOWN = "unauthenticated the token is not known; see `flynn cluster add`";
+const UNKNOWN =
+  "unauthenticated the token is not known; on the appliance's own machine `flynn cluster token` makes a new one";
 
 test("a token is known by its digest; another, or a text that can be none, is refused and never nobody's", () => {
   const secret = "abcdefgh.12-_";

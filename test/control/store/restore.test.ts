@@ -7,7 +7,7 @@ import { type Fault, isFault } from "#api/fault.ts";
 import { silentLog } from "#lib/log.ts";
 import type { Log } from "../../../control/store/log.ts";
 import { openLevelLog } from "../../../control/store/log-level.ts";
-import { backupState, restoreState } from "../../../control/store/restore.ts";
+import { backupState, replacedBy, restoreState } from "../../../control/store/restore.ts";
 import { rejection, viewOf } from "../../contract/log.ts";
 import { inScratch } from "./scratch.ts";
 import { workloadRecord, workloadView } from "./workload.ts";
@@ -197,13 +197,75 @@ test("an older backup over newer state says which records are undone, and goes o
       await write(log, 30);
     });
     const term = await withLog(directory, async (log) => log.term);
-    const restored = (await restoreState({ directory, from: out, now }))!;
+    const restored = (await restoreState({ directory, from: out, replace: true, now }))!;
     assert.equal([restored.seq, restored.lost!.fromSeq, restored.lost!.toSeq], [50, 51, 80]);
     await withLog(directory, async (log) => {
       assert.is(log.headSeq, 80);
       assert.ok(log.term > term);
       assert.equal(await viewOf(log), workloadView(50));
     });
+  }));
+
+test("healthy state is not given up to a backup unasked: what would be undone is named, and it can be taken back whole", () =>
+  inScratch(async (scratch) => {
+    const directory = join(scratch, "store");
+    const out = join(scratch, "backup");
+    await withLog(directory, async (log) => {
+      await write(log, 50);
+      await backupState(directory, out);
+      await write(log, 30);
+    });
+    const { sound, from, to } = (await replacedBy({ directory, from: out }))!;
+    assert.equal([sound, from.seq, to.seq], [true, 80, 50]);
+    assert.ok(from.at, "when it was last changed");
+    const refused = await rejection(restoreState({ directory, from: out, now }));
+    assert.ok(isFault(refused, "conflict"), String(refused));
+    await withLog(directory, async (log) => assert.equal(await viewOf(log), workloadView(80)));
+    assert.equal((await readdir(scratch)).sort(), ["backup", "store"]);
+    const { asideDir } = (await restoreState({ directory, from: out, replace: true, now }))!;
+    assert.is(asideDir, `${directory}.before-2026-11-22T10-00-00-000Z`);
+    const term = await withLog(directory, async (log) => log.term);
+    const before = await contents(asideDir!);
+    const back = (await restoreState({ directory, from: asideDir, replace: true, now }))!;
+    assert.equal([back.seq, back.lost], [80, undefined]);
+    assert.equal(await contents(asideDir!), before);
+    await withLog(directory, async (log) => {
+      assert.equal(await viewOf(log), workloadView(80));
+      assert.ok(log.term > term, "orders of the time between are older");
+    });
+  }));
+
+test("damaged state is given up unasked to a backup that reaches as far, and not to one that undoes what verifies", () =>
+  inScratch(async (scratch) => {
+    const directory = await brokenTwice(scratch);
+    const [older, newer] = [join(scratch, "older"), join(scratch, "newer")];
+    await withLog(join(scratch, "other"), async (log) => {
+      await write(log, 20);
+      await backupState(join(scratch, "other"), older);
+      await write(log, 280);
+      await backupState(join(scratch, "other"), newer);
+    });
+    assert.is((await replacedBy({ directory, from: older }))!.sound, false);
+    assert.ok(isFault(await rejection(restoreState({ directory, from: older, now })), "conflict"));
+    assert.is(await replacedBy({ directory, from: newer }), undefined);
+    const restored = (await restoreState({ directory, from: newer, now }))!;
+    assert.equal([restored.seq, restored.asideDir], [300, `${directory}.damaged-2026-11-22T10-00-00-000Z`]);
+  }));
+
+test("a file that is not there, a directory that is no state, and a directory to write into that is not there are named so", () =>
+  inScratch(async (scratch) => {
+    const directory = join(scratch, "store");
+    const missing = await rejection(restoreState({ directory, from: join(scratch, "none"), now }));
+    assert.ok(isFault(missing, "not-found"), String(missing));
+    assert.match((missing as Error).message, /there is no file .*none$/);
+    const other = await rejection(restoreState({ directory, from: scratch, now }));
+    assert.ok(isFault(other, "invalid"), String(other));
+    assert.equal(await readdir(scratch), []);
+    await withLog(directory, (log) => write(log, 5));
+    const nowhere = await rejection(backupState(directory, join(scratch, "nodir", "b")));
+    assert.ok(isFault(nowhere, "not-found"), String(nowhere));
+    assert.match((nowhere as Error).message, /there is no directory .*nodir/);
+    assert.equal(await readdir(scratch), ["store"]);
   }));
 
 test("a backup that is cut short or changed is refused and the state stays", () =>

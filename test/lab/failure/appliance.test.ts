@@ -149,7 +149,7 @@ machines(
     const old = (jobs: Job[]) => jobs.map(({ id }) => id).sort();
     const before = old(await jobsOf(appliance, "hello"));
     await appliance.stop();
-    await appliance.flynn(["cluster", "restore", backup, ...at]);
+    await appliance.flynn(["cluster", "restore", backup, ...at, "--confirm", at[1]!]);
     await appliance.start();
     // Of the first host that is heard again it tells before the second has said what runs there.
     const tellsAll = async () => {
