@@ -6,17 +6,19 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
 import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
-import { isAlive, type ProcessId, processId } from "#lib/process-id.ts";
+import { processId } from "#lib/process-id.ts";
 import { causeChain } from "#lib/run.ts";
 import { until } from "#lib/time.ts";
 import { saveCluster } from "../clusters.ts";
 import { type Cluster, clustersFile, readClusters } from "../clusters-file.ts";
 import { teachGit } from "../git-settings.ts";
-import { ownAddress } from "./address.ts";
-import { findProblems, refuse } from "./checks.ts";
+import { ownAddress, ownLinks } from "./address.ts";
+import { findProblems, missingPrograms, onPath, refuse } from "./checks.ts";
 import type { UpConfig } from "./config.ts";
 import { followCertificate } from "./follow-certificate.ts";
 import { type Part, parts as partList } from "./parts.ts";
+import { keepSettings, runningUp } from "./running.ts";
+import { settingsProblems, settingsWarnings } from "./settings.ts";
 import { type Supervised, supervise } from "./supervisor.ts";
 
 export interface UpOptions {
@@ -41,15 +43,20 @@ const FIRST_STARTS_MOST = 2;
 
 export async function up({ config, signal, say, env, treeDir }: UpOptions): Promise<void> {
   const { stateDir } = config;
-  const address = await ownAddress(config);
+  await refuseSecond(stateDir);
+  if (!(await onPath("ip", env))) refuse(await missingPrograms(config, env)); // settings are compared with what it says
+  const machine = { links: await ownLinks(), address: await ownAddress(config) };
+  refuse(settingsProblems(config, machine), "invalid");
+  for (const warning of settingsWarnings(config, machine)) say(`warning: ${warning}`);
+  const { address } = machine;
   const rest = { address, treeDir, node: process.execPath, hostname: hostName() };
   const list = partList({ config, ...rest, registrySecret: randomBytes(32).toString("hex") });
-  await refuseSecond(stateDir);
   refuse(await findProblems(config, list, env));
   const runDir = join(stateDir, "run");
   for (const directory of [stateDir, runDir, config.imagesDir])
     await mkdir(directory, { recursive: true, mode: 0o700 });
   await writeFileAtomic(join(runDir, "up.json"), JSON.stringify(await processId(process.pid)));
+  await keepSettings(config);
 
   const started: { part: Supervised; stop: AbortController; followed: Promise<void> }[] = [];
   const start = (part: Part, onLine?: (line: string) => void): Supervised => {
@@ -133,18 +140,12 @@ export async function up({ config, signal, say, env, treeDir }: UpOptions): Prom
   }
 }
 
-/** The running appliance of this state directory, or undefined: that very process, not a later one with its pid. */
-export async function runningUp(stateDir: string): Promise<ProcessId | undefined> {
-  const kept = await readJson<ProcessId>(join(stateDir, "run", "up.json"));
-  return kept !== undefined && (await isAlive(kept)) ? kept : undefined;
-}
-
 async function refuseSecond(stateDir: string): Promise<void> {
   const running = await runningUp(stateDir);
   if (running && running.pid !== process.pid)
     throw new Fault(
       "conflict",
-      `an appliance with state ${stateDir} runs already (pid ${running.pid}); end it with \`flynn down\``,
+      `an appliance with state ${stateDir} runs already (pid ${running.pid}); end it with \`flynn down --state ${stateDir}\``,
     );
 }
 

@@ -6,9 +6,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parse } from "yaml";
 import { isFault } from "#api/fault.ts";
+import { contains, isAddress, parseNetwork, toAddress, toNumber } from "#lib/ipv4.ts";
 import { BootConfigSchema, readConfig } from "../../bootstrap/config.ts";
 import { parseInterfaces } from "../../bootstrap/interfaces.ts";
-import { contains, isAddress, parseNetwork, toAddress, toNumber } from "../../bootstrap/ipv4.ts";
 import { listenFault } from "../../bootstrap/listen-fault.ts";
 import { parseArpTable } from "../../bootstrap/neighbours.ts";
 

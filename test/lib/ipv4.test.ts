@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { broadcastOf, contains, isAddress, maskOf, parseNetwork, toAddress, toNumber } from "../../bootstrap/ipv4.ts";
+import { broadcastOf, contains, isAddress, maskOf, parseNetwork, toAddress, toNumber } from "#lib/ipv4.ts";
 
 const bytesOf = (value: number) => [3, 2, 1, 0].map((n) => Math.floor(value / 256 ** n) % 256);
 const anyAddress = fc.integer({ min: 0, max: 2 ** 32 - 1 });
