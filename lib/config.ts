@@ -64,7 +64,7 @@ function wanted(keyword: string, params: ErrorObject["params"], schema: Record<s
   if (keyword === "minimum" || keyword === "maximum" || (keyword === "type" && params["type"] === "integer"))
     return `must be a whole number${minimum === undefined ? "" : ` from ${String(minimum)}`}${maximum === undefined ? "" : ` to ${String(maximum)}`}`;
   if (keyword === "type") return `must be ${TYPES[String(params["type"])] ?? String(params["type"])}`;
-  if (keyword === "minLength" || keyword === "minItems") return "must not be empty";
+  if (params["limit"] === 1 && (keyword === "minLength" || keyword === "minItems")) return "must not be empty";
   if (keyword !== "pattern") return undefined;
   return wants === undefined
     ? `is not right${description === undefined ? "" : `. ${String(description)}`}`

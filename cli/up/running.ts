@@ -18,15 +18,18 @@ export function keepSettings(config: UpConfig): Promise<void> {
   return writeFileAtomic(settingsFile(config.stateDir), `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 });
 }
 
-/** Of the appliance's last start. */
+/** Of the appliance's last start; undefined when there was none, or when they are another user's. */
 export function keptSettings(stateDir: string): Promise<Partial<UpConfig> | undefined> {
-  return readJson<Partial<UpConfig>>(settingsFile(stateDir));
+  return readJson<Partial<UpConfig>>(settingsFile(stateDir)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "EACCES") return undefined;
+    throw error;
+  });
 }
 
 /** A running appliance that this process is a part of. */
 export async function applianceOf(pid: number): Promise<{ stateDir: string; pid: number } | undefined> {
   const stateDir = stateDirOf(await commandLine(pid));
-  const running = stateDir === undefined ? undefined : await runningUp(stateDir).catch(() => undefined);
+  const running = stateDir === undefined ? undefined : await runningUp(stateDir);
   return stateDir === undefined || running === undefined ? undefined : { stateDir, pid: running.pid };
 }
 
