@@ -2,7 +2,16 @@
 import { type Static, Type } from "typebox";
 import { Fault } from "#api/fault.ts";
 import { loadConfig } from "#lib/config.ts";
-import { broadcastOf, contains, isAddress, type Network, parseNetwork, parseSpan, upperHalf } from "#lib/ipv4.ts";
+import {
+  broadcastOf,
+  contains,
+  isAddress,
+  type Network,
+  parseNetwork,
+  parseRelay,
+  parseSpan,
+  upperHalf,
+} from "#lib/ipv4.ts";
 import { parseDuration } from "#lib/units.ts";
 import type { OfferConfig } from "./dhcp/exchange.ts";
 import type { Interface } from "./interfaces.ts";
@@ -138,15 +147,9 @@ function checkReservations({ reservations, address, router, network }: BootConfi
 }
 
 function relayOf(text: string, own: Network): Relay {
-  const [range = "", uplink, ...more] = text.split("@");
-  const network = parseNetwork(range);
-  if (more.length > 0 || (uplink !== undefined && !isAddress(uplink)))
-    throw new Fault("invalid", `relays: ${text} names no address after its @, such as 10.88.0.1/24@10.77.0.254`);
-  if (network === undefined || network.prefix < 8 || network.prefix > 30)
-    throw new Fault("invalid", `relays: ${text} is not an address with its prefix, such as 10.88.0.1/24`);
-  if (contains(own, network.address) || contains(network, own.address))
-    throw new Fault("invalid", `relays: ${text} is our own network; relays are for others`);
-  return { address: range.split("/")[0]!, network, ...(uplink === undefined ? {} : { uplink }) };
+  const relay = parseRelay(text, own);
+  if (typeof relay === "string") throw new Fault("invalid", `relays: ${text} ${relay}`);
+  return relay;
 }
 
 function rangeOf(text: string, network: Network, own: string): BootConfig["range"] {

@@ -52,6 +52,22 @@ export function broadcastOf(network: Network): string {
   return toAddress((toNumber(network.address) | ~toNumber(maskOf(network.prefix))) >>> 0);
 }
 
+/** A DHCP relay, `10.88.0.1/24` or `10.88.0.1/24@10.77.0.254` when it sends from that one; or what is wrong with it, in words. */
+export function parseRelay(
+  text: string,
+  own: Network,
+): { address: string; network: Network; uplink?: string } | string {
+  const [range = "", uplink, ...more] = text.split("@");
+  const network = parseNetwork(range);
+  if (more.length > 0 || (uplink !== undefined && !isAddress(uplink)))
+    return "names no address after its @, such as 10.88.0.1/24@10.77.0.254";
+  if (network === undefined || network.prefix < 8 || network.prefix > 30)
+    return "is not an address with its prefix, such as 10.88.0.1/24";
+  if (contains(own, network.address) || contains(network, own.address))
+    return "is our own network; relays are for others";
+  return { address: range.split("/")[0]!, network, ...(uplink === undefined ? {} : { uplink }) };
+}
+
 /** Most addresses that a span may hold. */
 const SPAN_MOST = 65_536;
 

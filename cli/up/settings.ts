@@ -2,7 +2,7 @@
 // before anything starts, since a part that ends again and again says so only in its log.
 import { isIP } from "node:net";
 import { isWithin } from "#lib/address-ranges.ts";
-import { contains, exampleSpan, parseNetwork, parseSpan } from "#lib/ipv4.ts";
+import { contains, exampleSpan, type Network, parseNetwork, parseRelay, parseSpan } from "#lib/ipv4.ts";
 import type { Link } from "./address.ts";
 import type { Problem } from "./checks.ts";
 import type { UpConfig } from "./config.ts";
@@ -55,8 +55,23 @@ function interfaceProblems(config: UpConfig, machine: Machine): Problem[] {
   const link = machine.links.find(({ ifname }) => ifname === name);
   const here = link?.addr_info.find(({ local }) => local === machine.address);
   if (here === undefined) return [noSuchAddress(config, machine, link)];
-  return dhcpProblems(config, { own: here.local, cidr: `${here.local}/${here.prefixlen}` });
+  const network = parseNetwork(`${here.local}/${here.prefixlen}`);
+  if (network === undefined) throw new Error(`${here.local}/${here.prefixlen} is no address with its prefix`);
+  return [...dhcpProblems(config, { own: here.local, network }), ...relayProblems(config, network)];
 }
+
+const relayProblems = ({ dhcpRelay }: UpConfig, own: Network): Problem[] =>
+  dhcpRelay.flatMap((text) => {
+    const relay = parseRelay(text, own);
+    return typeof relay === "string"
+      ? [
+          {
+            what: `--dhcp-relay ${text} ${relay}`,
+            todo: "give the relay's address with the prefix of the network behind it, such as --dhcp-relay 10.88.0.1/24",
+          },
+        ]
+      : [];
+  });
 
 function noSuchAddress({ interface: name }: UpConfig, { links, address }: Machine, link: Link | undefined): Problem {
   if (link === undefined)
@@ -71,9 +86,10 @@ function noSuchAddress({ interface: name }: UpConfig, { links, address }: Machin
   };
 }
 
-function dhcpProblems({ dhcp, dhcpRange, interface: name }: UpConfig, { own, cidr }: { own: string; cidr: string }) {
-  const network = parseNetwork(cidr);
-  if (network === undefined) throw new Error(`${cidr} is no address with its prefix`);
+function dhcpProblems(
+  { dhcp, dhcpRange, interface: name }: UpConfig,
+  { own, network }: { own: string; network: Network },
+): Problem[] {
   const where = `${network.address}/${network.prefix} (${name})`;
   if (dhcp === "proxy")
     return dhcpRange === ""

@@ -44,6 +44,16 @@ const REFUSED: [what: string, flags: Record<string, unknown>, said: RegExp][] = 
   ["--dhcp full without an interface", { dhcp: "full" }, /^--dhcp full does nothing without --interface/],
   ["a range without", { dhcpRange: "10.91.0.5-10.91.0.9" }, /^--dhcp-range 10.91.0.5-10.91.0.9 does nothing without/],
   ["a relay without", { dhcpRelay: ["10.8.0.1/24"] }, /^--dhcp-relay 10.8.0.1\/24 does nothing without --interface/],
+  [
+    "a relay that is none",
+    { ...LAN, dhcpRelay: ["10.88.0.1"] },
+    /^--dhcp-relay 10.88.0.1 is not an address with its prefix/,
+  ],
+  [
+    "a relay of our own network",
+    { ...LAN, dhcpRelay: ["10.91.0.9/24"] },
+    /^--dhcp-relay 10.91.0.9\/24 is our own network/,
+  ],
   ["no such interface", { interface: "eth7" }, /^there is no interface eth7.*lo, eth0, eth1$/],
   [
     "an address that is not on the interface",
