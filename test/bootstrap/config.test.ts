@@ -47,6 +47,7 @@ test("a wrong configuration is refused in words, before any socket opens", () =>
     [{ refused: ["10.88.0.1"] }, /such as 172.18.0.0\/16/],
     [{ range: "10.77.0.9-10.77.0.1" }, /range/],
     [{ range: "10.77.0.9" }, /range/],
+    [{ range: "10.77.0.1-10.77.0.9" }, /range: .* holds 10.77.0.1, this machine's own address/],
     [{ router: "gateway" }, /gateway is not an IPv4 address/],
     [{ leaseTime: "soon" }, /leaseTime/],
     [{ mode: "both" }, /mode/],
