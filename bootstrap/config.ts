@@ -2,10 +2,19 @@
 import { type Static, Type } from "typebox";
 import { Fault } from "#api/fault.ts";
 import { loadConfig } from "#lib/config.ts";
+import {
+  broadcastOf,
+  contains,
+  isAddress,
+  type Network,
+  parseNetwork,
+  parseRelay,
+  parseSpan,
+  upperHalf,
+} from "#lib/ipv4.ts";
 import { parseDuration } from "#lib/units.ts";
 import type { OfferConfig } from "./dhcp/exchange.ts";
 import type { Interface } from "./interfaces.ts";
-import { broadcastOf, contains, isAddress, type Network, parseNetwork, toAddress, toNumber } from "./ipv4.ts";
 import type { Relay } from "./observe.ts";
 
 export const BootConfigSchema = Type.Object({
@@ -91,7 +100,7 @@ export function readConfig(
     ...config,
     address: cidr.split("/")[0]!,
     network,
-    range: rangeOf(config.range, network),
+    range: rangeOf(config.range, network, cidr.split("/")[0]!),
     relays: config.relays.map((text) => relayOf(text, network)),
     ownMacs: new Set(interfaces.map((one) => one.mac)),
   };
@@ -138,33 +147,17 @@ function checkReservations({ reservations, address, router, network }: BootConfi
 }
 
 function relayOf(text: string, own: Network): Relay {
-  const [range = "", uplink, ...more] = text.split("@");
-  const network = parseNetwork(range);
-  if (more.length > 0 || (uplink !== undefined && !isAddress(uplink)))
-    throw new Fault("invalid", `relays: ${text} names no address after its @, such as 10.88.0.1/24@10.77.0.254`);
-  if (network === undefined || network.prefix < 8 || network.prefix > 30)
-    throw new Fault("invalid", `relays: ${text} is not an address with its prefix, such as 10.88.0.1/24`);
-  if (contains(own, network.address) || contains(network, own.address))
-    throw new Fault("invalid", `relays: ${text} is our own network; relays are for others`);
-  return { address: range.split("/")[0]!, network, ...(uplink === undefined ? {} : { uplink }) };
+  const relay = parseRelay(text, own);
+  if (typeof relay === "string") throw new Fault("invalid", `relays: ${text} ${relay}`);
+  return relay;
 }
 
-function rangeOf(text: string, network: Network): BootConfig["range"] {
-  const size = 2 ** (32 - network.prefix);
-  const start = toNumber(network.address);
-  const [first, last] =
-    text === "" ? [toAddress(start + Math.floor(size / 2)), toAddress(start + size - 2)] : text.split("-");
-  if (
-    !first ||
-    !last ||
-    !isAddress(first) ||
-    !isAddress(last) ||
-    !contains(network, first) ||
-    !contains(network, last)
-  ) {
-    throw new Fault("invalid", `range: ${text} must be first-last inside ${network.address}/${network.prefix}`);
+function rangeOf(text: string, network: Network, own: string): BootConfig["range"] {
+  if (text === "") {
+    if (network.prefix > 30) throw new Fault("invalid", `a network of /${network.prefix} has no addresses to give out`);
+    return upperHalf(network);
   }
-  const count = toNumber(last) - toNumber(first) + 1;
-  if (count < 1 || count > 65_536) throw new Fault("invalid", `range: ${first}-${last} must hold 1 to 65536 addresses`);
-  return { first, last };
+  const range = parseSpan(text, network, own);
+  if (typeof range === "string") throw new Fault("invalid", `range: ${text}: ${range}`);
+  return range;
 }

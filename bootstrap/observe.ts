@@ -1,7 +1,7 @@
 // What the boot server sees of an asker itself, whatever the asker says: the card that the kernel's neighbour table has for the
 // source address, or the configured relay that carried its DHCP packets. Jobs and strangers from elsewhere are not admitted.
 import type { Observed } from "#api/machine-identity.ts";
-import { contains, type Network, parseNetwork } from "./ipv4.ts";
+import { contains, type Network, parseNetwork } from "#lib/ipv4.ts";
 import type { Neighbours } from "./neighbours.ts";
 
 /** Where a request came from. `card` and `relay` are seen, never said. */

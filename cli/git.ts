@@ -19,6 +19,11 @@ export async function remoteOf(cwd: string, env: NodeJS.ProcessEnv): Promise<str
   return url?.trim() || undefined;
 }
 
+/** The top folder of the repository that `cwd` is in. */
+export async function repositoryOf(cwd: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
+  return (await ask(["rev-parse", "--show-toplevel"], cwd, env))?.trim() || undefined;
+}
+
 /** `added`; `kept` when there is a remote of that name already; `none` outside of a repository or without git. */
 export async function addRemote(
   url: string,

@@ -1,6 +1,7 @@
 // Who holds a port of this machine: the kernel's socket tables joined with the open files of each process (proc(5)).
 // Answers undefined when nobody does, or when the holder belongs to another user and may not be looked at.
 import { readdir, readFile, readlink } from "node:fs/promises";
+import { basename } from "node:path";
 
 export interface PortHolder {
   pid: number;
@@ -50,6 +51,10 @@ async function holdsSocket(pid: string, inodes: ReadonlySet<string>): Promise<bo
   return false;
 }
 
+/** Node names its processes after a thread: of those it is the program's name. */
 async function commandOf(pid: string): Promise<string> {
-  return (await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "?")).trim();
+  const name = (await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "?")).trim();
+  if (name !== "MainThread") return name;
+  const [program = ""] = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
+  return basename(program) || name;
 }

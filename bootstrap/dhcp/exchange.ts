@@ -1,5 +1,5 @@
 // What goes into the DHCP decision and what comes out: shared by the decision (offer.ts) and the packets it makes (reply.ts).
-import type { Network } from "../ipv4.ts";
+import type { Network } from "#lib/ipv4.ts";
 import type { Client } from "./classify.ts";
 import type { LeaseView } from "./leases.ts";
 import type { Packet } from "./packet.ts";

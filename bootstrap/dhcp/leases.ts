@@ -1,7 +1,7 @@
 // Which address belongs to which MAC. Bound to the hardware address, since ROM, initramfs and system send different client
 // ids (option 61); sticky, so a machine keeps its address until the pool has no unused one left for another.
 
-import { toAddress, toNumber } from "../ipv4.ts";
+import { toAddress, toNumber } from "#lib/ipv4.ts";
 import { expiries, freeNumbers } from "./address-pool.ts";
 
 export interface Lease {

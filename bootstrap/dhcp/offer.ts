@@ -1,7 +1,7 @@
 // The one decision of the DHCP side: a packet, what we know of its machine, and the leases -> the replies and what changes.
 // Full mode gives addresses and boot files; proxy mode gives boot files beside the LAN's own DHCP server. The shapes of the
 // replies are those that firmware was measured to accept (test/bootstrap/dhcp/offer.test.ts has the table).
-import { contains } from "../ipv4.ts";
+import { contains } from "#lib/ipv4.ts";
 import type { Client, Platform } from "./classify.ts";
 import type { OfferConfig, OfferInput, OfferMachine, Reply } from "./exchange.ts";
 import type { Lease } from "./leases.ts";

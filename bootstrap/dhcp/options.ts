@@ -1,7 +1,7 @@
 // DHCP option numbers (RFC 2132, 3046, 4578; iPXE's 175) and readers and writers of their values. Readers return
 // undefined for a value that has not the shape the option's document gives it.
 
-import { toNumber } from "../ipv4.ts";
+import { toNumber } from "#lib/ipv4.ts";
 
 export const OPTION = {
   pad: 0,

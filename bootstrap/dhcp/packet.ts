@@ -1,6 +1,6 @@
 // The DHCP wire format, both ways: RFC 2131 header, RFC 2132 options, RFC 3396 long options, option 52 overload (read,
 // never written). Bytes come from anyone on the LAN: parsing returns a reason instead of throwing.
-import { toNumber } from "../ipv4.ts";
+import { toNumber } from "#lib/ipv4.ts";
 import { OPTION } from "./options.ts";
 
 export interface Packet {

@@ -1,5 +1,5 @@
 // The packets the DHCP side answers with, and where they go (RFC 2131 4.1). Built from one request and what was decided.
-import { broadcastOf, maskOf } from "../ipv4.ts";
+import { broadcastOf, maskOf } from "#lib/ipv4.ts";
 import type { OfferInput, Reply } from "./exchange.ts";
 import * as option from "./options.ts";
 import { MESSAGE, OPTION } from "./options.ts";

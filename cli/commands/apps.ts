@@ -5,10 +5,10 @@ import { isFault } from "#api/fault.ts";
 import { listJobs } from "#api/jobs.ts";
 import { listRoutes, type Route } from "#api/routes.ts";
 import { appName } from "../app.ts";
-import type { Command } from "../command.ts";
+import type { Cli, Command } from "../command.ts";
 import { CONFIRM, confirm } from "../confirm.ts";
 import { listAll, withCluster } from "../connect.ts";
-import { addRemote, REMOTE, removeRemote } from "../git.ts";
+import { addRemote, appOfUrl, REMOTE, remoteOf, removeRemote, repositoryOf } from "../git.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import { printFacts } from "../output/table.ts";
 import { routeLabel, routeUrl } from "../route-label.ts";
@@ -36,7 +36,7 @@ export const appCommands: readonly Command[] = [
         });
         const url = await gitUrl(client, { cli, cluster, app: app.name, ssh: call.on("ssh") });
         const remote = await addRemote(url, cli.cwd, cli.env);
-        if (remote === "kept") cli.say(`this repository has a git remote ${REMOTE} already; it was left as it is`);
+        if (remote !== "none") cli.say(await aboutRemote({ remote, url, app: app.name }, cli));
       }),
   },
   {
@@ -125,6 +125,19 @@ export const appCommands: readonly Command[] = [
       }),
   },
 ];
+
+/** Which remote there is now, where, and of which app: what `git push` will go to. */
+async function aboutRemote(
+  { remote, url, app }: { remote: "added" | "kept"; url: string; app: string },
+  { cwd, env }: Pick<Cli, "cwd" | "env">,
+): Promise<string> {
+  const where = (await repositoryOf(cwd, env)) ?? cwd;
+  if (remote === "added") return `added the git remote ${REMOTE} to ${where}: ${url}`;
+  const other = ((await remoteOf(cwd, env)) ?? "").replace(/\/\/([^/@:]*):[^/@]*@/, "//$1@"); // no password on a screen
+  const whose = other === url ? `of this app, ${url}` : `of app ${appOfUrl(other) ?? "elsewhere"}, ${other}`;
+  const instead = other === url ? "" : `. To push to ${app} instead: flynn remote add -a ${app} --force`;
+  return `the repository ${where} has a git remote ${REMOTE} already, ${whose}; it was left as it is${instead}`;
+}
 
 const urlsOf = async (client: Client, app: string, signal: AbortSignal): Promise<string[]> =>
   webUrls(await listAll(client, listRoutes, { query: { app }, signal }));

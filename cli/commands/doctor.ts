@@ -11,15 +11,18 @@ import { listAll, withCluster } from "../connect.ts";
 import { type Complaint, NO_STACK, partTodo } from "../doctor.ts";
 import { answer } from "../output/answer.ts";
 import { paint, plain } from "../output/text.ts";
-import { ownAddress } from "../up/address.ts";
-import { findProblems } from "../up/checks.ts";
+import { ownAddress, ownLinks } from "../up/address.ts";
+import { findProblems, onPath } from "../up/checks.ts";
+import type { UpConfig } from "../up/config.ts";
 import { parts } from "../up/parts.ts";
+import { keptSettings, stateDirAtPort } from "../up/running.ts";
+import { settingsProblems } from "../up/settings.ts";
 
 export const doctorCommands: readonly Command[] = [
   {
     words: "doctor",
     summary: "Look for what is wrong, on this machine and in the cluster, and say what to do",
-    more: "Exit code 1 when something was found. This machine is looked at when it has an appliance's state, or with --local.",
+    more: "Exit code 1 when something was found. This machine is looked at when an appliance runs or has its state here, or with --local.",
     flags: [
       { name: "local", help: "Check whether `flynn up` could start on this machine" },
       { name: "state", value: "DIR", help: "State directory of the appliance" },
@@ -45,26 +48,55 @@ async function doctor(call: Invocation): Promise<number> {
 
 async function localComplaints(call: Invocation): Promise<Complaint[]> {
   const { cli } = call;
-  const { configOf } = await import("../up/configure.ts");
-  const config = configOf(call);
+  const config = await settingsHere(call);
   const here = await stat(config.stateDir).then(
     () => true,
     () => false,
   );
   if (!here && !call.on("local")) {
-    cli.say("no appliance was started on this machine; only the cluster is looked at (--local looks here too)");
+    cli.say(
+      `no appliance has its state in ${config.stateDir}, and none runs on this machine; only the cluster is looked at (another state folder: --state DIR; whether one could start here: --local)`,
+    );
     return [];
   }
+  const machine = (await onPath("ip", cli.env))
+    ? { links: await ownLinks(), address: await ownAddress(config).catch(noAddress) }
+    : undefined;
   const list = parts({
     config,
-    address: await ownAddress(config),
+    address: machine?.address || "127.0.0.1",
     treeDir: fileURLToPath(new URL("../..", import.meta.url)),
     node: process.execPath,
     registrySecret: "",
     hostname: "appliance",
   });
-  const problems = await findProblems(config, list, cli.env);
+  const problems = [
+    ...(machine === undefined ? [] : settingsProblems(config, machine)),
+    ...(await findProblems(config, list, cli.env)),
+  ];
   return problems.map(({ what, todo }) => ({ where: "this machine", level: "error", what, todo }));
+}
+
+/** The interface that machines boot on is gone: found again among what is wrong with the settings. */
+function noAddress(error: unknown): string {
+  if (!isFault(error, "invalid")) throw error;
+  return "";
+}
+
+/**
+ * Of the appliance to look at: the one whose state is named; else the one that runs here, wherever its state is; else the default. What its
+ * last start was told is not asked for again.
+ */
+async function settingsHere(call: Invocation): Promise<UpConfig> {
+  const { text, on, cli } = call;
+  const { configOf } = await import("../up/configure.ts");
+  const given = configOf(call);
+  if (text("config") !== undefined && on("local")) return given; // whether it could start so
+  const named = ["state", "config"].some((flag) => text(flag) !== undefined) || Boolean(cli.env["FLYNN_UP_STATE_DIR"]);
+  const running = named ? undefined : await stateDirAtPort(given.port);
+  const stateDir = running ?? given.stateDir;
+  if (stateDir !== given.stateDir) cli.say(`the appliance that runs here has its state in ${stateDir}`);
+  return { ...given, ...(await keptSettings(stateDir)), stateDir };
 }
 
 async function clusterComplaints(call: Invocation): Promise<Complaint[]> {

@@ -1,5 +1,5 @@
 // limit, restart: both a new release of the same image, deployed as any release is.
-import { createRelease, listReleases, type ProcessChanges, type ReleaseSummary } from "#api/apps.ts";
+import { createRelease, listReleases, type ProcessChanges, ProcessType, type ReleaseSummary } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { DEFAULT_LIMITS, listJobs, stopJob } from "#api/jobs.ts";
@@ -90,18 +90,36 @@ export function limitChanges(words: readonly string[]): ProcessChanges {
     if (limit === undefined || value === undefined)
       throw new Fault("invalid", `${word} is no limit; there are ${Object.keys(LIMITS).join(", ")}, as in memory=1GB`);
     const amount = value === "" ? null : limit.parse(value);
-    if (amount === undefined) throw new Fault("invalid", `${word}: ${limit.wants}`);
-    changes[limit.field] = amount;
+    const { minimum = 0, maximum = Number.MAX_SAFE_INTEGER } = ProcessType.properties[limit.field] as Bounds;
+    const wrong =
+      amount === undefined
+        ? limit.wants
+        : amount !== null && (amount < minimum || amount > maximum)
+          ? `${limit.wants}, from ${limit.show(minimum)} to ${limit.show(maximum)}`
+          : undefined;
+    if (wrong !== undefined) throw new Fault("invalid", `${word}: must be ${wrong}`);
+    changes[limit.field] = amount ?? null;
   }
   return changes as ProcessChanges;
 }
 
 const whole = (text: string): number | undefined => (/^\d{1,9}$/.test(text) ? Number(text) : undefined);
-const LIMITS: Record<string, { field: string; parse: (text: string) => number | undefined; wants: string }> = {
-  memory: { field: "memoryBytes", parse: parseSize, wants: "a size such as 512MB" },
-  cpu: { field: "cpuMillis", parse: whole, wants: "thousandths of a core, such as 500" },
-  pids: { field: "pids", parse: whole, wants: "a number" },
-  disk: { field: "diskBytes", parse: parseSize, wants: "a size such as 10GB" },
+interface Limit {
+  field: "memoryBytes" | "cpuMillis" | "pids" | "diskBytes";
+  parse: (text: string) => number | undefined;
+  show: (amount: number) => string;
+  wants: string;
+}
+/** Of the contract's schema. */
+interface Bounds {
+  minimum?: number;
+  maximum?: number;
+}
+const LIMITS: Record<string, Limit> = {
+  memory: { field: "memoryBytes", parse: parseSize, show: formatSize, wants: "a size such as 512MB" },
+  cpu: { field: "cpuMillis", parse: whole, show: String, wants: "thousandths of a core, such as 500" },
+  pids: { field: "pids", parse: whole, show: String, wants: "a number such as 200" },
+  disk: { field: "diskBytes", parse: parseSize, show: formatSize, wants: "a size such as 10GB" },
 };
 
 function limitsOf(type: ReleaseSummary["processes"][string]) {

@@ -9,7 +9,7 @@ import type { Command, Invocation } from "../command.ts";
 import { CONFIRM, confirm } from "../confirm.ts";
 import { answer } from "../output/answer.ts";
 import { makeAdmin, saveAdmin } from "../up/admin-token.ts";
-import { runningUp } from "../up/up.ts";
+import { runningUp } from "../up/running.ts";
 
 const STATE = [
   { name: "state", value: "DIR", help: "State directory: /var/lib/flynn as root, ~/.flynn/state otherwise" },

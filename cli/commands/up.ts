@@ -4,7 +4,8 @@ import { Fault } from "#api/fault.ts";
 import { signalProcess } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";
 import type { Command } from "../command.ts";
-import { runningUp, up } from "../up/up.ts";
+import { runningUp } from "../up/running.ts";
+import { up } from "../up/up.ts";
 
 const FLAGS = [
   { name: "interface", value: "IFACE", help: "Boot machines on this interface's LAN (DHCP, TFTP, HTTP boot)" },

@@ -6,15 +6,21 @@ import { isContainerLink } from "#lib/address-ranges.ts";
 import { exec } from "#lib/exec.ts";
 import type { UpConfig } from "./config.ts";
 
-interface Link {
+/** A network interface with its IPv4 addresses, as `ip -json` has it. */
+export interface Link {
   ifname: string;
-  addr_info: { family: string; local: string; scope: string }[];
+  addr_info: { family: string; local: string; prefixlen: number; scope: string }[];
+}
+
+export async function ownLinks(): Promise<Link[]> {
+  const { stdout } = await exec(["ip", "-json", "-4", "address", "show"], { timeoutMs: 5_000 });
+  const links = JSON.parse(stdout || "[]") as Partial<Link>[];
+  return links.flatMap(({ ifname, addr_info = [] }) => (ifname === undefined ? [] : [{ ifname, addr_info }]));
 }
 
 export async function ownAddress(config: Pick<UpConfig, "address" | "interface">): Promise<string> {
   if (config.address) return config.address;
-  const { stdout } = await exec(["ip", "-json", "-4", "address", "show"], { timeoutMs: 5_000 });
-  const links = JSON.parse(stdout || "[]") as Link[];
+  const links = await ownLinks();
   if (config.interface) return addressOf(links, config.interface);
   const name = defaultRouteInterface(await readFile("/proc/net/route", "utf8").catch(() => ""));
   const others = links.filter(({ ifname }) => !isContainerLink(ifname));

@@ -7,6 +7,7 @@ import { portHolder } from "#lib/port-holder.ts";
 import { commandLine } from "#lib/process-id.ts";
 import type { UpConfig } from "./config.ts";
 import type { Part } from "./parts.ts";
+import { applianceOf } from "./running.ts";
 
 export interface Problem {
   what: string;
@@ -29,11 +30,7 @@ const PROGRAMS: { program: string; debian: string; needed: (config: UpConfig) =>
   { program: "nft", debian: "nftables", needed: ({ host }) => host },
 ];
 
-export async function findProblems(
-  config: UpConfig,
-  parts: readonly Part[],
-  env: NodeJS.ProcessEnv,
-): Promise<Problem[]> {
+export async function missingPrograms(config: UpConfig, env: NodeJS.ProcessEnv): Promise<Problem[]> {
   const problems: Problem[] = [];
   for (const { program, debian, needed, without } of PROGRAMS) {
     if (needed(config) && !(await onPath(program, env)))
@@ -42,6 +39,15 @@ export async function findProblems(
         todo: `apt-get install ${debian}${without ? `; or ${without}` : ""}`,
       });
   }
+  return problems;
+}
+
+export async function findProblems(
+  config: UpConfig,
+  parts: readonly Part[],
+  env: NodeJS.ProcessEnv,
+): Promise<Problem[]> {
+  const problems = await missingPrograms(config, env);
   if (config.host) {
     const why = await dockerProblem(config.dockerSocket);
     if (why)
@@ -50,28 +56,41 @@ export async function findProblems(
         todo: "apt-get install docker.io; systemctl start docker; or run without apps on this machine: flynn up --no-host",
       });
   }
+  const others = new Map<string, { pid: number; ports: string[] }>();
   for (const { name, ports } of parts) {
     for (const { protocol, port } of ports) {
       const holder = await portHolder(protocol, port);
       if (holder === undefined || (await ours(holder.pid, config.stateDir))) continue;
+      const other = await applianceOf(holder.pid);
+      if (other !== undefined) {
+        const held = others.get(other.stateDir)?.ports ?? [];
+        others.set(other.stateDir, { pid: other.pid, ports: [...held, `${protocol} ${port}`] });
+        continue;
+      }
       problems.push({
         what: `${name} needs ${protocol} port ${port}, which ${holder.command} (pid ${holder.pid}) has`,
         todo: name === "router" ? "stop it, or choose another: --http-port, --https-port" : "stop it",
       });
     }
   }
+  for (const [stateDir, { pid, ports }] of others)
+    problems.push({
+      what: `another appliance of this product runs here, with state ${stateDir} (pid ${pid}), and has the ports ${ports.join(", ")}`,
+      todo: `use that one; or end it first: flynn down --state ${stateDir}`,
+    });
   return problems;
 }
 
-export function refuse(problems: readonly Problem[]): void {
+/** `invalid` when it is the settings that must change, not the machine. */
+export function refuse(problems: readonly Problem[], code: "unavailable" | "invalid" = "unavailable"): void {
   if (problems.length === 0) return;
   throw new Fault(
-    "unavailable",
+    code,
     ["flynn up cannot start:", ...problems.map(({ what, todo }) => `  - ${what}\n    ${todo}`)].join("\n"),
   );
 }
 
-async function onPath(program: string, env: NodeJS.ProcessEnv): Promise<boolean> {
+export async function onPath(program: string, env: NodeJS.ProcessEnv): Promise<boolean> {
   for (const directory of [...(env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/sbin"]) {
     if (
       directory &&

@@ -4,10 +4,18 @@ import { join } from "node:path";
 import { type Static, Type } from "typebox";
 import { loadConfig } from "#lib/config.ts";
 
-const Network = Type.String({ pattern: "^[0-9a-fA-F.:]+/\\d{1,3}$", description: "CIDR, such as 10.20.0.0/16." });
+const Network = Type.String({
+  pattern: "^[0-9a-fA-F.:]+/\\d{1,3}$",
+  wants: "a network: its address and the length of its prefix, such as 10.20.0.0/24",
+});
 /** A size as people write it. */
 const sizeText = (description: string) =>
-  Type.String({ default: "", pattern: "^(\\d{1,9}(\\.\\d{1,3})? ?([KMGT](i?B)?|B)?)?$", description });
+  Type.String({
+    default: "",
+    pattern: "^(\\d{1,9}(\\.\\d{1,3})? ?([KMGT](i?B)?|B)?)?$",
+    wants: "a size, such as 2GiB or 500MB",
+    description,
+  });
 
 export const UpConfig = Type.Object({
   stateDir: Type.String({
@@ -85,6 +93,8 @@ export const UpConfig = Type.Object({
   }),
   appDomain: Type.String({
     default: "",
+    pattern: "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*)?$",
+    wants: "a domain: lower-case letters, digits and hyphens between dots, such as apps.example.com",
     description: "New apps answer at NAME.<appDomain>; point *.<appDomain> at this machine in the DNS.",
   }),
   buildCa: Type.String({
@@ -93,15 +103,24 @@ export const UpConfig = Type.Object({
   }),
   buildProxy: Type.String({ default: "", description: "Proxy of builds, such as http://proxy.example:3128." }),
   buildNoProxy: Type.String({ default: "", description: "What builds reach without the proxy, by commas." }),
-  buildEnv: Type.Array(Type.String(), {
-    default: [],
-    description: "NAME=VALUE of package installers of builds, such as npm_config_registry=https://npm.example/.",
-  }),
-  drainAllow: Type.Array(Type.String(), {
-    default: [],
-    description:
-      "Private address ranges (CIDR) that log drains may send to, such as 10.0.0.0/8; public ones need none.",
-  }),
+  buildEnv: Type.Array(
+    Type.String({
+      pattern: "^[A-Za-z_][A-Za-z0-9_]*=[^\\x00\\r\\n]*$",
+      wants: "NAME=VALUE on one line, such as npm_config_registry=https://npm.example/",
+    }),
+    {
+      default: [],
+      description: "NAME=VALUE of package installers of builds, such as npm_config_registry=https://npm.example/.",
+    },
+  ),
+  drainAllow: Type.Array(
+    Type.String({ pattern: "^[0-9a-fA-F.:]+(/\\d{1,3})?$", wants: "a range of addresses, such as 10.0.0.0/8" }),
+    {
+      default: [],
+      description:
+        "Private address ranges (CIDR) that log drains may send to, such as 10.0.0.0/8; public ones need none.",
+    },
+  ),
   appNetwork: Type.Unsafe<"app" | "cluster">({
     type: "string",
     enum: ["app", "cluster"],
@@ -132,6 +151,8 @@ export const UpConfig = Type.Object({
   imageLimit: sizeText("The same of all apps together; empty: as many as leave the free space."),
   clusterRange: Type.String({
     default: "100.64.0.0/16",
+    pattern: "^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$",
+    wants: "a network between /8 and /23, such as 100.64.0.0/16",
     description: "Range that hosts get their /24 from. It may be made wider at a later start, and stays so.",
   }),
 });
@@ -144,7 +165,19 @@ export function loadUpConfig(options: {
   root: boolean;
 }): UpConfig {
   const { file, flags, env, root } = options;
-  const config = loadConfig(UpConfig, { file, flags, env: { prefix: "FLYNN_UP", variables: env } });
+  const config = loadConfig(UpConfig, { file, flags, env: { prefix: "FLYNN_UP", variables: env }, flagName });
   const stateDir = config.stateDir || (root ? "/var/lib/flynn" : join(env["HOME"] || homedir(), ".flynn", "state"));
   return { ...config, ssh: config.ssh && root, stateDir, imagesDir: config.imagesDir || join(stateDir, "images") };
 }
+
+/** Flags that are not called as their setting is. */
+const FLAG_NAMES: Readonly<Record<string, string>> = {
+  stateDir: "--state",
+  imagesDir: "--images",
+  host: "--no-host",
+  ssh: "--no-ssh",
+};
+
+/** `httpPort` -> `--http-port` */
+export const flagName = (setting: string): string =>
+  FLAG_NAMES[setting] ?? `--${setting.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;

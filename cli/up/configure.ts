@@ -6,7 +6,8 @@ import { loadUpConfig, type UpConfig } from "./config.ts";
 
 export function configOf(call: Invocation): UpConfig {
   const { text, texts, on, cli } = call;
-  const number = (name: string) => (text(name) === undefined ? undefined : Number(text(name)));
+  /** What is no number is left as it was written, to be shown when it is refused. */
+  const number = (name: string) => (/^\d+$/.test(text(name) ?? "") ? Number(text(name)) : text(name));
   const list = (name: string) => (texts(name).length > 0 ? texts(name) : undefined);
   const flags = {
     interface: text("interface"),

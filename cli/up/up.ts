@@ -5,18 +5,22 @@ import { mkdir, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
+
 import { readJson, readText, writeFileInPlace } from "#lib/files.ts";
 import { isFullDisk } from "#lib/full-disk.ts";
-import { isAlive, type ProcessId, processId } from "#lib/process-id.ts";
+import { processId } from "#lib/process-id.ts";
 import { causeChain } from "#lib/run.ts";
 import { until } from "#lib/time.ts";
-import { ownAddress } from "./address.ts";
+import { ownAddress, ownLinks } from "./address.ts";
 import { type Place, saveAdmin, tokenProblem } from "./admin-token.ts";
-import { findProblems, refuse } from "./checks.ts";
+import { findProblems, missingPrograms, onPath, refuse } from "./checks.ts";
+
 import type { UpConfig } from "./config.ts";
 import { followCertificate } from "./follow-certificate.ts";
 import { fullDiskText, isWithoutRoom, startNote } from "./full-disk.ts";
 import { type Part, parts as partList } from "./parts.ts";
+import { keepSettings, runningUp } from "./running.ts";
+import { settingsProblems, settingsWarnings } from "./settings.ts";
 import { type Supervised, supervise } from "./supervisor.ts";
 
 export interface UpOptions {
@@ -48,10 +52,14 @@ export async function up(options: UpOptions): Promise<void> {
 
 async function run({ config, signal, say, env, treeDir }: UpOptions): Promise<void> {
   const { stateDir } = config;
-  const address = await ownAddress(config);
+  await refuseSecond(stateDir);
+  if (!(await onPath("ip", env))) refuse(await missingPrograms(config, env)); // settings are compared with what it says
+  const machine = { links: await ownLinks(), address: await ownAddress(config) };
+  refuse(settingsProblems(config, machine), "invalid");
+  for (const warning of settingsWarnings(config, machine)) say(`warning: ${warning}`);
+  const { address } = machine;
   const rest = { address, treeDir, node: process.execPath, hostname: hostName() };
   const list = partList({ config, ...rest, registrySecret: randomBytes(32).toString("hex") });
-  await refuseSecond(stateDir);
   refuse(await findProblems(config, list, env));
   const runDir = join(stateDir, "run");
   for (const directory of [stateDir, runDir, config.imagesDir])
@@ -63,6 +71,9 @@ async function run({ config, signal, say, env, treeDir }: UpOptions): Promise<vo
   const onFull = () => void (isFull || sayFull());
   const own = { file: join(runDir, "up.json"), text: JSON.stringify(await processId(process.pid)), onFull };
   const noted = await startNote({ ...own, signal: over.signal });
+  await keepSettings(config).catch((error: unknown) => {
+    if (!isFullDisk(error)) throw error; // the doctor goes by those of the start before
+  });
 
   const started: { part: Supervised; stop: AbortController; followed: Promise<void> }[] = [];
   const start = (part: Part, onLine?: (line: string) => void): Supervised => {
@@ -162,18 +173,12 @@ async function forget(file: string): Promise<void> {
   if ((await readText(file)) !== undefined) await writeFileInPlace(file, "{}");
 }
 
-/** The running appliance of this state directory, or undefined: that very process, not a later one with its pid. */
-export async function runningUp(stateDir: string): Promise<ProcessId | undefined> {
-  const kept = await readJson<ProcessId>(join(stateDir, "run", "up.json"));
-  return kept !== undefined && (await isAlive(kept)) ? kept : undefined;
-}
-
 async function refuseSecond(stateDir: string): Promise<void> {
   const running = await runningUp(stateDir);
   if (running && running.pid !== process.pid)
     throw new Fault(
       "conflict",
-      `an appliance with state ${stateDir} runs already (pid ${running.pid}); end it with \`flynn down\``,
+      `an appliance with state ${stateDir} runs already (pid ${running.pid}); end it with \`flynn down --state ${stateDir}\``,
     );
 }
 

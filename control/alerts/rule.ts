@@ -5,6 +5,7 @@ import type { Alert, AlertKind } from "#api/alerts.ts";
 import type { Certificate } from "#api/certificates.ts";
 import type { HostReport } from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
+import type { Quarantine } from "#api/quarantine.ts";
 import type { DiskState } from "../disk/floor.ts";
 import type { FailingLoop } from "../loops.ts";
 import type { HostRecord, MachineRecord } from "../records.ts";
@@ -49,6 +50,10 @@ export interface AlertView {
   ownCertificates: readonly CertificateLife[];
   /** Jobs that were started again at least once and have not ended. */
   restarted: readonly Job[];
+  /** Apps of those that have an earlier release to go back to. */
+  canGoBack: ReadonlySet<string>;
+  /** What was decided on containers that a restored state does not know; undefined: nothing yet. */
+  quarantineDecision: Quarantine["decision"];
   brake: BrakeStatus;
   /** Undefined: cannot be read. */
   disk: DiskState | undefined;

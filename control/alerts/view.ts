@@ -4,8 +4,10 @@ import type { Alert } from "#api/alerts.ts";
 import type { App } from "#api/apps.ts";
 import type { Certificate } from "#api/certificates.ts";
 import type { Job } from "#api/jobs.ts";
+import type { Quarantine } from "#api/quarantine.ts";
 import { deadline } from "#lib/time.ts";
 import type { Context } from "../context.ts";
+import { releaseBefore } from "../deploy/release-before.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Presence, SeenRouter } from "../presence.ts";
 import type { HostRecord, MachineRecord, MemberRecord } from "../records.ts";
@@ -39,6 +41,11 @@ export async function slowFacts({ room }: Context, { registryProblem }: AlertSou
   return { disk, registryProblem: problem };
 }
 
+function hasReleaseBefore(store: Store, appId: string): boolean {
+  const app = store.get<App>(keys.app(appId))?.value;
+  return app !== undefined && releaseBefore(store, app) !== undefined;
+}
+
 export function alertView(
   { store, presence, now }: Context,
   { sources, slow, restarted }: { sources: AlertSources; slow: SlowFacts; restarted: Job[] },
@@ -67,6 +74,8 @@ export function alertView(
     certificates: valuesOf<Certificate>(store, PREFIX.certificates),
     ownCertificates: [...sources.ownCertificates(), ...memberCertificates(store, presence)],
     restarted,
+    canGoBack: new Set([...new Set(restarted.map(({ appId }) => appId))].filter((id) => hasReleaseBefore(store, id))),
+    quarantineDecision: store.get<Quarantine>(keys.restored)?.value.decision,
     brake: sources.brake(),
     pausedWrites: store.paused?.message,
     worstWriteMs: store.worstWriteMs,

@@ -2,16 +2,18 @@
 import type { App } from "#api/apps.ts";
 import * as deployments from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
-import { findApp, findRelease, releasesOf } from "../apps/find.ts";
+import { findApp, findRelease } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import { formationsBeside } from "../deploy/formations.ts";
-import { type DeploymentRecord, deploymentsOf, hasEnded, isLive, shownDeployment } from "../deploy/record.ts";
+import { type DeploymentRecord, deploymentsOf, hasEnded, shownDeployment } from "../deploy/record.ts";
+import { releaseBefore } from "../deploy/release-before.ts";
 import { stateFeed } from "../feed.ts";
 import { keys, padded } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
 import type { ReleaseRecord } from "../records.ts";
+import type { Store } from "../store/store.ts";
 
 export function mountDeployments(mount: Mount, { store }: Context, deployer: Deployments): void {
   const find = (app: App, id: string): DeploymentRecord => {
@@ -63,10 +65,7 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
     const { value: app } = findApp(store, params.app);
     const made = await earlier<string>();
     if (made !== undefined) return find(app, made);
-    const release =
-      body.release === undefined
-        ? previous(deploymentsOf(store, app.id), releasesOf(store, app.id), app)
-        : findRelease(store, app.id, body.release);
+    const release = body.release === undefined ? previous(store, app) : findRelease(store, app.id, body.release);
     // What a deployment that could not go back left serving goes with this one.
     const nothingElse =
       deployer.running(app.id) !== undefined || formationsBeside(store, app.id, release.id).length === 0;
@@ -76,12 +75,8 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
   });
 }
 
-/** The release that ran before the current one: what the last complete deployment replaced. */
-function previous(history: readonly DeploymentRecord[], releases: readonly ReleaseRecord[], app: App): ReleaseRecord {
-  const last = history.findLast(
-    (one) => (one.state === "complete" || isLive(one)) && one.toReleaseId === app.releaseId,
-  );
-  const found = releases.find(({ id }) => id === last?.fromReleaseId);
+function previous(store: Store, app: App): ReleaseRecord {
+  const found = releaseBefore(store, app);
   if (found === undefined)
     throw new Fault("conflict", `app ${app.name} has no earlier release to go back to; name one: flynn rollback vN`);
   return found;

@@ -6,9 +6,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parse } from "yaml";
 import { isFault } from "#api/fault.ts";
+import { contains, isAddress, parseNetwork, toAddress, toNumber } from "#lib/ipv4.ts";
 import { BootConfigSchema, readConfig } from "../../bootstrap/config.ts";
 import { parseInterfaces } from "../../bootstrap/interfaces.ts";
-import { contains, isAddress, parseNetwork, toAddress, toNumber } from "../../bootstrap/ipv4.ts";
 import { listenFault } from "../../bootstrap/listen-fault.ts";
 import { parseArpTable } from "../../bootstrap/neighbours.ts";
 
@@ -47,6 +47,7 @@ test("a wrong configuration is refused in words, before any socket opens", () =>
     [{ refused: ["10.88.0.1"] }, /such as 172.18.0.0\/16/],
     [{ range: "10.77.0.9-10.77.0.1" }, /range/],
     [{ range: "10.77.0.9" }, /range/],
+    [{ range: "10.77.0.1-10.77.0.9" }, /range: .* holds 10.77.0.1, this machine's own address/],
     [{ router: "gateway" }, /gateway is not an IPv4 address/],
     [{ leaseTime: "soon" }, /leaseTime/],
     [{ mode: "both" }, /mode/],

@@ -59,6 +59,8 @@ lab.before(async (context) => {
     lan.bridge,
     "--dhcp",
     "full",
+    "--dhcp-range",
+    "10.77.0.128-10.77.0.254",
     "--dhcp-relay",
     `${FAR.relay}/24`,
     "--images",

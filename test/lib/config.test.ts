@@ -102,4 +102,39 @@ test("prototype keys in the file are refused and leave no trace", async () => {
   });
 });
 
+test("a wrong value is told in words: whose setting, what it is, and what it may be with an example; never a pattern", async () => {
+  const rules = Type.Object({
+    size: Type.String({ default: "", pattern: "^(\\d+GiB)?$", wants: "a size, such as 2GiB" }),
+    mode: Type.Unsafe<string>({ type: "string", enum: ["full", "proxy"], default: "full" }),
+    ports: Type.Array(Type.Integer({ minimum: 1, maximum: 9 }), { default: [] }),
+    bare: Type.String({ default: "", pattern: "^[a-z]*$", description: "Small letters." }),
+    joinToken: Type.String({ default: "", pattern: "^(fjt_)?$", wants: "a token of this cluster" }),
+    count: Type.Integer({ default: 0 }),
+    on: Type.Boolean({ default: false }),
+    need: Type.String({ default: "x", minLength: 1 }),
+  });
+  const flagName = (field: string) => `--${field}`;
+  const said = (flags: Record<string, unknown>) => message(() => loadConfig(rules, { flags, flagName }));
+  assert.is(said({ size: "2xB" }), "--size 2xB: must be a size, such as 2GiB");
+  assert.is(said({ mode: "both" }), "--mode both: must be full or proxy");
+  assert.is(said({ ports: [1, 12] }), "--ports 12: must be a whole number from 1 to 9");
+  assert.is(said({ ports: ["a b"] }), '--ports "a b": must be a whole number from 1 to 9');
+  assert.is(said({ bare: "X" }), "--bare X: is not right. Small letters.");
+  assert.is(said({ joinToken: "fjt_secret" }), "--joinToken: must be a token of this cluster");
+  assert.is(said({ count: 1.5 }), "--count 1.5: must be a whole number");
+  assert.is(said({ on: "maybe" }), "--on maybe: must be true or false");
+  assert.is(said({ need: "" }), '--need "": must not be empty');
+  assert.is(said({ nothing: 1 }), "--nothing is not a setting");
+  assert.is(
+    message(() => loadConfig(rules, { env: { prefix: "X", variables: { X_MODE: "both" } }, flagName })),
+    "X_MODE both: must be full or proxy",
+  );
+  await withFile("mode: both\n", (file) =>
+    assert.is(
+      message(() => loadConfig(rules, { file, flagName })),
+      `mode in ${file} both: must be full or proxy`,
+    ),
+  );
+});
+
 test.run();

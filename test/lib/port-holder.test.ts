@@ -9,7 +9,9 @@ test("a listening TCP port names the process that holds it, and a free one nobod
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  assert.is((await portHolder("tcp", port))?.pid, process.pid);
+  const holder = await portHolder("tcp", port);
+  assert.is(holder?.pid, process.pid);
+  assert.is(holder?.command, "node", "a program's name, not a thread's");
   assert.match(await portTaken("tcp", port), new RegExp(`^tcp port ${port} is taken by .+ \\(pid ${process.pid}\\)$`));
   server.close();
   await once(server, "close");

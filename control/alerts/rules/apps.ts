@@ -12,7 +12,7 @@ export const crashLoop: AlertRule = {
   raiseAfterMs: 0,
   clearAfterMs: 120_000, // longer than from a start to its next crash
   all: "flynn apps",
-  wanted({ restarted }) {
+  wanted({ restarted, canGoBack }) {
     const byApp = Map.groupBy(restarted.filter(loops), ({ appId }) => appId);
     return [...byApp].map(([id, jobs]) => {
       const { app, reason } = jobs.reduce((one, other) => (other.id < one.id ? other : one));
@@ -21,7 +21,7 @@ export const crashLoop: AlertRule = {
         subject: { kind: "app", id, name: app },
         severity: "critical",
         what: `${app} crashes again and again (${processes.join(", ")})`,
-        why: `${reason || "it ends soon after each start"}; it is started again, later each time. To go back to the release before: flynn rollback -a ${app}`,
+        why: `${reason || "it ends soon after each start"}; it is started again, later each time.${canGoBack.has(id) ? ` To go back to the release before: flynn rollback -a ${app}` : ""}`,
         next: `flynn log -a ${app}`,
       };
     });

@@ -45,16 +45,38 @@ export const quarantine: AlertRule = {
   raiseAfterMs: 0,
   clearAfterMs: 10_000,
   all: "flynn alerts",
-  wanted: ({ reports }) => {
+  wanted: ({ reports, quarantineDecision }) => {
     const found = [...reports.values()].flatMap(({ report }) => report.quarantined ?? []);
     if (found.length === 0) return [];
     const apps = [...new Set(found.map(({ app }) => app))].sort();
     const named = apps.length > 10 ? `${apps.slice(0, 10).join(", ")} and ${apps.length - 10} more` : apps.join(", ");
+    const subject = { kind: "cluster", id: "cluster", name: "cluster" } as const;
+    const what = `${found.length} containers run that the restored state does not know`;
+    if (quarantineDecision === "keep")
+      return [
+        {
+          subject,
+          severity: "warning",
+          what: `${what}, and are kept`,
+          why: `it was decided that they run on: they are of apps ${named}. End them when those are deployed again`,
+          next: "flynn quarantine end",
+        },
+      ];
+    if (quarantineDecision === "end")
+      return [
+        {
+          subject,
+          severity: "warning",
+          what: `${what}, and are being ended`,
+          why: `it was decided that they end, each with its time to stop: they are of apps ${named}. This goes by itself; a host that is lost ends its own when it is back`,
+          next: "flynn host list",
+        },
+      ];
     return [
       {
-        subject: { kind: "cluster", id: "cluster", name: "cluster" },
+        subject,
         severity: "critical",
-        what: `${found.length} containers run that the restored state does not know`,
+        what,
         why: `they were started after what the state is of, by apps ${named}. Ten minutes after their host heard of the restore they are ended. Keep them until all is deployed again, or end them now: flynn quarantine end`,
         next: "flynn quarantine keep",
       },

@@ -84,6 +84,26 @@ test("a file has the same settings, the environment goes before it, and a flag b
   assert.equal([config.appDomain, config.httpPort, config.httpsPort], ["file.test", 82, 446]);
 });
 
+const WRONG: [argv: string[], said: RegExp][] = [
+  [["--dhcp", "both"], /--dhcp both: must be proxy or full/],
+  [["--app-egress", "some"], /--app-egress some: must be all, internet or none/],
+  [["--free-floor", "2xB"], /--free-floor 2xB: must be a size, such as 2GiB/],
+  [["--drain-allow", "ten"], /--drain-allow ten: must be a range of addresses, such as 10\.0\.0\.0\/8/],
+  [["--build-env", "foo"], /--build-env foo: must be NAME=VALUE/],
+  [["--app-domain", "not_a_domain"], /--app-domain not_a_domain: must be a domain.*apps\.example\.com/],
+  [["--boot-networks", "10.20.0.0"], /--boot-networks 10\.20\.0\.0: must be a network.*10\.20\.0\.0\/24/],
+  [["--cluster-range", "big"], /--cluster-range big: must be a network between/],
+  [["--http-port", "http"], /--http-port http: must be a whole number from 1 to 65535/],
+];
+for (const [argv, said] of WRONG)
+  test(`flynn up ${argv.join(" ")} is refused with the flag, the value and what is taken`, async () => {
+    const commands = upCommands.map((command): Command => ({ ...command, run: async (call) => void configOf(call) }));
+    const { code, err } = await invoke(["up", ...argv], { commands });
+    assert.is(code, 2);
+    assert.match(err, said);
+    assert.not.match(err, /\^|\\d|schema|allowed values/, "no pattern and no words of the schema's");
+  });
+
 test("a port that is no number is refused", async () => {
   const commands = upCommands.map((command): Command => ({ ...command, run: async (call) => void configOf(call) }));
   for (const port of ["http", "", "8080x", "70000"])

@@ -286,6 +286,26 @@ test("of a crash loop the reason is that of the app's first job, its processes a
   }
 });
 
+test("going back is advised where there is a release to go back to, and not at an app's first", () => {
+  const why = (canGoBack: Set<string>) => wantedOf("crash-loop", { restarted: [job()], canGoBack })[0]!.why;
+  assert.match(why(new Set(["a-1"])), /To go back to the release before: flynn rollback -a hello$/);
+  for (const others of [new Set<string>(), new Set(["a-2"])]) assert.not.match(why(others), /rollback|go back/);
+});
+
+test("what was decided on containers of a restored state is not asked again", () => {
+  const report = { quarantined: [{ jobId: "j1", app: "shop" }] } as HostReport;
+  const reports = new Map([["h1", { at: AT, report }]]);
+  const of = (quarantineDecision: AlertView["quarantineDecision"]) =>
+    wantedOf("quarantine", { reports, quarantineDecision })[0]!;
+  const kept = of("keep");
+  assert.is(kept.severity, "warning");
+  assert.match(`${kept.what}\n${kept.why}`, /are kept\nit was decided that they run on.*shop/);
+  assert.is(kept.next, "flynn quarantine end");
+  assert.match(`${of("end").what}\n${of("end").why}`, /are being ended\nit was decided that they end.*shop/);
+  for (const decision of ["keep", "end"] as const) assert.not.match(of(decision).why, /ten minutes|quarantine keep/i);
+  assert.is(of(undefined).next, "flynn quarantine keep");
+});
+
 test("a certificate of one name is spoken of by that name, and one that ends now has ended", () => {
   const one = { ...certificate, names: ["a.com"], notAfter: inDays(0) };
   const [{ what, why } = {} as never] = wantedOf("certificate-ends", { certificates: [one] }) as {

@@ -17,6 +17,8 @@ export const well = (over: Partial<AlertView> = {}): AlertView => ({
   certificates: [],
   ownCertificates: [],
   restarted: [],
+  canGoBack: new Set(),
+  quarantineDecision: undefined,
   brake: { on: false, waiting: 0, allowedPerMinute: 1 },
   disk: {
     path: "/var/lib/flynn",

@@ -147,7 +147,12 @@ async function nothingKept({ appliance }: Context): Promise<void> {
 
 bad("a second appliance on the same state is refused, and the first does not mind", async (context) => {
   const said = await refused(context, upArgv(context, "--no-host"), { exitCode: 5 });
-  assert.match(said, new RegExp(`runs already \\(pid ${context.appliance.up.pid}\\); end it with \`flynn down\``));
+  assert.match(
+    said,
+    new RegExp(
+      `runs already \\(pid ${context.appliance.up.pid}\\); end it with \`flynn down --state ${context.appliance.stateDir}\``,
+    ),
+  );
   assert.is((await context.appliance.api("GET", "/v1/status")).status, 200);
 });
 

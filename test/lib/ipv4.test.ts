@@ -2,7 +2,19 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { broadcastOf, contains, isAddress, maskOf, parseNetwork, toAddress, toNumber } from "../../bootstrap/ipv4.ts";
+import {
+  broadcastOf,
+  contains,
+  exampleSpan,
+  isAddress,
+  maskOf,
+  parseNetwork,
+  parseRelay,
+  parseSpan,
+  toAddress,
+  toNumber,
+  upperHalf,
+} from "#lib/ipv4.ts";
 
 const bytesOf = (value: number) => [3, 2, 1, 0].map((n) => Math.floor(value / 256 ** n) % 256);
 const anyAddress = fc.integer({ min: 0, max: 2 ** 32 - 1 });
@@ -69,6 +81,38 @@ test("what is no network is none", () => {
     assert.is(parseNetwork(text), undefined, text);
   assert.equal(parseNetwork("10.0.0.1/32"), { address: "10.0.0.1", prefix: 32 });
   assert.equal(parseNetwork("10.0.0.1/0"), { address: "0.0.0.0", prefix: 0 });
+});
+
+test("on every network there is a span to propose, and it is taken; with an address that is somebody's it is not", () => {
+  fc.assert(
+    fc.property(fc.nat(0xffffffff), fc.integer({ min: 1, max: 30 }), fc.nat(0xffffffff), (base, prefix, at) => {
+      const network = parseNetwork(`${toAddress(base)}/${prefix}`)!;
+      const start = toNumber(network.address);
+      const own = toAddress(start + 1 + (at % (2 ** (32 - prefix) - 2)));
+      const example = exampleSpan(network, own);
+      assert.type(parseSpan(example, network, own), "object", example);
+      for (const taken of [network.address, broadcastOf(network), own])
+        assert.match(parseSpan(`${taken}-${taken}`, network, own) as string, `holds ${taken}`);
+      const { first, last } = upperHalf(network);
+      assert.ok(toNumber(first) <= toNumber(last) && contains(network, first) && contains(network, last));
+    }),
+  );
+});
+
+test("a span of more than 65536 addresses, or turned round, is refused in words", () => {
+  const network = parseNetwork("10.0.0.0/8")!;
+  assert.equal(parseSpan("10.1.0.0-10.1.255.255", network, "10.0.0.1"), { first: "10.1.0.0", last: "10.1.255.255" });
+  assert.match(parseSpan("10.1.0.0-10.2.0.0", network, "10.0.0.1") as string, "65536 is the most");
+  assert.match(parseSpan("10.1.0.9-10.1.0.1", network, "10.0.0.1") as string, "turned round");
+});
+
+test("a relay is its address with its prefix, and where it sends from", () => {
+  const own = parseNetwork("10.77.0.1/24")!;
+  const network = { address: "10.88.0.0", prefix: 24 };
+  assert.equal(parseRelay("10.88.0.1/24", own), { address: "10.88.0.1", network });
+  assert.equal(parseRelay("10.88.0.1/24@10.77.0.254", own), { address: "10.88.0.1", network, uplink: "10.77.0.254" });
+  for (const wrong of ["10.88.0.1", "10.88.0.1/31", "10.88.0.1/7", "10.88.0.1/24@", "10.88.0.1/24@a@b", "10.77.0.9/24"])
+    assert.type(parseRelay(wrong, own), "string", wrong);
 });
 
 test.run();
