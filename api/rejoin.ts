@@ -2,6 +2,7 @@
 // a join token that may be good, such as the fresh one of each start on the appliance's own machine. Until it has joined, everything goes
 // on as the former one: what it serves ends for no refusal.
 import type { Log } from "#lib/log.ts";
+import { joined } from "#lib/time.ts";
 import { isFault } from "./fault.ts";
 import { ensureIdentity, type Identity, type JoinOptions } from "./join.ts";
 
@@ -26,7 +27,7 @@ export async function asMember(options: MembershipOptions, work: (member: Member
   let identity = await ensureIdentity({ ...options, token: await token() });
   while (!signal.aborted) {
     const replaced = new AbortController();
-    const during = AbortSignal.any([signal, replaced.signal]);
+    const { signal: during, release } = joined(signal, replaced.signal);
     let next: Identity | undefined;
     let joining: Promise<void> | undefined;
     const join = async (): Promise<void> => {
@@ -56,6 +57,7 @@ export async function asMember(options: MembershipOptions, work: (member: Member
     } finally {
       replaced.abort();
       await joining;
+      release();
     }
     if (next === undefined) return;
     identity = next;

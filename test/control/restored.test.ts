@@ -28,7 +28,7 @@ test("a state that was restored says so once, in an event that names the command
     await first.close();
     await backupState(directory, out);
     for (const day of ["2026-11-29", "2026-11-30"]) {
-      await restoreState({ directory, from: out, now: new Date(`${day}T10:00:00.000Z`) });
+      await restoreState({ directory, from: out, replace: true, now: new Date(`${day}T10:00:00.000Z`) });
       for (let starts = 0; starts < 2; starts++) {
         const store = await start();
         await noteRestored(store, new Date());

@@ -58,7 +58,7 @@ const startOften = async (place: Place) => {
 };
 const backup = ({ directory, scratch }: Place) => backupState(directory, join(scratch, "backup"));
 const restoreBackup = ({ directory, scratch, now }: Place) =>
-  restoreState({ directory, from: join(scratch, "backup"), now: new Date(now()) });
+  restoreState({ directory, from: join(scratch, "backup"), replace: true, now: new Date(now()) });
 const loseLevel = ({ directory }: Place) => rm(join(directory, "level"), { recursive: true });
 const loseJournal = ({ directory }: Place) => rm(join(directory, "journal"), { recursive: true });
 const breakLevel = ({ directory }: Place) => rm(join(directory, "level", "CURRENT"));
