@@ -96,16 +96,16 @@ export async function run({
       return {
         figures: {
           machines: count,
-          offerP50Ms: round(median.offerP50Ms),
-          offerP99Ms: round(median.offerP99Ms),
-          offerMaxMs: round(median.offerMaxMs),
+          onceOfferP50Ms: round(median.offerP50Ms),
+          onceOfferP99Ms: round(median.offerP99Ms),
+          onceOfferMaxMs: round(median.offerMaxMs),
           lastAckMs: round(median.lastAckMs),
           lastScriptMs: round(median.lastScriptMs),
           resent: median.resent,
-          spreadOfferP50Ms: round(spread.offerP50Ms),
-          spreadOfferP99Ms: round(spread.offerP99Ms),
+          offerP50Ms: round(spread.offerP50Ms),
+          offerP99Ms: round(spread.offerP99Ms),
           memoryBeforeMiB: round(before.rssBytes / 2 ** 20),
-          memoryAfterMiB: round(after.rssBytes / 2 ** 20),
+          residentMiB: round(after.rssBytes / 2 ** 20),
         },
         ratios: {},
         notes: [
