@@ -1,7 +1,8 @@
 // Which images a host may pull: those of apps that have a job or a build on it now, and the stack, which every build starts from.
+
 import type { Artifact } from "#api/artifacts.ts";
 import type { Job } from "#api/jobs.ts";
-import { repositoryOf } from "./builds/release-turn.ts";
+import { repositoryOf } from "./builds/record.ts";
 import type { Context } from "./context.ts";
 import { keys } from "./keys.ts";
 import type { ReleaseRecord } from "./records.ts";

@@ -15,8 +15,7 @@ import type { Registry } from "../registry.ts";
 import type { Entry } from "../store/store.ts";
 import type { BuildLogs } from "./build-log.ts";
 import type { BuildFiles } from "./files.ts";
-import { type BuildRecord, hasEnded, type Product } from "./record.ts";
-import { repositoryOf } from "./release-turn.ts";
+import { type BuildRecord, hasEnded, type Product, repositoryOf } from "./record.ts";
 import { takeSlug } from "./slug.ts";
 
 export interface BuildAgents {

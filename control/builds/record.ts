@@ -63,3 +63,6 @@ export function shownBuild(record: BuildRecord): Build {
   const { attempt: _, product: __, result: ___, cancel: ____, ending: _____, ...build } = record;
   return build;
 }
+
+/** Where an app's images are in the registry. */
+export const repositoryOf = (appId: string): string => `apps/${appId}`;

@@ -11,6 +11,7 @@ import type { LaidImage } from "../registry-layer.ts";
 import { logText } from "./deploying.ts";
 import type { Look, Turn } from "./look.ts";
 import { processesOf } from "./processes.ts";
+import { repositoryOf } from "./record.ts";
 import { readSource } from "./start.ts";
 import { detail, step } from "./words.ts";
 
@@ -79,8 +80,6 @@ export async function releaseTurn(look: Look): Promise<Turn> {
     events: [releaseEvent(app.value, release), event],
   };
 }
-
-export const repositoryOf = (appId: string): string => `apps/${appId}`;
 
 async function imageOf({ context, build, plan, images, files, signal }: Look, artifactId: string): Promise<LaidImage> {
   const { product } = build;

@@ -11,8 +11,7 @@ import type { Context } from "../context.ts";
 import { deploymentsOf, isComing } from "../deploy/record.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
-import { type BuildPlan, type BuildRecord, buildsOf, hasEnded } from "./record.ts";
-import { repositoryOf } from "./release-turn.ts";
+import { type BuildPlan, type BuildRecord, buildsOf, hasEnded, repositoryOf } from "./record.ts";
 
 export type Around = Pick<Context, "store" | "registry" | "secrets" | "installers">;
 

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { updateApp, updateEnv, updateFormation } from "#api/apps.ts";
 import { type Client, createClient } from "#api/client.ts";
 import { getDeployment } from "#api/deployments.ts";
+import { run as runProgram } from "#lib/run.ts";
 import { every, until } from "#lib/time.ts";
 import type { Costs } from "./cluster/control.ts";
 import { appIdOf, type Seed, seed } from "./cluster/seed.ts";
@@ -271,17 +272,15 @@ const pause = (ms: number, signal: AbortSignal): Promise<void> =>
 
 const round = (value: number): number => Number(value.toFixed(2));
 
-if (import.meta.main) {
-  const [hosts, apps, jobsPerApp, routed = apps, profileTo] = process.argv.slice(2);
-  const stop = new AbortController();
-  process.once("SIGINT", () => stop.abort());
-  const size = {
-    ...(hosts ? { hosts: Number(hosts) } : {}),
-    ...(apps ? { apps: Number(apps), routed: Number(routed) } : {}),
-    ...(jobsPerApp ? { jobsPerApp: Number(jobsPerApp) } : {}),
-  };
-  const log = (line: string) => console.error(line);
-  console.log(
-    JSON.stringify(await run({ log, signal: stop.signal, size, ...(profileTo ? { profileTo } : {}) }), null, 2),
-  );
-}
+if (import.meta.main)
+  runProgram(async (signal) => {
+    const [hosts, apps, jobsPerApp, routed = apps, profileTo] = process.argv.slice(2);
+    const size = {
+      ...(hosts ? { hosts: Number(hosts) } : {}),
+      ...(apps ? { apps: Number(apps), routed: Number(routed) } : {}),
+      ...(jobsPerApp ? { jobsPerApp: Number(jobsPerApp) } : {}),
+    };
+    const log = (line: string) => console.error(line);
+    console.log(JSON.stringify(await run({ log, signal, size, ...(profileTo ? { profileTo } : {}) }), null, 2));
+    return 0;
+  });

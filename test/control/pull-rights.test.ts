@@ -1,8 +1,9 @@
 // Which images a host may pull.
+
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Job } from "#api/jobs.ts";
-import { repositoryOf } from "../../control/builds/release-turn.ts";
+import { repositoryOf } from "../../control/builds/record.ts";
 import { jobIndex } from "../../control/job-index.ts";
 import { keys } from "../../control/keys.ts";
 import { mayPull, pullOf } from "../../control/pull-rights.ts";
