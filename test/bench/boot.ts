@@ -67,7 +67,7 @@ export async function run({
         asked++;
         const lines = await until(
           () => {
-            const found = [...server.output().matchAll(/^memory (.*)$/gm)];
+            const found = [...server.output().matchAll(/^memory (.*)\n/gm)];
             return found.length >= asked ? found : undefined;
           },
           { what: "the server's memory figure", timeoutMs: 10_000, signal },

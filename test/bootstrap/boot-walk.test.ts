@@ -67,7 +67,7 @@ async function withRig(work: (rig: Rig, scope: Scope) => Promise<void>): Promise
 }
 
 const eventsOf = (server: Running) =>
-  [...server.output().matchAll(/^event (.*)$/gm)].map((line) => JSON.parse(line[1]!) as BootEvent);
+  [...server.output().matchAll(/^event (.*)\n/gm)].map((line) => JSON.parse(line[1]!) as BootEvent);
 
 // Held for the whole file: when a process's last scope closes, its watchdog cleans up whatever bears the process's name.
 const file = await openScope();

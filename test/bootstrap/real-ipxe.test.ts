@@ -42,7 +42,7 @@ async function bootOne(
     await server.waitFor(/ready/, 20_000);
     await machine.powerOn();
     const events = () =>
-      [...server.output().matchAll(/^event (.*)$/gm)].map((line) => JSON.parse(line[1]!) as BootEvent);
+      [...server.output().matchAll(/^event (.*)\n/gm)].map((line) => JSON.parse(line[1]!) as BootEvent);
     const reached = () => events().some(isReached);
     await until(reached, { what: "the stage", timeoutMs: 120_000, everyMs: 250 }).catch((cause: unknown) => {
       const stages = events().map((event) => event.stage);

@@ -206,7 +206,7 @@ await new Promise(() => setInterval(() => {}, 1000));
       victim.stdout.on("data", (chunk) => {
         output += chunk;
       });
-      await until(() => output.includes("made"), { what: "the victim's lab", timeoutMs: 20_000 });
+      await until(() => /made .*\n/.test(output), { what: "the victim's lab", timeoutMs: 20_000 });
       const [, id = "", inside = "", outside = ""] = /made (\S+) (\d+) (\d+)/.exec(output) ?? [];
       assert.match((await exec(["ip", "netns", "list"])).stdout, `${id}-victim`);
       victim.kill(name);

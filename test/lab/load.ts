@@ -58,7 +58,7 @@ export async function startLoad(
   await worker.waitFor(/started/, 10_000);
   return {
     async progress() {
-      const last = [...worker.output().matchAll(/progress (\d+) (\d+)/g)].at(-1);
+      const last = [...worker.output().matchAll(/progress (\d+) (\d+)\n/g)].at(-1);
       return { requests: Number(last?.[1] ?? 0), failed: Number(last?.[2] ?? 0) };
     },
     async stop() {

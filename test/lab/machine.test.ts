@@ -15,8 +15,9 @@ interface Context {
 }
 
 const lab = suite<Context>("machine");
-// The firmware console wraps at 80 columns: what is looked for fits in one line.
-const SCRIPT_TEXT = /lab LAB-METAL (\S+) (\S+)/;
+// The firmware console wraps at 80 columns: what is looked for fits in one line. A console is read as it comes, also
+// half a line: what is looked for says how long it is (RFC 9562 for the UUID, six octets of a MAC).
+const SCRIPT_TEXT = /lab LAB-METAL ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) ([0-9a-f]{2}(?::[0-9a-f]{2}){5})/;
 const BOOT_MS = 60_000;
 
 lab.before(async (context) => {
