@@ -11,6 +11,7 @@ import { run as runProgram } from "#lib/run.ts";
 import { every, until } from "#lib/time.ts";
 import type { Costs } from "./cluster/control.ts";
 import { appIdOf, type Seed, seed } from "./cluster/seed.ts";
+import type { Counts } from "./cluster/sim-host.ts";
 import { clockMs, startWorker, type Worker } from "./cluster/worker.ts";
 import type { BenchOptions, BenchResult } from "./run.ts";
 
@@ -134,9 +135,12 @@ async function profile({ control, profileTo }: Bench, phase: string): Promise<vo
 }
 
 /** What both processes have cost since this was asked last. */
-async function costs({ control, fleet }: Bench): Promise<Costs & { simulatorCores: number }> {
-  const [own, simulator] = [await control.ask<Costs>("costs"), await fleet.ask<{ cores: number }>("costs")];
-  return { ...own, simulatorCores: simulator.cores };
+type Spent = Costs & { simulatorCores: number; counts: Counts };
+
+async function costs({ control, fleet }: Bench): Promise<Spent> {
+  const own = await control.ask<Costs>("costs");
+  const { cores, counts } = await fleet.ask<{ cores: number; counts: Counts }>("costs");
+  return { ...own, simulatorCores: cores, counts };
 }
 
 /** Every host has its target, every job in it is up, and routers have caught up. */
@@ -258,10 +262,11 @@ async function lostHost(bench: Bench) {
   return { toldMs: told - cut.reportedMs, costs: spent };
 }
 
-function describe(what: string, spent: Costs & { simulatorCores: number }): string {
-  const { cores, loopP99Ms, loopMaxMs, residentBytes, heapBytes, simulatorCores } = spent;
+function describe(what: string, spent: Spent): string {
+  const { cores, loopP99Ms, loopMaxMs, residentBytes, heapBytes, simulatorCores, counts } = spent;
+  const { targets, targetBytes, reports, beats } = counts;
   const [resident, heap] = [residentBytes, heapBytes].map((bytes) => Math.round(bytes / 1024 ** 2));
-  return `${what}: ${cores.toFixed(2)} cores (simulator ${simulatorCores.toFixed(2)}), loop late p99 ${loopP99Ms.toFixed(1)} max ${loopMaxMs.toFixed(1)} ms, resident ${resident} MiB, heap ${heap} MiB`;
+  return `${what}: ${cores.toFixed(2)} cores (simulator ${simulatorCores.toFixed(2)}), loop late p99 ${loopP99Ms.toFixed(1)} max ${loopMaxMs.toFixed(1)} ms, resident ${resident} MiB, heap ${heap} MiB; ${targets} targets of ${Math.round(targetBytes / 1024)} KiB, ${reports} reports, ${beats} beats`;
 }
 
 const pause = (ms: number, signal: AbortSignal): Promise<void> =>

@@ -2,7 +2,7 @@
 import { formatHello, ownHello } from "#api/version.ts";
 import { openConnection } from "./connection.ts";
 import type { Credentials } from "./seed.ts";
-import { SimHost } from "./sim-host.ts";
+import { type Counts, noCounts, SimHost } from "./sim-host.ts";
 import { answer, clockMs } from "./worker.ts";
 
 const BEAT_MS = 2_000;
@@ -122,7 +122,12 @@ answer({
     const tookMs = performance.now() - sinceMs;
     cpu = process.cpuUsage();
     sinceMs = performance.now();
-    return { cores: (used.user + used.system) / 1_000 / tookMs };
+    const counts = noCounts();
+    for (const host of hosts) {
+      for (const name of Object.keys(counts) as (keyof Counts)[]) counts[name] += host.counts[name];
+      host.counts = noCounts();
+    }
+    return { cores: (used.user + used.system) / 1_000 / tookMs, counts };
   },
 });
 

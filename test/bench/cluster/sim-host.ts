@@ -23,6 +23,15 @@ export interface SimHostOptions {
   onFailure: (why: string) => void;
 }
 
+/** What went over a host's connections. */
+export interface Counts {
+  targets: number;
+  targetBytes: number;
+  reports: number;
+  beats: number;
+}
+export const noCounts = (): Counts => ({ targets: 0, targetBytes: 0, reports: 0, beats: 0 });
+
 interface SimJob {
   state: "starting" | "up" | "down";
   address: string;
@@ -49,6 +58,7 @@ export class SimHost {
   /** When its last report was answered. */
   reportedMs = 0;
   gone = false;
+  counts: Counts = noCounts();
 
   constructor(options: SimHostOptions) {
     this.#options = options;
@@ -82,6 +92,8 @@ export class SimHost {
     if (event === "fault") this.#options.onFailure(`${this.id}: ${data}`);
     if (event !== "item") return;
     const atMs = clockMs();
+    this.counts.targets++;
+    this.counts.targetBytes += data.length;
     const target = JSON.parse(withoutLists(data)) as HostTargetPart;
     const { term, seq, reach } = target;
     this.#target = { term, seq, reachVersion: reach?.version };
@@ -130,6 +142,7 @@ export class SimHost {
       if (!isNew && clockMs() - this.#wholeMs < WHOLE_EVERY_MS && (await this.#beat())) return;
       this.#digest = randomBytes(16).toString("hex");
       this.#wholeMs = clockMs();
+      this.counts.reports++;
       await this.#post("report", { ...this.#report(), digest: this.#digest });
     } catch (error) {
       if (!this.gone) this.#options.onFailure(`${this.id}: ${(error as Error).message}`);
@@ -141,6 +154,7 @@ export class SimHost {
   async #beat(): Promise<boolean> {
     const { term = 0, seq = 0, reachVersion } = this.#target ?? {};
     const body = { term, seq, now: new Date().toISOString(), digest: this.#digest };
+    this.counts.beats++;
     const reply = await this.#post("beat", { ...body, ...(reachVersion === undefined ? {} : { reachVersion }) });
     return (JSON.parse(reply) as { known: boolean }).known;
   }
