@@ -6,7 +6,7 @@ import { endpoint } from "./endpoint.ts";
 import { JobReport, JobSpec } from "./jobs.ts";
 import { Level, Stage } from "./machines.ts";
 import { Quarantine, QuarantinedJob } from "./quarantine.ts";
-import { Reach } from "./reach.ts";
+import { Reach, ReachApp } from "./reach.ts";
 import {
   Id,
   IdParams,
@@ -146,15 +146,29 @@ const listChanges = <T extends TSchema>(row: T) =>
   );
 
 /**
- * A target as streamed to a host whose hello says `parts`: of the lists that are as long as the cluster is large, what has changed since
- * the item before. The first item of a stream is whole.
+ * A target as streamed to a host whose hello says `job-parts`: of the lists that grow with the cluster or with what the host runs, what has
+ * changed since the item before. The first item of a stream is whole.
  */
 export const HostTargetPart = object({
   ...HostTarget.properties,
   peers: Type.Optional(HostTarget.properties.peers),
   peerChanges: listChanges(Peer),
-  reach: Type.Optional(object({ ...Reach.properties, closed: Type.Optional(Reach.properties.closed) })),
+  jobs: Type.Optional(HostTarget.properties.jobs),
+  jobChanges: listChanges(JobSpec),
+  reach: Type.Optional(
+    object({
+      ...Reach.properties,
+      closed: Type.Optional(Reach.properties.closed),
+      apps: Type.Optional(Reach.properties.apps),
+    }),
+  ),
   closedChanges: listChanges(Type.String()),
+  appChanges: Type.Optional(
+    Type.Unsafe<{ put: ReachApp[]; gone: string[] }>({
+      ...object({ put: Type.Array(ReachApp), gone: Type.Array(Id) }),
+      description: "Of `reach.apps`, by their ids.",
+    }),
+  ),
 });
 export type HostTargetPart = Static<typeof HostTargetPart>;
 

@@ -184,9 +184,8 @@ export function mountHosts(
     hosts.hostTarget,
     ({ params: { id } }) => forItself(id, feeds.targetOf(id)),
     ({ params: { id }, signal }) => {
-      const targets = feeds.follow(id, signal);
-      const takesParts = presence.members.get(id)?.hello?.capabilities.includes("parts") === true;
-      return takesParts ? parts.inParts(targets) : wholeTargets(id, targets);
+      const takesParts = presence.members.get(id)?.hello?.capabilities.includes("job-parts") === true;
+      return takesParts ? parts.inParts(feeds.followChanges(id, signal)) : wholeTargets(id, feeds.follow(id, signal));
     },
   );
   const checkMember = (id: string, term: number): void => {

@@ -2,6 +2,7 @@
 // a few at a time. Whether there is anything to send is a comparison of numbers: nothing is built, or kept, to find that out.
 import { Fault } from "#api/fault.ts";
 import type { HostTarget } from "#api/hosts.ts";
+import type { Job } from "#api/jobs.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { sleep } from "#lib/time.ts";
 import type { Context } from "../context.ts";
@@ -10,7 +11,7 @@ import { keys, PREFIX } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
 import type { LogRecord } from "../store/log.ts";
 import { clusterParts } from "./cluster-parts.ts";
-import { hostTargetOf, isSameToHost } from "./host.ts";
+import { hostTargetOf, isSameToHost, jobsToldTo } from "./host.ts";
 import { type Turns, turns } from "./turns.ts";
 
 export interface HostFeeds {
@@ -20,6 +21,15 @@ export interface HostFeeds {
   targetOf(hostId: string): HostTarget;
   /** The target now, an event `current`, and the target again at each change. */
   follow(hostId: string, signal: AbortSignal): AsyncGenerator<StreamEvent<HostTarget>>;
+  /** The same, of jobs only what has changed since the item before. */
+  followChanges(hostId: string, signal: AbortSignal): AsyncGenerator<StreamEvent<TargetChange>>;
+}
+
+export interface TargetChange {
+  /** With those of its jobs that are new or told otherwise than before; builds are all there. */
+  target: HostTarget;
+  /** Ids of jobs that were told before and are no more. */
+  gone: string[];
 }
 
 export interface HostFeedsOptions {
@@ -80,15 +90,60 @@ export function hostFeeds(
       }
     }
   };
-  const targetOf = (hostId: string): HostTarget => {
+  const targetOf = (hostId: string, isDue?: (job: Job) => boolean): HostTarget => {
     onBuild?.(hostId);
-    return hostTargetOf(hostId, context, cluster);
+    return hostTargetOf(hostId, context, cluster, isDue);
   };
   /** Two equal ones mean that there is nothing new to send. */
   const versionOf = (hostId: string): string => {
     if (store.durable.get(keys.host(hostId)) === undefined)
       throw new Fault("gone", `host ${hostId} was removed from the cluster`);
     return `${ownSeqs.get(hostId) ?? 0} ${everywhereSeq} ${reaches.of(hostId).version}`;
+  };
+
+  const each = async function* <T>(
+    hostId: string,
+    signal: AbortSignal,
+    build: () => { seq: number; data: T },
+  ): AsyncGenerator<StreamEvent<T>> {
+    let due = false;
+    let heard: () => void = () => undefined;
+    const turn = () => {
+      due = true;
+      heard();
+    };
+    const there = followers.get(hostId) ?? new Set();
+    followers.set(hostId, there.add(turn));
+    const stopReach = reaches.onChange(hostId, (everywhere) => wake(hostId, everywhere));
+    const onAbort = () => heard();
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      let sent: string | undefined;
+      queue.ask(turn);
+      while (!signal.aborted) {
+        if (!due)
+          await new Promise<void>((resolve) => {
+            heard = resolve;
+            if (due || signal.aborted) resolve();
+          });
+        due = false;
+        if (signal.aborted) return;
+        const version = versionOf(hostId);
+        if (version === sent) continue;
+        const { seq, data } = build();
+        const id = String(seq);
+        yield { event: "item", id, data };
+        if (sent === undefined) yield { event: "current", id };
+        sent = version;
+        await sleep(queue.restMs(), signal);
+      }
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      stopReach();
+      queue.forget(turn);
+      there.delete(turn);
+      if (there.size === 0 && followers.get(hostId) === there) followers.delete(hostId);
+    }
   };
 
   return {
@@ -100,46 +155,20 @@ export function hostFeeds(
         throw error;
       }
     },
-    targetOf,
-    async *follow(hostId, signal) {
-      let due = false;
-      let heard: () => void = () => undefined;
-      const turn = () => {
-        due = true;
-        heard();
-      };
-      const there = followers.get(hostId) ?? new Set();
-      followers.set(hostId, there.add(turn));
-      const stopReach = reaches.onChange(hostId, (everywhere) => wake(hostId, everywhere));
-      const onAbort = () => heard();
-      signal.addEventListener("abort", onAbort, { once: true });
-      try {
-        let sent: string | undefined;
-        queue.ask(turn);
-        while (!signal.aborted) {
-          if (!due)
-            await new Promise<void>((resolve) => {
-              heard = resolve;
-              if (due || signal.aborted) resolve();
-            });
-          due = false;
-          if (signal.aborted) return;
-          const version = versionOf(hostId);
-          if (version === sent) continue;
-          const target = targetOf(hostId);
-          const id = String(target.seq);
-          yield { event: "item", id, data: target };
-          if (sent === undefined) yield { event: "current", id };
-          sent = version;
-          await sleep(queue.restMs(), signal);
-        }
-      } finally {
-        signal.removeEventListener("abort", onAbort);
-        stopReach();
-        queue.forget(turn);
-        there.delete(turn);
-        if (there.size === 0 && followers.get(hostId) === there) followers.delete(hostId);
-      }
+    targetOf: (hostId) => targetOf(hostId),
+    follow: (hostId, signal) =>
+      each(hostId, signal, () => {
+        const target = targetOf(hostId);
+        return { seq: target.seq, data: target };
+      }),
+    followChanges(hostId, signal) {
+      let told: ReadonlyMap<string, Job> = new Map();
+      return each(hostId, signal, () => {
+        const before = told;
+        told = jobsToldTo(hostId, jobs);
+        const target = targetOf(hostId, (job) => !isSameToHost(before.get(job.id), job));
+        return { seq: target.seq, data: { target, gone: [...before.keys()].filter((id) => !told.has(id)) } };
+      });
     },
   };
 }

@@ -41,6 +41,16 @@ export function isSameToHost(before: Job | undefined, after: Job | undefined): b
   );
 }
 
+/** Jobs of processes that a host is told, builds left out, by their ids. */
+export const jobsToldTo = (hostId: string, jobs: Context["jobs"]): Map<string, Job> =>
+  new Map(
+    jobs
+      .onHost(hostId)
+      .filter((job) => !isOver(job) && job.task?.kind !== "build")
+      .map((job) => [job.id, job]),
+  );
+
+/** `isDue`: of which jobs the specs are made. */
 export function hostTargetOf(
   hostId: string,
   {
@@ -53,13 +63,14 @@ export function hostTargetOf(
     controlUrls,
   }: Pick<Context, "store" | "jobs" | "registry" | "secrets" | "reaches" | "installers" | "controlUrls">,
   cluster: Pick<ClusterParts, "peers" | "buildTags">,
+  isDue: (job: Job) => boolean = () => true,
 ): HostTarget {
   const store = newest.durable;
   const host = store.get<HostRecord>(keys.host(hostId))?.value;
   if (host === undefined) throw new Fault("gone", `host ${hostId} was removed from the cluster`);
   const { clusterRange } = store.get<ClusterSettings>(keys.cluster)!.value;
   const live = jobs.onHost(hostId).filter((job) => !isOver(job));
-  const specs = live.map((job) => jobSpec(job, { store, registry, secrets }));
+  const specs = live.filter(isDue).map((job) => jobSpec(job, { store, registry, secrets }));
   const builds = live
     .filter((job) => job.task?.kind === "build")
     .map((job) => buildSpec(job, { store, registry, secrets, installers }));

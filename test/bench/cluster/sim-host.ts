@@ -98,9 +98,8 @@ export class SimHost {
     const { term, seq, reach } = target;
     this.#target = { term, seq, reachVersion: reach?.version };
     this.#heardNew = true;
-    const wanted = new Set<string>();
-    for (const { id, appId, desired } of target.jobs) {
-      wanted.add(id);
+    const { jobs, jobChanges } = target;
+    for (const { id, appId, desired } of jobs ?? jobChanges?.put ?? []) {
       const known = this.jobs.get(id);
       if (known === undefined) {
         const { subnet } = this.#options.credentials.hosts[this.at]!;
@@ -114,7 +113,9 @@ export class SimHost {
         known.dueMs = atMs + STOPS_IN_MS;
       }
     }
-    for (const id of this.jobs.keys()) if (!wanted.has(id)) this.jobs.delete(id);
+    const wanted = jobs && new Set(jobs.map(({ id }) => id));
+    const gone = wanted === undefined ? jobChanges?.gone : [...this.jobs.keys()].filter((id) => !wanted.has(id));
+    for (const id of gone ?? []) this.jobs.delete(id);
   }
 
   /** Starts and ends what is due, and reports when something has changed, and as often as control asks. */

@@ -1,14 +1,16 @@
 // Whom a record wakes, and what it costs: one host's change builds one host's target, and no host misses one.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget, HostTargetPart } from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
 import { sleep, until } from "#lib/time.ts";
 import { keys } from "../../../control/keys.ts";
 import type { HostRecord } from "../../../control/records.ts";
 import type { Change, Store } from "../../../control/store/store.ts";
 import { type HostFeeds, hostFeeds } from "../../../control/targets/host-feeds.ts";
+import { hostParts } from "../../../control/targets/host-parts.ts";
 import { type Turns, turns } from "../../../control/targets/turns.ts";
+import { wholeTarget } from "../../../hostd/target-parts.ts";
 import { type Rig, withRig } from "../rig.ts";
 
 const HOSTS = ["h1", "h2", "h3", "h4"];
@@ -33,10 +35,10 @@ const host = (id: string, over: Partial<HostRecord> = {}): Change => ({
 });
 const app = (id: string): Change[] => [
   { key: keys.artifact(`art-${id}`), value: { id: `art-${id}`, appId: id, repository: id, digest: `sha256:${id}` } },
-  {
-    key: keys.release(id, "r1"),
-    value: { id: "r1", appId: id, artifactId: `art-${id}`, env: { A: id }, processes: { web: { port: 80 } } },
-  },
+  ...["r1", "r2"].map((release) => ({
+    key: keys.release(id, release),
+    value: { id: release, appId: id, artifactId: `art-${id}`, env: { A: release }, processes: { web: { port: 80 } } },
+  })),
 ];
 const job = (id: string, appId: string, hostId: string | undefined, over: Partial<Job> = {}): Change => ({
   key: keys.job(appId, id),
@@ -89,7 +91,24 @@ function watchedTurns(): { queue: Turns; isIdle: () => boolean } {
   return { queue, isIdle: () => coming.size === 0 };
 }
 
-async function following(hostIds: readonly string[], body: (followed: Followed) => Promise<void>): Promise<void> {
+/** The targets of a host's stream; `inParts`: as the host puts them together of what it is sent. */
+async function* targetsOf(feeds: HostFeeds, id: string, signal: AbortSignal, inParts: boolean) {
+  if (!inParts) for await (const { data } of feeds.follow(id, signal)) if (data) yield data;
+  let whole: HostTarget | undefined;
+  if (inParts)
+    for await (const { data } of hostParts().inParts(feeds.followChanges(id, signal))) {
+      if (data === undefined) continue;
+      whole = wholeTarget(JSON.parse(JSON.stringify(data)), whole);
+      assert.ok(whole, "a part of what the host was sent before");
+      yield whole;
+    }
+}
+
+async function following(
+  hostIds: readonly string[],
+  body: (followed: Followed) => Promise<void>,
+  { inParts = false } = {},
+): Promise<void> {
   await withRig(
     async ({ control, store }: Rig) => {
       const { context } = control;
@@ -112,7 +131,7 @@ async function following(hostIds: readonly string[], body: (followed: Followed) 
       const done = new AbortController();
       const sent = new Map<string, HostTarget[]>(hostIds.map((id) => [id, []]));
       const reading = hostIds.map(async (id) => {
-        for await (const { data } of feeds.follow(id, done.signal)) if (data) sent.get(id)!.push(data);
+        for await (const target of targetsOf(feeds, id, done.signal, inParts)) sent.get(id)!.push(target);
       });
       const quiet = async () => {
         await until(isIdle, { what: "every turn that was asked for", timeoutMs: 10_000, everyMs: 1 });
@@ -133,8 +152,8 @@ async function following(hostIds: readonly string[], body: (followed: Followed) 
         });
       } finally {
         done.abort();
-        await Promise.allSettled(reading);
       }
+      await Promise.all(reading);
     },
     { loops: false },
   );
@@ -183,9 +202,10 @@ test("a host that is removed has its stream ended, in words", () =>
     assert.match(String(await ended), /host h4 was removed/);
   }));
 
-test("after any records every host was sent what a fresh look gives, whatever came at once", () =>
-  following(HOSTS, async ({ store, feeds, sent, commit }) => {
-    let seed = 11;
+const anyRecords =
+  (start: number) =>
+  async ({ store, feeds, sent, commit }: Followed): Promise<void> => {
+    let seed = start;
     const random = (below: number) => {
       seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
       return Math.floor((seed / 2 ** 31) * below);
@@ -200,6 +220,7 @@ test("after any records every host was sent what a fresh look gives, whatever ca
             state: one(["pending", "starting", "up", "crashed", "down", "lost"]),
             desired: one(["run", "drain", "stop"]),
             restarts: random(3),
+            releaseId: one(["r1", "r2"]),
             ...(random(2) === 0 ? {} : { address: `100.64.1.${random(9)}` }),
           }),
         ],
@@ -211,12 +232,15 @@ test("after any records every host was sent what a fresh look gives, whatever ca
           }),
         ],
         () => [{ key: keys.stack, value: { name: `s${random(3)}`, builder: image(random(2)), runner: image(1) } }],
-        () => [
-          job(`t${appId}${random(2)}`, appId, one(HOSTS), {
-            task: { kind: one(["run", "release"]), attach: false, tty: false, createdBy: "test" },
-            ...(random(2) === 0 ? {} : { startedAt: "2026-01-01T00:00:00Z" }),
-          }),
-        ],
+        () => {
+          const kind = one(["run", "release"] as const); // a job's never changes
+          return [
+            job(`${kind}-${appId}`, appId, one(HOSTS), {
+              task: { kind, attach: false, tty: false, createdBy: "test" },
+              ...(random(2) === 0 ? {} : { startedAt: "2026-01-01T00:00:00Z" }),
+            }),
+          ];
+        },
       ])();
     };
     const image = (n: number) => ({ repository: "stack", digest: `sha256:${n}` });
@@ -227,10 +251,64 @@ test("after any records every host was sent what a fresh look gives, whatever ca
     }
     await commit(...change());
     for (const [hostId, targets] of sent) {
-      const { seq: _, ...last } = targets.at(-1)!;
-      const { seq: __, ...fresh } = feeds.targetOf(hostId);
-      assert.equal(last, fresh, hostId);
+      const fresh = JSON.parse(JSON.stringify(feeds.targetOf(hostId))) as HostTarget;
+      assert.equal(asHeld(hostId, JSON.parse(JSON.stringify(targets.at(-1)))), asHeld(hostId, fresh), hostId);
     }
-  }));
+  };
+
+/** No host is its own peer, and in which order the others come is nothing to it. */
+const asHeld = (hostId: string, { seq: _, peers, ...target }: HostTarget) => ({
+  ...target,
+  peers: peers.filter((peer) => peer.hostId !== hostId).sort((a, b) => (a.hostId < b.hostId ? -1 : 1)),
+});
+
+test("after any records every host was sent what a fresh look gives, whatever came at once", () =>
+  following(HOSTS, anyRecords(11)));
+
+for (const seed of [11, 12, 13])
+  test(`a host that takes changes only holds what a fresh look gives, whatever came at once (${seed})`, () =>
+    following(HOSTS, anyRecords(seed), { inParts: true }));
+
+test("a change of one job is sent as one, however many run on the host", () =>
+  withRig(
+    async ({ control, store }: Rig) => {
+      const many = Array.from({ length: 60 }, (_, n) => job(`a${n}`, "a", "h1", { address: `100.64.1.${n + 2}` }));
+      await store.commit({
+        actor: "test",
+        mutations: [...HOSTS.map((id) => host(id)), ...app("a"), ...app("b"), ...many],
+      });
+      const feeds = hostFeeds(control.context);
+      store.onDurable((record) => feeds.apply(record, [{ after: record.mutations[0]!.value as unknown as Job }]));
+      const done = new AbortController();
+      const parts = hostParts().inParts(feeds.followChanges("h1", done.signal));
+      const next = async (): Promise<HostTargetPart> => {
+        for (;;) {
+          const { value } = await parts.next();
+          if (value?.data !== undefined) return value.data;
+        }
+      };
+      try {
+        assert.is((await next()).jobs?.length, 60);
+        const [, second] = await Promise.all([
+          store.commit({ actor: "test", mutations: [job("b1", "b", "h1", { address: "100.64.1.200" })] }),
+          next(),
+        ]);
+        const { jobChanges, appChanges }: HostTargetPart = second;
+        assert.equal(
+          jobChanges?.put.map(({ id }) => id),
+          ["b1"],
+        );
+        assert.equal(
+          appChanges?.put.map(({ appId }) => appId),
+          ["b"],
+        );
+        for (const list of [second.jobs, second.reach?.apps, second.peers]) assert.is(list, undefined);
+      } finally {
+        done.abort();
+        await parts.return(undefined);
+      }
+    },
+    { loops: false },
+  ));
 
 test.run();

@@ -4,6 +4,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { HostTarget } from "#api/hosts.ts";
 import type { StreamEvent } from "#api/stream.ts";
+import type { TargetChange } from "../../../control/targets/host-feeds.ts";
 import { hostParts } from "../../../control/targets/host-parts.ts";
 import { listDiffs } from "../../../control/targets/list-changes.ts";
 import { wholeTarget } from "../../../hostd/target-parts.ts";
@@ -24,10 +25,10 @@ const targetOf = (seq: number, peers: Peer[], closed: string[] | undefined): Hos
     : { reach: { version: seq, appNetwork: "app", egress: "internet", closed, open: [], routers: [], apps: [] } }),
 });
 
-async function* eventsOf(targets: HostTarget[]): AsyncGenerator<StreamEvent<HostTarget>> {
-  for (const data of targets) {
-    yield { event: "item", id: String(data.seq), data };
-    yield { event: "current", id: String(data.seq) };
+async function* eventsOf(targets: HostTarget[]): AsyncGenerator<StreamEvent<TargetChange>> {
+  for (const target of targets) {
+    yield { event: "item", id: String(target.seq), data: { target, gone: [] } };
+    yield { event: "current", id: String(target.seq) };
   }
 }
 
