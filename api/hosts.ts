@@ -172,6 +172,8 @@ export const HostTargetPart = object({
 });
 export type HostTargetPart = Static<typeof HostTargetPart>;
 
+/** Jobs of one host. */
+export const REPORTED_JOBS_MOST = 4_096;
 const Digest = Type.String({ pattern: "^[0-9a-f]{16,64}$" });
 
 /** Sent every 2 s and at each change: the liveness frame. */
@@ -195,7 +197,20 @@ export const HostReport = object({
       description: "Containers that run and that a restored state does not know.",
     }),
   ),
-  jobs: Type.Array(JobReport, { maxItems: 4096 }),
+  jobs: Type.Array(JobReport, { maxItems: REPORTED_JOBS_MOST }),
+  since: Type.Optional(
+    Type.Unsafe<string>({
+      ...Digest,
+      description:
+        "Of the report before, at a control whose hello says `report-changes`: `jobs` has those that are new or other than there.",
+    }),
+  ),
+  gone: Type.Optional(
+    Type.Array(Id, {
+      maxItems: REPORTED_JOBS_MOST,
+      description: "With `since`: jobs of that report that are no more.",
+    }),
+  ),
   digest: Type.Optional(
     Type.Unsafe<string>({ ...Digest, description: "Of what the host's beats say is still so, made by the host." }),
   ),
@@ -320,7 +335,16 @@ export const reportHost = endpoint({
   permission: "agent",
   params: IdParams,
   body: HostReport,
-  reply: object({ term: Type.Integer(), seq: Type.Integer(), everyMs: EveryMs }),
+  reply: object({
+    term: Type.Integer(),
+    seq: Type.Integer(),
+    known: Type.Optional(
+      Type.Boolean({
+        description: "False: control has no report `since` (any more), and took nothing; send it whole.",
+      }),
+    ),
+    everyMs: EveryMs,
+  }),
 });
 export const beatHost = endpoint({
   id: "beatHost",

@@ -3,10 +3,12 @@
 import type { HostBeat, HostReport } from "#api/hosts.ts";
 import type { Context } from "./context.ts";
 import type { HostChanges } from "./host-changes.ts";
+import { wholeReport } from "./report-changes.ts";
 import { acceptReport } from "./reports.ts";
 
 export interface HostFrames {
-  report(hostId: string, report: HostReport): Promise<void>;
+  /** False when it is since a report that is not here: nothing is taken in. */
+  report(hostId: string, report: HostReport): Promise<boolean>;
   /** False when there is no such report here. */
   beat(hostId: string, beat: HostBeat): Promise<boolean>;
 }
@@ -39,9 +41,12 @@ export function hostFrames(
     if (!(await accept(context, hostId, report))) settled.set(hostId, { digest: report.digest, seq });
   };
   return {
-    report(hostId, report) {
-      presence.hostSeen(hostId, report);
-      return take(hostId, report);
+    async report(hostId, report) {
+      const whole = wholeReport(report, presence.hosts.get(hostId)?.report);
+      if (whole === undefined) return false;
+      presence.hostSeen(hostId, whole);
+      await take(hostId, whole);
+      return true;
     },
     async beat(hostId, beat) {
       if (!presence.hostBeat(hostId, beat)) return false;

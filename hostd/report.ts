@@ -4,7 +4,7 @@ import { isFault } from "#api/fault.ts";
 import { beatHost, type HostReport, reportHost } from "#api/hosts.ts";
 import type { Log } from "#lib/log.ts";
 import { sleep } from "#lib/time.ts";
-import { reportDigest } from "./report-digest.ts";
+import { changedSince, type Rows, reportDigest, rowsOf } from "./report-digest.ts";
 import type { Wake } from "./wake.ts";
 
 export type BootEvents = NonNullable<HostReport["events"]>;
@@ -45,16 +45,24 @@ export async function sendReports(options: ReportOptions): Promise<void> {
     askedMs = paceOf(everyMs, asked);
   };
   /** What control has of this host, as far as is known here. */
-  let whole: { digest: string; atMs: number } | undefined;
+  let whole: { digest: string; atMs: number; rows: Rows } | undefined;
+  const isFresh = (): boolean => whole !== undefined && performance.now() - whole.atMs < wholeEveryMs;
+  const can = (name: string): boolean => client.peer()?.capabilities.includes(name) === true;
   /** True when control still has the report that this one equals. */
   const beat = async (report: HostReport, digest: string): Promise<boolean> => {
-    if (whole?.digest !== digest || performance.now() - whole.atMs >= wholeEveryMs) return false;
-    if (client.peer()?.capabilities.includes("beats") !== true) return false;
+    if (whole?.digest !== digest || !isFresh() || !can("beats")) return false;
     const { term, seq, now = new Date().toISOString(), reachVersion } = report;
     const body = { term, seq, now, digest, ...(reachVersion === undefined ? {} : { reachVersion }) };
     const answer = await client.call(beatHost, { ...call, body });
     heed(answer);
+    if (!answer.known) whole = undefined;
     return answer.known;
+  };
+  /** False when it is of changes since a report that control has not got. */
+  const send = async (body: HostReport): Promise<boolean> => {
+    const answer = await client.call(reportHost, { ...call, body });
+    heed(answer);
+    return answer.known !== false;
   };
   while (!signal.aborted) {
     const startedMs = performance.now();
@@ -63,10 +71,13 @@ export async function sendReports(options: ReportOptions): Promise<void> {
     const digest = reportDigest(report);
     try {
       if (pending.length > 0 || !(await beat(report, digest))) {
-        whole = undefined;
         const body = { ...report, digest, ...(pending.length > 0 ? { events: pending } : {}) };
-        heed(await client.call(reportHost, { ...call, body }));
-        whole = { digest, atMs: performance.now() };
+        const since = isFresh() && can("report-changes") ? whole : undefined;
+        whole = undefined; // until it is known to have arrived
+        const atMs = since?.atMs ?? performance.now();
+        if (since === undefined || !(await send({ ...body, since: since.digest, ...changedSince(since.rows, report) })))
+          await send(body);
+        whole = { digest, atMs, rows: rowsOf(report) };
         events.told(pending);
       }
       if (failing) log.info("reports reach control again");

@@ -196,8 +196,8 @@ export function mountHosts(
   };
   mount(hosts.reportHost, async ({ params: { id }, body }) => {
     checkMember(id, body.term);
-    await frames.report(id, body);
-    return { term: store.term, seq: store.durableSeq, everyMs: pace() };
+    const known = await frames.report(id, body);
+    return { term: store.term, seq: store.durableSeq, known, everyMs: pace() };
   });
   const answerBeat: AnswerBeat = async ({ params: { id }, body }) => {
     checkMember(id, body.term);

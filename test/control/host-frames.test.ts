@@ -31,7 +31,7 @@ interface Around extends Rig {
   /** Boot steps in each report that was compared. */
   steps: number[];
   frames: ReturnType<typeof hostFrames>;
-  report(over?: Partial<HostReport>): Promise<void>;
+  report(over?: Partial<HostReport>): Promise<boolean>;
   beat(digest?: string): Promise<boolean>;
   put(value: Job): Promise<unknown>;
   jobNow(): Job;
@@ -130,6 +130,26 @@ test("a beat of a report that control has not got is answered so, and changes no
     assert.is(control.context.presence.hosts.get(hostId)!.report.seq, 1);
     await report({ digest: undefined });
     assert.is(await beat(), false, "an older agent's reports have no digest");
+  }));
+
+test("changes since a report that is here are taken in, since another nothing is; the host is asked for all of it", () =>
+  beside(async ({ report, beat, put, jobNow, hostId, subnet, control }) => {
+    await put(job(hostId));
+    await put(job(hostId, { id: "j2" }));
+    const held = () => control.context.presence.hosts.get(hostId)!.report.jobs.map(({ id }) => id);
+    const j2: HostReport["jobs"][number] = { id: "j2", state: "up", reason: "", restarts: 0 };
+    assert.is(await report({ jobs: [j2], since: D2 }), false, "control was started anew");
+    assert.is(control.context.presence.hosts.get(hostId), undefined);
+    assert.is(await report(), true);
+    assert.is(jobNow().state, "up");
+    assert.is(await report({ jobs: [j2], since: D1, digest: D2 }), true);
+    assert.equal(held(), ["j1", "j2"]);
+    await put(job(hostId, { state: "lost", reason: "silent" }));
+    assert.is(await beat(D2), true);
+    assert.is(jobNow().state, "up", "what an earlier report said of it still holds");
+    assert.is(await report({ jobs: [], since: D1, gone: ["j1"] }), false, "one that comes late");
+    assert.is(await report({ jobs: [{ ...j2, address: subnet.replace("0/24", "3") }], gone: ["j1"], since: D2 }), true);
+    assert.equal(held(), ["j2"]);
   }));
 
 test("boot steps of a report are taken in once, whatever beats follow", () =>

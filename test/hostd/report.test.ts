@@ -83,9 +83,8 @@ async function sending(body: (it: Sending) => Promise<void>, wholeEveryMs = 60_0
       return it.sent.slice(from, from + more);
     },
   };
-  const call = async (endpoint: object) => {
-    const isBeat = endpoint === beatHost;
-    it.sent.push(isBeat ? "beat" : "report");
+  const call = async (endpoint: object, { body }: { body: Partial<HostReport> }) => {
+    it.sent.push(endpoint === beatHost ? "beat" : body.since === undefined ? "report" : "changes");
     if (it.fails) throw new Fault("unavailable", "control is away");
     return { term: 1, seq: 1, known: it.known };
   };
@@ -109,8 +108,36 @@ test("the first frame is a whole report, and beats follow until something is new
     assert.equal(await it.frames(3), ["report", "beat", "beat"]);
     it.current = report({ jobs: [] });
     const next = await it.frames(4);
-    assert.equal(next.filter((what) => what === "report").length, 1, next.join());
+    assert.equal(
+      next.filter((what) => what !== "beat"),
+      ["changes"],
+      next.join(),
+    );
     assert.is(next.at(-1), "beat");
+  }));
+
+test("changes that control cannot place are followed by the whole report at once", () =>
+  sending(async (it) => {
+    await it.frames(2);
+    it.known = false;
+    it.current = report({ jobs: [] });
+    const sent = (await it.frames(5)).join(" ");
+    assert.match(sent, /changes report/);
+    assert.not.match(sent, /changes (changes|beat)/);
+  }));
+
+test("a control that does not take changes is sent whole reports of them", () =>
+  sending(async (it) => {
+    const capabilities = ownHello("control").capabilities.filter((name) => name !== "report-changes");
+    it.peer = { ...ownHello("control"), capabilities };
+    await it.frames(2);
+    it.current = report({ jobs: [] });
+    const next = await it.frames(4);
+    assert.equal(
+      next.filter((what) => what !== "beat"),
+      ["report"],
+      next.join(),
+    );
   }));
 
 test("control that does not know the report is sent it at once, and after a failure that may have lost one", () =>
@@ -133,11 +160,11 @@ test("an older control is sent whole reports only", () =>
     assert.equal(await it.frames(4), ["report", "report", "report", "report"]);
   }));
 
-test("boot steps go with a whole report, and memory in use is brought up to date every so often", () =>
+test("boot steps go with a report, and once", () =>
   sending(async (it) => {
     await it.frames(2);
     it.events = [{ at: "2026-01-01T00:00:00.000Z", stage: "docker", level: "info", message: "up" }];
-    assert.ok((await it.frames(3)).includes("report"));
+    assert.ok((await it.frames(3)).some((what) => what !== "beat"));
     assert.equal(it.events, []);
   }));
 

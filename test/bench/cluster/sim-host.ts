@@ -1,7 +1,8 @@
 // One simulated host: a target stream and a connection for reports, each job up a second after it was asked for.
 import { createHash, randomBytes } from "node:crypto";
-import type { HostTargetPart } from "#api/hosts.ts";
+import type { HostReport, HostTargetPart } from "#api/hosts.ts";
 import { formatHello, ownHello } from "#api/version.ts";
+import { changedSince, type Rows, rowsOf } from "../../../hostd/report-digest.ts";
 import { type Connection, openConnection } from "./connection.ts";
 import { addressOf, type Credentials } from "./seed.ts";
 import { clockMs } from "./worker.ts";
@@ -53,6 +54,7 @@ export class SimHost {
   #heardNew = false;
   #nextAddress = 2;
   #digest = "";
+  #rows: Rows = new Map();
   #wholeMs = Number.NEGATIVE_INFINITY;
   #beatDueMs = 0;
   /** When its last report was answered. */
@@ -141,10 +143,20 @@ export class SimHost {
     this.#heardNew = false;
     try {
       if (!isNew && clockMs() - this.#wholeMs < WHOLE_EVERY_MS && (await this.#beat())) return;
+      const since = this.#digest;
       this.#digest = randomBytes(16).toString("hex");
-      this.#wholeMs = clockMs();
       this.counts.reports++;
-      await this.#post("report", { ...this.#report(), digest: this.#digest });
+      const report = this.#report();
+      const rows = rowsOf(report);
+      const body = { ...report, digest: this.#digest };
+      if (clockMs() - this.#wholeMs < WHOLE_EVERY_MS) {
+        const reply = await this.#post("report", { ...body, since, ...changedSince(this.#rows, report) });
+        this.#rows = rows;
+        if ((JSON.parse(reply) as { known?: boolean }).known !== false) return;
+      }
+      this.#wholeMs = clockMs();
+      await this.#post("report", body);
+      this.#rows = rows;
     } catch (error) {
       if (!this.gone) this.#options.onFailure(`${this.id}: ${(error as Error).message}`);
     } finally {
@@ -168,7 +180,7 @@ export class SimHost {
     return body;
   }
 
-  #report() {
+  #report(): HostReport {
     const { at } = this;
     const room = { sizeBytes: 1000 * GIB, freeBytes: 900 * GIB, reserveBytes: 5 * GIB };
     return {
