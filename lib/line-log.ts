@@ -32,9 +32,12 @@ export interface LineLog<T extends Row> {
   subscribe(listener: (line: T) => void): () => void;
   /** Drops the oldest segment but the newest; false when there is only that. */
   dropOldest(): Promise<boolean>;
+  /** Writes what was taken so far; resolves when that was tried. */
+  flush(): Promise<void>;
   close(): Promise<void>;
 }
 
+const GATHER_MS = 50;
 const PAUSE_BYTES = 1 << 20;
 const BEHIND_BYTES = 4 << 20;
 const SEGMENT_NAME = /^\d{10}\.ndjson$/;
@@ -109,9 +112,17 @@ export async function openLineLog<T extends Row>(options: LineLogOptions<T>): Pr
       onSize?.(total());
     }
   };
+  let gathering: NodeJS.Timeout | undefined;
   const flush = (): Promise<void> => {
+    clearTimeout(gathering);
+    gathering = undefined;
     writing = writing.then(write).catch(onError);
     return writing;
+  };
+  /** Lines that come one by one are written together: a write opens and closes a file. Readers and listeners wait for none of it. */
+  const flushSoon = (): void => {
+    if (pendingBytes > PAUSE_BYTES) void flush();
+    else gathering ??= setTimeout(() => void flush(), GATHER_MS);
   };
 
   return {
@@ -131,7 +142,7 @@ export async function openLineLog<T extends Row>(options: LineLogOptions<T>): Pr
         for (const listener of listeners) listener(line);
         onLine?.(line);
       }
-      void flush();
+      flushSoon();
     },
     async ready() {
       if (pendingBytes > PAUSE_BYTES) await writing;
@@ -176,6 +187,7 @@ export async function openLineLog<T extends Row>(options: LineLogOptions<T>): Pr
       await writing;
       return dropped;
     },
+    flush,
     close: flush,
   };
 }

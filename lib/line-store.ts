@@ -45,14 +45,20 @@ export function lineStore<T extends Row>(options: LineStoreOptions): LineStore<T
   let trimming: Promise<void> | undefined;
   const kept = async (): Promise<string[]> =>
     (await readdir(directory).catch(() => [])).filter((n) => LOG_NAME.test(n));
+  /** Of all sizes. */
+  let total = 0;
+  const setSize = (name: string, sizeBytes: number | undefined): void => {
+    total += (sizeBytes ?? 0) - (sizes.get(name) ?? 0);
+    if (sizeBytes === undefined) sizes.delete(name);
+    else sizes.set(name, sizeBytes);
+  };
   /** What earlier runs left counts too, opened or not. */
   const measured = (async () => {
     for (const name of await kept()) {
       const sizeBytes = await lineLogBytes(join(directory, name));
-      if (!sizes.has(name)) sizes.set(name, sizeBytes);
+      if (!sizes.has(name)) setSize(name, sizeBytes);
     }
   })().catch(onError);
-  const total = () => [...sizes.values()].reduce((sum, bytes) => sum + bytes, 0);
   const segmentBytes = () => {
     const share = totalBytes / Math.max(1, sizes.size);
     return Math.min(options.segmentBytes, Math.max(LEAST_SEGMENT_BYTES, Math.floor(share / SEGMENTS_PER_SHARE)));
@@ -61,15 +67,15 @@ export function lineStore<T extends Row>(options: LineStoreOptions): LineStore<T
   const trim = async (): Promise<void> => {
     await measured;
     const spent = new Set<string>();
-    while (total() > totalBytes) {
+    while (total > totalBytes) {
       const [largest] = [...sizes].filter(([name]) => !spent.has(name)).sort(([, a], [, b]) => b - a);
       if (largest === undefined) return;
       if (!(await (await openLog(largest[0])).dropOldest())) spent.add(largest[0]);
     }
   };
   const onSize = (name: string, sizeBytes: number): void => {
-    sizes.set(name, sizeBytes);
-    if (total() <= totalBytes || trimming !== undefined) return;
+    setSize(name, sizeBytes);
+    if (total <= totalBytes || trimming !== undefined) return;
     trimming = trim()
       .catch(onError)
       .finally(() => {
@@ -124,7 +130,7 @@ export function lineStore<T extends Row>(options: LineStoreOptions): LineStore<T
         logs.delete(name);
         await open?.then((log) => log.close());
         await rm(path, { recursive: true, force: true });
-        sizes.delete(name);
+        setSize(name, undefined);
         removed.push(name);
       }
       return removed;

@@ -116,9 +116,12 @@ export function captureLogs(options: CaptureOptions): LogCapture {
     for (let failures = 0; !ended.aborted; ) {
       const wasEnded = reader.ended;
       try {
-        await read(container, reader, await store.open(reader.app), ended);
+        const log = await store.open(reader.app);
+        await read(container, reader, log, ended);
         // Reading a container that had ended before is final; one that ended during it is read once more.
         if (wasEnded && !ended.aborted) {
+          // From here on the container may be removed, and its lines are read from nowhere again.
+          await deadline(log.flush(), PAUSE_MS, "keeping last log lines").catch(() => undefined);
           captured.add(container.id);
           return onEnd();
         }
