@@ -24,6 +24,7 @@ import * as routes from "./routes.ts";
 import * as services from "./services.ts";
 import * as stack from "./stack.ts";
 import * as status from "./status.ts";
+import * as tokens from "./tokens.ts";
 
 export function isEndpoint(value: unknown): value is Endpoint {
   return typeof value === "object" && value !== null && "path" in value && "permission" in value && "reply" in value;
@@ -40,6 +41,7 @@ export function controlEndpoints(): Endpoint[] {
     boot,
     hosts,
     members,
+    tokens,
     apps,
     artifacts,
     builds,

@@ -33,6 +33,7 @@ import { serviceCommands } from "./commands/services.ts";
 import { stackCommands } from "./commands/stack.ts";
 import { stateCommands } from "./commands/state.ts";
 import { statusCommands } from "./commands/status.ts";
+import { tokenCommands } from "./commands/tokens.ts";
 import { upCommands } from "./commands/up.ts";
 
 export const commands: readonly Command[] = [
@@ -51,6 +52,7 @@ export const commands: readonly Command[] = [
   ...appCommands,
   ...gitCommands,
   ...keyCommands,
+  ...tokenCommands,
   ...deployCommands,
   ...deploySettingCommands,
   ...buildCommands,

@@ -42,6 +42,7 @@ const LIST_OF: Record<string, string> = {
   app: "flynn apps",
   alert: "flynn alerts --all",
   key: "flynn key list",
+  token: "flynn token list",
   machine: "flynn machine list",
   host: "flynn host list",
   job: "flynn ps",

@@ -27,7 +27,7 @@ export interface Hellos {
   newerThanControl(headers: IncomingHttpHeaders): string | undefined;
 }
 
-export function hellos(own: Hello, presence: Pick<Presence, "memberSeen">): Hellos {
+export function hellos(own: Hello, presence: Pick<Presence, "memberSeen" | "tokenSeen">): Hellos {
   const known = new Map<string, Hello | undefined>();
   const helloOf = (headers: IncomingHttpHeaders): Hello | undefined => {
     const text = headers[HELLO_HEADER];
@@ -49,6 +49,7 @@ export function hellos(own: Hello, presence: Pick<Presence, "memberSeen">): Hell
         const { id, role, certificate } = member;
         presence.memberSeen(id, { role, certificate, ...(hello ? { hello } : {}), ...(refusal ? { refusal } : {}) });
       }
+      if (principal.kind === "token") presence.tokenSeen(principal.id);
       // A program asks on by itself, until one of both is upgraded.
       if (refusal !== undefined)
         throw new Fault("incompatible", refusal, { retry: member !== undefined || permission === "join" });

@@ -48,6 +48,9 @@ export interface Presence {
   readonly bootServers: ReadonlyMap<string, SeenBootServer>;
   /** Every member that asked anything of this control. */
   readonly members: ReadonlyMap<string, MemberSeen>;
+  /** ISO times of the last use of access tokens, by id. */
+  readonly tokensUsed: ReadonlyMap<string, string>;
+  tokenSeen(id: string): void;
   /** Since when this control listens, monotonic. */
   readonly startedMs: number;
   nowMs(): number;
@@ -93,6 +96,7 @@ export function presence(clock: {
   const bootServers = new Map<string, SeenBootServer>();
   const joined = new Map<string, number>();
   const members = new Map<string, MemberSeen>();
+  const tokensUsed = new Map<string, string>();
   const [begun, asked] = [new Map<string, number>(), new Map<string, number>()];
   const newest = new Map<string, string>();
   const startedMs = clock.monotonicMs();
@@ -137,6 +141,8 @@ export function presence(clock: {
     routers,
     bootServers,
     members,
+    tokensUsed,
+    tokenSeen: (id) => void tokensUsed.set(id, clock.now().toISOString()),
     startedMs,
     nowMs: clock.monotonicMs,
     begun,

@@ -86,8 +86,12 @@ export interface NextKey {
 export interface TokenRecord {
   id: string;
   name: string;
-  permissions: Permission[] | ["*"];
+  permissions: (Permission | "*")[];
   createdAt: string;
+  createdBy?: string;
+  expiresAt?: string;
+  /** Within minutes; the newest is in `Presence`. */
+  lastUsedAt?: string;
 }
 
 /** Jobs of `from` may open connections to jobs of `to`. */

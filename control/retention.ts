@@ -11,6 +11,7 @@ import { liveJobs } from "./apps/find.ts";
 import { type BuildPlan, buildsOf, hasEnded } from "./builds/record.ts";
 import { deploymentsOf } from "./deploy/record.ts";
 import { eventsToTrim } from "./events.ts";
+import { expiredTokens } from "./identity/tokens.ts";
 import { buriedImages, type ImageSweeper } from "./image-sweep.ts";
 import { keys, PREFIX } from "./keys.ts";
 import { ruleEnd } from "./network/rules.ts";
@@ -22,6 +23,8 @@ import { expiredMachines } from "./unapproved.ts";
 export const RELEASES_KEPT = 10;
 export const DEPLOYMENTS_KEPT = 30;
 export const BUILDS_KEPT = 50;
+/** So long an expired token is listed, and whoever shows it hears that it has expired. */
+export const EXPIRED_TOKEN_KEPT_MS = 30 * 86_400_000;
 const UNUSED_ARTIFACT_MS = 86_400_000;
 const ENDED = ["complete", "failed", "cancelled"];
 
@@ -45,6 +48,7 @@ function* finds(store: Store, nowMs: number): Generator<Find> {
           .filter(({ value }) => Date.parse(value.expiresAt) < nowMs)
           .map(({ key }) => key),
     ];
+  yield [PREFIX.tokens, () => expiredTokens(store, nowMs - EXPIRED_TOKEN_KEPT_MS)];
   // Rules end with their apps; one that names no app, after a salvage, opens nothing and goes.
   const isThere = (id: string) =>
     store.get<App>(keys.app(id))?.value.deleting === undefined && store.get(keys.app(id)) !== undefined;

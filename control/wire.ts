@@ -25,6 +25,7 @@ import { hostChanges } from "./host-changes.ts";
 import { hostClients } from "./host-clients.ts";
 import { hostFrames } from "./host-frames.ts";
 import type { Authority } from "./identity/authority.ts";
+import { accessTokens } from "./identity/tokens.ts";
 import { imageSweeper } from "./image-sweep.ts";
 import { jobIndex } from "./job-index.ts";
 import { keys, PREFIX } from "./keys.ts";
@@ -66,6 +67,7 @@ import { mountServices } from "./routes/services.ts";
 import { mountSessions } from "./routes/sessions.ts";
 import { mountStack } from "./routes/stack.ts";
 import { mountStatus } from "./routes/status.ts";
+import { mountTokens } from "./routes/tokens.ts";
 import { certificateOwner } from "./routing/certificates.ts";
 import { portRange } from "./routing/claims.ts";
 import { createHostLoop } from "./scheduler/host-loop.ts";
@@ -256,6 +258,7 @@ export function wireControl(parts: ControlParts): Control {
     appLog: async (app, wish) => (await archive.tail(app, wish)).items,
   });
 
+  const tokens = accessTokens(context);
   const git = createGit(context, builds);
 
   const { app, mount, mounted, answerBeats, useIdentity } = apiServer(context, identity);
@@ -327,6 +330,7 @@ export function wireControl(parts: ControlParts): Control {
   mountBuilds(mount, context, builds);
   mountGit(mount, store, git);
   mountKeys(mount, git.keys);
+  mountTokens(mount, tokens);
   git.mount(app);
   mountStack(mount, context, images);
   mountDeployments(mount, context, deployer);
@@ -364,6 +368,7 @@ export function wireControl(parts: ControlParts): Control {
         writing: (until) => watchWriting({ store, log, now, signal: until }),
         builds: (until) => builds.run(until),
         git: (until) => git.run(until),
+        tokens: tokens.run,
         addresses: addressesKept,
         retention: (until) => retentionLoop(store, { log, signal: until, images: sweeper }),
       };

@@ -51,10 +51,10 @@ const TIDY = [
 ];
 const UPDATES_MOST_BYTES = 1 << 20;
 
-type GitContext = Pick<Context, "store" | "config" | "log" | "now" | "room">;
+type GitContext = Pick<Context, "store" | "config" | "log" | "now" | "room" | "presence">;
 
 export function createGit(
-  { store, config, log, now, room }: GitContext,
+  { store, config, log, now, room, presence }: GitContext,
   builds: PushBuilds,
   limits: Pick<Limits, "silentMs" | "packBytes"> = LIMITS,
 ): Git {
@@ -178,7 +178,7 @@ export function createGit(
   return {
     keys: people,
     mount: (app) =>
-      gitHttp(app, { store, pushes: pushing, repositories: repos, hookEnv, slot, limits, space, log, ready }),
+      gitHttp(app, { store, presence, pushes: pushing, repositories: repos, hookEnv, slot, limits, space, log, ready }),
     async describe(app) {
       const { head } = await headOf(app);
       return {

@@ -9,6 +9,7 @@ import { FAULTS, Fault, isFault } from "#api/fault.ts";
 import type { Log } from "#lib/log.ts";
 import { asFault } from "../faults.ts";
 import { authorize, identify, type Principal, tokenPrincipal } from "../identity/principal.ts";
+import type { Presence } from "../presence.ts";
 import type { Store } from "../store/store.ts";
 import { appOf, isService, SERVICES, type Service } from "./access.ts";
 import { parseCgiHead } from "./cgi.ts";
@@ -22,6 +23,7 @@ import { deployBranches } from "./updates.ts";
 
 export interface GitHttpOptions {
   store: Store;
+  presence: Pick<Presence, "tokenSeen">;
   pushes: Pushes;
   repositories: Repositories;
   /** Environment of a git process that serves this session's push. */
@@ -71,7 +73,7 @@ function sendText(fault: Fault, request: FastifyRequest, reply: FastifyReply, lo
   void reply.code(FAULTS[fault.code].status).header("content-type", TEXT).send(`${fault.message}\n`);
 }
 
-function admit(request: Request, service: Service, store: Store): Principal {
+function admit(request: Request, service: Service, { store, presence }: GitHttpOptions): Principal {
   const header = request.headers.authorization;
   const basic = header === undefined ? undefined : /^Basic ([A-Za-z0-9+/=]{1,2048})$/i.exec(header)?.[1];
   let principal: Principal;
@@ -81,11 +83,12 @@ function admit(request: Request, service: Service, store: Store): Principal {
     principal = tokenPrincipal(text.slice(text.indexOf(":") + 1), store);
   }
   authorize(principal, { method: request.method, path: request.url.split("?")[0]!, permission: SERVICES[service] }, {});
+  if (principal.kind === "token") presence.tokenSeen(principal.id);
   return principal;
 }
 
 async function serve(request: Request, reply: FastifyReply, service: Service, options: GitHttpOptions): Promise<void> {
-  const principal = admit(request, service, options.store);
+  const principal = admit(request, service, options);
   const isPush = service === "git-receive-pack" && request.method === "POST";
   const body = request.method === "POST" ? bodyOf(request, service, options.limits) : undefined;
   try {

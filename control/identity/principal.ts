@@ -58,6 +58,11 @@ export function tokenHolder(sha256: string, store: Store): Principal {
       "unauthenticated",
       "the token is not known; on the appliance's own machine `flynn cluster token` makes a new one",
     );
+  if (token.expiresAt !== undefined && Date.parse(token.expiresAt) <= Date.now())
+    throw new Fault(
+      "unauthenticated",
+      `token ${token.name} expired at ${token.expiresAt}; who may makes a new one: flynn token create`,
+    );
   return { kind: "token", name: token.name, id: token.id, permissions: token.permissions, sha256 };
 }
 

@@ -280,6 +280,31 @@ test("an image that nobody signed is not registered; a directory without one is 
   assert.is((await flynn("image list --json")).out, "[]\n");
 });
 
+test("a script's token is the one line on stdout, adds the cluster elsewhere, does what it may, and is revoked by name", async () => {
+  const made = await flynn("token create ci --permissions app:read --expires 90d");
+  assert.match(made.out, /^fat_[A-Za-z0-9_-]{43}\n$/);
+  assert.match(
+    made.err,
+    /app:read\), good until 20.*\n.*flynn cluster add default https:\/\/127\.0\.0\.1:\d+ - --pin /,
+  );
+  const elsewhere = { FLYNN_HOME: join(directory, "ci-home"), HOME: join(directory, "ci-home") };
+  const ci = (line: string[], options: InvokeOptions = {}) => flynn(line, { ...options, env: elsewhere });
+  const added = await ci(["cluster", "add", "there", first.url, "-", "--pin", first.pin], { stdin: made.out });
+  assert.is(added.code, 0, added.err);
+  assert.is((await ci(["apps", "--json"])).code, 0);
+  assert.is((await ci(["create", "mine"])).code, 4);
+  const listed = (await flynn("token list")).out;
+  assert.match(listed, /^ci +app:read +20\S+ \S+ +\S+ ago +admin /m);
+  assert.not.match(listed, /fat_/);
+  assert.is((await flynn("token revoke ci")).code, 0);
+  const refused = await ci(["apps"]);
+  assert.equal([refused.code, refused.out], [4, ""]);
+  const wrong = await flynn("token create x --permissions app:admin");
+  assert.is(wrong.code, 2);
+  assert.match(wrong.err, /app:read/);
+  assert.match((await flynn("token revoke nobody")).err, /no token nobody; see `flynn token list`/);
+});
+
 test("names for completion are bare words, and silence when there is no cluster", async () => {
   assert.match((await flynn("complete apps")).out, /^other$/m);
   assert.is((await flynn("complete clusters")).out, "default\n");

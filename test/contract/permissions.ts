@@ -33,6 +33,10 @@ export const WHO_MAY: Record<string, Who> = {
   // Joining proves itself by the join token in the body, renewing by the certificate that is renewed.
   "POST /v1/hosts/join": "anyone",
   "POST /v1/join-tokens": "cluster:write",
+  "GET /v1/tokens": "cluster:read",
+  "GET /v1/tokens/:id": "cluster:read",
+  "POST /v1/tokens": "cluster:write",
+  "DELETE /v1/tokens/:id": "cluster:write",
   "POST /v1/members/:id/renew": "any member",
 
   "GET /v1/machines": "machine:read",
