@@ -18,7 +18,7 @@ import { listenFault } from "./listen-fault.ts";
 import { createMachines } from "./machines.ts";
 import { kernelNeighbours, type Neighbours } from "./neighbours.ts";
 import { createSight } from "./observe.ts";
-import { dhcpSteps, tftpSteps, transferStep } from "./steps.ts";
+import { dhcpSteps, httpFileSteps, tftpSteps, transferStep } from "./steps.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
 import type { Timeline } from "./timeline.ts";
@@ -97,13 +97,14 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     log,
   });
   stack.defer(() => dhcp.close());
+  const fetching = { timeline, cardAt: (ip: string) => sight.sourceOf(ip).card, progressed: dhcp.progressed };
   const tftp = await tftpServer({
     address,
     port: 69,
     files: fixedFiles(bootFiles),
     log,
     admits: sight.admits,
-    onTransfer: tftpSteps({ timeline, cardAt: (ip) => sight.sourceOf(ip).card, progressed: dhcp.progressed }),
+    onTransfer: tftpSteps(fetching),
   }).catch(async (cause) => {
     throw await listenFault("udp", address, 69, "TFTP server", cause);
   });
@@ -125,6 +126,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     images,
     bootFiles,
     admits: sight.admits,
+    onBootFile: httpFileSteps(fetching),
     onTransfer: (transfer, boot, ip) => {
       if (boot) timeline.record(transferStep(transfer, boot, sight.observed(sight.sourceOf(ip), boot.mac)));
     },

@@ -5,6 +5,7 @@ import { formatDuration, formatSize } from "#lib/units.ts";
 import type { Client } from "./dhcp/classify.ts";
 import type { Decision } from "./dhcp/offer.ts";
 import type { Transfer } from "./http/artefacts.ts";
+import type { BootFileFetch } from "./http/server.ts";
 import { identityOfClient } from "./identity.ts";
 import type { TransferEvent } from "./tftp/server.ts";
 import type { Happening, Timeline } from "./timeline.ts";
@@ -62,15 +63,13 @@ export function dhcpSteps({ timeline, mode }: { timeline: Sink; mode: "full" | "
   };
 }
 
-export function tftpSteps({
-  timeline,
-  cardAt,
-  progressed,
-}: {
+interface Fetching {
   timeline: Sink;
   cardAt: (address: string) => string | undefined;
   progressed: (mac: string) => void;
-}) {
+}
+
+export function tftpSteps({ timeline, cardAt, progressed }: Fetching) {
   const isNews = onceIn(REPEAT_MS);
   return (event: TransferEvent): void => {
     const mac = cardAt(event.client.address);
@@ -89,6 +88,28 @@ export function tftpSteps({
       const message = `${event.name} stopped at ${formatSize(event.bytes)} of ${formatSize(event.sizeBytes)}: ${event.detail}`;
       timeline.record({ ...seen, stage: "tftp", level: "warning", message, detail });
     }
+  };
+}
+
+/** What UEFI HTTP firmware fetches instead: the same step of a boot, by the other way. */
+export function httpFileSteps({ timeline, cardAt, progressed }: Fetching) {
+  const isNews = onceIn(REPEAT_MS);
+  return ({ name, sizeBytes, complete, durationMs }: BootFileFetch, address: string): void => {
+    const mac = cardAt(address);
+    if (mac === undefined) return;
+    progressed(mac);
+    if (!isNews(`http ${mac} ${name} ${complete}`)) return;
+    const took = formatDuration(durationMs);
+    timeline.record({
+      claimed: { mac },
+      observed: { card: mac, address },
+      stage: "tftp",
+      level: complete ? "info" : "warning",
+      message: complete
+        ? `fetched ${name} over HTTP: ${formatSize(sizeBytes)} in ${took}`
+        : `${name} over HTTP stopped after ${took}: the machine went away`,
+      detail: { file: name, ...(complete ? { bytes: sizeBytes } : {}) },
+    });
   };
 }
 

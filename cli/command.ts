@@ -28,6 +28,8 @@ export interface Command {
   flags?: readonly Flag[];
   /** What the words after `--` are, for commands that take them. */
   tail?: string;
+  /** The tail begins with the first word after its own arguments; `--` before it is taken too. */
+  tailBare?: boolean;
   /** Says more than the summary, with examples. */
   more?: string;
   hidden?: boolean;

@@ -13,21 +13,27 @@ export type Parsed =
 export function parse(argv: readonly string[], commands: readonly Command[]): Parsed {
   const first = scan(argv, GLOBAL_FLAGS, { unknown: "skip" });
   if (first.positionals.length === 0 && argv.includes("--version")) return parse(["version"], commands);
-  const wantsHelp = first.flags.has("help") || first.positionals[0] === "help";
-  const words = spread(first.positionals[0] === "help" ? first.positionals.slice(1) : first.positionals, commands);
+  const asksFirst = first.positionals[0] === "help";
+  const words = spread(asksFirst ? first.positionals.slice(1) : first.positionals, commands);
   const command = match(words, commands);
+  // What stands behind a command's own words is that command's: `flynn run ls --help` asks ls.
+  const own = command?.tailBare ? scan(argv, flagsOf(command), { unknown: "skip", ...tailOf(command) }) : first;
+  const wantsHelp = asksFirst || own.flags.has("help");
   if (wantsHelp || command === undefined) return help(words, command, wantsHelp, commands);
   return run(command, argv);
 }
 
-export function usage({ words, args = [], flags = [], tail }: Command): string {
+export function usage({ words, args = [], flags = [], tail, tailBare }: Command): string {
   const shown = args.map(({ name, required, rest }) => `${required ? `<${name}>` : `[${name}]`}${rest ? "..." : ""}`);
   const options = flags.map(
     ({ name, short, value, repeat }) =>
       `[${short ? `-${short}` : `--${name}`}${value ? ` ${value}` : ""}]${repeat ? "..." : ""}`,
   );
-  return [words, ...options, ...shown, ...(tail ? [`[-- ${tail}]`] : [])].join(" ");
+  return [words, ...options, ...shown, ...(tail ? [tailBare ? `[${tail}]` : `[-- ${tail}]`] : [])].join(" ");
 }
+
+const tailOf = ({ words, args = [], tailBare }: Command): { tailAfter?: number } =>
+  tailBare ? { tailAfter: words.split(" ").length + args.length } : {};
 
 export function flagsOf(command: Command): Flag[] {
   return [...GLOBAL_FLAGS, ...(command.flags ?? [])];
@@ -39,6 +45,7 @@ function run(command: Command, argv: readonly string[]): Parsed {
     unknown: "refuse",
     words,
     ...(command.tail === undefined ? {} : { tail: command.tail }),
+    ...tailOf(command),
   });
   const own = words.split(" ");
   const given = spread(positionals, [command]);
@@ -110,7 +117,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = Object.assign(Object.create(
   "logs drain": "`log-drain add`",
   push: "`git push flynn main`, or `deploy .` without git",
   pull: "`git clone`, or `git pull flynn main`",
-  "ps exec": "`exec JOB -- COMMAND`",
+  "ps exec": "`exec JOB COMMAND`",
   "ps restart": "`restart`",
   "ps scale": "`scale`",
   "ps stop": "`kill`",

@@ -10,11 +10,13 @@ export interface Scanned {
   tail: string[];
 }
 
-/** With `unknown: "skip"` a flag that is not in the table is passed over; else it is a Fault `invalid`. */
+/**
+ * `tailAfter`: the word after so many begins the tail, and all that follows stands as it is. With `unknown: "skip"` a flag that is not in the table is passed over; else it is a Fault `invalid`.
+ */
 export function scan(
   argv: readonly string[],
   flags: readonly Flag[],
-  options: { unknown: "skip" } | { unknown: "refuse"; words: string; tail?: string },
+  options: ({ unknown: "skip" } | { unknown: "refuse"; words: string; tail?: string }) & { tailAfter?: number },
 ): Scanned {
   const found: Scanned = { positionals: [], flags: new Map(), tail: [] };
   const refuse = (name: string) => {
@@ -46,6 +48,10 @@ export function scan(
       break;
     }
     if (!word.startsWith("-") || word === "-") {
+      if (found.positionals.length === options.tailAfter) {
+        found.tail = argv.slice(n);
+        break;
+      }
       found.positionals.push(word);
     } else if (word.startsWith("--")) {
       const equals = word.indexOf("=");

@@ -6,11 +6,12 @@ import { removeUnfinished, writeFileInPlace } from "#lib/files.ts";
 import { keepOldSpaceSmall } from "#lib/heap.ts";
 import { createLog } from "#lib/log.ts";
 import { portHolder } from "#lib/port-holder.ts";
-import { run } from "#lib/run.ts";
+import { causeChain, run } from "#lib/run.ts";
 import { advertised } from "./advertised.ts";
 import type { TlsIdentity } from "./api-server.ts";
 import { keysNeeded, reseal } from "./apps/env-at-rest.ts";
 import { loadControlConfig } from "./config.ts";
+import { lasting } from "./disk/writing.ts";
 import { firstStart } from "./first-start.ts";
 import { openAuthority } from "./identity/authority.ts";
 import { writeLocalJoinTokens } from "./identity/local-join.ts";
@@ -43,7 +44,6 @@ async function main(signal: AbortSignal): Promise<void> {
     onFatal: (error) => failed.abort(error),
     salvage: config.salvage,
   });
-  if (store.paused === undefined) await noteRestored(store, now);
   const authority = await openAuthority(join(stateDir, "ca"));
   const secrets = await openSecrets(join(stateDir, SEALING_DIRECTORY), keysNeeded(store));
   await reseal(store, secrets);
@@ -51,7 +51,13 @@ async function main(signal: AbortSignal): Promise<void> {
   const addresses = advertised(config.advertise, networkInterfaces());
   const own = { authority, addresses, directory: join(stateDir, "pki") };
   const identity = await issueOwn({ ...own, log });
-  if (store.paused === undefined) await writeLocalJoinTokens(store, config, now);
+  /** What a start writes; on a full disk, as soon as there is room. */
+  const startWrites = async () => {
+    await noteRestored(store, now);
+    await writeLocalJoinTokens(store, config, now);
+  };
+  const isLate = store.paused !== undefined;
+  if (!isLate) await startWrites();
 
   const images = await registry({
     address: config.registryPush,
@@ -98,10 +104,13 @@ async function main(signal: AbortSignal): Promise<void> {
       pulls.useIdentity(next);
       await images.useIdentity(next);
     };
+    const notWritten = (error: unknown) =>
+      log.error({ causes: causeChain(error) }, "what a start writes is not written until the next start");
     const loops = [
       control.run(both),
       keepOwn({ ...own, identity, onRenewed, log, signal: both }),
       takeLocalTokens({ store, stateDir, now: () => new Date(), log, signal: both }),
+      ...(isLate ? [lasting(startWrites, { store, log, signal: both }).catch(notWritten)] : []),
     ];
     await Promise.all(loops.map((loop) => loop.catch((error: unknown) => failed.abort(error))));
   } finally {

@@ -11,7 +11,7 @@ import type { Store } from "./store/store.ts";
 /** Once for each restore: what targets carry, and the event. */
 export async function noteRestored(store: Store, now: Date): Promise<void> {
   const { restored } = store.report;
-  if (restored === undefined || store.paused !== undefined) return;
+  if (restored === undefined) return;
   const { restoredAt, at, lost } = restored;
   if (store.get<Quarantine>(keys.restored)?.value.restoredAt === restoredAt) return;
   const records = lost === undefined ? "" : `; ${lost.toSeq - lost.fromSeq + 1} records are lost`;

@@ -49,7 +49,7 @@ export interface PlanInput {
 /** A person has so long to say what becomes of containers that a restored state does not know. */
 export const QUARANTINE_MS = 600_000;
 /** Clocks of hosts and control may differ by this much. */
-const CLOCKS_MS = 60_000;
+const CLOCKS_MS = 7_200_000;
 const SHORTEST_STOP_MS = 1_000;
 const ATTACHED_GRACE_MS = 3_000;
 /** SIGKILL is sent again this often to a process that does not die of it. */

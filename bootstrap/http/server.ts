@@ -19,6 +19,8 @@ export interface BootHttpOptions {
   /** iPXE binaries and scripts by name, for UEFI HTTP boot. */
   bootFiles: ReadonlyMap<string, Buffer>;
   onTransfer?: (transfer: Transfer, boot: BootRecord | undefined, address: string) => void;
+  /** One of `bootFiles` was fetched, or its client went away first. */
+  onBootFile?: (fetch: BootFileFetch, address: string) => void;
   /** False: a connection from this address is closed before anything is read. */
   admits?: (address: string) => boolean;
   log: Log;
@@ -26,6 +28,13 @@ export interface BootHttpOptions {
   requestsPerSecond?: number;
   cacheBytes?: number;
   maxConnections?: number;
+}
+
+export interface BootFileFetch {
+  name: string;
+  sizeBytes: number;
+  complete: boolean;
+  durationMs: number;
 }
 
 export interface BootHttpServer {
@@ -107,7 +116,10 @@ async function route(
   if (reads && path === "/healthz") return plain(response, 200, "ok\n", method === "HEAD");
   if (reads && parts.length === 2 && parts[0] === "ipxe") {
     const file = bootFiles.get(parts[1]!);
-    return file === undefined ? wrong(404, "no such file\n") : bootFile(response, parts[1]!, file, method === "HEAD");
+    if (file === undefined) return wrong(404, "no such file\n");
+    const fetch = await bootFile(response, parts[1]!, file, method === "HEAD");
+    if (method === "GET") options.onBootFile?.(fetch, from);
+    return;
   }
   if (method === "GET" && path === "/boot.ipxe") return answer(await plane.script(new URLSearchParams(query), from));
   if (method === "GET" && parts.length === 3 && parts[0] === "e")
@@ -152,9 +164,17 @@ function tooMany(response: ServerResponse): void {
   response.writeHead(429, { "content-length": 0, "retry-after": "5" }).end();
 }
 
-function bootFile(response: ServerResponse, name: string, file: Buffer, head: boolean): void {
+/** Resolves once all of it has left, or the client has gone. */
+function bootFile(response: ServerResponse, name: string, file: Buffer, head: boolean): Promise<BootFileFetch> {
   const type = name.endsWith(".efi") ? "application/efi" : name.endsWith(".ipxe") ? PLAIN : "application/octet-stream";
-  response.writeHead(200, { "content-type": type, "content-length": file.length }).end(head ? undefined : file);
+  const startedMs = performance.now();
+  return new Promise((resolve) => {
+    response.once("close", () => {
+      const durationMs = performance.now() - startedMs;
+      resolve({ name, sizeBytes: file.length, complete: response.writableFinished, durationMs });
+    });
+    response.writeHead(200, { "content-type": type, "content-length": file.length }).end(head ? undefined : file);
+  });
 }
 
 /** The body, or undefined when it is larger than a report can be. */

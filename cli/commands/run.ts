@@ -22,16 +22,17 @@ export const runCommands: readonly Command[] = [
     words: "run",
     summary: "Run a command once, in a job of its own with the app's image and variables",
     more: [
-      "  flynn run -- bash                          a shell; its exit code is this command's",
-      "  flynn run -- rake db:migrate               words after -- are the command, as they stand",
-      "  pg_dump db | flynn run -- psql             without a terminal, bytes go through unchanged",
-      "  flynn run -d -- rake reindex               in the background; its output is in `flynn log`",
+      "  flynn run bash                             a shell; its exit code is this command's",
+      "  flynn run -a blog rake db:migrate --trace  from its first word on the command stands as it is",
+      "  pg_dump db | flynn run psql                without a terminal, bytes go through unchanged",
+      "  flynn run -d rake reindex                  in the background; its output is in `flynn log`",
       "  flynn run --process worker                 what the process worker runs, once",
       "",
+      "Flags of run itself come before COMMAND; -- before it, as in `flynn run -- bash`, does no harm.",
       "The job ends when this command does: Ctrl-C on a terminal goes to the job, a closed terminal ends it.",
     ].join("\n"),
-    args: [{ name: "COMMAND", rest: true }],
     tail: "COMMAND...",
+    tailBare: true,
     flags: [
       { name: "detach", short: "d", help: "Start it and say its id; output goes to the app's log" },
       ENV,
@@ -48,18 +49,19 @@ export const runCommands: readonly Command[] = [
     words: "exec",
     summary: "Run a command in a running job",
     more: [
-      "  flynn exec web.1 -- sh          a shell in the oldest web job",
-      "  flynn exec job-0v3 -- env       the beginning of an id is enough, if it is the only one",
+      "  flynn exec web.1 sh             a shell in the oldest web job",
+      "  flynn exec job-0v3 env          the beginning of an id is enough, if it is the only one",
       "",
       "In an app that buildpacks made, the command gets what the app's own start-up files (.profile.d) set.",
     ].join("\n"),
     args: [{ name: "JOB", required: true }],
     tail: "COMMAND...",
+    tailBare: true,
     flags: [ENV, NO_TTY],
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli, tail } = call;
-        if (tail.length === 0) throw new Fault("invalid", "exec needs a command: flynn exec JOB -- COMMAND...");
+        if (tail.length === 0) throw new Fault("invalid", "exec needs a command: flynn exec JOB COMMAND...");
         const job = await findJob(client, call, call.args[0]!);
         const tty = wantsTerminal(cli) && !call.on("no-tty");
         const env = { ...terminalEnv(call, tty), ...envChanges(call.texts("env")) };
@@ -71,13 +73,10 @@ export const runCommands: readonly Command[] = [
 
 async function run(call: Invocation): Promise<number | undefined> {
   const { cli } = call;
-  const command = [...call.args, ...call.tail];
+  const command = call.tail;
   const process = call.text("process");
   if (command.length === 0 && process === undefined)
-    throw new Fault(
-      "invalid",
-      "run needs a command: flynn run -- COMMAND..., or --process TYPE for that process's own",
-    );
+    throw new Fault("invalid", "run needs a command: flynn run COMMAND..., or --process TYPE for that process's own");
   const detach = call.on("detach");
   const tty = !detach && wantsTerminal(cli) && !call.on("no-tty");
   const memoryBytes = sizeOf(call);

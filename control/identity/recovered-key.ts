@@ -2,7 +2,7 @@
 // that this cluster's authority issued between that state and the restore is taken again, the newest only, so that a restore locks
 // nobody out. What was issued earlier and is not on record was replaced or refused before, and stays refused.
 import type { Quarantine } from "#api/quarantine.ts";
-import { keys } from "../keys.ts";
+import { quarantineOf } from "../quarantine.ts";
 import type { HostRecord, MemberRecord } from "../records.ts";
 import type { Entry, Store } from "../store/store.ts";
 
@@ -27,7 +27,7 @@ export function isRecovered(
 /** True when it is this member's key from now on. */
 export function recoverKey(store: Store, entry: Entry<HostRecord | MemberRecord>, shown: Shown): boolean {
   const { key, value, version } = entry;
-  const restored = store.get<Quarantine>(keys.restored)?.value;
+  const restored = quarantineOf(store);
   if (!isRecovered(restored, value.recoveredFrom, shown.issuedMs)) return false;
   const { next: _, ...record } = value;
   const recovered = { keySha256: shown.keySha256, recoveredFrom: new Date(shown.issuedMs).toISOString() };

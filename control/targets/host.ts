@@ -11,13 +11,14 @@ import {
   type JobSpec,
   type Task,
 } from "#api/jobs.ts";
-import type { Quarantine } from "#api/quarantine.ts";
 import { openEnv, openTaskEnv, type TaskEnvRecord } from "../apps/env-at-rest.ts";
 import { commandEntrypoint } from "../builds/processes.ts";
 import { buildSpec, stackOf } from "../builds/spec.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
+import { quarantineOf } from "../quarantine.ts";
 import type { ClusterSettings, HostRecord, ReleaseRecord } from "../records.ts";
+
 import { isEnded, isSilent } from "../scheduler/job-rules.ts";
 import type { Store } from "../store/store.ts";
 import type { ClusterParts } from "./cluster-parts.ts";
@@ -74,7 +75,7 @@ export function hostTargetOf(
   const builds = live
     .filter((job) => job.task?.kind === "build")
     .map((job) => buildSpec(job, { store, registry, secrets, installers }));
-  const quarantine = store.get<Quarantine>(keys.restored)?.value;
+  const quarantine = quarantineOf(newest);
   const stack = stackOf({ store, registry });
   const mayBuild = Object.entries(cluster.buildTags()).every(([name, value]) => host.tags[name] === value);
   return {

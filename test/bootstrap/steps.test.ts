@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import { classify } from "../../bootstrap/dhcp/classify.ts";
 import { createLeases } from "../../bootstrap/dhcp/leases.ts";
 import { offer } from "../../bootstrap/dhcp/offer.ts";
-import { dhcpSteps, onceIn, tftpSteps, transferStep } from "../../bootstrap/steps.ts";
+import { dhcpSteps, httpFileSteps, onceIn, tftpSteps, transferStep } from "../../bootstrap/steps.ts";
 import type { Happening } from "../../bootstrap/timeline.ts";
 import { bios, MAC, uefi } from "./dhcp/packets.ts";
 
@@ -127,6 +127,27 @@ function fetched(...events: object[]) {
     tell({ client, name: "ipxe.efi", bytes: 1024, sizeBytes: 2048, ms: 1500, retransmits: 1, ...event } as never);
   return { recorded, progressed };
 }
+
+test("what UEFI HTTP firmware fetched is a step of the same kind, told once for one try", () => {
+  const recorded: Happening[] = [];
+  const progressed: string[] = [];
+  const tell = httpFileSteps({
+    timeline: { record: (event) => void recorded.push(event) },
+    cardAt: (address) => (address === "10.77.0.50" ? MAC : undefined),
+    progressed: (mac) => progressed.push(mac),
+  });
+  const whole = { name: "ipxe.efi", sizeBytes: 1 << 20, complete: true, durationMs: 1_500 };
+  for (const address of ["10.77.0.50", "10.77.0.50", "10.77.0.99"]) tell(whole, address);
+  tell({ ...whole, complete: false }, "10.77.0.50");
+  assert.equal(
+    recorded.map(({ claimed, stage, level, message }) => [claimed?.mac, stage, level, message]),
+    [
+      [MAC, "tftp", "info", "fetched ipxe.efi over HTTP: 1 MiB in 1.5s"],
+      [MAC, "tftp", "warning", "ipxe.efi over HTTP stopped after 1.5s: the machine went away"],
+    ],
+  );
+  assert.is(progressed.length, 3);
+});
 
 test("a file that was fetched is a step with its size and time, seen of the card that the address has", () => {
   const { recorded, progressed } = fetched({ kind: "done" });

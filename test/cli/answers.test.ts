@@ -144,13 +144,14 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   maintenance: () => ["-a", "hello"],
   "router list": () => [],
   "key list": () => [],
+  "token list": () => [],
   "service list": () => [],
   "service show": () => ["hello"],
 };
 const LINES = new Set(["log"]); // one object a line: jobs.test.ts
 const TEXT = new Set(["completion", "complete", "git-credential"]); // scripts and bare names for shells
 const CHANGES = new Set(
-  `up, down, remote add, redeploy, key add, key remove, log-drain add, log-drain remove, build cancel, build set, build unset, build builder upload, build cache clear, cluster add, cluster remove, cluster backup, cluster restore, cluster token, machine approve, machine reject, machine adopt, machine wipe, host cordon, host drain, host uncordon,
+  `up, down, remote add, redeploy, key add, key remove, token create, token revoke, log-drain add, log-drain remove, build cancel, build set, build unset, build builder upload, build cache clear, cluster add, cluster remove, cluster backup, cluster restore, cluster token, machine approve, machine reject, machine adopt, machine wipe, host cordon, host drain, host uncordon,
    host token, host remove, image build, image register, image rollout, stack build, profile set, profile remove, create, delete, deploy,
    rollback, deployment cancel, env set, env unset, env edit, deploy set, deploy unset, kill, run, exec, ps forward,
    restart, limit set, route add http, route add tcp, route update, route remove, cert add, cert update, cert remove, maintenance on, maintenance off,

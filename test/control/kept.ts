@@ -18,6 +18,10 @@ export function kept(values: Readonly<Record<string, unknown>> = {}, seq = 1): K
     get,
     list,
     count,
+    report: {},
+    get durable() {
+      return store; // nothing is written that is not durable
+    },
     put(key: string, value: unknown) {
       store.seq++;
       if (value === undefined) entries.delete(key);

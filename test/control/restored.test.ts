@@ -11,6 +11,8 @@ import { keys, PREFIX } from "../../control/keys.ts";
 import { noteRestored } from "../../control/restored.ts";
 import { backupState, restoreState } from "../../control/store/restore.ts";
 import { openStore, type Store } from "../../control/store/store.ts";
+import { clusterParts } from "../../control/targets/cluster-parts.ts";
+import { hostTargetOf } from "../../control/targets/host.ts";
 import { withRig } from "./rig.ts";
 import { inScratch } from "./store/scratch.ts";
 
@@ -41,6 +43,21 @@ test("a state that was restored says so once, in an event that names the command
         await store.close();
       }
     }
+  }));
+
+test("a restored state holds its hosts back also while a full disk keeps that from being noted", () =>
+  withRig(async ({ host, control, store }) => {
+    const node = await host("node-1");
+    const restored = { restoredAt: "2026-11-29T10:00:00.000Z", at: "2026-11-29T00:00:00.000Z" };
+    const told = () => hostTargetOf(node.id, control.context, clusterParts(store)).quarantine;
+    assert.is(told(), undefined);
+    Object.assign(store.report, { restored });
+    assert.equal(told(), restored);
+    const value: Quarantine = { ...restored, decision: "keep" };
+    await store.commit({ actor: "test", mutations: [{ key: keys.restored, value }] });
+    assert.equal(told(), value, "noted, and decided");
+    Object.assign(store.report, { restored: { ...restored, restoredAt: "2026-11-30T10:00:00.000Z" } });
+    assert.is(told()?.decision, undefined, "the next restore is asked about anew");
   }));
 
 test("what a person decides reaches every host with its target; without a restore there is nothing to decide", () =>

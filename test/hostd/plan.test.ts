@@ -147,9 +147,17 @@ const TABLE: [claim: string, input: Parameters<typeof decide>[0], step: Step | u
     { do: "signal", container: "flynn-j1", signal: "SIGTERM" },
     /no longer in the target/,
   ],
+  ...["2026-11-28T22:30:00Z", "2026-11-29T11:30:00Z"].map(
+    (startedAt): [string, Parameters<typeof decide>[0], Step | undefined, RegExp] => [
+      `a host's clock may be off by an hour and more: what it says was started at ${startedAt} runs on too`,
+      { target: restored(), containers: [{ ...own, startedAt }], quarantineSinceMs: NOW },
+      undefined,
+      /until a person decides/,
+    ],
+  ),
   [
     "a container that was started after the restore is ended as any",
-    { target: restored(), containers: [{ ...own, startedAt: "2026-11-29T12:00:00Z" }], quarantineSinceMs: NOW },
+    { target: restored(), containers: [{ ...own, startedAt: "2026-11-29T13:00:00Z" }], quarantineSinceMs: NOW },
     { do: "signal", container: "flynn-j1", signal: "SIGTERM" },
     /no longer in the target/,
   ],
