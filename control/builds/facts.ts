@@ -56,12 +56,20 @@ export function sourceFacts(
   return { texts, dockerfile: kindOf(dockerfile) === "file" || kindOf(dockerfile) === "link", entries, notes };
 }
 
+/** Of a line `path = x` (gitmodules(5)). */
+function submodulePath(line: string): string | undefined {
+  const at = line.indexOf("=");
+  if (at < 0 || line.slice(0, at).trim() !== "path") return undefined;
+  const path = line.slice(at + 1).trim();
+  let end = path.length;
+  while (path[end - 1] === "/") end--;
+  return path === "" ? undefined : path.slice(0, end);
+}
+
 /** Path of the first submodule that no file of the tree lies in. */
 export function emptySubmodule(gitmodules: string | undefined, paths: () => Iterable<string>): string | undefined {
   if (gitmodules === undefined) return undefined;
-  const wanted = new Set(
-    [...gitmodules.matchAll(/^[ \t]*path[ \t]*=[ \t]*(.+?)[ \t\r]*$/gm)].map(([, path]) => path!.replace(/\/+$/, "")),
-  );
+  const wanted = new Set(gitmodules.split("\n").flatMap((line) => submodulePath(line) ?? []));
   if (wanted.size === 0) return undefined;
   for (const path of paths()) {
     for (let at = path.indexOf("/"); at >= 0; at = path.indexOf("/", at + 1)) wanted.delete(path.slice(0, at));

@@ -20,6 +20,13 @@ const INDENT = "       ";
 const TAIL_LINES = 20;
 const SHOWN = 200;
 
+const oneLine = (text: string): string =>
+  text
+    .slice(0, SHOWN)
+    .split("\n")
+    .map((part) => part.trim())
+    .join(" ");
+
 /** `steps`: one per instruction that Docker gets; undefined for one that is not the people's. */
 export function readOutput(steps: readonly (string | undefined)[]): DockerfileOutput {
   const images = new Set<string>();
@@ -38,7 +45,7 @@ export function readOutput(steps: readonly (string | undefined)[]): DockerfileOu
       hidden = current === undefined;
       if (current === undefined) return { lines: [] };
       const number = steps.slice(0, at).filter((one) => one !== undefined).length;
-      return { lines: [`${INDENT}Step ${number}/${shown}: ${current.replace(/\s*\n\s*/g, " ").slice(0, SHOWN)}`] };
+      return { lines: [`${INDENT}Step ${number}/${shown}: ${oneLine(current)}`] };
     }
     const image = /^ ---> ([0-9a-f]{12})$/.exec(text);
     if (image) {

@@ -15,7 +15,13 @@ export interface Dockerfile {
   instructions: Instruction[];
 }
 
-const DIRECTIVE = /^#[ \t]*([a-zA-Z][a-zA-Z0-9]*)[ \t]*=[ \t]*(.+?)[ \t]*$/;
+/** `# name = value`: undefined for any other line. */
+function directiveOf(line: string): { name: string; value: string } | undefined {
+  const at = line.indexOf("=");
+  if (!line.startsWith("#") || at < 0) return undefined;
+  const [name, value] = [line.slice(1, at).trim(), line.slice(at + 1).trim()];
+  return /^[a-zA-Z][a-zA-Z0-9]*$/.test(name) && value !== "" ? { name, value } : undefined;
+}
 
 export class DockerfileError extends Error {}
 
@@ -32,11 +38,12 @@ export function parseDockerfile(text: string): Dockerfile {
   for (const [n, line] of lines.entries()) {
     if (line.includes("\0")) throw new DockerfileError(`line ${n + 1} holds a NUL character`);
     const trimmed = line.trimStart();
-    const directive = directives ? DIRECTIVE.exec(trimmed) : null;
-    if (directive === null) directives = false;
-    if (directive?.[1]?.toLowerCase() === "escape") {
-      if (directive[2] !== "\\" && directive[2] !== "`") throw new DockerfileError("escape is neither \\ nor `");
-      escapeMark = directive[2];
+    const directive = directives ? directiveOf(trimmed) : undefined;
+    if (directive === undefined) directives = false;
+    if (directive?.name.toLowerCase() === "escape") {
+      const { value } = directive;
+      if (value !== "\\" && value !== "`") throw new DockerfileError("escape is neither \\ nor `");
+      escapeMark = value;
     }
     if (trimmed.startsWith("#")) continue;
     // An empty line within a continuation is passed over, as Docker does with a warning.

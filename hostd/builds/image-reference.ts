@@ -18,12 +18,13 @@ const DOMAIN = /^[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::\d{1,5})?$/;
 export const DEFAULT_DOMAIN = "docker.io";
 
 export function parseReference(text: string): ImageReference | undefined {
+  if (text.length > 512) return undefined;
   const slash = text.indexOf("/");
   const first = slash < 0 ? "" : text.slice(0, slash);
   const isDomain = /[.:]/.test(first) || first.toLowerCase() === "localhost" || first !== first.toLowerCase();
   const domain = isDomain ? first : DEFAULT_DOMAIN;
   const match = REFERENCE.exec(isDomain ? text.slice(slash + 1) : text);
-  if (text.length > 512 || match === null || !DOMAIN.test(domain)) return undefined;
+  if (match === null || !DOMAIN.test(domain)) return undefined;
   const [, path = "", tag, digest] = match;
   const hub = domain === DEFAULT_DOMAIN || domain === "index.docker.io";
   return {

@@ -19,6 +19,7 @@ const BUNDLES = [
   "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
   "/etc/ssl/cert.pem",
 ] as const;
+const LINE_LOOKED_AT = 4_096;
 const BUNDLE_MAX_BYTES = 8 << 20;
 /** For a Dockerfile that declares it; there is no file that would not become part of its image. */
 export const CA_ARG = "FLYNN_BUILD_CA";
@@ -79,13 +80,19 @@ async function readText(
   }
 }
 
+/** `ARG A B=x CA`. By words: the text is a tenant's. */
+function asksForCa(line: string): boolean {
+  const [first = "", ...names] = line.trim().slice(0, LINE_LOOKED_AT).split(/\s+/);
+  return first.toUpperCase() === "ARG" && names.some((name) => name.split("=", 1)[0] === CA_ARG);
+}
+
 /** Build arguments of a Dockerfile: proxies, and the authorities' text where it asks for it. The app's own count more. */
 export function dockerfileArgs(
   settings: Settings,
   { args, text }: { args: Readonly<Record<string, string>>; text: string },
 ): Record<string, string> {
   const proxies = Object.entries(settings?.env ?? {}).filter(([name]) => PROXY_ARGS.test(name));
-  const asks = new RegExp(`^\\s*ARG\\s+(.*\\s)?${CA_ARG}(\\s|=|$)`, "im").test(text);
-  const ca: [string, string][] = asks && settings?.ca !== undefined ? [[CA_ARG, settings.ca]] : [];
+  const ca: [string, string][] =
+    text.split("\n").some(asksForCa) && settings?.ca !== undefined ? [[CA_ARG, settings.ca]] : [];
   return { ...Object.fromEntries([...proxies, ...ca]), ...args };
 }

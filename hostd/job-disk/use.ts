@@ -1,6 +1,7 @@
 // What a container has on this machine's disk: a walk of its own directories by `du`, in a process of its own that can be ended, so
 // that a million files stand in nobody's way; and files it has deleted but holds open, which no walk finds. What could not be counted
 // is unknown and says so: it is never taken for nothing.
+import { createReadStream } from "node:fs";
 import { opendir, readFile, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { exec } from "#lib/exec.ts";
@@ -12,6 +13,8 @@ const ENVIRONMENT = { LC_ALL: "C", PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
 /** Open files looked at in one count. */
 const FILES_MOST = 100_000;
 const FILES_AT_ONCE = 64;
+/** Of one process's list of mappings; 65,530 of them (Linux's bound) with paths of usual length are some 8 MiB. */
+const MAPS_MOST_BYTES = 64 << 20;
 
 export interface DiskSpace {
   sizeBytes: number;
@@ -124,12 +127,42 @@ export async function heldFiles(
       await look(batch, root.dev);
       batch = [];
     }
-    const maps = await read(join(proc, one, "maps"));
-    for (const [, range] of maps.matchAll(/^([0-9a-f]+-[0-9a-f]+) .*\/.* \(deleted\)$/gm))
-      batch.push(join(proc, one, "map_files", range!));
-    for (let n = 0; n < batch.length; n += FILES_AT_ONCE) await look(batch.slice(n, n + FILES_AT_ONCE), root.dev);
+    for await (const ranges of deletedMappings(join(proc, one, "maps"))) {
+      batch.push(...ranges.map((range) => join(proc, one, "map_files", range)));
+      while (batch.length >= FILES_AT_ONCE) await look(batch.splice(0, FILES_AT_ONCE), root.dev);
+      await look([], root.dev); // asks for the time
+    }
+    await look(batch, root.dev);
   }
   return { bytes: [...found.values()].reduce((sum, bytes) => sum + bytes, 0), parkedFiles };
+}
+
+/**
+ * Address ranges of files that are mapped and have no name any more, in pieces (proc(5), maps). A job chooses how many there are and how long
+ * their paths were: neither all of it at once nor any of it twice.
+ */
+async function* deletedMappings(path: string): AsyncGenerator<string[]> {
+  let [rest, leftBytes] = ["", MAPS_MOST_BYTES];
+  const stream = createReadStream(path, { encoding: "latin1", highWaterMark: 64 << 10 });
+  try {
+    for await (const chunk of stream as AsyncIterable<string>) {
+      leftBytes -= chunk.length;
+      if (leftBytes < 0) throw new Uncountable("what its processes have mapped is too much to be counted");
+      const lines = chunk.split("\n");
+      lines[0] = rest + lines[0];
+      rest = lines.pop()!;
+      yield lines.flatMap((line) => deletedRange(line) ?? []);
+    }
+  } catch (error) {
+    ended(error);
+  }
+}
+
+/** Exported for its test: what a job can write into it is bounded by nothing but the kernel. */
+export function deletedRange(line: string): string | undefined {
+  if (!line.endsWith(" (deleted)") || !line.includes("/")) return undefined;
+  const range = line.slice(0, Math.max(0, line.indexOf(" ")));
+  return /^[0-9a-f]{1,16}-[0-9a-f]{1,16}$/.test(range) ? range : undefined;
 }
 
 const parkedIn = (fdinfo: string): number => Number(/^scm_fds:\s*(\d+)$/m.exec(fdinfo)?.[1] ?? 0);

@@ -228,5 +228,6 @@ function cutTo(line: string, mostBytes: number): string {
 
 /** Whether a line may say why a program ended: not what Node.js and Java print below an error (its stack, a brace, a version). */
 export function tells(line: string): boolean {
-  return !/^\s*(?:at .+|Node\.js v\d\S*|[\](){}^]*)\s*$/.test(line);
+  const text = line.trim(); // nothing here may look at a part of the line twice: whoever wrote it may wish us ill
+  return !text.startsWith("at ") && !/^Node\.js v\d\S*$/.test(text) && !/^[\](){}^]*$/.test(text);
 }
