@@ -104,7 +104,7 @@ const FRAMES = [
   ["a = '", "'"],
   ["at ", "\u0001"],
   ["0-1 r /", " (deleted)x"],
-  ["ARG a=", "${b}"],
+  ["ARG a=", "$" + "{b}"],
 ] as const;
 
 for (const [name, parse] of Object.entries(PARSERS)) {
