@@ -11,7 +11,7 @@ import { ensureNetwork } from "./docker-network.ts";
 import { type DockerInfo, hasQuota } from "./docker-quota.ts";
 import { addressTaken, type Container, type Engine, LABELS } from "./engine.ts";
 import { inspections, type ListRow } from "./inspections.ts";
-import { listRows, type RowFields } from "./list-rows.ts";
+import { listRows, type RowFields, streamRows } from "./list-rows.ts";
 import { parseLogFrames } from "./log-frames.ts";
 import { pullImage } from "./pull.ts";
 
@@ -27,6 +27,8 @@ const LIST_ROW: RowFields = {
   fields: ["Id", "Names", "Image", "State", "Status", "NetworkSettings"],
   labels: Object.values(LABELS),
 };
+
+const EVENT: RowFields = { fields: ["status", "id"] };
 
 export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs = 60_000 }: DockerOptions): Engine {
   const docker = new Docker({ socketPath, version: "v1.41" });
@@ -115,7 +117,7 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
       const filters = JSON.stringify({ label: [LABELS.job] });
       const found = await listed<ListRow>("list containers", "/containers/json", { all: "1", filters }, LIST_ROW);
       const rows = found.map((row) => ({ Id: "", Names: [], Image: "", Labels: {}, State: "", Status: "", ...row }));
-      return inspected(rows.filter(({ Names, Labels }) => isJobContainer({ name: nameOf(Names), labels: Labels })));
+      return inspected.of(rows.filter(({ Names, Labels }) => isJobContainer({ name: nameOf(Names), labels: Labels })));
     },
 
     async pull(image, signal) {
@@ -192,7 +194,11 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
       const query = { filters: JSON.stringify({ type: ["container"], label: [LABELS.job] }) };
       const asked = { path: "/events", query, doing: "follow the engine's events", timeoutMs: callTimeoutMs };
       yield* followed(asked, signal, async function* (chunks) {
-        for await (const _ of chunks) yield;
+        // Docker says "die" before its list does (until the network is released), and answers for the container only then.
+        for await (const { status, id = "" } of streamRows<{ status: string; id: string }>(chunks, EVENT)) {
+          if (status === "die") inspected.doubt(id);
+          yield;
+        }
       });
     },
 

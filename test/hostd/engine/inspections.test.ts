@@ -9,6 +9,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { until } from "#lib/time.ts";
 import { dockerEngine } from "../../../hostd/engine/docker.ts";
+import type { Container, Engine } from "../../../hostd/engine/engine.ts";
 import { inspections, type ListRow } from "../../../hostd/engine/inspections.ts";
 import { container, job } from "../jobs.ts";
 
@@ -25,7 +26,7 @@ const full = (id: string) => container(job({ id }), { id });
 
 test("a container that does not answer is listed by what the list says, and the others in full", async () => {
   let asked = 0;
-  const list = inspections({
+  const { of: list } = inspections({
     patienceMs: 20,
     inspect: async (id) => {
       asked++;
@@ -50,7 +51,7 @@ test("a container that does not answer is listed by what the list says, and the 
 
 test("only the first list that meets a container waits for it", async () => {
   const answer = Promise.withResolvers<undefined>();
-  const list = inspections({ patienceMs: 3_600_000, inspect: () => answer.promise });
+  const { of: list } = inspections({ patienceMs: 3_600_000, inspect: () => answer.promise });
   const first = list([row("hung")]);
   assert.is((await list([row("hung")]))[0]?.unanswered, "asked");
   answer.resolve(undefined);
@@ -64,7 +65,7 @@ test("an end that the engine never tells is taken from the list, its code too, a
     if (!answers) throw new Error("no answer");
     return ended;
   };
-  const list = inspections({ inspect, againMs: 0 });
+  const { of: list } = inspections({ inspect, againMs: 0 });
   const [found] = await list([row("e", "exited", "Exited (137) 2 seconds ago")]);
   assert.is(found?.exitCode, 137);
   assert.is(found?.unanswered, "failed");
@@ -76,9 +77,91 @@ test("an end that the engine never tells is taken from the list, its code too, a
   });
 });
 
-test("one that went between list and question is not listed", async () => {
-  assert.equal(await inspections({ inspect: async () => undefined })([row("gone")]), []);
+test("one that was said to have ended is asked for anew, and is what it was until the engine answers", async () => {
+  const answers: PromiseWithResolvers<Container>[] = [];
+  const inspect = () => {
+    answers.push(Promise.withResolvers<Container>());
+    return answers.at(-1)!.promise;
+  };
+  const { of: list, doubt } = inspections({ inspect, patienceMs: 20 });
+  const running = full("j");
+  const ended = { ...running, status: "exited" as const, exitCode: 3 };
+  const before = list([row("j")]);
+  doubt("j"); // the question before is about what was before
+  assert.is((await before)[0]?.unanswered, "asked");
+  const second = list([row("j")]);
+  answers[0]!.resolve(ended);
+  answers[1]!.resolve(running);
+  assert.equal(await second, [running]);
+  doubt("j");
+  assert.equal(await list([row("j")]), [{ ...running, unanswered: "asked" }], "the engine's list may be behind");
+  answers[2]!.resolve(ended);
+  assert.equal(await list([row("j")]), [ended]);
+  assert.is(answers.length, 3);
 });
+
+test("an end that Docker announces is in the next list, though Docker's own list says so only later", async () => {
+  const labels = { "flynn.job": "j" };
+  const released = Promise.withResolvers<void>();
+  let events: ServerResponse | undefined;
+  let isOver = false;
+  await withDocker(
+    async (path, reply) => {
+      if (path.startsWith("/events")) {
+        events = reply;
+        return reply.flushHeaders();
+      }
+      if (path.startsWith("/containers/json")) return void reply.end(JSON.stringify([{ ...row("j"), Labels: labels }]));
+      // Docker answers for a container once its end is dealt with.
+      if (isOver) await released.promise;
+      const State = { Status: isOver ? "exited" : "running", ExitCode: 5, StartedAt: "2026-01-01T00:00:00Z" };
+      const NetworkSettings = { Networks: { flynn: { IPAddress: "100.64.7.9" } } };
+      const rest = { Config: { Labels: labels }, HostConfig: {}, NetworkSettings };
+      reply
+        .setHeader("content-type", "application/json")
+        .end(JSON.stringify({ ...row("j"), Name: "/flynn-j", State, ...rest }));
+    },
+    async (engine) => {
+      const stop = new AbortController();
+      const changes = engine.changes(stop.signal)[Symbol.asyncIterator]();
+      const next = changes.next();
+      assert.is((await engine.list())[0]?.status, "running");
+      await until(() => events, { what: "the reader of events", timeoutMs: 5_000, everyMs: 1 });
+      isOver = true;
+      const event = JSON.stringify({ status: "die", id: "j", Type: "container", Action: "die", Actor: { ID: "j" } });
+      events!.write(event.slice(0, 20));
+      events!.write(`${event.slice(20)}\n`);
+      assert.is((await next).done, false);
+      const listed = engine.list();
+      released.resolve();
+      assert.is((await listed)[0]?.status, "exited");
+      assert.is((await listed)[0]?.exitCode, 5);
+      stop.abort();
+      await changes.return?.();
+    },
+  );
+});
+
+test("one that went between list and question is not listed", async () => {
+  assert.equal(await inspections({ inspect: async () => undefined }).of([row("gone")]), []);
+});
+
+type Answer = (path: string, reply: ServerResponse) => unknown;
+async function withDocker(answer: Answer, body: (engine: Engine) => Promise<void>): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), "flynn-docker-"));
+  const socketPath = join(directory, "socket");
+  const server = createServer(({ url = "" }, reply) => void answer(url.replace("/v1.41", ""), reply)).listen(
+    socketPath,
+  );
+  try {
+    await once(server, "listening");
+    await body(dockerEngine({ socketPath, callTimeoutMs: 60_000 }));
+  } finally {
+    server.closeAllConnections();
+    server.close();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
 
 test("containers of an image with 8 MiB of labels are listed, and so are their neighbours", async () => {
   const directory = await mkdtemp(join(tmpdir(), "flynn-labels-"));
