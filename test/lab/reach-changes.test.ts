@@ -2,7 +2,6 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { exec } from "#lib/exec.ts";
 import { changesText, isAsMeant } from "../../hostd/reach/changes.ts";
 import { reachText, TABLE } from "../../hostd/reach/rules.ts";
 import { inputs } from "../hostd/reach/inputs.ts";
@@ -20,10 +19,9 @@ test("a table that was changed again and again is, in the kernel, the one that w
   withScope(async (scope) => {
     const lan = await openLan(scope);
     const [one, other] = [await lan.host("changed", "10.77.0.61"), await lan.host("anew", "10.77.0.62")];
-    const nft = async ({ namespace }: { namespace: string }, input: string): Promise<string> => {
-      const within = ["ip", "netns", "exec", namespace, "nft"];
-      await exec([...within, "-f", "-"], { input });
-      return (await exec([...within, "--stateless", "list", "table", "inet", TABLE])).stdout;
+    const nft = async ({ exec }: typeof one, input: string): Promise<string> => {
+      await exec(["nft", "-f", "-"], { input });
+      return (await exec(["nft", "--stateless", "list", "table", "inet", TABLE])).stdout;
     };
     let [before, found, changed] = ["", "", 0];
     for (const input of fc.sample(inputs, { numRuns: 60, seed: 8 })) {
