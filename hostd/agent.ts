@@ -1,5 +1,5 @@
 // The loop that keeps one host's containers equal to its target: look, fold into the records, plan, apply, tell. A look at the
-// engine happens at every change it announces, at every due time, soon after one that it owes an answer for, and at least every 2 s.
+// engine happens at every change it announces, at every due time, and at least every 2 s.
 
 import { isFault } from "#api/fault.ts";
 import type { HostTarget } from "#api/hosts.ts";
@@ -77,8 +77,6 @@ export interface FoundJob {
   container?: Container;
 }
 
-/** A container that the engine was asked about and did not answer for yet is looked at again so soon. */
-const ASKED_AGAIN_MS = 100;
 /** At hostd's end. */
 const LAST_SAVE_MS = 5_000;
 
@@ -214,8 +212,7 @@ export function createAgent(options: AgentOptions): Agent {
       const state = { savedAt: new Date().toISOString(), nowMs, fresh, engineHealthy, containers, ...sets };
       return { ...state, records: [...records.values()], busy: [...doing] };
     });
-    const isAsked = containers.some(({ unanswered }) => unanswered === "asked");
-    return Math.min(isAsked ? ASKED_AGAIN_MS : tickMs, nextDueMs(decisions) - monotonicMs());
+    return Math.min(tickMs, nextDueMs(decisions) - monotonicMs());
   };
 
   const followChanges = async (): Promise<void> => {

@@ -3,9 +3,10 @@
 import { readFile } from "node:fs/promises";
 import Docker from "dockerode";
 import { Fault } from "#api/fault.ts";
-import { deadline } from "#lib/time.ts";
+import { deadline, joined } from "#lib/time.ts";
 import { dockerHttp } from "../builds/docker-http.ts";
 import { isJobContainer } from "../job-container.ts";
+import { createWake } from "../wake.ts";
 import { type DockerContainer, type EngineParts, readContainer, specBody } from "./docker-body.ts";
 import { ensureNetwork } from "./docker-network.ts";
 import { type DockerInfo, hasQuota } from "./docker-quota.ts";
@@ -27,8 +28,6 @@ const LIST_ROW: RowFields = {
   fields: ["Id", "Names", "Image", "State", "Status", "NetworkSettings"],
   labels: Object.values(LABELS),
 };
-
-const EVENT: RowFields = { fields: ["status", "id"] };
 
 export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs = 60_000 }: DockerOptions): Engine {
   const docker = new Docker({ socketPath, version: "v1.41" });
@@ -93,7 +92,12 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
     }
   };
 
-  const inspected = inspections({ inspect });
+  /** Of who follows what changes. */
+  const bells = new Set<() => void>();
+  const ring = () => {
+    for (const each of bells) each();
+  };
+  const inspected = inspections({ inspect, onAnswer: ring });
 
   /** Docker names its init binary whether or not it is installed; only its version tells. */
   const findParts = async (): Promise<EngineParts> => {
@@ -193,13 +197,36 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
     async *changes(signal) {
       const query = { filters: JSON.stringify({ type: ["container"], label: [LABELS.job] }) };
       const asked = { path: "/events", query, doing: "follow the engine's events", timeoutMs: callTimeoutMs };
-      yield* followed(asked, signal, async function* (chunks) {
+      const [wake, stop] = [createWake(), new AbortController()];
+      const until = joined(signal, stop.signal);
+      const events = followed(asked, until.signal, (chunks) =>
+        streamRows<{ status: string; id: string }>(chunks, { fields: ["status", "id"] }),
+      );
+      let isOver = false;
+      const following = (async () => {
         // Docker says "die" before its list does (until the network is released), and answers for the container only then.
-        for await (const { status, id = "" } of streamRows<{ status: string; id: string }>(chunks, EVENT)) {
+        for await (const { status, id = "" } of events) {
           if (status === "die") inspected.doubt(id);
+          wake.ring();
+        }
+      })().finally(() => {
+        isOver = true;
+        wake.ring();
+      });
+      following.catch(() => undefined); // told below
+      bells.add(wake.ring);
+      try {
+        for (;;) {
+          await wake.wait(Number.POSITIVE_INFINITY, signal);
+          if (isOver || signal.aborted) break;
           yield;
         }
-      });
+        await following;
+      } finally {
+        bells.delete(wake.ring);
+        stop.abort();
+        until.release();
+      }
     },
 
     ensureNetwork: (network) => ensureNetwork(docker, network, call),

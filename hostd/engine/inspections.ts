@@ -8,6 +8,8 @@ import { type Container, type ContainerStatus, LABELS } from "./engine.ts";
 export interface InspectionOptions {
   /** One container in full, within a bound of its own; undefined when it is gone. */
   inspect: (id: string) => Promise<Container | undefined>;
+  /** An answer has come that a list went without. */
+  onAnswer?: () => void;
   /** How long a list waits for all that it is the first to ask. */
   patienceMs?: number;
   /** One that failed is asked again after so long. */
@@ -30,34 +32,47 @@ interface Asked {
   state: "asked" | "failed" | "answered";
   container?: Container | undefined;
   failedMs?: number | undefined;
+  /** A list went without it. */
+  isOwed?: boolean;
 }
 
-export function inspections({ inspect, patienceMs = 1_000, againMs = 10_000 }: InspectionOptions): Inspections {
+export function inspections({
+  inspect,
+  onAnswer,
+  patienceMs = 1_000,
+  againMs = 10_000,
+}: InspectionOptions): Inspections {
   // A container of ours is started once in its life, so id and state say all that inspect would.
   const settled = new Map<string, Container>();
   const asking = new Map<string, Asked>();
-  /** As they were known before they were in doubt. */
-  const doubted = new Map<string, Container>();
+  /** As they were known before they were in doubt, if they were. An end takes its time, and no list waits for it. */
+  const doubted = new Map<string, Container | undefined>();
 
   const ask = (id: string, key: string): void => {
     const asked: Asked = asking.get(key) ?? { answer: Promise.resolve(), state: "asked" };
     asked.failedMs = undefined;
     asking.set(key, asked);
-    asked.answer = inspect(id).then(
-      (container) => {
-        asked.container = container;
-        asked.state = "answered";
+    asked.answer = inspect(id)
+      .then(
+        (container) => {
+          asked.container = container;
+          asked.state = "answered";
+        },
+        () => {
+          asked.state = "failed";
+          asked.failedMs = performance.now();
+        },
+      )
+      .then(() => {
         if (asking.get(key) !== asked) return; // in doubt since it was asked
-        doubted.delete(key);
+        const { container } = asked;
         const { status } = container ?? {};
         const isSettled = status === "exited" || (status === "running" && container?.address);
         if (container && isSettled && `${id} ${status}` === key) settled.set(key, container);
-      },
-      () => {
-        asked.state = "failed";
-        asked.failedMs = performance.now();
-      },
-    );
+        if (asked.state === "answered") doubted.delete(key);
+        if (asked.isOwed) onAnswer?.();
+        asked.isOwed = false;
+      });
   };
 
   const of = async (rows: readonly ListRow[]): Promise<Container[]> => {
@@ -71,7 +86,7 @@ export function inspections({ inspect, patienceMs = 1_000, againMs = 10_000 }: I
       const known = asking.get(key);
       const isDue = known?.failedMs !== undefined && performance.now() - known.failedMs >= againMs;
       if (known === undefined || isDue) ask(row.Id, key);
-      if (known === undefined) fresh.push(asking.get(key)!);
+      if (known === undefined && !doubted.has(key)) fresh.push(asking.get(key)!);
     }
     const all = Promise.all(fresh.map(({ answer }) => answer));
     await deadline(all, patienceMs, "the engine's answers").catch(() => undefined);
@@ -80,10 +95,13 @@ export function inspections({ inspect, patienceMs = 1_000, againMs = 10_000 }: I
       const kept = settled.get(key);
       if (kept) return kept;
       const one = asking.get(key);
+      if (one?.state === "answered") {
+        asking.delete(key);
+        return one.container ?? [];
+      }
+      if (one) one.isOwed = true;
       const unanswered = one?.state ?? "asked";
-      if (unanswered !== "answered") return { ...(doubted.get(key) ?? fromRow(row, unanswered)), unanswered };
-      asking.delete(key);
-      return one?.container ?? [];
+      return { ...(doubted.get(key) ?? fromRow(row, unanswered)), unanswered };
     });
   };
 
@@ -91,8 +109,7 @@ export function inspections({ inspect, patienceMs = 1_000, againMs = 10_000 }: I
     of,
     doubt(id) {
       const key = keyOf({ Id: id, State: "running" });
-      const known = settled.get(key);
-      if (known !== undefined) doubted.set(key, known);
+      doubted.set(key, settled.get(key) ?? doubted.get(key));
       settled.delete(key);
       asking.delete(key);
     },

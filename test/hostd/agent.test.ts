@@ -21,14 +21,8 @@ interface Rig {
   stateOf(id: string): string | undefined;
 }
 
-interface RigOptions {
-  save?: () => Promise<void>;
-  list?: (fake: FakeEngine) => Engine["list"];
-  tickMs?: number;
-}
-
 async function withAgent(
-  { save = async () => undefined, list, tickMs = 10 }: RigOptions,
+  { save = async () => undefined, list }: { save?: () => Promise<void>; list?: (fake: FakeEngine) => Engine["list"] },
   body: (rig: Rig) => Promise<void>,
 ): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), "flynn-agent-"));
@@ -50,7 +44,7 @@ async function withAgent(
     save,
     log: silentLog(),
     signal: stop.signal,
-    tickMs,
+    tickMs: 10,
   });
   const running = agent.run();
   try {
@@ -92,19 +86,6 @@ test("of a container that the engine does not answer for nothing is said or done
     assert.is(stateOf("a"), "up");
     assert.ok(engine.containers.has("flynn-a"));
     silent = false;
-    await happens("a's end", () => agent.find("a").record?.exitCode === 3);
-  });
-});
-
-test("an answer that the engine owes is asked for again soon, though nothing announces it", async () => {
-  let looks = 0;
-  const list = (fake: FakeEngine) => async () =>
-    (await fake.list()).map((one) =>
-      one.status === "exited" && ++looks < 8 ? { ...one, unanswered: "asked" as const } : one,
-    );
-  await withAgent({ list, tickMs: 3_600_000 }, async ({ agent, engine, stateOf }) => {
-    await happens("both up", () => stateOf("a") === "up" && stateOf("b") === "up");
-    engine.exit("flynn-a", 3);
     await happens("a's end", () => agent.find("a").record?.exitCode === 3);
   });
 });

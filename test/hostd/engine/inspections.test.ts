@@ -77,30 +77,52 @@ test("an end that the engine never tells is taken from the list, its code too, a
   });
 });
 
-test("one that was said to have ended is asked for anew, and is what it was until the engine answers", async () => {
-  const answers: PromiseWithResolvers<Container>[] = [];
+test("one that was said to have ended is asked for anew; no list waits for that, and its answer is announced", async () => {
+  const answers: PromiseWithResolvers<Container | undefined>[] = [];
   const inspect = () => {
-    answers.push(Promise.withResolvers<Container>());
+    answers.push(Promise.withResolvers<Container | undefined>());
     return answers.at(-1)!.promise;
   };
-  const { of: list, doubt } = inspections({ inspect, patienceMs: 20 });
+  const announced = Promise.withResolvers<void>();
+  const { of: list, doubt } = inspections({ inspect, patienceMs: 3_600_000, onAnswer: () => announced.resolve() });
   const running = full("j");
   const ended = { ...running, status: "exited" as const, exitCode: 3 };
-  const before = list([row("j")]);
-  doubt("j"); // the question before is about what was before
-  assert.is((await before)[0]?.unanswered, "asked");
-  const second = list([row("j")]);
-  answers[0]!.resolve(ended);
-  answers[1]!.resolve(running);
-  assert.equal(await second, [running]);
+  const first = list([row("j")]);
+  answers[0]!.resolve(running);
+  assert.equal(await first, [running]);
   doubt("j");
-  assert.equal(await list([row("j")]), [{ ...running, unanswered: "asked" }], "the engine's list may be behind");
+  assert.equal(await list([row("j")]), [{ ...running, unanswered: "asked" }], "as it was known");
+  doubt("j");
+  assert.is((await list([row("j")]))[0]?.unanswered, "asked");
+  answers[1]!.resolve(running); // what was asked before it was said again
   answers[2]!.resolve(ended);
-  assert.equal(await list([row("j")]), [ended]);
+  await announced.promise;
+  assert.equal(await list([row("j")]), [ended], "though the engine's list is behind");
   assert.is(answers.length, 3);
 });
 
-test("an end that Docker announces is in the next list, though Docker's own list says so only later", async () => {
+test("an answer that comes after a list's patience is announced, a failure as well", async () => {
+  const answers: PromiseWithResolvers<Container | undefined>[] = [];
+  const inspect = () => {
+    answers.push(Promise.withResolvers<Container | undefined>());
+    return answers.at(-1)!.promise;
+  };
+  const announced = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let count = 0;
+  const { of: list } = inspections({ inspect, patienceMs: 1, onAnswer: () => announced[count++]!.resolve() });
+  const rows = [row("a", "exited"), row("b", "exited")];
+  await list(rows);
+  answers[0]!.reject(new Error("no answer"));
+  await announced[0]!.promise;
+  answers[1]!.resolve({ ...full("b"), status: "exited" });
+  await announced[1]!.promise;
+  assert.equal(
+    (await list(rows)).map(({ unanswered }) => unanswered),
+    ["failed", undefined],
+  );
+});
+
+test("an end that Docker announces is seen once Docker answers for the container, though its own list may be behind", async () => {
   const labels = { "flynn.job": "j" };
   const released = Promise.withResolvers<void>();
   let events: ServerResponse | undefined;
@@ -132,10 +154,13 @@ test("an end that Docker announces is in the next list, though Docker's own list
       events!.write(event.slice(0, 20));
       events!.write(`${event.slice(20)}\n`);
       assert.is((await next).done, false);
-      const listed = engine.list();
+      assert.is((await engine.list())[0]?.unanswered, "asked");
+      const more = changes.next();
       released.resolve();
-      assert.is((await listed)[0]?.status, "exited");
-      assert.is((await listed)[0]?.exitCode, 5);
+      assert.is((await more).done, false);
+      const [found] = await engine.list();
+      assert.is(found?.status, "exited");
+      assert.is(found?.exitCode, 5);
       stop.abort();
       await changes.return?.();
     },
