@@ -3,7 +3,6 @@ import type { Client } from "#api/client.ts";
 import { isFault } from "#api/fault.ts";
 import { beatHost, type HostReport, reportHost } from "#api/hosts.ts";
 import type { Log } from "#lib/log.ts";
-import { sleep } from "#lib/time.ts";
 import { changedSince, type Rows, reportDigest, rowsOf } from "./report-digest.ts";
 import type { Wake } from "./wake.ts";
 
@@ -25,10 +24,11 @@ export interface ReportOptions {
   everyMs?: number;
   /** What jobs and disks have in use is reported anew after so long, though nothing else has changed. */
   wholeEveryMs?: number;
+  /** Changes that follow one another so closely share a report; the first of them waits for nothing. */
+  gatherMs?: number;
+  nowMs?: () => number;
 }
 
-/** Changes that follow one another closely share a report; the first of them waits for nothing. */
-const GATHER_MS = 50;
 /** However large the cluster, a host is heard this often: it is lost after 10 s of silence. */
 const MOST_ASKED_MS = 4_000;
 
@@ -37,7 +37,7 @@ export const paceOf = (ownMs: number, askedMs = ownMs): number => Math.min(MOST_
 
 export async function sendReports(options: ReportOptions): Promise<void> {
   const { client, hostId, current, events, wake, onRefused, log, signal, everyMs = 2_000 } = options;
-  const { wholeEveryMs = 30_000 } = options;
+  const { wholeEveryMs = 30_000, gatherMs = 50, nowMs = () => performance.now() } = options;
   const call = { params: { id: hostId }, timeoutMs: 5_000, signal };
   let failing = false;
   let askedMs = everyMs;
@@ -45,8 +45,8 @@ export async function sendReports(options: ReportOptions): Promise<void> {
     askedMs = paceOf(everyMs, asked);
   };
   /** What control has of this host, as far as is known here. */
-  let whole: { digest: string; atMs: number; rows: Rows } | undefined;
-  const isFresh = (): boolean => whole !== undefined && performance.now() - whole.atMs < wholeEveryMs;
+  let whole: { digest: string; atMs: number; sentMs: number; rows: Rows } | undefined;
+  const isFresh = (): boolean => whole !== undefined && nowMs() - whole.atMs < wholeEveryMs;
   const can = (name: string): boolean => client.peer()?.capabilities.includes(name) === true;
   /** True when control still has the report that this one equals. */
   const beat = async (report: HostReport, digest: string): Promise<boolean> => {
@@ -64,8 +64,17 @@ export async function sendReports(options: ReportOptions): Promise<void> {
     heed(answer);
     return answer.known !== false;
   };
+  /** What is new waits for what was new shortly before, and for no beat: those go with every target. */
+  const gathered = async (frameMs: number): Promise<void> => {
+    while (!signal.aborted) {
+      const isNew = whole !== undefined && whole.digest !== reportDigest(current());
+      const leftMs = (isNew ? whole!.sentMs : frameMs) + gatherMs - nowMs();
+      if (leftMs <= 0) return;
+      await wake.wait(leftMs, signal);
+    }
+  };
   while (!signal.aborted) {
-    const startedMs = performance.now();
+    const startedMs = nowMs();
     const pending = events.pending().slice(0, 50);
     const report = current();
     const digest = reportDigest(report);
@@ -74,10 +83,10 @@ export async function sendReports(options: ReportOptions): Promise<void> {
         const body = { ...report, digest, ...(pending.length > 0 ? { events: pending } : {}) };
         const since = isFresh() && can("report-changes") ? whole : undefined;
         whole = undefined; // until it is known to have arrived
-        const atMs = since?.atMs ?? performance.now();
+        const atMs = since?.atMs ?? nowMs();
         if (since === undefined || !(await send({ ...body, since: since.digest, ...changedSince(since.rows, report) })))
           await send(body);
-        whole = { digest, atMs, rows: rowsOf(report) };
+        whole = { digest, atMs, sentMs: startedMs, rows: rowsOf(report) };
         events.told(pending);
       }
       if (failing) log.info("reports reach control again");
@@ -89,6 +98,6 @@ export async function sendReports(options: ReportOptions): Promise<void> {
       failing = true;
     }
     await wake.wait(failing ? everyMs / 2 : askedMs, signal);
-    await sleep(Math.max(0, startedMs + GATHER_MS - performance.now()), signal);
+    await gathered(startedMs);
   }
 }

@@ -3,15 +3,16 @@
 import { readFile } from "node:fs/promises";
 import Docker from "dockerode";
 import { Fault } from "#api/fault.ts";
-import { deadline } from "#lib/time.ts";
+import { deadline, joined } from "#lib/time.ts";
 import { dockerHttp } from "../builds/docker-http.ts";
 import { isJobContainer } from "../job-container.ts";
+import { createWake } from "../wake.ts";
 import { type DockerContainer, type EngineParts, readContainer, specBody } from "./docker-body.ts";
 import { ensureNetwork } from "./docker-network.ts";
 import { type DockerInfo, hasQuota } from "./docker-quota.ts";
 import { addressTaken, type Container, type Engine, LABELS } from "./engine.ts";
 import { inspections, type ListRow } from "./inspections.ts";
-import { listRows, type RowFields } from "./list-rows.ts";
+import { listRows, type RowFields, streamRows } from "./list-rows.ts";
 import { parseLogFrames } from "./log-frames.ts";
 import { pullImage } from "./pull.ts";
 
@@ -91,7 +92,12 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
     }
   };
 
-  const inspected = inspections({ inspect });
+  /** Of who follows what changes. */
+  const bells = new Set<() => void>();
+  const ring = () => {
+    for (const each of bells) each();
+  };
+  const inspected = inspections({ inspect, onAnswer: ring });
 
   /** Docker names its init binary whether or not it is installed; only its version tells. */
   const findParts = async (): Promise<EngineParts> => {
@@ -115,7 +121,7 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
       const filters = JSON.stringify({ label: [LABELS.job] });
       const found = await listed<ListRow>("list containers", "/containers/json", { all: "1", filters }, LIST_ROW);
       const rows = found.map((row) => ({ Id: "", Names: [], Image: "", Labels: {}, State: "", Status: "", ...row }));
-      return inspected(rows.filter(({ Names, Labels }) => isJobContainer({ name: nameOf(Names), labels: Labels })));
+      return inspected.of(rows.filter(({ Names, Labels }) => isJobContainer({ name: nameOf(Names), labels: Labels })));
     },
 
     async pull(image, signal) {
@@ -191,9 +197,36 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
     async *changes(signal) {
       const query = { filters: JSON.stringify({ type: ["container"], label: [LABELS.job] }) };
       const asked = { path: "/events", query, doing: "follow the engine's events", timeoutMs: callTimeoutMs };
-      yield* followed(asked, signal, async function* (chunks) {
-        for await (const _ of chunks) yield;
+      const [wake, stop] = [createWake(), new AbortController()];
+      const until = joined(signal, stop.signal);
+      const events = followed(asked, until.signal, (chunks) =>
+        streamRows<{ status: string; id: string }>(chunks, { fields: ["status", "id"] }),
+      );
+      let isOver = false;
+      const following = (async () => {
+        // Docker says "die" before its list does (until the network is released), and answers for the container only then.
+        for await (const { status, id = "" } of events) {
+          if (status === "die") inspected.doubt(id);
+          wake.ring();
+        }
+      })().finally(() => {
+        isOver = true;
+        wake.ring();
       });
+      following.catch(() => undefined); // told below
+      bells.add(wake.ring);
+      try {
+        for (;;) {
+          await wake.wait(Number.POSITIVE_INFINITY, signal);
+          if (isOver || signal.aborted) break;
+          yield;
+        }
+        await following;
+      } finally {
+        bells.delete(wake.ring);
+        stop.abort();
+        until.release();
+      }
     },
 
     ensureNetwork: (network) => ensureNetwork(docker, network, call),

@@ -18,7 +18,10 @@ export interface Engine {
   remove(name: string): Promise<void>;
   /** The log from `since` on, then what follows; ends when the container has ended and all was read. */
   log(name: string, options: { since?: string; signal: AbortSignal }): AsyncIterable<EngineLogLine>;
-  /** One item per change of any flynn container: a hint to look again, nothing more. */
+  /**
+   * An item after changes of any flynn container: a hint to look again, nothing more. An end that was announced is in the next list, or its
+   * container is `unanswered` there, and another item comes with the answer.
+   */
   changes(signal: AbortSignal): AsyncIterable<void>;
   ensureNetwork(network: BridgeNetwork): Promise<void>;
   /** References of the images here by which containers name them. */

@@ -1,4 +1,4 @@
-// The engine's lists, row by row as they come: of each row only the fields that are asked for are held. An image's labels, command and
+// The engine's lists and its events, row by row as they come: of each row only the fields that are asked for are held. An image's labels, command and
 // ports are a tenant's, stand in the row of each of its containers, and are of any size; they are stepped over.
 import { Fault } from "#api/fault.ts";
 
@@ -12,7 +12,7 @@ export interface RowFields {
 const VALUE_MOST_BYTES = 64 << 10;
 const [QUOTE, COMMA, COLON, BACKSLASH] = [0x22, 0x2c, 0x3a, 0x5c];
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
-/** How deep the members of a row are, and those of its labels. */
+/** How deep the members of a list's row are, and those of its labels. */
 const ROW = 2;
 const LABEL = 3;
 
@@ -22,12 +22,21 @@ export async function listRows<T>(chunks: AsyncIterable<Buffer>, wanted: RowFiel
   return reader.end() as Partial<T>[];
 }
 
-function rowReader({ fields, labels = [] }: RowFields) {
-  const rows: Record<string, unknown>[] = [];
+/** One object after the other, without a list around them: a stream that has no end. */
+export async function* streamRows<T>(chunks: AsyncIterable<Buffer>, wanted: RowFields): AsyncGenerator<Partial<T>> {
+  const reader = rowReader(wanted, 1);
+  for await (const chunk of chunks) {
+    reader.push(chunk);
+    yield* reader.taken() as Partial<T>[];
+  }
+}
+
+function rowReader({ fields, labels = [] }: RowFields, outerDepth = 0) {
+  let rows: Record<string, unknown>[] = [];
   const names = { [ROW]: new Set(fields), [LABEL]: new Set(labels) };
   let row: Record<string, unknown> = {};
   let ownLabels: Record<string, unknown> = {};
-  let depth = 0;
+  let depth = outerDepth;
   let isOver = false;
   let level: 0 | typeof ROW | typeof LABEL = 0;
   let isInString = false;
@@ -108,6 +117,12 @@ function rowReader({ fields, labels = [] }: RowFields) {
           beginMember();
         } else keep(byte);
       }
+    },
+    /** The rows so far, which are then forgotten. */
+    taken(): Record<string, unknown>[] {
+      const taken = rows;
+      rows = [];
+      return taken;
     },
     end(): Record<string, unknown>[] {
       if (!isOver || depth !== 0) throw new Fault("unavailable", "the engine's list ended before its end");

@@ -2,9 +2,10 @@
 // where the store's cursor stands: the engine repeats that instant, and as many lines as are kept of it are stepped over.
 import { isFault } from "#api/fault.ts";
 import { backoffMs } from "#lib/retry.ts";
-import { deadline, joined, sleep } from "#lib/time.ts";
+import { deadline, joined } from "#lib/time.ts";
 import { type Container, type Engine, type EngineLogLine, LABELS } from "../engine/engine.ts";
 import { incompleteBytes } from "../engine/log-frames.ts";
+import { createWake, type Wake } from "../wake.ts";
 import { droppedLine, JOB_RATE, type RateGate, type RateLimits, rateGate } from "./rate.ts";
 import type { AppLog, LogStore } from "./store.ts";
 
@@ -24,6 +25,8 @@ export interface CaptureOptions {
   onEnd: () => void;
   onError: (error: unknown, containerId: string) => void;
   signal: AbortSignal;
+  /** How long a reader rests whose log ended so often though its container runs; its end is not waited out. */
+  restMs?: (times: number) => number;
 }
 
 interface Reader {
@@ -32,6 +35,8 @@ interface Reader {
   ended: boolean;
   app: string;
   gate: RateGate;
+  /** Rung when the container is seen to have ended. */
+  wake: Wake;
 }
 
 /** Docker cuts an entry at 16 KiB; what is so long is a piece of a line, unless it ends one. */
@@ -46,6 +51,7 @@ const PAUSE_MS = 1_000;
 
 export function captureLogs(options: CaptureOptions): LogCapture {
   const { engine, store, onEnd, onError, signal, rate = JOB_RATE } = options;
+  const { restMs = (times) => backoffMs(times, 200, 1_000) } = options;
   const readers = new Map<string, Reader>();
   const captured = new Set<string>();
   const lastLines = new Map<string, string>();
@@ -133,7 +139,7 @@ export function captureLogs(options: CaptureOptions): LogCapture {
         failures++;
         onError(error, container.id);
       }
-      await sleep(backoffMs(Math.max(1, failures), 200, 1_000), ended);
+      await reader.wake.wait(restMs(Math.max(1, failures)), ended);
     }
   };
 
@@ -164,12 +170,14 @@ export function captureLogs(options: CaptureOptions): LogCapture {
         }
         const existing = readers.get(id);
         if (existing) {
+          if (ended && !existing.ended) existing.wake.ring();
           existing.ended = ended;
           continue;
         }
         if (status !== "running" && !ended) continue;
         const app = labels[LABELS.app] ?? "";
-        const reader: Reader = { controller: new AbortController(), ended, app, gate: rateGate(rate) };
+        const beside = { controller: new AbortController(), gate: rateGate(rate), wake: createWake() };
+        const reader: Reader = { ended, app, ...beside };
         readers.set(id, reader);
         const until = joined(signal, reader.controller.signal);
         void follow(container, reader, until.signal).finally(until.release);

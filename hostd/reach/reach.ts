@@ -6,6 +6,7 @@ import type { Log } from "#lib/log.ts";
 import { type Container, LABELS } from "../engine/engine.ts";
 import { containerName } from "../job-container.ts";
 import { createWake } from "../wake.ts";
+import { changesText, isAsMeant } from "./changes.ts";
 import type { ReachKernel } from "./kernel.ts";
 import { type LocalJob, type ReachInput, reachText } from "./rules.ts";
 
@@ -50,8 +51,11 @@ export const unkeptReach: ReachKeeper = {
 };
 
 const EVERY_MS = 2_000;
+const MENDED = "somebody changed the network rules of jobs; they are put back";
 /** A look takes at most this share of one processor: with ten thousand addresses, it takes 40 ms. */
 const LOOK_SHARE = 0.05;
+
+type Wanted = { text: string; version: number | undefined };
 
 export function keepReach(options: ReachOptions): ReachKeeper {
   const { kernel, onChange, log, everyMs = EVERY_MS } = options;
@@ -75,21 +79,61 @@ export function keepReach(options: ReachOptions): ReachKeeper {
     return { target: current, jobs, jobBridge, buildBridges, builds, dns: options.dns(current), clusterAddresses };
   };
 
-  const write = async (text: string, version: number | undefined, signal: AbortSignal): Promise<void> => {
-    await kernel.prepare(signal);
-    await kernel.write(text, signal);
-    const found = await kernel.read(signal);
-    if (found === undefined) throw new Error("the table is gone as soon as it was made");
+  /** Its answer is compared from then on. */
+  const readBack = async (signal: AbortSignal): Promise<string> => {
+    try {
+      const found = await kernel.read(signal);
+      if (found === undefined) throw new Error("the table is gone as soon as it was made");
+      return found;
+    } catch (error) {
+      applied = undefined; // nobody knows what is there: it is written anew
+      wake.ring();
+      throw error;
+    }
+  };
+  const nowIs = (now: NonNullable<typeof applied>): void => {
     const before = applied?.version;
-    applied = { text, found, version };
-    if (before !== version) onChange("version");
+    applied = now;
+    if (before !== now.version) onChange("version");
   };
 
-  const make = async (signal: AbortSignal): Promise<void> => {
+  const writeWhole = async ({ text, version }: Wanted, signal: AbortSignal, onWritten = () => {}): Promise<void> => {
+    await kernel.prepare(signal);
+    await kernel.write(text, signal);
+    onWritten();
+    nowIs({ text, version, found: await readBack(signal) });
+  };
+
+  /** What differs alone, where that will do. False: the whole table is to be written. */
+  const writeChanges = async (wanted: Wanted, signal: AbortSignal, onWritten: () => void): Promise<boolean> => {
+    const from = applied;
+    const changes = from && changesText(from.text, wanted.text);
+    if (from === undefined || changes === undefined) return false;
+    await kernel.prepare(signal);
+    try {
+      await kernel.write(changes, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      log.debug({ err: error }, "network rules of jobs could not be changed; the whole table is written");
+      return false;
+    }
+    onWritten();
+    const found = await readBack(signal);
+    if (!isAsMeant({ before: from.text, after: wanted.text, found: from.found, foundAfter: found })) {
+      log.warn(MENDED);
+      onChange("mended");
+      return false;
+    }
+    nowIs({ ...wanted, found });
+    return true;
+  };
+
+  const make = async (signal: AbortSignal, onWritten = () => {}): Promise<void> => {
     // Before the first look, a table would cut off the jobs that run.
     if (target === undefined || seen === undefined) throw new Error("the container engine was not looked at yet");
-    const text = reachText(input(target));
-    if (applied?.text !== text) await write(text, target.reach?.version, signal);
+    const wanted = { text: reachText(input(target)), version: target.reach?.version };
+    if (applied?.text === wanted.text) return nowIs({ ...applied, ...wanted });
+    if (!(await writeChanges(wanted, signal, onWritten))) await writeWhole(wanted, signal, onWritten);
   };
 
   /** One after the other: whoever waits finds what was asked for before. */
@@ -98,8 +142,11 @@ export function keepReach(options: ReachOptions): ReachKeeper {
     turn = done.catch(() => undefined);
     return done;
   };
+  /** Whoever asked waits for the rules, not for their reading back. */
   const inForce = (): Promise<void> =>
-    inTurn(make).catch((cause: unknown) => {
+    new Promise<void>((resolve, reject) => {
+      inTurn((signal) => make(signal, resolve)).then(resolve, reject);
+    }).catch((cause: unknown) => {
       throw new Error("its network rules are not in the kernel yet", { cause });
     });
 
@@ -107,8 +154,8 @@ export function keepReach(options: ReachOptions): ReachKeeper {
     await make(signal);
     await kernel.prepare(signal);
     if (applied === undefined || (await kernel.read(signal)) === applied.found) return;
-    log.warn("somebody changed the network rules of jobs; they are put back");
-    await write(applied.text, applied.version, signal);
+    log.warn(MENDED);
+    await writeWhole(applied, signal);
     onChange("mended");
   };
 
@@ -147,10 +194,12 @@ export function keepReach(options: ReachOptions): ReachKeeper {
     async run(signal) {
       ended = signal;
       let trouble = "";
+      let dueMs = 0;
       while (!signal.aborted) {
         const startedMs = performance.now();
+        const isDue = startedMs >= dueMs;
         if (target !== undefined && seen !== undefined)
-          await inTurn(look).then(
+          await inTurn(isDue ? look : make).then(
             () => {
               if (trouble !== "") log.info("the network rules of jobs are in the kernel");
               trouble = "";
@@ -161,7 +210,9 @@ export function keepReach(options: ReachOptions): ReachKeeper {
               trouble = String(error);
             },
           );
-        await wake.wait(Math.max(everyMs, (performance.now() - startedMs) / LOOK_SHARE), signal);
+        const nowMs = performance.now();
+        if (isDue) dueMs = nowMs + Math.max(everyMs, (nowMs - startedMs) / LOOK_SHARE);
+        await wake.wait(Math.max(0, dueMs - nowMs), signal);
       }
     },
   };

@@ -68,7 +68,6 @@ export function reachText(input: ReachInput): string {
     `table inet ${TABLE}`,
     `delete table inet ${TABLE}`,
     `table inet ${TABLE} {`,
-    `  comment "reach ${reach?.version ?? "unknown"}"`,
     ...set("jobs", "ether_addr . ipv4_addr", sorted(local.map(({ address }) => `${macOf(address)} . ${address}`))),
     ...apps.flatMap((app) => set(`app_${number(app)}`, "ipv4_addr", app.addresses, app.appId)),
     ...set("routers", "ipv4_addr", routers),

@@ -220,6 +220,19 @@ export function engineContract(name: string, make: () => Promise<EngineUnderTest
     await changes.return?.();
   });
 
+  claim("an end that was announced is in the next list, also of a container seen to run before", async (under, id) => {
+    const changes = under.engine.changes(AbortSignal.timeout(20_000))[Symbol.asyncIterator]();
+    const first = changes.next();
+    await begin(under, under.script(spec(under, id), { lines: ["begun"] }));
+    await first;
+    await firstLine(under, id);
+    assert.is((await find(under, id))?.status, "running");
+    await under.engine.signal(`flynn-${id}`, "SIGTERM");
+    for (let seen: string | undefined; seen !== "exited"; seen = (await find(under, id))?.status)
+      assert.is((await changes.next()).done, false, "all was announced, and no list shows its end");
+    await changes.return?.();
+  });
+
   async function readLog(under: EngineUnderTest, id: string, since?: string): Promise<EngineLogLine[]> {
     const lines: EngineLogLine[] = [];
     const signal = AbortSignal.timeout(20_000);

@@ -6,9 +6,9 @@ import { beatHost, type HostReport } from "#api/hosts.ts";
 import { ownHello, silentHello } from "#api/version.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
-import { paceOf, sendReports } from "../../hostd/report.ts";
+import { paceOf, type ReportOptions, sendReports } from "../../hostd/report.ts";
 import { reportDigest } from "../../hostd/report-digest.ts";
-import { createWake } from "../../hostd/wake.ts";
+import { createWake, type Wake } from "../../hostd/wake.ts";
 import { factsOf } from "../control/rig.ts";
 
 const GIB = 1024 ** 3;
@@ -64,15 +64,17 @@ interface Sending {
   known: boolean;
   peer: ReturnType<typeof ownHello>;
   fails: boolean;
+  wake: Wake;
   /** After so many more frames. */
   frames(more: number): Promise<string[]>;
 }
 
-async function sending(body: (it: Sending) => Promise<void>, wholeEveryMs = 60_000): Promise<void> {
+type Pace = Pick<ReportOptions, "everyMs" | "wholeEveryMs" | "gatherMs" | "nowMs">;
+async function sending(body: (it: Sending) => Promise<void>, pace: Pace = {}): Promise<void> {
   const wake = createWake();
   const done = new AbortController();
   const it: Sending = {
-    ...{ sent: [], current: report(), events: [], known: true, peer: ownHello("control"), fails: false },
+    ...{ sent: [], current: report(), events: [], known: true, peer: ownHello("control"), fails: false, wake },
     async frames(more) {
       const from = it.sent.length;
       const enough = () => {
@@ -93,7 +95,7 @@ async function sending(body: (it: Sending) => Promise<void>, wholeEveryMs = 60_0
     hostId: "h",
     current: () => it.current,
     events: { pending: () => it.events, told: () => (it.events = []) },
-    ...{ wake, log: silentLog(), signal: done.signal, everyMs: 10, wholeEveryMs },
+    ...{ wake, log: silentLog(), signal: done.signal, everyMs: 10, wholeEveryMs: 60_000, ...pace },
   });
   try {
     await body(it);
@@ -169,7 +171,24 @@ test("boot steps go with a report, and once", () =>
   }));
 
 test("a report that equals the one before is whole again after its time", () =>
-  sending(async (it) => assert.equal(await it.frames(3), ["report", "report", "report"]), 0));
+  sending(async (it) => assert.equal(await it.frames(3), ["report", "report", "report"]), { wholeEveryMs: 0 }));
+
+test("what is new waits for no beat that went shortly before, as one goes with every target", () => {
+  const [HOUR_MS, DAY_MS] = [3_600_000, 86_400_000];
+  let nowMs = 0;
+  const pace = { everyMs: DAY_MS, wholeEveryMs: 9 * DAY_MS, gatherMs: HOUR_MS, nowMs: () => nowMs };
+  return sending(async (it) => {
+    const sent = (...frames: string[]) =>
+      until(() => it.sent.join() === frames.join(), { what: frames.join(), timeoutMs: 10_000, everyMs: 1 });
+    await sent("report");
+    nowMs = 2 * HOUR_MS;
+    it.wake.ring();
+    await sent("report", "beat");
+    it.current = report({ jobs: [] });
+    it.wake.ring();
+    await sent("report", "beat", "report");
+  }, pace);
+});
 
 test("the pace is control's to ask for, within what keeps a host from being lost", () => {
   assert.is(paceOf(2_000), 2_000, "an older control asks for none");

@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { listRows } from "../../../hostd/engine/list-rows.ts";
+import { listRows, streamRows } from "../../../hostd/engine/list-rows.ts";
 
 async function* inPieces(text: string, bytes: number) {
   const all = Buffer.from(text);
@@ -50,6 +50,15 @@ test("a list that ends early is an error, never a shorter list", async () => {
   for (const length of [0, 1, 20, text.length - 1]) {
     const error = await listRows(inPieces(text.slice(0, length), 64), wanted).catch((cause: unknown) => cause);
     assert.ok(error instanceof Error, `${length}`);
+  }
+});
+
+test("objects that follow one another without end are read in the same way", async () => {
+  const text = `${JSON.stringify(one("x"))}\n${JSON.stringify(one("y"), null, 2)}\n${JSON.stringify(one("z"))}`;
+  for (const bytes of [1, 7, 1 << 20]) {
+    const rows: object[] = [];
+    for await (const row of streamRows(inPieces(text, bytes), wanted)) rows.push(row);
+    assert.equal(rows, [held("x"), held("y"), held("z")]);
   }
 });
 

@@ -84,6 +84,24 @@ test("a running container's log is not captured until it has ended and was read 
   await store.close();
 });
 
+test("a reader at rest reads at once what is left when its container has ended", async () => {
+  const stop = new AbortController();
+  const store = logStore({ directory: join(directory, `${++made}`), onError: () => {} });
+  let rests = 0;
+  const restMs = () => {
+    rests++;
+    return 3_600_000;
+  };
+  const engine = brokenLog([entry(1, "last words")], []);
+  const capture = captureLogs({ engine, store, signal: stop.signal, onEnd: () => {}, onError: () => {}, restMs });
+  capture.sync([running]);
+  await until(() => rests > 0, { what: "the reader's rest", timeoutMs: 20_000, everyMs: 5 });
+  capture.sync([exited]);
+  await until(() => capture.captured.has(running.id), { what: "the log's end", timeoutMs: 20_000, everyMs: 5 });
+  stop.abort();
+  await store.close();
+});
+
 test("a job's flood is cut to its rate, and the log says how many lines are missing", async () => {
   const stop = new AbortController();
   const store = logStore({ directory: join(directory, `${++made}`), onError: () => {} });

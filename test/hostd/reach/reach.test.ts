@@ -6,16 +6,18 @@ import { until } from "#lib/time.ts";
 import type { ReachKernel } from "../../../hostd/reach/kernel.ts";
 import { keepReach } from "../../../hostd/reach/reach.ts";
 import { container, job, target } from "../jobs.ts";
+import { nft } from "./nft.ts";
 
 const REACH: Reach = { version: 3, appNetwork: "app", egress: "internet", closed: [], open: [], routers: [], apps: [] };
 
 function rig() {
-  const state = { table: undefined as string | undefined, writes: 0, broken: false };
+  const state = { table: undefined as string | undefined, writes: 0, whole: 0, broken: false };
   const kernel: ReachKernel = {
     async write(text) {
       if (state.broken) throw new Error("nft exited 1");
-      state.table = text;
+      state.table = nft(state.table, text);
       state.writes++;
+      if (text.includes("delete table")) state.whole++;
     },
     read: async () => state.table,
     prepare: async () => undefined,
@@ -102,12 +104,17 @@ test("the version that is reported is the one in the kernel, not the one wanted"
   assert.is(reach.version(), undefined);
   await wait("version 3", () => reach.version() === 3);
   state.broken = true;
-  reach.setTarget(target([], { reach: { ...REACH, version: 4 } }));
+  reach.setTarget(target([], { reach: { ...REACH, version: 4, closed: ["10.9.0.0/16"] } }));
   await reach.inForce().catch(() => undefined);
   assert.is(reach.version(), 3);
   state.broken = false;
   await wait("version 4", () => reach.version() === 4);
-  assert.equal(changes, ["version", "version"]);
+  const writes = state.writes;
+  reach.setTarget(target([], { reach: { ...REACH, version: 5, closed: ["10.9.0.0/16"] } }));
+  await reach.inForce();
+  assert.is(reach.version(), 5, "which asks for nothing else, and so is in force");
+  assert.is(state.writes, writes);
+  assert.equal(changes, ["version", "version", "version"]);
   await end();
 });
 
@@ -143,6 +150,48 @@ test("a table that is as it should be is not written again", async () => {
   reach.see([running("j1", "100.64.7.2")]);
   await wait("the job is named", () => state.table?.includes("100.64.7.2") ?? false);
   assert.is(state.writes, 2);
+  await end();
+});
+
+test("a job that comes or goes changes the table and does not make it anew", async () => {
+  const { state, reach, end, wait } = rig();
+  reach.setTarget(target([job()]));
+  reach.see([running("j1", "100.64.7.2")]);
+  await reach.inForce();
+  reach.setTarget(target([job(), job({ id: "j2" })]));
+  await reach.admit({ jobId: "j2", address: "100.64.7.5" });
+  assert.match(state.table!, /02:42:64:40:07:05 \. 100\.64\.7\.5/);
+  assert.match(state.table!, /100\.64\.7\.5 : goto out_0/);
+  reach.dismiss("100.64.7.5");
+  await wait("it is gone", () => !state.table!.includes("100.64.7.5"));
+  assert.is(state.whole, 1);
+  await end();
+});
+
+test("what somebody else did to the table does not pass for ours when a job comes", async () => {
+  const { state, reach, changes, end } = rig();
+  reach.setTarget(target([job()]));
+  reach.see([]);
+  await reach.inForce();
+  const alter = (from: string, to: string) => {
+    state.table = state.table!.replace(from, to);
+    assert.ok(state.table.includes(to));
+  };
+  for (const altering of [
+    () => alter("    ct original ip saddr @routers accept\n", "    accept\n"),
+    () => alter("  chain routed {", "  chain theirs {\n    accept\n  }\n  chain routed {"),
+    () => alter("elements = { 10.77.0.1 }", "elements = { 10.77.0.1, 10.77.0.2 }"),
+    () => (state.table = undefined),
+  ]) {
+    const whole = state.whole;
+    altering();
+    await reach.admit({ jobId: "j1", address: `100.64.7.${5 + whole}` });
+    await reach.inForce(); // once the one before is read back
+    assert.is(state.whole, whole + 1);
+    assert.ok(state.table?.includes("ct original ip saddr @routers accept"));
+    assert.not.match(state.table!, /chain theirs|10\.77\.0\.2/);
+  }
+  assert.ok(changes.includes("mended"));
   await end();
 });
 
