@@ -61,7 +61,12 @@ export const Host = object({
   heldUntil: Type.Optional(Time),
   machineId: Type.Optional(Id),
   address: Type.Optional(Type.String({ description: "IPv4 address on the LAN." })),
-  subnet: Type.String({ description: "Its own /24 of the cluster range." }),
+  subnet: Type.String({
+    description: "Its own part of the cluster range; it runs at most as many jobs as that has addresses, less three.",
+  }),
+  subnetWaits: Type.Optional(
+    Type.String({ description: "Why it does not use that subnet yet, or when it gets a larger one." }),
+  ),
   capacity: Resources,
   used: Resources,
   space: Type.Optional(HostSpace),
@@ -107,7 +112,10 @@ export const HostTarget = object({
   term: Type.Integer(),
   seq: Type.Integer(),
   hostId: Id,
-  subnet: Type.String({ description: "This host's /24 of the cluster range." }),
+  subnet: Type.String({
+    description:
+      "This host's part of the cluster range; another one than before is used once no job has an address of that.",
+  }),
   clusterRange: Type.String({ description: "All hosts' subnets lie in it, 100.64.0.0/16 by default." }),
   peers: Type.Array(Peer),
   controlUrls: Type.Optional(ControlUrls),
@@ -196,6 +204,9 @@ export const HostReport = object({
       maxItems: 4096,
       description: "Containers that run and that a restored state does not know.",
     }),
+  ),
+  subnetWaits: Type.Optional(
+    Type.String({ maxLength: 400, description: "Why its jobs cannot have addresses of the target's subnet yet." }),
   ),
   jobs: Type.Array(JobReport, { maxItems: REPORTED_JOBS_MOST }),
   since: Type.Optional(

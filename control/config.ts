@@ -2,6 +2,7 @@
 import process from "node:process";
 import { type Static, Type } from "typebox";
 import { type ConfigSources, loadConfig } from "#lib/config.ts";
+import { HOST_NET_LARGEST } from "./identity/subnets.ts";
 
 export const ControlConfig = Type.Object({
   stateDir: Type.String({ default: "/var/lib/flynn/control", description: "Everything control keeps." }),
@@ -15,8 +16,16 @@ export const ControlConfig = Type.Object({
   clusterRange: Type.String({
     default: "100.64.0.0/16",
     pattern: "^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$",
-    description: "Every host gets a /24 of it. It may be made wider at a later start, and stays so.",
+    description: "Every host gets a part of it. It may be made wider at a later start, and stays so.",
   }),
+  hostNet: Type.Optional(
+    Type.Integer({
+      minimum: HOST_NET_LARGEST,
+      maximum: 26,
+      description:
+        "Length of the prefix of the part that each host gets from now on, and with it how many jobs it runs: 22 (1021) to 26 (61). Left out: as before, 24 (253) at first. Hosts with a smaller part get one of this size once they have no jobs.",
+    }),
+  ),
   appDomain: Type.String({
     default: "",
     pattern: "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*)?$",

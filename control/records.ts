@@ -10,8 +10,10 @@ import type { Resources, Tags } from "#api/schema.ts";
 
 export interface ClusterSettings {
   clusterId: string;
-  /** CIDR; every host gets a /24 of it. */
+  /** CIDR; every host gets a part of it. */
   clusterRange: string;
+  /** Length of the prefix of the parts that are given now; 24 when left out. */
+  hostNet?: number;
   createdAt: string;
 }
 

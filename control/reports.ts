@@ -4,6 +4,7 @@ import type { HostReport } from "#api/hosts.ts";
 import type { Job, JobReport } from "#api/jobs.ts";
 import type { Context } from "./context.ts";
 import { eventChanges, type NewEvent, plainText, timelineChanges } from "./events.ts";
+import { isInSubnet } from "./identity/subnets.ts";
 import { keys } from "./keys.ts";
 import { isSameList } from "./network/reach.ts";
 import type { HostRecord, MachineRecord } from "./records.ts";
@@ -80,9 +81,9 @@ export function hostAfter(host: HostRecord, { facts, engine, space }: HostReport
   return same && !roomChanged ? undefined : changed;
 }
 
-/** The report without an address outside the host's own /24: no host may point routes at another's jobs. */
+/** The report without an address outside the host's own subnet: no host may point routes at another's jobs. */
 function ownAddress(report: JobReport, subnet: string): JobReport {
-  if (report.address === undefined || report.address.startsWith(subnet.replace(/0\/24$/, ""))) return report;
+  if (report.address === undefined || isInSubnet(subnet, report.address)) return report;
   const { address: _, ...rest } = report;
   return rest;
 }

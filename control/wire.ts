@@ -25,6 +25,7 @@ import { hostChanges } from "./host-changes.ts";
 import { hostClients } from "./host-clients.ts";
 import { hostFrames } from "./host-frames.ts";
 import type { Authority } from "./identity/authority.ts";
+import { growSubnets } from "./identity/grow-subnets.ts";
 import { accessTokens } from "./identity/tokens.ts";
 import { imageSweeper } from "./image-sweep.ts";
 import { jobIndex } from "./job-index.ts";
@@ -317,7 +318,7 @@ export function wireControl(parts: ControlParts): Control {
   mountMachines(mount, context);
   mountDisks(mount, context);
   mountBoot(mount, context);
-  mountHosts(mount, context, { feeds, frames: hostFrames(context, changed), answerBeats });
+  mountHosts(mount, context, { feeds, frames: hostFrames(context, changed), answerBeats, isFree: scheduler.isFree });
   mountRouters(mount, context, routes);
   mountApps(mount, context, { deployments: deployer });
   mountSessions(context, { mount, mountSocket, tickets, tasks, hosts });
@@ -370,6 +371,7 @@ export function wireControl(parts: ControlParts): Control {
         git: (until) => git.run(until),
         tokens: tokens.run,
         addresses: addressesKept,
+        subnets: (until) => growSubnets({ store, isFree: scheduler.isFree, now, log, signal: until }),
         retention: (until) => retentionLoop(store, { log, signal: until, images: sweeper }),
       };
       try {

@@ -5,9 +5,9 @@ import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep } from "#lib/time.ts";
 import type { Addresses } from "./addresses.ts";
-import { type BridgeNetwork, type Engine, isAddressTaken } from "./engine/engine.ts";
-import { BRIDGE, containerName, containerSpec, NETWORK } from "./job-container.ts";
-import { firstAddress } from "./network.ts";
+import { type Engine, isAddressTaken } from "./engine/engine.ts";
+import { containerName, containerSpec } from "./job-container.ts";
+import { type JobNetwork, jobNetwork } from "./job-network.ts";
 import type { Step } from "./plan.ts";
 import type { ReachKeeper } from "./reach/reach.ts";
 import { macOf } from "./reach/rules.ts";
@@ -17,6 +17,7 @@ export interface ApplyOptions {
   engine: Engine;
   dns: (target: HostTarget) => string[];
   addresses: Pick<Addresses, "take">;
+  network?: Pick<JobNetwork, "ensure">;
   /** No job starts before the rules that name it are in the kernel. */
   reach: Pick<ReachKeeper, "admit" | "dismiss" | "inForce">;
   /** Pulls of one image before the job counts as crashed and waits for its backoff. */
@@ -43,11 +44,10 @@ export type Apply = (step: Step, context: StepContext) => Promise<void>;
 
 export function createApply(options: ApplyOptions): Apply {
   const { engine, dns, addresses, reach, pullAttempts = 5, pullBackoffMs = 1_000 } = options;
+  const { network = jobNetwork({ engine }) } = options;
   const pulls = limiter(3);
   const starts = limiter(4);
   const pullOnce = singleflight((image, signal) => pulls(() => engine.pull(image, signal), signal));
-  // Docker looks for a free range and takes it in two steps: asked twice at once, it refuses one with "Pool overlaps".
-  const networkOnce = singleflight((subnet) => engine.ensureNetwork(bridgeNetwork({ subnet })));
 
   const pull = async (image: string, { signal, onProgress }: StepContext): Promise<void> => {
     onProgress("pulling image");
@@ -114,7 +114,7 @@ export function createApply(options: ApplyOptions): Apply {
     await pull(step.job.image, context);
     await starts(async () => {
       onProgress("creating container");
-      await networkOnce(target.subnet, signal);
+      await network.ensure(target, signal);
       signal.throwIfAborted();
       for (let tries = 1; ; tries++) {
         const failure = await createOnce(step, context);
@@ -133,10 +133,6 @@ export function createApply(options: ApplyOptions): Apply {
     if (step.do === "signal") return engine.signal(step.container, step.signal);
     if (step.do === "remove") return engine.remove(step.container);
   };
-}
-
-export function bridgeNetwork({ subnet }: Pick<HostTarget, "subnet">): BridgeNetwork {
-  return { name: NETWORK, bridge: BRIDGE, subnet, gateway: firstAddress(subnet) };
 }
 
 const isEngineTrouble = (error: unknown): boolean => isFault(error, "unavailable") || isFault(error, "timeout");

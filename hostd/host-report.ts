@@ -5,6 +5,7 @@ import type { Agent } from "./agent.ts";
 import type { EngineMonitor } from "./engine-monitor.ts";
 import type { SpaceWatch } from "./job-disk/space.ts";
 import type { DiskWatch } from "./job-disk/watch.ts";
+import type { JobNetwork } from "./job-network.ts";
 import type { MemoryWatch } from "./memory-loop.ts";
 import type { ReachKeeper } from "./reach/reach.ts";
 
@@ -17,12 +18,13 @@ export interface ReportParts {
   disk: Pick<DiskWatch, "of">;
   space: Pick<SpaceWatch, "last">;
   reach: Pick<ReachKeeper, "version">;
+  network: Pick<JobNetwork, "waits">;
   facts: () => HostFacts;
   builds: () => JobReport[];
 }
 
 export function hostReport(parts: ReportParts) {
-  const { agent, monitor, memory, disk, space, reach, builds } = parts;
+  const { agent, monitor, memory, disk, space, reach, network, builds } = parts;
   const { term = 0, seq = 0 } = agent.target() ?? {};
   const facts = parts.facts();
   const jobs = agent.jobs().map((job) => {
@@ -36,6 +38,7 @@ export function hostReport(parts: ReportParts) {
   const reachVersion = reach.version();
   const found = space.last();
   const quarantined = agent.quarantined();
+  const subnetWaits = network.waits()?.slice(0, 400);
   const engine = monitor.report();
   return {
     ...{ term, seq, facts },
@@ -44,6 +47,7 @@ export function hostReport(parts: ReportParts) {
     ...(reachVersion === undefined ? {} : { reachVersion }),
     ...(found === undefined ? {} : { space: found }),
     ...(quarantined.length === 0 ? {} : { quarantined }),
+    ...(subnetWaits === undefined ? {} : { subnetWaits }),
     jobs: [...jobs, ...builds()],
   } satisfies Partial<HostReport>;
 }

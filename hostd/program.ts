@@ -26,6 +26,7 @@ import { hostReport } from "./host-report.ts";
 import { BRIDGE } from "./job-container.ts";
 import { ownSpace, watchPressure, watchSpace } from "./job-disk/space.ts";
 import { watchDisk } from "./job-disk/watch.ts";
+import { jobNetwork } from "./job-network.ts";
 import { logRoute } from "./logs/route.ts";
 import { logStore } from "./logs/store.ts";
 import { watchMemory } from "./memory-loop.ts";
@@ -141,10 +142,12 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     return trusting;
   };
   const dns = containerDns(config.dns);
+  const jobsOn = jobNetwork({ engine, onChange: reports.ring });
   const network = await networkLoop({
     ...{ isManaged: config.manageNetwork, allowedAddresses: config.allowedAddresses, healthy: monitor.healthy, log },
     controlUrls: () => controlUrls,
     target: () => agent.target(),
+    jobs: jobsOn,
   });
   const reach = config.manageNetwork
     ? keepReach({
@@ -179,7 +182,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     engine,
     monitor,
     stops,
-    apply: createApply({ engine, dns: dns.of, addresses, reach }),
+    apply: createApply({ engine, dns: dns.of, addresses, reach, network: jobsOn }),
     addresses,
     reach,
     logs,
@@ -238,7 +241,11 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     });
   };
   const current = () =>
-    hostReport({ ...{ agent, monitor, memory, disk, space, reach }, facts: facts.now, builds: builds.jobs });
+    hostReport({
+      ...{ agent, monitor, memory, disk, space, reach, network: jobsOn },
+      facts: facts.now,
+      builds: builds.jobs,
+    });
 
   const untold = {
     pending: events.pending,

@@ -19,11 +19,22 @@ import type { RenderOptions } from "./head.ts";
 import { createKeeper, readKept } from "./kept.ts";
 import { noMaps } from "./maps.ts";
 import { findBusyPorts, portProblem, portsInWait } from "./ports.ts";
-import { isSpared, moreUrgent, type ReloadReason, reloadWaitMs } from "./reload.ts";
+import {
+  isFull,
+  isSpared,
+  moreUrgent,
+  NO_OLD_WORKERS,
+  type OldWorkers,
+  type Pace,
+  type ReloadReason,
+  reloadWaitMs,
+  waitReason,
+} from "./reload.ts";
 import { render, renderShape, shapeChange } from "./render.ts";
 import { inSlices } from "./slices.ts";
 import { ownerOf } from "./slot-owner.ts";
 import { trimmed } from "./trim.ts";
+import type { Processes } from "./verify.ts";
 
 const ALIVE_EVERY_MS = 100;
 const DRAIN_EVERY_MS = 250;
@@ -41,6 +52,7 @@ export interface ConvergeOptions {
   slots: number;
   log: Log;
   verifyEveryMs?: number;
+  pace?: Pace;
 }
 
 interface Held extends Assigned {
@@ -81,7 +93,7 @@ const NO_FILES: CertificateFiles = new Map();
 const EMPTY: RouterTarget = { term: 0, generation: 0, clusterRange: "", peers: [], pools: [], routes: [] };
 
 export function createConverger(options: ConvergeOptions): Converger {
-  const { haproxy, stateDir, backends, slots, log, verifyEveryMs = VERIFY_EVERY_MS } = options;
+  const { haproxy, stateDir, backends, slots, log, verifyEveryMs = VERIFY_EVERY_MS, pace } = options;
   const { directory, httpPort, httpsPort } = options.render;
   const hasHttps = httpsPort !== undefined;
   const ownPorts = new Set<number | undefined>([httpPort, httpsPort]);
@@ -110,7 +122,7 @@ export function createConverger(options: ConvergeOptions): Converger {
   let reloadedAtMs = Number.NEGATIVE_INFINITY;
   /** What runs lacks something that only a reload brings. */
   let reloadFor: ReloadReason | undefined;
-  let oldWorkers = 0;
+  let old: OldWorkers = NO_OLD_WORKERS;
   let haproxyPid: number | undefined;
   let draining: RouterState["draining"] = [];
   let bell = Promise.withResolvers<void>();
@@ -120,7 +132,7 @@ export function createConverger(options: ConvergeOptions): Converger {
   const state = (): RouterState => ({
     ...served,
     healthy: failure === "",
-    reason: failure,
+    reason: failure || reloadAwaited(),
     haproxyPid,
     reloads,
     refused: [...waiting(), ...assigned.refused].slice(0, 100),
@@ -135,12 +147,18 @@ export function createConverger(options: ConvergeOptions): Converger {
   };
 
   const untilReloadMs = (reason: ReloadReason) =>
-    reloadWaitMs({ reason, oldWorkers, sinceReloadMs: performance.now() - reloadedAtMs });
+    reloadWaitMs({ reason, old, pace, sinceReloadMs: performance.now() - reloadedAtMs });
 
   const waiting = () => {
-    if (reloadFor === undefined || !isSpared(reloadFor, oldWorkers)) return [];
+    if (reloadFor === undefined || !isSpared(reloadFor, old)) return [];
     const waitMs = untilReloadMs(reloadFor);
-    return portsInWait(assigned.assignment, { listening: listening(), oldWorkers, waitMs });
+    return portsInWait(assigned.assignment, { listening: listening(), old, waitMs });
+  };
+  /** Said while it takes long. */
+  const reloadAwaited = () => {
+    if (reloadFor === undefined || !(isFull(old) || isSpared(reloadFor, old))) return "";
+    const what = reloadFor === "all" ? "what is new is served" : "TCP ports change";
+    return waitReason(what, old, untilReloadMs(reloadFor));
   };
   /** None while HAProxy does not run. */
   let isDown = false;
@@ -237,9 +255,9 @@ export function createConverger(options: ConvergeOptions): Converger {
     const equal = await equaliser.equalise(assigned, isTargetNew);
     assigned = equal.wanted;
     reloadFor = moreUrgent(reloadFor, moreUrgent(equal.reload, shapeChange(haproxy.loadedShape(), shape())));
-    if (reloadFor !== undefined) oldWorkers = (await haproxy.processes()).old.length;
+    if (reloadFor !== undefined) old = oldWorkers(await haproxy.processes());
     if (reloadFor !== undefined && untilReloadMs(reloadFor) === 0) await reload();
-    const isWaitedFor = reloadFor !== undefined && !isSpared(reloadFor, oldWorkers);
+    const isWaitedFor = reloadFor !== undefined && !isSpared(reloadFor, old);
     if (!isWaitedFor && !equaliser.isProven()) await equaliser.verify(assigned, reloadFor);
     const leaving = drainingBackends(assigned.assignment);
     // Counted after the drain and said together with the generation: "served and nothing open" is never said too early.
@@ -337,5 +355,7 @@ export function createConverger(options: ConvergeOptions): Converger {
     }),
   };
 }
+
+const oldWorkers = ({ old, oldest }: Processes): OldWorkers => ({ ...NO_OLD_WORKERS, ...oldest, count: old.length });
 
 const withoutTcp = ({ backends }: Assignment): Assignment => ({ backends });

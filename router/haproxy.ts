@@ -35,6 +35,7 @@ import {
 } from "./verify.ts";
 
 const STDERR_KEPT_BYTES = 1 << 20;
+const LAST_ANSWERS_MS = 1_000;
 const SOCKET_PATH_BYTES = 100; // sun_path is 108, HAProxy binds beside and renames
 
 export interface HaproxyOptions {
@@ -158,6 +159,15 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
       );
     return into;
   };
+  /** Those beyond the number; a worker that only has to answer what is under way is given a moment for it. */
+  const endTooOld = async () => {
+    const tooMany = async () => (await processes()).old.slice(OLD_WORKERS_MOST);
+    const isFew = async () => (await tooMany()).length === 0;
+    await until(isFew, { what: "end of an older worker", timeoutMs: LAST_ANSWERS_MS, everyMs: 20 }).catch(async () => {
+      const pids = new Set(await tooMany());
+      for (const id of loaded?.workers ?? []) if (pids.has(id.pid)) await signalProcess(id, "SIGTERM");
+    });
+  };
   const isServing = async (worker: number | undefined) =>
     worker !== undefined && /^Pid: (\d+)$/m.exec(await ask(workerSocket, "show info", 1_000))?.[1] === String(worker);
 
@@ -241,11 +251,7 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
       };
       await until(replaced, { what: "start of the new worker", timeoutMs: 15_000, everyMs: 20 });
       await remember(shape);
-      const tooMany = (await processes()).old.slice(OLD_WORKERS_MOST);
-      for (const pid of tooMany) {
-        const id = loaded?.workers.find((worker) => worker.pid === pid);
-        if (id) await signalProcess(id, "SIGTERM");
-      }
+      await endTooOld();
     },
 
     async write(files) {

@@ -2,6 +2,7 @@
 // request the route, its options and the backend by looking into maps (reference: HAProxy 2.6 configuration manual).
 import { CERTIFICATE_LIST } from "./certificates.ts";
 import { mapFile } from "./maps.ts";
+import { OLD_WORKER_LIFE_MS, RELOADS_SURVIVED } from "./reload.ts";
 
 export interface RenderOptions {
   /** Directory of the maps and sockets, absolute. */
@@ -27,6 +28,8 @@ export interface Timeouts {
   tunnelMs: number;
   /** Of a TCP route's connection. */
   tcpMs: number;
+  /** Not of silence: how long an older worker goes on after a reload. */
+  oldWorkerMs: number;
 }
 /** In so many backends each job is checked every 800 ms; in twice as many, half as often, down to every 5 s. */
 const CHECKED_OFTEN = 2_048;
@@ -46,7 +49,13 @@ export const listenOn = (bind: string, port: number): string =>
 export const expectProxy = (sources: readonly string[]): string =>
   `tcp-request connection expect-proxy layer4 if { src ${sources.join(" ")} }`;
 
-const TIMEOUTS: Timeouts = { clientMs: 60_000, serverMs: 60_000, tunnelMs: 3_600_000, tcpMs: 86_400_000 };
+const TIMEOUTS: Timeouts = {
+  clientMs: 60_000,
+  serverMs: 60_000,
+  tunnelMs: 3_600_000,
+  tcpMs: 86_400_000,
+  oldWorkerMs: OLD_WORKER_LIFE_MS,
+};
 const STREAMS_MOST = 10_000;
 const MAINTENANCE_RETRY_S = 300;
 
@@ -86,7 +95,7 @@ export function renderHead(options: RenderOptions, backends = 0): string {
     accessLog,
     proxySources = [],
   } = options;
-  const { clientMs, serverMs, tunnelMs } = { ...TIMEOUTS, ...options.timeouts };
+  const { clientMs, serverMs, tunnelMs, oldWorkerMs } = { ...TIMEOUTS, ...options.timeouts };
   const map = (name: Parameters<typeof mapFile>[0]) => `map_str(${directory}/${mapFile(name)})`;
   const routes = `map_beg(${directory}/${mapFile("routes")})`;
   const reply = (name: string) => `var(txn.pool),concat(/${name}),${map("replies")}`;
@@ -104,6 +113,8 @@ global
   maxconn ${maxConnections}
 ${threads === undefined ? "" : `  nbthread ${threads}\n`}${account === undefined ? "" : `  user ${account}\n  group ${account}\n`}\
   no strict-limits
+  hard-stop-after ${duration(oldWorkerMs)}
+  mworker-max-reloads ${RELOADS_SURVIVED}
   spread-checks 20
   tune.h2.initial-window-size 1048576
 ${httpsPort === undefined ? "" : TLS}${accessLog ? "  log stdout format raw local0\n" : ""}

@@ -2,6 +2,7 @@
 import type { RouterTarget } from "#api/routes.ts";
 import { sparePorts } from "./assign.ts";
 import type { Assignment, Refusal } from "./assignment.ts";
+import { type OldWorkers, waitReason } from "./reload.ts";
 
 export interface PortsOptions {
   target: Pick<RouterTarget, "tcp" | "tcpPorts">;
@@ -39,10 +40,9 @@ export function portProblem(port: number, own: ReadonlySet<number | undefined>, 
 /** Ports that open with a reload which is put off by so many milliseconds. */
 export function portsInWait(
   assignment: Assignment,
-  { listening, oldWorkers, waitMs }: { listening: ReadonlySet<number>; oldWorkers: number; waitMs: number },
+  { listening, old, waitMs }: { listening: ReadonlySet<number>; old: OldWorkers; waitMs: number },
 ): Refusal[] {
-  const minutes = Math.max(1, Math.ceil(waitMs / 60_000));
-  const why = `it opens within ${minutes} minutes: ${oldWorkers} earlier reloads still have open connections, which more would end`;
+  const why = waitReason("it opens", old, waitMs);
   return (assignment.tcp ?? []).flatMap(({ port, pool }) =>
     pool && !listening.has(port) ? [{ what: `port ${port}`, why }] : [],
   );

@@ -119,24 +119,41 @@ export interface Processes {
   worker?: number;
   /** Workers of earlier configurations that still have requests, the newest first. */
   old: number[];
+  /** Of the last of those: reloads it has seen, and how long ago it was replaced. */
+  oldest?: { reloads: number; replacedMs: number };
 }
 
 export function parseProcesses(text: string): Processes {
-  const found: { master?: number; workers: number[]; old: { pid: number; reloads: number }[] } = {
-    workers: [],
-    old: [],
-  };
+  let master: number | undefined;
+  const workers: Worker[] = [];
+  const old: Worker[] = [];
   let isOld = false;
   for (const line of text.split("\n")) {
     if (line.startsWith("#")) isOld = line.startsWith("# old workers");
     const [, pid, kind, reloads] = /^(\d+)\s+(\w+)\s+(\d+)\s/.exec(line) ?? [];
-    if (kind === "master") found.master = Number(pid);
-    else if (kind === "worker" && isOld) found.old.push({ pid: Number(pid), reloads: Number(reloads) });
-    else if (kind === "worker") found.workers.push(Number(pid));
+    if (kind === "master") master = Number(pid);
+    else if (kind === "worker") (isOld ? old : workers).push({ pid: Number(pid), reloads: Number(reloads), line });
   }
-  if (found.master === undefined) throw new Error(`processes: ${text.slice(0, 100)}`);
-  const old = found.old.sort((a, b) => a.reloads - b.reloads).map(({ pid }) => pid);
-  return { master: found.master, worker: found.workers[0], old };
+  if (master === undefined) throw new Error(`processes: ${text.slice(0, 100)}`);
+  old.sort((a, b) => a.reloads - b.reloads);
+  const found = { master, worker: workers[0]?.pid, old: old.map(({ pid }) => pid) };
+  const [oldest, next = workers[0]] = [old.at(-1), old.at(-2)];
+  if (oldest === undefined) return found;
+  // It was replaced when the next one came.
+  return { ...found, oldest: { reloads: oldest.reloads, replacedMs: next === undefined ? 0 : uptimeMs(next.line) } };
+}
+
+interface Worker {
+  pid: number;
+  reloads: number;
+  line: string;
+}
+
+/** `0d00h01m22s`, of a worker whose start HAProxy knows. */
+function uptimeMs(line: string): number {
+  const [, days, hours, minutes, seconds] = /\s(\d+)d(\d+)h(\d+)m(\d+)s\s/.exec(line) ?? [];
+  if (seconds === undefined) throw new Error(`processes: ${line}`);
+  return (((Number(days) * 24 + Number(hours)) * 60 + Number(minutes)) * 60 + Number(seconds)) * 1_000;
 }
 
 /** The replies to `count` commands sent on one line: each ends with an empty line. */

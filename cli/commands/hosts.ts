@@ -67,6 +67,7 @@ export const hostCommands: readonly Command[] = [
             ["Reason", host.reason],
             ["Address", host.address],
             ["Subnet", host.subnet],
+            ["Subnet waits", host.subnetWaits],
             ["Jobs", String(host.jobs)],
             ["CPU", `${cpu(host)} cores asked for`],
             ["Memory", `${memory(host)} asked for`],

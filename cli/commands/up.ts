@@ -50,7 +50,12 @@ const FLAGS = [
   {
     name: "cluster-range",
     value: "CIDR",
-    help: "Network of apps, a /24 for each host, 100.64.0.0/16; it may be made wider later, and stays so",
+    help: "Network of apps, a part of it for each host, 100.64.0.0/16; it may be made wider later, and stays so",
+  },
+  {
+    name: "host-net",
+    value: "BITS",
+    help: "Prefix of each host's part from now on: 24 (253 jobs); 22 (1021) to 26 (61). Hosts with less get it once they have no jobs",
   },
   { name: "free-floor", value: "SIZE", help: "Free space below which uploads and pushes are refused, such as 2GiB" },
   { name: "app-git-limit", value: "SIZE", help: "Of an app's git repository, 1GiB" },

@@ -153,8 +153,16 @@ export const UpConfig = Type.Object({
     default: "100.64.0.0/16",
     pattern: "^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$",
     wants: "a network between /8 and /23, such as 100.64.0.0/16",
-    description: "Range that hosts get their /24 from. It may be made wider at a later start, and stays so.",
+    description: "Range that hosts get their parts from. It may be made wider at a later start, and stays so.",
   }),
+  hostNet: Type.Optional(
+    Type.Integer({
+      minimum: 22,
+      maximum: 26,
+      description:
+        "Length of the prefix of each host's part of clusterRange from now on: 22 (1021 jobs) to 26 (61). Left out: as before, 24 (253) at first. Hosts with a smaller part get one of this size once they have no jobs.",
+    }),
+  ),
 });
 export type UpConfig = Static<typeof UpConfig>;
 

@@ -28,6 +28,7 @@ export function configOf(call: Invocation): UpConfig {
     bootNetworks: list("boot-networks"),
     bmcNetworks: list("bmc-networks"),
     clusterRange: text("cluster-range"),
+    hostNet: number("host-net"),
     freeFloor: text("free-floor"),
     appGitLimit: text("app-git-limit"),
     appSourceLimit: text("app-source-limit"),

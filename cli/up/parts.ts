@@ -54,6 +54,7 @@ export function parts(options: PartOptions): Part[] {
         port: config.port,
         advertise: [address],
         clusterRange: config.clusterRange,
+        ...(config.hostNet === undefined ? {} : { hostNet: config.hostNet }),
         appDomain: config.appDomain,
         buildCa: config.buildCa === "" ? "" : resolve(config.buildCa),
         buildProxy: config.buildProxy,

@@ -149,8 +149,8 @@ function rangeProblem(range: string): { what: string; right?: string } | undefin
   return { what: `is an address inside a network; the network is ${right}`, right };
 }
 
-/** Hosts get their /24 from it: a /8 is the largest, and there are two in the smallest. */
-function clusterRangeProblems({ clusterRange }: UpConfig, { links }: Machine): Problem[] {
+/** Hosts get their parts from it: a /8 is the largest, and there are two /24s in the smallest, of which the first is no host's. */
+function clusterRangeProblems({ clusterRange, hostNet }: UpConfig, { links }: Machine): Problem[] {
   const flag = `--cluster-range ${clusterRange}`;
   const problem = rangeProblem(clusterRange);
   const network = parseNetwork(clusterRange);
@@ -163,6 +163,13 @@ function clusterRangeProblems({ clusterRange }: UpConfig, { links }: Machine): P
     ];
   if (problem !== undefined)
     return [{ what: `${flag} ${problem.what}`, todo: `give --cluster-range ${problem.right ?? "100.64.0.0/16"}` }];
+  if (hostNet !== undefined && hostNet <= network.prefix)
+    return [
+      {
+        what: `--host-net ${hostNet} is no smaller than ${flag}: there would be no part for a host`,
+        todo: `give a wider range, such as --cluster-range ${widerRange(network)}, or a larger number`,
+      },
+    ];
   // This product's own bridges are in it, as they should be.
   for (const { ifname, addr_info } of links.filter(({ ifname }) => !/^flynnb?\d+$/.test(ifname)))
     for (const { local } of addr_info.filter(({ local }) => contains(network, local)))
@@ -173,6 +180,11 @@ function clusterRangeProblems({ clusterRange }: UpConfig, { links }: Machine): P
         },
       ];
   return [];
+}
+
+function widerRange({ address, prefix }: Network): string {
+  const wide = parseNetwork(`${address}/${Math.max(8, prefix - 2)}`);
+  return `${wide?.address}/${wide?.prefix}`;
 }
 
 const unusedRange = (links: readonly Link[]): string =>

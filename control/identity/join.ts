@@ -17,7 +17,7 @@ import { isSuperseded, judge } from "./incumbent.ts";
 import { grantKeys } from "./next-key.ts";
 import { MEMBER_KEY, sha256Hex } from "./principal.ts";
 import { noteRefusal, noteWithheld, Withheld } from "./refusals.ts";
-import { freeSubnet, type RestingSubnet } from "./subnets.ts";
+import { HOST_NET, largerSubnets, newSubnet, prefixOf, type RestingSubnet, withResting } from "./subnets.ts";
 
 /** A grant is for one boot; one that claims to be good for longer is remembered no longer. */
 const GRANT_MOST_MS = 7 * 86_400_000;
@@ -37,9 +37,14 @@ interface Worth {
   spent?: Spent;
 }
 
-export async function joinMember(context: Context, request: JoinRequest): Promise<JoinReply> {
+/** `isFree`: no job is on that host, none is on its way there. */
+export async function joinMember(
+  context: Context,
+  request: JoinRequest,
+  isFree: (hostId: string) => boolean,
+): Promise<JoinReply> {
   try {
-    return await admitMember(context, request);
+    return await admitMember(context, request, isFree);
   } catch (error) {
     if (error instanceof Withheld) {
       await noteWithheld(context, request, error);
@@ -51,7 +56,11 @@ export async function joinMember(context: Context, request: JoinRequest): Promis
   }
 }
 
-async function admitMember(context: Context, request: JoinRequest): Promise<JoinReply> {
+async function admitMember(
+  context: Context,
+  request: JoinRequest,
+  isFree: (hostId: string) => boolean,
+): Promise<JoinReply> {
   const { store, authority, config, now, log } = context;
   const { role } = request;
   const settings = store.get<ClusterSettings>(keys.cluster)!.value;
@@ -90,7 +99,7 @@ async function admitMember(context: Context, request: JoinRequest): Promise<Join
   if (known !== undefined && worth.grant) withholdFromTheLiving(context, known, worth);
   const member: HostRecord | MemberRecord =
     role === "host"
-      ? hostRecord({ store, settings, id, known, worth, issued, request, at })
+      ? hostRecord({ store, settings, id, known, worth, issued, request, at, isFree })
       : {
           id,
           name: plainText(request.name, 63),
@@ -99,6 +108,7 @@ async function admitMember(context: Context, request: JoinRequest): Promise<Join
           joinedAt: at.toISOString(),
         };
   const host = "subnet" in member ? member : undefined;
+  const resting = store.get<RestingSubnet[]>(keys.restingSubnets)?.value ?? [];
   const expiresAt = new Date(Math.max(Date.parse(worth.expiresAt), at.getTime() + REPEAT_MS)).toISOString();
   const spent: JoinTokenRecord = { role, expiresAt, spent: { id, keySha256: issued.keySha256 } };
   await store.commit({
@@ -107,6 +117,9 @@ async function admitMember(context: Context, request: JoinRequest): Promise<Join
     mutations: [
       { key: worth.key, value: spent },
       { key: memberKey, value: member },
+      ...(known === undefined || known.subnet === host?.subnet
+        ? []
+        : [{ key: keys.restingSubnets, value: withResting(resting, known.subnet, at) }]),
       ...(worth.machine && host ? machineJoined(store, worth, host, at) : []),
       ...eventChanges(store, at, {
         type: `${role}.joined`,
@@ -214,9 +227,24 @@ interface NewHost {
   issued: Issued;
   request: JoinRequest;
   at: Date;
+  isFree: (hostId: string) => boolean;
 }
 
-function hostRecord({ store, settings, id, known, worth, issued, request, at }: NewHost): HostRecord {
+/** It keeps what it had, but for a larger one than that when it has no jobs. */
+function subnetOf({ store, settings, known, at, isFree }: NewHost): string {
+  const { clusterRange, hostNet = HOST_NET } = settings;
+  const held = {
+    taken: store.list<HostRecord>(PREFIX.hosts).map(({ value }) => value.subnet),
+    resting: store.get<RestingSubnet[]>(keys.restingSubnets)?.value ?? [],
+    nowMs: unhurriedNow(at.getTime()),
+  };
+  if (known === undefined) return newSubnet(clusterRange, hostNet, held);
+  const mayGrow = prefixOf(known.subnet) > hostNet && isFree(known.id);
+  return (mayGrow ? largerSubnets(clusterRange, hostNet, held).next().value : undefined) ?? known.subnet;
+}
+
+function hostRecord(newHost: NewHost): HostRecord {
+  const { store, id, known, worth, issued, request, at } = newHost;
   const facts = request.facts!;
   const hosts = store.list<HostRecord>(PREFIX.hosts).map(({ value }) => value);
   const profile = worth.machine && store.get<Profile>(keys.profile(worth.machine.profile))?.value;
@@ -234,16 +262,7 @@ function hostRecord({ store, settings, id, known, worth, issued, request, at }: 
     ...(worth.machine ? { machineId: worth.machine.id } : {}),
     ...(facts.address ? { address: facts.address } : {}),
     ...((facts.addresses ?? known?.addresses) ? { addresses: facts.addresses ?? known?.addresses } : {}),
-    subnet:
-      known?.subnet ??
-      freeSubnet(
-        settings.clusterRange,
-        hosts.map(({ subnet }) => subnet),
-        {
-          resting: store.get<RestingSubnet[]>(keys.restingSubnets)?.value ?? [],
-          nowMs: unhurriedNow(at.getTime()),
-        },
-      ),
+    subnet: subnetOf(newHost),
     capacity: facts.capacity,
     tags: worth.machine ? { ...profile?.tags, ...worth.machine.tags, ...known?.tags } : { ...request.tags },
     keySha256: issued.keySha256,

@@ -7,25 +7,33 @@ import type { StreamEvent } from "#api/stream.ts";
 import { newSecret } from "#lib/ids.ts";
 import { clockOff } from "../clock.ts";
 import type { Context } from "../context.ts";
-import { eventChanges } from "../events.ts";
+import { eventChanges, plainText } from "../events.ts";
 import { beatEveryMs, type HostFrames } from "../host-frames.ts";
 import { joinMember } from "../identity/join.ts";
 import { sha256Hex } from "../identity/principal.ts";
 import { renewMember } from "../identity/renew.ts";
-import { type RestingSubnet, withResting } from "../identity/subnets.ts";
+import { HOST_NET, prefixOf, type RestingSubnet, withResting } from "../identity/subnets.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
 import type { AnswerBeat } from "../quick-beats.ts";
-import type { HostRecord, JoinTokenRecord, MachineRecord } from "../records.ts";
+import type { ClusterSettings, HostRecord, JoinTokenRecord, MachineRecord } from "../records.ts";
 import type { Entry } from "../store/store.ts";
 import type { HostFeeds } from "../targets/host-feeds.ts";
 import { hostParts } from "../targets/host-parts.ts";
 
+export interface HostRouteParts {
+  feeds: HostFeeds;
+  frames: HostFrames;
+  answerBeats: (answer: AnswerBeat) => void;
+  /** No job is on that host, and none is on its way there. */
+  isFree: (hostId: string) => boolean;
+}
+
 export function mountHosts(
   mount: Mount,
   context: Context,
-  { feeds, frames, answerBeats }: { feeds: HostFeeds; frames: HostFrames; answerBeats: (answer: AnswerBeat) => void },
+  { feeds, frames, answerBeats, isFree }: HostRouteParts,
 ): void {
   const { store, now, presence, jobs, config } = context;
   const pace = () => beatEveryMs(presence.hosts.size, config.hostLostAfterMs);
@@ -38,6 +46,11 @@ export function mountHosts(
     if (entry === undefined) throw new Fault("not-found", `no host ${idOrName}`);
     return entry;
   };
+  const growsOnceFree = ({ name, subnet }: Pick<HostRecord, "name" | "subnet">): string | undefined => {
+    const { clusterRange, hostNet = HOST_NET } = store.get<ClusterSettings>(keys.cluster)!.value;
+    if (prefixOf(subnet) <= hostNet) return undefined;
+    return `it gets a /${hostNet} once it has no jobs (flynn host drain ${name}), as far as ${clusterRange} has room`;
+  };
   const shown = ({ value }: Entry<HostRecord>): hosts.Host => {
     const { keySha256: _, next: __, shortOf: ___, addresses: ____, ...host } = value;
     const seen = presence.hosts.get(host.id);
@@ -45,11 +58,14 @@ export function mountHosts(
     const space = seen?.report.space;
     const clockOffMs = seen === undefined ? undefined : clockOff(seen.report.now, seen.at);
     const hello = presence.members.get(host.id)?.hello;
+    const waits = seen?.report.subnetWaits;
+    const subnetWaits = waits === undefined ? growsOnceFree(host) : plainText(waits);
     return {
       ...host,
       ...(space === undefined ? {} : { space }),
       ...(clockOffMs === undefined ? {} : { clockOffMs }),
       ...(hello === undefined ? {} : { hello }),
+      ...(subnetWaits === undefined ? {} : { subnetWaits }),
       used: sumNeeds(running),
       jobs: running.length,
       ...(seen ? { lastSeenAt: seen.at } : {}),
@@ -177,7 +193,7 @@ export function mountHosts(
       throw new Fault("conflict", "this join token was made and shown before; ask again with another Idempotency-Key");
     return { token, expiresAt };
   });
-  mount(members.joinCluster, ({ body }) => joinMember(context, body));
+  mount(members.joinCluster, ({ body }) => joinMember(context, body, isFree));
   mount(members.renewMember, ({ body, principal }) => renewMember(context, principal, body.csr));
 
   mount(

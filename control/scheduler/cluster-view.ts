@@ -1,6 +1,7 @@
 // The scheduler's own picture, kept from the store: the fleet with what every job holds, and which jobs each host has. A
 // key is always read as it stands in the store now, never from an old record, so refreshing in any order ends right.
 import type { Job } from "#api/jobs.ts";
+import { jobAddresses } from "../identity/subnets.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
@@ -137,11 +138,11 @@ export class ClusterView {
       this.fleet.removeHost(id);
       return;
     }
-    const { name, capacity, tags, draining } = entry.value;
+    const { name, capacity, tags, draining, subnet } = entry.value;
     if (draining === true) this.#leaving.add(id);
     else this.#leaving.delete(id);
     const state = this.#gone.has(id) ? "down" : stateOf(entry.value);
-    this.fleet.setHost({ id, name, capacity: toFleet(capacity), state, tags });
+    this.fleet.setHost({ id, name, capacity: toFleet(capacity), state, tags, addresses: jobAddresses(subnet) });
   }
 
   /** Returns true when the job's standing changed. `seq`: of the record that may have changed it. */

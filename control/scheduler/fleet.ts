@@ -22,10 +22,9 @@ export interface FleetHost {
   capacity: Resources;
   state: HostState;
   tags: Tags;
+  /** What its subnet has for jobs. */
+  addresses: number;
 }
-
-/** A /24 without its own address, the bridge's and the last: what a host can give to jobs. */
-export const ADDRESSES_PER_HOST = 253;
 
 export const EMPTY = 0;
 export const ELIGIBLE = 1;
@@ -63,6 +62,7 @@ export class Fleet {
   freeCpu: Int32Array;
   freeMemory: Int32Array;
   freeDisk: Int32Array;
+  capAddresses: Int32Array;
   /** Addresses of its subnet that no job has; each job takes one. */
   freeAddresses: Int32Array;
   /** 1/capacity, 0 where there is none: the score multiplies instead of dividing. */
@@ -87,6 +87,7 @@ export class Fleet {
     this.freeCpu = new Int32Array(capacity);
     this.freeMemory = new Int32Array(capacity);
     this.freeDisk = new Int32Array(capacity);
+    this.capAddresses = new Int32Array(capacity);
     this.freeAddresses = new Int32Array(capacity);
     this.invCpu = new Float64Array(capacity);
     this.invMemory = new Float64Array(capacity);
@@ -118,9 +119,11 @@ export class Fleet {
     this.freeCpu[slot]! += cpuMillis - this.capCpu[slot]!;
     this.freeMemory[slot]! += memoryMiB - this.capMemory[slot]!;
     this.freeDisk[slot]! += diskMiB - this.capDisk[slot]!;
+    this.freeAddresses[slot]! += host.addresses - this.capAddresses[slot]!;
     this.capCpu[slot] = cpuMillis;
     this.capMemory[slot] = memoryMiB;
     this.capDisk[slot] = diskMiB;
+    this.capAddresses[slot] = host.addresses;
     this.invCpu[slot] = cpuMillis > 0 ? 1 / cpuMillis : 0;
     this.invMemory[slot] = memoryMiB > 0 ? 1 / memoryMiB : 0;
     this.invDisk[slot] = diskMiB > 0 ? 1 / diskMiB : 0;
@@ -130,7 +133,6 @@ export class Fleet {
     this.tagClass[slot] = joined;
     this.#hosts[slot] = host;
     if (known === undefined) {
-      this.freeAddresses[slot] = ADDRESSES_PER_HOST;
       this.#slotById.set(host.id, slot);
       this.#adoptStrays(host.id, slot);
     }
@@ -148,9 +150,8 @@ export class Fleet {
     }
     this.classes.leave(this.tagClass[slot]!);
     this.state[slot] = EMPTY;
-    for (const column of [this.capCpu, this.capMemory, this.capDisk, this.freeCpu, this.freeMemory, this.freeDisk]) {
-      column[slot] = 0;
-    }
+    for (const column of [this.capCpu, this.capMemory, this.capDisk, this.capAddresses]) column[slot] = 0;
+    for (const column of [this.freeCpu, this.freeMemory, this.freeDisk, this.freeAddresses]) column[slot] = 0;
     this.#hosts[slot] = undefined;
     this.#slotById.delete(hostId);
     this.#holes.push(slot);
@@ -259,6 +260,7 @@ export class Fleet {
     this.freeCpu = grow(this.freeCpu, new Int32Array(length));
     this.freeMemory = grow(this.freeMemory, new Int32Array(length));
     this.freeDisk = grow(this.freeDisk, new Int32Array(length));
+    this.capAddresses = grow(this.capAddresses, new Int32Array(length));
     this.freeAddresses = grow(this.freeAddresses, new Int32Array(length));
     this.invCpu = grow(this.invCpu, new Float64Array(length));
     this.invMemory = grow(this.invMemory, new Float64Array(length));

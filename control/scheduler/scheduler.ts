@@ -61,6 +61,8 @@ export interface Scheduler {
   readmit(hostId: string): void;
   /** True when jobs that are not over are recorded on the host. */
   hasJobs(hostId: string): boolean;
+  /** True when none is recorded there that is not over or may return, those placed a moment ago among them. */
+  isFree(hostId: string): boolean;
   /** Why the job waits for a host, as of now and with the best on offer; what is stored says it briefly. */
   whyWaiting(job: Job): string;
   /** For every host, whether one more job like this one could go there now, and why not. */
@@ -356,6 +358,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       markBlocked();
     },
     hasJobs: (hostId) => view.hasJobsOn(hostId),
+    isFree: (hostId) => view.keysOn(hostId).size === 0,
     explain: (job) => verdictsOn(store, view.fleet, job),
     whyWaiting(job) {
       if (!waitsForHost(job)) return job.reason;

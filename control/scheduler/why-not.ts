@@ -1,7 +1,8 @@
 // Says in plain words why no host takes a job: the narrowest filter that left nothing, with the best that was on offer,
 // and the hosts left out by their state. One sentence for the whole group, as `flynn ps` shows it.
+import { HOST_NET_LARGEST, jobAddresses } from "../identity/subnets.ts";
 import { type Ask, hasRoom } from "./feasible.ts";
-import { ADDRESSES_PER_HOST, ELIGIBLE, type Fleet, groupKey, type HostState } from "./fleet.ts";
+import { ELIGIBLE, type Fleet, groupKey, type HostState } from "./fleet.ts";
 import {
   DIMENSION_NOUNS,
   DIMENSIONS,
@@ -21,6 +22,9 @@ const OUT_OF_USE: readonly [HostState, string][] = [
   ["unready", "not ready"],
   ["down", "lost"],
 ];
+
+/** Jobs that the largest subnet has addresses for. */
+const LARGEST = jobAddresses(`0.0.0.0/${HOST_NET_LARGEST}`);
 
 /** `taken`: what this same round already put where, by slot. */
 export function explain(fleet: Fleet, ask: Ask, taken: ReadonlyMap<number, number>): string {
@@ -54,12 +58,17 @@ export function explainBriefly(fleet: Fleet, ask: Ask): string {
   const held = fleet.countsOf(groupKey(ask.app, ask.process, ask.release));
   if (ask.antiAffinity && tagged.every((slot) => held.has(slot)))
     return `each ${where} already runs one ${ask.process} of this app, and it allows one per host`;
-  if (tagged.every((slot) => fleet.freeAddresses[slot]! < 1)) return noAddress(where);
+  if (tagged.every((slot) => fleet.freeAddresses[slot]! < 1)) return noAddress(fleet, tagged, where);
   return `no ${where} has ${amounts(wholeNeed(ask.need))} free`;
 }
 
-const noAddress = (where: string): string =>
-  `no ${where} has an address left: each runs ${ADDRESSES_PER_HOST} jobs, as many as its subnet has; add hosts`;
+function noAddress(fleet: Fleet, slots: readonly number[], where: string): string {
+  const most = slots.map((slot) => fleet.capAddresses[slot]!);
+  const [least, largest] = [Math.min(...most), Math.max(...most)];
+  const each = least === largest ? `each runs ${least} jobs` : `they run ${least} to ${largest} jobs`;
+  const more = largest < LARGEST ? ", or give hosts larger subnets (flynn up --host-net 22)" : "";
+  return `no ${where} has an address left: ${each}, as many as its subnet has; add hosts${more}`;
+}
 
 /** `3 hosts cordoned, 1 lost`, or nothing. */
 function outOfUse(fleet: Fleet, slots: readonly number[]): string {
@@ -127,7 +136,7 @@ function explainRoom(
     } else if (lacking > 0) counts.push(`${lacking} short of ${DIMENSION_NOUNS[dimension]}`);
   }
   const addressless = slots.filter((slot) => fleet.freeAddresses[slot]! - (taken.get(slot) ?? 0) < 1).length;
-  if (addressless === slots.length) return noAddress(where);
+  if (addressless === slots.length) return noAddress(fleet, slots, where);
   if (short.length > 0) return short.join("; ");
   if (addressless > 0) counts.push(`${addressless} without an address left`);
   return `no ${where} has ${amounts(need)} free together (of ${plural(slots.length, "host")}: ${counts.join(", ")})`;
@@ -154,7 +163,7 @@ export function whyNotHere(
   const mine = taken.get(slot) ?? 0;
   if (!hasRoom(fleet, slot, need, mine)) {
     if (fleet.freeAddresses[slot]! - mine < 1)
-      return `runs ${ADDRESSES_PER_HOST} jobs, and its subnet has no address left`;
+      return `runs ${fleet.capAddresses[slot]} jobs, and its subnet has no address left`;
     const free = (each: Dimension) => freeOf(fleet, slot, each) - mine * need[each];
     const lacks = DIMENSIONS.filter((each) => need[each] > 0 && free(each) < need[each]);
     const parts = lacks.map(

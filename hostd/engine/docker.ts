@@ -8,7 +8,7 @@ import { dockerHttp } from "../builds/docker-http.ts";
 import { isJobContainer } from "../job-container.ts";
 import { createWake } from "../wake.ts";
 import { type DockerContainer, type EngineParts, readContainer, specBody } from "./docker-body.ts";
-import { ensureNetwork } from "./docker-network.ts";
+import { ensureNetwork, networkSubnet } from "./docker-network.ts";
 import { type DockerInfo, hasQuota } from "./docker-quota.ts";
 import { addressTaken, type Container, type Engine, LABELS } from "./engine.ts";
 import { inspections, type ListRow } from "./inspections.ts";
@@ -230,6 +230,7 @@ export function dockerEngine({ socketPath, callTimeoutMs = 10_000, actTimeoutMs 
     },
 
     ensureNetwork: (network) => ensureNetwork(docker, network, call),
+    networkSubnet: (name) => networkSubnet(docker, name, call),
 
     async images() {
       const wanted = { fields: ["RepoDigests", "Size"] };

@@ -23,7 +23,10 @@ export interface Engine {
    * container is `unanswered` there, and another item comes with the answer.
    */
   changes(signal: AbortSignal): AsyncIterable<void>;
+  /** One of another subnet is made anew; while containers are on it, that is refused (`isNetworkInUse`) and it stays as it is. */
   ensureNetwork(network: BridgeNetwork): Promise<void>;
+  /** Undefined when there is no such network. */
+  networkSubnet(name: string): Promise<string | undefined>;
   /** References of the images here by which containers name them. */
   images(): Promise<ImageRef[]>;
   removeImage(ref: string): Promise<void>;
@@ -117,6 +120,16 @@ export interface ImageRef {
 
 export const addressTaken = (what: string, cause?: unknown): Fault =>
   new Fault("conflict", `${what}: its address is in use`, { cause, details: { field: "address" } });
+
+export const networkInUse = (network: BridgeNetwork, { subnet, users }: { subnet: string; users: string[] }): Fault =>
+  new Fault(
+    "conflict",
+    `network ${network.name} has ${subnet} until ${users.slice(0, 3).join(", ")}${users.length > 3 ? ` and ${users.length - 3} more` : ""} ${users.length === 1 ? "has" : "have"} ended; then it gets ${network.subnet}`,
+    { details: { field: "network" } },
+  );
+
+export const isNetworkInUse = (error: unknown): error is Fault =>
+  isFault(error, "conflict") && error.details?.["field"] === "network";
 
 export const isAddressTaken = (error: unknown): boolean =>
   isFault(error, "conflict") && error.details?.["field"] === "address";

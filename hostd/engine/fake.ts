@@ -11,6 +11,7 @@ import {
   type Engine,
   type EngineLogLine,
   LABELS,
+  networkInUse,
 } from "./engine.ts";
 
 export interface FakeEngine extends Engine {
@@ -182,7 +183,14 @@ export function fakeEngine(options: FakeOptions = {}): FakeEngine {
     },
     async ensureNetwork(network) {
       await enter("ensureNetwork");
+      const { subnet = network.subnet } = engine.network ?? {};
+      const users = [...containers.values()].filter(({ status }) => status === "running").map(({ name }) => name);
+      if (subnet !== network.subnet && users.length > 0) throw networkInUse(network, { subnet, users });
       engine.network = network;
+    },
+    async networkSubnet(name) {
+      await enter("networkSubnet");
+      return engine.network?.name === name ? engine.network.subnet : undefined;
     },
     async images() {
       await enter("images");

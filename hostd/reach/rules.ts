@@ -17,7 +17,7 @@ export interface LocalJob {
 
 export interface ReachInput {
   target: Pick<HostTarget, "subnet" | "clusterRange" | "peers" | "registry" | "reach">;
-  /** This host's own truth, which goes before what the target says of its subnet. */
+  /** This host's own truth, which goes before what the target says of its subnets. */
   jobs: readonly LocalJob[];
   jobBridge: string;
   buildBridges: readonly string[];
@@ -38,7 +38,8 @@ export function reachText(input: ReachInput): string {
   const { target, jobBridge, builds } = input;
   const { reach } = target;
   const { apps, number } = appsOf(input);
-  const local = input.jobs.filter(isLocal(target.subnet));
+  const local = input.jobs.filter(isLocal(target));
+  const own = ownAddresses(target, local);
   const routers = addressesOf([...(reach?.routers ?? []), ...input.clusterAddresses]);
   const bridges = `{ ${[jobBridge, ...input.buildBridges].map((bridge) => `"${bridge}"`).join(", ")} }`;
   const names = nameServers(input.dns).map((server) => `${server} . 53`);
@@ -127,7 +128,7 @@ export function reachText(input: ReachInput): string {
     `    iifname "${jobBridge}" ether saddr . ip saddr @jobs accept`,
     ...builds.map(({ bridge, subnet }) => `    iifname "${bridge}" ip saddr ${cidr(subnet)} accept`),
     `    iifname ${bridges} drop`,
-    `    iifname != "lo" ip saddr ${cidr(target.subnet)} drop`,
+    `    iifname != "lo" ip saddr ${own} drop`,
     "  }",
     // Before Docker turns a published port of this host into a container's address.
     "  chain before_nat {",
@@ -146,7 +147,7 @@ export function reachText(input: ReachInput): string {
     "  }",
     "  chain outgoing {",
     "    type nat hook postrouting priority srcnat; policy accept;",
-    `    ip saddr ${cidr(target.subnet)} ip daddr != ${cidr(target.clusterRange)} oifname != "${jobBridge}" masquerade`,
+    `    ip saddr ${own} ip daddr != ${cidr(target.clusterRange)} oifname != "${jobBridge}" masquerade`,
     ...builds.map(({ bridge, subnet }) => `    ip saddr ${cidr(subnet)} oifname != "${bridge}" masquerade`),
     "  }",
     "}",
@@ -155,7 +156,7 @@ export function reachText(input: ReachInput): string {
 
 /** Every app the rules name: those of the target, with this host's own addresses in place of the target's, and those of local jobs alone. */
 function appsOf({ target, jobs }: ReachInput): { apps: ReachApp[]; number: (app: Pick<ReachApp, "appId">) => number } {
-  const local = Map.groupBy(jobs.filter(isLocal(target.subnet)), ({ appId }) => appId);
+  const local = Map.groupBy(jobs.filter(isLocal(target)), ({ appId }) => appId);
   const own = parseRange(target.subnet);
   const known = new Map((target.reach?.apps ?? []).map((app) => [app.appId, app]));
   for (const appId of local.keys())
@@ -211,10 +212,25 @@ const nameServers = (dns: readonly string[]): string[] => {
   return addressesOf(dns).filter((server) => !nowhere.some((range) => contains(range, server)));
 };
 
-const isLocal = (subnet: string) => {
-  const own = parseRange(subnet);
-  return ({ address }: LocalJob): boolean => own !== undefined && contains(own, address);
+/** Of this host's subnet; or of the one before, which runs on as long as its network does, unless that is another host's by now. */
+const isLocal = ({ subnet, clusterRange, peers }: ReachInput["target"]) => {
+  const [own, cluster] = [parseRange(subnet), parseRange(clusterRange)];
+  const isPeers = (address: string) =>
+    peers.some((peer) => {
+      const range = peer.subnet === subnet ? undefined : parseRange(peer.subnet);
+      return range !== undefined && contains(range, address);
+    });
+  return ({ address }: LocalJob): boolean =>
+    own !== undefined &&
+    (contains(own, address) || (cluster !== undefined && contains(cluster, address) && !isPeers(address)));
 };
+
+/** As nft reads the addresses that only this host's jobs have. */
+function ownAddresses({ subnet }: ReachInput["target"], local: readonly LocalJob[]): string {
+  const own = parseRange(cidr(subnet));
+  const before = sorted(local.map(({ address }) => address).filter((address) => own && !contains(own, address)));
+  return before.length === 0 ? subnet : `{ ${[subnet, ...before].join(", ")} }`;
+}
 
 const accept = (end: "saddr" | "daddr", app: number): string[] => [`    ct original ip ${end} @app_${app} accept`];
 const sorted = (texts: readonly string[]): string[] => [...new Set(texts)].sort();

@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { until } from "#lib/time.ts";
 import type { Container, ContainerSpec, Engine, EngineLogLine } from "../../hostd/engine/engine.ts";
-import { isAddressTaken, LABELS } from "../../hostd/engine/engine.ts";
+import { isAddressTaken, isNetworkInUse, LABELS } from "../../hostd/engine/engine.ts";
 
 export interface EngineUnderTest {
   engine: Engine;
@@ -53,6 +53,28 @@ export function engineContract(name: string, make: () => Promise<EngineUnderTest
     await under.engine.start(wanted.name);
     under.act(wanted.name);
   };
+
+  claim(
+    "a network in use is left as it is, and is made anew with another subnet once nothing is on it",
+    async (under, id) => {
+      const { engine } = under;
+      const other = { ...network, subnet: "100.64.8.0/22", gateway: "100.64.8.1" };
+      await begin(under, under.script(spec(under, id), {}));
+      const refused = await engine.ensureNetwork(other).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      assert.ok(isNetworkInUse(refused), String(refused));
+      assert.match(refused.message, new RegExp(`^network flynn has 100.64.7.0/24 until flynn-${id} has ended`));
+      assert.is(await engine.networkSubnet(network.name), network.subnet);
+      await engine.remove(`flynn-${id}`);
+      await engine.ensureNetwork(other);
+      assert.is(await engine.networkSubnet(network.name), other.subnet);
+      await begin(under, { ...under.script(spec(under, id), {}), address: "100.64.11.254" });
+      assert.is((await find(under, id))?.address, "100.64.11.254", "the last of the larger subnet");
+      assert.is(await engine.networkSubnet("nobody"), undefined);
+    },
+  );
 
   claim("a live engine tells its version and architecture", async ({ engine }) => {
     const { version, architecture } = await engine.probe();

@@ -431,6 +431,7 @@ const CONTENT = new Set(
     ]),
     "reportHost body.engine.version",
     "reportHost body.engine.reason",
+    "reportHost body.subnetWaits",
     "reportHost body.jobs[].reason",
     "reportHost body.events[].message",
     ...["path", "model", "serial", "wwn", "holds"].map((field) => `reportHostDisks body.disks[].${field}`),

@@ -203,7 +203,8 @@ export async function rig(
       // A job keeps its address as long as it runs, whatever comes and goes beside it.
       const addresses = new Map<string, string>();
       const addressOf = (jobId: string): string => {
-        const address = addresses.get(jobId) ?? `100.64.${n}.${(addresses.size % 250) + 2}`;
+        const { subnet = `100.64.${n}.0/24` } = host.target ?? {};
+        const address = addresses.get(jobId) ?? subnet.replace(/\d+\/\d+$/, `${(addresses.size % 250) + 2}`);
         addresses.set(jobId, address);
         return address;
       };

@@ -58,10 +58,10 @@ test("a host name is made of whatever is offered, is always valid and never take
 });
 
 test("subnets are the lowest free /24, the first left out, and a full or unsound range says so", () => {
-  assert.is(freeSubnet("100.64.0.0/16", []), "100.64.1.0/24");
-  assert.is(freeSubnet("100.64.0.0/16", ["100.64.1.0/24", "100.64.3.0/24"]), "100.64.2.0/24");
+  assert.is(freeSubnet("100.64.0.0/16", 24, { taken: [] }), "100.64.1.0/24");
+  assert.is(freeSubnet("100.64.0.0/16", 24, { taken: ["100.64.1.0/24", "100.64.3.0/24"] }), "100.64.2.0/24");
   assert.is(
-    codeOf(() => freeSubnet("10.0.0.0/23", ["10.0.1.0/24"])),
+    codeOf(() => freeSubnet("10.0.0.0/23", 24, { taken: ["10.0.1.0/24"] })),
     "no-capacity",
   );
   for (const range of ["100.64.0.0/16", "10.0.0.0/8", "10.0.0.0/23"]) checkRange(range);

@@ -10,7 +10,7 @@ import { keepAddresses } from "../../hostd/addresses.ts";
 import { type Agent, createAgent } from "../../hostd/agent.ts";
 import { createApply } from "../../hostd/apply.ts";
 import type { Engine } from "../../hostd/engine/engine.ts";
-import { type FakeEngine, fakeEngine } from "../../hostd/engine/fake.ts";
+import { type FakeEngine, type FakeOptions, fakeEngine } from "../../hostd/engine/fake.ts";
 import { logStore } from "../../hostd/logs/store.ts";
 import { unkeptReach } from "../../hostd/reach/reach.ts";
 import { job, target } from "./jobs.ts";
@@ -22,12 +22,16 @@ interface Rig {
 }
 
 async function withAgent(
-  { save = async () => undefined, list }: { save?: () => Promise<void>; list?: (fake: FakeEngine) => Engine["list"] },
+  {
+    save = async () => undefined,
+    list,
+    ...docker
+  }: { save?: () => Promise<void>; list?: (fake: FakeEngine) => Engine["list"] } & FakeOptions,
   body: (rig: Rig) => Promise<void>,
 ): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), "flynn-agent-"));
   const stop = new AbortController();
-  const fake = fakeEngine();
+  const fake = fakeEngine(docker);
   const engine = { ...fake, ...(list ? { list: list(fake) } : {}) };
   const logs = logStore({ directory, onError: (error) => assert.unreachable(String(error)) });
   const addresses = keepAddresses();
@@ -67,6 +71,24 @@ test("a disk that never answers keeps no job waiting", async () => {
     agent.setTarget(target([]));
     await happens("b's end", () => !engine.containers.has("flynn-b"));
     disk.resolve();
+  });
+});
+
+test("with another subnet jobs wait for the last one in the subnet before, as waiting and not as crashed, and say so", async () => {
+  await withAgent({ onTerm: () => undefined, killable: () => false }, async ({ agent, engine, stateOf }) => {
+    await happens("both up", () => stateOf("a") === "up" && stateOf("b") === "up");
+    engine.exit("flynn-b", 0);
+    const leaving = job({ id: "a", desired: "stop" });
+    agent.setTarget(target([leaving, job({ id: "c" })], { seq: 2, subnet: "100.64.8.0/22" }));
+    const c = () => agent.jobs().find(({ id }) => id === "c");
+    const waits = () =>
+      c()?.reason === "network flynn has 100.64.7.0/24 until flynn-a has ended; then it gets 100.64.8.0/22";
+    await happens("its reason", waits);
+    assert.equal([c()?.state, c()?.restarts], ["starting", 0]);
+    engine.exit("flynn-a", 137);
+    await happens("its start", () => stateOf("c") === "up");
+    assert.is(engine.network?.subnet, "100.64.8.0/22");
+    assert.is(engine.containers.get("flynn-c")?.spec.address, "100.64.8.2");
   });
 });
 

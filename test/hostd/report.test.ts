@@ -186,7 +186,7 @@ test("what is new waits for no beat that went shortly before, as one goes with e
     await sent("report", "beat");
     it.current = report({ jobs: [] });
     it.wake.ring();
-    await sent("report", "beat", "report");
+    await sent("report", "beat", "changes");
   }, pace);
 });
 

@@ -11,6 +11,7 @@ import { every, until } from "#lib/time.ts";
 import { type Converger, createConverger } from "../../router/converge.ts";
 import { createHaproxy, type Haproxy } from "../../router/haproxy.ts";
 import type { RenderOptions } from "../../router/head.ts";
+import type { Pace } from "../../router/reload.ts";
 import { freePort } from "../lib/free-port.ts";
 
 export interface Origin {
@@ -119,6 +120,7 @@ export interface RigOptions {
   https?: boolean;
   proxySources?: string[];
   timeouts?: RenderOptions["timeouts"];
+  pace?: Pace;
 }
 
 export async function startRig(options: RigOptions = {}): Promise<Rig> {
@@ -126,7 +128,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const port = options.port ?? (await freePort());
   const { backends = 4, slots = 4, verifyEveryMs, accessLog = false, threads = 2, log = silentLog() } = options;
   const httpsPort = options.https ? await freePort() : undefined;
-  const { proxySources, timeouts } = options;
+  const { proxySources, timeouts, pace } = options;
   const render: RenderOptions = {
     directory,
     bind: "127.0.0.1",
@@ -146,7 +148,16 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     httpsPort,
     accessLog,
   });
-  const converger = createConverger({ haproxy, render, stateDir: directory, backends, slots, log, verifyEveryMs });
+  const converger = createConverger({
+    haproxy,
+    render,
+    stateDir: directory,
+    backends,
+    slots,
+    log,
+    verifyEveryMs,
+    pace,
+  });
   const controller = new AbortController();
   try {
     await converger.begin();

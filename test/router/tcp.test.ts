@@ -1,8 +1,7 @@
 // time limit: 120 s
 // TCP routes through the real HAProxy: connections as they are, PROXY protocol out, ports that come and go, drain.
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { connect, createServer } from "node:net";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { RouterTarget } from "#api/routes.ts";
@@ -10,36 +9,17 @@ import { until } from "#lib/time.ts";
 import { OLD_WORKERS_MOST } from "../../router/reload.ts";
 import { freePort } from "../lib/free-port.ts";
 import { get, origin, type Rig, type RigOptions, startLoad, startRig, target } from "./rig.ts";
+import { db, dial, type Echo, type Job, listenEcho, type Talk } from "./tcp-rig.ts";
 
-interface Echo {
-  name: string;
-  port: number;
-  sockets: Set<Socket>;
-  /** The first bytes of each connection, as they came. */
-  first: Buffer[];
-  server: Server;
-}
 const rigs: Rig[] = [];
 const echoes: Echo[] = [];
 const closing: { close(): Promise<void> }[] = [];
 
-/** Says its name at once, then gives back what it gets; `mute` says nothing before it was spoken to. */
-async function echo(name: string, port = 0): Promise<Echo> {
-  const sockets = new Set<Socket>();
-  const first: Buffer[] = [];
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
-    socket.on("error", () => undefined);
-    socket.once("data", (data: Buffer) => first.push(data));
-    socket.on("data", (data: Buffer) => socket.write(`${name}:${data.toString("latin1")}`));
-  });
-  server.listen(port, "127.0.0.1");
-  await once(server, "listening");
-  const made = { name, port: (server.address() as AddressInfo).port, sockets, first, server };
+const echo = async (name: string, port = 0): Promise<Echo> => {
+  const made = await listenEcho(name, port);
   echoes.push(made);
   return made;
-}
+};
 const newRig = async (options: RigOptions = {}) => {
   const made = await startRig(options);
   rigs.push(made);
@@ -47,44 +27,9 @@ const newRig = async (options: RigOptions = {}) => {
 };
 test.after.each(async () => {
   for (const rig of rigs.splice(0).reverse()) await rig.end(); // the newest has the HAProxy of a shared directory
-  for (const { server, sockets } of echoes.splice(0)) {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  }
+  for (const each of echoes.splice(0)) each.end();
   for (const each of closing.splice(0)) await each.close();
 });
-
-type Port = NonNullable<RouterTarget["tcp"]>[number];
-type Job = { port: number; name?: string; state?: "up" | "drain" };
-const db = (generation: number, jobs: Job[], ports: Omit<Port, "poolId">[]): RouterTarget => ({
-  ...target(generation, [{ app: "db", routes: [], jobs }]),
-  tcp: ports.map((port) => ({ ...port, poolId: "db/web" })),
-});
-
-interface Talk {
-  say(text: string): Promise<string>;
-  isEnded(): boolean;
-  end(): void;
-}
-async function dial(port: number): Promise<Talk> {
-  const socket = connect({ host: "127.0.0.1", port });
-  let got = "";
-  let ended = false;
-  socket.on("data", (chunk: Buffer) => (got += chunk.toString("latin1")));
-  socket.on("error", () => undefined);
-  socket.on("close", () => (ended = true));
-  await new Promise((resolve) => socket.once("connect", resolve).once("close", resolve));
-  return {
-    async say(text) {
-      got = "";
-      socket.write(text);
-      await until(() => got.endsWith(text) || ended, { what: `echo of ${text}`, timeoutMs: 3_000, everyMs: 2 });
-      return got;
-    },
-    isEnded: () => ended,
-    end: () => socket.destroy(),
-  };
-}
 
 /** Whatever connects is sent away at once, without a byte. */
 async function isClosed(port: number): Promise<void> {

@@ -67,7 +67,16 @@ test("processes: the master, its worker, and old workers told apart", () => {
   const text = PROCESSES(
     "15453           master          1 [failed: 0]   0d00h00m22s     2.6.12-1+deb12u4\n# workers\n17367           worker          0               0d00h00m00s     2.6.12-1+deb12u4\n# old workers\n15500           worker          1               0d00h00m22s     2.6.12-1+deb12u4\n15400           worker          2               0d00h00m40s     2.6.12-1+deb12u4\n# programs\n",
   );
-  assert.equal(parseProcesses(text), { master: 15453, worker: 17367, old: [15500, 15400] });
+  assert.equal(parseProcesses(text), {
+    master: 15453,
+    worker: 17367,
+    old: [15500, 15400],
+    oldest: { reloads: 2, replacedMs: 22_000 },
+  });
+  const longAgo = PROCESSES(
+    "9 master 1 [failed: 0] 9d00h00m22s 2.6.12\n# workers\n17 worker 0 2d03h04m05s 2.6.12\n# old workers\n15 worker 7 8d00h00m22s 2.6.12\n",
+  );
+  assert.equal(parseProcesses(longAgo).oldest, { reloads: 7, replacedMs: ((51 * 60 + 4) * 60 + 5) * 1_000 });
   assert.throws(() => parseProcesses(""), /processes/);
 });
 

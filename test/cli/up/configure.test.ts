@@ -43,6 +43,7 @@ const VALUES: Record<string, [values: string[], setting: Partial<UpConfig>]> = {
   "boot-networks": [["10.3.0.0/16", "10.4.0.0/16"], { bootNetworks: ["10.3.0.0/16", "10.4.0.0/16"] }],
   "bmc-networks": [["10.5.0.0/16", "10.6.0.0/16"], { bmcNetworks: ["10.5.0.0/16", "10.6.0.0/16"] }],
   "cluster-range": [["100.64.0.0/12"], { clusterRange: "100.64.0.0/12" }],
+  "host-net": [["22"], { hostNet: 22 }],
   "free-floor": [["3GiB"], { freeFloor: "3GiB" }],
   "app-git-limit": [["4GiB"], { appGitLimit: "4GiB" }],
   "app-source-limit": [["5GiB"], { appSourceLimit: "5GiB" }],
@@ -93,6 +94,8 @@ const WRONG: [argv: string[], said: RegExp][] = [
   [["--app-domain", "not_a_domain"], /--app-domain not_a_domain: must be a domain.*apps\.example\.com/],
   [["--boot-networks", "10.20.0.0"], /--boot-networks 10\.20\.0\.0: must be a network.*10\.20\.0\.0\/24/],
   [["--cluster-range", "big"], /--cluster-range big: must be a network between/],
+  [["--host-net", "20"], /--host-net 20: must be a whole number from 22 to 26/],
+  [["--host-net", "big"], /--host-net big: must be a whole number from 22 to 26/],
   [["--http-port", "http"], /--http-port http: must be a whole number from 1 to 65535/],
 ];
 for (const [argv, said] of WRONG)

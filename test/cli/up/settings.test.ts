@@ -75,6 +75,11 @@ const REFUSED: [what: string, flags: Record<string, unknown>, said: RegExp][] = 
   ["a small one", { clusterRange: "10.20.0.0/24" }, /not a network between \/8 and \/23/],
   ["a large one", { clusterRange: "10.0.0.0/7" }, /not a network between \/8 and \/23/],
   [
+    "hosts' parts that the range has no room for",
+    { clusterRange: "10.20.0.0/22", hostNet: 22 },
+    /^--host-net 22 is no smaller than --cluster-range 10.20.0.0\/22.* -> give a wider range, such as --cluster-range 10.20.0.0\/20, or a larger number$/,
+  ],
+  [
     "a boot network with host bits",
     { bootNetworks: ["10.20.0.5/24"] },
     /the network is 10.20.0.0\/24 -> give --boot-networks 10.20.0.0\/24/,

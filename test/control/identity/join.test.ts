@@ -6,11 +6,13 @@ import * as assert from "uvu/assert";
 import { type JoinGrant, postBootEvents, signJoinGrant } from "#api/boot.ts";
 import { type Fault, isFault } from "#api/fault.ts";
 import * as hosts from "#api/hosts.ts";
+import type { Job } from "#api/jobs.ts";
 import { getMachine, machineTimeline } from "#api/machines.ts";
 import * as members from "#api/members.ts";
 import { listEvents } from "#api/status.ts";
 import { until } from "#lib/time.ts";
 import { newKeyPem } from "#lib/x509.ts";
+import type { RestingSubnet } from "../../../control/identity/subnets.ts";
 import { keys, PREFIX } from "../../../control/keys.ts";
 import { newMachine } from "../../../control/observe.ts";
 import type { HostRecord, MachineRecord } from "../../../control/records.ts";
@@ -202,6 +204,30 @@ test("after a power cycle a machine is the same host with a new key, and its old
     const old = rig.client({ identity: before });
     assert.is((await refusal(report(rig, { ...before, client: old }))).code, "unauthenticated");
   }, brief));
+
+for (const isBusy of [false, true])
+  test(`a machine that boots again ${isBusy ? "with a job of its host on record keeps its subnet" : "without jobs joins with a subnet of the size given now, and its old one rests"}`, () =>
+    withRig(async (rig) => {
+      const boot = await rig.join("boot");
+      const mine = await machine(rig);
+      const before = await rig.join("host", { token: grantOf(boot, mine), facts: factsOf("h", 1) });
+      await report(rig, before);
+      if (isBusy) {
+        const job = { id: "j1", appId: "a1", app: "hello", process: "web", desired: "run", state: "up", reason: "" };
+        const need = { cpuMillis: 1, memoryBytes: 1, diskBytes: 0 };
+        const value = { ...job, need, releaseId: "r1", hostId: before.id, tags: {} } as unknown as Job;
+        await rig.store.commit({ actor: "test", mutations: [{ key: keys.job("a1", "j1"), value }] });
+      }
+      rig.config.hostNet = 23;
+      await rig.restart();
+      await begin(boot, mine, "boot-2");
+      const after = await joinInTheEnd(rig, grantOf(boot, mine, { bootId: "boot-2" }));
+      assert.is(after.id, before.id);
+      const { subnet } = rig.store.get<HostRecord>(keys.host(before.id))!.value;
+      const rests = rig.store.get<RestingSubnet[]>(keys.restingSubnets)?.value.map((each) => each.subnet);
+      if (isBusy) assert.equal([subnet, rests], ["100.64.1.0/24", undefined]);
+      else assert.equal([subnet, rests], ["100.64.2.0/23", ["100.64.1.0/24"]]);
+    }, brief));
 
 test("a host that lives keeps its certificate while somebody boots in its name: the grant is withheld, both are named, and a real reboot joins later", () =>
   withRig(async (rig) => {

@@ -17,6 +17,7 @@ const host = (id: string, over: Partial<HostRecord> = {}): HostRecord =>
     cordoned: false,
     capacity: { cpuMillis: 1_000, memoryBytes: 512 * MIB, diskBytes: 100 * MIB },
     tags: {},
+    subnet: "100.64.1.0/24",
     ...over,
   }) as HostRecord;
 const job = (id: string, over: Partial<Job> = {}): Job =>

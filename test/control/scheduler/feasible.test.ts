@@ -3,13 +3,14 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type Ask, fits, hasRoom, isOpen } from "../../../control/scheduler/feasible.ts";
 import { Fleet, type FleetHost, groupKey } from "../../../control/scheduler/fleet.ts";
+import { place } from "../../../control/scheduler/place.ts";
 import { explain, explainBriefly, whyNotHere } from "../../../control/scheduler/why-not.ts";
 
 const capacity = { cpuMillis: 1_000, memoryMiB: 512, diskMiB: 100 };
 const fleetOf = (...hosts: Partial<FleetHost>[]): Fleet => {
   const fleet = new Fleet(2);
   for (const [n, over] of hosts.entries())
-    fleet.setHost({ id: `h${n}`, name: `h${n}`, capacity, state: "eligible", tags: {}, ...over });
+    fleet.setHost({ id: `h${n}`, name: `h${n}`, capacity, state: "eligible", tags: {}, addresses: 253, ...over });
   return fleet;
 };
 const ask = (over: Partial<Ask> = {}): Ask => ({
@@ -61,8 +62,24 @@ test("a host takes as many jobs as its subnet has addresses, however small they 
   fleet.release("j7");
   assert.ok(fits(fleet, 0, ask({ need })), "one that ended gives its own back");
   fleet.removeHost("h0");
-  fleet.setHost({ id: "h0", name: "h0", capacity, state: "eligible", tags: {} });
+  fleet.setHost({ id: "h0", name: "h0", capacity, state: "eligible", tags: {}, addresses: 253 });
   assert.not(hasRoom(fleet, 0, need, 1), "a host that comes back has its jobs' addresses in use");
+});
+
+test("hosts with subnets of several sizes take as many jobs as each has addresses, and more once one has a larger subnet", () => {
+  const fleet = fleetOf({ addresses: 2 }, { addresses: 5 });
+  const small = { cpuMillis: 1, memoryMiB: 1, diskMiB: 0 };
+  const jobs = Array.from({ length: 9 }, (_, n) => `j${n}`);
+  const placements = place(fleet, ask({ need: small, jobs }));
+  const on = (host: string) => placements.filter((each) => each.host === host);
+  assert.equal([on("h0").length, on("h1").length, placements.filter((each) => !each.host).length], [2, 5, 2]);
+  for (const { job, host } of placements) if (host !== undefined) fleet.charge(job, host, "g", small);
+  const words = "no host has an address left: they run 2 to 5 jobs, as many as its subnet has; add hosts";
+  assert.ok(explain(fleet, ask({ need: small }), new Map()).startsWith(words));
+  assert.match(whyNotHere(fleet, 1, ask({ need: small }))!, /^runs 5 jobs, and its subnet has no address left/);
+  fleet.setHost({ id: "h0", name: "h0", capacity, state: "eligible", tags: {}, addresses: 1021 });
+  assert.equal([fits(fleet, 0, ask({ need: small })), fits(fleet, 1, ask({ need: small }))], [true, false]);
+  assert.is(fleet.freeAddresses[0], 1019);
 });
 
 test("a pinned job goes to its host alone, a tagged one to hosts that carry the tags, and none to a host out of use", () => {

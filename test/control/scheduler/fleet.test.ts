@@ -9,7 +9,7 @@ const need = { cpuMillis: 100, memoryMiB: 256, diskMiB: 10 };
 
 function host(id: string, over: Partial<FleetHost> = {}): FleetHost {
   const capacity = { cpuMillis: 1000, memoryMiB: 1024, diskMiB: 100 };
-  return { id, name: id, capacity, state: "eligible", tags: {}, ...over };
+  return { id, name: id, capacity, state: "eligible", tags: {}, addresses: 253, ...over };
 }
 
 test("charging a job twice takes its room once", () => {
@@ -170,6 +170,8 @@ function checkAgainst(fleet: Fleet, hosts: Map<string, FleetHost>, held: Map<str
     assert.equal([fleet.host(slot), fleet.stateOf(slot)], [each, each.state]);
     assert.equal(fleet.classes.tagsOf(fleet.tagClass[slot]!), each.tags);
     const here = [...held.values()].filter((charge) => charge.host === id);
+    const addresses = [fleet.capAddresses[slot], fleet.freeAddresses[slot]];
+    assert.equal(addresses, [each.addresses, each.addresses - here.length], "an address a job");
     const columns = [
       [fleet.capCpu, fleet.freeCpu, fleet.invCpu],
       [fleet.capMemory, fleet.freeMemory, fleet.invMemory],
@@ -225,6 +227,7 @@ test("property: whatever comes, goes and is charged in whatever order, the fleet
       capacity: amounts,
       state: fc.oneof(states, short),
       tags: fc.dictionary(fc.constantFrom("a", "b"), fc.constantFrom("x", "y"), { maxKeys: 2 }),
+      addresses: fc.constantFrom(61, 253, 1021),
     }),
     fc.record({ do: fc.constant("remove" as const), host: fc.nat(5) }),
   );
@@ -243,8 +246,8 @@ test("property: whatever comes, goes and is charged in whatever order, the fleet
         assert.is(fleet.release(`j${each.job}`), was && fleet.slotOf(was.host), "where room appeared");
         held.delete(`j${each.job}`);
       } else if (each.do === "host") {
-        const { capacity, state } = each;
-        const next = host(`h${each.host}`, { capacity, state, tags: { ...each.tags } });
+        const { capacity, state, addresses } = each;
+        const next = host(`h${each.host}`, { capacity, state, tags: { ...each.tags }, addresses });
         assert.is(fleet.setHost(next), fleet.slotOf(next.id));
         hosts.set(next.id, next);
       } else {

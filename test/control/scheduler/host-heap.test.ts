@@ -50,6 +50,7 @@ function fleetOf(held: Partial<typeof none>[], capacities: Partial<typeof none>[
       capacity: { ...capacity, ...capacities[n] },
       state: "eligible",
       tags: {},
+      addresses: 253,
     });
     fleet.charge(`other ${n}`, `h${n}`, groupKey("b", "web", "r"), { ...none, ...need });
   }

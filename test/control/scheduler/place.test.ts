@@ -10,7 +10,7 @@ const GIB = 1024;
 
 function host(name: string, over: Partial<FleetHost> = {}): FleetHost {
   const capacity = { cpuMillis: 4000, memoryMiB: 4 * GIB, diskMiB: 100 * GIB };
-  return { id: `id-${name}`, name, capacity, state: "eligible", tags: {}, ...over };
+  return { id: `id-${name}`, name, capacity, state: "eligible", tags: {}, addresses: 253, ...over };
 }
 
 function fleetOf(...hosts: FleetHost[]): Fleet {
@@ -202,6 +202,7 @@ const anyHost = (at: number): fc.Arbitrary<FleetHost> =>
     capacity: fc.record({ cpuMillis: fc.nat(4000), memoryMiB: fc.nat(4096), diskMiB: fc.nat(1000) }),
     state: fc.constantFrom<HostState>("eligible", "eligible", "eligible", "cordoned", "draining", "unready", "down"),
     tags: fc.dictionary(fc.constantFrom("a", "b"), fc.constantFrom("x", "y"), { maxKeys: 2 }),
+    addresses: fc.constantFrom(3, 9, 253),
   });
 const anyFleet = fc
   .integer({ min: 0, max: 8 })
@@ -229,6 +230,7 @@ function runAll(hosts: FleetHost[], asks: (Omit<Ask, "jobs"> & { count: number }
 test("property: never overcommits, respects state, tags and anti-affinity, and waits only when nothing fits", async () => {
   const check = fc.property(anyFleet, fc.array(anyAsk, { maxLength: 5 }), (hosts, asks) => {
     const perHost = new Map<string, number>();
+    const jobsOn = new Map<string, number>();
     const used = new Map<string, FleetHost["capacity"]>(
       hosts.map((each) => [each.id, { cpuMillis: 0, memoryMiB: 0, diskMiB: 0 }]),
     );
@@ -246,7 +248,8 @@ test("property: never overcommits, respects state, tags and anti-affinity, and w
             !asked.antiAffinity ||
             (perHost.get(`${groupKey(asked.app, asked.process, asked.release)}@${each.id}`) ?? 0) === 0;
           const room = free("cpuMillis") && free("memoryMiB") && free("diskMiB");
-          return each.state === "eligible" && carries(each.tags, asked.tags) && alone && room;
+          const hasAddress = (jobsOn.get(each.id) ?? 0) < each.addresses;
+          return each.state === "eligible" && carries(each.tags, asked.tags) && alone && room && hasAddress;
         });
         if (at === undefined) {
           assert.is(mayTake.length, 0, "a job waits though a host fits");
@@ -257,6 +260,7 @@ test("property: never overcommits, respects state, tags and anti-affinity, and w
         u.cpuMillis += asked.need.cpuMillis;
         u.memoryMiB += asked.need.memoryMiB;
         u.diskMiB += asked.need.diskMiB;
+        jobsOn.set(at, (jobsOn.get(at) ?? 0) + 1);
         const key = `${groupKey(asked.app, asked.process, asked.release)}@${at}`;
         perHost.set(key, (perHost.get(key) ?? 0) + 1);
       }

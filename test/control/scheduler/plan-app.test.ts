@@ -33,6 +33,7 @@ const host = (id: string, memory = 250, over: object = {}) => ({
   cordoned: false,
   capacity: { cpuMillis: 4_000, memoryBytes: memory * MIB, diskBytes: 0 },
   tags: {},
+  subnet: "100.64.1.0/24",
   ...over,
 });
 const job = (id: string, over: Partial<Job> = {}): Job =>

@@ -11,6 +11,7 @@ const host = (name: string, over: Partial<FleetHost> = {}, memoryMiB = 512): Fle
   capacity: { cpuMillis: 1_000, memoryMiB, diskMiB: 100 },
   state: "eligible",
   tags: {},
+  addresses: 253,
   ...over,
 });
 function fleetOf(...hosts: FleetHost[]): Fleet {
@@ -155,6 +156,11 @@ const BRIEFLY: [claim: string, said: string, hosts: FleetHost[], over?: Partial<
     "no host in use carries tags disk=ssd, rack=7 and zone=b",
     [host("a", ssd)],
     { tags: { zone: "b", disk: "ssd", rack: "7" } },
+  ],
+  [
+    "no address is left anywhere",
+    "no host has an address left: each runs 0 jobs, as many as its subnet has; add hosts, or give hosts larger subnets (flynn up --host-net 22)",
+    [host("a", { addresses: 0 })],
   ],
   [
     "there is no room where the tag is",

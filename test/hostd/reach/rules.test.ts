@@ -136,6 +136,22 @@ test("a job outside of the host's subnet is none of its jobs", () => {
   assert.equal(elements(text, "senders"), []);
 });
 
+test("jobs of the subnet before run on as this host's own until it is another host's: they send, are reached, and nobody else is them", () => {
+  const jobs = [
+    { address: "100.64.7.2", appId: "app-1" },
+    { address: "100.64.5.9", appId: "app-2" },
+  ];
+  const text = reachText(input({}, { jobs }));
+  assert.equal(elements(text, "jobs"), ["02:42:64:40:05:09 . 100.64.5.9", "02:42:64:40:07:02 . 100.64.7.2"]);
+  assert.ok(elements(text, "senders").some((each) => each.startsWith("100.64.5.9 : goto out_")));
+  assert.ok(elements(text, "receivers").some((each) => each.startsWith("100.64.5.9 : goto in_")));
+  assert.ok(chain(text, "source").includes('iifname != "lo" ip saddr { 100.64.7.0/24, 100.64.5.9 } drop'));
+  assert.match(chain(text, "outgoing").join("\n"), /ip saddr \{ 100\.64\.7\.0\/24, 100\.64\.5\.9 \} .* masquerade/);
+  const peers = [{ hostId: "h3", subnet: "100.64.4.0/22", address: "10.77.0.13" }];
+  const others = reachText(input({}, { jobs, target: { ...input().target, peers } }));
+  assert.equal(elements(others, "jobs"), ["02:42:64:40:07:02 . 100.64.7.2"], "the subnet is another host's now");
+});
+
 test("open ports that overlap become one range, and what is no port is left out", () => {
   const open = [
     { address: "10.77.0.1", ports: ["80", "70-81", "443", "99999", "9-3"] },
