@@ -18,7 +18,7 @@ import { type JobRecord, jobReport, observe, ownContainer, startFailed } from ".
 import { keptBeside } from "./keep-beside.ts";
 import { captureLogs } from "./logs/capture.ts";
 import { changeLines } from "./logs/change-lines.ts";
-import type { LogStore } from "./logs/store.ts";
+import { type LogStore, logName } from "./logs/store.ts";
 import { type Decision, nextDueMs, plan, type Step, steps } from "./plan.ts";
 import type { ReachKeeper } from "./reach/reach.ts";
 import type { KeptState } from "./state-file.ts";
@@ -66,8 +66,8 @@ export interface Agent {
   running(): readonly Container[];
   /** A start that was made beside the plan has failed. */
   startFailed(jobId: string, reason: string): void;
-  /** Images and apps in use, for pruning. */
-  used(): { images: Set<string>; apps: Set<string> };
+  /** Images and logs in use, for pruning. */
+  used(): { images: Set<string>; logs: Set<string> };
   run(): Promise<void>;
 }
 
@@ -265,7 +265,7 @@ export function createAgent(options: AgentOptions): Agent {
     },
     used: () => ({
       images: new Set([...(target?.jobs ?? []), ...containers].map(({ image }) => image)),
-      apps: new Set([...(target?.jobs ?? []).map(({ app }) => app), ...[...records.values()].map(({ app }) => app)]),
+      logs: new Set([...(target?.jobs ?? []), ...records.values()].flatMap((job) => [job.app, logName(job)])),
     }),
     async run() {
       const changes = followChanges();

@@ -10,6 +10,8 @@ import { containerName } from "./job-container.ts";
 export interface JobRecord {
   jobId: string;
   app: string;
+  /** Absent of a job from before it was kept. */
+  appId?: string;
   process: string;
   state: JobReport["state"];
   reason: string;
@@ -78,12 +80,16 @@ export const LOST_SIGHT =
 /** A job that is to have a client's streams waits for that client no longer. */
 export const ATTACH_WAIT_MS = 60_000;
 
-export function newRecord(job: { id: string; app: string; process: string }, container?: Container): JobRecord {
+export function newRecord(
+  job: { id: string; app: string; appId?: string | undefined; process: string },
+  container?: Container,
+): JobRecord {
   const attempt = Number(container?.labels[LABELS.attempt] ?? 0) || 0;
-  const { id, app, process } = job;
+  const { id, app, appId, process } = job;
   return {
     jobId: id,
     app,
+    ...(appId ? { appId } : {}),
     process,
     state: "starting",
     reason: "",
@@ -99,6 +105,7 @@ export function observe(seen: Observation): JobRecord {
   const about = job ?? {
     id: container?.labels[LABELS.job] ?? "",
     app: container?.labels[LABELS.app] ?? "",
+    appId: container?.labels[LABELS.appId],
     process: container?.labels[LABELS.process] ?? "",
   };
   let record = seen.record ?? newRecord(about, container);

@@ -21,7 +21,7 @@ export interface BuildParts {
   /** By build: what whoever made it is asked before anything is deployed. */
   admissions: ReadonlyMap<string, () => Promise<void>>;
   /** Newest lines of an app. */
-  appLog: (app: string, wish: LogWish) => Promise<LogLine[]>;
+  appLog: (app: App, wish: LogWish) => Promise<LogLine[]>;
 }
 
 /** What one look writes: the record's new fields and what goes into the same commit. */

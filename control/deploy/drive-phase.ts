@@ -16,7 +16,7 @@ import { hasReleasePhase, phaseStep, RELEASE_PROCESS } from "./release-phase.ts"
 
 export interface PhaseParts {
   tasks: Tasks;
-  logTail: (app: string, jobIds: readonly string[]) => Promise<LogLine[]>;
+  logTail: (app: App, jobIds: readonly string[]) => Promise<LogLine[]>;
   write: (entry: Entry<DeploymentRecord>, turn: Partial<Turn>) => Promise<void>;
   callOff: (entry: Entry<DeploymentRecord>, outcome: Outcome) => Promise<void>;
 }
@@ -68,7 +68,7 @@ export function phaseDriver({ store, now }: Context, { tasks, logTail, write, ca
         await write(entry, beginning(store, deployment, { app, jobs, at: now() }));
       } else if (step.type === "fail") {
         if (step.stop) await stop(deployment, "deployer");
-        const tail = await logTail(app.value.name, [deployment.releaseJobId!]);
+        const tail = await logTail(app.value, [deployment.releaseJobId!]);
         await callOff(entry, { state: "failed", reason: step.reason, logTail: tail });
       } else {
         if (step.words === deployment.step) return false;

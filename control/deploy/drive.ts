@@ -25,7 +25,7 @@ export interface DeployParts {
   onReport: (listener: () => void) => () => void;
   /** Why a job waits for a host, as of now; of any other its reason as it is. */
   whyWaiting: (job: Job) => string;
-  logTail: (app: string, jobIds: readonly string[]) => Promise<LogLine[]>;
+  logTail: (app: App, jobIds: readonly string[]) => Promise<LogLine[]>;
   tasks: Tasks;
 }
 
@@ -96,7 +96,7 @@ export function driver(context: Context, parts: DeployParts): Driver {
     });
     const step = nextStep(progress);
     if (step.type === "fail" && deployment.goingBack === undefined) {
-      const logTail = await parts.logTail(app.value.name, step.jobIds);
+      const logTail = await parts.logTail(app.value, step.jobIds);
       await callOff(entry, { state: "failed", reason: step.reason, logTail });
       return "again";
     }

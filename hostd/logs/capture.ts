@@ -6,7 +6,7 @@ import { deadline, joined, sleep } from "#lib/time.ts";
 import { type Container, type Engine, type EngineLogLine, LABELS } from "../engine/engine.ts";
 import { incompleteBytes } from "../engine/log-frames.ts";
 import { droppedLine, JOB_RATE, type RateGate, type RateLimits, rateGate } from "./rate.ts";
-import type { AppLog, LogStore } from "./store.ts";
+import { type AppLog, type LogStore, logName } from "./store.ts";
 
 export interface LogCapture {
   /** Reads exactly these containers' logs. */
@@ -30,7 +30,8 @@ interface Reader {
   controller: AbortController;
   /** The container had ended before the reading that is now under way began. */
   ended: boolean;
-  app: string;
+  /** Name of the log it goes to. */
+  logName: string;
   gate: RateGate;
 }
 
@@ -53,7 +54,7 @@ export function captureLogs(options: CaptureOptions): LogCapture {
   /** One reading, to its end. */
   const read = async (container: Container, reader: Reader, log: AppLog, ended: AbortSignal): Promise<void> => {
     const { id, labels } = container;
-    const about = { app: labels[LABELS.app]!, process: labels[LABELS.process] ?? "", jobId: labels[LABELS.job]! };
+    const about = { ...appOf(container), process: labels[LABELS.process] ?? "", jobId: labels[LABELS.job]! };
     const cursor = log.cursor(id);
     let skip = cursor?.count ?? 0;
     const { gate } = reader;
@@ -116,7 +117,7 @@ export function captureLogs(options: CaptureOptions): LogCapture {
     for (let failures = 0; !ended.aborted; ) {
       const wasEnded = reader.ended;
       try {
-        await read(container, reader, await store.open(reader.app), ended);
+        await read(container, reader, await store.open(reader.logName), ended);
         // Reading a container that had ended before is final; one that ended during it is read once more.
         if (wasEnded && !ended.aborted) {
           captured.add(container.id);
@@ -146,7 +147,7 @@ export function captureLogs(options: CaptureOptions): LogCapture {
         readers.delete(id);
         captured.delete(id);
         lastLines.delete(id);
-        void store.open(reader.app).then(
+        void store.open(reader.logName).then(
           (log) => log.forget(id),
           () => undefined,
         );
@@ -165,14 +166,19 @@ export function captureLogs(options: CaptureOptions): LogCapture {
           continue;
         }
         if (status !== "running" && !ended) continue;
-        const app = labels[LABELS.app] ?? "";
-        const reader: Reader = { controller: new AbortController(), ended, app, gate: rateGate(rate) };
+        const name = logName(appOf(container));
+        const reader: Reader = { controller: new AbortController(), ended, logName: name, gate: rateGate(rate) };
         readers.set(id, reader);
         const until = joined(signal, reader.controller.signal);
         void follow(container, reader, until.signal).finally(until.release);
       }
     },
   };
+}
+
+function appOf({ labels }: Container): { app: string; appId?: string } {
+  const appId = labels[LABELS.appId];
+  return { app: labels[LABELS.app] ?? "", ...(appId ? { appId } : {}) };
 }
 
 /** The newest lines that were refused, until one is kept; older ones are lost, and counted. */
