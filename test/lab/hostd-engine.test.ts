@@ -160,7 +160,15 @@ test("docker: a job that fills its disk, in a volume or in a file it has deleted
   const { signal } = stop;
   const logs = logStore({ directory: join(directory, "logs"), onError: (error) => assert.unreachable(String(error)) });
   const fill = (name: string, image: string, command: string) =>
-    job({ id: name, app: name, appId: name, image, port: undefined, diskBytes: 32 << 20, command: ["sh", "-c", command] });
+    job({
+      id: name,
+      app: name,
+      appId: name,
+      image,
+      port: undefined,
+      diskBytes: 32 << 20,
+      command: ["sh", "-c", command],
+    });
   const jobs = [
     fill(
       "volume",
