@@ -7,7 +7,7 @@ import type { JobReport, JobSpec } from "#api/jobs.ts";
 import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
-import { sleep } from "#lib/time.ts";
+import { deadline, sleep } from "#lib/time.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Apply } from "./apply.ts";
 import { carryOut } from "./carry-out.ts";
@@ -79,6 +79,8 @@ export interface FoundJob {
 
 /** At hostd's end. */
 const LAST_SAVE_MS = 5_000;
+/** A disk that is slow, or full, keeps no stop waiting for longer. */
+const WRITTEN_MOST_MS = 1_000;
 
 const monotonic = (): number => Number(process.hrtime.bigint() / 1_000_000n);
 
@@ -121,8 +123,8 @@ export function createAgent(options: AgentOptions): Agent {
     const found = Map.groupBy(containers, (container) => container.labels[LABELS.job] ?? "");
     const running = containers.filter(({ status }) => status === "running");
     const stoppingIds = new Set(
-      [...records.values()].flatMap(({ containerId, stoppingSinceMs }) =>
-        stoppingSinceMs === undefined || containerId === undefined ? [] : [containerId],
+      [...records.values()].flatMap(({ jobId, containerId, stoppingSinceMs }) =>
+        stoppingSinceMs === undefined || containerId === undefined || work.busy().has(jobId) ? [] : [containerId],
       ),
     );
     capture.sync(containers);
@@ -163,6 +165,7 @@ export function createAgent(options: AgentOptions): Agent {
   const work = carryOut({
     ...{ apply, stops, records, put, clock, log, signal },
     containers: () => containers,
+    written: () => deadline(kept.written(), WRITTEN_MOST_MS, "keeping the state").catch(() => undefined),
     onEnd: wake.ring,
   });
 
