@@ -7,7 +7,8 @@ import { sha256Hex } from "./identity/principal.ts";
 import { checkRange, isWider } from "./identity/subnets.ts";
 import { keys } from "./keys.ts";
 import type { ClusterSettings, TokenRecord } from "./records.ts";
-import type { Entry, Store } from "./store/store.ts";
+import type { Entry } from "./store/entry.ts";
+import type { Store } from "./store/store.ts";
 
 /**
  * The range from now on. It may grow: every host keeps its subnet, and new ones have more to choose from. One that was made wider stays

@@ -7,7 +7,7 @@ import { liveJobs } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
-import type { Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
 import type { Tasks } from "../tasks/tasks.ts";
 import { beginning, type Outcome, releasing, type Turn } from "./changes.ts";
 import type { Clocks } from "./clocks.ts";

@@ -7,7 +7,7 @@ import { causeChain } from "#lib/run.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
 import { gate } from "../scheduler/gate.ts";
-import type { Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
 import type { Tasks } from "../tasks/tasks.ts";
 import { beginning, ending, hasNoWayBack, type Outcome, type Turn, turningBack } from "./changes.ts";
 import { type Clocks, deploymentClocks } from "./clocks.ts";

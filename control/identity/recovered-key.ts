@@ -4,7 +4,8 @@
 import type { Quarantine } from "#api/quarantine.ts";
 import { keys } from "../keys.ts";
 import type { HostRecord, MemberRecord } from "../records.ts";
-import type { Entry, Store } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Store } from "../store/store.ts";
 
 export interface Shown {
   keySha256: string;

@@ -23,7 +23,7 @@ import type { Mount } from "../mount.ts";
 import { checkAppName } from "../names.ts";
 import { page } from "../paging.ts";
 import type { ReleaseRecord } from "../records.ts";
-import type { Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
 import type { StoreImage } from "./artifacts.ts";
 import { routeChanges } from "./routes.ts";
 
