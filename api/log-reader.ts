@@ -71,9 +71,17 @@ export async function* followLines(options: FollowLines): AsyncGenerator<StreamE
     const past = (await readKept(store, query, isWanted, limit)).sort((a, b) => (a.n ?? 0) - (b.n ?? 0));
     if (after !== undefined && past.length > RESUME_LINES) {
       past.splice(0, past.length - RESUME_LINES);
-      const { at, app, n = 1 } = past[0]!;
+      const { at, app, appId, n = 1 } = past[0]!;
       const line = `... lines dropped: more than ${RESUME_LINES} were written while their reader was away`;
-      past.unshift({ at, app, stream: "stdout", source: "system", line, n: n - 1 });
+      past.unshift({
+        at,
+        app,
+        ...(appId === undefined ? {} : { appId }),
+        stream: "stdout",
+        source: "system",
+        line,
+        n: n - 1,
+      });
     }
     let newest = past.at(-1)?.n ?? 0;
     yield [...past.map(eventOf), { event: "current" }];

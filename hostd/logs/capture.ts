@@ -2,7 +2,7 @@
 // where the store's cursor stands: the engine repeats that instant, and as many lines as are kept of it are stepped over.
 import { isFault } from "#api/fault.ts";
 import { backoffMs } from "#lib/retry.ts";
-import { deadline, joined, sleep } from "#lib/time.ts";
+import { deadline, joined, microsecondsNow, sleep } from "#lib/time.ts";
 import { type Container, type Engine, type EngineLogLine, LABELS } from "../engine/engine.ts";
 import { incompleteBytes } from "../engine/log-frames.ts";
 import { droppedLine, JOB_RATE, type RateGate, type RateLimits, rateGate } from "./rate.ts";
@@ -61,6 +61,8 @@ export function captureLogs(options: CaptureOptions): LogCapture {
     let newest = cursor?.at ?? "";
     let toldMs = performance.now();
     let unpaused = 0;
+    /** When the entry before was read, and the time of the last one beyond the rate. */
+    let [readAt, refusedAt] = ["", ""];
     const say = (line: string, at = newest) =>
       log.append([{ at, ...about, stream: "stderr", source: "system", line, container: id }]);
     const last = lastWords();
@@ -91,10 +93,16 @@ export function captureLogs(options: CaptureOptions): LogCapture {
         if (cursor && newest === cursor.at && at > cursor.at && skip === cursor.count)
           say("... lines dropped: more was written than the engine keeps while nobody read it");
         if (tells(line)) lastLines.set(id, line);
+        if (mayBeSkipped({ before: newest, at, readAt, refusedAt })) {
+          passOver();
+          say(SKIPPED);
+        }
         newest = at;
+        readAt = microsecondsNow();
         // The disk is waited for only so long: what the engine cannot hand on it gives up in silence.
         if (!gate.admit(Buffer.byteLength(line), performance.now(), log.isBehind())) {
           last.push(entry);
+          refusedAt = at;
           if (performance.now() - toldMs >= TELL_DROPPED_MS) tellDropped();
           continue;
         }
@@ -174,6 +182,24 @@ export function captureLogs(options: CaptureOptions): LogCapture {
       }
     },
   };
+}
+
+const SKIPPED = "... lines may be missing here: more was written than the engine hands on while it is read";
+const SKIP_LEAST_MS = 250;
+
+/**
+ * Docker passes over whole files in silence when it is read slower than it is written to. That shows as a leap in the times of a flood
+ * whose end had been written before the line at its beginning was read: a reader that keeps up sees no such leap but a pause.
+ */
+export function mayBeSkipped(times: { before: string; at: string; readAt: string; refusedAt: string }): boolean {
+  const { before, at, readAt, refusedAt } = times;
+  if (refusedAt === "" || at >= readAt || at <= before) return false;
+  const [beganMs, endedMs, refusedMs] = [before, at, refusedAt].map((time) => Date.parse(time)) as [
+    number,
+    number,
+    number,
+  ];
+  return endedMs - beganMs >= SKIP_LEAST_MS && beganMs - refusedMs < 1_000;
 }
 
 function appOf({ labels }: Container): { app: string; appId?: string } {

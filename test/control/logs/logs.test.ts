@@ -147,6 +147,30 @@ test("a reader who comes back with the last id gets exactly what he missed, of o
   assert.is(new Set(read).size, written - 5);
 });
 
+test("a reader who was away for more lines than are given again is told that some are missing", async () => {
+  const [h1] = logs.hosts;
+  const app = await newApp("missed");
+  await h1!.say(app, 1, "before");
+  const first = collect((signal) => logs.logs.follow(app, {}, signal));
+  await until(() => first.lines.length === 1, { what: "a line", timeoutMs: 60_000 });
+  await until(() => first.lastEventId?.includes("="), { what: "a place", timeoutMs: 60_000 });
+  await first.stop();
+  const about = {
+    app: app.name,
+    appId: app.id,
+    process: "web",
+    jobId: "h1-1",
+    stream: "stdout",
+    source: "app",
+  } as const;
+  const lines = Array.from({ length: 20_100 }, (_, n) => ({ ...about, at: at(100 + n), line: `line ${n}` }));
+  (await h1!.store.open(app.id)).append(lines);
+  const again = collect((signal) => logs.logs.follow(app, {}, signal, first.lastEventId));
+  await until(() => again.lines.at(-1) === "line 20099", { what: "the newest", timeoutMs: 60_000 });
+  await again.stop();
+  assert.is(again.lines.filter((line) => /^\.\.\. lines dropped: more than 20000/.test(line)).length, 1);
+});
+
 test("thirty followers and a reader that takes nothing share one connection to each host, and all get each line", async () => {
   const shared = await newApp("shared");
   const [h1] = logs.hosts;

@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { Fault } from "#api/fault.ts";
 import { until } from "#lib/time.ts";
 import { type EngineLogLine, LABELS } from "../../../hostd/engine/engine.ts";
-import { captureLogs, tells } from "../../../hostd/logs/capture.ts";
+import { captureLogs, mayBeSkipped, tells } from "../../../hostd/logs/capture.ts";
 import { logStore } from "../../../hostd/logs/store.ts";
 import { container, job } from "../jobs.ts";
 
@@ -79,6 +79,22 @@ test("a container from before its app's id was kept goes on in the log of the ap
   assert.equal(await store.names(), ["hello"]);
   const [line] = await (await store.open("hello")).read(() => true, 10);
   assert.equal([line?.line, line?.app, line?.appId], ["line", "hello", undefined]);
+});
+
+test("a leap in a flood that is read late may be lines that the engine passed over; a pause is none", () => {
+  const time = (ms: number) => `${new Date(ms).toISOString().slice(0, -1)}000Z`;
+  const skipped = (before: number, at: number, readAt: number, refusedAt?: number) =>
+    mayBeSkipped({
+      before: time(before),
+      at: time(at),
+      readAt: time(readAt),
+      refusedAt: refusedAt === undefined ? "" : time(refusedAt),
+    });
+  assert.ok(skipped(5_000, 6_800, 7_000, 4_999), "it was there already when the line before was read");
+  assert.not.ok(skipped(5_000, 6_800, 5_001, 4_999), "whoever keeps up saw that there was nothing");
+  assert.not.ok(skipped(5_000, 5_100, 7_000, 4_999), "no leap");
+  assert.not.ok(skipped(5_000, 6_800, 7_000), "no flood, but an old log that is read");
+  assert.not.ok(skipped(5_000, 6_800, 7_000, 3_000), "a flood that was over before");
 });
 
 test("a running container's log is not captured until it has ended and was read once more", async () => {
