@@ -189,17 +189,14 @@ const SKIP_LEAST_MS = 250;
 
 /**
  * Docker passes over whole files in silence when it is read slower than it is written to. That shows as a leap in the times of a flood
- * whose end had been written before the line at its beginning was read: a reader that keeps up sees no such leap but a pause.
+ * behind a line that was read late: a reader that keeps up sees no such leap but a pause.
  */
 export function mayBeSkipped(times: { before: string; at: string; readAt: string; refusedAt: string }): boolean {
+  if (times.refusedAt === "" || times.at <= times.before) return false;
   const { before, at, readAt, refusedAt } = times;
-  if (refusedAt === "" || at >= readAt || at <= before) return false;
-  const [beganMs, endedMs, refusedMs] = [before, at, refusedAt].map((time) => Date.parse(time)) as [
-    number,
-    number,
-    number,
-  ];
-  return endedMs - beganMs >= SKIP_LEAST_MS && beganMs - refusedMs < 1_000;
+  const beganMs = Date.parse(before);
+  const isLate = Date.parse(readAt) - beganMs >= SKIP_LEAST_MS;
+  return isLate && Date.parse(at) - beganMs >= SKIP_LEAST_MS && beganMs - Date.parse(refusedAt) < 1_000;
 }
 
 function appOf({ labels }: Container): { app: string; appId?: string } {

@@ -91,6 +91,7 @@ test("a leap in a flood that is read late may be lines that the engine passed ov
       refusedAt: refusedAt === undefined ? "" : time(refusedAt),
     });
   assert.ok(skipped(5_000, 6_800, 7_000, 4_999), "it was there already when the line before was read");
+  assert.ok(skipped(5_000, 6_800, 6_500, 4_999), "it was written since, behind a file that was there");
   assert.not.ok(skipped(5_000, 6_800, 5_001, 4_999), "whoever keeps up saw that there was nothing");
   assert.not.ok(skipped(5_000, 5_100, 7_000, 4_999), "no leap");
   assert.not.ok(skipped(5_000, 6_800, 7_000), "no flood, but an old log that is read");
