@@ -25,16 +25,22 @@ const RESUME_LINES = 20_000;
 const BEHIND_LINES = 50_000;
 
 export function lineFilter(query: LineQuery): (line: LogLine) => boolean {
-  const { app, jobId, process, source } = query;
+  const { jobId, process, source } = query;
   const since = query.since === undefined ? undefined : toMicroseconds(query.since);
   const until = query.until === undefined ? undefined : toMicroseconds(query.until);
   return (line) =>
-    (app === undefined || line.app === app) &&
+    isOfApp(query, line) &&
     (jobId === undefined || line.jobId === jobId) &&
     (process === undefined || line.process === process) &&
     (source === undefined || line.source === source) &&
     (since === undefined || line.at >= since) &&
     (until === undefined || line.at <= until);
+}
+
+/** By id where the line has one: a name may have been another app's before. One without an id is for who asks to judge. */
+function isOfApp({ app, appId }: LineQuery, line: LogLine): boolean {
+  if (appId !== undefined && line.appId !== undefined) return line.appId === appId;
+  return app === undefined ? appId === undefined : line.app === app;
 }
 
 /** The newest lines of the query, oldest first. */
@@ -65,9 +71,17 @@ export async function* followLines(options: FollowLines): AsyncGenerator<StreamE
     const past = (await readKept(store, query, isWanted, limit)).sort((a, b) => (a.n ?? 0) - (b.n ?? 0));
     if (after !== undefined && past.length > RESUME_LINES) {
       past.splice(0, past.length - RESUME_LINES);
-      const { at, app, n = 1 } = past[0]!;
+      const { at, app, appId, n = 1 } = past[0]!;
       const line = `... lines dropped: more than ${RESUME_LINES} were written while their reader was away`;
-      past.unshift({ at, app, stream: "stdout", source: "system", line, n: n - 1 });
+      past.unshift({
+        at,
+        app,
+        ...(appId === undefined ? {} : { appId }),
+        stream: "stdout",
+        source: "system",
+        line,
+        n: n - 1,
+      });
     }
     let newest = past.at(-1)?.n ?? 0;
     yield [...past.map(eventOf), { event: "current" }];
@@ -92,7 +106,8 @@ export async function* followLines(options: FollowLines): AsyncGenerator<StreamE
 }
 
 async function readKept(store: LineStore<Kept>, query: LineQuery, matches: (line: Kept) => boolean, limit: number) {
-  const names = query.app === undefined ? await store.names() : [query.app];
+  const asked = [query.appId, query.app].filter((name) => name !== undefined);
+  const names = asked.length === 0 ? await store.names() : [...new Set(asked)];
   const parts = await Promise.all(names.map(async (name) => (await store.find(name))?.read(matches, limit) ?? []));
   const all = parts.flat();
   if (names.length < 2) return all;

@@ -11,6 +11,12 @@ export type LogSource = Static<typeof LogSource>;
 export const LogLine = object({
   at: Type.String({ description: "ISO 8601, UTC, microseconds where the engine gives them." }),
   app: Name,
+  appId: Type.Optional(
+    Type.Unsafe<string>({
+      ...Id,
+      description: "The app's id: its name may be another's later. Absent from older parts.",
+    }),
+  ),
   process: Type.Optional(ProcessName),
   jobId: Type.Optional(Id),
   stream: oneOf(["stdout", "stderr"]),
@@ -59,8 +65,8 @@ export const hostLog = endpoint({
   path: "/v1/log",
   summary: "Log lines kept on this host",
   permission: "agent",
-  // Without `app`, lines of all apps. A stream's ids number the lines: Last-Event-ID goes on without loss or repeat.
-  query: object({ app: Type.Optional(Name), ...LogQuery }),
+  // Without `app`, lines of all apps. With `appId`, lines of that app, and those of its name that were kept without an id. A stream's ids number the lines: Last-Event-ID goes on without loss or repeat.
+  query: object({ app: Type.Optional(Name), appId: Type.Optional(Id), ...LogQuery }),
   reply: object({ items: Type.Array(LogLine) }),
   item: LogLine,
 });
@@ -68,6 +74,7 @@ export const hostLog = endpoint({
 export const RouterLogLine = object({
   at: Time,
   app: Name,
+  appId: Type.Optional(Id),
   process: Type.Optional(ProcessName),
   jobId: Type.Optional(Id),
   line: Type.String({ maxLength: 16_384, description: "One request as key=value pairs." }),
@@ -86,7 +93,11 @@ export const routerLog = endpoint({
     session: Type.String({ minLength: 1, maxLength: 64, description: "Names this run of the router." }),
     seq: Type.Integer({ minimum: 1, description: "Number of the batch within the session." }),
     lines: Type.Array(RouterLogLine, { maxItems: 1_000 }),
-    dropped: recordOf(Name, Type.Integer({ minimum: 1 }), "Lines by app that were given up since the batch before."),
+    dropped: recordOf(
+      Id,
+      Type.Integer({ minimum: 1 }),
+      "Lines by app, its id or from older routers its name, that were given up since the batch before.",
+    ),
   }),
   reply: Nothing,
 });

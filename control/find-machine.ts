@@ -2,7 +2,8 @@
 import { Fault } from "#api/fault.ts";
 import { keys, PREFIX } from "./keys.ts";
 import type { MachineRecord } from "./records.ts";
-import type { Entry, Store } from "./store/store.ts";
+import type { Entry } from "./store/entry.ts";
+import type { Store } from "./store/store.ts";
 
 export function machineCalled(store: Store, text: string): Entry<MachineRecord> {
   const wanted = text.toLowerCase();

@@ -7,7 +7,8 @@ import { unhurriedNow } from "#lib/time.ts";
 import { type BuildPlan, unendedBuilds } from "./builds/record.ts";
 import { keys, PREFIX } from "./keys.ts";
 import type { Registry } from "./registry.ts";
-import type { Change, Entry, Store } from "./store/store.ts";
+import type { Entry } from "./store/entry.ts";
+import type { Change, Store } from "./store/store.ts";
 
 export interface DeadImage {
   repository: string;

@@ -11,7 +11,8 @@ import { keys, PREFIX } from "./keys.ts";
 import { claimOf } from "./machine-decision.ts";
 import { hostName } from "./names.ts";
 import type { MachineRecord } from "./records.ts";
-import type { Change, Entry } from "./store/store.ts";
+import type { Entry } from "./store/entry.ts";
+import type { Change } from "./store/store.ts";
 import { newcomers, quietest, UNAPPROVED_MOST } from "./unapproved.ts";
 
 const SEEN_EVENTS_KEPT = 20_000;

@@ -17,7 +17,8 @@ import { keys, PREFIX } from "./keys.ts";
 import { ruleEnd } from "./network/rules.ts";
 import type { JoinTokenRecord, MachineRecord, NetworkRuleRecord, ReleaseRecord } from "./records.ts";
 import { isEnded } from "./scheduler/job-rules.ts";
-import type { Change, Entry, Store } from "./store/store.ts";
+import type { Entry } from "./store/entry.ts";
+import type { Change, Store } from "./store/store.ts";
 import { expiredMachines } from "./unapproved.ts";
 
 export const RELEASES_KEPT = 10;

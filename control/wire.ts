@@ -2,6 +2,7 @@
 // do the same over a store of their own; both get this wiring.
 import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
+import type { App } from "#api/apps.ts";
 import type { Endpoint } from "#api/endpoint.ts";
 import { type Hello, ownHello } from "#api/version.ts";
 import { machineAddresses } from "#lib/address-ranges.ts";
@@ -95,8 +96,8 @@ const routersHeard = ({ store, presence }: Context, sinceStartMs: number, aliveM
 /** Lines of apps that are gone go an hour later. */
 async function pruneOwnLog({ store, ownLog }: Context, signal: AbortSignal): Promise<void> {
   for await (const _ of every(600_000, signal)) {
-    const names = store.list(PREFIX.appNames).map(({ key }) => key.slice(PREFIX.appNames.length));
-    await ownLog.prune(new Set(names), unhurriedNow() - 3_600_000);
+    const ids = store.list<App>(PREFIX.apps).map(({ value }) => value.id);
+    await ownLog.prune(new Set(ids), unhurriedNow() - 3_600_000);
   }
 }
 
@@ -180,8 +181,10 @@ export function wireControl(parts: ControlParts): Control {
     reach.apply(record);
   });
   const lost = new Set<string>();
+  const appIdOf = ({ subject, app }: Parameters<Parameters<typeof eventLines>[1]>[0]) =>
+    store.get(keys.app(subject)) === undefined ? store.get<string>(keys.appName(app ?? ""))?.value : subject;
   store.onDurable((record) => {
-    for (const line of [...eventLines(record), ...lostLines(record, lost)]) context.ownLog.write(line);
+    for (const line of [...eventLines(record, appIdOf), ...lostLines(record, lost)]) context.ownLog.write(line);
   });
   const tasks = createTasks(context);
   const openKey = (sealed: string, id: string) => {

@@ -7,7 +7,7 @@ import type { JobReport, JobSpec } from "#api/jobs.ts";
 import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
-import { sleep } from "#lib/time.ts";
+import { deadline, sleep } from "#lib/time.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Apply } from "./apply.ts";
 import { carryOut } from "./carry-out.ts";
@@ -18,7 +18,7 @@ import { type JobRecord, jobReport, observe, ownContainer, startFailed } from ".
 import { keptBeside } from "./keep-beside.ts";
 import { captureLogs } from "./logs/capture.ts";
 import { changeLines } from "./logs/change-lines.ts";
-import type { LogStore } from "./logs/store.ts";
+import { type LogStore, logName } from "./logs/store.ts";
 import { type Decision, nextDueMs, plan, type Step, steps } from "./plan.ts";
 import type { ReachKeeper } from "./reach/reach.ts";
 import type { KeptState } from "./state-file.ts";
@@ -66,8 +66,8 @@ export interface Agent {
   running(): readonly Container[];
   /** A start that was made beside the plan has failed. */
   startFailed(jobId: string, reason: string): void;
-  /** Images and apps in use, for pruning. */
-  used(): { images: Set<string>; apps: Set<string> };
+  /** Images and logs in use, for pruning. */
+  used(): { images: Set<string>; logs: Set<string> };
   run(): Promise<void>;
 }
 
@@ -79,6 +79,8 @@ export interface FoundJob {
 
 /** At hostd's end. */
 const LAST_SAVE_MS = 5_000;
+/** A disk that is slow, or full, keeps no stop waiting for longer. */
+const WRITTEN_MOST_MS = 1_000;
 
 const monotonic = (): number => Number(process.hrtime.bigint() / 1_000_000n);
 
@@ -121,8 +123,8 @@ export function createAgent(options: AgentOptions): Agent {
     const found = Map.groupBy(containers, (container) => container.labels[LABELS.job] ?? "");
     const running = containers.filter(({ status }) => status === "running");
     const stoppingIds = new Set(
-      [...records.values()].flatMap(({ containerId, stoppingSinceMs }) =>
-        stoppingSinceMs === undefined || containerId === undefined ? [] : [containerId],
+      [...records.values()].flatMap(({ jobId, containerId, stoppingSinceMs }) =>
+        stoppingSinceMs === undefined || containerId === undefined || work.busy().has(jobId) ? [] : [containerId],
       ),
     );
     capture.sync(containers);
@@ -163,6 +165,7 @@ export function createAgent(options: AgentOptions): Agent {
   const work = carryOut({
     ...{ apply, stops, records, put, clock, log, signal },
     containers: () => containers,
+    written: () => deadline(kept.written(), WRITTEN_MOST_MS, "keeping the state").catch(() => undefined),
     onEnd: wake.ring,
   });
 
@@ -265,7 +268,7 @@ export function createAgent(options: AgentOptions): Agent {
     },
     used: () => ({
       images: new Set([...(target?.jobs ?? []), ...containers].map(({ image }) => image)),
-      apps: new Set([...(target?.jobs ?? []).map(({ app }) => app), ...[...records.values()].map(({ app }) => app)]),
+      logs: new Set([...(target?.jobs ?? []), ...records.values()].flatMap((job) => [job.app, logName(job)])),
     }),
     async run() {
       const changes = followChanges();

@@ -21,6 +21,8 @@ export interface CarryOutOptions {
   records: ReadonlyMap<string, JobRecord>;
   containers: () => readonly Container[];
   put: (record: JobRecord) => void;
+  /** Resolves when what was put is on disk, or that takes too long. */
+  written: () => Promise<void>;
   clock: () => { nowMs: number; now: string };
   /** A step has ended. */
   onEnd: () => void;
@@ -32,16 +34,19 @@ export interface CarryOutOptions {
 const BREATH_MS = 1_000;
 
 export function carryOut(options: CarryOutOptions): CarryOut {
-  const { apply, stops, records, containers, put, clock, onEnd, log, signal } = options;
+  const { apply, stops, records, containers, put, written, clock, onEnd, log, signal } = options;
   const busy = new Map<string, { do: Step["do"]; controller: AbortController }>();
 
   const signalled = async (step: Step, why: string, record: JobRecord): Promise<boolean> => {
     if (step.do !== "signal") return false;
     const container = containers().find(({ name }) => name === step.container);
     const send = step.signal === "SIGTERM" ? stops.begin : stops.kill;
-    // The stop time counts from now, however long the signal takes.
-    if (step.signal === "SIGTERM")
-      put({ ...record, state: "stopping", reason: why, stoppingSinceMs: clock().nowMs, stopReason: why });
+    // The stop time counts from now, however long the signal takes, and whoever comes after this hostd knows it before anybody is told.
+    if (step.signal === "SIGTERM") {
+      const stoppingSinceMs = (record.untold && record.stoppingSinceMs) || clock().nowMs;
+      put({ ...record, state: "stopping", reason: why, stoppingSinceMs, stopReason: why, untold: true });
+      await written();
+    }
     return container !== undefined && (await send(container));
   };
 
@@ -82,6 +87,7 @@ export function carryOut(options: CarryOutOptions): CarryOut {
         () => {
           if (step.do === "signal" && step.signal === "SIGKILL")
             put(afterKill(record(), why, before.killedAtMs !== undefined));
+          if (step.do === "signal" && step.signal === "SIGTERM") put({ ...record(), untold: undefined });
         },
         async (error: unknown) => {
           if (until.signal.aborted) return;

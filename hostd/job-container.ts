@@ -52,6 +52,7 @@ export function containerSpec(job: JobSpec, target: HostTarget, dns: string[], a
     labels: {
       [LABELS.job]: job.id,
       [LABELS.app]: job.app,
+      [LABELS.appId]: job.appId,
       [LABELS.process]: job.process,
       [LABELS.host]: target.hostId,
       [LABELS.spec]: specHash(job),

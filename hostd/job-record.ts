@@ -10,6 +10,8 @@ import { containerName } from "./job-container.ts";
 export interface JobRecord {
   jobId: string;
   app: string;
+  /** Absent of a job from before it was kept. */
+  appId?: string;
   process: string;
   state: JobReport["state"];
   reason: string;
@@ -31,8 +33,10 @@ export interface JobRecord {
   /** Since when its container runs, as far as this hostd or the one before saw. */
   runningSinceMs?: number;
   upSinceMs?: number;
-  /** When SIGTERM was sent, and why. */
+  /** When SIGTERM was decided on, and why: on disk before it is sent, so that the time to SIGKILL goes on over a restart. */
   stoppingSinceMs?: number;
+  /** That it was sent is not on disk: after a restart it may have been, or not. */
+  untold?: true | undefined;
   stopReason?: string;
   killedAtMs?: number;
   /** When its container was first seen to have ended. */
@@ -78,12 +82,16 @@ export const LOST_SIGHT =
 /** A job that is to have a client's streams waits for that client no longer. */
 export const ATTACH_WAIT_MS = 60_000;
 
-export function newRecord(job: { id: string; app: string; process: string }, container?: Container): JobRecord {
+export function newRecord(
+  job: { id: string; app: string; appId?: string | undefined; process: string },
+  container?: Container,
+): JobRecord {
   const attempt = Number(container?.labels[LABELS.attempt] ?? 0) || 0;
-  const { id, app, process } = job;
+  const { id, app, appId, process } = job;
   return {
     jobId: id,
     app,
+    ...(appId ? { appId } : {}),
     process,
     state: "starting",
     reason: "",
@@ -99,13 +107,22 @@ export function observe(seen: Observation): JobRecord {
   const about = job ?? {
     id: container?.labels[LABELS.job] ?? "",
     app: container?.labels[LABELS.app] ?? "",
+    appId: container?.labels[LABELS.appId],
     process: container?.labels[LABELS.process] ?? "",
   };
   let record = seen.record ?? newRecord(about, container);
   if (container === undefined) return observeNone(record, seen);
   if (container.id === record.endedId) return record;
   if (container.id !== record.containerId) {
-    const { stoppingSinceMs: _, stopReason: __, killedAtMs: ___, upSinceMs: ____, upAt: _____, ...rest } = record;
+    const {
+      stoppingSinceMs: _,
+      untold: ______,
+      stopReason: __,
+      killedAtMs: ___,
+      upSinceMs: ____,
+      upAt: _____,
+      ...rest
+    } = record;
     record = { ...rest, containerId: container.id, runningSinceMs: undefined, endSeenMs: undefined };
     record = { ...record, state: "starting", reason: "", exitCode: undefined };
   }
@@ -168,7 +185,15 @@ function observeEnd(record: JobRecord, container: Container, seen: Observation):
 
 /** The end of a job that runs once. */
 function over(record: JobRecord, reason: string): JobRecord {
-  const { stoppingSinceMs: _, stopReason: __, killedAtMs: ___, upSinceMs: ____, address: _____, ...rest } = record;
+  const {
+    stoppingSinceMs: _,
+    untold: ______,
+    stopReason: __,
+    killedAtMs: ___,
+    upSinceMs: ____,
+    address: _____,
+    ...rest
+  } = record;
   return { ...rest, state: "down", reason, runningSinceMs: undefined, waitsSinceMs: undefined };
 }
 
@@ -190,7 +215,15 @@ function crashed(
   reason: string,
   { nowMs, now, random }: Pick<Observation, "nowMs" | "now" | "random">,
 ): JobRecord {
-  const { stoppingSinceMs: _, stopReason: __, killedAtMs: ___, upSinceMs, address: ____, ...rest } = record;
+  const {
+    stoppingSinceMs: _,
+    untold: _____,
+    stopReason: __,
+    killedAtMs: ___,
+    upSinceMs,
+    address: ____,
+    ...rest
+  } = record;
   const steady = upSinceMs !== undefined && nowMs - upSinceMs >= STEADY_MS;
   const crashes = (steady ? 0 : record.crashes) + 1;
   const delayMs = Math.round(backoffMs(crashes, RESTART_BASE_MS, RESTART_MAX_MS, random));

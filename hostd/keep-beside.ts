@@ -6,6 +6,8 @@ export interface KeptBeside<T> {
   changed(): void;
   /** Begins to keep what `state` gives, if there is something new and nothing is under way. */
   keep(state: () => T): void;
+  /** Resolves when all that has changed so far is on disk, or could not be put there. */
+  written(): Promise<void>;
   /** At the end: waits for what is under way, so long at most. */
   ended(mostMs: number): Promise<void>;
 }
@@ -20,6 +22,8 @@ export function keptBeside<T>(options: {
   let isNew = true;
   let isUnderWay = false;
   let last: Promise<void> = Promise.resolve();
+  /** Ends with the keeping that has all that has changed so far. */
+  let next = Promise.withResolvers<void>();
   return {
     changed() {
       isNew = true;
@@ -28,18 +32,23 @@ export function keptBeside<T>(options: {
       if (!isNew || isUnderWay) return;
       isNew = false;
       isUnderWay = true;
+      const { resolve } = next;
+      next = Promise.withResolvers();
       last = save(state()).then(
         () => {
           isUnderWay = false;
+          resolve();
           if (isNew) onMore();
         },
         (error: unknown) => {
           isUnderWay = false;
           isNew = true;
+          resolve();
           onError(error);
         },
       );
     },
+    written: () => (isNew ? next.promise : last),
     ended: (mostMs) => deadline(last, mostMs, "keeping the state").catch(() => undefined),
   };
 }

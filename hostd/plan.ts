@@ -52,6 +52,8 @@ export const QUARANTINE_MS = 600_000;
 const CLOCKS_MS = 7_200_000;
 const SHORTEST_STOP_MS = 1_000;
 const ATTACHED_GRACE_MS = 3_000;
+/** Before SIGKILL; a quarter of the time where that is less. */
+const LAST_CALL_MS = 5_000;
 /** SIGKILL is sent again this often to a process that does not die of it. */
 export const KILL_AGAIN_MS = 10_000;
 /** A log that cannot be read to its end keeps an ended container no longer than this. */
@@ -191,7 +193,11 @@ function startTimeoutReason(job: JobSpec, record: JobRecord | undefined): string
   return `not healthy within ${formatDuration(job.health.startTimeoutMs)}${detail}`;
 }
 
-/** The way out of any container: SIGTERM, SIGKILL after the grace, log kept, removed. */
+/**
+ * The way out of any container: SIGTERM, SIGKILL after the grace, log kept, removed. SIGTERM comes once: many programs take a second one
+ * for "now". Where hostd ended between writing that it sends it and writing that it was sent, nobody knows whether it was; such a job
+ * has its time undisturbed, and hears it shortly before SIGKILL, when a second one cuts little short and a first one is better than none.
+ */
 function end(input: PlanInput, jobId: string, container: Container, graceMs: number, why: string): Decision {
   const { nowMs, captured } = input;
   const record = input.records.get(jobId);
@@ -207,7 +213,17 @@ function end(input: PlanInput, jobId: string, container: Container, graceMs: num
   }
   const since = record?.containerId === container.id ? record.stoppingSinceMs : undefined;
   if (since === undefined) return { jobId, step: { do: "signal", container: name, signal: "SIGTERM" }, why };
-  const killAtMs = since + Math.max(graceMs, SHORTEST_STOP_MS);
+  const stopMs = Math.max(graceMs, SHORTEST_STOP_MS);
+  const killAtMs = since + stopMs;
+  const lastCallMs = killAtMs - Math.min(LAST_CALL_MS, stopMs / 4);
+  const untold = record?.untold && record.killedAtMs === undefined;
+  if (untold && nowMs >= lastCallMs)
+    return {
+      jobId,
+      step: { do: "signal", container: name, signal: "SIGTERM" },
+      why: `${why}; hostd ended while it was being told, and it may not have heard`,
+    };
+  if (untold) return { jobId, dueMs: lastCallMs, why: `${why}; has until SIGKILL to end` };
   if (nowMs < killAtMs) return { jobId, dueMs: killAtMs, why: `${why}; has until SIGKILL to end` };
   const againMs = (record?.killedAtMs ?? Number.NEGATIVE_INFINITY) + KILL_AGAIN_MS;
   if (nowMs < againMs) return { jobId, dueMs: againMs, why: `${why}; SIGKILL was sent` };

@@ -275,8 +275,8 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
       signal,
     });
   const used = () => {
-    const { images, apps } = agent.used();
-    return { images: new Set([...images, ...builds.images()]), apps };
+    const { images, logs: usedLogs } = agent.used();
+    return { images: new Set([...images, ...builds.images()]), logs: usedLogs };
   };
 
   const loops = [

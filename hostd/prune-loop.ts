@@ -38,7 +38,7 @@ export async function pruneLoop(options: PruneLoopOptions): Promise<void> {
   for (; !signal.aborted; await sleep(everyMs, signal)) {
     const target = agent.target();
     if (target === undefined || !healthy()) continue;
-    const { images: used, apps } = agent.used();
+    const { images: used, logs: usedLogs } = agent.used();
     try {
       const nowMs = performance.now();
       const refs = (await engine.images()).map(({ ref }) => ref).filter((ref) => ref.startsWith(`${target.registry}/`));
@@ -51,8 +51,8 @@ export async function pruneLoop(options: PruneLoopOptions): Promise<void> {
       log.warn({ err: error }, "pruning stopped");
     }
     try {
-      const removed = await logs.prune(apps, Date.now() - LOG_DAYS_MS);
-      if (removed.length > 0) log.info({ apps: removed }, "old logs removed");
+      const removed = await logs.prune(usedLogs, Date.now() - LOG_DAYS_MS);
+      if (removed.length > 0) log.info({ logs: removed }, "old logs removed");
     } catch (error) {
       log.warn({ err: error }, "old logs not removed");
     }

@@ -42,6 +42,7 @@ export function recordsAfter(kept: KeptState | undefined, bootId: string): Map<s
       runningSinceMs: _,
       upSinceMs: __,
       stoppingSinceMs: ___,
+      untold: ________,
       killedAtMs: ____,
       endSeenMs: _____,
       nextStartAt: ______,

@@ -20,6 +20,7 @@ const TIMES = /^connect=(-?\d+) service=(-?\d+)(?= )/;
 
 export interface SlotOwner {
   app: string;
+  appId: string;
   process: string;
   /** Absent when the slot is free, or the request was given to no job. */
   jobId?: string;
@@ -141,10 +142,11 @@ function accessFile(file: string, log: Log): AccessFile {
   };
 }
 
-function routerLine(line: string, { app, process, jobId }: SlotOwner): RouterLogLine {
+function routerLine(line: string, { app, appId, process, jobId }: SlotOwner): RouterLogLine {
   return {
     at: microsecondsNow(),
     app,
+    appId,
     process,
     line: line.slice(0, LINE_MOST),
     ...(jobId === undefined ? {} : { jobId }),

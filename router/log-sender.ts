@@ -25,6 +25,7 @@ const BATCH_CHARACTERS = 400_000;
 const LAST_TRY_MS = 2_000;
 
 export function logSender({ log, linesMost = 20_000, everyMs = 250 }: LogSenderOptions): LogSender {
+  /** By app id. */
   const queues = new Map<string, RouterLogLine[]>();
   const dropped = new Map<string, number>();
   // Control passes over a batch that it has had: an answer that was lost doubles nothing.
@@ -60,8 +61,9 @@ export function logSender({ log, linesMost = 20_000, everyMs = 250 }: LogSenderO
 
   return {
     push(line) {
-      const queue = queues.get(line.app) ?? [];
-      queues.set(line.app, queue);
+      const app = line.appId ?? line.app;
+      const queue = queues.get(app) ?? [];
+      queues.set(app, queue);
       queue.push(line);
       if (++waiting > linesMost) giveUp();
     },

@@ -10,5 +10,6 @@ export function ownerOf({ backends, tcp }: Assignment, slot: string): SlotOwner 
   const { id, app } = backend.pool;
   const jobId = backend.slots[Number(s) - 1]?.jobId;
   const jobs = backend.slots.filter(Boolean).length;
-  return { app, process: id.slice(id.indexOf("/") + 1), jobs, ...(jobId === undefined ? {} : { jobId }) };
+  const [appId, process] = [id.slice(0, id.indexOf("/")), id.slice(id.indexOf("/") + 1)];
+  return { app, appId, process, jobs, ...(jobId === undefined ? {} : { jobId }) };
 }

@@ -4,7 +4,8 @@ import { Fault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
-import type { Entry, Store } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Store } from "../store/store.ts";
 
 export function findApp(store: Store, idOrName: string): Entry<App> {
   const id = store.get<string>(keys.appName(idOrName))?.value ?? idOrName;

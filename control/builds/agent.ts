@@ -12,7 +12,7 @@ import { plainText } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Download } from "../mount.ts";
 import type { Registry } from "../registry.ts";
-import type { Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
 import type { BuildLogs } from "./build-log.ts";
 import type { BuildFiles } from "./files.ts";
 import { type BuildRecord, hasEnded, type Product, repositoryOf } from "./record.ts";

@@ -2,7 +2,6 @@
 import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Build } from "#api/builds.ts";
-import { Fault } from "#api/fault.ts";
 import { syncDirectory, writeFileAtomic } from "#lib/files.ts";
 import { newId } from "#lib/ids.ts";
 import { findApp } from "../apps/find.ts";
@@ -12,19 +11,19 @@ import { keys } from "../keys.ts";
 import type { BuildWish } from "./builds.ts";
 import { sourceFacts } from "./facts.ts";
 import { type BuildFiles, FACTS_FILE, SOURCE_FILE } from "./files.ts";
+import { SOURCE_PACE } from "./pace.ts";
+import { intakePlaces } from "./places.ts";
 import { type BuildPlan, type BuildRecord, buildsOf, findBuild, shownBuild } from "./record.ts";
 import { SOURCE_LIMITS, takeSource } from "./source.ts";
 import { checkSources } from "./source-quota.ts";
 import { readSource } from "./start.ts";
-
-const INTAKES_MOST = 8;
 
 export function buildMaker(
   { store, now, room, config }: Pick<Context, "store" | "now" | "room" | "config">,
   files: BuildFiles,
   admissions: Map<string, () => Promise<void>>,
 ) {
-  let intakes = 0;
+  const places = intakePlaces();
 
   const checkRoom = (appId: string, needBytes?: number): void => {
     const { value: app } = findApp(store, appId);
@@ -42,7 +41,8 @@ export function buildMaker(
       await mkdir(incoming, { recursive: true, mode: 0o700 });
       const file = join(incoming, SOURCE_FILE);
       const limits = { ...SOURCE_LIMITS, treeBytes: config.appSourceBytes };
-      const taken = await takeSource(wish.source, { file, signal, packedBytes, limits, unwrap: type === "archive" });
+      const from = type === "archive" ? { unwrap: true, pace: SOURCE_PACE } : {}; // git's is our own to send
+      const taken = await takeSource(wish.source, { file, signal, packedBytes, limits, ...from });
       const settings = app.build ?? {};
       const facts = sourceFacts(taken, settings);
       readSource(facts); // refused before anything is queued
@@ -106,13 +106,11 @@ export function buildMaker(
 
   return async (wish: BuildWish): Promise<Build> => {
     checkRoom(wish.appId);
-    if (intakes >= INTAKES_MOST)
-      throw new Fault("rate-limited", `${INTAKES_MOST} sources are being taken in already; try again in a moment`);
-    intakes++;
+    const leave = places.take(wish);
     try {
       return await room.filling(wish.signal, (signal) => take({ ...wish, signal }));
     } finally {
-      intakes--;
+      leave();
     }
   };
 }

@@ -89,7 +89,7 @@ async function tellReleasePhase(look: Look, { releaseJobId }: Deployment): Promi
   await log.writeOnce(RUNNING);
   const runs = tasks.get(build.appId, releaseJobId!)?.ended === false;
   if (runs && !clock.due("release output", RELEASE_LOOK_MS)) return;
-  const lines = await appLog(app.value.name, { jobId: releaseJobId!, lines: RELEASE_LINES_MOST }).catch(() => []);
+  const lines = await appLog(app.value, { jobId: releaseJobId!, lines: RELEASE_LINES_MOST }).catch(() => []);
   const text = await logText(look);
   const after = text.slice(text.indexOf(RUNNING) + RUNNING.length);
   if (after.includes(STARTING)) return; // the phase is over and told

@@ -10,7 +10,7 @@ import { eventChanges, plainText } from "../events.ts";
 import { keys } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
 import { gate } from "../scheduler/gate.ts";
-import type { Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
 import { logText, watchDeployment } from "./deploying.ts";
 import { withLastWords } from "./last-words.ts";
 import type { BuildParts, Clock, Look, Turn } from "./look.ts";

@@ -6,7 +6,8 @@ import type { Deployments } from "../deploy/deployments.ts";
 import type { NewEvent } from "../events.ts";
 import type { LogWish } from "../logs/logs.ts";
 import type { Registry } from "../registry.ts";
-import type { Change, Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Change } from "../store/store.ts";
 import type { Tasks } from "../tasks/tasks.ts";
 import type { BuildLog, BuildLogs } from "./build-log.ts";
 import type { BuildFiles } from "./files.ts";
@@ -21,7 +22,7 @@ export interface BuildParts {
   /** By build: what whoever made it is asked before anything is deployed. */
   admissions: ReadonlyMap<string, () => Promise<void>>;
   /** Newest lines of an app. */
-  appLog: (app: string, wish: LogWish) => Promise<LogLine[]>;
+  appLog: (app: App, wish: LogWish) => Promise<LogLine[]>;
 }
 
 /** What one look writes: the record's new fields and what goes into the same commit. */

@@ -3,7 +3,8 @@ import type { Build, BuildResult, BuildSettings } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import type { Stack } from "#api/stack.ts";
 import { keys, PREFIX } from "../keys.ts";
-import type { Entry, Store } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Store } from "../store/store.ts";
 
 /** What the job's host sent, taken in and checked; the image is in the registry, a slug waits on control's disk. */
 export type Product =

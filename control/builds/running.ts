@@ -38,7 +38,7 @@ export function runningBuilds(
   const logs = buildLogs(files.directory, (appId, _id, text) => {
     const app = appNames(appId);
     for (const line of app === undefined ? [] : text.split("\n"))
-      if (line.trim() !== "") ownLog.write({ app: app!, source: "build", line });
+      if (line.trim() !== "") ownLog.write({ app: app!, appId, source: "build", line });
   });
   const admissions = new Map<string, () => Promise<void>>();
   const { drive } = buildDriver(context, { ...parts, logs, files, admissions });

@@ -12,6 +12,7 @@ import { joined } from "#lib/time.ts";
 import { formatSize } from "#lib/units.ts";
 import { atMost, type Counted, noBomb, type UnpackLimits } from "../disk/bounds.ts";
 import { isLfsPointer, LFS_POINTER_MOST_BYTES, READ_FILES, type Scanned } from "./facts.ts";
+import { keepPace, type Pace } from "./pace.ts";
 import { type RawEntry, type SourceTree, sourceTree, type TreeEntry } from "./source-tree.ts";
 import { span } from "./words.ts";
 
@@ -44,6 +45,8 @@ export interface IntakeOptions {
   limits?: SourceLimits;
   /** What it was packed in before it came here; left out: as it is sent. */
   packedBytes?: number;
+  /** How slowly it may come; left out: as slowly as the whole time allows. */
+  pace?: Pace;
   /** A single folder that holds everything is taken for the root. */
   unwrap?: boolean;
 }
@@ -53,11 +56,11 @@ const BLOCK = 512;
 
 /** Faults: `invalid` (not sound, or broke off), `too-large`, `timeout`, `no-capacity`. */
 export async function takeSource(archive: Readable, options: IntakeOptions): Promise<Intake> {
-  const { file, signal, limits = SOURCE_LIMITS, packedBytes, unwrap = false } = options;
+  const { file, signal, limits = SOURCE_LIMITS, packedBytes, pace, unwrap = false } = options;
   const late = AbortSignal.timeout(limits.timeoutMs);
   const both = joined(signal, late);
   try {
-    const plain = await openPlain(archive, { limits, packedBytes, signal: both.signal });
+    const plain = await openPlain(archive, { limits, packedBytes, pace, signal: both.signal });
     const taken = await rewrite(plain, { file, limits, signal: both.signal });
     const folder = unwrap ? onlyFolder(taken.tree) : undefined;
     if (folder === undefined) return intake(taken, file);
@@ -222,12 +225,18 @@ async function intake({ tree, ...rest }: Rewritten, file: string): Promise<Intak
 /** The archive as plain tar bytes, bounded as sent and as unpacked. */
 async function openPlain(
   archive: Readable,
-  { limits, packedBytes, signal }: Pick<IntakeOptions, "packedBytes" | "signal"> & { limits: SourceLimits },
+  {
+    limits,
+    packedBytes,
+    pace,
+    signal,
+  }: Pick<IntakeOptions, "packedBytes" | "pace" | "signal"> & { limits: SourceLimits },
 ): Promise<Readable> {
   const received = bounded(limits.sentBytes, "the archive is");
   const sent = archive.pipe(received.stream);
   sent.on("error", () => undefined); // who reads is told, also one that begins to only later
   archive.once("error", (error) => sent.destroy(error));
+  if (pace) keepPace(archive, received.stream, { pace, onSlow: (fault) => sent.destroy(fault) });
   const onAbort = () => sent.destroy(signal.reason as Error);
   signal.addEventListener("abort", onAbort, { once: true });
   sent.once("close", () => signal.removeEventListener("abort", onAbort));

@@ -7,7 +7,8 @@ import type { LogLine } from "#api/logs.ts";
 import { eventChanges, plainText } from "../events.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
-import type { Change, Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Change } from "../store/store.ts";
 import {
   comingId,
   countsOf,

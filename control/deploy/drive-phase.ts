@@ -7,7 +7,7 @@ import { liveJobs } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
-import type { Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
 import type { Tasks } from "../tasks/tasks.ts";
 import { beginning, type Outcome, releasing, type Turn } from "./changes.ts";
 import type { Clocks } from "./clocks.ts";
@@ -16,7 +16,7 @@ import { hasReleasePhase, phaseStep, RELEASE_PROCESS } from "./release-phase.ts"
 
 export interface PhaseParts {
   tasks: Tasks;
-  logTail: (app: string, jobIds: readonly string[]) => Promise<LogLine[]>;
+  logTail: (app: App, jobIds: readonly string[]) => Promise<LogLine[]>;
   write: (entry: Entry<DeploymentRecord>, turn: Partial<Turn>) => Promise<void>;
   callOff: (entry: Entry<DeploymentRecord>, outcome: Outcome) => Promise<void>;
 }
@@ -68,7 +68,7 @@ export function phaseDriver({ store, now }: Context, { tasks, logTail, write, ca
         await write(entry, beginning(store, deployment, { app, jobs, at: now() }));
       } else if (step.type === "fail") {
         if (step.stop) await stop(deployment, "deployer");
-        const tail = await logTail(app.value.name, [deployment.releaseJobId!]);
+        const tail = await logTail(app.value, [deployment.releaseJobId!]);
         await callOff(entry, { state: "failed", reason: step.reason, logTail: tail });
       } else {
         if (step.words === deployment.step) return false;

@@ -7,7 +7,7 @@ import { causeChain } from "#lib/run.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
 import { gate } from "../scheduler/gate.ts";
-import type { Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
 import type { Tasks } from "../tasks/tasks.ts";
 import { beginning, ending, hasNoWayBack, type Outcome, type Turn, turningBack } from "./changes.ts";
 import { type Clocks, deploymentClocks } from "./clocks.ts";
@@ -25,7 +25,7 @@ export interface DeployParts {
   onReport: (listener: () => void) => () => void;
   /** Why a job waits for a host, as of now; of any other its reason as it is. */
   whyWaiting: (job: Job) => string;
-  logTail: (app: string, jobIds: readonly string[]) => Promise<LogLine[]>;
+  logTail: (app: App, jobIds: readonly string[]) => Promise<LogLine[]>;
   tasks: Tasks;
 }
 
@@ -96,7 +96,7 @@ export function driver(context: Context, parts: DeployParts): Driver {
     });
     const step = nextStep(progress);
     if (step.type === "fail" && deployment.goingBack === undefined) {
-      const logTail = await parts.logTail(app.value.name, step.jobIds);
+      const logTail = await parts.logTail(app.value, step.jobIds);
       await callOff(entry, { state: "failed", reason: step.reason, logTail });
       return "again";
     }

@@ -3,7 +3,8 @@
 import type { Formation } from "#api/apps.ts";
 import type { Job } from "#api/jobs.ts";
 import { keys } from "../keys.ts";
-import type { Change, Entry, Store } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Change, Store } from "../store/store.ts";
 import type { DeploymentRecord } from "./record.ts";
 import type { Counts } from "./strategy.ts";
 

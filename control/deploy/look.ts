@@ -5,7 +5,7 @@ import type { Job } from "#api/jobs.ts";
 import type { ControlConfig } from "../config.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
-import type { Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
 import {
   completing,
   goingLive,

@@ -88,7 +88,7 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
 
   const start = async (record: DrainRecord, signal: AbortSignal): Promise<void> => {
     const { id, appId } = record;
-    const app = appOf(record)?.name;
+    const app = appOf(record);
     const { url, caPem } = JSON.parse(secrets.open(record.sealed, ownerOf(id))) as { url: string; caPem?: string };
     const target = parseTarget(url);
     const options = { address: () => allowedAddress(target.host, policy()), ...(caPem === undefined ? {} : { caPem }) };
@@ -98,7 +98,7 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
     const stop = new AbortController();
     const either = joined(signal, stop.signal);
     const pump = startPump({
-      app: app ?? "cluster",
+      app: app?.name ?? "cluster",
       follow: (ended, place) => logs.follow(appId === undefined ? undefined : app, { lines: 0 }, ended, place),
       sender,
       progress,

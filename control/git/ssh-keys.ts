@@ -6,7 +6,8 @@ import { newId } from "#lib/ids.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { SshKeyRecord } from "../records.ts";
-import type { Entry, Store } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Store } from "../store/store.ts";
 import { parsePublicKey } from "./public-key.ts";
 
 const KEYS_MOST = 1_000;

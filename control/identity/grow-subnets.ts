@@ -6,7 +6,8 @@ import { every, unhurriedNow } from "#lib/time.ts";
 import { eventChanges, type NewEvent } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ClusterSettings, HostRecord } from "../records.ts";
-import type { Change, Entry, Store } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Change, Store } from "../store/store.ts";
 import { HOST_NET, jobAddresses, largerSubnets, prefixOf, type RestingSubnet, withResting } from "./subnets.ts";
 
 const EVERY_MS = 2_000;

@@ -16,7 +16,7 @@ import type { Issued } from "./authority.ts";
 import { isSuperseded, judge } from "./incumbent.ts";
 import { grantKeys } from "./next-key.ts";
 import { MEMBER_KEY, sha256Hex } from "./principal.ts";
-import { noteRefusal, noteWithheld, Withheld } from "./refusals.ts";
+import { noteRefusal, noteWithheld, Refusal, Withheld } from "./refusals.ts";
 import { HOST_NET, largerSubnets, newSubnet, prefixOf, type RestingSubnet, withResting } from "./subnets.ts";
 
 /** A grant is for one boot; one that claims to be good for longer is remembered no longer. */
@@ -144,7 +144,11 @@ function weigh(store: Store, request: JoinRequest, now: Date): Worth {
   if (request.facts === undefined) throw new Fault("invalid", "a host joins with its facts");
   const macs = worth.machine && new Set([worth.grant!.mac, ...worth.machine.macs]);
   if (macs && !request.facts.macs.some((mac) => macs.has(mac)))
-    throw new Fault("forbidden", `this token is of machine ${worth.machine!.name}, and another one shows it`);
+    throw new Refusal(
+      "forbidden",
+      "this token is of another machine: none of its network cards is here",
+      `this token is of machine ${worth.machine!.name}, and another one shows it`,
+    );
   return worth;
 }
 
@@ -153,7 +157,11 @@ function refuseSuperseded({ presence }: Context, { grant, machine }: Worth): voi
   const { bootId } = grant!;
   const { id, name, joinedBootId: joined } = machine!;
   if (isSuperseded(bootId, { newest: presence.newestBoot(id), begun: presence.begun.has(bootId), joined }))
-    throw new Fault("unauthenticated", `a later boot of machine ${name} ended the one that this join grant is of`);
+    throw new Refusal(
+      "unauthenticated",
+      "a later boot of this machine ended the one that this join grant is of",
+      `a later boot of machine ${name} ended the one that this join grant is of`,
+    );
 }
 
 /** A grant is no good while the machine's host lives: the incumbent keeps certificate and target, and the joiner asks again. */
@@ -188,29 +196,44 @@ function tokenWorth(store: Store, token: string): Worth {
 
 function grantWorth(store: Store, token: string, grant: JoinGrant, now: Date): Worth {
   const server = store.get<MemberRecord>(keys.bootServer(grant.bootServerId))?.value;
-  if (server === undefined) throw new Fault("unauthenticated", "the join grant is of an unknown boot server");
+  if (server === undefined)
+    throw new Refusal(
+      "unauthenticated",
+      NOT_SIGNED,
+      `the join grant is of an unknown boot server, ${grant.bootServerId}`,
+    );
   const key = keys.usedGrant(sha256Hex(grant.nonce));
   const used = store.get<JoinTokenRecord>(key);
   // Once used, what counts is how long the row says it may be repeated.
-  verifyJoinGrant(token, signingKey(server, token, now), used ? 0 : now.getTime());
+  checkSigned(token, server, now);
+  if (used === undefined && grant.expiresAtMs < now.getTime())
+    throw new Fault("unauthenticated", "join grant has expired");
   const machine = store.get<MachineRecord>(keys.machine(grant.machineId))?.value;
   if (machine === undefined) throw new Fault("unauthenticated", "the join grant is for a machine that is not known");
-  if (machine.approvedAt === undefined) throw new Fault("forbidden", `machine ${machine.name} is not approved`);
+  if (machine.approvedAt === undefined)
+    throw new Refusal(
+      "forbidden",
+      "the machine of this join grant is not approved",
+      `machine ${machine.name} is not approved`,
+    );
   const expiresAt =
     used?.value.expiresAt ?? new Date(Math.min(grant.expiresAtMs, now.getTime() + GRANT_MOST_MS)).toISOString();
   return { role: "host", machine, grant, key, version: used?.version ?? 0, expiresAt, spent: used?.value.spent };
 }
 
-/** The one of the server's keys that signed the grant; its present one when none did. */
-function signingKey(server: MemberRecord, token: string, now: Date): string {
-  const signed = grantKeys(server, now).find((pem) => {
+const NOT_SIGNED = "join grant is not signed by a boot server of this cluster";
+
+/** By one of the server's keys. */
+function checkSigned(token: string, server: MemberRecord, now: Date): void {
+  const isSigned = [server.publicKeyPem, ...grantKeys(server, now)].some((pem) => {
     try {
       return verifyJoinGrant(token, pem, 0);
     } catch {
-      return undefined;
+      return false;
     }
   });
-  return signed ?? server.publicKeyPem;
+  if (!isSigned)
+    throw new Refusal("unauthenticated", NOT_SIGNED, `the join grant is not signed by boot server ${server.name}`);
 }
 
 /** The host this machine was before: a power cycle brings back the same host, not a new one. */

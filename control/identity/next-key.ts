@@ -1,6 +1,7 @@
 // The moment a renewed certificate is first used: its key becomes the member's one key, and the one before is refused.
 import type { HostRecord, MemberRecord } from "../records.ts";
-import type { Entry, Store } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Store } from "../store/store.ts";
 
 /** A boot server's grants are good for half an hour; those signed just before a renewal are kept good. */
 const FORMER_KEY_MS = 3_600_000;

@@ -4,7 +4,8 @@
 import type { Quarantine } from "#api/quarantine.ts";
 import { quarantineOf } from "../quarantine.ts";
 import type { HostRecord, MemberRecord } from "../records.ts";
-import type { Entry, Store } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Store } from "../store/store.ts";
 
 export interface Shown {
   keySha256: string;

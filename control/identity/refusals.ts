@@ -1,6 +1,6 @@
 // What is told of those that are not let in: on the timeline of the machine they say they are, and as events, bounded in time.
 import { readJoinGrant } from "#api/boot.ts";
-import type { Fault } from "#api/fault.ts";
+import { Fault } from "#api/fault.ts";
 import type { JoinRequest } from "#api/members.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, plainText, timelineChanges } from "../events.ts";
@@ -21,6 +21,15 @@ export class Withheld extends Error {
     this.machine = machine;
     this.sessions = sessions;
     this.first = first;
+  }
+}
+
+/** A refusal that says to who asks no more than he brought; `why`, which names what it is about, is for people alone. */
+export class Refusal extends Fault {
+  readonly why: string;
+  constructor(code: "unauthenticated" | "forbidden", message: string, why: string) {
+    super(code, message);
+    this.why = why;
   }
 }
 
@@ -70,7 +79,7 @@ export async function noteWithheld(
 /** A refused joiner is told of: on the timeline of the machine it says it is, and as an event; at most one a second of a kind. */
 export async function noteRefusal({ store, now, log }: Context, request: JoinRequest, refusal: Fault): Promise<void> {
   const at = now();
-  const why = refusal.message;
+  const why = refusal instanceof Refusal ? refusal.why : refusal.message;
   const type = refusal.details?.["replayed"] ? "join-token.replayed" : "join.refused";
   log.warn({ role: request.role, name: plainText(request.name, 63), why }, "join refused");
   if (!isNews(store, type, at, REFUSALS_AGAIN_MS)) return;

@@ -10,7 +10,8 @@ import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Idempotent } from "../mount.ts";
 import type { TokenRecord } from "../records.ts";
-import type { Entry, Store } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Store } from "../store/store.ts";
 import { type Principal, sha256Hex } from "./principal.ts";
 
 /** How old the last use on record may be before a newer one is written. */

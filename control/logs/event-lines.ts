@@ -7,6 +7,7 @@ import type { OwnLine } from "./own-log.ts";
 
 interface Subject {
   id?: string;
+  appId?: string;
   version?: number;
   toVersion?: number;
   createdBy?: string;
@@ -15,7 +16,11 @@ interface Subject {
   process?: string;
 }
 
-export function eventLines(record: Pick<LogRecord, "at" | "mutations">): OwnLine[] {
+/** `appIdOf` is asked where the record itself does not say whose the event is. */
+export function eventLines(
+  record: Pick<LogRecord, "at" | "mutations">,
+  appIdOf: (event: Event) => string | undefined,
+): OwnLine[] {
   const at = record.at.replace(/\.(\d{3})Z$/, ".$1000Z");
   return record.mutations.flatMap(({ key, value }): OwnLine[] => {
     if (value === null || !key.startsWith(PREFIX.events)) return [];
@@ -25,10 +30,18 @@ export function eventLines(record: Pick<LogRecord, "at" | "mutations">): OwnLine
     const subject = record.mutations.find(
       ({ key, value }) => !key.startsWith(PREFIX.events) && isOf(value, event.subject),
     );
-    const { process } = (subject?.value ?? {}) as Subject;
+    const { process, appId = appIdOf(event) } = (subject?.value ?? {}) as Subject;
+    if (appId === undefined) return [];
     const job = event.type.startsWith("job.") && process !== undefined ? { process, jobId: event.subject } : {};
     return [
-      { at, app: event.app, source: sourceOf(event), line: words(event, (subject?.value ?? {}) as Subject), ...job },
+      {
+        at,
+        app: event.app,
+        appId,
+        source: sourceOf(event),
+        line: words(event, (subject?.value ?? {}) as Subject),
+        ...job,
+      },
     ];
   });
 }
@@ -57,6 +70,7 @@ function words({ type, message, actor }: Event, subject: Subject): string {
 interface JobValue {
   id: string;
   app: string;
+  appId: string;
   process: string;
   state: string;
   reason?: string;
@@ -73,7 +87,7 @@ export function lostLines(record: Pick<LogRecord, "at" | "mutations">, lost: Set
     }
     if (lost.has(key)) return [];
     lost.add(key);
-    const { id: jobId, app, process, reason } = job;
-    return [{ app, source: "system", process, jobId, line: `Lost with its host${reason ? `: ${reason}` : ""}` }];
+    const { id: jobId, app, appId, process, reason } = job;
+    return [{ app, appId, source: "system", process, jobId, line: `Lost with its host${reason ? `: ${reason}` : ""}` }];
   });
 }

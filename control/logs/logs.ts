@@ -11,6 +11,7 @@ import type { HostClients } from "../host-clients.ts";
 import { PREFIX } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
 import { followSources, type LineSource } from "./follow.ts";
+import { type AppRef, isTold } from "./whose.ts";
 
 export interface LogWish {
   lines?: number;
@@ -23,13 +24,13 @@ export interface LogWish {
 
 export interface Logs {
   /** The newest lines, oldest first. A host that does not answer is passed over: `silent` names it. */
-  tail(app: string, wish: LogWish): Promise<{ items: LogLine[]; silent: string[] }>;
+  tail(app: AppRef, wish: LogWish): Promise<{ items: LogLine[]; silent: string[] }>;
   /**
    * The newest lines, a `current` marker, then lines as they come, until the signal aborts; of all apps when `app` is undefined.
    * Hosts that join later are followed too. `lastEventId` goes on where an earlier stream stood.
    */
   follow(
-    app: string | undefined,
+    app: AppRef | undefined,
     wish: LogWish,
     signal: AbortSignal,
     lastEventId?: string,
@@ -45,18 +46,21 @@ export function logs(
   context: Pick<Context, "store" | "log" | "ownLog">,
   clients: Pick<HostClients, "of" | "stream">,
 ): Logs {
+  const { store } = context;
   let followers = 0;
   const hosts = () =>
-    context.store
+    store
       .list<HostRecord>(PREFIX.hosts)
       .map(({ value }) => value)
       .filter(({ address }) => address !== undefined);
+  const isFor = (app: AppRef | undefined, { event, data }: StreamEvent<LogLine>) =>
+    event !== "item" || data === undefined || isTold(store, app, data);
   const isLost = ({ state }: HostRecord) => state === "lost";
 
-  const linesOf = async ({ id }: HostRecord, query: LogWish & { app: string }): Promise<LogLine[]> =>
+  const linesOf = async ({ id }: HostRecord, query: LogWish & { app: string; appId: string }): Promise<LogLine[]> =>
     (await clients.of(id).client.call(hostLog, { query, timeoutMs: HOST_TIMEOUT_MS })).items;
 
-  const hostSource = (host: HostRecord): LineSource => ({
+  const hostSource = (host: HostRecord, app: AppRef | undefined): LineSource => ({
     id: host.id,
     name: host.name,
     async *follow(query, signal, lastEventId) {
@@ -73,7 +77,7 @@ export function logs(
             failures = 0;
             place = event.id ?? place;
             isCurrent ||= event.event === "current";
-            yield [event];
+            if (isFor(app, event)) yield [event];
           }
         } catch (error) {
           if (signal.aborted) return;
@@ -85,7 +89,7 @@ export function logs(
       }
     },
   });
-  const ownSource: LineSource = {
+  const ownSource = (app: AppRef | undefined): LineSource => ({
     id: OWN_ID,
     name: OWN_ID,
     async *follow(query, signal, lastEventId) {
@@ -93,11 +97,11 @@ export function logs(
       while (!signal.aborted) {
         for await (const events of context.ownLog.follow(query, signal, place)) {
           place = events.findLast(({ id }) => id !== undefined)?.id ?? place;
-          yield events;
+          yield events.filter((event) => isFor(app, event));
         }
       }
     },
-  };
+  });
   /** Requests, builds and deployments are told by control alone, apps by hosts alone. */
   const asksHosts = ({ source }: LogWish) => source === undefined || source === "app" || source === "system";
   const asksOwn = ({ source }: LogWish) => source !== "app";
@@ -105,7 +109,7 @@ export function logs(
   return {
     async tail(app, wish) {
       const lines = wish.lines ?? DEFAULT_LINES;
-      const query = { ...wish, app, lines };
+      const query = { ...wish, app: app.name, appId: app.id, lines };
       const asked = asksHosts(wish) ? hosts() : [];
       const silent = asked.filter(isLost).map(({ name }) => name);
       const parts = await Promise.all([
@@ -120,7 +124,8 @@ export function logs(
           ),
         asksOwn(wish) ? context.ownLog.tail(query) : [],
       ]);
-      return { items: lines === 0 ? [] : mergeLines(parts).slice(-lines), silent: silent.sort() };
+      const told = mergeLines(parts).filter((line) => isTold(store, app, line));
+      return { items: lines === 0 ? [] : told.slice(-lines), silent: silent.sort() };
     },
     async *follow(app, wish, signal, lastEventId) {
       if (followers >= FOLLOWERS_MOST)
@@ -128,12 +133,12 @@ export function logs(
       followers++;
       const query: LineQuery & { lines: number } = {
         ...wish,
-        ...(app === undefined ? {} : { app }),
+        ...(app === undefined ? {} : { app: app.name, appId: app.id }),
         lines: wish.lines ?? DEFAULT_LINES,
       };
       const sources = () => [
-        ...(asksHosts(wish) ? hosts().filter((host) => !isLost(host)) : []).map(hostSource),
-        ...(asksOwn(wish) ? [ownSource] : []),
+        ...(asksHosts(wish) ? hosts().filter((host) => !isLost(host)) : []).map((host) => hostSource(host, app)),
+        ...(asksOwn(wish) ? [ownSource(app)] : []),
       ];
       const away = () => (asksHosts(wish) ? hosts().filter(isLost) : []).map(({ name }) => name);
       const onError = (error: unknown, { name }: LineSource) =>
@@ -145,12 +150,6 @@ export function logs(
       }
     },
   };
-}
-
-/** An app's log begins with the app: one of the same name before it is another's. A minute for hosts whose clock is behind. */
-export function sinceApp({ createdAt }: { createdAt: string }, since: string | undefined): string {
-  const begin = new Date(Date.parse(createdAt) - 60_000).toISOString();
-  return since === undefined || Date.parse(since) < Date.parse(begin) ? begin : since;
 }
 
 /** Lines of several sources in time order; equal times keep the order of their source. Pure. */

@@ -10,15 +10,16 @@ import { causeChain } from "#lib/run.ts";
 import { microsecondsNow } from "#lib/time.ts";
 
 /** `at` is now unless given, `stream` stdout. A text of several lines becomes several. */
-export type OwnLine = Pick<LogLine, "app" | "source" | "line"> &
-  Partial<Pick<LogLine, "at" | "process" | "jobId" | "stream">>;
+export type OwnLine = Pick<LogLine, "app" | "source" | "line"> & { appId: string } & Partial<
+    Pick<LogLine, "at" | "process" | "jobId" | "stream">
+  >;
 
 export interface OwnLog {
-  /** Fire and forget: bounded, never throws. `app` is the app's name. */
+  /** Fire and forget: bounded, never throws. */
   write(line: OwnLine): void;
   tail(query: LineQuery): Promise<LogLine[]>;
   follow(query: LineQuery, signal: AbortSignal, lastEventId?: string): AsyncGenerator<StreamEvent<LogLine>[]>;
-  /** Removes the lines of apps that are not among these and wrote nothing since `beforeMs`. */
+  /** Removes the lines of apps whose id is not among these and that wrote nothing since `beforeMs`. */
   prune(apps: ReadonlySet<string>, beforeMs: number): Promise<string[]>;
   close(): Promise<void>;
 }
@@ -46,14 +47,14 @@ export function openOwnLog(options: OwnLogOptions): OwnLog {
   const store = lineStore<LogLine>({ directory, maxBytes, totalBytes, segmentBytes, onError });
   const dropped = new Map<string, number>();
 
-  const append = async (app: string, lines: LogLine[]): Promise<void> => {
-    const kept = await store.open(app);
-    if (kept.isBehind()) return void dropped.set(app, (dropped.get(app) ?? 0) + lines.length);
-    const lost = dropped.get(app);
+  const append = async ({ app, appId }: { app: string; appId: string }, lines: LogLine[]): Promise<void> => {
+    const kept = await store.open(appId);
+    if (kept.isBehind()) return void dropped.set(appId, (dropped.get(appId) ?? 0) + lines.length);
+    const lost = dropped.get(appId);
     if (lost !== undefined) {
-      dropped.delete(app);
+      dropped.delete(appId);
       const line = `... ${lost} lines dropped: the disk of control is too slow`;
-      kept.append([{ at: lines[0]!.at, app, stream: "stderr", source: "system", line }]);
+      kept.append([{ at: lines[0]!.at, app, appId, stream: "stderr", source: "system", line }]);
     }
     kept.append(lines);
   };
@@ -61,7 +62,7 @@ export function openOwnLog(options: OwnLogOptions): OwnLog {
   return {
     write({ at = microsecondsNow(), stream = "stdout", line, ...about }) {
       const lines = split(line).map((piece) => ({ at, ...about, stream, ...piece }));
-      append(about.app, lines).catch(onError);
+      append(about, lines).catch(onError);
     },
     tail: (query) =>
       readLines(store, query).catch((error: unknown) => {

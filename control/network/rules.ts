@@ -5,7 +5,8 @@ import { Fault } from "#api/fault.ts";
 import type { NetworkParty, NetworkRule } from "#api/network.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { NetworkRuleRecord } from "../records.ts";
-import type { Change, Entry, Store } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Change, Store } from "../store/store.ts";
 
 const RULES_MOST = 10_000;
 

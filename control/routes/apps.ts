@@ -20,7 +20,7 @@ import { appName, checkAppName } from "../names.ts";
 import { page } from "../paging.ts";
 import type { ReleaseRecord } from "../records.ts";
 import { collectableReleases } from "../retention.ts";
-import type { Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
 import { routeChanges } from "./routes.ts";
 
 export interface AppParts {

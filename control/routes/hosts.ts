@@ -18,7 +18,7 @@ import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
 import type { AnswerBeat } from "../quick-beats.ts";
 import type { ClusterSettings, HostRecord, JoinTokenRecord, MachineRecord } from "../records.ts";
-import type { Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
 import type { HostFeeds } from "../targets/host-feeds.ts";
 import { hostParts } from "../targets/host-parts.ts";
 

@@ -14,7 +14,8 @@ import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
 import type { MachineRecord } from "../records.ts";
 import { gate } from "../scheduler/gate.ts";
-import type { Change, Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Change } from "../store/store.ts";
 
 const IDLE_MS = 60_000;
 type Step = Omit<NewTimelineEvent, "machineId">;

@@ -12,7 +12,7 @@ import { enforcementOn } from "../network/enforcement.ts";
 import { findRule, ruleChanges, ruleEnd, ruleOfPair, shownRule } from "../network/rules.ts";
 import { page } from "../paging.ts";
 import type { HostRecord, NetworkRuleRecord } from "../records.ts";
-import type { Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
 
 export function mountNetwork(mount: Mount, context: Context): void {
   const { store, now, reaches } = context;

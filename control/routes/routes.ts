@@ -10,7 +10,8 @@ import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
 import { type Claim, choosePort, claimOf, portRange, routeEnd, routeLabel } from "../routing/claims.ts";
 import { changed, newRoute } from "../routing/options.ts";
-import type { Entry, Store } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Store } from "../store/store.ts";
 
 /** The changes that make a route. Fault `conflict` when another app has the domain (its name is not told) or the route exists. */
 export const routeChanges = (store: Store, route: routes.Route): Claim => claimOf(store, route);

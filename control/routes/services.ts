@@ -18,12 +18,12 @@ import { eventChanges } from "../events.ts";
 import { stateFeed } from "../feed.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { LocalDocker } from "../local-docker.ts";
-import { type Logs, sinceApp } from "../logs/logs.ts";
+import type { Logs } from "../logs/logs.ts";
 import type { Mount } from "../mount.ts";
 import { checkAppName } from "../names.ts";
 import { page } from "../paging.ts";
 import type { ReleaseRecord } from "../records.ts";
-import type { Entry } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
 import type { StoreImage } from "./artifacts.ts";
 import { routeChanges } from "./routes.ts";
 
@@ -301,12 +301,11 @@ export function mountServices(
     services.serviceLog,
     async ({ params, query: { follow: _, ...wish } }) => {
       const { app, process } = find(params.name);
-      const since = sinceApp(app, wish.since);
-      return { items: (await logs.tail(app.name, { process, ...wish, since })).items };
+      return { items: (await logs.tail(app, { process, ...wish })).items };
     },
     ({ params, query: { follow: _, ...wish }, signal, lastEventId }) => {
       const { app, process } = find(params.name);
-      return logs.follow(app.name, { process, ...wish, since: sinceApp(app, wish.since) }, signal, lastEventId);
+      return logs.follow(app, { process, ...wish }, signal, lastEventId);
     },
   );
 }

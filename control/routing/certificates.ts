@@ -3,7 +3,8 @@
 import type { Certificate } from "#api/certificates.ts";
 import { Fault } from "#api/fault.ts";
 import { keys, PREFIX } from "../keys.ts";
-import type { Entry, Store } from "../store/store.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Store } from "../store/store.ts";
 import type { Claim } from "./claims.ts";
 
 export interface CertificateRecord extends Certificate {

@@ -1,6 +1,6 @@
 // The entries as of the newest durable record, while memory is ahead of the disk: what members are sent, since a crash takes nothing of it
 // back. Few keys differ at any moment, so only those are kept beside the view.
-import type { Entry, Reader } from "./store.ts";
+import type { Entry, Reader } from "./entry.ts";
 
 interface Ahead {
   /** As it is on disk. */

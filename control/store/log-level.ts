@@ -3,26 +3,22 @@
 // end of its files and open without an error; a chain inside it finds a hole but not a missing end, and heals neither.
 // The journal costs one more sequential write and sync, in parallel, and makes every single damage either recoverable or
 // provable. Layout and rules: recovery.ts.
-import { Fault, isFault } from "#api/fault.ts";
-import { makeDirectory } from "#lib/files.ts";
-import { isFullDisk } from "#lib/full-disk.ts";
+import { Fault } from "#api/fault.ts";
 import type { Log as Logger } from "#lib/log.ts";
 import { every } from "#lib/time.ts";
+import { openClaimed } from "./claimed.ts";
 import { commitGroups, InDoubt } from "./commit-groups.ts";
 import { encodeFrame, type Frame, frameTexts, parseFrame } from "./frame.ts";
-import type { JournalWriter } from "./journal.ts";
-import { type Batch, chainFrom, type Database, frameRows, putFrame, readHead, stage, viewRows } from "./level-db.ts";
-import { type Copies, openCopies } from "./level-open.ts";
-import { emptyHead, HEAD_ROW, type Head, headRow, LOG_ROWS, logKey, parseViewRow } from "./level-rows.ts";
-import type { Log, LogRecord, OpenReport, ViewEntry } from "./log.ts";
+import { goOn, openAnew } from "./go-on.ts";
+import { type Batch, frameRows, putFrame, stage, viewRows } from "./level-db.ts";
+import { HEAD_ROW, type Head, headRow, LOG_ROWS, logKey, parseViewRow } from "./level-rows.ts";
+import type { Log, LogRecord, ViewEntry } from "./log.ts";
 import { claimDirectory } from "./owner.ts";
-import { checkRoom, inDoubtFault, pausedFault } from "./paused.ts";
-import { evidenceIn } from "./proven.ts";
+import { checkRoom, inDoubtFault } from "./paused.ts";
 import { decodeRecord, encodeRecord } from "./record.ts";
 import { MAX_GROUP_RECORDS } from "./recovery.ts";
-import { restorationOf, restoreState } from "./restore.ts";
+import { restorationOf } from "./restore.ts";
 import { snapshotTaker } from "./snapshot-taker.ts";
-import { nextTerm } from "./term.ts";
 import { writeLatency } from "./write-latency.ts";
 
 export interface LevelLogOptions {
@@ -81,11 +77,10 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
   const { copies } = claimed;
   const { report, term, snapshotSeq } = copies;
   let { db, state, journal } = copies;
-  let { release, paused } = claimed;
+  let { release } = claimed;
   report.restored = await restorationOf(directory);
   let loaded: ViewEntry[] | undefined = copies.entries;
   let durable: Head = { ...state.head, view: { ...state.head.view } };
-  let fatal: Fault | undefined;
   const latency = writeLatency();
   let trimming = false;
   const stopped = new AbortController();
@@ -115,16 +110,8 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     maxRecords: MAX_GROUP_RECORDS,
     maxBytes: MAX_GROUP_BYTES,
     promptRecords: PROMPT_RECORDS,
-    onFailure: (cause) => pause(cause),
+    onFailure: (cause) => goingOn.pause(cause),
   });
-
-  const pause = (cause: unknown) => {
-    if (paused !== undefined) return;
-    paused = pausedFault(directory, cause);
-    logger.error({ err: cause, directory }, "writing failed; changes are refused until it works");
-    onPaused?.(paused);
-    resuming = resume();
-  };
 
   /** Both copies anew, as at a start: after a failed write nobody knows what the disk holds. */
   const reopen = async (): Promise<LogRecord[]> => {
@@ -135,43 +122,21 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     db = undefined;
     journal = undefined;
     release ??= await claimDirectory(directory);
-    const next = await openCopies({ directory, logger, retainRecords, nowMs: now(), term });
-    const landed = await recordsAfter(next.db, durable);
-    if (landed === undefined) {
-      await Promise.all([next.db.close(), next.journal.close()]);
-      throw new Fault("unavailable", `records up to ${durable.seq} were acknowledged and are gone from ${directory}`);
-    }
+    const { next, landed } = await openAnew({ directory, logger, retainRecords, nowMs: now(), term }, durable);
     ({ db, state, journal } = next);
     durable = { ...state.head, view: { ...state.head.view } };
     return landed;
   };
 
-  const resume = async () => {
-    for await (const turn of every(retryMs, stopped.signal)) {
-      if (turn === 0) continue;
-      try {
-        const landed = await reopen();
-        if (stopped.signal.aborted) return;
-        groups.resume();
-        paused = undefined;
-        logger.warn({ directory, seq: durable.seq, landed: landed.length }, "writing works again");
-        onResumed?.(landed);
-        return;
-      } catch (error) {
-        if (isFault(error, "unavailable") && !isFullDisk(error)) {
-          fatal = error;
-          logger.fatal({ err: error, directory }, "the log cannot go on");
-          onFatal?.(fatal);
-          return;
-        }
-        paused = pausedFault(directory, error);
-      }
-    }
-  };
-  let resuming: Promise<void> | undefined;
+  const goingOn = goOn({
+    ...{ directory, logger, retryMs, signal: stopped.signal, reopen, onPaused, onResumed, onFatal },
+    paused: claimed.paused,
+    seq: () => durable.seq,
+    onReopened: () => groups.resume(),
+  });
 
   const background = (work: Promise<unknown>) => {
-    work.catch((error) => fatal === undefined && logger.error({ err: error, directory }, "log upkeep failed"));
+    work.catch((error) => goingOn.fatal === undefined && logger.error({ err: error, directory }, "log upkeep failed"));
   };
 
   const snapshots = snapshotTaker({
@@ -183,13 +148,14 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     /** Moves the journal to a new segment with no write in flight, so that it goes on exactly where the snapshot ends. */
     cut: async (begin) => {
       await groups.between(async () => {
-        if (journal === undefined || paused !== undefined) return;
+        if (journal === undefined || goingOn.paused !== undefined) return;
         journal = await begin(durable, journal);
       });
     },
   });
 
   const append = (records: readonly LogRecord[]): Promise<void> => {
+    const { fatal, paused } = goingOn;
     if (fatal !== undefined) return Promise.reject(fatal);
     if (stopped.signal.aborted) return Promise.reject(new Fault("unavailable", "the log is closed"));
     if (paused !== undefined) return Promise.reject(paused);
@@ -211,6 +177,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
       return sizeBytes;
     });
     return done.catch((error: unknown) => {
+      const { fatal, paused } = goingOn;
       if (fatal === undefined && paused !== undefined && error instanceof InDoubt) throw inDoubtFault(paused);
       throw fatal ?? paused ?? new Fault("unavailable", "the log is closed");
     });
@@ -227,13 +194,13 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
   };
 
   const failed = (error: unknown): never => {
-    pause(error);
+    goingOn.pause(error);
     throw error;
   };
 
   const trim = async (beforeSeq: number) => {
     const keepFrom = Math.min(beforeSeq, durable.seq);
-    if (trimming || paused !== undefined || keepFrom <= state.head.oldestSeq) return;
+    if (trimming || goingOn.paused !== undefined || keepFrom <= state.head.oldestSeq) return;
     trimming = true;
     try {
       const frame = await firstFrame(keepFrom);
@@ -260,7 +227,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     const records: LogRecord[] = [];
     if (last < fromSeq) return records;
     let before: string | undefined;
-    if (db === undefined) throw paused ?? new Fault("unavailable", "the log is being opened again");
+    if (db === undefined) throw goingOn.paused ?? new Fault("unavailable", "the log is being opened again");
     for await (const [, bytes] of frameRows(db, fromSeq)) {
       const frame = parseFrame(bytes);
       const next = fromSeq + records.length;
@@ -282,7 +249,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
       return;
     }
     loaded = undefined;
-    if (db === undefined) throw paused ?? new Fault("unavailable", "the log is being opened again");
+    if (db === undefined) throw goingOn.paused ?? new Fault("unavailable", "the log is being opened again");
     for await (const [rowKey, row] of viewRows(db)) {
       const key = rowKey.slice(2);
       const parsed = parseViewRow(key, row);
@@ -294,9 +261,8 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
   const hourly = (async () => {
     for await (const turn of every(snapshotEveryMs, stopped.signal)) if (turn > 0) background(snapshots.take());
   })();
-  const checking = paused === undefined ? snapshots.check() : Promise.resolve();
+  const checking = goingOn.paused === undefined ? snapshots.check() : Promise.resolve();
   background(checking);
-  if (paused !== undefined) resuming = resume();
   if (db !== undefined) background(db.clear({ gte: LOG_ROWS.gte, lt: logKey(state.head.baseSeq) })); // what a crash left of a trim
 
   return {
@@ -309,7 +275,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     },
     report,
     get paused() {
-      return paused;
+      return goingOn.paused;
     },
     get worstWriteMs() {
       return latency.worstMs();
@@ -327,8 +293,8 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
       await hourly;
       await checking.catch(() => undefined);
       await groups.idle();
-      await resuming;
-      if (fatal === undefined && paused === undefined)
+      await goingOn.ended();
+      if (goingOn.fatal === undefined && goingOn.paused === undefined)
         await snapshots.take().catch((error) => logger.error({ err: error, directory }, "snapshot at close failed"));
       await snapshots.idle();
       await db?.close();
@@ -336,77 +302,6 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
       await release?.();
     },
   };
-}
-
-type Opened = Required<Pick<LevelLogOptions, "directory" | "logger" | "retainRecords" | "salvage" | "now">>;
-
-interface Claimed {
-  copies: Omit<Copies, "db" | "journal"> & { db: Database | undefined; journal: JournalWriter | undefined };
-  release: (() => Promise<void>) | undefined;
-  /** Only read, for now. */
-  paused?: Fault;
-}
-
-/** No room even to open: the view is what snapshots and journal prove, and nothing is written until there is. */
-async function readOnly(
-  directory: string,
-  { nowMs, cause, logger }: { nowMs: number; cause: unknown; logger: Logger },
-): Promise<Claimed> {
-  const { proven, claimedSeq, claimedTerm, tail } = await evidenceIn(directory);
-  if (proven === undefined || tail === "damaged" || (tail === "clean" && claimedSeq > proven.seq)) throw cause;
-  const { id, seq, hash, entries } = proven;
-  const term = nextTerm({ known: claimedTerm, whole: true, nowMs });
-  const head: Head = { ...emptyHead(), id, seq, hash, term, oldestSeq: seq + 1, baseSeq: seq + 1, baseHash: hash };
-  logger.error({ err: cause, directory, seq }, "no room to open the state: it is read, and changes are refused");
-  const findings = ["there is no room on the disk; the state is read only"];
-  const report: OpenReport = {
-    ...{ outcome: "clean", findings, headSeq: seq, oldestSeq: seq + 1, entries: entries.length, tookMs: 0 },
-  };
-  const nothing = { db: undefined, journal: undefined };
-  return {
-    copies: { ...nothing, entries, report, term, snapshotSeq: -1, state: { head, checks: new Map() } },
-    release: undefined,
-    paused: pausedFault(directory, cause),
-  };
-}
-
-/** The records that follow this head, which must be among them; undefined when it is not. */
-async function recordsAfter(db: Database, { seq, hash }: Head): Promise<LogRecord[] | undefined> {
-  const head = readHead(db);
-  if (head === undefined || head.seq < seq) return undefined;
-  if (head.seq === seq) return head.hash === hash ? [] : undefined;
-  const frames = await chainFrom(db, seq + 1, hash);
-  if (frames.at(-1)?.lastSeq !== head.seq) return undefined;
-  return frames.flatMap(frameTexts).map(decodeRecord);
-}
-
-/** The copies, opened by the one process that may. */
-async function openClaimed({ directory, logger, retainRecords, salvage, now }: Opened): Promise<Claimed> {
-  const open = async (): Promise<Claimed> => {
-    await makeDirectory(directory, 0o700);
-    const release = await claimDirectory(directory);
-    try {
-      return { copies: await openCopies({ directory, logger, retainRecords, nowMs: now() }), release };
-    } catch (error) {
-      await release();
-      throw error;
-    }
-  };
-  try {
-    return await open();
-  } catch (error) {
-    if (isFullDisk(error)) return await readOnly(directory, { nowMs: now(), cause: error, logger });
-    const findings = isFault(error, "unavailable") ? error.details?.["findings"] : undefined;
-    if (!salvage || !Array.isArray(findings)) throw error;
-    const restored = await restoreState({ directory, now: new Date(now()) });
-    const opened = await open();
-    if (opened.paused) return opened;
-    const { report } = opened.copies;
-    report.outcome = "recovered";
-    report.findings = [...findings, "went on with what is left, as asked"];
-    logger.error({ directory, ...restored, findings: report.findings }, "state was damaged and has been salvaged");
-    return opened;
-  }
 }
 
 function stagedAfter(batch: Batch, { seq, term, view }: Head): Staged {

@@ -4,28 +4,13 @@ import { Fault } from "#api/fault.ts";
 import type { Log as Logger } from "#lib/log.ts";
 import { every, unhurriedNow } from "#lib/time.ts";
 import { durableView } from "./durable-view.ts";
+import type { Entry, Reader } from "./entry.ts";
 import { type OutcomeIndex, outcomeIndex } from "./idempotency.ts";
-import {
-  IDEMPOTENCY_PREFIX,
-  type Json,
-  type Log,
-  type LogRecord,
-  type Mutation,
-  type OpenReport,
-  viewChanges,
-} from "./log.ts";
+import { IDEMPOTENCY_PREFIX, type Log, type LogRecord, type Mutation, type OpenReport, viewChanges } from "./log.ts";
 import { type LevelLogOptions, openLevelLog } from "./log-level.ts";
 import { sortedEntries } from "./sorted-entries.ts";
 import { checkKey, freeze, storable } from "./values.ts";
 import { recordFeed } from "./watch.ts";
-
-export interface Entry<T = Json> {
-  readonly key: string;
-  /** Frozen all the way down. */
-  readonly value: T;
-  /** Seq of the record that wrote it: the version to expect when changing it. */
-  readonly version: number;
-}
 
 export interface Change {
   key: string;
@@ -52,13 +37,6 @@ export interface Committed<R> {
   result: R;
   /** True when this was a repetition and nothing was written. */
   replayed: boolean;
-}
-
-export interface Reader {
-  get<T = Json>(key: string): Entry<T> | undefined;
-  /** Entries whose key starts with the prefix, in key order. */
-  list<T = Json>(prefix: string): Entry<T>[];
-  count(prefix: string): number;
 }
 
 export interface Store extends Reader {

@@ -34,7 +34,8 @@ export interface Routing {
 const CHANGES_MOST = 20_000;
 const SLICE_MS = 8;
 
-export function routing(store: Store, options: RouterTargetOptions = {}): Routing {
+export function routing(store: Store, options: RouterTargetOptions & { sliceMs?: number } = {}): Routing {
+  const { sliceMs = SLICE_MS } = options;
   const kept = routingRows(store, options);
   const { rows } = kept;
   let isDirty = true;
@@ -91,13 +92,15 @@ export function routing(store: Store, options: RouterTargetOptions = {}): Routin
     generationOf: (seq) => (isDirty || seq > store.durableSeq ? seq : Math.min(seq, target.generation)),
     async settled() {
       for (let fromMs = performance.now(); isDirty; ) {
-        isDirty = false;
+        let isWhole = true;
         for (const _ of kept.refresh(note)) {
-          if (performance.now() - fromMs < SLICE_MS) continue;
-          isDirty = true; // whoever asks in between goes on with what is left
+          if (performance.now() - fromMs < sliceMs) continue;
+          isWhole = false; // others may change or work out anything now
           await nextTurn();
           fromMs = performance.now();
         }
+        // Up to date is only what was gone through to its end without a turn for others.
+        if (isWhole) isDirty = false;
       }
       return current();
     },

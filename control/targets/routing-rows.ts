@@ -115,17 +115,32 @@ export function routingRows(newest: Store, options: RouterTargetOptions): Routin
     if (replace<unknown>(rows[kind], row, made)) changed(kind, row);
   };
 
-  const nextPool = (id: string, changed: (kind: RowKind, key: string) => void): void => {
-    dirty.pools.delete(id);
+  const workOutPool = (id: string, changed: (kind: RowKind, key: string) => void): void => {
     const [member] = routesOfPool.get(id) ?? [];
     if (member !== undefined) looked++;
     const row = member === undefined ? undefined : poolOf(store, routeRecords.get(member)!);
     if (replace(rows.pools, id, row)) changed("pools", id);
   };
-  const nextRoute = (key: string, changed: (kind: RowKind, key: string) => void): void => {
-    dirty.routes.delete(key);
-    refreshRoute(key, changed);
+  const workOutCertificate = (key: string, changed: (kind: RowKind, key: string) => void): void => {
+    const id = key.slice(PREFIX.certificates.length);
+    const record = store.get<CertificateRecord>(keys.certificate(id));
+    const row = record === undefined ? undefined : certificateRow(record.value, options);
+    if (replace(rows.certificates, id, row)) changed("certificates", id);
   };
+  /** What fails is still to be done, after all others. */
+  const take = (from: Set<string>, key: string, work: () => void): void => {
+    from.delete(key);
+    try {
+      work();
+    } catch (error) {
+      from.add(key);
+      throw error;
+    }
+  };
+  const nextPool = (id: string, changed: (kind: RowKind, key: string) => void): void =>
+    take(dirty.pools, id, () => workOutPool(id, changed));
+  const nextRoute = (key: string, changed: (kind: RowKind, key: string) => void): void =>
+    take(dirty.routes, key, () => refreshRoute(key, changed));
 
   return {
     rows,
@@ -137,8 +152,8 @@ export function routingRows(newest: Store, options: RouterTargetOptions): Routin
     *refresh(changed) {
       let since = 0;
       if (dirty.peers) {
-        dirty.peers = false;
         const peers = peersOf(store);
+        dirty.peers = false;
         if (JSON.stringify(peers) !== JSON.stringify(rows.peers)) {
           rows.peers = peers;
           changed("peers", ALL);
@@ -153,11 +168,7 @@ export function routingRows(newest: Store, options: RouterTargetOptions): Routin
         if (++since % STEP === 0) yield;
       }
       for (const key of dirty.certificates) {
-        dirty.certificates.delete(key);
-        const id = key.slice(PREFIX.certificates.length);
-        const record = store.get<CertificateRecord>(keys.certificate(id));
-        const row = record === undefined ? undefined : certificateRow(record.value, options);
-        if (replace(rows.certificates, id, row)) changed("certificates", id);
+        take(dirty.certificates, key, () => workOutCertificate(key, changed));
         if (++since % STEP === 0) yield;
       }
     },

@@ -137,6 +137,7 @@ export const isAddressTaken = (error: unknown): boolean =>
 export const LABELS = {
   job: "flynn.job",
   app: "flynn.app",
+  appId: "flynn.app-id",
   process: "flynn.process",
   host: "flynn.host",
   spec: "flynn.spec",

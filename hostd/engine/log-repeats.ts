@@ -1,8 +1,12 @@
 // When Docker turns to the next file of a log that is followed, it gives some of the last lines again. An entry that came before, by its
 // nanosecond and its text, is told from one that is new, also when the clock was set back: what is not known to be a repeat is new.
+// Behind a flood that it is not read as fast as, it gives a whole file again.
+import { seenEntries } from "./seen-entries.ts";
 
 /** As many entries as are known again: what Docker repeats is a fraction of a second. */
 const KNOWN = 16_384;
+/** More than a file of Docker's holds of short lines: what left the list above in a flood is known by less. */
+const MANY = 1 << 18;
 /** What is so much older than the newest is forgotten, but for a few: a quiet log's last lines are any time apart. */
 const KNOWN_SECONDS = 5;
 const KNOWN_LEAST = 64;
@@ -15,7 +19,7 @@ export interface Repeats {
   readonly bytes: number;
 }
 
-export function repeats(knownMost = KNOWN): Repeats {
+export function repeats(knownMost = KNOWN, many = seenEntries(MANY)): Repeats {
   // A ring, as large as what it holds needs.
   let ring = new Uint32Array(Math.min(KNOWN_LEAST, knownMost) * FIELDS);
   let first = 0;
@@ -36,6 +40,7 @@ export function repeats(knownMost = KNOWN): Repeats {
     count--;
   };
   const has = (seconds: number, nanos: number, mark: number): boolean => {
+    if (many.has(seconds, nanos, mark)) return true;
     for (let n = count - 1; n >= 0; n--) {
       const k = slot(n);
       if (ring[k + 2] === mark && ring[k + 1] === nanos && ring[k] === seconds) return true;
@@ -44,7 +49,12 @@ export function repeats(knownMost = KNOWN): Repeats {
   };
   const remember = (seconds: number, nanos: number, mark: number) => {
     while (count > KNOWN_LEAST && ring[slot(0)]! < seconds - KNOWN_SECONDS) forget();
-    if (count === knownMost) forget();
+    many.forget(seconds);
+    if (count === knownMost) {
+      const k = slot(0);
+      many.add(ring[k]!, ring[k + 1]!, ring[k + 2]!);
+      forget();
+    }
     if (count === slots()) resize(Math.min(knownMost, slots() * 2));
     else if (slots() > KNOWN_LEAST && count < slots() / 4) resize(Math.max(KNOWN_LEAST, Math.ceil(slots() / 2)));
     ring.set([seconds, nanos, mark], slot(count++));
@@ -63,7 +73,7 @@ export function repeats(knownMost = KNOWN): Repeats {
     remember(seconds, nanos, mark);
     return false;
   };
-  return Object.defineProperty(isRepeat, "bytes", { get: () => ring.byteLength }) as Repeats;
+  return Object.defineProperty(isRepeat, "bytes", { get: () => ring.byteLength + many.bytes }) as Repeats;
 }
 
 /** FNV-1a over its beginning, and its length. */

@@ -31,7 +31,7 @@ export interface DiskWatchOptions {
   ownSpace?: () => Promise<DiskSpace | undefined>;
   count?: (container: Container, signal: AbortSignal) => Promise<DiskUse | undefined>;
   /** A line for the app's log. */
-  say: (job: { jobId: string; app: string; process: string }, line: string) => void;
+  say: (job: { jobId: string; app: string; appId?: string; process: string }, line: string) => void;
   /** There is a container that has to end. */
   onExcess: () => void;
   log: Log;

@@ -2,12 +2,12 @@
 // where the store's cursor stands: the engine repeats that instant, and as many lines as are kept of it are stepped over.
 import { isFault } from "#api/fault.ts";
 import { backoffMs } from "#lib/retry.ts";
-import { deadline, joined } from "#lib/time.ts";
+import { deadline, joined, microsecondsNow } from "#lib/time.ts";
 import { type Container, type Engine, type EngineLogLine, LABELS } from "../engine/engine.ts";
 import { incompleteBytes } from "../engine/log-frames.ts";
 import { createWake, type Wake } from "../wake.ts";
 import { droppedLine, JOB_RATE, type RateGate, type RateLimits, rateGate } from "./rate.ts";
-import type { AppLog, LogStore } from "./store.ts";
+import { type AppLog, type LogStore, logName } from "./store.ts";
 
 export interface LogCapture {
   /** Reads exactly these containers' logs. */
@@ -33,7 +33,8 @@ interface Reader {
   controller: AbortController;
   /** The container had ended before the reading that is now under way began. */
   ended: boolean;
-  app: string;
+  /** Name of the log it goes to. */
+  logName: string;
   gate: RateGate;
   /** Rung when the container is seen to have ended. */
   wake: Wake;
@@ -59,13 +60,15 @@ export function captureLogs(options: CaptureOptions): LogCapture {
   /** One reading, to its end. */
   const read = async (container: Container, reader: Reader, log: AppLog, ended: AbortSignal): Promise<void> => {
     const { id, labels } = container;
-    const about = { app: labels[LABELS.app]!, process: labels[LABELS.process] ?? "", jobId: labels[LABELS.job]! };
+    const about = { ...appOf(container), process: labels[LABELS.process] ?? "", jobId: labels[LABELS.job]! };
     const cursor = log.cursor(id);
     let skip = cursor?.count ?? 0;
     const { gate } = reader;
     let newest = cursor?.at ?? "";
     let toldMs = performance.now();
     let unpaused = 0;
+    /** When the entry before was read, and the time of the last one beyond the rate. */
+    let [readAt, refusedAt] = ["", ""];
     const say = (line: string, at = newest) =>
       log.append([{ at, ...about, stream: "stderr", source: "system", line, container: id }]);
     const last = lastWords();
@@ -96,10 +99,16 @@ export function captureLogs(options: CaptureOptions): LogCapture {
         if (cursor && newest === cursor.at && at > cursor.at && skip === cursor.count)
           say("... lines dropped: more was written than the engine keeps while nobody read it");
         if (tells(line)) lastLines.set(id, line);
+        if (mayBeSkipped({ before: newest, at, readAt, refusedAt })) {
+          passOver();
+          say(SKIPPED);
+        }
         newest = at;
+        readAt = microsecondsNow();
         // The disk is waited for only so long: what the engine cannot hand on it gives up in silence.
         if (!gate.admit(Buffer.byteLength(line), performance.now(), log.isBehind())) {
           last.push(entry);
+          refusedAt = at;
           if (performance.now() - toldMs >= TELL_DROPPED_MS) tellDropped();
           continue;
         }
@@ -122,7 +131,7 @@ export function captureLogs(options: CaptureOptions): LogCapture {
     for (let failures = 0; !ended.aborted; ) {
       const wasEnded = reader.ended;
       try {
-        const log = await store.open(reader.app);
+        const log = await store.open(reader.logName);
         await read(container, reader, log, ended);
         // Reading a container that had ended before is final; one that ended during it is read once more.
         if (wasEnded && !ended.aborted) {
@@ -155,7 +164,7 @@ export function captureLogs(options: CaptureOptions): LogCapture {
         readers.delete(id);
         captured.delete(id);
         lastLines.delete(id);
-        void store.open(reader.app).then(
+        void store.open(reader.logName).then(
           (log) => log.forget(id),
           () => undefined,
         );
@@ -175,15 +184,34 @@ export function captureLogs(options: CaptureOptions): LogCapture {
           continue;
         }
         if (status !== "running" && !ended) continue;
-        const app = labels[LABELS.app] ?? "";
         const beside = { controller: new AbortController(), gate: rateGate(rate), wake: createWake() };
-        const reader: Reader = { ended, app, ...beside };
+        const reader: Reader = { ended, logName: logName(appOf(container)), ...beside };
         readers.set(id, reader);
         const until = joined(signal, reader.controller.signal);
         void follow(container, reader, until.signal).finally(until.release);
       }
     },
   };
+}
+
+const SKIPPED = "... lines may be missing here: more was written than the engine hands on while it is read";
+const SKIP_LEAST_MS = 250;
+
+/**
+ * Docker passes over whole files in silence when it is read slower than it is written to. That shows as a leap in the times of a flood
+ * behind a line that was read late: a reader that keeps up sees no such leap but a pause.
+ */
+export function mayBeSkipped(times: { before: string; at: string; readAt: string; refusedAt: string }): boolean {
+  if (times.refusedAt === "" || times.at <= times.before) return false;
+  const { before, at, readAt, refusedAt } = times;
+  const beganMs = Date.parse(before);
+  const isLate = Date.parse(readAt) - beganMs >= SKIP_LEAST_MS;
+  return isLate && Date.parse(at) - beganMs >= SKIP_LEAST_MS && beganMs - Date.parse(refusedAt) < 1_000;
+}
+
+function appOf({ labels }: Container): { app: string; appId?: string } {
+  const appId = labels[LABELS.appId];
+  return { app: labels[LABELS.app] ?? "", ...(appId ? { appId } : {}) };
 }
 
 /** The newest lines that were refused, until one is kept; older ones are lost, and counted. */

@@ -21,17 +21,21 @@ export interface LogStoreOptions {
 
 export interface LogStore extends LineStore<KeptLine> {
   /** A line of the platform about a job. */
-  say(job: { jobId: string; app: string; process: string }, text: string): Promise<void>;
+  say(job: { jobId: string; app: string; appId?: string; process: string }, text: string): Promise<void>;
 }
+
+/** Where an app's lines are: under its id, since its name may be another's later; under its name for jobs from before ids were kept. */
+export const logName = ({ app, appId }: { app: string; appId?: string | undefined }): string => appId ?? app;
 
 export function logStore(options: LogStoreOptions): LogStore {
   const { directory, maxBytes = 16 << 20, totalBytes = 256 << 20, segmentBytes = 2 << 20, onError } = options;
   const store = lineStore<KeptLine>({ directory, maxBytes, totalBytes, segmentBytes, onError });
   return {
     ...store,
-    async say({ jobId, app, process }, line) {
+    async say({ jobId, app, appId, process }, line) {
       const at = microsecondsNow();
-      (await store.open(app)).append([{ at, app, process, jobId, stream: "stdout", source: "system", line }]);
+      const about = { app, ...(appId === undefined ? {} : { appId }), process, jobId };
+      (await store.open(logName(about))).append([{ at, ...about, stream: "stdout", source: "system", line }]);
     },
   };
 }

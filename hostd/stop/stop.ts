@@ -144,6 +144,8 @@ export function jobStops(options: JobStopsOptions): JobStops {
   return {
     async begin(container) {
       const of: Stopping = { ended: false };
+      const before = stopping.get(container.id);
+      if (before) before.ended = true; // one that a hostd before this one began: this one tells anew, and sees it through
       stopping.set(container.id, of); // a look at what runs meanwhile leaves it to this one
       try {
         const found = await pids(container);

@@ -7,6 +7,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { keys } from "../../control/keys.ts";
 import { parseLogFrames } from "../../hostd/engine/log-frames.ts";
 import { captureLogs } from "../../hostd/logs/capture.ts";
 import { logRig } from "../control/logs/rig.ts";
@@ -17,6 +18,7 @@ import type { BenchOptions, BenchResult } from "./run.ts";
 export const name = "logs";
 
 const HOSTS = ["h1", "h2", "h3"];
+const APP = { id: job().appId, name: "hello" };
 const CHUNK_LINES = 200;
 const UNLIMITED = { linesPerSecond: 1e9, bytesPerSecond: 1e12, burstSeconds: 1 };
 const text = (n: number) =>
@@ -67,6 +69,8 @@ interface Hosts {
 
 async function withHosts<T>(body: (hosts: Hosts) => Promise<T>): Promise<T> {
   const control = await rig({ loops: false });
+  const mutations = [{ key: keys.app(APP.id), value: APP }];
+  await control.control.context.store.commit({ actor: "bench", mutations });
   const logs = await logRig(control, HOSTS);
   try {
     return await body({ rig: control, logs });
@@ -88,7 +92,7 @@ async function capture({ logs }: Hosts, count: number, outer: AbortSignal): Prom
       const captured = captureLogs({ engine, store, signal, onEnd: ended.resolve, onError, rate: UNLIMITED });
       captured.sync([container(job(), { status: "exited", exitCode: 0 })]);
       await ended.promise;
-      await (await store.open("hello")).ready();
+      await (await store.open(APP.id)).ready();
     }),
   );
   stop.abort();
@@ -109,7 +113,7 @@ function reading(count: number, outer: AbortSignal) {
     const current = Promise.withResolvers<void>();
     let [lines, residentBytes] = [0, 0];
     const following = (async () => {
-      for await (const { event, data } of hosts.logs.logs.follow("hello", { lines: 0 }, signal)) {
+      for await (const { event, data } of hosts.logs.logs.follow(APP, { lines: 0 }, signal)) {
         if (event === "current") current.resolve();
         if (event !== "item" || data?.source !== "app") continue;
         if (++lines % 5_000 === 0) residentBytes = Math.max(residentBytes, process.memoryUsage.rss());

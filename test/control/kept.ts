@@ -1,6 +1,8 @@
 // A store as rules read it: what is kept, in key order. Nothing waits, nothing is durable, and only the test writes to it.
+
+import type { Entry } from "../../control/store/entry.ts";
 import { sortedEntries } from "../../control/store/sorted-entries.ts";
-import type { Entry, Store } from "../../control/store/store.ts";
+import type { Store } from "../../control/store/store.ts";
 
 export interface Kept extends Store {
   /** As a record of the store would: the next version; undefined deletes. */

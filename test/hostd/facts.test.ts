@@ -119,7 +119,7 @@ test("an image that cannot be removed keeps no other, is told once, and is tried
         present.delete(ref);
       },
     },
-    agent: { target: () => target([]), used: () => ({ images: new Set(), apps: new Set() }) },
+    agent: { target: () => target([]), used: () => ({ images: new Set(), logs: new Set() }) },
     logs: {
       async prune() {
         if (++turns === 3) stop.abort();

@@ -50,6 +50,7 @@ export function container(of: JobSpec, fields: Partial<Container> = {}): Contain
     labels: {
       [LABELS.job]: of.id,
       [LABELS.app]: of.app,
+      [LABELS.appId]: of.appId,
       [LABELS.process]: of.process,
       [LABELS.spec]: specHash(of),
       [LABELS.attempt]: "0",

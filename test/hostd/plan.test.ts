@@ -96,6 +96,26 @@ const TABLE: [claim: string, input: Parameters<typeof decide>[0], step: Step | u
     /did not end within its grace/,
   ],
   [
+    "a job that hostd was telling to end when it was killed itself has its time undisturbed",
+    {
+      target: target([job({ desired: "stop" })]),
+      containers: [own],
+      record: { containerId: own.id, stoppingSinceMs: NOW - 3_749, untold: true },
+    },
+    undefined,
+    /has until SIGKILL/,
+  ],
+  [
+    "one that may not have heard is told in the last quarter of its time",
+    {
+      target: target([job({ desired: "stop" })]),
+      containers: [own],
+      record: { containerId: own.id, stoppingSinceMs: NOW - 3_750, untold: true },
+    },
+    { do: "signal", container: "flynn-j1", signal: "SIGTERM" },
+    /it may not have heard/,
+  ],
+  [
     "a process that survives SIGKILL is not flooded with it",
     {
       target: target([job({ desired: "stop" })]),

@@ -322,7 +322,7 @@ test("control reads a job's lines from the host, of a removed container too", as
     serverName: hostServerName("host-1"),
     identity,
   });
-  const { items } = await client.call(hostLog, { query: { app: "hello" } });
+  const { items } = await client.call(hostLog, { query: { app: "hello", appId: "app-1" } });
   client.close();
   const lines = items.map(({ source, line }) => `${source}: ${line}`);
   assert.ok(lines.includes("app: hello from the app"), lines.join("\n"));

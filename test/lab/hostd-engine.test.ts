@@ -160,7 +160,15 @@ test("docker: a job that fills its disk, in a volume or in a file it has deleted
   const { signal } = stop;
   const logs = logStore({ directory: join(directory, "logs"), onError: (error) => assert.unreachable(String(error)) });
   const fill = (name: string, image: string, command: string) =>
-    job({ id: name, app: name, image, port: undefined, diskBytes: 32 << 20, command: ["sh", "-c", command] });
+    job({
+      id: name,
+      app: name,
+      appId: name,
+      image,
+      port: undefined,
+      diskBytes: 32 << 20,
+      command: ["sh", "-c", command],
+    });
   const jobs = [
     fill(
       "volume",
@@ -246,7 +254,7 @@ test("docker: SIGTERM reaches the app once, whatever shell started it, and it en
   const { signal } = stop;
   const logs = logStore({ directory: join(directory, "stops"), onError: (error) => assert.unreachable(String(error)) });
   const jobs = SHAPES.map(([id, image, command, entrypoint]) =>
-    job({ id, app: id, image, port: undefined, stopTimeoutMs: 20_000, command, entrypoint }),
+    job({ id, app: id, appId: id, image, port: undefined, stopTimeoutMs: 20_000, command, entrypoint }),
   );
   const addresses = keepAddresses();
   const agent = createAgent({

@@ -9,7 +9,7 @@ import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import { accessLine, copyAccessLog, type JobOf } from "../../router/access-log.ts";
 
-const web = { app: "hello", process: "web", jobs: 1 };
+const web = { app: "hello", appId: "app-1", process: "web", jobs: 1 };
 const jobOf: JobOf = (slot) =>
   ({ "be_0001/s2": { ...web, jobId: "job-1" }, "be_0001/<NOSRV>": web, "be_0002/<NOSRV>": { ...web, jobs: 0 } })[slot];
 const raw = (slot: string, status: number, state: string) =>

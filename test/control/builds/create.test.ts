@@ -46,4 +46,44 @@ test("the same key gives the build that was made first, another request with it 
     { loops: false },
   ));
 
+test("who fills his places with sources that do not come keeps nobody else from building, of his app or of another", () =>
+  withRig(
+    async ({ admin, directory, control }) => {
+      const appOf = async (name: string) => (await admin.call(createApp, { body: { name } })).id;
+      const apps = await Promise.all(["a", "b", "c", "d", "e", "f"].map(appOf));
+      const make = buildMaker(control.context, buildFiles(join(directory, "places")), new Map());
+      const source = await archive(NODE_APP);
+      const held: Readable[] = [];
+      const stop = new AbortController();
+      const send = (by: string, appId: string, body: Readable, signal = stop.signal) =>
+        make({ appId, source: body, type: "archive", by, signal }).catch((error: unknown) => error as Fault);
+      const hold = (by: string, appId: string) => {
+        const silent = new Readable({ read() {} });
+        held.push(silent);
+        return send(by, appId, silent);
+      };
+      const one = apps.map((appId) => hold("mallory", appId));
+      const many = ["m1", "m2", "m3", "m4"].map((by) => hold(by, apps[0]!));
+      const refused = await Promise.all([one.at(-1)!, many.at(-1)!]);
+      assert.equal(
+        refused.map((fault) => fault instanceof Fault && [fault.code, fault.retry]),
+        [
+          ["rate-limited", true],
+          ["rate-limited", true],
+        ],
+        String(refused),
+      );
+      const built = await send("ann", apps[5]!, Readable.from([source]));
+      assert.not.ok(built instanceof Fault, String(built));
+      for (const each of held) each.destroy();
+      stop.abort();
+      await Promise.all([...one, ...many]);
+      assert.not.ok(
+        (await send("mallory", apps[0]!, Readable.from([source]), new AbortController().signal)) instanceof Error,
+        "a place is given back",
+      );
+    },
+    { loops: false },
+  ));
+
 test.run();

@@ -13,6 +13,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type Fault, isFault } from "#api/fault.ts";
 import { sourceFacts } from "../../../control/builds/facts.ts";
+import type { Pace } from "../../../control/builds/pace.ts";
 import { type Intake, SOURCE_LIMITS, type SourceLimits, takeSource } from "../../../control/builds/source.ts";
 import { sourceTree } from "../../../control/builds/source-tree.ts";
 import { archive, type Files } from "./world.ts";
@@ -42,7 +43,7 @@ interface Taken extends Intake {
 
 async function take(
   source: Buffer | Readable,
-  over: { limits?: Partial<SourceLimits>; unwrap?: boolean; packedBytes?: number } = {},
+  over: { limits?: Partial<SourceLimits>; unwrap?: boolean; packedBytes?: number; pace?: Pace } = {},
 ): Promise<Taken> {
   const directory = await mkdtemp(join(tmpdir(), "source-test-"));
   try {
@@ -54,6 +55,7 @@ async function take(
       limits,
       unwrap: over.unwrap ?? false,
       packedBytes: over.packedBytes,
+      pace: over.pace,
       signal: new AbortController().signal,
     }).catch(async (error: unknown) => {
       assert.equal(await readdir(directory), [], "nothing is left of what was refused");
@@ -179,6 +181,15 @@ test("bombs are stopped by what they unpack to, by their files, by their bytes a
   const awake = setInterval(() => undefined, 1_000); // a limit's own timer keeps no process up
   const late = await refusal(silent, { limits: { timeoutMs: 100 } }).finally(() => clearInterval(awake));
   assert.is(late.code, "timeout");
+  // Long before that, who drips is told so: it holds a place that others wait for.
+  const drip = new Readable({ read() {} });
+  drip.push((await archive({ a: "x" })).subarray(0, 600));
+  const dripping = setInterval(() => drip.push(Buffer.alloc(1)), 5);
+  const slow = await refusal(drip, { pace: { leastBytes: 10_000, windowMs: 100 } }).finally(() =>
+    clearInterval(dripping),
+  );
+  assert.is(slow.code, "timeout");
+  assert.match(slow.message, /^the source comes in too slowly: less than .* within/);
 });
 
 test("a file that claims more bytes than may be is refused before any of them", async () => {

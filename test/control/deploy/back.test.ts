@@ -16,7 +16,8 @@ import { nextStep } from "../../../control/deploy/step.ts";
 import type { Counts } from "../../../control/deploy/strategy.ts";
 import { keys } from "../../../control/keys.ts";
 import { chooseSurplus } from "../../../control/scheduler/diff.ts";
-import type { Change, Entry } from "../../../control/store/store.ts";
+import type { Entry } from "../../../control/store/entry.ts";
+import type { Change } from "../../../control/store/store.ts";
 
 const APP = "app";
 const AT = new Date("2026-01-01T00:00:00Z");

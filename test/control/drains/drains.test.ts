@@ -14,6 +14,7 @@ import {
 } from "#api/drains.ts";
 import { isFault } from "#api/fault.ts";
 import { until } from "#lib/time.ts";
+import { keys } from "../../../control/keys.ts";
 import { testCa } from "../../hostd/fake-control.ts";
 import { type Rig, rig } from "../rig.ts";
 import { httpsReceiver, type Pair, syslogReceiver } from "./receivers.ts";
@@ -35,7 +36,9 @@ async function newApp(): Promise<string> {
   await control.admin.call(createApp, { body: { name } });
   return name;
 }
-const write = (app: string, line: string) => control.control.context.ownLog.write({ app, source: "router", line });
+const write = (app: string, line: string, appId = idOf(app)) =>
+  control.control.context.ownLog.write({ app, appId, source: "router", line });
+const idOf = (app: string) => control.control.context.store.get<string>(keys.appName(app))!.value;
 const add = (app: string, body: LogDrainWish): Promise<LogDrain> =>
   control.admin.call(createAppLogDrain, { params: { app }, body });
 const drainOf = async (app: string): Promise<LogDrain> =>

@@ -151,8 +151,8 @@ test("a grant lets in its machine once; replayed, expired, forged, foreign or of
     const other = await rig.join("boot", { name: "other" });
     const cases: [string, RegExp][] = [
       [grantOf(boot, mine, { expiresAtMs: Date.now() - 1 }), /expired/],
-      [grantOf(boot, mine, {}, other.key), /not signed by its boot server/],
-      [grantOf(boot, mine, { bootServerId: "boot-nobody" }), /unknown boot server/],
+      [grantOf(boot, mine, {}, other.key), /not signed by a boot server/],
+      [grantOf(boot, mine, { bootServerId: "boot-nobody" }), /not signed by a boot server/],
       [grantOf(boot, { ...mine, id: "m-nobody" }), /not known/],
     ];
     for (const [grant, why] of cases) assert.match((await refusal(rig.join("host", { token: grant }))).message, why);
@@ -165,6 +165,56 @@ test("a grant lets in its machine once; replayed, expired, forged, foreign or of
     );
     assert.is(rig.store.count(PREFIX.hosts), 1);
   }, quiet));
+
+test("a refusal names nothing that its joiner did not bring; people are told which machine it was", () =>
+  withRig(async (rig) => {
+    const boot = await rig.join("boot", { name: "boot-in-the-cellar" });
+    const other = await rig.join("boot", { name: "boot-in-the-attic" });
+    const named = async (name: string, mac: string, over: Partial<MachineRecord> = {}) => {
+      const value = { ...(await machine(rig, mac)), name, ...over };
+      await rig.store.commit({ actor: "test", mutations: [{ key: keys.machine(value.id), value }] });
+      return value;
+    };
+    const facts = factsOf("h", 1);
+    const mine = await named("payroll-db", MAC);
+    const waiting = await named("payroll-new", "52:54:00:00:00:02", { approvedAt: undefined });
+    const grantFor = (of: MachineRecord, bootId = "boot-2") => grantOf(boot, of, { mac: of.macs[0]!, bootId });
+    const first = grantFor(mine, "boot-1");
+    const host = await rig.join("host", { token: first, facts });
+    await report(rig, host);
+    await begin(boot, mine, "boot-2");
+    const living = grantFor(mine);
+    const { token: routers } = await rig.admin.call(members.createJoinToken, { body: { role: "router" } });
+    const asked: [string, Parameters<typeof rig.join>[1]][] = [
+      ["replayed", { token: first, facts }],
+      ["of another machine", { token: grantFor(mine), facts: factsOf("thief", 9) }],
+      ["not approved", { token: grantFor(waiting), facts: { ...facts, macs: waiting.macs } }],
+      ["withheld", { token: living, facts }],
+      ["forged", { token: grantOf(boot, mine, {}, other.key), facts }],
+      ["of nobody's boot server", { token: grantOf(boot, mine, { bootServerId: "boot-nobody" }), facts }],
+      ["of no machine", { token: grantOf(boot, { ...mine, id: "m-nobody" }), facts }],
+      ["expired", { token: grantOf(boot, mine, { expiresAtMs: Date.now() - 1 }), facts }],
+      ["a guess", { token: "fjt_guessed-guessed", facts }],
+      ["another role's", { token: routers, facts }],
+    ];
+    const said = new Map<string, string>();
+    for (const [what, how] of asked) {
+      const { code, message, details } = await refusal(rig.join("host", how));
+      const { requestId: _, ...rest } = details ?? {};
+      said.set(what, JSON.stringify([code, message, rest]));
+    }
+    await begin(boot, mine, "boot-3");
+    said.set("superseded", JSON.stringify(await refusal(rig.join("host", { token: living, facts }))));
+    const { name, address, subnet } = rig.store.get<HostRecord>(keys.host(host.id))!.value;
+    const secrets = ["payroll", host.id, address, subnet, "cellar", "attic", boot.id, mine.id, `"${name}"`];
+    for (const [what, words] of said)
+      for (const secret of secrets)
+        assert.not.ok(secret !== undefined && words.includes(secret), `${what} says ${secret}: ${words}`);
+    assert.is(said.get("forged"), said.get("of nobody's boot server"), "who guesses learns of no boot server");
+    const timelineOf = async ({ id }: MachineRecord) =>
+      (await rig.admin.call(machineTimeline, { params: { id } })).items.map(({ message }) => message).join("\n");
+    assert.match(await timelineOf(mine), /machine payroll-db/);
+  }, brief));
 
 test("a machine that is not approved does not join", () =>
   withRig(async (rig) => {

@@ -12,7 +12,7 @@ const record = (type: string, message: string, subject: Record<string, unknown> 
     },
   ],
 });
-const lineOf = (...about: Parameters<typeof record>) => eventLines(record(...about))[0];
+const lineOf = (...about: Parameters<typeof record>) => eventLines(record(...about), () => "app-1")[0];
 
 for (const [claim, about, source, line] of [
   [
@@ -57,7 +57,7 @@ test("a line about a job carries the job; the end of an app and what is of no ap
 test("a job lost with its host is told once, and once more when it is lost again", () => {
   const lost = new Set<string>();
   const told = (state: string) => {
-    const value = { id: "j", app: "hello", process: "web", state, reason: "h2 is silent" };
+    const value = { id: "j", app: "hello", appId: "app-1", process: "web", state, reason: "h2 is silent" };
     return lostLines({ at: "", mutations: [{ key: "jobs/a/j", value }] }, lost).map(({ line }) => line);
   };
   assert.equal(told("up"), []);
@@ -83,9 +83,27 @@ test("each sentence is said of what it is about, and everything else is the even
 
 test("what an alert sums up is in the log already, and no other record's change is a line", () => {
   assert.is(lineOf("alert.raised", "too much"), undefined);
-  assert.equal(eventLines({ at: "", mutations: [{ key: "events/1", value: null }] }), []);
   assert.equal(
-    eventLines({ at: "", mutations: [{ key: "apps/a", value: { app: "hello", type: "app.scaled" } as never }] }),
+    eventLines({ at: "", mutations: [{ key: "events/1", value: null }] }, () => "app-1"),
+    [],
+  );
+  assert.equal(
+    eventLines(
+      { at: "", mutations: [{ key: "apps/a", value: { app: "hello", type: "app.scaled" } as never }] },
+      () => "app-1",
+    ),
+    [],
+  );
+});
+
+test("whose a line is, its record says before anybody is asked; an event of an app that nobody knows is no line", () => {
+  const made = eventLines(record("job.killed", "", { process: "web", appId: "app-old" }), () => "app-new");
+  assert.equal(
+    made.map(({ appId }) => appId),
+    ["app-old"],
+  );
+  assert.equal(
+    eventLines(record("job.killed", ""), () => undefined),
     [],
   );
 });
@@ -101,8 +119,15 @@ test("a loss is said with its reason, if it has one, and a job that is gone may 
   const lost = new Set<string>();
   const lines = (key: string, value: object | null) =>
     lostLines({ at: "", mutations: [{ key, value: value as never }] }, lost);
-  const job = { id: "j", app: "hello", process: "web", state: "lost" };
-  const line = { app: "hello", source: "system", process: "web", jobId: "j", line: "Lost with its host" } as const;
+  const job = { id: "j", app: "hello", appId: "app-1", process: "web", state: "lost" };
+  const line = {
+    app: "hello",
+    appId: "app-1",
+    source: "system",
+    process: "web",
+    jobId: "j",
+    line: "Lost with its host",
+  } as const;
   assert.equal(lines("jobs/a/j", job), [line]);
   assert.equal(lines("jobs/a/j", null), []);
   assert.equal(lines("jobs/a/j", { ...job, reason: "silent" }), [{ ...line, line: "Lost with its host: silent" }]);

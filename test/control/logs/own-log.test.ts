@@ -17,8 +17,8 @@ const open = (stateDir = join(directory, `${++made}`), sizes = {}) =>
 test("what was written is there after a restart, in order, several lines as several", async () => {
   const stateDir = join(directory, "restart");
   const first = open(stateDir);
-  for (let n = 0; n < 50; n++) first.write({ app: "hello", source: "build", line: `line ${n}` });
-  first.write({ app: "hello", source: "deploy", line: "two\nlines" });
+  for (let n = 0; n < 50; n++) first.write({ app: "hello", appId: "hello", source: "build", line: `line ${n}` });
+  first.write({ app: "hello", appId: "hello", source: "deploy", line: "two\nlines" });
   await until(async () => (await first.tail({ app: "hello", lines: 100 })).length === 52, {
     what: "lines",
     timeoutMs: 30_000,
@@ -35,16 +35,17 @@ test("an app whose name is no name, or a disk that cannot be written, fails nobo
   const file = join(directory, "a-file");
   await writeFile(file, "");
   const log = open(file);
-  log.write({ app: "hello", source: "deploy", line: "x" });
-  log.write({ app: "../etc", source: "deploy", line: "x" });
+  log.write({ app: "hello", appId: "hello", source: "deploy", line: "x" });
+  log.write({ app: "../etc", appId: "../etc", source: "deploy", line: "x" });
   assert.equal(await log.tail({ app: "hello" }), []);
   await log.close();
 });
 
 test("a flood of one app's requests costs another app no line", async () => {
   const log = open(undefined, { maxBytes: 100_000, totalBytes: 150_000, segmentBytes: 20_000 });
-  log.write({ app: "quiet", source: "deploy", line: "Deployed v1 by admin" });
-  for (let n = 0; n < 5_000; n++) log.write({ app: "loud", source: "router", line: `at=info ${n} ${"x".repeat(200)}` });
+  log.write({ app: "quiet", appId: "quiet", source: "deploy", line: "Deployed v1 by admin" });
+  for (let n = 0; n < 5_000; n++)
+    log.write({ app: "loud", appId: "loud", source: "router", line: `at=info ${n} ${"x".repeat(200)}` });
   await until(async () => (await log.tail({ app: "loud", lines: 1 }))[0]?.line.includes("4999"), {
     what: "the last request",
     timeoutMs: 10_000,

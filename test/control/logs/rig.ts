@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { silentLog } from "#lib/log.ts";
 import { hostClients } from "../../../control/host-clients.ts";
 import { type Logs, logs } from "../../../control/logs/logs.ts";
+import type { AppRef } from "../../../control/logs/whose.ts";
 import { logRoute } from "../../../hostd/logs/route.ts";
 import { type KeptLine, type LogStore, logStore } from "../../../hostd/logs/store.ts";
 import { type HostServer, startHostServer } from "../../../hostd/server.ts";
@@ -12,7 +13,7 @@ export interface LogHost {
   name: string;
   store: LogStore;
   /** Keeps a line `ms` after the epoch of the test. */
-  say(app: string, ms: number, line: string): Promise<void>;
+  say(app: AppRef, ms: number, line: string): Promise<void>;
   /** Ends the server and every stream; `up` listens again. */
   down(): Promise<void>;
   /** Connections that the server holds of control. */
@@ -45,14 +46,15 @@ export async function logRig(rig: Rig, names: readonly string[]): Promise<LogRig
       async say(app, ms, line) {
         const kept: KeptLine = {
           at: at(ms),
-          app,
+          app: app.name,
+          appId: app.id,
           process: "web",
           jobId: `${name}-1`,
           stream: "stdout",
           source: "app",
           line,
         };
-        (await store.open(app)).append([kept]);
+        (await store.open(app.id)).append([kept]);
       },
       connections: () => server?.connections().control ?? 0,
       async down() {

@@ -3,8 +3,8 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { durableView } from "../../../control/store/durable-view.ts";
+import type { Entry, Reader } from "../../../control/store/entry.ts";
 import { sortedEntries } from "../../../control/store/sorted-entries.ts";
-import type { Entry, Reader } from "../../../control/store/store.ts";
 
 const KEYS = ["a/1", "a/2", "a/3", "b/1", "b/2"];
 

@@ -5,8 +5,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Fault } from "#api/fault.ts";
 import { until } from "#lib/time.ts";
-import type { EngineLogLine } from "../../../hostd/engine/engine.ts";
-import { captureLogs, tells } from "../../../hostd/logs/capture.ts";
+import { type EngineLogLine, LABELS } from "../../../hostd/engine/engine.ts";
+import { captureLogs, mayBeSkipped, tells } from "../../../hostd/logs/capture.ts";
 import { logStore } from "../../../hostd/logs/store.ts";
 import { container, job } from "../jobs.ts";
 
@@ -41,7 +41,7 @@ async function captured(path: string, engine: ReturnType<typeof brokenLog>): Pro
   await until(() => capture.captured.has(exited.id), { what: "the log's end", timeoutMs: 20_000, everyMs: 5 });
   stop.abort();
   await store.close();
-  return (await (await store.open("hello")).read(() => true, 10_000)).map(({ line }) => line);
+  return (await (await store.open("app-1")).read(() => true, 10_000)).map(({ line }) => line);
 }
 
 test("a log is kept whole, once, however often its reading breaks, with many lines in one instant", async () => {
@@ -63,6 +63,39 @@ test("a restarted hostd goes on after the last kept line, without loss or repeat
     await captured(path, brokenLog(entries, [])),
     entries.map(({ line }) => line),
   );
+});
+
+test("a container from before its app's id was kept goes on in the log of the app's name, where its cursor is", async () => {
+  const path = join(directory, `${++made}`);
+  const { [LABELS.appId]: _, ...labels } = exited.labels;
+  const store = logStore({ directory: path, onError: () => {} });
+  const stop = new AbortController();
+  const engine = brokenLog([entry(1, "line")], []);
+  const capture = captureLogs({ engine, store, signal: stop.signal, onEnd: () => {}, onError: () => {} });
+  capture.sync([{ ...exited, labels }]);
+  await until(() => capture.captured.has(exited.id), { what: "the log's end", timeoutMs: 20_000, everyMs: 5 });
+  stop.abort();
+  await store.close();
+  assert.equal(await store.names(), ["hello"]);
+  const [line] = await (await store.open("hello")).read(() => true, 10);
+  assert.equal([line?.line, line?.app, line?.appId], ["line", "hello", undefined]);
+});
+
+test("a leap in a flood that is read late may be lines that the engine passed over; a pause is none", () => {
+  const time = (ms: number) => `${new Date(ms).toISOString().slice(0, -1)}000Z`;
+  const skipped = (before: number, at: number, readAt: number, refusedAt?: number) =>
+    mayBeSkipped({
+      before: time(before),
+      at: time(at),
+      readAt: time(readAt),
+      refusedAt: refusedAt === undefined ? "" : time(refusedAt),
+    });
+  assert.ok(skipped(5_000, 6_800, 7_000, 4_999), "it was there already when the line before was read");
+  assert.ok(skipped(5_000, 6_800, 6_500, 4_999), "it was written since, behind a file that was there");
+  assert.not.ok(skipped(5_000, 6_800, 5_001, 4_999), "whoever keeps up saw that there was nothing");
+  assert.not.ok(skipped(5_000, 5_100, 7_000, 4_999), "no leap");
+  assert.not.ok(skipped(5_000, 6_800, 7_000), "no flood, but an old log that is read");
+  assert.not.ok(skipped(5_000, 6_800, 7_000, 3_000), "a flood that was over before");
 });
 
 test("a running container's log is not captured until it has ended and was read once more", async () => {
@@ -112,7 +145,7 @@ test("a job's flood is cut to its rate, and the log says how many lines are miss
   capture.sync([exited]);
   await until(() => capture.captured.has(exited.id), { what: "the log's end", timeoutMs: 20_000, everyMs: 5 });
   stop.abort();
-  const kept = await (await store.open("hello")).read(() => true, 10_000);
+  const kept = await (await store.open("app-1")).read(() => true, 10_000);
   const lines = kept.filter(({ source }) => source === "app").length;
   const told = kept.flatMap(({ line }) => /^\.\.\. (\d+) lines dropped/.exec(line)?.[1] ?? []).map(Number);
   assert.ok(lines >= 20 && lines < 150, `${lines} kept`);
@@ -131,7 +164,7 @@ test("a job's flood is cut to its rate, and the log says how many lines are miss
 test("why a program ended is kept after a flood, also when it ends only after the missing lines were told", async () => {
   const stop = new AbortController();
   const store = logStore({ directory: join(directory, `${++made}`), onError: () => {} });
-  const own = await store.open("hello");
+  const own = await store.open("app-1");
   const read = () => own.read(() => true, 10_000);
   const engine = {
     async *log() {
@@ -157,7 +190,7 @@ test("why a program ended is kept after a flood, also when it ends only after th
 test("a reader that cannot keep up drops lines aloud, and never makes the engine wait", async () => {
   const stop = new AbortController();
   const store = logStore({ directory: join(directory, `${++made}`), onError: () => {} });
-  const own = await store.open("hello");
+  const own = await store.open("app-1");
   let isBehind = true;
   const slow = { ...own, isBehind: () => isBehind, ready: () => new Promise<void>(() => undefined) };
   const engine = {
