@@ -179,6 +179,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     logger,
     journalBytes: snapshotJournalBytes,
     lastSeq: snapshotSeq,
+    now,
     db: () => db!,
     /** Moves the journal to a new segment with no write in flight, so that it goes on exactly where the snapshot ends. */
     cut: async (begin) => {
