@@ -95,6 +95,7 @@ async function admitMember(context: Context, request: JoinRequest): Promise<Join
           id,
           name: plainText(request.name, 63),
           keySha256: issued.keySha256,
+          keyIssuedAt: at.toISOString(),
           publicKeyPem: issued.publicKeyPem,
           joinedAt: at.toISOString(),
         };
@@ -247,6 +248,7 @@ function hostRecord({ store, settings, id, known, worth, issued, request, at }: 
     capacity: facts.capacity,
     tags: worth.machine ? { ...profile?.tags, ...worth.machine.tags, ...known?.tags } : { ...request.tags },
     keySha256: issued.keySha256,
+    keyIssuedAt: at.toISOString(),
     agentVersion: facts.agentVersion,
     bootId: facts.bootId,
     joinedAt: at.toISOString(),

@@ -14,23 +14,26 @@ export interface Shown {
   issuedMs: number;
 }
 
-/** Pure. A state whose time is not known lets nobody in. */
+/**
+ * `keyIssuedAt`: when the certificate of the key on record was issued, as far as known. Pure. A state whose time is not known lets nobody in.
+ */
 export function isRecovered(
   restored: Pick<Quarantine, "restoredAt" | "at"> | undefined,
-  recoveredFrom: string | undefined,
+  keyIssuedAt: string | undefined,
   issuedMs: number,
 ): boolean {
   if (restored?.at === undefined) return false;
-  return issuedMs > Date.parse(recoveredFrom ?? restored.at) && issuedMs <= Date.parse(restored.restoredAt);
+  const afterMs = Math.max(Date.parse(restored.at), Date.parse(keyIssuedAt ?? restored.at));
+  return issuedMs > afterMs && issuedMs <= Date.parse(restored.restoredAt);
 }
 
 /** True when it is this member's key from now on. */
 export function recoverKey(store: Store, entry: Entry<HostRecord | MemberRecord>, shown: Shown): boolean {
   const { key, value, version } = entry;
   const restored = store.get<Quarantine>(keys.restored)?.value;
-  if (!isRecovered(restored, value.recoveredFrom, shown.issuedMs)) return false;
+  if (!isRecovered(restored, value.keyIssuedAt, shown.issuedMs)) return false;
   const { next: _, ...record } = value;
-  const recovered = { keySha256: shown.keySha256, recoveredFrom: new Date(shown.issuedMs).toISOString() };
+  const recovered = { keySha256: shown.keySha256, keyIssuedAt: new Date(shown.issuedMs).toISOString() };
   const changed =
     "publicKeyPem" in record
       ? { ...record, ...recovered, publicKeyPem: shown.publicKeyPem }
