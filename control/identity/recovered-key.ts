@@ -1,6 +1,6 @@
 // After a restore the state names keys as old as the backup: whoever has renewed since then shows a certificate that it does not know. One
-// that this cluster's authority issued between that state and the restore is taken again, the newest only, so that a restore locks
-// nobody out. What was issued earlier and is not on record was replaced or refused before, and stays refused.
+// that this cluster's authority issued after the one on record and before the restore is taken again, the newest only, so that a restore
+// locks nobody out, nor does a second one. What was issued earlier was replaced or refused before, and stays refused.
 import type { Quarantine } from "#api/quarantine.ts";
 import { keys } from "../keys.ts";
 import type { HostRecord, MemberRecord } from "../records.ts";
@@ -15,16 +15,17 @@ export interface Shown {
 }
 
 /**
- * `keyIssuedAt`: when the certificate of the key on record was issued, as far as known. Pure. A state whose time is not known lets nobody in.
+ * `keyIssuedAt`: when the certificate of the key on record was issued. Where that is not known it is by the time of the state, and a state
+ * whose time is not known either lets nobody in. Pure.
  */
 export function isRecovered(
   restored: Pick<Quarantine, "restoredAt" | "at"> | undefined,
   keyIssuedAt: string | undefined,
   issuedMs: number,
 ): boolean {
-  if (restored?.at === undefined) return false;
-  const afterMs = Math.max(Date.parse(restored.at), Date.parse(keyIssuedAt ?? restored.at));
-  return issuedMs > afterMs && issuedMs <= Date.parse(restored.restoredAt);
+  const after = keyIssuedAt ?? restored?.at;
+  if (restored === undefined || after === undefined) return false;
+  return issuedMs > Date.parse(after) && issuedMs <= Date.parse(restored.restoredAt);
 }
 
 /** True when it is this member's key from now on. */

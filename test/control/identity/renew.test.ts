@@ -272,11 +272,11 @@ const ISSUED: [string, Parameters<typeof isRecovered>[0], string | undefined, st
   ["newer than one that was taken again", RESTORED, "2026-06-05T00:00:00.000Z", "2026-06-07T00:00:00.000Z", true],
   ["older than the one on record since", RESTORED, "2026-06-12T00:00:00.000Z", "2026-06-05T00:00:00.000Z", false],
   [
-    "before the state, of a member taken again after an earlier restore",
+    "before the state, newer than the one on record: of a time that an earlier restore lost",
     RESTORED,
     "2026-05-20T00:00:00.000Z",
     "2026-05-31T00:00:00.000Z",
-    false,
+    true,
   ],
 ];
 for (const [what, restored, from, issued, isGood] of ISSUED)
