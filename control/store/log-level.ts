@@ -228,6 +228,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
   };
 
   const failed = (error: unknown): never => {
+    groups.fail(error);
     pause(error);
     throw error;
   };
