@@ -182,6 +182,8 @@ export type HostTargetPart = Static<typeof HostTargetPart>;
 
 /** Jobs of one host. */
 export const REPORTED_JOBS_MOST = 4_096;
+/** Characters of the reasons of all jobs together: what one report can carry. */
+export const REPORTED_REASONS_MOST = 1 << 20;
 const Digest = Type.String({ pattern: "^[0-9a-f]{16,64}$" });
 
 /** Sent every 2 s and at each change: the liveness frame. */

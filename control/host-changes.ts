@@ -7,14 +7,17 @@ import type { LogRecord } from "./store/log.ts";
 
 export interface HostChanges {
   apply(record: LogRecord, jobs: readonly JobChange[]): void;
-  /** Seq of that record; 0 when there was none since the start. */
+  /** Seq of that record; 0 when there was none since the start. Also of one by which changes were taken back. */
   seqOf(hostId: string): number;
 }
 
 export function hostChanges(): HostChanges {
   const seqs = new Map<string, number>();
+  let takenBackSeq = 0;
   return {
     apply({ seq, mutations }, jobs) {
+      // Takes the number of a record that was refused after it was applied: what was found while it stood does not hold.
+      if (mutations.length === 0) takenBackSeq = seq;
       for (const { before, after } of jobs)
         for (const job of [before, after]) if (job?.hostId !== undefined) seqs.set(job.hostId, seq);
       for (const { key, value } of mutations) {
@@ -28,6 +31,6 @@ export function hostChanges(): HostChanges {
         }
       }
     },
-    seqOf: (hostId) => seqs.get(hostId) ?? 0,
+    seqOf: (hostId) => Math.max(seqs.get(hostId) ?? 0, takenBackSeq),
   };
 }

@@ -40,8 +40,8 @@ export interface HostRecord {
   /** sha256 hex of the public key (SPKI DER) of its one good certificate: an older boot's certificate is refused. */
   keySha256: string;
   next?: NextKey;
-  /** When its certificate was issued, of a key that was taken again after a restore. */
-  recoveredFrom?: string;
+  /** When the certificate of that key was issued; not in records of before this was kept. */
+  keyIssuedAt?: string;
   agentVersion?: string;
   engineVersion?: string;
   bootId?: string;
@@ -72,8 +72,8 @@ export interface MemberRecord {
   localAddresses?: string[];
   ports?: number[];
   next?: NextKey;
-  /** When its certificate was issued, of a key that was taken again after a restore. */
-  recoveredFrom?: string;
+  /** When the certificate of that key was issued; not in records of before this was kept. */
+  keyIssuedAt?: string;
   /** Its key before the last renewal: grants that were signed by it just before are good for the rest of their time. */
   former?: { publicKeyPem: string; until: string };
   joinedAt: string;

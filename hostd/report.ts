@@ -58,11 +58,11 @@ export async function sendReports(options: ReportOptions): Promise<void> {
     if (!answer.known) whole = undefined;
     return answer.known;
   };
-  /** False when it is of changes since a report that control has not got. */
+  /** False when it is of changes since a report that control has not got, or when control may have taken them for all there is: an older one. */
   const send = async (body: HostReport): Promise<boolean> => {
     const answer = await client.call(reportHost, { ...call, body });
     heed(answer);
-    return answer.known !== false;
+    return answer.known === true;
   };
   /** What is new waits for what was new shortly before, and for no beat: those go with every target. */
   const gathered = async (frameMs: number): Promise<void> => {

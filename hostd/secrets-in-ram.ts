@@ -26,6 +26,15 @@ export async function keepSecretsInRam(
   }
 }
 
+/** For a boot that keeps them on the disk again: what the last boot's containers wrote is there for nobody, since their records were in RAM. */
+export async function forgetUnrecorded(dockerDir: string): Promise<void> {
+  const recorded = await readdir(containersOf(dockerDir)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error; // a disk that does not answer is no empty one
+    return [];
+  });
+  if (recorded.length === 0) await forgetContainers(dockerDir);
+}
+
 async function mountTmpfs(path: string, signal: AbortSignal): Promise<void> {
   if (await isMounted(path)) return; // by a run that was cut off
   // Kept output lies there too, 20 MiB a job at most.

@@ -1,6 +1,6 @@
 // Which target counts: the newest that control sent, never one of an older term, never another host's. The accepted one is on
 // disk before it is acted on, so a restarted hostd with control away goes on where it was.
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { HostTarget } from "#api/hosts.ts";
 import { readJson, writeFileAtomic } from "#lib/files.ts";
@@ -41,4 +41,9 @@ export async function saveTarget(stateDir: string, target: HostTarget): Promise<
   await writeFileAtomic(join(stateDir, FILE), JSON.stringify(target), { mode: 0o600 });
 }
 
-export const removeTarget = (stateDir: string): Promise<void> => rm(join(stateDir, FILE), { force: true });
+/** Also what a write of it that was cut off left beside it, whatever process has that one's number now. */
+export async function removeTarget(stateDir: string): Promise<void> {
+  const names = await readdir(stateDir);
+  for (const name of names.filter((each) => each === FILE || (each.startsWith(`${FILE}.`) && each.endsWith(".tmp"))))
+    await rm(join(stateDir, name), { force: true });
+}

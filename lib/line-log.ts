@@ -77,6 +77,8 @@ export async function openLineLog<T extends Row>(options: LineLogOptions<T>): Pr
   const pending: { segment: number; text: string; sizeBytes: number }[] = [];
   let pendingBytes = 0;
   let writing = Promise.resolve();
+  /** Segments that a write which failed may have left half a line in. */
+  const torn = new Set<number>();
   const total = () => [...sizes.values()].reduce((sum, bytes) => sum + bytes, 0);
 
   const take = (text: string): void => {
@@ -89,6 +91,33 @@ export async function openLineLog<T extends Row>(options: LineLogOptions<T>): Pr
   const drop = async (segment: number): Promise<void> => {
     await rm(join(directory, fileName(segment)), { force: true });
     sizes.delete(segment);
+    torn.delete(segment);
+  };
+
+  /** A part of the segment is lost, its header perhaps: what is taken from now on goes into a new one. */
+  const leave = (segment: number): void => {
+    if (segment !== current) return;
+    current++;
+    offset = 0;
+  };
+
+  const opened = (segment: number) => {
+    const path = join(directory, fileName(segment));
+    return open(path, "a").catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+      await mkdir(directory, { recursive: true }); // it was removed, with all that was in it
+      sizes.clear();
+      leave(segment);
+      return open(path, "a");
+    });
+  };
+
+  const failed = async (segment: number): Promise<void> => {
+    torn.add(segment);
+    leave(segment);
+    const there = await stat(join(directory, fileName(segment))).catch(() => undefined);
+    if (there === undefined) sizes.delete(segment);
+    else sizes.set(segment, there.size);
   };
 
   const write = async (): Promise<void> => {
@@ -97,14 +126,19 @@ export async function openLineLog<T extends Row>(options: LineLogOptions<T>): Pr
       const upTo = pending.findIndex((entry) => entry.segment !== segment);
       const batch = pending.splice(0, upTo < 0 ? pending.length : upTo);
       const batchBytes = batch.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+      const lead = torn.has(segment) ? "\n" : "";
       try {
-        const file = await open(join(directory, fileName(segment)), "a");
+        const file = await opened(segment);
         try {
-          await file.writeFile(batch.map(({ text }) => text).join(""));
+          await file.writeFile(lead + batch.map(({ text }) => text).join(""));
         } finally {
           await file.close();
         }
-        sizes.set(segment, (sizes.get(segment) ?? 0) + batchBytes);
+        torn.delete(segment);
+        sizes.set(segment, (sizes.get(segment) ?? 0) + lead.length + batchBytes);
+      } catch (error) {
+        await failed(segment);
+        throw error;
       } finally {
         pendingBytes -= batchBytes;
       }
@@ -116,7 +150,10 @@ export async function openLineLog<T extends Row>(options: LineLogOptions<T>): Pr
   const flush = (): Promise<void> => {
     clearTimeout(gathering);
     gathering = undefined;
-    writing = writing.then(write).catch(onError);
+    writing = writing.then(write).catch((error: unknown) => {
+      onError(error);
+      if (pending.length > 0) flushSoon();
+    });
     return writing;
   };
   /** Lines that come one by one are written together: a write opens and closes a file. Readers and listeners wait for none of it. */

@@ -122,6 +122,7 @@ export function lineStore<T extends Row>(options: LineStoreOptions): LineStore<T
       for (const name of await kept()) {
         if (keep.has(name)) continue;
         const path = join(directory, name);
+        await (await logs.get(name))?.flush();
         const times = await Promise.all(
           (await readdir(path)).map(async (file) => (await stat(join(path, file))).mtimeMs),
         );

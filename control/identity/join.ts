@@ -104,6 +104,7 @@ async function admitMember(
           id,
           name: plainText(request.name, 63),
           keySha256: issued.keySha256,
+          keyIssuedAt: at.toISOString(),
           publicKeyPem: issued.publicKeyPem,
           joinedAt: at.toISOString(),
         };
@@ -289,6 +290,7 @@ function hostRecord(newHost: NewHost): HostRecord {
     capacity: facts.capacity,
     tags: worth.machine ? { ...profile?.tags, ...worth.machine.tags, ...known?.tags } : { ...request.tags },
     keySha256: issued.keySha256,
+    keyIssuedAt: at.toISOString(),
     agentVersion: facts.agentVersion,
     bootId: facts.bootId,
     joinedAt: at.toISOString(),

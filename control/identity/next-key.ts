@@ -7,9 +7,14 @@ import type { Store } from "../store/store.ts";
 const FORMER_KEY_MS = 3_600_000;
 
 /** From this turn on the next key is the only one: that it was used proves that the member has it. */
-export function useNextKey(store: Store, { key, value, version }: Entry<HostRecord | MemberRecord>): void {
-  const { next, ...record } = value;
+export function useNextKey(
+  store: Store,
+  { key, value, version }: Entry<HostRecord | MemberRecord>,
+  issuedMs: number,
+): void {
+  const { next, ...former } = value;
   if (next === undefined) return;
+  const record = { ...former, keyIssuedAt: new Date(issuedMs).toISOString() };
   const until = new Date(Date.now() + FORMER_KEY_MS).toISOString();
   const changed =
     "publicKeyPem" in record

@@ -147,7 +147,7 @@ function member({ role, id, keySha256, expiresAt, life }: Known, store: Store, s
   const shown = () => ({ keySha256, publicKeyPem: publicKeyOf(socket), issuedMs });
   if (entry === undefined || !(isGood || recoverKey(store, entry, shown())))
     throw new Fault("unauthenticated", `the certificate of ${role} ${id} is not good any more; join again`);
-  if (isNext) useNextKey(store, entry);
+  if (isNext) useNextKey(store, entry, issuedMs);
   return {
     kind: "member",
     name: `${role} ${entry.value.name}`,

@@ -1,6 +1,6 @@
 // After a restore the state names keys as old as the backup: whoever has renewed since then shows a certificate that it does not know. One
-// that this cluster's authority issued between that state and the restore is taken again, the newest only, so that a restore locks
-// nobody out. What was issued earlier and is not on record was replaced or refused before, and stays refused.
+// that this cluster's authority issued after the one on record and before the restore is taken again, the newest only, so that a restore
+// locks nobody out, nor does a second one. What was issued earlier was replaced or refused before, and stays refused.
 import type { Quarantine } from "#api/quarantine.ts";
 import { quarantineOf } from "../quarantine.ts";
 import type { HostRecord, MemberRecord } from "../records.ts";
@@ -15,23 +15,27 @@ export interface Shown {
   issuedMs: number;
 }
 
-/** Pure. A state whose time is not known lets nobody in. */
+/**
+ * `keyIssuedAt`: when the certificate of the key on record was issued. Where that is not known it is by the time of the state, and a state
+ * whose time is not known either lets nobody in. Pure.
+ */
 export function isRecovered(
   restored: Pick<Quarantine, "restoredAt" | "at"> | undefined,
-  recoveredFrom: string | undefined,
+  keyIssuedAt: string | undefined,
   issuedMs: number,
 ): boolean {
-  if (restored?.at === undefined) return false;
-  return issuedMs > Date.parse(recoveredFrom ?? restored.at) && issuedMs <= Date.parse(restored.restoredAt);
+  const after = keyIssuedAt ?? restored?.at;
+  if (restored === undefined || after === undefined) return false;
+  return issuedMs > Date.parse(after) && issuedMs <= Date.parse(restored.restoredAt);
 }
 
 /** True when it is this member's key from now on. */
 export function recoverKey(store: Store, entry: Entry<HostRecord | MemberRecord>, shown: Shown): boolean {
   const { key, value, version } = entry;
   const restored = quarantineOf(store);
-  if (!isRecovered(restored, value.recoveredFrom, shown.issuedMs)) return false;
+  if (!isRecovered(restored, value.keyIssuedAt, shown.issuedMs)) return false;
   const { next: _, ...record } = value;
-  const recovered = { keySha256: shown.keySha256, recoveredFrom: new Date(shown.issuedMs).toISOString() };
+  const recovered = { keySha256: shown.keySha256, keyIssuedAt: new Date(shown.issuedMs).toISOString() };
   const changed =
     "publicKeyPem" in record
       ? { ...record, ...recovered, publicKeyPem: shown.publicKeyPem }

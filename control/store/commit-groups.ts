@@ -25,6 +25,8 @@ export interface Groups<S> {
   add(records: number, stage: (staged: S) => number): Promise<void>;
   /** Runs `work` between two writes, with none in flight. Its failure is its own. */
   between(work: () => Promise<void>): Promise<void>;
+  /** A write of `between` failed: whatever waits is refused, unwritten, as after a group that failed. */
+  fail(error: unknown): void;
   /** Resolves when nothing is queued or in flight. */
   idle(): Promise<void>;
   /** Takes records again. */
@@ -94,6 +96,9 @@ export function commitGroups<S>(options: GroupsOptions<S>): Groups<S> {
       return job.durable;
     },
     between: (work) => (failure === undefined ? enqueue(undefined, work).durable : Promise.reject(failure.error)),
+    fail(error) {
+      failure ??= { error };
+    },
     async idle() {
       while (running !== undefined) await running;
     },

@@ -66,7 +66,7 @@ export async function openCopies(opening: Opening): Promise<Copies> {
       );
       level = { ...level, entries: afterFrames(level.entries, journal.scan!.frames) };
     }
-    const writer = await continueJournal(directory, decision, journal, level);
+    const writer = await continueJournal(opening, decision, journal, level);
     const kept = await keptTerm(directory);
     const known = Math.max(state.head.term, journal.scan?.header?.term ?? 0, damagedTerm, kept);
     const term = opening.term ?? nextTerm({ known, whole: decision.outcome !== "recovered", nowMs });
@@ -85,7 +85,7 @@ export async function openCopies(opening: Opening): Promise<Copies> {
 
 /** The journal to append to, equal to LevelDB from here on. */
 async function continueJournal(
-  directory: string,
+  { directory, nowMs }: Opening,
   { act }: Decision,
   journal: Journal,
   level: Level,
@@ -96,7 +96,8 @@ async function continueJournal(
   await makeDirectory(folder, 0o700);
   if (act === "reseed" || act === "create") {
     // The snapshot first: a journal that begins after it is worth nothing without it.
-    if (seq > 0) await writeSnapshot(directory, { format: 1, id, term, seq, hash }, verifiedLines(level.db!, head));
+    const header = { format: 1, id, term, seq, hash, at: new Date(nowMs).toISOString() } as const;
+    if (seq > 0) await writeSnapshot(directory, header, verifiedLines(level.db!, head));
     for (const segment of await listSegments(folder)) await setAside(segment.path, directory);
     return createSegment(folder, { id, term, firstSeq: seq + 1, baseHash: hash });
   }

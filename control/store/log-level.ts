@@ -144,6 +144,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     logger,
     journalBytes: snapshotJournalBytes,
     lastSeq: snapshotSeq,
+    now,
     db: () => db!,
     /** Moves the journal to a new segment with no write in flight, so that it goes on exactly where the snapshot ends. */
     cut: async (begin) => {
@@ -194,6 +195,7 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
   };
 
   const failed = (error: unknown): never => {
+    groups.fail(error);
     goingOn.pause(error);
     throw error;
   };

@@ -15,7 +15,7 @@ export interface Proven {
   hash: string;
   term: number;
   entries: ViewEntry[];
-  /** When record `seq` was made; undefined when that record is no longer kept. */
+  /** When record `seq` was made, or, where that record is no longer kept, when it was the newest; undefined when neither is known. */
   at?: string;
 }
 
@@ -51,7 +51,7 @@ export async function evidenceIn(directory: string): Promise<Evidence> {
       hash: last?.hash ?? base.hash,
       term: Math.max(base.term, newest?.term ?? 0),
       entries: afterFrames(base.entries, chain),
-      at: newest?.at,
+      at: newest?.at ?? base.at,
     };
     found.claimedTerm = Math.max(found.claimedTerm, found.proven.term);
   };

@@ -150,8 +150,8 @@ export async function backupState(directory: string, out: string): Promise<{ seq
       `the journal in ${directory} is damaged after record ${proven.seq} of ${claimedSeq}; a restart of control heals or refuses it`,
       { retry: false, details: { seq: proven.seq, claimedSeq } },
     );
-  const { id, seq, hash, term, entries } = proven;
-  const sizeBytes = await writeSnapshotFile(out, { format: 1, id, seq, hash, term }, snapshotChunks(entries));
+  const { id, seq, hash, term, entries, at } = proven;
+  const sizeBytes = await writeSnapshotFile(out, { format: 1, id, seq, hash, term, at }, snapshotChunks(entries));
   return { seq, sizeBytes };
 }
 
@@ -172,6 +172,7 @@ type Looked = Evidence & { sound: boolean };
 
 /** What a directory proves, found out on a copy, since opening LevelDB changes its files. */
 async function lookAt(directory: string, work: string): Promise<Looked> {
+  const changedAt = await newestChange(directory);
   const found = await evidenceIn(directory);
   await cp(directory, work, { recursive: true });
   const database = await openDatabase(join(work, "level"));
@@ -191,6 +192,7 @@ async function lookAt(directory: string, work: string): Promise<Looked> {
   await rm(work, { recursive: true, force: true });
   // Equal reach: the one from the files also knows when the record was made.
   if (opened !== undefined && opened.seq > (found.proven?.seq ?? -1)) found.proven = opened;
+  if (whole !== undefined && found.proven !== undefined) found.proven.at ??= changedAt;
   return { ...found, sound: whole !== undefined };
 }
 
@@ -222,15 +224,16 @@ async function backupIn(path: string, work: string): Promise<Proven> {
   }
   const snapshot = await readSnapshot(path);
   if (snapshot === undefined) throw new Fault("invalid", `${path} is no backup, or it is damaged`);
-  return { ...snapshot.header, entries: snapshot.entries };
+  // One of before the time was in it: written by then.
+  return { at: found.mtime.toISOString(), ...snapshot.header, entries: snapshot.entries };
 }
 
 /** A complete state directory that begins with this view, verified by opening it. */
-async function writeState(directory: string, { id, seq, hash, term, entries }: Proven): Promise<void> {
+async function writeState(directory: string, { id, seq, hash, term, entries, at }: Proven): Promise<void> {
   await makeDirectory(directory, 0o700);
   const base = { ...emptyHead(), id, seq, hash, term, oldestSeq: seq + 1, baseSeq: seq + 1, baseHash: hash };
   await build(join(directory, "level"), base, entries, []);
-  await writeSnapshot(directory, { format: 1, id, seq, hash, term }, snapshotChunks(entries));
+  await writeSnapshot(directory, { format: 1, id, seq, hash, term, at }, snapshotChunks(entries));
   const header = { id, term, firstSeq: seq + 1, baseHash: hash };
   await (await createSegment(journalDirectory(directory), header)).close();
   const written = await openedState(directory, false);

@@ -33,12 +33,14 @@ export interface SnapshotTakerOptions {
   /** Seq of the newest snapshot there is; -1 when there is none. */
   lastSeq: number;
   cut: (begin: (head: Head, journal: JournalWriter) => Promise<JournalWriter>) => Promise<void>;
+  /** Milliseconds since 1970. */
+  now: () => number;
 }
 
 export const journalDirectory = (directory: string): string => join(directory, "journal");
 
 export function snapshotTaker(options: SnapshotTakerOptions): SnapshotTaker {
-  const { directory, logger, db, journalBytes, cut } = options;
+  const { directory, logger, db, journalBytes, cut, now } = options;
   let lastSeq = options.lastSeq;
   let lastBytes = 0;
   let notBeforeMs = 0;
@@ -47,6 +49,7 @@ export function snapshotTaker(options: SnapshotTakerOptions): SnapshotTaker {
 
   const takeOne = async () => {
     let head: Head | undefined;
+    let at: string | undefined;
     let moment: ReturnType<Database["snapshot"]> | undefined;
     await cut(async (durable, journal) => {
       if (durable.seq <= lastSeq) return journal;
@@ -58,6 +61,7 @@ export function snapshotTaker(options: SnapshotTakerOptions): SnapshotTaker {
         baseHash: hash,
       });
       head = durable;
+      at = new Date(now()).toISOString();
       moment = db().snapshot();
       await journal.close().catch(() => undefined); // all in it was synced when it was written
       return next;
@@ -65,7 +69,8 @@ export function snapshotTaker(options: SnapshotTakerOptions): SnapshotTaker {
     if (head === undefined || moment === undefined) return;
     try {
       const { id, seq, hash, term } = head;
-      lastBytes = await writeSnapshot(directory, { format: 1, id, term, seq, hash }, verifiedLines(db(), head, moment));
+      const header = { format: 1, id, term, seq, hash, at } as const;
+      lastBytes = await writeSnapshot(directory, header, verifiedLines(db(), head, moment));
       lastSeq = seq;
     } finally {
       await moment.close();

@@ -16,6 +16,8 @@ export interface SnapshotHeader {
   /** Last record in the view. */
   seq: number;
   hash: string;
+  /** When nothing newer was on record; not in files of before this was kept. */
+  at?: string;
 }
 
 export interface SnapshotFile {

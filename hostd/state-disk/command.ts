@@ -11,7 +11,7 @@ import { createLog, type Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { formatDuration, formatSize } from "#lib/units.ts";
 import { readSeed } from "../config.ts";
-import { containersOf, keepSecretsInRam } from "../secrets-in-ram.ts";
+import { containersOf, forgetUnrecorded, keepSecretsInRam } from "../secrets-in-ram.ts";
 import { STATE_LABEL } from "./disk.ts";
 import { diskOwner } from "./mark.ts";
 import { isMounted } from "./mounts.ts";
@@ -44,7 +44,7 @@ export async function diskCommand(options: DiskCommandOptions): Promise<void> {
   const { mountPoint = "/mnt/flynn-state", directories = DIRECTORIES } = options;
   if (await isMounted(mountPoint)) {
     log.info({ mountPoint }, "state file system is mounted already");
-    await layOut({ seedFile, mountPoint, directories, signal });
+    await layOut({ seedFile, mountPoint, directories, log, signal });
     return;
   }
   const { policy, owner, order } = await readOrders(seedFile);
@@ -94,7 +94,7 @@ export async function diskCommand(options: DiskCommandOptions): Promise<void> {
     Object.assign(outcome, { did: "ram", path: undefined, warn: true, reason });
   }
   if (outcome.did === "ram") await mountRam(mountPoint, signal);
-  await layOut({ seedFile, mountPoint, directories, signal });
+  await layOut({ seedFile, mountPoint, directories, log, signal });
   await writeOutcome(runDir, outcome);
   log.info({ outcome }, "state file system is ready");
 }
@@ -104,13 +104,22 @@ async function layOut({
   seedFile,
   mountPoint,
   directories,
+  log,
   signal,
-}: Required<Pick<DiskCommandOptions, "seedFile" | "mountPoint" | "directories" | "signal">>): Promise<void> {
-  for (const [name, target] of Object.entries(directories))
-    if (!(await isMounted(target))) await bind(join(mountPoint, name), target, signal);
+}: Required<Pick<DiskCommandOptions, "seedFile" | "mountPoint" | "directories" | "log" | "signal">>): Promise<void> {
   const { docker } = directories;
-  if (docker === undefined || readSeed(seedFile).secrets !== "ram" || (await isMounted(containersOf(docker)))) return;
-  await keepSecretsInRam(docker, { signal });
+  let isDockerNew = false;
+  for (const [name, target] of Object.entries(directories)) {
+    if (await isMounted(target)) continue;
+    await bind(join(mountPoint, name), target, signal);
+    if (target === docker) isDockerNew = true;
+  }
+  if (docker === undefined) return;
+  if (readSeed(seedFile).secrets === "ram") {
+    if (!(await isMounted(containersOf(docker)))) await keepSecretsInRam(docker, { signal });
+  } else if (isDockerNew)
+    // Never later, since Docker may run by then; and no reason not to let it start.
+    await forgetUnrecorded(docker).catch((error: unknown) => log.error({ err: error }, "what lies there stays"));
 }
 
 /** Beside the running host: what `hostd disk` had no time for. Begins anew whenever it is started, and mounts nothing. */

@@ -112,6 +112,30 @@ test("what the report says of a job counts again when its record was changed mea
     assert.ok(compared() > settled);
   }));
 
+test("what the report says of a job counts again when control had written it and the disk then refused that", () =>
+  beside(async ({ report, beat, put, store, jobNow, hostId }) => {
+    await put(job(hostId));
+    const before = store.get<Job>(keys.job("a", "j1"))!.value;
+    await report();
+    await beat();
+    await beat();
+    // As a pause leaves it: the state as it was, and empty records in the place of those that were refused.
+    const get = store.get.bind(store);
+    const refused = { key: keys.job("a", "j1"), value: before, version: get(keys.job("a", "j1"))!.version };
+    let isTakenBack = true;
+    const rows = store as unknown as { get: (key: string) => unknown };
+    rows.get = (key) => (isTakenBack && key === refused.key ? refused : get(key));
+    const { commit } = store;
+    store.commit = (made) => {
+      isTakenBack &&= !made.mutations.some(({ key }) => key === refused.key);
+      return commit(made);
+    };
+    assert.is(jobNow().state, "starting");
+    await store.commit({ actor: "store", mutations: [] });
+    await beat();
+    assert.is(jobNow().state, "up");
+  }));
+
 test("a host record that says otherwise is set right by a beat too", () =>
   beside(async ({ report, beat, store, hostId }) => {
     await report();

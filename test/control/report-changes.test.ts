@@ -58,4 +58,17 @@ test("changes since changes do not grow a report beyond what a host may have", (
   assert.is(wholeReport({ ...more, gone: ["j0"] }, full)?.jobs.length, REPORTED_JOBS_MOST);
 });
 
+test("nor by long reasons, a few in each: it keeps no more of a host than one report can carry", () => {
+  let held: HostReport | undefined = reportOf({});
+  let refused = 0;
+  for (let n = 0; n < 600 && refused === 0; n++) {
+    const jobs = [{ id: `j${n}`, state: "crashed" as const, reason: "x".repeat(4_096), restarts: 0 }];
+    const next = wholeReport({ ...held!, since: held!.digest!, jobs, digest: n.toString(16).padStart(32, "0") }, held);
+    if (next === undefined) refused++;
+    else held = next;
+  }
+  assert.is(refused, 1);
+  assert.ok(JSON.stringify(held).length < 1.2 * 1024 ** 2);
+});
+
 test.run();

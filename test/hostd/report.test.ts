@@ -61,7 +61,7 @@ interface Sending {
   current: HostReport;
   events: NonNullable<HostReport["events"]>;
   /** How control answers a beat, and what it says of itself. */
-  known: boolean;
+  known: boolean | undefined;
   peer: ReturnType<typeof ownHello>;
   fails: boolean;
   wake: Wake;
@@ -126,6 +126,15 @@ test("changes that control cannot place are followed by the whole report at once
     const sent = (await it.frames(5)).join(" ");
     assert.match(sent, /changes report/);
     assert.not.match(sent, /changes (changes|beat)/);
+  }));
+
+test("an older control that has just taken a newer one's place, and took changes for all there is, is sent all of it at once", () =>
+  sending(async (it) => {
+    await it.frames(2);
+    it.known = undefined; // as one that knows no changes answers
+    it.current = report({ jobs: [] });
+    const sent = (await it.frames(4)).join(" ");
+    assert.match(sent, /changes report/);
   }));
 
 test("a control that does not take changes is sent whole reports of them", () =>

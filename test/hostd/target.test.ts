@@ -1,7 +1,10 @@
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { HostTarget } from "#api/hosts.ts";
-import { refuseTarget } from "../../hostd/target.ts";
+import { refuseTarget, removeTarget } from "../../hostd/target.ts";
 import { job, target } from "./jobs.ts";
 
 const seen = { term: 5, seq: 10 };
@@ -28,6 +31,18 @@ for (const [claim, incoming, refusal] of TABLE)
 
 test("the first target ever counts", () => {
   assert.is(refuseTarget(target([job()]), undefined, "host-1"), undefined);
+});
+
+test("a target that is not to be on the disk any more goes, with the half of one that a killed hostd of this number left", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "flynn-target-"));
+  try {
+    for (const name of ["target.json", `target.json.${process.pid}.tmp`, "state.json"])
+      await writeFile(join(directory, name), "{}");
+    await removeTarget(directory);
+    assert.equal(await readdir(directory), ["state.json"]);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
 });
 
 test.run();

@@ -7,7 +7,7 @@ import * as assert from "uvu/assert";
 import type { Permission } from "#api/endpoint.ts";
 import type { JoinRole } from "#api/members.ts";
 import { newCsr, newKeyPem } from "#lib/x509.ts";
-import { openAuthority } from "../../../control/identity/authority.ts";
+import { openAuthority, SKEW_MS } from "../../../control/identity/authority.ts";
 import { grantKeys, useNextKey } from "../../../control/identity/next-key.ts";
 import { authorize, identify, type Principal, sha256Hex, tokenPrincipal } from "../../../control/identity/principal.ts";
 import { keys } from "../../../control/keys.ts";
@@ -189,11 +189,12 @@ test("a member is whom its certificate names, while the store has that key or it
       commit: async (commit: unknown) => void written.push(commit),
     } as unknown as Store;
     assert.equal(identify(from(host.certificate), renewing), caller);
+    const keyIssuedAt = new Date(validFromDate.getTime() + SKEW_MS).toISOString();
     assert.equal(written, [
       {
         actor: "renewal of h1",
         expect: [{ key: keys.host("h1"), version: 1 }],
-        mutations: [{ key: keys.host("h1"), value: record }],
+        mutations: [{ key: keys.host("h1"), value: { ...record, keyIssuedAt } }],
       },
     ]);
   }));
@@ -202,7 +203,7 @@ test("a router's or boot server's key before the last one is kept for an hour, f
   const record: MemberRecord = { id: "b1", name: "b", keySha256: "k1", publicKeyPem: "pem 1", joinedAt: "" };
   const written: { mutations: { value: MemberRecord }[] }[] = [];
   const store = { commit: async (commit: never) => void written.push(commit) } as unknown as Store;
-  const renew = (value: MemberRecord) => useNextKey(store, { key: keys.bootServer("b1"), value, version: 4 });
+  const renew = (value: MemberRecord) => useNextKey(store, { key: keys.bootServer("b1"), value, version: 4 }, 1_000);
   renew(record);
   assert.equal(written, [], "nothing is next");
   const before = Date.now();
@@ -215,6 +216,7 @@ test("a router's or boot server's key before the last one is kept for an hour, f
     ...record,
     keySha256: "k2",
     publicKeyPem: "pem 2",
+    keyIssuedAt: "1970-01-01T00:00:01.000Z",
     former: { publicKeyPem: "pem 1", until: value.former!.until },
   });
   assert.equal(grantKeys(value, new Date(until - 1)), ["pem 2", "pem 1"]);

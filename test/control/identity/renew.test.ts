@@ -270,6 +270,14 @@ const ISSUED: [string, Parameters<typeof isRecovered>[0], string | undefined, st
   ["after the restore: issued and replaced since", RESTORED, undefined, "2026-06-11T00:00:00.000Z", false],
   ["older than one that was taken again", RESTORED, "2026-06-07T00:00:00.000Z", "2026-06-05T00:00:00.000Z", false],
   ["newer than one that was taken again", RESTORED, "2026-06-05T00:00:00.000Z", "2026-06-07T00:00:00.000Z", true],
+  ["older than the one on record since", RESTORED, "2026-06-12T00:00:00.000Z", "2026-06-05T00:00:00.000Z", false],
+  [
+    "before the state, newer than the one on record: of a time that an earlier restore lost",
+    RESTORED,
+    "2026-05-20T00:00:00.000Z",
+    "2026-05-31T00:00:00.000Z",
+    true,
+  ],
 ];
 for (const [what, restored, from, issued, isGood] of ISSUED)
   test(`after a restore, a certificate of ${what}: ${isGood ? "taken" : "refused"}`, () =>
@@ -289,7 +297,8 @@ test("a backup older than a renewal locks nobody out: the renewed certificate is
           : client.call(routes.routerTarget, { params: { id } });
       await ask(renewed);
       // The state of before the renewal is put back; the key on record is of a certificate that nobody has any more.
-      const mutations = [{ key, value: { ...old, keySha256: "0".repeat(64) } as never }];
+      const onRecord = { keySha256: "0".repeat(64), keyIssuedAt: stateAt };
+      const mutations = [{ key, value: { ...old, ...onRecord } as never }];
       await rig.store.commit({ actor: "test", mutations });
       assert.match((await refusal(ask(renewed))).message, /not good any more/);
       const restoredAt = new Date(Date.now() + 1_000).toISOString();
@@ -298,7 +307,7 @@ test("a backup older than a renewal locks nobody out: the renewed certificate is
         mutations: [{ key: keys.restored, value: { restoredAt, at: stateAt } }],
       });
       await ask(renewed);
-      await until(() => rig.store.durable.get<HostRecord>(key)?.value.recoveredFrom !== undefined, {
+      await until(() => rig.store.durable.get<HostRecord>(key)?.value.keySha256 !== "0".repeat(64), {
         what: "the key on record",
         timeoutMs: 10_000,
       });
@@ -308,6 +317,36 @@ test("a backup older than a renewal locks nobody out: the renewed certificate is
       assert.match((await refusal(ask(former))).message, /not good any more/);
       await rig.store.commit({ actor: "test", mutations: [{ key: keys.restored, value: null }] });
     }
+  }, quiet));
+
+test("after a restore, whoever has a newer certificate by now keeps it: one of the time that was lost takes its place no more", () =>
+  withRig(async (rig) => {
+    const joined = await rig.join("host");
+    const key = keys.host(joined.id);
+    const lost = await renew(rig, joined);
+    await target(lost);
+    const { next: _, ...of } = rig.store.get<HostRecord>(key)!.value;
+    const restored = { restoredAt: new Date(Date.now() + 1_000).toISOString(), at: "2020-01-01T00:00:00.000Z" };
+    const later = await renew(rig, lost);
+    await target(later);
+    const { keySha256, keyIssuedAt } = rig.store.get<HostRecord>(key)!.value;
+    assert.ok(keyIssuedAt, "when the certificate in use was issued");
+    // What the renewal after the restore leaves behind, an hour after it.
+    const hour = 3_600_000;
+    const value = { ...of, keySha256, keyIssuedAt: new Date(Date.parse(keyIssuedAt!) + hour).toISOString() };
+    await rig.store.commit({
+      actor: "test",
+      mutations: [
+        { key, value },
+        { key: keys.restored, value: restored },
+      ],
+    });
+    const again = { ...lost, client: rig.client({ identity: lost }) };
+    assert.match((await refusal(target(again))).message, /not good any more/);
+    await target(later);
+    const router = await rig.join("router");
+    assert.ok(rig.store.get<MemberRecord>(keys.router(router.id))!.value.keyIssuedAt, "of one that joins too");
+    await rig.store.commit({ actor: "test", mutations: [{ key: keys.restored, value: null }] });
   }, quiet));
 
 test.run();

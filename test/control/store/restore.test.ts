@@ -1,4 +1,5 @@
 // Restoring offline: what is proven comes back, what is lost is named, and the directory as it was stays beside it.
+import { createHash } from "node:crypto";
 import { cp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "uvu";
@@ -101,7 +102,38 @@ test("without LevelDB and without a journal the newest snapshot that verifies is
     assert.ok(isFault(await rejection(openLevelLog({ directory, logger })), "unavailable"));
     const restored = (await restoreState({ directory, now }))!;
     assert.is(restored.seq, 100);
+    assert.ok(Math.abs(Date.parse(restored.at!) - Date.now()) < 60_000, `it is of ${restored.at}`);
     await withLog(directory, async (log) => assert.equal(await viewOf(log), workloadView(100)));
+  }));
+
+test("when a state was the newest is known of every backup: of a control that runs, of one that has ended, of a restored one", () =>
+  inScratch(async (scratch) => {
+    const directory = join(scratch, "store");
+    const backup = (name: string) => backupState(directory, join(scratch, name));
+    await withLog(directory, async (log) => {
+      await write(log, 50);
+      await backup("running");
+    });
+    await backup("ended");
+    const atOf = async (from: string) => {
+      const to = join(scratch, `of-${from}`);
+      const { at } = (await restoreState({ directory: to, from: join(scratch, from), now }))!;
+      await backupState(to, join(scratch, `again-${from}`));
+      return at;
+    };
+    const made = workloadRecord(50, 0).at;
+    assert.is(await atOf("running"), made);
+    assert.is(await atOf("again-running"), made);
+    for (const from of ["ended", "store", "again-ended"]) {
+      const at = await atOf(from);
+      assert.ok(Math.abs(Date.parse(at!) - Date.now()) < 60_000, `${from} is of ${at}`);
+    }
+    // A file of before the time was kept in it.
+    const [header, ...rows] = (await readFile(join(scratch, "ended"), "utf8")).trimEnd().split("\n").slice(0, -1);
+    const { at: _, ...former } = JSON.parse(header!);
+    const text = [JSON.stringify(former), ...rows, ""].join("\n");
+    await writeFile(join(scratch, "former"), `${text}${createHash("sha256").update(text).digest("hex")}\n`);
+    assert.is(await atOf("former"), (await stat(join(scratch, "former"))).mtime.toISOString());
   }));
 
 test("a directory that opens without loss is left as it is", () =>

@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readdir, rm, stat, utimes } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, rm, stat, symlink, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -12,7 +12,7 @@ const directory = await mkdtemp(join(tmpdir(), "flynn-logs-"));
 test.after(() => rm(directory, { recursive: true, force: true }));
 let made = 0;
 const fresh = () => join(directory, `d${++made}`);
-const onError = (error: unknown) => {
+const onError = (error: unknown): void => {
   throw error;
 };
 const at = (n: number) => `2026-01-01T00:00:00.${String(n).padStart(6, "0")}Z`;
@@ -27,13 +27,13 @@ const line = (n: number, container = "c1"): KeptLine => ({
   container,
 });
 const all = () => true;
-const open = (path: string, { maxBytes, segmentBytes } = { maxBytes: 8_000, segmentBytes: 1_000 }) =>
+const open = (path: string, { maxBytes, segmentBytes } = { maxBytes: 8_000, segmentBytes: 1_000 }, told = onError) =>
   openLineLog<KeptLine>({
     directory: path,
     maxBytes,
     segmentBytes: () => segmentBytes,
     nextNumber: (last) => last + 1,
-    onError,
+    onError: told,
   });
 
 test("lines come back in order, the newest when limited", async () => {
@@ -98,6 +98,74 @@ test("a torn tail is cut off and the log goes on behind it", async () => {
     (await second.read(all, 10)).map(({ line: text }) => text),
     ["line 1", "line 2", "line 3"],
   );
+});
+
+for (const [what, harm, heal] of [
+  ["a full disk", (path: string) => symlink("/dev/full", path), (path: string) => rm(path)],
+  ["a torn write", (path: string) => symlink("/dev/full", path), tear],
+] as const)
+  test(`${what} loses the lines of that time and no other, and what had been read is not read again`, async () => {
+    const path = fresh();
+    const errors: unknown[] = [];
+    const log = await open(path, undefined, (error) => void errors.push(error));
+    const segment = join(path, "0000000000.ndjson");
+    await harm(segment);
+    log.append([line(1, "ended"), line(2)]);
+    await log.flush();
+    assert.is(errors.length, 1, "it is told");
+    await heal(segment);
+    log.append([line(3)]);
+    const before = await log.read(all, 100);
+    log.append([line(4)]);
+    assert.equal(
+      before.map(({ line: text }) => text),
+      ["line 3"],
+    );
+    await log.close();
+    assert.is(errors.length, 1);
+    const again = await open(path);
+    assert.equal(again.cursor("ended"), { at: at(1), count: 1 });
+    assert.equal(
+      (await again.read(all, 100)).map(({ line: text }) => text),
+      ["line 3", "line 4"],
+    );
+  });
+
+async function tear(path: string): Promise<void> {
+  await rm(path);
+  await appendFile(path, '{"at":"2026-01-01T00:00:00.00');
+}
+
+test("a directory that was removed is made again, and what comes then is kept", async () => {
+  const path = fresh();
+  const log = await open(path);
+  log.append([line(1, "ended")]);
+  await log.flush();
+  await rm(path, { recursive: true });
+  log.append([line(2)]);
+  log.append([line(3)]);
+  await log.flush();
+  log.append([line(4)]);
+  assert.equal(
+    (await log.read(all, 100)).map(({ line: text }) => text),
+    ["line 2", "line 3", "line 4"],
+  );
+  await log.close();
+  assert.equal((await open(path)).cursor("ended"), { at: at(1), count: 1 });
+});
+
+test("what is about to be written saves a log that had been silent from being removed", async () => {
+  const path = fresh();
+  const logs = logStore({ directory: path, onError });
+  const log = await logs.open("hello");
+  log.append([line(1)]);
+  await log.flush();
+  const [name] = await readdir(join(path, "hello"));
+  await utimes(join(path, "hello", name!), 1, 1);
+  log.append([line(2)]);
+  assert.equal(await logs.prune(new Set(), Date.now() - 1_000_000), []);
+  assert.is((await log.read(all, 10)).length, 2);
+  await logs.close();
 });
 
 test("reading past and then live has no gap and no repeat, while lines keep coming", async () => {
