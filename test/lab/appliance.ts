@@ -185,6 +185,8 @@ export interface HostOptions {
   token?: () => Promise<string>;
   /** Name servers of containers; the machine's own unless given. */
   dns?: string[];
+  /** hostd as the boot image carries it, say; else this tree's source. */
+  program?: string;
   /** hostd's clock can be set, and is off by so much at its first start. Docker's is the machine's. */
   clockOffMs?: number;
   /** Does not wait until the host is ready. */
@@ -208,6 +210,7 @@ export async function addHost(
   const name = `h${n}`;
   const { token = () => joinToken(appliance), dns = [], clockOffMs, early = false } = options;
   const docker = await startDockerHost(scope, appliance.lan, name, `10.77.0.${10 + n}`);
+  const program = options.program ?? join(TREE, "hostd/main.ts");
   const configFile = join(docker.folder, "hostd.json");
   const stateDir = join(docker.folder, "hostd");
   const seed = async () => {
@@ -231,7 +234,7 @@ export async function addHost(
   const host: ClusterHost = Object.assign(docker, {
     hostd: undefined as never as Running,
     async startHostd() {
-      host.hostd = await docker.spawn([process.execPath, join(TREE, "hostd/main.ts"), "run", "--config", configFile], {
+      host.hostd = await docker.spawn([process.execPath, program, "run", "--config", configFile], {
         name: `${name}-hostd`,
         ...(clockOffMs === undefined ? {} : { env: { ...process.env, ...ownClock } }),
       });
