@@ -94,7 +94,7 @@ export const routerLog = endpoint({
     seq: Type.Integer({ minimum: 1, description: "Number of the batch within the session." }),
     lines: Type.Array(RouterLogLine, { maxItems: 1_000 }),
     dropped: recordOf(
-      Id,
+      Type.String({ pattern: "^(?!constructor$)[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$" }),
       Type.Integer({ minimum: 1 }),
       "Lines by app, its id or from older routers its name, that were given up since the batch before.",
     ),
