@@ -21,6 +21,7 @@ test("a container is the job's image, limits and variables, and says in labels a
       [LABELS.spec]: specHash(of),
       [LABELS.attempt]: "2",
       [LABELS.attach]: "0",
+      [LABELS.appId]: "app-1",
     },
     env: {
       COLOUR: "blue",

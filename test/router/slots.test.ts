@@ -31,10 +31,10 @@ test("a job that leaves is told with its open sessions; one that HAProxy says no
 });
 
 for (const [name, owner] of [
-  ["be_0001/s2", { app: "blog", process: "web", jobs: 2, jobId: "job-2" }],
-  ["be_0001/s3", { app: "blog", process: "web", jobs: 2 }],
-  ["be_0002/<NOSRV>", { app: "shop", process: "web", jobs: 1 }],
-  ["tcp_3000/s2", { app: "db", process: "store", jobs: 1, jobId: "job-4" }],
+  ["be_0001/s2", { app: "blog", appId: "blog", process: "web", jobs: 2, jobId: "job-2" }],
+  ["be_0001/s3", { app: "blog", appId: "blog", process: "web", jobs: 2 }],
+  ["be_0002/<NOSRV>", { app: "shop", appId: "shop", process: "web", jobs: 1 }],
+  ["tcp_3000/s2", { app: "db", appId: "db", process: "store", jobs: 1, jobId: "job-4" }],
   ["be_0003/s1", undefined],
   ["be_0009/s1", undefined],
   ["tcp_3001/s1", undefined],

@@ -10,6 +10,7 @@ import { createJob } from "#api/jobs.ts";
 import { createNetworkRule } from "#api/network.ts";
 import { createRoute } from "#api/routes.ts";
 import { createService } from "#api/services.ts";
+import { createToken } from "#api/tokens.ts";
 import { keys } from "../../../control/keys.ts";
 import type { ReleaseRecord } from "../../../control/records.ts";
 import { type Rig, withRig } from "../rig.ts";
@@ -41,6 +42,7 @@ async function fill(rig: Rig): Promise<void> {
     await admin.call(createJob, { params, body: { process: "web" } });
     await admin.call(createRoute, { body: { app: "svc-0", domain: `a${n}.com` } });
     await admin.call(createLogDrain, { body: { url: `https://drain-${n}.example.com/` } });
+    await admin.call(createToken, { body: { name: `token-${n}`, permissions: ["app:read"] } });
     const name = `plain-${n}`;
     await admin.call(putProfile, { params: { name }, body: { ...profile, name } as never });
     await rig.join("host");
