@@ -58,6 +58,9 @@ async function fill(rig: Rig): Promise<void> {
   for (let n = 0; n < COUNT; n++) await admin.call(updateEnv, { params, body: { env: { A: String(n) } } });
 }
 
+/** Each of the requests uses a token. */
+const lasting = ({ lastUsedAt: _, ...item }: { lastUsedAt?: string }) => item;
+
 test("each list, walked in pages of one and of two, is the whole list", () =>
   withRig(
     async (rig) => {
@@ -82,7 +85,7 @@ test("each list, walked in pages of one and of two, is the whole list", () =>
             cursor = page.nextCursor;
             pages++;
           } while (cursor !== undefined && pages < 100);
-          assert.equal(walked, whole.items, `${endpoint.id} by ${limit}`);
+          assert.equal(walked.map(lasting), whole.items.map(lasting), `${endpoint.id} by ${limit}`);
           assert.is(pages, Math.max(1, Math.ceil(whole.items.length / limit)), endpoint.id);
         }
       }
