@@ -1,7 +1,7 @@
 // hostd: `run` (default) keeps this machine's containers as control wants them; `disk` prepares the state disk before Docker
 // starts (`--later`: beside it, what that had no time for); `explain <jobId>` prints the last plan's decision about a job with its inputs.
 import { parseArgs } from "node:util";
-import { keepNewSpaceSmall } from "#lib/heap.ts";
+import { keepNewSpaceSmall, keepOldSpaceSmall } from "#lib/heap.ts";
 import { run } from "#lib/run.ts";
 import { loadHostdConfig, SEED_FILE, targetDirOf } from "./config.ts";
 import { explain } from "./explain.ts";
@@ -14,6 +14,7 @@ const USAGE = `usage: hostd [run] [--config FILE]
 `;
 
 keepNewSpaceSmall();
+keepOldSpaceSmall();
 run(async (signal) => {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
