@@ -29,6 +29,7 @@ import type { Authority } from "./identity/authority.ts";
 import { growSubnets } from "./identity/grow-subnets.ts";
 import { accessTokens } from "./identity/tokens.ts";
 import { imageSweeper } from "./image-sweep.ts";
+import { takeIn } from "./indexes.ts";
 import { jobIndex } from "./job-index.ts";
 import { keys, PREFIX } from "./keys.ts";
 import type { LocalDocker } from "./local-docker.ts";
@@ -174,12 +175,7 @@ export function wireControl(parts: ControlParts): Control {
   const feeds = hostFeeds(context);
   const changed = hostChanges();
   // First of all listeners: the others read the indexes.
-  store.onDurable((record) => {
-    const changedJobs = jobs.apply(record);
-    changed.apply(record, changedJobs);
-    feeds.apply(record, changedJobs);
-    reach.apply(record);
-  });
+  store.onDurable(takeIn({ jobs, hostChanges: changed, feeds, reach }, log));
   const lost = new Set<string>();
   const appIdOf = ({ subject, app }: Parameters<Parameters<typeof eventLines>[1]>[0]) =>
     store.get(keys.app(subject)) === undefined ? store.get<string>(keys.appName(app ?? ""))?.value : subject;

@@ -27,6 +27,8 @@ export interface BootPlaneOptions {
   grant: (boot: BootRecord) => string;
   /** The machine took what DHCP offered. */
   progressed: (mac: string) => void;
+  /** Monotonic milliseconds. */
+  nowMs?: () => number;
 }
 
 export interface Answer {
@@ -67,10 +69,11 @@ export function createBootPlane({
   sight,
   grant,
   progressed,
+  nowMs = () => performance.now(),
 }: BootPlaneOptions): BootPlane {
   const lastChoice = new Map<string, { text: string; atMs: number }>();
-  const refusalIsNews = onceIn(REFUSAL_MS);
-  const refusals = rateLimit(REFUSALS);
+  const refusalIsNews = onceIn(REFUSAL_MS, nowMs);
+  const refusals = rateLimit({ ...REFUSALS, nowMs });
   const { sourceOf } = sight;
 
   /** What was seen of whoever uses this boot's token. */
@@ -115,7 +118,7 @@ export function createBootPlane({
   /** Machines that wait ask every few seconds: a changed answer is news, and now and then that they still wait. */
   function isNews(mac: string, choice: BootChoice): boolean {
     const text = `${choice.kind} ${"why" in choice ? choice.why : ""} ${"note" in choice ? choice.note : ""}`;
-    const now = performance.now();
+    const now = nowMs();
     const last = lastChoice.get(mac);
     if (choice.kind !== "boot" && last?.text === text && now - last.atMs < STILL_WAITS_MS) return false;
     lastChoice.delete(mac);

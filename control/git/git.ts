@@ -11,7 +11,7 @@ import type { Build } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import type { GitRepository } from "#api/git.ts";
 import { readText } from "#lib/files.ts";
-import { every, joined, until } from "#lib/time.ts";
+import { every, joined, unhurriedNow, until } from "#lib/time.ts";
 import type { BuildWish } from "../builds/builds.ts";
 import { buildsOf } from "../builds/record.ts";
 import type { Context } from "../context.ts";
@@ -201,7 +201,10 @@ export function createGit(
     async run(until) {
       await ready();
       for await (const _ of every(SWEEP_MS, until)) {
-        const { setAside, deleted } = await repos.sweep((appId) => store.get(keys.app(appId)) !== undefined, now());
+        const { setAside, deleted } = await repos.sweep(
+          (appId) => store.get(keys.app(appId)) !== undefined,
+          new Date(unhurriedNow(now().getTime())),
+        );
         if (setAside.length > 0)
           log.warn({ setAside }, "repositories of apps that are not known are set aside for a week");
         if (deleted.length > 0) log.info({ deleted }, "repositories that were set aside a week ago are deleted");

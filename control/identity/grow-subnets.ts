@@ -58,7 +58,8 @@ export function growth(store: Store, { isFree, now }: { isFree: (hostId: string)
   if (small.length === 0) return none;
   let resting = store.get<RestingSubnet[]>(keys.restingSubnets)?.value ?? [];
   const taken = hosts.map(({ value }) => value.subnet);
-  const free = largerSubnets(clusterRange, hostNet, { taken, resting, nowMs: unhurriedNow(now.getTime()) });
+  const nowMs = unhurriedNow(now.getTime());
+  const free = largerSubnets(clusterRange, hostNet, { taken, resting, nowMs });
   const grown = none;
   const events: NewEvent[] = [];
   for (const [n, { key, value, version }] of small.slice(0, AT_ONCE).entries()) {
@@ -67,7 +68,7 @@ export function growth(store: Store, { isFree, now }: { isFree: (hostId: string)
       grown.left = small.length - n;
       break;
     }
-    resting = withResting(resting, value.subnet, now);
+    resting = withResting(resting, { subnet: value.subnet, freedAt: now.toISOString() }, nowMs);
     grown.expect.push({ key, version });
     grown.mutations.push({ key, value: { ...value, subnet } satisfies HostRecord });
     events.push({

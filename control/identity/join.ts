@@ -110,6 +110,7 @@ async function admitMember(
         };
   const host = "subnet" in member ? member : undefined;
   const resting = store.get<RestingSubnet[]>(keys.restingSubnets)?.value ?? [];
+  const freed = ({ subnet }: HostRecord): RestingSubnet => ({ subnet, freedAt: at.toISOString() });
   const expiresAt = new Date(Math.max(Date.parse(worth.expiresAt), at.getTime() + REPEAT_MS)).toISOString();
   const spent: JoinTokenRecord = { role, expiresAt, spent: { id, keySha256: issued.keySha256 } };
   await store.commit({
@@ -120,7 +121,7 @@ async function admitMember(
       { key: memberKey, value: member },
       ...(known === undefined || known.subnet === host?.subnet
         ? []
-        : [{ key: keys.restingSubnets, value: withResting(resting, known.subnet, at) }]),
+        : [{ key: keys.restingSubnets, value: withResting(resting, freed(known), unhurriedNow(at.getTime())) }]),
       ...(worth.machine && host ? machineJoined(store, worth, host, at) : []),
       ...eventChanges(store, at, {
         type: `${role}.joined`,

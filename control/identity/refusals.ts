@@ -33,15 +33,17 @@ export class Refusal extends Fault {
   }
 }
 
-const lastTold = new WeakMap<Store, Map<string, number>>();
+/** Monotonic. */
+const lastToldMs = new WeakMap<Store, Map<string, number>>();
 const SESSIONS_AGAIN_MS = 60_000;
 const REFUSALS_AGAIN_MS = 1_000;
 
 /** True once in this time for each kind of thing to tell. */
-function isNews(store: Store, kind: string, at: Date, againMs: number): boolean {
-  const last = lastTold.get(store) ?? new Map<string, number>();
-  if (at.getTime() - (last.get(kind) ?? 0) < againMs) return false;
-  lastTold.set(store, last.set(kind, at.getTime()));
+function isNews(store: Store, kind: string, againMs: number): boolean {
+  const lastMs = lastToldMs.get(store) ?? new Map<string, number>();
+  const nowMs = performance.now();
+  if (nowMs - (lastMs.get(kind) ?? Number.NEGATIVE_INFINITY) < againMs) return false;
+  lastToldMs.set(store, lastMs.set(kind, nowMs));
   return true;
 }
 
@@ -57,7 +59,7 @@ export async function noteWithheld(
   const message = sessions ?? "its join waits until its former session has been silent long enough";
   log.warn({ machineId: id, why: message }, "join withheld");
   const machine = store.get<MachineRecord>(keys.machine(id))?.value;
-  if (machine === undefined || !(sessions ? isNews(store, `sessions ${id}`, at, SESSIONS_AGAIN_MS) : first)) return;
+  if (machine === undefined || !(sessions ? isNews(store, `sessions ${id}`, SESSIONS_AGAIN_MS) : first)) return;
   const { bootId } = readJoinGrant(request.token)!;
   const step = sessions
     ? { stage: "token-refused" as const, level: "warning" as const, bootId, message: `a join was withheld: ${message}` }
@@ -82,7 +84,7 @@ export async function noteRefusal({ store, now, log }: Context, request: JoinReq
   const why = refusal instanceof Refusal ? refusal.why : refusal.message;
   const type = refusal.details?.["replayed"] ? "join-token.replayed" : "join.refused";
   log.warn({ role: request.role, name: plainText(request.name, 63), why }, "join refused");
-  if (!isNews(store, type, at, REFUSALS_AGAIN_MS)) return;
+  if (!isNews(store, type, REFUSALS_AGAIN_MS)) return;
   const grant = readJoinGrant(request.token);
   const machine = grant && store.get<MachineRecord>(keys.machine(grant.machineId))?.value;
   await store.commit({

@@ -54,10 +54,10 @@ export interface RestingSubnet {
   freedAt: string;
 }
 
-/** Those that still rest, and this one. */
-export function withResting(resting: readonly RestingSubnet[], subnet: string, at: Date): RestingSubnet[] {
-  const others = resting.filter((one) => one.subnet !== subnet && rests(one, at.getTime()));
-  return [...others, { subnet, freedAt: at.toISOString() }];
+/** Those that still rest at `nowMs`, and this one. */
+export function withResting(resting: readonly RestingSubnet[], freed: RestingSubnet, nowMs: number): RestingSubnet[] {
+  const others = resting.filter((one) => one.subnet !== freed.subnet && rests(one, nowMs));
+  return [...others, freed];
 }
 
 const rests = ({ freedAt }: RestingSubnet, nowMs: number): boolean => nowMs - Date.parse(freedAt) < SUBNET_REST_MS;

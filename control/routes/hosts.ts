@@ -5,6 +5,7 @@ import type { Job } from "#api/jobs.ts";
 import * as members from "#api/members.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { newSecret } from "#lib/ids.ts";
+import { unhurriedNow } from "#lib/time.ts";
 import { clockOff } from "../clock.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, plainText } from "../events.ts";
@@ -149,17 +150,19 @@ export function mountHosts(
     const machine = host.machineId === undefined ? undefined : store.get<MachineRecord>(keys.machine(host.machineId));
     const resting = store.get<RestingSubnet[]>(keys.restingSubnets)?.value ?? [];
     const { hostId: _, ...rest } = machine?.value ?? ({} as MachineRecord);
+    const at = now();
+    const freed = { subnet: host.subnet, freedAt: at.toISOString() };
     // Its jobs need no word here: the scheduler gives up what ran on a host that is not there.
     await store.commit({
       actor: principal.name,
       expect: [{ key, version: ifMatch ?? version }],
       mutations: [
         { key, value: null },
-        { key: keys.restingSubnets, value: withResting(resting, host.subnet, now()) },
+        { key: keys.restingSubnets, value: withResting(resting, freed, unhurriedNow(at.getTime())) },
         ...(machine?.value.hostId === host.id
           ? [{ key: machine.key, value: { ...rest, state: "approved", reason: "its host was removed" } }]
           : []),
-        ...eventChanges(store, now(), {
+        ...eventChanges(store, at, {
           type: "host.removed",
           subject: host.id,
           actor: principal.name,

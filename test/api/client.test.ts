@@ -8,11 +8,12 @@ import { text } from "node:stream/consumers";
 import { Type } from "typebox";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { type CallInput, type Client, CONTROL_NAME, createClient } from "#api/client.ts";
+import { type CallInput, type Client, type ClientOptions, CONTROL_NAME, createClient } from "#api/client.ts";
 import { type Endpoint, endpoint } from "#api/endpoint.ts";
 import { isFault } from "#api/fault.ts";
 import { object } from "#api/schema.ts";
 import { causeChain } from "#lib/run.ts";
+import { deadline } from "#lib/time.ts";
 import { testCa } from "../hostd/fake-control.ts";
 import { freePort } from "../lib/free-port.ts";
 
@@ -25,6 +26,7 @@ const make = endpoint({ ...common, id: "createThing", method: "POST", body: obje
 const put = endpoint({ ...common, id: "putThing", method: "PUT", body: object({ name: Type.String() }) });
 const send = endpoint({ ...common, id: "sendThing", method: "POST", upload: "application/x-tar" });
 const feed = endpoint({ ...common, id: "followThings", method: "GET", item: object({}) });
+const attach = endpoint({ ...common, id: "attachThing", method: "GET", socket: true });
 const body = { name: "a" };
 
 type Handle = (req: IncomingMessage, res: ServerResponse) => void;
@@ -59,6 +61,7 @@ interface Taken {
 async function withTwo(
   first: Handle | "nobody listens" | "silent",
   use: (it: { client: Client; urls: [string, string]; taken: [Taken[], Taken[]] }) => Promise<void>,
+  limits: Pick<ClientOptions, "timeoutMs" | "connectTimeoutMs"> = { timeoutMs: 10_000, connectTimeoutMs: 300 },
 ): Promise<void> {
   const taken: [Taken[], Taken[]] = [[], []];
   const servers = await Promise.all(
@@ -83,7 +86,7 @@ async function withTwo(
     servers.map((server) => (server ? (server.address() as AddressInfo).port : freePort())),
   );
   const urls = ports.map((port) => `https://127.0.0.1:${port}`);
-  const client = createClient({ urls, caPem: ca.caPem, timeoutMs: 10_000, connectTimeoutMs: 300 });
+  const client = createClient({ urls, caPem: ca.caPem, ...limits });
   try {
     await use({ client, urls: urls as [string, string], taken });
   } finally {
@@ -180,6 +183,39 @@ for (const [claim, first, what, input, wanted, sent] of SENT)
       assert.equal(counts(taken), sent);
     }),
   );
+
+/** Nobody who asks would wait so long for a whole call. */
+const HOUR_MS = 3_600_000;
+const upload = () => ({ upload: Readable.from([Buffer.from("bytes")]) });
+const WAYS: [way: string, ask: (client: Client, signal: AbortSignal) => Promise<unknown>][] = [
+  ["a call", (client) => client.call(read)],
+  ["an upload", (client) => client.call(send, upload())],
+  ["a stream", (client, signal) => client.stream(feed, { signal }).next()],
+  ["a followed stream", (client, signal) => client.follow(feed, { signal }).next()],
+  ["a session", (client) => client.connect(attach).catch(() => undefined)], // the other address takes no sessions
+];
+for (const [way, ask] of WAYS)
+  test(`${way} leaves a silent address after the time of a connection, not of the whole call`, async () => {
+    const ended = new AbortController();
+    const limits = { timeoutMs: HOUR_MS, connectTimeoutMs: 50 };
+    const asking = async ({ client, taken }: { client: Client; taken: [Taken[], Taken[]] }) => {
+      await deadline(ask(client, ended.signal), 30_000, way);
+      assert.is(taken[1].length, 1, "the other was asked");
+    };
+    await withTwo("silent", asking, limits).finally(() => ended.abort());
+  });
+
+test("a connection has three seconds while there is another address to try", () =>
+  withTwo(
+    "silent",
+    async ({ client }) => {
+      const startedMs = performance.now();
+      await deadline(client.call(read), 30_000, "a call with one silent address");
+      const tookMs = performance.now() - startedMs;
+      assert.ok(tookMs > 2_900, `a slow address was given up after ${tookMs} ms`);
+    },
+    { timeoutMs: HOUR_MS },
+  ));
 
 test("what is sent again is the same request, under the same key", () =>
   withTwo(breaks, async ({ client, taken: [one, two] }) => {

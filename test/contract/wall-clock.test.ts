@@ -57,6 +57,55 @@ test("control and the boot server wait by the monotonic clock too, over a restar
   assert.equal([...found].sort(), Object.keys(ELSEWHERE).sort());
 });
 
+/**
+ * In control and the boot server: where a date becomes a number, with which one can count a wait. Numbers that only go into an id, into a
+ * date that is written down, or through `unhurriedNow` are none.
+ */
+const COUNTED: Readonly<Record<string, string>> = {
+  "control/alerts/view.ts": "certificates' own dates",
+  "control/builds/source.ts": "a file's own date, in an archive",
+  "control/doctor.ts": "how long a machine was silent, for people: over restarts",
+  "control/git/removed.ts": "days since a repository was removed: the date given is `unhurriedNow`'s",
+  "control/identity/join.ts": "until when grants and tokens are good: the date given is `unhurriedNow`'s",
+  "control/identity/next-key.ts": "how long the key before is taken: the date given is `unhurriedNow`'s",
+  "control/identity/principal.ts": "certificates' own dates",
+  "control/routing/certificate.ts": "certificates' own dates",
+  "control/store/restore.ts": "a term, which the clock only makes greater",
+};
+const HARMLESS =
+  /unhurriedNow\([\w().]*\.getTime\(\)\)|newId\("\w+", [\w().]+\.getTime\(\)\)|= new Date\([\w().]+\.getTime\(\) \+ |expiresAt: new Date\([\w().]+\.getTime\(\) \+ /g;
+const COUNTS = /\.getTime\(\)|\.valueOf\(\)|\bNumber\((?:\w+\.)*now\(\)\)|[^+]\+(?:\w+\.)*now\(\)/;
+
+test("a wait in control or the boot server is not counted by the context's `now` either, which is the wall's clock", async () => {
+  const found = new Set<string>();
+  for (const folder of ["bootstrap", "control"])
+    for (const name of await readdir(folder, { recursive: true })) {
+      if (!name.endsWith(".ts")) continue;
+      const text = await readFile(`${folder}/${name}`, "utf8");
+      if (COUNTS.test(text.replace(HARMLESS, ""))) found.add(`${folder}/${name}`);
+    }
+  assert.equal([...found].sort(), Object.keys(COUNTED).sort());
+});
+
+test("what counts a wait by a clock is found, in each way that it can be written", () => {
+  for (const text of [
+    "const sinceMs = now().getTime() - startedAt;",
+    "if (context.now().valueOf() > until) return;",
+    "const ms = Number(now()) - at;",
+    "const ms = +now() - at;",
+    "const ms = at.getTime() - last;",
+    "if (at.getTime() + WAIT_MS < unhurriedNow()) return;",
+  ])
+    assert.ok(COUNTS.test(text.replace(HARMLESS, "")), text);
+  for (const text of [
+    'const id = newId("job", now().getTime());',
+    "const expiresAt = new Date(now().getTime() + TTL_MS).toISOString();",
+    "const nowMs = unhurriedNow(at.getTime());",
+    "return performance.now() - fromMs;",
+  ])
+    assert.not.ok(COUNTS.test(text.replace(HARMLESS, "")), text);
+});
+
 const [HOUR, DAY] = [3_600_000, 86_400_000];
 const AT = Date.parse("2026-06-01T12:00:00Z");
 const JUMPS: [claim: string, wallMs: number, nowMs: number][] = [

@@ -1,8 +1,12 @@
 // Machines: what boot servers report becomes of them, what the doctor says of each place they may stop at, and what is kept.
+import { generateKeyPairSync, sign } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { BootEvent } from "#api/boot.ts";
-import { bootTarget, postBootEvents, putProfile } from "#api/boot.ts";
+import type { BootEvent, BootImageManifest } from "#api/boot.ts";
+import { bootTarget, listBootImages, postBootEvents, putProfile, registerBootImage } from "#api/boot.ts";
 import type { Fault } from "#api/fault.ts";
 import { outcomeOf } from "#api/machine-identity.ts";
 import {
@@ -26,6 +30,7 @@ import { approval, approvedOf, machineAfter, newMachine, type Sighting } from ".
 import type { MachineRecord } from "../../control/records.ts";
 import { trimEvents } from "../../control/retention.ts";
 import { quietest, UNAPPROVED_MOST } from "../../control/unapproved.ts";
+import { publicPem } from "../bootstrap/image-fixture.ts";
 import { withRig } from "./rig.ts";
 import { surplus } from "./surplus.ts";
 
@@ -367,6 +372,9 @@ test("a waiting machine that is deleted appears again when it next says that it 
     assert.is((await rig.admin.call(listMachines, { query: {} })).items.length, 1);
   }, quiet));
 
+const BAD_WORDS = ["$(id)", "`id`", "a\\b", "x#y", "||", "&&", ";", 'say="hi"', "it's", "two words", ""];
+const GOOD_WORDS = ["console=ttyS0,115200n8", "ip=dhcp", "a||b", "root=/dev/ram0"];
+
 test("a kernel command line that iPXE could not pass on is refused when it is set, with an example", () =>
   withRig(async (rig) => {
     const profile = {
@@ -381,11 +389,43 @@ test("a kernel command line that iPXE could not pass on is refused when it is se
         () => undefined,
         (error: Fault) => `${error.code}: ${error.message}`,
       );
-    for (const word of ["$(id)", "`id`", "a\\b", "x#y", "||", "&&", ";", 'say="hi"', "it's", "two words", ""])
+    for (const word of BAD_WORDS)
       assert.match((await put(word)) ?? "taken", /^invalid: .*console=ttyS0,115200n8/, word);
-    for (const word of ["console=ttyS0,115200n8", "ip=dhcp", "a||b", "root=/dev/ram0"])
-      assert.is(await put(word), undefined);
+    for (const word of GOOD_WORDS) assert.is(await put(word), undefined);
   }, quiet));
+
+test("a signed boot image whose own command line iPXE could not pass on is refused, and nothing of it is kept", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "flynn-image-key-"));
+  const imageKey = join(directory, "image.pub");
+  const { privateKey } = generateKeyPairSync("ed25519");
+  await writeFile(imageKey, publicPem(privateKey));
+  const file = { sha256: "0".repeat(64), sizeBytes: 1 };
+  try {
+    await withRig(
+      async (rig) => {
+        const register = (id: string, word: string) => {
+          const manifest = JSON.stringify({
+            ...{ id, name: "host", createdAt: AT, architecture: "amd64", memoryNeedBytes: 1 },
+            ...{ kernel: file, initrd: file, squashfs: file, cmdline: ["quiet", word] },
+          } satisfies BootImageManifest);
+          const signature = sign(null, Buffer.from(manifest), privateKey).toString("base64");
+          return rig.admin.call(registerBootImage, { body: { manifest, signature } }).then(
+            () => undefined,
+            (error: Fault) => `${error.code}: ${error.message}`,
+          );
+        };
+        for (const [n, word] of BAD_WORDS.entries())
+          assert.match((await register(`bad-${n}`, word)) ?? "taken", /^invalid: .*cmdline/, word);
+        for (const [n, word] of GOOD_WORDS.entries()) assert.is(await register(`good-${n}`, word), undefined, word);
+        const { items } = await rig.admin.call(listBootImages, { query: {} });
+        assert.equal(items.map(({ id }) => id).sort(), ["good-0", "good-1", "good-2", "good-3"]);
+      },
+      { ...quiet, imageKey },
+    );
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+});
 
 const STUCK: [Stage, RegExp, RegExp][] = [
   ["discover", /got no offer from us/, /second DHCP server/],

@@ -1,8 +1,10 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { exec } from "#lib/exec.ts";
 import type { Log } from "#lib/log.ts";
 import { bootEvents } from "../../hostd/boot-events.ts";
 import { containerDns, nameServers } from "../../hostd/dns.ts";
@@ -63,6 +65,24 @@ test("every address of the machine is a fact, but loopback, link-local and the b
 test("the address is the one from which control is reached; of none that can be reached it is unknown", async () => {
   assert.is(await localAddress(["https://127.0.0.1:1"]), "127.0.0.1");
   assert.is(await localAddress([]), undefined);
+});
+
+test("a machine that has no address yet has none to tell, and one as soon as there is a way to control", async () => {
+  // In a network of its own that begins with nothing: not even loopback is up.
+  const facts = fileURLToPath(new URL("../../hostd/facts.ts", import.meta.url));
+  const script = `
+    import { execFileSync } from "node:child_process";
+    const { localAddress } = await import(${JSON.stringify(facts)});
+    const urls = ["https://10.77.0.1:7777", "https://127.0.0.1:1"];
+    const found = [await localAddress(urls)];
+    execFileSync("ip", ["link", "set", "lo", "up"]);
+    found.push(await localAddress(urls));
+    console.log(JSON.stringify(found));
+  `;
+  const { stdout } = await exec(["unshare", "--net", process.execPath, "--input-type=module", "-e", script], {
+    timeoutMs: 60_000,
+  });
+  assert.equal(JSON.parse(stdout), [null, "127.0.0.1"]);
 });
 
 test("a change of addresses shows in what is looked at every few seconds", async () => {

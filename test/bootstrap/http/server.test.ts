@@ -36,6 +36,7 @@ interface Rig {
   port: number;
   /** The network card the requests seem to come from. */
   wire: { card: string | undefined };
+  clock: { nowMs: number };
   get(path: string, options?: { method?: string; headers?: Record<string, string>; body?: string }): Promise<Reply>;
   scanImages(): Promise<void>;
 }
@@ -54,6 +55,7 @@ async function withServer(
   const events: Happening[] = [];
   const transfers: Transfer[] = [];
   const wire: Rig["wire"] = { card: MAC };
+  const clock = { nowMs: 0 };
   const plane = createBootPlane({
     base: "http://127.0.0.1:7780",
     machines: known,
@@ -67,6 +69,7 @@ async function withServer(
     }),
     grant: (boot) => `fjg_${boot.bootId}`,
     progressed: () => undefined,
+    nowMs: () => clock.nowMs,
   });
   const bootFiles = new Map([["snponly.efi", Buffer.from("MZ firmware")]]);
   const onTransfer = (transfer: Transfer) => void transfers.push(transfer);
@@ -88,6 +91,7 @@ async function withServer(
       transfers,
       port,
       wire,
+      clock,
       scanImages: images.scan,
       get: (path, options) => get(port, path, options),
     });
@@ -209,6 +213,25 @@ test("an unknown machine waits, and the timeline says so once, however often it 
     assert.equal(events[0]!.observed, { card: MAC, address: "127.0.0.1" });
   }));
 
+test("a machine that still waits says so again every 15 s, however often it asks", () =>
+  withServer([], async ({ get, events, clock }) => {
+    const askAt = async (atMs: number) => {
+      clock.nowMs = atMs;
+      await get(scriptPath());
+      return events.length;
+    };
+    const asked: [atMs: number, told: number][] = [
+      [1_000, 1],
+      [6_000, 1],
+      [15_999, 1],
+      [16_000, 2],
+      [30_999, 2],
+      [31_000, 3],
+    ];
+    for (const [atMs, told] of asked) assert.is(await askAt(atMs), told, `told by ${atMs} ms`);
+    assert.equal([...new Set(stages(events))], ["wait-approval"]);
+  }));
+
 test("hostile MAC, UUID and serial never reach a script", () =>
   withServer([bootMachine(MAC)], async ({ get, events, wire }) => {
     wire.card = "52:54:00:00:00:99";
@@ -227,8 +250,8 @@ test("hostile MAC, UUID and serial never reach a script", () =>
     assert.is(events[0]!.claimed.uuid, undefined);
   }));
 
-test("a script for one card asked from another gets a bare no; the operator is told both cards, once", () =>
-  withServer([bootMachine(MAC)], async ({ get, events, wire }) => {
+test("a script for one card asked from another gets a bare no; the operator is told both cards, once a minute", () =>
+  withServer([bootMachine(MAC)], async ({ get, events, wire, clock }) => {
     wire.card = "52:54:00:00:00:66";
     for (let n = 0; n < 3; n++) {
       const { status, body } = await get(scriptPath());
@@ -237,6 +260,12 @@ test("a script for one card asked from another gets a bare no; the operator is t
     assert.equal(stages(events), ["refused"]);
     assert.equal(events[0]!.detail, { claimed: MAC, observed: "52:54:00:00:00:66", address: "127.0.0.1" });
     assert.equal(events[0]!.claimed, { mac: MAC }, "what it said of its body goes nowhere");
+    clock.nowMs = 59_999;
+    await get(scriptPath());
+    assert.is(events.length, 1);
+    clock.nowMs = 60_000;
+    await get(scriptPath());
+    assert.equal(stages(events), ["refused", "refused"]);
   }));
 
 test("who is not seen on the wire gets nothing at all, not even a file", () =>

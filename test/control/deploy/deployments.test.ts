@@ -8,7 +8,9 @@ import { isFault } from "#api/fault.ts";
 import { type Job, listJobs, stopJob } from "#api/jobs.ts";
 import { createRoute, listRoutes } from "#api/routes.ts";
 import * as services from "#api/services.ts";
+import { getStatus } from "#api/status.ts";
 import { until } from "#lib/time.ts";
+import type { DeploymentRecord } from "../../../control/deploy/record.ts";
 import { keys, PREFIX } from "../../../control/keys.ts";
 import { type FakeHost, type Rig, withRig } from "../rig.ts";
 
@@ -141,6 +143,33 @@ test("no old job goes before every live router has said that it serves the new o
     assert.is((await up(rig)).length, 2);
     router.acknowledge = true;
     assert.is((await ended(rig, deploymentId!)).state, "complete");
+  }));
+
+test("a deployment that cannot be read holds up its app alone: others begin and end meanwhile, and it goes on once it is mended", () =>
+  withRig(async (rig) => {
+    await running(rig, 1);
+    await rig.admin.call(services.createService, { body: { name: "bad", image: "hello:1", count: 1 } });
+    const bad = await rig.admin.call(apps.getApp, { params: { app: "bad" } });
+    const ofBad = () => rig.store.list<DeploymentRecord>(keys.deploymentsOf(bad.id));
+    const isOver = () => ofBad().every(({ value }) => value.state === "complete");
+    await until(isOver, { what: "its first deployment", timeoutMs: 20_000, everyMs: 30 });
+    const { value } = ofBad()[0]!;
+    const next: DeploymentRecord = { ...value, id: "mended", order: 2, state: "pending", step: "queued" };
+    const put = (record: object) =>
+      rig.store.commit({ actor: "test", mutations: [{ key: keys.deployment(bad.id, next.id), value: record }] });
+    const { processes: _, ...broken } = next;
+    await put(broken);
+    for (const A of ["1", "2"])
+      assert.is((await ended(rig, (await setEnv(rig, { A })).deploymentId!)).state, "complete", `of another app, ${A}`);
+    assert.is(ofBad().find(({ value: { id } }) => id === next.id)?.value.state, "pending", "it is not given up");
+    const { parts } = await rig.admin.call(getStatus);
+    assert.equal(
+      parts.filter(({ name }) => name.startsWith("loop ")),
+      [],
+      "whatever drives deployments never ended",
+    );
+    await put(next);
+    await until(isOver, { what: "the mended deployment to end", timeoutMs: 20_000, everyMs: 30 });
   }));
 
 test("a release that never gets healthy fails and leaves the old one as it was, with a reason", () =>

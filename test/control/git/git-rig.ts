@@ -12,7 +12,7 @@ import type { Build } from "#api/builds.ts";
 import { createClient } from "#api/client.ts";
 import { newId } from "#lib/ids.ts";
 import { silentLog } from "#lib/log.ts";
-import { every, sleep, until } from "#lib/time.ts";
+import { every, until } from "#lib/time.ts";
 import { apiServer } from "../../../control/api-server.ts";
 import type { ControlConfig } from "../../../control/config.ts";
 import { pktLine } from "../../../control/git/commands.ts";
@@ -52,7 +52,6 @@ export function fakeBuilds(store: Store): FakeBuilds {
     made: [],
     auto: "succeeded",
     async create({ appId, source, type, commit, ref, by, packedBytes, admit }) {
-      await sleep(100); // control's own has things to do before it reads: git may have ended by then
       const archive = await buffer(source);
       const number = builds.made.length + 1;
       const app = store.get<App>(keys.app(appId))!.value;

@@ -49,11 +49,11 @@ test("where none is left it is said what is taken, what frees itself, and what t
 });
 
 test("what has rested is forgotten, and a subnet rests once", () => {
-  const now = new Date(AT);
-  const mine = { subnet: "10.0.2.0/24", freedAt: now.toISOString() };
-  assert.equal(withResting([ago(SUBNET_REST_MS)], "10.0.2.0/24", now), [mine]);
-  assert.equal(withResting([ago(5)], "10.0.2.0/24", now), [ago(5), mine]);
-  assert.equal(withResting([{ ...mine, freedAt: "2026-05-31T23:59:00Z" }], "10.0.2.0/24", now), [mine]);
+  const nowMs = AT;
+  const mine = { subnet: "10.0.2.0/24", freedAt: new Date(nowMs).toISOString() };
+  assert.equal(withResting([ago(SUBNET_REST_MS)], mine, nowMs), [mine]);
+  assert.equal(withResting([ago(5)], mine, nowMs), [ago(5), mine]);
+  assert.equal(withResting([{ ...mine, freedAt: "2026-05-31T23:59:00Z" }], mine, nowMs), [mine]);
 });
 
 for (const [wider, range, expected] of [
@@ -175,7 +175,7 @@ test("whatever hosts take, give back and grow to: in range, aligned, apart from 
           if (each.do === "grow" && larger === undefined) continue;
           if (larger !== undefined) apart(larger);
           taken.splice(at, 1);
-          resting = withResting(resting, held, new Date(nowMs));
+          resting = withResting(resting, { subnet: held, freedAt: new Date(nowMs).toISOString() }, nowMs);
           if (larger !== undefined) taken.push(larger);
         }
       }

@@ -185,6 +185,22 @@ test("a base image that is here is compared with its registry's: the same is tak
   assert.equal(asked, [], "a digest names one image for ever");
 });
 
+test("a base image is looked for again once it was a quarter of an hour ago", async () => {
+  const name = `registry.test:${port}/library/app:1`;
+  image([small]);
+  const before = new Map<string, number>();
+  await based(name, undefined, { checked: before });
+  const [local] = before.keys();
+  for (const [minutes, isAsked] of [
+    [10, false],
+    [15, true],
+  ] as const) {
+    asked.length = 0;
+    await based(name, "sha256:old", { checked: new Map([[local!, performance.now() - minutes * 60_000]]) });
+    assert.is(asked.length > 0, isAsked, `after ${minutes} min`);
+  }
+});
+
 test("while the registry has no answer the image of before is used, and the build says so", async () => {
   manifest = Buffer.from("nothing");
   const found = await based(`registry.test:${port}/library/app:1`, "sha256:old", { checked: new Map() });

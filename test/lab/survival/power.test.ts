@@ -7,7 +7,7 @@ import * as assert from "uvu/assert";
 import type { Host } from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
 import type { Status } from "#api/status.ts";
-import { sleep, until } from "#lib/time.ts";
+import { until } from "#lib/time.ts";
 import type { Appliance } from "../appliance.ts";
 import {
   addApp,
@@ -52,6 +52,10 @@ const CUTS: Cut[] = [
   { seed: 15, docker: "kept", agent: "kept", movedTo: "10.77.0.42" },
 ];
 
+/** What an agent says once it has met control, or nobody where control is to be. */
+const HEARD = /target received/;
+const MISSED = /control is away|report did not reach control|join is tried again/;
+
 for (const cut of CUTS) {
   const order = shuffled(["appliance", "h1", "h2", "h3"], cut.seed);
   const moves = cut.movedTo ? ", one host at another address" : "";
@@ -69,14 +73,18 @@ for (const cut of CUTS) {
       if (cut.agent === "gone") for (const host of hosts) await host.forget();
       if (cut.movedTo) await hosts.find(({ name }) => name === moved.name)!.readdress(cut.movedTo);
       const startedMs = performance.now();
+      let applianceIsUp = false;
       for (const name of order) {
-        if (name === "appliance") await appliance.start();
-        else {
-          const host = hosts.find((found) => found.name === name)!;
-          await host.powerOn({ fresh: cut.docker === "gone" });
-          await host.startHostd();
+        if (name === "appliance") {
+          await appliance.start();
+          applianceIsUp = true;
+          continue;
         }
-        await sleep(500); // so that each meets the others' absence
+        const host = hosts.find((found) => found.name === name)!;
+        await host.powerOn({ fresh: cut.docker === "gone" });
+        await host.startHostd();
+        // Before the next one comes, so that each meets the others' absence.
+        await host.hostd.waitFor(applianceIsUp ? HEARD : MISSED, 90_000);
       }
       for (const domain of DOMAINS)
         await until(async () => (await appliance.get(domain)).status === 200, { what: domain, timeoutMs: 90_000 });
