@@ -43,6 +43,7 @@ export const DEBIAN_SETS = {
     "libfaketime",
   ],
   test: ["strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client"],
+  soak: ["ovmf"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
   fresh: ["mmdebstrap", "debian-archive-keyring", "git", "procps"],
 };

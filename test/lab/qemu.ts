@@ -2,7 +2,7 @@
 // and nothing else. It is never given a kernel: what it runs it got over the lab's LAN. Emulated; KVM is not asked for.
 
 import { readFileSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { copyFile, open } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { deadline, until } from "#lib/time.ts";
@@ -23,7 +23,11 @@ export interface MachineOptions {
   /** virtio is what clouds have and fastest emulated; e1000e is a card found on real boards. */
   nic?: "virtio-net-pci" | "e1000e";
   disk?: "virtio-blk-pci" | "ide-hd";
+  /** ovmf: UEFI, of Debian's package ovmf; its variables are the machine's own and survive power cycles. */
+  firmware?: "seabios" | "ovmf";
 }
+
+const OVMF = "/usr/share/OVMF";
 
 export interface Machine extends Port {
   readonly name: string;
@@ -50,6 +54,7 @@ export interface Machine extends Port {
 
 export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions): Promise<Machine> {
   const { name, memoryMiB = 3072, cpus = 2, diskGiB = 2, nic = "virtio-net-pci", disk = "virtio-blk-pci" } = options;
+  const { firmware = "seabios" } = options;
   const number = [...name].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 65_521, 7);
   const mac = options.mac ?? macOf(`77.1.${number >> 8}.${number & 255}`);
   const uuid = options.uuid ?? `6c616221-0000-4000-8000-${mac.replaceAll(":", "")}`;
@@ -63,6 +68,8 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
     await file.truncate(diskGiB * 1024 ** 3);
     await file.close();
   }
+  const variables = join(scope.folder, `${name}.vars`);
+  if (firmware === "ovmf") await copyFile(`${OVMF}/OVMF_VARS_4M.fd`, variables);
   await (await open(consoleFile, "a")).close();
   // With erms the guest's kernel clears pages byte by byte, and each byte of a page that held code is slow to emulate.
   const argv = [
@@ -80,6 +87,12 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
       "-m",
       `${memoryMiB}`,
     ],
+    ...(firmware === "seabios"
+      ? []
+      : [`readonly=on,file=${OVMF}/OVMF_CODE_4M.fd`, `file=${variables}`].flatMap((flash, unit) => [
+          "-drive",
+          `if=pflash,format=raw,unit=${unit},${flash}`,
+        ])),
     ...["-smbios", `type=1,manufacturer=Flynn,product=Lab,serial=${serial},uuid=${uuid}`, "-uuid", uuid],
     ...["-chardev", `file,id=console,path=${consoleFile},append=on`, "-serial", "chardev:console"],
     ...["-qmp", `unix:${qmpSocket},server=on,wait=off`],

@@ -1,4 +1,5 @@
 // The long runs, by name. Each covers folders: a row of test/soak.json that is older than their last change counts no more.
+import { boots } from "./boots.ts";
 import { caStack } from "./ca-stack.ts";
 import { deployments } from "./deployments.ts";
 import { fuzzLong } from "./fuzz-long.ts";
@@ -25,6 +26,7 @@ export interface Soak {
 }
 
 export const SOAKS: Readonly<Record<string, Soak>> = {
+  boots,
   "ca-stack": caStack,
   deployments,
   "fuzz-long": fuzzLong,
