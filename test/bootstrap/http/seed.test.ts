@@ -95,6 +95,10 @@ test("property: any text and any name survives a YAML 1.1 reader", () => {
   );
 });
 
+test("what YAML 1.1 has types of its own for is quoted: PyYAML fails on it where it is plain", () => {
+  assert.is(renderYaml({ "<<": "=", "=": "<<", a: ["<<", "="] }), '"<<": "="\n"=": "<<"\na:\n  - "<<"\n  - "="\n');
+});
+
 test("a long value is not folded into several lines", () => {
   const text = renderCloudConfig({ runcmd: [["echo", "word ".repeat(60).trim()]] });
   assert.ok(text.startsWith("#cloud-config\n"));
