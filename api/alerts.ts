@@ -23,6 +23,7 @@ export const AlertKind = oneOf([
   "disk-slow",
   "registry-down",
   "snapshot-failing",
+  "backup-failing",
   "quarantine",
 ]);
 export type AlertKind = Static<typeof AlertKind>;

@@ -6,6 +6,7 @@ import { readText } from "#lib/files.ts";
 import { causeChain } from "#lib/run.ts";
 import { formatSize } from "#lib/units.ts";
 import { loadControlConfig } from "./config.ts";
+import { noted } from "./last-backup.ts";
 import { SEALING_DIRECTORY } from "./secrets.ts";
 import { backupState, type Restored, replacedBy, restoreState } from "./store/restore.ts";
 
@@ -68,7 +69,10 @@ async function stillMissing(stateDir: string): Promise<string[]> {
 async function backup(args: string[]): Promise<number> {
   const { config, state, out } = flags(args, ["config", "state", "out"]);
   if (out === undefined) throw new Fault("invalid", USAGE);
-  const { seq, sizeBytes } = await backupState(join(stateDirectory({ config, state }), "store"), resolve(out));
+  const stateDir = stateDirectory({ config, state });
+  const { seq, sizeBytes } = await noted(stateDir, resolve(out), () =>
+    backupState(join(stateDir, "store"), resolve(out)),
+  );
   process.stdout.write(`state up to record ${seq} is in ${out} (${formatSize(sizeBytes)})\n`);
   process.stdout.write(`${KEYS_APART}\n${ALSO_APART}\n`);
   return 0;

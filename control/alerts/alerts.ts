@@ -92,7 +92,7 @@ export function createAlerts(context: Context, options: AlertOptions): Alerts {
     get: book.get,
     look,
     async run(signal) {
-      let slow: SlowFacts = { disk: undefined, registryProblem: undefined };
+      let slow: SlowFacts = { disk: undefined, registryProblem: undefined, lastBackup: undefined };
       const readSlow = async () => {
         for await (const _ of every(SLOW_MS, signal)) slow = await slowFacts(context, sources);
       };

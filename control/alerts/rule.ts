@@ -7,6 +7,7 @@ import type { HostReport } from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
 import type { Quarantine } from "#api/quarantine.ts";
 import type { DiskState } from "../disk/floor.ts";
+import type { LastBackup } from "../last-backup.ts";
 import type { FailingLoop } from "../loops.ts";
 import type { HostRecord, MachineRecord } from "../records.ts";
 import type { BrakeStatus } from "../scheduler/liveness.ts";
@@ -69,6 +70,8 @@ export interface AlertView {
   failingApps: readonly { id: string; name: string; reason: string }[];
   /** Why the last snapshot of the state failed; undefined when it did not. */
   snapshotProblem: string | undefined;
+  /** Undefined: none was ever tried here. */
+  lastBackup: LastBackup | undefined;
 }
 
 export interface RouterView {

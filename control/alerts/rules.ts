@@ -2,7 +2,15 @@
 import type { AlertRule } from "./rule.ts";
 import { appNotScheduled, crashLoop } from "./rules/apps.ts";
 import { certificateEnds, controlCertificateEnds, memberCertificateEnds } from "./rules/certificates.ts";
-import { diskLow, diskSlow, loopFailing, registryDown, snapshotFailing, writesPaused } from "./rules/control.ts";
+import {
+  backupFailing,
+  diskLow,
+  diskSlow,
+  loopFailing,
+  registryDown,
+  snapshotFailing,
+  writesPaused,
+} from "./rules/control.ts";
 import {
   brake,
   clockIsOff,
@@ -35,5 +43,6 @@ export const ALERT_RULES: readonly AlertRule[] = [
   diskSlow,
   registryDown,
   snapshotFailing,
+  backupFailing,
   quarantine,
 ];

@@ -9,6 +9,7 @@ import { deadline } from "#lib/time.ts";
 import type { Context } from "../context.ts";
 import { releaseBefore } from "../deploy/release-before.ts";
 import { keys, PREFIX } from "../keys.ts";
+import { lastBackup } from "../last-backup.ts";
 import type { Presence, SeenRouter } from "../presence.ts";
 import type { HostRecord, MachineRecord, MemberRecord } from "../records.ts";
 import { isEnded } from "../scheduler/job-rules.ts";
@@ -29,16 +30,17 @@ export interface AlertSources {
 }
 
 /** What is not in memory, as it was read last. */
-export type SlowFacts = Pick<AlertView, "disk" | "registryProblem">;
+export type SlowFacts = Pick<AlertView, "disk" | "registryProblem" | "lastBackup">;
 
 const ANSWER_MS = 5_000;
 
-export async function slowFacts({ room }: Context, { registryProblem }: AlertSources): Promise<SlowFacts> {
-  const [disk, problem] = await Promise.all([
+export async function slowFacts({ room, config }: Context, { registryProblem }: AlertSources): Promise<SlowFacts> {
+  const [disk, problem, backup] = await Promise.all([
     deadline(room.state(), ANSWER_MS, "reading the free space").catch(() => undefined),
     deadline(registryProblem(), ANSWER_MS, "its answer").catch((error: Error) => error.message),
+    deadline(lastBackup(config.stateDir), ANSWER_MS, "reading of the last backup").catch(() => undefined),
   ]);
-  return { disk, registryProblem: problem };
+  return { disk, registryProblem: problem, lastBackup: backup };
 }
 
 function hasReleaseBefore(store: Store, appId: string): boolean {

@@ -103,6 +103,26 @@ export const snapshotFailing: AlertRule = {
         ],
 };
 
+export const backupFailing: AlertRule = {
+  kind: "backup-failing",
+  raiseAfterMs: 0,
+  clearAfterMs: 0,
+  all: "flynn status",
+  wanted: ({ lastBackup }) =>
+    lastBackup?.problem === undefined
+      ? []
+      : [
+          {
+            subject,
+            since: lastBackup.at,
+            severity: "warning",
+            what: "the last backup of the appliance's state failed",
+            why: `${lastBackup.out} was not written: ${lastBackup.problem}. What changed since the backup before is in no other place`,
+            next: "flynn cluster backup /root/flynn-backup",
+          },
+        ],
+};
+
 /** One failure is its own remedy: it begins anew a second later. */
 const AGAIN_AND_AGAIN = 3;
 

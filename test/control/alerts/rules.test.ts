@@ -186,6 +186,16 @@ const TABLE: Record<
     raised: [[{ snapshotProblem: "ENOSPC: no space left" }, "warning", /ENOSPC.*flynn cluster backup/s]],
     not: [{ snapshotProblem: undefined }],
   },
+  "backup-failing": {
+    raised: [
+      [
+        { lastBackup: { at: AT, out: "/mnt/b.bak", problem: "ENOSPC: no space left" } },
+        "warning",
+        /\/mnt\/b\.bak was not written: ENOSPC.*flynn cluster backup/s,
+      ],
+    ],
+    not: [{ lastBackup: undefined }, { lastBackup: { at: AT, out: "/mnt/b.bak" } }],
+  },
   "loop-failing": {
     raised: [
       [
@@ -255,6 +265,7 @@ const SECONDS: Record<AlertKind, [raise: number, clear: number]> = {
   "disk-slow": [10, 60],
   "registry-down": [30, 30],
   "snapshot-failing": [0, 0],
+  "backup-failing": [0, 0],
   quarantine: [0, 10],
 };
 test("how long each condition holds before it is raised, and is gone before it is cleared", () => {

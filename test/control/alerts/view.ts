@@ -32,6 +32,7 @@ export const well = (over: Partial<AlertView> = {}): AlertView => ({
   worstWriteMs: 4,
   registryProblem: undefined,
   snapshotProblem: undefined,
+  lastBackup: undefined,
   failingLoops: [],
   failingApps: [],
   ...over,
