@@ -33,7 +33,8 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   "control/drains/send-https.ts": "a date in an answer, of which ten minutes at most are waited",
   "control/identity/authority.ts": "certificates' own dates",
   "control/identity/next-key.ts": "how long the key before is taken: written down, and read by `unhurriedNow`",
-  "control/identity/principal.ts": "certificates' own dates",
+  "control/identity/principal.ts": "certificates' and tokens' own dates",
+  "control/last-backup.ts": "when a backup ended, for people",
   "control/main.ts": "times of what is written down at the start",
   "control/restore.ts": "when a state was restored",
   "control/retention.ts": "when an image was given up",
@@ -68,7 +69,7 @@ const COUNTED: Readonly<Record<string, string>> = {
   "control/git/removed.ts": "days since a repository was removed: the date given is `unhurriedNow`'s",
   "control/identity/join.ts": "until when grants and tokens are good: the date given is `unhurriedNow`'s",
   "control/identity/next-key.ts": "how long the key before is taken: the date given is `unhurriedNow`'s",
-  "control/identity/principal.ts": "certificates' own dates",
+  "control/identity/principal.ts": "certificates' and tokens' own dates",
   "control/routing/certificate.ts": "certificates' own dates",
   "control/store/restore.ts": "a term, which the clock only makes greater",
 };
