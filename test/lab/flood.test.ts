@@ -35,7 +35,7 @@ const DROPPED_LEAST = 150_000;
 /** Of a flood's end; capture.ts keeps fifty. */
 const LAST_LEAST = 40;
 /** hostd with its buffers full; a flood held in memory, at some hundred bytes a line more than its text, is far beyond. */
-const MEMORY_MOST_BYTES = 512 << 20;
+const MEMORY_MOST_BYTES = 384 << 20;
 
 async function addWorker(cluster: Cluster, name: string, script: string): Promise<void> {
   const { appliance } = cluster;
