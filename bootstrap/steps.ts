@@ -5,7 +5,7 @@ import { formatDuration, formatSize } from "#lib/units.ts";
 import type { Client } from "./dhcp/classify.ts";
 import type { Decision } from "./dhcp/offer.ts";
 import type { Transfer } from "./http/artefacts.ts";
-import type { BootFileFetch } from "./http/server.ts";
+import type { BootFileFetch } from "./http/boot-file.ts";
 import { identityOfClient } from "./identity.ts";
 import type { TransferEvent } from "./tftp/server.ts";
 import type { Happening, Timeline } from "./timeline.ts";

@@ -7,6 +7,7 @@ import { listenFault } from "../listen-fault.ts";
 import { type RateLimit, rateLimit } from "../rate.ts";
 import type { BootRecord } from "../tokens.ts";
 import { sendArtefact, type Transfer } from "./artefacts.ts";
+import { type BootFileFetch, sendBootFile } from "./boot-file.ts";
 import type { Answer, BootPlane } from "./boot-plane.ts";
 import { chunkCache } from "./chunks.ts";
 import { SEED_FILES, type SeedFile } from "./seed.ts";
@@ -28,13 +29,6 @@ export interface BootHttpOptions {
   requestsPerSecond?: number;
   cacheBytes?: number;
   maxConnections?: number;
-}
-
-export interface BootFileFetch {
-  name: string;
-  sizeBytes: number;
-  complete: boolean;
-  durationMs: number;
 }
 
 export interface BootHttpServer {
@@ -117,7 +111,7 @@ async function route(
   if (reads && parts.length === 2 && parts[0] === "ipxe") {
     const file = bootFiles.get(parts[1]!);
     if (file === undefined) return wrong(404, "no such file\n");
-    const fetch = await bootFile(response, parts[1]!, file, method === "HEAD");
+    const fetch = await sendBootFile(response, parts[1]!, file, method === "HEAD");
     if (method === "GET") options.onBootFile?.(fetch, from);
     return;
   }
@@ -162,19 +156,6 @@ function plain(response: ServerResponse, status: number, text: string, head = fa
 
 function tooMany(response: ServerResponse): void {
   response.writeHead(429, { "content-length": 0, "retry-after": "5" }).end();
-}
-
-/** Resolves once all of it has left, or the client has gone. */
-function bootFile(response: ServerResponse, name: string, file: Buffer, head: boolean): Promise<BootFileFetch> {
-  const type = name.endsWith(".efi") ? "application/efi" : name.endsWith(".ipxe") ? PLAIN : "application/octet-stream";
-  const startedMs = performance.now();
-  return new Promise((resolve) => {
-    response.once("close", () => {
-      const durationMs = performance.now() - startedMs;
-      resolve({ name, sizeBytes: file.length, complete: response.writableFinished, durationMs });
-    });
-    response.writeHead(200, { "content-type": type, "content-length": file.length }).end(head ? undefined : file);
-  });
 }
 
 /** The body, or undefined when it is larger than a report can be. */
