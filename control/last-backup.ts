@@ -15,7 +15,9 @@ export interface LastBackup {
 
 const fileOf = (stateDir: string): string => join(stateDir, "last-backup.json");
 
-export const lastBackup = (stateDir: string): Promise<LastBackup | undefined> => readJson<LastBackup>(fileOf(stateDir));
+/** Null: none was ever tried here. Throws when that cannot be read. */
+export const lastBackup = async (stateDir: string): Promise<LastBackup | null> =>
+  (await readJson<LastBackup>(fileOf(stateDir))) ?? null;
 
 /** Makes the backup and notes how it went. Throws what the backup threw; a note that cannot be written changes nothing. */
 export async function noted<T>(stateDir: string, out: string, backup: () => Promise<T>): Promise<T> {

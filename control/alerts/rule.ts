@@ -70,8 +70,8 @@ export interface AlertView {
   failingApps: readonly { id: string; name: string; reason: string }[];
   /** Why the last snapshot of the state failed; undefined when it did not. */
   snapshotProblem: string | undefined;
-  /** Undefined: none was ever tried here. */
-  lastBackup: LastBackup | undefined;
+  /** Null: none was ever tried here. Undefined: cannot be read. */
+  lastBackup: LastBackup | null | undefined;
 }
 
 export interface RouterView {

@@ -108,19 +108,21 @@ export const backupFailing: AlertRule = {
   raiseAfterMs: 0,
   clearAfterMs: 0,
   all: "flynn status",
-  wanted: ({ lastBackup }) =>
-    lastBackup?.problem === undefined
-      ? []
-      : [
-          {
-            subject,
-            since: lastBackup.at,
-            severity: "warning",
-            what: "the last backup of the appliance's state failed",
-            why: `${lastBackup.out} was not written: ${lastBackup.problem}. What changed since the backup before is in no other place`,
-            next: "flynn cluster backup /root/flynn-backup",
-          },
-        ],
+  wanted: ({ lastBackup }) => {
+    if (lastBackup === undefined) return undefined;
+    if (lastBackup?.problem === undefined) return [];
+    const { at, out, problem } = lastBackup;
+    return [
+      {
+        subject,
+        since: at,
+        severity: "warning",
+        what: "the last backup of the appliance's state failed",
+        why: `${out} was not written: ${problem}. What changed since the backup before is in no other place`,
+        next: "flynn cluster backup /root/flynn-backup",
+      },
+    ];
+  },
 };
 
 /** One failure is its own remedy: it begins anew a second later. */

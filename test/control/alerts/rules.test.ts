@@ -194,7 +194,7 @@ const TABLE: Record<
         /\/mnt\/b\.bak was not written: ENOSPC.*flynn cluster backup/s,
       ],
     ],
-    not: [{ lastBackup: undefined }, { lastBackup: { at: AT, out: "/mnt/b.bak" } }],
+    not: [{ lastBackup: null }, { lastBackup: { at: AT, out: "/mnt/b.bak" } }],
   },
   "loop-failing": {
     raised: [
@@ -417,9 +417,11 @@ test("what to do next is one line that begins with a command of flynn, in every 
   }
 });
 
-test("where the free space cannot be read, nothing is known: what stands goes on to stand", () => {
+test("what cannot be read is not known, be it the free space or how the last backup went: what stands goes on to stand", () => {
   const rule = ALERT_RULES.find(({ kind }) => kind === "disk-low")!;
   assert.is(rule.wanted(well({ disk: undefined })), undefined);
+  const backup = ALERT_RULES.find(({ kind }) => kind === "backup-failing")!;
+  assert.is(backup.wanted(well({ lastBackup: undefined })), undefined);
 });
 
 test("how near its end a certificate is depends on how long it lives", () => {

@@ -32,7 +32,7 @@ export const well = (over: Partial<AlertView> = {}): AlertView => ({
   worstWriteMs: 4,
   registryProblem: undefined,
   snapshotProblem: undefined,
-  lastBackup: undefined,
+  lastBackup: null,
   failingLoops: [],
   failingApps: [],
   ...over,
