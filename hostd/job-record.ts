@@ -114,15 +114,7 @@ export function observe(seen: Observation): JobRecord {
   if (container === undefined) return observeNone(record, seen);
   if (container.id === record.endedId) return record;
   if (container.id !== record.containerId) {
-    const {
-      stoppingSinceMs: _,
-      untold: ______,
-      stopReason: __,
-      killedAtMs: ___,
-      upSinceMs: ____,
-      upAt: _____,
-      ...rest
-    } = record;
+    const { upAt: _, ...rest } = withoutItsStop(record);
     record = { ...rest, containerId: container.id, runningSinceMs: undefined, endSeenMs: undefined };
     record = { ...record, state: "starting", reason: "", exitCode: undefined };
   }
@@ -183,17 +175,15 @@ function observeEnd(record: JobRecord, container: Container, seen: Observation):
   return crashed(ended, record.stopReason ?? endReason(container, seen), seen);
 }
 
+/** Without what is of one run of it and its stop alone. */
+function withoutItsStop(record: JobRecord) {
+  const { stoppingSinceMs: _, untold: __, stopReason: ___, killedAtMs: ____, upSinceMs: _____, ...rest } = record;
+  return rest;
+}
+
 /** The end of a job that runs once. */
 function over(record: JobRecord, reason: string): JobRecord {
-  const {
-    stoppingSinceMs: _,
-    untold: ______,
-    stopReason: __,
-    killedAtMs: ___,
-    upSinceMs: ____,
-    address: _____,
-    ...rest
-  } = record;
+  const { address: _, ...rest } = withoutItsStop(record);
   return { ...rest, state: "down", reason, runningSinceMs: undefined, waitsSinceMs: undefined };
 }
 

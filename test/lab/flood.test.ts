@@ -72,6 +72,18 @@ async function follower(cluster: Cluster, jobId: string) {
   return { told, end: () => running.kill("SIGINT") };
 }
 
+/** All that was told, once the flood's last words were. */
+async function toItsEnd({ told, end }: Awaited<ReturnType<typeof follower>>): Promise<LogLine[]> {
+  await until(() => told().some(({ line }) => line === "last words: out of fuel"), {
+    what: "the last words being told",
+    timeoutMs: 60_000,
+    everyMs: 500,
+  });
+  const all = told();
+  await end();
+  return all;
+}
+
 async function begin(cluster: Cluster): Promise<string> {
   const command = ["/bin/sh", "-c", PRINTS];
   const { id } = await ask<Job>(cluster.appliance, "POST", "/v1/apps/flood/jobs", {
@@ -149,13 +161,7 @@ flood(
       timeoutMs: 30_000,
     });
     const { kept, printed } = await end(cluster, id);
-    await until(() => following.told().some(({ line }) => line === "last words: out of fuel"), {
-      what: "the last words being told",
-      timeoutMs: 60_000,
-      everyMs: 500,
-    });
-    const all = following.told();
-    await following.end();
+    const all = await toItsEnd(following);
     const { told, dropped: lost } = holdsTogether(all, "followed");
     holdsTogether(kept, "kept");
     hasItsEnd(all, printed, "followed");
@@ -192,13 +198,7 @@ flood(
     await host!.startHostd();
     await until(() => reached() > atKill + 50_000, { what: "the flood going on", timeoutMs: 120_000, everyMs: 500 });
     const { kept, printed } = await end(cluster, id);
-    await until(() => following.told().some(({ line }) => line === "last words: out of fuel"), {
-      what: "the last words being told",
-      timeoutMs: 60_000,
-      everyMs: 500,
-    });
-    const all = following.told();
-    await following.end();
+    const all = await toItsEnd(following);
     holdsTogether(all, "followed");
     holdsTogether(kept, "kept");
     hasItsEnd(kept, printed, "kept");

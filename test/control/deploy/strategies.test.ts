@@ -65,12 +65,10 @@ for (const [strategy, least, most] of [
       assert.ok(counts.least() >= least, `${counts.least()} served`);
       assert.ok(counts.most() <= most, `${counts.most()} were there`);
       // The old ones were told to stop when nobody was on them any more; how long they take over it is their own affair.
-      const { items } = await rig.admin.call(listJobs, { params: APP });
-      const staying = items.filter(({ desired }) => desired === "run");
-      assert.equal(
-        staying.map(({ version }) => version),
-        [2, 2, 2, 2],
-      );
+      const versions = async () =>
+        (await rig.admin.call(listJobs, { params: APP })).items.map(({ version }) => version);
+      await until(async () => (await versions()).every((version) => version === 2), { what: "their end", ...WAIT });
+      assert.equal(await versions(), [2, 2, 2, 2]);
     }));
 }
 
