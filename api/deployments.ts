@@ -6,6 +6,12 @@ import { LogLine } from "./logs.ts";
 import { AppParams, Id, listOf, object, oneOf, PageQuery, Time } from "./schema.ts";
 
 export const DeploymentState = oneOf(["pending", "running", "complete", "failed", "cancelled"]);
+export const PauseAfter = Type.Integer({
+  minimum: 1,
+  maximum: 10_000,
+  description:
+    "It pauses by itself once, when so many jobs of the new release are healthy (of each process; all of them where a process has fewer).",
+});
 export const Deployment = object({
   id: Id,
   appId: Id,
@@ -29,6 +35,14 @@ export const Deployment = object({
   ),
   releaseJobId: Type.Optional(
     Type.Unsafe<string>({ ...Id, description: "Job of the release phase, which runs before anything is switched." }),
+  ),
+  pauseAfter: Type.Optional(PauseAfter),
+  pausedAt: Type.Optional(
+    Type.Unsafe<string>({
+      ...Time,
+      description:
+        "Since when it is paused: nothing is started or stopped for it until it is resumed; what runs serves on, and jobs that end are replaced. It can be cancelled.",
+    }),
   ),
   createdAt: Time,
   startedAt: Type.Optional(Time),
@@ -63,7 +77,11 @@ export const createDeployment = endpoint({
   permission: "app:write",
   params: AppParams,
   status: 202,
-  body: object({ release: Type.String({ maxLength: 64 }), strategy: Type.Optional(Strategy) }),
+  body: object({
+    release: Type.String({ maxLength: 64 }),
+    strategy: Type.Optional(Strategy),
+    pauseAfter: Type.Optional(PauseAfter),
+  }),
   reply: Deployment,
 });
 export const getDeployment = endpoint({
@@ -84,6 +102,28 @@ export const cancelDeployment = endpoint({
   permission: "app:write",
   params: DeploymentParams,
   body: object({}),
+  reply: Deployment,
+  status: 202,
+});
+export const pauseDeployment = endpoint({
+  id: "pauseDeployment",
+  method: "POST",
+  path: "/v1/apps/:app/deployments/:id/pause",
+  summary: "Pause between two steps; what is half done is finished first. One that is paused already is answered as it is",
+  permission: "app:write",
+  params: DeploymentParams,
+  body: object({}),
+  reply: Deployment,
+  status: 202,
+});
+export const resumeDeployment = endpoint({
+  id: "resumeDeployment",
+  method: "POST",
+  path: "/v1/apps/:app/deployments/:id/resume",
+  summary: "Go on with a paused deployment; a canary of its release ends, and requests go to every job alike",
+  permission: "app:write",
+  params: DeploymentParams,
+  body: object({ pauseAfter: Type.Optional(PauseAfter) }),
   reply: Deployment,
   status: 202,
 });

@@ -44,6 +44,15 @@ export const ProxyProtocol = oneOf(
   ["v1", "v2"],
   "Header of the PROXY protocol that each connection to a job begins with.",
 );
+/** A share of an http route's requests for the jobs of one release, while a deployment to it is paused. */
+export const Canary = object(
+  {
+    releaseId: Id,
+    percent: Type.Integer({ minimum: 1, maximum: 100, description: "Of the route's requests, chosen by lot; 100: all." }),
+  },
+  "The release's jobs get this share of the route's requests, and no others of the app's; the rest go to the app's other jobs. Where either have no healthy job, the others take all. Ends when the deployment to the release resumes or ends.",
+);
+export type Canary = Static<typeof Canary>;
 export const TcpPort = Type.Integer({ minimum: 1, maximum: 65_535, description: "Port on every router." });
 
 const owned = { id: Id, appId: Id, app: Name, process: ProcessName, createdAt: Time };
@@ -57,6 +66,7 @@ export const HttpRoute = object({
     Type.Boolean({ description: "A client's requests go to the job that answered its first one." }),
   ),
   hstsSeconds: Type.Optional(HstsSeconds),
+  canary: Type.Optional(Canary),
 });
 export type HttpRoute = Static<typeof HttpRoute>;
 export const TcpRoute = object({
@@ -119,6 +129,19 @@ export const updateRoute = endpoint({
     sticky: Type.Optional(nullable(Type.Boolean())),
     hstsSeconds: Type.Optional(nullable(HstsSeconds)),
     proxyProtocol: Type.Optional(nullable(ProxyProtocol)),
+    canary: Type.Optional(
+      nullable(
+        object({
+          release: Type.Optional(
+            Type.String({
+              maxLength: 64,
+              description: "By id or vN; that of the app's paused deployment when absent.",
+            }),
+          ),
+          percent: Canary.properties.percent,
+        }),
+      ),
+    ),
   }),
   reply: Route,
 });
@@ -156,7 +179,7 @@ const Page = Type.String({ description: "HTML in printable ASCII, at most 10 KiB
 
 /** One pool of backends (app + process) and the routes that lead to it. */
 export const Pool = object({
-  id: Type.String({ description: "<appId>/<process>" }),
+  id: Type.String({ description: "<appId>/<process>, or <appId>/<process>@<releaseId> for a canary's jobs." }),
   app: Name,
   process: ProcessName,
   backends: Type.Array(Backend),
@@ -182,6 +205,12 @@ export const RouterTarget = object({
       tls: Type.Optional(RouteTls),
       sticky: Type.Optional(Type.Boolean()),
       hstsSeconds: Type.Optional(HstsSeconds),
+      canary: Type.Optional(
+        object(
+          { poolId: Type.String(), percent: Canary.properties.percent },
+          "This share of its requests goes to that pool, which is in `pools` and has at least one backend that is up.",
+        ),
+      ),
     }),
   ),
   tcpPorts: Type.Optional(
