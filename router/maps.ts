@@ -2,7 +2,7 @@
 // encoded (base64, hashes) or were checked before, so that no entry can hold a space or end a line.
 //   routes   host/path/ -> backend[:flags[:hsts[:percent:canary]]]    flags: r redirect to https, s sticky, m maintenance, - none;
 //                                                    percent of the requests go to the backend of the canary
-//   replies  backend/503 -> base64 of the body       also /502 /504, /maintenance while it is on, /own when the page is the app's
+//   replies  backend/503 -> base64 of the body       also /502 /503-refused /504, /maintenance while it is on, /own when the page is the app's
 //   sticky   backend/token -> slot                   where a cookie leads; only to slots that are up
 //   jobs     backend/slot -> token                   which cookie an answer of that slot sets
 import { createHash } from "node:crypto";
@@ -226,8 +226,9 @@ function pagesOf(pool: RouterTarget["pools"][number], refused: Refusal[]): Pages
 function repliesOf(app: string, pages: Pages = {}): [string, string][] {
   const own = pages.errorPage;
   const words = {
-    502: `the job of ${app} closed the connection without an answer`,
+    502: `the job of ${app} closed the connection without an answer, or the headers of its answer are no HTTP or over 32 KiB: the app's log says which`,
     503: `no job of ${app} is up`,
+    "503-refused": `the job of ${app} takes no connection`,
     504: `the job of ${app} did not answer in time`,
   };
   return [

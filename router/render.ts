@@ -10,9 +10,10 @@ import {
   tcpName,
 } from "./assignment.ts";
 import { type CertificateFiles, listEntry } from "./certificates.ts";
-import { expectProxy, listenOn, type RenderOptions, renderHead, renderTcpDefaults } from "./head.ts";
+import { renderHead, renderTcpDefaults } from "./head.ts";
 import { MAP_NAMES, type Maps, mapFile } from "./maps.ts";
 import type { ReloadReason } from "./reload.ts";
+import { expectProxy, listenOn, type RenderOptions } from "./render-options.ts";
 import { atOnce } from "./slices.ts";
 
 /** Backends between two looks at the clock. */

@@ -12,9 +12,9 @@ import type { RouterTarget } from "#api/routes.ts";
 import { assign } from "../../router/assign.ts";
 import { certificateReader } from "../../router/certificates.ts";
 import { diff } from "../../router/diff.ts";
-import type { RenderOptions } from "../../router/head.ts";
 import { noMaps } from "../../router/maps.ts";
 import { render } from "../../router/render.ts";
+import type { RenderOptions } from "../../router/render-options.ts";
 import { atOnce } from "../../router/slices.ts";
 import { get, origin, type Rig, startRig, target } from "./rig.ts";
 
