@@ -2,9 +2,9 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { Fault } from "#api/fault.ts";
-import type { Cli } from "./command.ts";
+import type { Cli } from "../parse/command.ts";
 import { parseDotenv } from "./dotenv.ts";
-import { envName } from "./env-name.ts";
+import { envName } from "./name.ts";
 
 const FILE_MOST_BYTES = 1 << 20;
 

@@ -5,9 +5,9 @@ import { type Readable, Transform } from "node:stream";
 import { type Artifact, createArtifact } from "#api/artifacts.ts";
 import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
-import type { Cli } from "./command.ts";
+import { progress } from "../output/progress.ts";
+import type { Cli } from "../parse/command.ts";
 import { saveImage } from "./local-docker.ts";
-import { progress } from "./output/progress.ts";
 
 /** Silence of the server after the last byte: it copies the image into its registry then. */
 const STORE_MS = 30 * 60_000;

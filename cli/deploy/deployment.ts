@@ -2,9 +2,9 @@
 import type { Client } from "#api/client.ts";
 import { type Deployment, getDeployment } from "#api/deployments.ts";
 import { Fault, isFault } from "#api/fault.ts";
-import type { Cli } from "./command.ts";
-import { logLine } from "./log-line.ts";
-import { progress } from "./output/progress.ts";
+import { logLine } from "../jobs/log-line.ts";
+import { progress } from "../output/progress.ts";
+import type { Cli } from "../parse/command.ts";
 
 const ENDED = new Set<Deployment["state"]>(["complete", "failed", "cancelled"]);
 /** Control may be restarted under a deployment: so long it may be away. */

@@ -1,7 +1,7 @@
 // Before something is lost: say what, ask for its name on a terminal, take --confirm NAME from scripts, never hang.
 import { Fault } from "#api/fault.ts";
-import type { Flag, Invocation } from "./command.ts";
-import { paint } from "./output/text.ts";
+import type { Flag, Invocation } from "../parse/command.ts";
+import { paint } from "./text.ts";
 
 export const CONFIRM: Flag = { name: "confirm", value: "NAME", help: "Its name again, instead of the question" };
 

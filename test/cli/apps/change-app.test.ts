@@ -8,8 +8,8 @@ import { isFault } from "#api/fault.ts";
 import { DEFAULT_HEALTH } from "#api/jobs.ts";
 import { createService } from "#api/services.ts";
 import { until } from "#lib/time.ts";
-import { changeApp, changeProfile } from "../../cli/change-app.ts";
-import { withRig } from "../control/rig.ts";
+import { changeApp, changeProfile } from "../../../cli/apps/change-app.ts";
+import { withRig } from "../../control/rig.ts";
 
 const params = { app: "hello" };
 const refusal = (promise: Promise<unknown>) =>

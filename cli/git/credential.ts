@@ -1,5 +1,5 @@
 // What git is told when it asks for a cluster's token (gitcredentials(7)): of the cluster at that address, the default one first.
-import { clustersFile, readClusters } from "./clusters-file.ts";
+import { clustersFile, readClusters } from "../clusters/clusters-file.ts";
 
 /** The answer to git's question; undefined when no cluster of this user's has that address. */
 export async function credential(asked: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {

@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Job } from "#api/jobs.ts";
-import { formatScale, parseScale, standing } from "../../cli/scale.ts";
+import { formatScale, parseScale, standing } from "../../../cli/apps/scale.ts";
 
 test("words become counts and tags", () => {
   assert.equal(parseScale(["web=3", "worker=1,zone=a,ssd=", "clock=0,"]), {

@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { exec } from "#lib/exec.ts";
-import { commands } from "../../cli/commands.ts";
-import { completionScript, SHELLS } from "../../cli/completion.ts";
-import { helpText } from "../../cli/help.ts";
-import { invoke } from "./invoke.ts";
+import { commands } from "../../../cli/commands.ts";
+import { completionScript, SHELLS } from "../../../cli/parse/completion.ts";
+import { helpText } from "../../../cli/parse/help.ts";
+import { invoke } from "../invoke.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "flynn-completion-"));
 const bashFile = join(directory, "flynn.bash");

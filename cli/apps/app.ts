@@ -1,7 +1,7 @@
 // Which app a command is about: --app, else FLYNN_APP, else the git remote `flynn` of the working directory.
 import { Fault } from "#api/fault.ts";
-import type { Invocation } from "./command.ts";
-import { appOfUrl, remoteOf } from "./git.ts";
+import { appOfUrl, remoteOf } from "../git/git.ts";
+import type { Invocation } from "../parse/command.ts";
 
 export async function findAppName({ text, cli }: Invocation): Promise<string | undefined> {
   const given = text("app") ?? (cli.env["FLYNN_APP"] || undefined);

@@ -6,8 +6,8 @@ import type { Client } from "#api/client.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
-import type { Cli } from "./command.ts";
-import { plain } from "./output/text.ts";
+import { plain } from "../output/text.ts";
+import type { Cli } from "../parse/command.ts";
 
 /** Silence of the server after the last byte: it still checks what came. */
 const CHECK_MS = 20 * 60_000;

@@ -2,9 +2,9 @@
 import type { Client } from "#api/client.ts";
 import type { Endpoint, Query, Reply } from "#api/endpoint.ts";
 import { Fault, isFault } from "#api/fault.ts";
+import type { Invocation } from "../parse/command.ts";
 import { chooseCluster, clusterClient } from "./clusters.ts";
 import { type Cluster, clustersFile } from "./clusters-file.ts";
-import type { Invocation } from "./command.ts";
 
 export function clusterOf({ text, cli }: Invocation): Promise<Cluster> {
   return chooseCluster(clustersFile(cli.env), text("cluster") ?? (cli.env["FLYNN_CLUSTER"] || undefined));

@@ -1,7 +1,7 @@
 // A log line as people and parsers know it: `2016-07-26T13:32:05.987763Z app[web.flynn-db0440f7]: listening on 8080`. What the
 // platform says begins with `flynn[..]`: of a job by its name, else by its source, `flynn[router]`.
 import type { LogLine } from "#api/logs.ts";
-import { type Colour, paint, plain } from "./output/text.ts";
+import { type Colour, paint, plain } from "../output/text.ts";
 
 const JOB_COLOURS: readonly Colour[] = ["cyan", "green", "magenta", "blue"];
 

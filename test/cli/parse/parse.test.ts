@@ -2,9 +2,9 @@ import * as fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
-import type { Command } from "../../cli/command.ts";
-import { commands as real } from "../../cli/commands.ts";
-import { type Parsed, parse, usage } from "../../cli/parse.ts";
+import { commands as real } from "../../../cli/commands.ts";
+import type { Command } from "../../../cli/parse/command.ts";
+import { type Parsed, parse, usage } from "../../../cli/parse/parse.ts";
 
 const run = async () => undefined;
 const commands: Command[] = [

@@ -1,7 +1,7 @@
 // Variables as lines of text, read and written: what `env --shell` prints, sh can read, `.env` files mostly hold, and `env edit`
 // shows. A value is bare to the end of its line, or quoted as sh quotes, and then may go on over lines.
 import { Fault } from "#api/fault.ts";
-import { envName } from "./env-name.ts";
+import { envName } from "./name.ts";
 
 const BARE = /^[A-Za-z0-9_./:,@%+=-]*$/;
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", r: "\r", t: "\t" };

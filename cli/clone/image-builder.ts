@@ -8,7 +8,7 @@ import { stopChild } from "#lib/exec.ts";
 const CHILD_GRACE_MS = 10_000;
 
 export async function runImageBuilder<T>(argv: readonly string[], signal: AbortSignal): Promise<T> {
-  const program = fileURLToPath(new URL("../images/main.ts", import.meta.url));
+  const program = fileURLToPath(new URL("../../images/main.ts", import.meta.url));
   const stdio: ["ignore", "pipe", "inherit"] = ["ignore", "pipe", "inherit"];
   const child = spawn(process.execPath, [program, ...argv], { stdio, detached: true });
   const stop = () => void stopChild(child, CHILD_GRACE_MS);

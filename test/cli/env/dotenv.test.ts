@@ -7,7 +7,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
 import { exec } from "#lib/exec.ts";
-import { formatDotenv, parseDotenv } from "../../cli/dotenv.ts";
+import { formatDotenv, parseDotenv } from "../../../cli/env/dotenv.ts";
 
 const refusal = (text: string): string => {
   try {

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Fault, isFault } from "#api/fault.ts";
 import { stopChild } from "#lib/exec.ts";
-import type { Cli } from "./command.ts";
+import type { Cli } from "../parse/command.ts";
 import { formatDotenv, parseDotenv } from "./dotenv.ts";
 
 export type EnvChanges = Record<string, string | null>;

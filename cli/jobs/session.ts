@@ -5,8 +5,8 @@ import type { WebSocket } from "ws";
 import { Fault } from "#api/fault.ts";
 import { frameSocket } from "#api/frame-socket.ts";
 import type { Exit, Start } from "#api/frames.ts";
-import type { Cli, SessionStreams } from "./command.ts";
-import { progress } from "./output/progress.ts";
+import { progress } from "../output/progress.ts";
+import type { Cli, SessionStreams } from "../parse/command.ts";
 
 export interface SessionOptions {
   /** The connection's first frame; the terminal's size is added. */

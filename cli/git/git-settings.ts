@@ -8,10 +8,10 @@ import { Fault } from "#api/fault.ts";
 import { ExecError, exec } from "#lib/exec.ts";
 import { writeFileAtomic } from "#lib/files.ts";
 import { causeChain } from "#lib/run.ts";
-import { type Cluster, clustersFile } from "./clusters-file.ts";
+import { type Cluster, clustersFile } from "../clusters/clusters-file.ts";
 
 const GIT_MS = 10_000;
-const FLYNN = fileURLToPath(new URL("flynn", import.meta.url));
+const FLYNN = fileURLToPath(new URL("../flynn", import.meta.url));
 
 type Known = Pick<Cluster, "name" | "url" | "caPem">;
 
