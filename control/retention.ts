@@ -12,6 +12,7 @@ import { type BuildPlan, buildsOf, hasEnded } from "./builds/record.ts";
 import { deploymentsOf } from "./deploy/record.ts";
 import { eventsToTrim } from "./events.ts";
 import { expiredTokens } from "./identity/tokens.ts";
+import { expiredMachines } from "./identity/unapproved.ts";
 import { buriedImages, type ImageSweeper } from "./image-sweep.ts";
 import { keys, PREFIX } from "./keys.ts";
 import { ruleEnd } from "./network/rules.ts";
@@ -19,7 +20,6 @@ import type { JoinTokenRecord, MachineRecord, NetworkRuleRecord, ReleaseRecord }
 import { isEnded } from "./scheduler/job-rules.ts";
 import type { Entry } from "./store/entry.ts";
 import type { Change, Store } from "./store/store.ts";
-import { expiredMachines } from "./unapproved.ts";
 
 export const RELEASES_KEPT = 10;
 export const DEPLOYMENTS_KEPT = 30;
