@@ -57,6 +57,11 @@ export const Deployment = object({
 });
 export type Deployment = Static<typeof Deployment>;
 
+const ENDED: ReadonlySet<Deployment["state"]> = new Set<Deployment["state"]>(["complete", "failed", "cancelled"]);
+
+/** Nothing of it is done any more. */
+export const hasEnded = ({ state }: Pick<Deployment, "state">): boolean => ENDED.has(state);
+
 const DeploymentParams = object({ app: Id, id: Id });
 export const listDeployments = endpoint({
   id: "listDeployments",
@@ -109,7 +114,8 @@ export const pauseDeployment = endpoint({
   id: "pauseDeployment",
   method: "POST",
   path: "/v1/apps/:app/deployments/:id/pause",
-  summary: "Pause between two steps; what is half done is finished first. One that is paused already is answered as it is",
+  summary:
+    "Pause between two steps; what is half done is finished first. One that is paused already is answered as it is",
   permission: "app:write",
   params: DeploymentParams,
   body: object({}),

@@ -1,7 +1,9 @@
 // Drives one build to its end: looks at what is, does the next thing, waits until something changed. Everything it goes by is in
 // the store or on disk, and words are written before the record that follows from them, each once: after a restart of control
 // the same steps say the same.
+
 import type { App } from "#api/apps.ts";
+import { hasEnded } from "#api/builds.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
 import { causeChain } from "#lib/run.ts";
@@ -16,7 +18,7 @@ import { withLastWords } from "./last-words.ts";
 import type { BuildParts, Clock, Look, Turn } from "./look.ts";
 import { type Next, nextOf } from "./next.ts";
 import { waitsFor } from "./queue.ts";
-import { type BuildPlan, type BuildRecord, hasEnded, unendedBuilds } from "./record.ts";
+import { type BuildPlan, type BuildRecord, unendedBuilds } from "./record.ts";
 import { releaseTurn } from "./release-turn.ts";
 import { limitsOf } from "./spec.ts";
 import { jobTurn, startTurn } from "./start.ts";

@@ -1,5 +1,6 @@
 // Builds as the rest of control sees them: made, followed, cancelled, and driven to their end by a loop that goes on where a
 // restart of control left it.
+import { hasEnded } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import { every } from "#lib/time.ts";
 import type { Context } from "../context.ts";
@@ -13,7 +14,7 @@ import { buildMaker } from "./create.ts";
 import { buildDriver } from "./drive.ts";
 import { buildFiles } from "./files.ts";
 import type { BuildParts } from "./look.ts";
-import { type BuildRecord, findBuild, hasEnded, shownBuild, unendedBuilds } from "./record.ts";
+import { type BuildRecord, findBuild, shownBuild, unendedBuilds } from "./record.ts";
 
 export interface RunningBuilds extends Builds {
   agents: BuildAgents;

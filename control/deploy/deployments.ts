@@ -1,7 +1,7 @@
 // Deployments as server-side objects: queued per app, driven to their end, resumed after a restart of control. A client that goes
 // away changes nothing.
 import type { App } from "#api/apps.ts";
-import type { Deployment } from "#api/deployments.ts";
+import { type Deployment, hasEnded } from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
 import { until } from "#lib/time.ts";
@@ -15,7 +15,7 @@ import { gate } from "../scheduler/gate.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
 import { type DeployParts, driver } from "./drive.ts";
-import { type DeploymentRecord, deploymentsOf, hasEnded, isComing, isLive } from "./record.ts";
+import { type DeploymentRecord, deploymentsOf, isComing, isLive } from "./record.ts";
 import type { Counts } from "./strategy.ts";
 
 export interface DeployWish {

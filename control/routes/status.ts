@@ -4,7 +4,7 @@ import type { Static } from "typebox";
 import type { Alert } from "#api/alerts.ts";
 import type { App } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
-import type { Job } from "#api/jobs.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 import { openapi } from "#api/openapi.ts";
 import { listRouters, type Router } from "#api/routes.ts";
 import * as status from "#api/status.ts";
@@ -85,7 +85,7 @@ export function mountStatus(mount: Mount, context: Context, { more, alerts, mono
     const jobs = store
       .list<Job>(PREFIX.jobs)
       .map(({ value }) => value)
-      .filter(({ state }) => state !== "down" && state !== "lost");
+      .filter((job) => !isEnded(job));
     const parts: Part[] = [
       {
         name: "store",
