@@ -7,11 +7,11 @@ import { hasEnded } from "#api/builds.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
 import { causeChain } from "#lib/run.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, plainText } from "../events.ts";
 import { keys } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
-import { gate } from "../scheduler/gate.ts";
 import type { Entry } from "../store/entry.ts";
 import { logText, watchDeployment } from "./deploying.ts";
 import { withLastWords } from "./last-words.ts";
@@ -172,9 +172,9 @@ export function buildDriver(context: Context, parts: BuildParts) {
   return {
     async drive(appId: string, id: string, signal: AbortSignal): Promise<void> {
       const clock = stopwatch();
-      const woken = gate();
+      const woken = createWake();
       const stop = store.onDurable(({ mutations }) => {
-        if (mutations.some(({ key }) => key.includes(appId) || key.startsWith("builds/"))) woken.poke();
+        if (mutations.some(({ key }) => key.includes(appId) || key.startsWith("builds/"))) woken.ring();
       });
       try {
         while (!signal.aborted) {

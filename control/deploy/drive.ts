@@ -6,9 +6,9 @@ import { isFault } from "#api/fault.ts";
 import { isEnded, type Job } from "#api/jobs.ts";
 import type { LogLine } from "#api/logs.ts";
 import { causeChain } from "#lib/run.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
-import { gate } from "../scheduler/gate.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Tasks } from "../tasks/tasks.ts";
 import { beginning, ending, hasNoWayBack, type Outcome, type Turn, turningBack } from "./changes.ts";
@@ -112,12 +112,12 @@ export function driver(context: Context, parts: DeployParts): Driver {
     callOff,
     async drive(appId, id, signal) {
       const clocks = deploymentClocks();
-      const woken = gate();
+      const woken = createWake();
       const stops = [
         store.onDurable(({ mutations }) => {
-          if (mutations.some(({ key }) => key.includes(appId))) woken.poke();
+          if (mutations.some(({ key }) => key.includes(appId))) woken.ring();
         }),
-        parts.onReport(woken.poke),
+        parts.onReport(woken.ring),
       ];
       try {
         while (!signal.aborted) {

@@ -10,6 +10,7 @@ import { listRouters, type Router } from "#api/routes.ts";
 import * as status from "#api/status.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import type { Hello } from "#api/version.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Alerts } from "../alerts/alerts.ts";
 import type { Context } from "../context.ts";
 import { writingProblem } from "../disk/writing.ts";
@@ -18,7 +19,6 @@ import type { Mount } from "../mount.ts";
 import { pageOf } from "../paging.ts";
 import type { MemberSeen } from "../presence.ts";
 import type { ClusterSettings, HostRecord, MemberRecord } from "../records.ts";
-import { gate } from "../scheduler/gate.ts";
 
 type Part = Static<typeof status.Part>;
 const SILENT_MS = 10_000;
@@ -146,11 +146,11 @@ export function mountStatus(mount: Mount, context: Context, { more, alerts, mono
       if (lastEventId !== undefined && seen > 0 && seen < oldest)
         throw new Fault("gone", `events before ${oldest} are not kept; list again`);
       let isNew = true;
-      const woken = gate();
+      const woken = createWake();
       const stop = store.onDurable(({ mutations }) => {
         if (!mutations.some(({ key }) => key.startsWith(PREFIX.events))) return;
         isNew = true;
-        woken.poke();
+        woken.ring();
       });
       try {
         for (let first = true; !signal.aborted; first = false) {
