@@ -57,6 +57,11 @@ export const Deployment = object({
 });
 export type Deployment = Static<typeof Deployment>;
 
+const ENDED: ReadonlySet<Deployment["state"]> = new Set<Deployment["state"]>(["complete", "failed", "cancelled"]);
+
+/** Nothing of it is done any more. */
+export const hasEnded = ({ state }: Pick<Deployment, "state">): boolean => ENDED.has(state);
+
 const DeploymentParams = object({ app: Id, id: Id });
 export const listDeployments = endpoint({
   id: "listDeployments",

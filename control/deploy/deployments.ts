@@ -1,21 +1,21 @@
 // Deployments as server-side objects: queued per app, driven to their end, resumed after a restart of control. A client that goes
 // away changes nothing.
 import type { App } from "#api/apps.ts";
-import type { Deployment } from "#api/deployments.ts";
+import { type Deployment, hasEnded } from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
 import { until } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, type NewEvent } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Idempotent } from "../mount.ts";
 import type { ReleaseRecord } from "../records.ts";
 import { appOfKey } from "../scheduler/cluster-view.ts";
-import { gate } from "../scheduler/gate.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
 import { type DeployParts, driver } from "./drive.ts";
-import { type DeploymentRecord, deploymentsOf, hasEnded, isComing, isLive } from "./record.ts";
+import { type DeploymentRecord, deploymentsOf, isComing, isLive } from "./record.ts";
 import type { Counts } from "./strategy.ts";
 
 export interface DeployWish {
@@ -56,9 +56,9 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
   const { store, now } = context;
   const { drive, callOff } = driver(context, parts);
   const driven = new Set<string>();
-  const woken = gate();
+  const woken = createWake();
   store.onDurable(({ mutations }) => {
-    if (mutations.some(({ key }) => key.startsWith(PREFIX.deployments))) woken.poke();
+    if (mutations.some(({ key }) => key.startsWith(PREFIX.deployments))) woken.ring();
   });
 
   const get = (appId: string, id: string) => store.get<DeploymentRecord>(keys.deployment(appId, id));
@@ -176,7 +176,7 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
             .finally(() => {
               driven.delete(appId);
               tasks.delete(task);
-              woken.poke();
+              woken.ring();
             });
           tasks.add(task);
         }

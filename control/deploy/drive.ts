@@ -1,19 +1,21 @@
 // Drives one deployment to its end: looks at what is, decides the next step, writes it, waits until something changed.
+
 import type { App } from "#api/apps.ts";
+import { hasEnded } from "#api/deployments.ts";
 import { isFault } from "#api/fault.ts";
-import type { Job } from "#api/jobs.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 import type { LogLine } from "#api/logs.ts";
 import { causeChain } from "#lib/run.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
-import { gate } from "../scheduler/gate.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Tasks } from "../tasks/tasks.ts";
 import { beginning, ending, hasNoWayBack, type Outcome, type Turn, turningBack } from "./changes.ts";
 import { type Clocks, deploymentClocks } from "./clocks.ts";
 import { phaseDriver } from "./drive-phase.ts";
 import { progressOf, turnOf } from "./look.ts";
-import { type DeploymentRecord, hasEnded } from "./record.ts";
+import type { DeploymentRecord } from "./record.ts";
 import { nextStep } from "./step.ts";
 
 export interface DeployParts {
@@ -69,7 +71,7 @@ export function driver(context: Context, parts: DeployParts): Driver {
   const jobsOf = (appId: string): Job[] =>
     context.jobs
       .ofApp(appId)
-      .filter(({ state, task }) => state !== "down" && state !== "lost" && task === undefined)
+      .filter((job) => !isEnded(job) && job.task === undefined)
       .map((job) => (job.hostId === undefined ? { ...job, reason: parts.whyWaiting(job) } : job));
 
   /** One look: `again` when something was done, else how long there is nothing to do unless something changes. */
@@ -110,12 +112,12 @@ export function driver(context: Context, parts: DeployParts): Driver {
     callOff,
     async drive(appId, id, signal) {
       const clocks = deploymentClocks();
-      const woken = gate();
+      const woken = createWake();
       const stops = [
         store.onDurable(({ mutations }) => {
-          if (mutations.some(({ key }) => key.includes(appId))) woken.poke();
+          if (mutations.some(({ key }) => key.includes(appId))) woken.ring();
         }),
-        parts.onReport(woken.poke),
+        parts.onReport(woken.ring),
       ];
       try {
         while (!signal.aborted) {

@@ -1,12 +1,14 @@
 // Deployments and rollback.
+
 import type { App } from "#api/apps.ts";
 import * as deployments from "#api/deployments.ts";
+import { hasEnded } from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import { findApp, findRelease } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import { formationsBeside } from "../deploy/formations.ts";
-import { type DeploymentRecord, deploymentsOf, hasEnded, shownDeployment } from "../deploy/record.ts";
+import { type DeploymentRecord, deploymentsOf, shownDeployment } from "../deploy/record.ts";
 import { releaseBefore } from "../deploy/release-before.ts";
 import { stateFeed } from "../feed.ts";
 import { keys, padded } from "../keys.ts";
