@@ -154,6 +154,7 @@ function routeOptions(options: RenderOptions): string[] {
     ...redirects(options),
     `http-request return status 503 content-type "text/html; charset=utf-8" hdr retry-after ${MAINTENANCE_RETRY_S} hdr cache-control no-store ${page} if { var(txn.flags) -m sub m } { ${reply("maintenance")} -m found }`,
     "http-request set-var(txn.token) req.cook(flynn_sticky) if { var(txn.flags) -m sub s }",
+    "http-request set-var(txn.rate) var(txn.route),field(6,:)",
     "http-request set-var(txn.canary) var(txn.route),field(5,:)",
     ...canary(sticky),
     `http-request set-var(txn.server) var(txn.pool),concat(/,txn.token),${sticky} if { var(txn.token) -m found }`,

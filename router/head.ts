@@ -4,6 +4,7 @@
 import { renderFrontend } from "./frontend.ts";
 import { HOP_SCRIPT } from "./hop-script.ts";
 import { mapFile } from "./maps.ts";
+import { rateRules, rateTables } from "./rates.ts";
 import { OLD_WORKER_LIFE_MS, RELOADS_SURVIVED } from "./reload.ts";
 import type { RenderOptions, Timeouts } from "./render-options.ts";
 
@@ -51,7 +52,6 @@ export function renderHead(options: RenderOptions, backends = 0): string {
   const { clientMs, serverMs, tunnelMs, oldWorkerMs } = { ...TIMEOUTS, ...options.timeouts };
   const map = (name: Parameters<typeof mapFile>[0]) => `map_str(${directory}/${mapFile(name)})`;
   const reply = (key: string) => `var(txn.pool),${key},${map("replies")}`;
-  const isSticky = "{ var(txn.flags) -m sub s }";
   return `# Written by the router at each change; always equal to what runs. Changes made by hand are lost.
 global
   stats socket ${directory}/worker.sock mode 600 level admin
@@ -90,7 +90,18 @@ ${renderFrontend(options)}
 backend streams from common
   stick-table type string len 256 size ${STREAMS_MOST} expire 24h store gpc0
 
-defaults pool from common
+${rateTables()}
+${poolDefaults(options, backends, "pool")}
+# Pools whose jobs speak HTTP/2 without TLS.
+${poolDefaults(options, backends, "h2c")}`;
+}
+
+/** What the generic backends have in common. */
+function poolDefaults(options: RenderOptions, backends: number, name: "pool" | "h2c"): string {
+  const { tunnelMs } = { ...TIMEOUTS, ...options.timeouts };
+  const map = (file: Parameters<typeof mapFile>[0]) => `map_str(${options.directory}/${mapFile(file)})`;
+  const isSticky = "{ var(txn.flags) -m sub s }";
+  return `defaults ${name} from common
   balance leastconn
   retries 3
   option redispatch 1
@@ -99,7 +110,12 @@ defaults pool from common
   http-request set-timeout server ${duration(tunnelMs)} if { req.hdr(accept) -m sub text/event-stream }
   # HAProxy 2.6 takes a timeout before the answer only: what was answered with an event stream is expected to be again.
   http-request set-timeout server ${duration(tunnelMs)} if { table_cnt(streams) gt 0 } { var(txn.pool),concat(,txn.path),in_table(streams) }
+  # A gRPC stream may be silent for long.
+  http-request set-timeout server ${duration(tunnelMs)} if { req.hdr(content-type) -m beg application/grpc }
   http-request disable-l7-retry unless { method GET HEAD OPTIONS }
+${rateRules()
+  .map((rule) => `  ${rule}\n`)
+  .join("")}\
   http-response set-var(txn.answered) int(1)
   http-response del-header keep-alive
   http-response track-sc0 var(txn.pool),concat(,txn.path) table streams if { res.hdr(content-type) -m beg -i text/event-stream }
@@ -108,7 +124,7 @@ defaults pool from common
   http-response set-var(txn.now) var(txn.pool),concat(/,txn.slot),${map("jobs")}
   http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax" if { var(txn.now) -m found } !{ var(txn.proto) -m str https } !{ var(txn.now),strcmp(txn.token) eq 0 }
   http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax; Secure" if { var(txn.now) -m found } { var(txn.proto) -m str https } !{ var(txn.now),strcmp(txn.token) eq 0 }
-  default-server ${checks(backends)} pool-purge-delay 4s
+  default-server ${checks(backends)} pool-purge-delay 4s${name === "h2c" ? " proto h2" : ""}
 `;
 }
 

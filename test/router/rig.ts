@@ -60,7 +60,7 @@ export interface PoolSketch {
   routes: string[];
   jobs: { port: number; name?: string; state?: "up" | "drain" }[];
   /** Of each of its routes. */
-  options?: Pick<RouterTarget["routes"][number], "tls" | "sticky" | "hstsSeconds">;
+  options?: Pick<RouterTarget["routes"][number], "tls" | "sticky" | "hstsSeconds" | "protocol" | "rate">;
   maintenance?: string;
   errorPage?: string;
   /** Of each of its routes; the pool is the app's with `@next`. */
