@@ -21,6 +21,7 @@ import { diskPart, type Reading } from "./disk/floor.ts";
 import { diskRoom } from "./disk/room.ts";
 import { lasting, watchWriting } from "./disk/writing.ts";
 import { createDrains } from "./drains/drains.ts";
+import { type Dial, watchExternal } from "./external/health.ts";
 import { createGit } from "./git/git.ts";
 import { hostChanges } from "./host-changes.ts";
 import { hostClients } from "./host-clients.ts";
@@ -56,6 +57,7 @@ import { mountCertificates } from "./routes/certificates.ts";
 import { mountDeployments } from "./routes/deployments.ts";
 import { mountDisks } from "./routes/disks.ts";
 import { mountDrains } from "./routes/drains.ts";
+import { mountExternalServices } from "./routes/external-services.ts";
 import { mountGit } from "./routes/git.ts";
 import { mountHosts } from "./routes/hosts.ts";
 import { mountJobs } from "./routes/jobs.ts";
@@ -120,6 +122,8 @@ export interface ControlParts {
   readAddresses?: () => string[];
   /** Silence after which a router is not waited for, in milliseconds. */
   routerAliveMs?: number;
+  /** How external services are looked at; over the network every ten seconds unless given. */
+  external?: { dial?: Dial; everyMs?: number };
   /** What control says of itself; that of this version unless given. */
   hello?: Hello;
 }
@@ -224,6 +228,7 @@ export function wireControl(parts: ControlParts): Control {
   const hosts = hostClients(context, identity);
   const archive = logs(context, hosts);
   const drains = createDrains(context, archive);
+  const external = watchExternal(context, parts.external);
   const deployer = deployments(context, {
     tasks,
     whyWaiting: (job) => scheduler.whyWaiting(job),
@@ -340,7 +345,8 @@ export function wireControl(parts: ControlParts): Control {
   mountNetwork(mount, context);
   mountCertificates(mount, context);
   mountPages(mount, context);
-  mountServices(mount, context, { deployments: deployer, logs: archive, image, docker });
+  mountServices(mount, context, { deployments: deployer, logs: archive, image, docker, external });
+  mountExternalServices(mount, context, external);
 
   return {
     app,
@@ -369,6 +375,7 @@ export function wireControl(parts: ControlParts): Control {
         builds: (until) => builds.run(until),
         git: (until) => git.run(until),
         tokens: tokens.run,
+        external: external.run,
         addresses: addressesKept,
         subnets: (until) => growSubnets({ store, isFree: scheduler.isFree, now, log, signal: until }),
         retention: (until) => retentionLoop(store, { log, signal: until, images: sweeper }),

@@ -15,9 +15,9 @@ export const serviceCommands: readonly Command[] = [
           titles: ["NAME", "APP", "PROCESS", "RELEASE", "HEALTHY", "PORT", "DOMAINS"],
           row: (service) => [
             service.name,
-            service.app,
-            service.process,
-            `v${service.version}`,
+            service.app ?? "(outside)",
+            service.process ?? "",
+            service.external ? "" : `v${service.version}`,
             healthy(service),
             service.port === undefined ? "" : String(service.port),
             service.domains.join(" "),
@@ -37,7 +37,12 @@ export const serviceCommands: readonly Command[] = [
         answer(cli, service, () => {
           printFacts(cli, [
             ["Name", service.name],
-            ["App", `${service.app}, process ${service.process}, release v${service.version}`],
+            [
+              "App",
+              service.external
+                ? "none: it runs outside of the cluster"
+                : `${service.app}, process ${service.process}, release v${service.version}`,
+            ],
             ["Image", service.image],
             ["Healthy", healthy(service)],
             ["Port", service.port === undefined ? "" : String(service.port)],
@@ -50,7 +55,7 @@ export const serviceCommands: readonly Command[] = [
             cli,
             ["JOB", "STATE", "HOST", "ADDRESS"],
             service.instances.map(({ jobId, state, hostId, address, port }) => [
-              jobId,
+              jobId ?? "",
               state,
               hostId ?? "",
               address === undefined ? "" : `${address}${port === undefined ? "" : `:${port}`}`,
