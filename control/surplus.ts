@@ -9,13 +9,13 @@ import { liveJobs } from "./apps/find.ts";
 import { type BuildPlan, buildsOf } from "./builds/record.ts";
 import { deploymentsOf } from "./deploy/record.ts";
 import { expiredTokens } from "./identity/tokens.ts";
+import { expiredMachines } from "./identity/unapproved.ts";
 import { buriedImages } from "./image-sweep.ts";
 import { keys, PREFIX } from "./keys.ts";
 import { ruleEnd } from "./network/rules.ts";
 import type { JoinTokenRecord, MachineRecord, NetworkRuleRecord, ReleaseRecord } from "./records.ts";
 import type { Entry } from "./store/entry.ts";
 import type { Change, Store } from "./store/store.ts";
-import { expiredMachines } from "./unapproved.ts";
 
 /** Keys of one commit. */
 export const COMMIT_MOST = 5_000;

@@ -40,6 +40,7 @@ export interface Driver {
 }
 
 const TICK_MS = 500;
+const HELD = "paused before its first step";
 /** Old jobs may take so long beyond the drain before a deployment is complete without them. */
 const ENDING_GRACE_MS = 40_000;
 
@@ -86,6 +87,10 @@ export function driver(context: Context, parts: DeployParts): Driver {
     if (deployment.releasing) return (await phase.look(entry, app, clocks)) ? "again" : TICK_MS;
     const jobs = jobsOf(deployment.appId);
     if (deployment.state === "pending") {
+      if (deployment.pausedAt !== undefined) {
+        if (deployment.step !== HELD) await write(entry, { changed: { step: HELD } });
+        return TICK_MS;
+      }
       if (phase.isDue(deployment, app.value)) await phase.start(entry, app.value);
       else await write(entry, beginning(store, deployment, { app, jobs, at: now() }));
       return "again";
@@ -104,6 +109,7 @@ export function driver(context: Context, parts: DeployParts): Driver {
     }
     const turn = turnOf(store, deployment, { app, jobs, step, at: now() });
     if (turn !== undefined) await write(entry, turn);
+    if (step.type === "wait" && step.paused) clocks.rest();
     if (step.type !== "wait") return "again";
     return Math.min(TICK_MS, ...Object.values(progress.unstableMs).filter((leftMs) => leftMs > 0));
   };

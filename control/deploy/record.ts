@@ -37,11 +37,13 @@ export function shownDeployment(record: DeploymentRecord, ahead: DeploymentRecor
   const { before: _, hadHealthy: __, cancel: ___, releasing: ____, order: _____, ...rest } = record;
   const { keeping: ______, recalled: _______, ...shown } = rest;
   if (record.state !== "pending" || ahead === undefined || ahead.id === record.id) return shown;
-  const { toVersion, goingBack } = ahead;
+  const { toVersion, goingBack, pausedAt } = ahead;
   const why =
-    goingBack === undefined
-      ? `v${toVersion} is deployed first`
-      : `v${toVersion} ${goingBack === "failed" ? "failed" : "was cancelled"} and goes back first`;
+    pausedAt !== undefined
+      ? `v${toVersion} is paused; go on with: flynn deployment resume`
+      : goingBack === undefined
+        ? `v${toVersion} is deployed first`
+        : `v${toVersion} ${goingBack === "failed" ? "failed" : "was cancelled"} and goes back first`;
   return { ...shown, step: `queued: ${why}` };
 }
 
