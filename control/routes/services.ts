@@ -3,6 +3,7 @@
 import type { App, Formation } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import { Fault } from "#api/fault.ts";
+import { checkImageName, type LocalDocker } from "#api/local-docker.ts";
 import type { Route } from "#api/routes.ts";
 import * as services from "#api/services.ts";
 import { newId } from "#lib/ids.ts";
@@ -19,7 +20,6 @@ import type { ExternalWatch } from "../external/health.ts";
 import type { ExternalServiceRecord } from "../external/service.ts";
 import { stateFeed } from "../feed.ts";
 import { keys, PREFIX } from "../keys.ts";
-import type { LocalDocker } from "../local-docker.ts";
 import type { Logs } from "../logs/logs.ts";
 import type { Mount } from "../mount.ts";
 import { checkAppName } from "../names.ts";
@@ -118,8 +118,9 @@ export function mountServices(
     signal: AbortSignal,
   ): Promise<Artifact> => {
     if (wish.artifactId === undefined) {
+      checkImageName(wish.image!);
       return context.room.filling(signal, async (both) => {
-        const archive = await docker.save(wish.image!, both);
+        const { archive } = await docker.save(wish.image!, both);
         return image({ appId: app.id, archive, source: wish.image!, signal: both });
       });
     }

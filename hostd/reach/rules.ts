@@ -78,7 +78,7 @@ export function reachText(input: ReachInput): string {
     ...set("open", "ipv4_addr . inet_service", open, undefined, "interval"),
     ...set("closed", "ipv4_addr", merge(closedRanges(input, routers)).map(textOf), undefined, "interval"),
     ...(egress === "internet"
-      ? set("not_internet", "ipv4_addr", merge(rangesOf(NOT_INTERNET)).map(textOf), undefined, "interval")
+      ? set("not_internet", "ipv4_addr", merge(parsedRanges(NOT_INTERNET)).map(textOf), undefined, "interval")
       : []),
     ...verdicts("senders", local, ({ appId }) => (appId === undefined ? "goto out" : `goto out_${number({ appId })}`)),
     ...verdicts("receivers", local, ({ appId }) =>
@@ -190,8 +190,8 @@ function closedRanges({ target, clusterAddresses, builds }: ReachInput, routers:
     target.registry.replace(/:\d+$/, ""),
   ];
   return [
-    ...rangesOf([...NOWHERE, target.clusterRange, ...builds.map(({ subnet }) => subnet), ...closed]),
-    ...rangesOf(addressesOf(addresses)),
+    ...parsedRanges([...NOWHERE, target.clusterRange, ...builds.map(({ subnet }) => subnet), ...closed]),
+    ...parsedRanges(addressesOf(addresses)),
   ];
 }
 
@@ -214,7 +214,7 @@ const gatewaysOf = ({ subnet, peers }: ReachInput["target"]): string[] =>
 
 /** Never the metadata service, whose address also serves names on some clouds. */
 const nameServers = (dns: readonly string[]): string[] => {
-  const nowhere = rangesOf(NOWHERE);
+  const nowhere = parsedRanges(NOWHERE);
   return addressesOf(dns).filter((server) => !nowhere.some((range) => contains(range, server)));
 };
 
@@ -248,7 +248,7 @@ const outsideOf = ({ outside = [] }: ReachApp): string[] =>
 const sorted = (texts: readonly string[]): string[] => [...new Set(texts)].sort();
 const addressesOf = (texts: readonly string[]): string[] => sorted(texts.filter((text) => isIPv4(text)));
 
-function rangesOf(texts: readonly string[]): Range[] {
+function parsedRanges(texts: readonly string[]): Range[] {
   return texts.map((text) => {
     const range = parseRange(text);
     if (range === undefined) throw new Error(`${text} is not IPv4 CIDR`);
@@ -257,7 +257,7 @@ function rangesOf(texts: readonly string[]): Range[] {
 }
 
 function cidr(text: string): string {
-  rangesOf([text]);
+  parsedRanges([text]);
   return text;
 }
 

@@ -133,7 +133,7 @@ export async function rig(
     it.token = (await firstStart(it.store, config, new Date())) ?? it.token;
     it.caPem = authority.caPem;
     const identity = await authority.issueControl(["127.0.0.1"]);
-    const docker = { save: async () => Readable.from([Buffer.from("image")]) };
+    const docker = { save: async () => ({ archive: Readable.from([Buffer.from("image")]), sizeBytes: 5 }) };
     const addresses = ["127.0.0.1"];
     it.control = wireControl({
       store: it.store,
