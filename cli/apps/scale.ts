@@ -1,8 +1,8 @@
 // The rules of `flynn scale`: its words, and when a formation is reached. Pure.
 import type { Formation } from "#api/apps.ts";
-import type { Deployment } from "#api/deployments.ts";
+import { type Deployment, hasEnded } from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
-import type { Job } from "#api/jobs.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 
 export type ScaleWish = Record<string, { count: number; tags?: Record<string, string> }>;
 
@@ -52,7 +52,7 @@ export function standing(
 ): ScaleStanding {
   const missing = asked.flatMap((process) => {
     const wanted = formation.processes[process]?.count ?? 0;
-    const live = jobs.filter((job) => job.process === process && job.state !== "down" && job.state !== "lost");
+    const live = jobs.filter((job) => job.process === process && !isEnded(job));
     const kept = live.filter(({ desired, releaseId }) => desired === "run" && releaseId === formation.releaseId);
     const up = kept.filter(({ state }) => state === "up").length;
     const ending = live.length - kept.length;
@@ -90,7 +90,7 @@ export function overtaken(
       const [wanted, now] = [ours.processes[process]?.count ?? 0, of(process)];
       return now === undefined || now === wanted ? [] : [`${process}=${now}`];
     });
-  const ended = deployment === undefined || ["complete", "failed", "cancelled"].includes(deployment.state);
+  const ended = deployment === undefined || hasEnded(deployment);
   if (!ended && deployment.goingBack === undefined) {
     const other = counts((process) => deployment.processes[process]?.wanted);
     const follow = `follow it: flynn -a ${app} deployment show ${deployment.id} -f`;

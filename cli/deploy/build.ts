@@ -1,7 +1,7 @@
 // Sending a source and watching its build: the text is the one a push prints, as it comes. The build lives on the server: a client
 // that goes away changes nothing.
 import type { Readable } from "node:stream";
-import { type Build, buildLog, createBuild, getBuild } from "#api/builds.ts";
+import { type Build, buildLog, createBuild, getBuild, hasEnded } from "#api/builds.ts";
 import type { Client } from "#api/client.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { backoffMs } from "#lib/retry.ts";
@@ -63,7 +63,7 @@ export async function followBuild({ client, cli, app, id, line }: FollowOptions)
         for (const one of lines) line(plain(one, { lines: true }));
       }
       const build = await client.call(getBuild, { params, signal });
-      if (["succeeded", "failed", "cancelled"].includes(build.state)) {
+      if (hasEnded(build)) {
         if (rest !== "") line(plain(rest, { lines: true }));
         return build;
       }

@@ -1,12 +1,11 @@
 // Watching a deployment to its end. It lives on the server: a client that goes away changes nothing.
 import type { Client } from "#api/client.ts";
-import { type Deployment, getDeployment } from "#api/deployments.ts";
+import { type Deployment, getDeployment, hasEnded } from "#api/deployments.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { logLine } from "../jobs/log-line.ts";
 import { progress } from "../output/progress.ts";
 import type { Cli } from "../parse/command.ts";
 
-const ENDED = new Set<Deployment["state"]>(["complete", "failed", "cancelled"]);
 /** Control may be restarted under a deployment: so long it may be away. */
 const AWAY_MOST_MS = 60_000;
 
@@ -39,8 +38,8 @@ export async function followDeployment({ client, cli, app, id }: FollowOptions):
       if (event !== "item" || data === undefined) continue;
       brokeMs = undefined;
       const why = data.goingBack === undefined ? "" : `${data.goingBack}: ${data.reason}; `;
-      if (data.step !== "" && !ENDED.has(data.state)) shown.step(`v${data.toVersion}: ${why}${data.step}`);
-      if (!ENDED.has(data.state)) continue;
+      if (data.step !== "" && !hasEnded(data)) shown.step(`v${data.toVersion}: ${why}${data.step}`);
+      if (!hasEnded(data)) continue;
       shown.end();
       return ended(data, cli, app);
     }

@@ -1,7 +1,7 @@
 // Machines nobody approved: how many are kept beside those that were, who makes room, how fast new ones may come, and when they
 // expire. Whoever was seen on the wire goes before whoever only sent a packet.
-import type { MachineRecord } from "./records.ts";
-import type { Entry } from "./store/entry.ts";
+import type { MachineRecord } from "../records.ts";
+import type { Entry } from "../store/entry.ts";
 
 export const UNAPPROVED_MOST = 2_000;
 const UNSEEN_MS = 24 * 3_600_000;

@@ -1,10 +1,10 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { BootTarget } from "#api/boot.ts";
-import { type ChoiceInput, chooseBoot } from "../../bootstrap/boot-choice.ts";
-import type { VerifiedImage } from "../../bootstrap/images.ts";
-import { createMachines } from "../../bootstrap/machines.ts";
-import { bootMachine } from "./image-fixture.ts";
+import { type ChoiceInput, chooseBoot } from "../../../bootstrap/identity/boot-choice.ts";
+import { createMachines } from "../../../bootstrap/identity/machines.ts";
+import type { VerifiedImage } from "../../../bootstrap/images.ts";
+import { bootMachine } from "../image-fixture.ts";
 
 const MAC = "52:54:00:00:00:01";
 const target = (machines = [bootMachine(MAC)], current?: string): BootTarget =>

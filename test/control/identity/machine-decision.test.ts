@@ -1,12 +1,18 @@
 // What a person's word makes of a machine.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { machineCalled } from "../../control/find-machine.ts";
-import { keys } from "../../control/keys.ts";
-import { adoptedBy, approvedAfter, claimOf, refuseStale, rejectedAfter } from "../../control/machine-decision.ts";
-import type { MachineRecord } from "../../control/records.ts";
-import { refusal } from "./faults.ts";
-import { kept } from "./kept.ts";
+import { machineCalled } from "../../../control/find-machine.ts";
+import {
+  adoptedBy,
+  approvedAfter,
+  claimOf,
+  refuseStale,
+  rejectedAfter,
+} from "../../../control/identity/machine-decision.ts";
+import { keys } from "../../../control/keys.ts";
+import type { MachineRecord } from "../../../control/records.ts";
+import { refusal } from "../faults.ts";
+import { kept } from "../kept.ts";
 
 const AT = new Date("2026-01-01T00:00:00.000Z");
 const MAC = "52:54:00:00:00:01";

@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { newId, newSecret } from "#lib/ids.ts";
 import { steadyNow } from "#lib/time.ts";
-import type { Source } from "./observe.ts";
+import type { Source } from "./sight.ts";
 
 export interface BootRecord {
   bootId: string;

@@ -1,8 +1,8 @@
 // Machines nobody approved: who makes room, who expires, and how many may come.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { MachineRecord } from "../../control/records.ts";
-import { expiredMachines, newcomers, quietest, UNAPPROVED_MOST } from "../../control/unapproved.ts";
+import { expiredMachines, newcomers, quietest, UNAPPROVED_MOST } from "../../../control/identity/unapproved.ts";
+import type { MachineRecord } from "../../../control/records.ts";
 
 const NOW = Date.parse("2026-01-02T00:00:00.000Z");
 const DAY_MS = 86_400_000;

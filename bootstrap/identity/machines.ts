@@ -1,8 +1,8 @@
 // The machines that control decided on, by card, and how many strangers may be let in beside them. What a stranger says is not
 // kept: each event carries its own claim. A flood of made-up cards leaves room for those that were seen on the wire.
 import type { BootMachine, BootTarget } from "#api/boot.ts";
-import type { OfferMachine } from "./dhcp/exchange.ts";
-import { rateLimit } from "./rate.ts";
+import type { OfferMachine } from "../dhcp/exchange.ts";
+import { rateLimit } from "../rate.ts";
 
 export interface Machines {
   setTarget(target: BootTarget): void;

@@ -1,6 +1,6 @@
 // Which network card an IPv4 address on our own wire belongs to, as the kernel's neighbour table has it.
 import { readFileSync } from "node:fs";
-import { rateLimit } from "./rate.ts";
+import { rateLimit } from "../rate.ts";
 
 /** The card of an address; `expected` is what the asker says, for which a kept answer that disagrees is not good enough. */
 export type Neighbours = (address: string, expected?: string) => string | undefined;

@@ -2,7 +2,7 @@
 // (api/machine-identity.ts). `why` is for the console, so it names nothing that the asker did not know; `note` is for people.
 import { type BootMachine, type BootTarget, isKernelWord } from "#api/boot.ts";
 import { type Claimed, type Observed, outcomeOf } from "#api/machine-identity.ts";
-import type { VerifiedImage } from "./images.ts";
+import type { VerifiedImage } from "../images.ts";
 
 export type BootChoice =
   | { kind: "wait"; why: string; note?: string }

@@ -1,7 +1,7 @@
 // What firmware and iPXE say about a machine, turned into a claim (api/machine-identity.ts). The bytes are hostile: what does not have the
 // shape of its field is left out, never repaired into something that could name another machine.
 import type { Claimed } from "#api/machine-identity.ts";
-import { type Client, type Platform, usableUuid } from "./dhcp/classify.ts";
+import { type Client, type Platform, usableUuid } from "../dhcp/classify.ts";
 
 const JUNK_TEXT = new Set([
   "default string",

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { kernelNeighbours } from "../../bootstrap/neighbours.ts";
-import { createSight } from "../../bootstrap/observe.ts";
+import { kernelNeighbours } from "../../../bootstrap/identity/neighbours.ts";
+import { createSight } from "../../../bootstrap/identity/sight.ts";
 
 const MAC = "52:54:00:00:00:01";
 const OTHER = "52:54:00:00:00:66";

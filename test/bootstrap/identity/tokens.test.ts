@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { type BootRecord, createTokens } from "../../bootstrap/tokens.ts";
+import { type BootRecord, createTokens } from "../../../bootstrap/identity/tokens.ts";
 
 const MAC = "52:54:00:00:00:01";
 const home = { address: "10.77.0.50", card: MAC };

@@ -1,7 +1,7 @@
 // What a person's word makes of a machine: approved, rejected, adopted. Only here does what was approved change. Pure.
 import { Fault } from "#api/fault.ts";
-import { sha256Hex } from "./identity/principal.ts";
-import type { MachineRecord } from "./records.ts";
+import type { MachineRecord } from "../records.ts";
+import { sha256Hex } from "./principal.ts";
 
 /** Names what waits for a person; other words of the machine have another one. */
 export const claimOf = (...what: unknown[]): string => sha256Hex(JSON.stringify(what)).slice(0, 8);

@@ -3,9 +3,9 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Claimed } from "#api/machine-identity.ts";
-import { classify } from "../../bootstrap/dhcp/classify.ts";
-import { identityOfClient, identityOfQuery } from "../../bootstrap/identity.ts";
-import { bios, ipxe, uefi, uefiHttp } from "./dhcp/packets.ts";
+import { classify } from "../../../bootstrap/dhcp/classify.ts";
+import { identityOfClient, identityOfQuery } from "../../../bootstrap/identity/claim.ts";
+import { bios, ipxe, uefi, uefiHttp } from "../dhcp/packets.ts";
 
 const isIdentity = new Ajv({ strict: false, validateSchema: false }).compile(Claimed);
 const of = (query: Record<string, string>) => identityOfQuery(new URLSearchParams(query));
