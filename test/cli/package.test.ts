@@ -38,7 +38,7 @@ interface Ran {
 }
 
 /** Runs the file as its user does. Nothing of this process's surroundings but where git is. */
-async function run(node: string, home: string, args: string[], input = "", file = packed.file): Promise<Ran> {
+async function inHome(node: string, home: string, args: string[], input = "", file = packed.file): Promise<Ran> {
   const env = { HOME: home, PATH: [dirname(node), "/usr/bin", "/bin"].join(delimiter), GIT_CONFIG_NOSYSTEM: "1" };
   try {
     const { stdout, stderr } = await exec([node, file, ...args], { env, cwd: home, input, timeoutMs: 60_000 });
@@ -58,7 +58,7 @@ test("the file holds no part of the server, and needs no package beside it", asy
 
 for (const { name, node, major } of NODES) {
   const home = join(directory, `home of ${major}`);
-  const flynn = async (...args: string[]) => run(node, home, args);
+  const flynn = async (...args: string[]) => inHome(node, home, args);
   const answered = async (...args: string[]): Promise<string> => {
     const { code, out, err } = await flynn(...args);
     assert.is(code, 0, `${args.join(" ")}: ${err}`);
@@ -77,18 +77,18 @@ for (const { name, node, major } of NODES) {
   });
 
   test(`${name}: a cluster is added by its pin, an app made, configured and given a token`, async () => {
-    const added = await run(node, home, ["cluster", "add", "rig", control.url, "-", "--pin", pin], control.token);
+    const added = await inHome(node, home, ["cluster", "add", "rig", control.url, "-", "--pin", pin], control.token);
     assert.equal([added.code, added.out], [0, 'Cluster "rig" added.\n'], added.err);
     const app = `laptop-${major}`;
     assert.match(await answered("create", app), `Created ${app}`);
-    assert.match(await answered("-a", app, "env", "set", "GREETING=two words"), /v1|release/);
+    assert.match(await answered("-a", app, "env", "set", "GREETING=two words"), "Created release v1");
     assert.is(await answered("-a", app, "env", "get", "GREETING"), "two words\n");
     const token = (await answered("token", "create", `ci-${major}`, "--expires", "1d")).trim();
     const other = join(directory, `ci of ${major}`);
     await mkdir(other);
-    const ci = await run(node, other, ["cluster", "add", "prod", control.url, "-", "--pin", pin], token);
+    const ci = await inHome(node, other, ["cluster", "add", "prod", control.url, "-", "--pin", pin], token);
     assert.is(ci.code, 0, ci.err);
-    const listed = JSON.parse((await run(node, other, ["apps", "--json"])).out);
+    const listed = JSON.parse((await inHome(node, other, ["apps", "--json"])).out);
     assert.ok(listed.some((each: { name: string }) => each.name === app));
   });
 
@@ -96,10 +96,10 @@ for (const { name, node, major } of NODES) {
     const env = { HOME: home, PATH: "/usr/bin:/bin", GIT_CONFIG_NOSYSTEM: "1", GIT_TERMINAL_PROMPT: "0" };
     const git = (...args: string[]) => exec(["git", ...args], { env, cwd: home, timeoutMs: 60_000 });
     assert.is((await git("ls-remote", `${control.url}/git/laptop-${major}.git`)).stdout, "");
-    const asked = await run(node, home, ["git-credential", "get"], `protocol=https\nhost=${host}\n`);
+    const asked = await inHome(node, home, ["git-credential", "get"], `protocol=https\nhost=${host}\n`);
     assert.equal(asked, { code: 0, out: `username=flynn\npassword=${control.token}\n`, err: "" });
     for (const operation of ["store", "erase"])
-      assert.equal(await run(node, home, ["git-credential", operation], `host=${host}\npassword=x\n`), {
+      assert.equal(await inHome(node, home, ["git-credential", operation], `host=${host}\npassword=x\n`), {
         code: 0,
         out: "",
         err: "",
@@ -129,7 +129,10 @@ test("the package that npm installs has the command and nothing to build or fetc
   await mkdir(home);
   const npm = ["npm", "install", "--global", "--offline", "--prefix", prefix, "--cache", join(home, "cache")];
   await exec([...npm, packed.archive], { env: { ...process.env, HOME: home }, cwd: home, timeoutMs: 120_000 });
-  assert.is((await run(process.execPath, home, ["version"], "", join(prefix, "bin/flynn"))).out, `flynn ${VERSION}\n`);
+  assert.is(
+    (await inHome(process.execPath, home, ["version"], "", join(prefix, "bin/flynn"))).out,
+    `flynn ${VERSION}\n`,
+  );
   assert.is(
     (
       await exec([join(prefix, "bin/flynn"), "version"], {

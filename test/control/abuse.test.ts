@@ -227,6 +227,7 @@ const MADE_BY: Record<string, object> = {
   createDeployment: { release: "v1" },
   rollbackApp: {},
   createJob: { process: "web" },
+  restartApp: {},
   createService: { name: "hello" },
   createRoute: { app: "hello", domain: "a.com" },
   createNetworkRule: { from: { name: "hello" }, to: { name: "other" } },
