@@ -66,6 +66,7 @@ import { mountLogs } from "./routes/logs.ts";
 import { mountMachines } from "./routes/machines.ts";
 import { mountNetwork } from "./routes/network.ts";
 import { mountPages } from "./routes/pages.ts";
+import { mountRestart } from "./routes/restart.ts";
 import { mountRouters } from "./routes/routers.ts";
 import { mountRoutes } from "./routes/routes.ts";
 import { mountServices } from "./routes/services.ts";
@@ -325,6 +326,7 @@ export function wireControl(parts: ControlParts): Control {
   mountHosts(mount, context, { feeds, frames: hostFrames(context, changed), answerBeats, isFree: scheduler.isFree });
   mountRouters(mount, context, routes);
   mountApps(mount, context, { deployments: deployer });
+  mountRestart(mount, context, { deployments: deployer });
   mountSessions(context, { mount, mountSocket, tickets, tasks, hosts });
   mountJobs(mount, context, {
     tasks,

@@ -122,6 +122,7 @@ export const WHO_MAY: Record<string, Who> = {
 
   "GET /v1/apps/:app/jobs": "app:read",
   "POST /v1/apps/:app/jobs": "app:write",
+  "POST /v1/apps/:app/restart": "app:write",
   "GET /v1/jobs/:id": "app:read",
   "GET /v1/jobs/:id/explain": "app:read",
   "POST /v1/jobs/:id/stop": "app:write",

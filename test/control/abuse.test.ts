@@ -227,6 +227,7 @@ const MADE_BY: Record<string, object> = {
   createDeployment: { release: "v1" },
   rollbackApp: {},
   createJob: { process: "web" },
+  restartApp: {},
   createService: { name: "hello" },
   createExternalService: { name: "db", address: "10.20.0.5", port: 5432 },
   createRoute: { app: "hello", domain: "a.com" },
