@@ -89,7 +89,10 @@ test("a service from outside is added, listed, shown, opened to an app and remov
     added.err,
   );
   assert.match((await flynn("service", "list")).out, /legacy-db +\(outside\)/);
-  assert.match((await flynn("service", "show", "legacy-db")).out, /runs outside of the cluster[\s\S]*10\.20\.0\.5:5432/);
+  assert.match(
+    (await flynn("service", "show", "legacy-db")).out,
+    /runs outside of the cluster[\s\S]*10\.20\.0\.5:5432/,
+  );
   const allowed = await flynn("network", "allow", "hello", "legacy-db", "--detach");
   assert.is(allowed.out, "Jobs of hello may open connections to legacy-db.\n", allowed.err);
   assert.match((await flynn("service", "update", "legacy-db", "10.20.0.6:5432")).out, /10\.20\.0\.6/);
