@@ -43,7 +43,7 @@ export const DEBIAN_SETS = {
     "libfaketime",
   ],
   test: ["strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client"],
-  soak: ["ovmf"],
+  soak: ["ovmf", "python3-websockets"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
   fresh: ["mmdebstrap", "debian-archive-keyring", "git", "procps"],
 };
