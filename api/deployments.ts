@@ -109,7 +109,8 @@ export const pauseDeployment = endpoint({
   id: "pauseDeployment",
   method: "POST",
   path: "/v1/apps/:app/deployments/:id/pause",
-  summary: "Pause between two steps; what is half done is finished first. One that is paused already is answered as it is",
+  summary:
+    "Pause between two steps; what is half done is finished first. One that is paused already is answered as it is",
   permission: "app:write",
   params: DeploymentParams,
   body: object({}),

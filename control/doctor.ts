@@ -1,6 +1,7 @@
 // The boot doctor: from a machine's timeline to a plain-words answer to "why is it not a host yet?". Pure.
 
 import type { Static } from "typebox";
+import { BOOTS_ONLY, type MachineIdentity, unbootable, unbootableTodo } from "#api/machine-identity.ts";
 import type { Explanation, Machine, Pending, Stage, TimelineEvent } from "#api/machines.ts";
 import { formatDuration } from "#lib/units.ts";
 
@@ -20,7 +21,7 @@ interface Waiting {
   /** Silence after it that is no longer ordinary, in milliseconds. */
   patienceMs: number;
   what: string;
-  todo: string;
+  todo: string | ((identity: MachineIdentity) => string);
 }
 
 /** After each step: what its absence of a successor means. */
@@ -41,7 +42,10 @@ const WAITING: Waiting[] = [
     stage: "tftp",
     patienceMs: 30_000,
     what: "it fetched iPXE and did not come back for a script",
-    todo: "Secure Boot may have refused iPXE, or iPXE has no driver for this network card; look at its console",
+    todo: ({ firmware }) =>
+      firmware === "bios"
+        ? "iPXE may have no driver for this network card; look at its console"
+        : "Secure Boot may have refused iPXE (its console says Access Denied or Security Violation): switch Secure Boot off in its setup; else iPXE may have no driver for this network card",
   },
   {
     stage: "wait-approval",
@@ -179,7 +183,24 @@ export function diagnose(
     };
   if (machine.state === "discovered" && machine.pending)
     return { summary: `${machine.name} waits for a person: it ${machine.pending.reason}`, findings };
-  if (machine.state === "discovered")
+  const wrong = unbootable(machine.claimed ?? machine.identity);
+  if (wrong !== undefined)
+    return {
+      summary: `${machine.name} cannot boot from here: its firmware is ${wrong}; ${BOOTS_ONLY}.`,
+      findings: [
+        {
+          level: "error",
+          what: `its firmware is ${wrong}`,
+          evidence: "what it says of itself",
+          todo: unbootableTodo(wrong),
+        },
+        ...findings,
+      ],
+    };
+  // Approval is asked of what asked for a script; what never came so far has another problem.
+  const asked = boot.some(({ stage }) => stage === "wait-approval" || stage === "script" || stage === "approved");
+  const fetched = lastStep(boot)?.stage === "tftp";
+  if (machine.state === "discovered" && (asked || !fetched))
     return { summary: `${machine.name} waits for approval: flynn machine approve ${machine.name}`, findings };
   const last = lastStep(boot);
   if (last === undefined)
@@ -198,7 +219,7 @@ export function diagnose(
         level: "error",
         what: step.what,
         evidence: `last step: ${last.stage}, ${last.message}, at ${last.at}`,
-        todo: step.todo,
+        todo: typeof step.todo === "string" ? step.todo : step.todo(machine.claimed ?? machine.identity),
       },
       ...findings,
     ],
@@ -209,7 +230,7 @@ export function diagnose(
 function lastStep(boot: readonly TimelineEvent[]): TimelineEvent | undefined {
   const last = boot.findLast(({ stage }) => WAITING.some((step) => step.stage === stage));
   if (last?.stage !== "discover" && last?.stage !== "offer") return last;
-  const fetched = boot.findLast(({ stage }) => stage === "tftp" || stage === "script");
+  const fetched = boot.findLast(({ stage, level }) => stage === "script" || (stage === "tftp" && level === "info"));
   const isOfThisTry = fetched?.stage === "tftp" && Date.parse(last.at) - Date.parse(fetched.at) < SAME_TRY_MS;
   return isOfThisTry ? { ...last, stage: "tftp", message: fetched.message } : last;
 }

@@ -1,7 +1,7 @@
 // What the boot plane answers, apart from HTTP itself: script, beacon, seed and progress of one machine's boot. Every answer
 // puts its step on the machine's timeline. A refusal is a bare "no": who asked, and as whom, is for the operator alone.
 import type { BootMachine } from "#api/boot.ts";
-import type { Claimed } from "#api/machine-identity.ts";
+import { BOOTS_ONLY, type Claimed, unbootableTodo } from "#api/machine-identity.ts";
 import { type BootChoice, WAITS_FOR_APPROVAL } from "../identity/boot-choice.ts";
 import type { Machines } from "../identity/machines.ts";
 import type { Sight, Source } from "../identity/sight.ts";
@@ -11,7 +11,7 @@ import type { Images, VerifiedImage } from "../images.ts";
 import { rateLimit } from "../rate.ts";
 import { onceIn } from "../steps.ts";
 import type { Timeline } from "../timeline.ts";
-import { bootScript, localDiskScript, rejectedScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
+import { bootScript, localDiskScript, refusalScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
 import { progressOf } from "./progress.ts";
 import { metaData, type SeedFile, userData, vendorData } from "./seed.ts";
 
@@ -109,7 +109,7 @@ export function createBootPlane({
 
   /** Machines that wait ask every few seconds: a changed answer is news, and now and then that they still wait. */
   function isNews(mac: string, choice: BootChoice): boolean {
-    const text = `${choice.kind} ${"why" in choice ? choice.why : ""} ${"note" in choice ? choice.note : ""}`;
+    const text = JSON.stringify([choice.kind, "why" in choice && choice.why, "note" in choice && choice.note]);
     const now = nowMs();
     const last = lastChoice.get(mac);
     if (choice.kind !== "boot" && last?.text === text && now - last.atMs < STILL_WAITS_MS) return false;
@@ -136,9 +136,15 @@ export function createBootPlane({
         tell(stage, note ?? why, { detail: { address: source.address }, ...level });
         return waitScript({ base, mac, lines: waitLines(why, claimed) });
       }
+      case "unsupported": {
+        const { what } = choice;
+        const message = `firmware is ${what}; ${BOOTS_ONLY}: ${unbootableTodo(what)}`;
+        tell("note", message, { level: "warning" });
+        return refusalScript([`Flynn: this machine's firmware is ${what}`, `Flynn: ${BOOTS_ONLY}`]);
+      }
       case "rejected":
         tell("note", "it was rejected: no boot file");
-        return rejectedScript();
+        return refusalScript(["Flynn: no"]);
       case "refused":
         throw new Error("a refused request has no script");
       case "local-disk":

@@ -1,13 +1,15 @@
 // What a machine's next network boot is: wait, an image, its own disk, a rescue shell, or nothing; and why. Who it is comes first
 // (api/machine-identity.ts). `why` is for the console, so it names nothing that the asker did not know; `note` is for people.
 import { type BootMachine, type BootTarget, isKernelWord } from "#api/boot.ts";
-import { type Claimed, type Observed, outcomeOf } from "#api/machine-identity.ts";
+import { type Claimed, type Observed, outcomeOf, unbootable } from "#api/machine-identity.ts";
 import type { VerifiedImage } from "../images.ts";
 
 export type BootChoice =
   | { kind: "wait"; why: string; note?: string }
   | { kind: "boot" | "rescue"; machine: BootMachine; image: VerifiedImage }
   | { kind: "local-disk"; machine: BootMachine }
+  /** There is no image for such a machine, whoever approves it: it goes on with its own boot order. */
+  | { kind: "unsupported"; what: string }
   /** A person said no: the machine goes on with its own boot order. */
   | { kind: "rejected" }
   /** Not the machine it says it is, or nobody knows: a bare "no". */
@@ -27,6 +29,8 @@ export const WAITS_FOR_APPROVAL = "waiting for approval";
 export function chooseBoot({ target, machine, claimed, observed, imageOf, refusalOf }: ChoiceInput): BootChoice {
   const outcome = outcomeOf(claimed, observed, { ofCard: machine });
   if (outcome.kind === "refused" || outcome.kind === "dropped") return { kind: "refused" };
+  const what = unbootable(claimed);
+  if (what !== undefined) return { kind: "unsupported", what };
   if (target === undefined) return { kind: "wait", why: "the boot server has not heard from the control plane yet" };
   if (outcome.kind === "rejected") return { kind: "rejected" };
   if (outcome.kind === "changed")
