@@ -202,6 +202,24 @@ export function diagnose(
   const fetched = lastStep(boot)?.stage === "tftp";
   if (machine.state === "discovered" && (asked || !fetched))
     return { summary: `${machine.name} waits for approval: flynn machine approve ${machine.name}`, findings };
+  const failed = failedBoots(timeline, now);
+  if (failed !== undefined) {
+    const { event, times } = failed;
+    const again = times > 1 ? `, ${times} times by now` : "";
+    return {
+      summary: `${machine.name} does not boot: ${event.message} (${ago(event.at, now)}${again}).`,
+      findings: [
+        {
+          level: "error",
+          what: event.message,
+          evidence: `${event.stage} at ${event.at}`,
+          todo:
+            REFUSAL_TODO[String(event.detail?.["refusal"] ?? "")] ?? "look at its console; it tries again by itself",
+        },
+        ...findings.filter(({ what }) => what !== event.message),
+      ],
+    };
+  }
   const last = lastStep(boot);
   if (last === undefined)
     return {
@@ -224,6 +242,32 @@ export function diagnose(
       ...findings,
     ],
   };
+}
+
+/** What to do about each code of an initrd's refusal (images/host). */
+const REFUSAL_TODO: Readonly<Record<string, string>> = {
+  memory: "give it more memory, or boot a smaller image; it refuses again at each try",
+  network: "look at its link and at the switch port; a DHCP server must answer it after its kernel started too",
+  fetch: "look at its link: the root image comes from the boot server over HTTP (TCP 7780)",
+  image: "build the boot image again and roll it out: flynn image build, then flynn image rollout",
+};
+/** A machine that refuses begins again within a minute or two, and its newest boot says nothing of why. */
+const FAILED_MS = 15 * 60_000;
+const PAST_INITRD: readonly Stage[] = ["seed", "cloud-init", "join", "disk", "docker", "ready"];
+
+/** The newest end of a boot in its initrd or before, unless the machine came further since; how often it was the same. */
+function failedBoots(
+  timeline: readonly TimelineEvent[],
+  now: Date,
+): { event: TimelineEvent; times: number } | undefined {
+  const event = timeline.findLast(({ stage }) => stage === "boot-failed");
+  if (event === undefined || now.getTime() - Date.parse(event.at) > FAILED_MS) return undefined;
+  if (timeline.some(({ stage, seq }) => seq > event.seq && PAST_INITRD.includes(stage))) return undefined;
+  const since = timeline.findLast(({ stage, seq }) => seq < event.seq && PAST_INITRD.includes(stage))?.seq ?? -1;
+  const times = timeline.filter(
+    ({ stage, message, seq }) => stage === "boot-failed" && message === event.message && seq > since,
+  ).length;
+  return { event, times };
 }
 
 /** Firmware that was refused by itself after it fetched iPXE (Secure Boot) begins again with DHCP: what it fetched says more. */

@@ -13,6 +13,7 @@ import { onceIn } from "../steps.ts";
 import type { Timeline } from "../timeline.ts";
 import { bootScript, localDiskScript, refusalScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
 import { progressOf } from "./progress.ts";
+import { refusalOf } from "./refusal.ts";
 import { metaData, type SeedFile, userData, vendorData } from "./seed.ts";
 
 export interface BootPlaneOptions {
@@ -42,6 +43,8 @@ export interface BootPlane {
   isSeen(address: string): boolean;
   script(query: URLSearchParams, address: string): Promise<Answer>;
   beacon(token: string, stage: string, address: string): Answer;
+  /** Why an initrd ended its boot, in its own words. */
+  refusal(token: string, body: string, address: string): Answer;
   seed(token: string, file: SeedFile, address: string): Promise<Answer>;
   progress(token: string, body: string, address: string): Answer;
   /** The boot that an address is in the middle of. */
@@ -188,6 +191,14 @@ export function createBootPlane({
       const told = Object.hasOwn(BEACONS, stage) ? BEACONS[stage] : undefined;
       if (told === undefined) return { status: 404, type: TEXT, body: "no such beacon\n" };
       timeline.record({ ...who.seenOf(use.boot, source), ...told });
+      return { status: 200, type: TEXT, body: "ok\n" };
+    },
+    refusal(token, body, address) {
+      const { use, source } = who.shows(token, address);
+      if (!use.ok) return refused(use, "refusal", source);
+      const told = refusalOf(body);
+      if (told === undefined) return { status: 400, type: TEXT, body: "a code and a text\n" };
+      timeline.record({ ...who.seenOf(use.boot, source), stage: "boot-failed", level: "error", ...told });
       return { status: 200, type: TEXT, body: "ok\n" };
     },
     async seed(token, file, address) {

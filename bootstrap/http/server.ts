@@ -121,6 +121,10 @@ async function route(
   if (method === "GET" && parts.length === 3 && parts[0] === "s" && isSeedFile(parts[2]!)) {
     return answer(await plane.seed(parts[1]!, parts[2], from));
   }
+  if (method === "POST" && parts.length === 3 && parts[0] === "e" && parts[2] === "refused") {
+    const body = await readBody(request);
+    return body === undefined ? wrong(413, "too large\n") : answer(plane.refusal(parts[1]!, body, from));
+  }
   if (method === "POST" && parts.length === 2 && parts[0] === "p") {
     const body = await readBody(request);
     return body === undefined ? wrong(413, "too large\n") : answer(plane.progress(parts[1]!, body, from));

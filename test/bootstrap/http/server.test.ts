@@ -354,6 +354,27 @@ test("an approved machine: script, beacon, kernel, seed, progress; each on the t
     );
   }));
 
+test("why an initrd ended its boot is on the timeline with that boot; what is not of its form is nobody's word", () =>
+  withServer([bootMachine(MAC)], async ({ get, events }) => {
+    const token = tokenIn((await get(scriptPath())).body);
+    const say = (body: string, of = token) => get(`/e/${of}/refused`, { method: "POST", body });
+    const why = "this image needs 900 MiB of memory, the machine has 489 MiB";
+    assert.is((await say(`memory ${why}`)).status, 200);
+    const { stage, level, message, bootId, detail } = events.at(-1)!;
+    assert.equal(
+      [stage, level, message, detail],
+      ["boot-failed", "error", `its initrd refused to boot: ${why}`, { refusal: "memory" }],
+    );
+    assert.is(bootId, events[0]!.bootId);
+    for (const bad of ["", "memory", "memory ", "Memory full", "a-b c", "x".repeat(500)])
+      assert.is((await say(bad)).status, 400, bad);
+    assert.is((await say("memory no", "A".repeat(43))).status, 403);
+    assert.is((await say(`x ${"y".repeat(70_000)}`)).status, 413);
+    assert.is((await get(`/e/${token}/refused`)).status, 404, "a beacon is another thing");
+    await say("fetch a\u001b[2Jb\nc");
+    assert.match(events.at(-1)!.message, /refused to boot: a\?\[2Jb\?c$/);
+  }));
+
 test("a foreign token is refused with a bare no and an event, and a boot's own retries are served", () =>
   withServer([bootMachine(MAC)], async ({ get, events, wire }) => {
     const token = tokenIn((await get(scriptPath())).body);
