@@ -1,6 +1,8 @@
 // The network drivers that an initrd must have, since without the card's driver there is no boot, and the firmware that a card is mute
 // without. Checked against each initrd when it is made: what Debian's packages bring may change under us.
 
+/** Not in Debian's kernel of the image, so that no machine boots by them: ionic (AMD Pensando). */
+
 /** Driver, and a file (or the folder) of firmware that it loads; of servers, of virtual machines, and of the small ones in labs. */
 export const NETWORK_DRIVERS: Readonly<Record<string, string | undefined>> = {
   // Intel
@@ -39,7 +41,6 @@ export const NETWORK_DRIVERS: Readonly<Record<string, string | undefined>> = {
   cxgb4: "cxgb4",
   enic: undefined,
   be2net: undefined,
-  ionic: undefined,
   nfp: "netronome",
   hinic: undefined,
   forcedeth: undefined,
