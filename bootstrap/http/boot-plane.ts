@@ -1,6 +1,7 @@
 // What the boot plane answers, apart from HTTP itself: script, beacon, seed and progress of one machine's boot. Every answer
 // puts its step on the machine's timeline. A refusal is a bare "no": who asked, and as whom, is for the operator alone.
 import type { BootMachine } from "#api/boot.ts";
+import { metaData, type SeedFile, seedOf, userData, vendorData } from "#api/cloud-config/seed.ts";
 import { BOOTS_ONLY, type Claimed, unbootableTodo } from "#api/machine-identity.ts";
 import { type BootChoice, WAITS_FOR_APPROVAL } from "../identity/boot-choice.ts";
 import type { Machines } from "../identity/machines.ts";
@@ -14,7 +15,6 @@ import type { Timeline } from "../timeline.ts";
 import { bootScript, localDiskScript, refusalScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
 import { progressOf } from "./progress.ts";
 import { refusalOf } from "./refusal.ts";
-import { metaData, type SeedFile, userData, vendorData } from "./seed.ts";
 
 export interface BootPlaneOptions {
   /** `http://10.77.0.1:7780` */
@@ -213,19 +213,7 @@ export function createBootPlane({
       if (file === "vendor-data") return { status: 200, type: TEXT, body: vendorData({ base, token }) };
       if (file === "meta-data")
         return { status: 200, type: TEXT, body: metaData({ bootId: boot.bootId, hostname: machine.hostname }) };
-      const body = userData({
-        bootId: boot.bootId,
-        machineId: machine.id,
-        hostname: machine.hostname,
-        tags: { ...machine.profile.tags, ...machine.tags },
-        diskPolicy: machine.profile.diskPolicy,
-        wipeOrder: machine.wipeOrder,
-        secrets: machine.profile.secrets,
-        sshKeys: machine.profile.sshKeys,
-        controlUrls: target.controlUrls,
-        caPem: target.caPem,
-        joinToken: grant(boot),
-      });
+      const body = userData(seedOf(machine, target, { bootId: boot.bootId, joinToken: grant(boot) }));
       return { status: 200, type: TEXT, body };
     },
     progress(token, body, address) {

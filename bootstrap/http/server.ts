@@ -1,6 +1,7 @@
 // The boot plane over plain HTTP/1.1, on the boot interface's address only. node:http without a framework: every answer has a
 // Content-Length, nothing redirects, nothing is chunked, and large files hold no memory of their own.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { SEED_FILES, type SeedFile } from "#api/cloud-config/seed.ts";
 import type { Log } from "#lib/log.ts";
 import type { BootRecord } from "../identity/tokens.ts";
 import type { Images } from "../images.ts";
@@ -10,7 +11,6 @@ import { sendArtefact, type Transfer } from "./artefacts.ts";
 import { type BootFileFetch, sendBootFile } from "./boot-file.ts";
 import type { Answer, BootPlane } from "./boot-plane.ts";
 import { chunkCache } from "./chunks.ts";
-import { SEED_FILES, type SeedFile } from "./seed.ts";
 
 export interface BootHttpOptions {
   address: string;

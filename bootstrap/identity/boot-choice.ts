@@ -1,6 +1,8 @@
 // What a machine's next network boot is: wait, an image, its own disk, a rescue shell, or nothing; and why. Who it is comes first
 // (api/machine-identity.ts). `why` is for the console, so it names nothing that the asker did not know; `note` is for people.
 import { type BootMachine, type BootTarget, isKernelWord } from "#api/boot.ts";
+import { readOwn } from "#api/cloud-config/own.ts";
+import { isFault } from "#api/fault.ts";
 import { type Claimed, type Observed, outcomeOf, unbootable } from "#api/machine-identity.ts";
 import type { VerifiedImage } from "../images.ts";
 
@@ -53,7 +55,25 @@ export function chooseBoot({ target, machine, claimed, observed, imageOf, refusa
       why: "its kernel command line cannot be used; flynn machine explain says why",
       note: `${JSON.stringify(wrong.slice(0, 80))} cannot stand in a kernel command line; set profile ${machine.profile.name} again without it, such as: flynn profile set ${machine.profile.name} --cmdline console=ttyS0`,
     };
+  const ownWrong = wrongOwn(machine.profile.cloudConfig);
+  if (ownWrong !== undefined)
+    return {
+      kind: "wait",
+      why: "its profile's cloud-config cannot be used; flynn machine explain says why",
+      note: `profile ${machine.profile.name}: ${ownWrong}; set it again: flynn profile set ${machine.profile.name} --cloud-config FILE`,
+    };
   return { kind: machine.target === "rescue" ? "rescue" : "boot", machine, image };
+}
+
+/** It was right when it was set, maybe by other rules. */
+function wrongOwn(text: string | undefined): string | undefined {
+  try {
+    if (text !== undefined) readOwn(text);
+    return undefined;
+  } catch (error) {
+    if (isFault(error, "invalid")) return error.message;
+    throw error;
+  }
 }
 
 function imageIdOf(machine: BootMachine, target: BootTarget): string | undefined {
