@@ -10,6 +10,12 @@ const FLAGS = [
   { name: "interface", value: "IFACE", help: "Boot machines on this interface's LAN (DHCP, TFTP, HTTP boot)" },
   { name: "dhcp", value: "MODE", help: "proxy: beside the LAN's DHCP server (default). full: be the DHCP server" },
   { name: "dhcp-range", value: "FIRST-LAST", help: "Addresses to give out in full mode" },
+  { name: "dhcp-router", value: "IP", help: "Gateway that machines are told, in full mode" },
+  { name: "dhcp-dns", value: "IP", help: "Name server that machines are told, in full mode", repeat: true },
+  { name: "dhcp-ntp", value: "IP", help: "Time server that machines are told, in full mode", repeat: true },
+  { name: "dhcp-domain", value: "DOMAIN", help: "Domain that machines are told, in full mode" },
+  { name: "dhcp-lease", value: "TIME", help: "How long an address is lent in full mode, 1h" },
+  { name: "dhcp-reserve", value: "MAC=IP", help: "Address that a card always gets, in full mode", repeat: true },
   {
     name: "dhcp-relay",
     value: "IP/PREFIX[@UPLINK]",
