@@ -53,6 +53,18 @@ const FLAGS = [
     repeat: true,
   },
   {
+    name: "trusted-fronts",
+    value: "CIDR",
+    help: "Load balancer before the router whose X-Forwarded headers are believed",
+    repeat: true,
+  },
+  {
+    name: "proxy-sources",
+    value: "CIDR",
+    help: "One whose connections begin with the PROXY protocol",
+    repeat: true,
+  },
+  {
     name: "cluster-range",
     value: "CIDR",
     help: "Network of apps, a part of it for each host, 100.64.0.0/16; it may be made wider later, and stays so",

@@ -33,6 +33,8 @@ export function configOf(call: Invocation): UpConfig {
     appEgress: text("app-egress"),
     bootNetworks: list("boot-networks"),
     bmcNetworks: list("bmc-networks"),
+    trustedFronts: list("trusted-fronts"),
+    proxySources: list("proxy-sources"),
     clusterRange: text("cluster-range"),
     hostNet: number("host-net"),
     freeFloor: text("free-floor"),
