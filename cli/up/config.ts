@@ -22,6 +22,8 @@ const sizeText = (description: string) =>
     description,
   });
 
+export const DEFAULT_LEASE = "1h";
+
 export const UpConfig = Type.Object({
   stateDir: Type.String({
     default: "",
@@ -44,6 +46,33 @@ export const UpConfig = Type.Object({
     description: "proxy: beside the LAN's own DHCP server. full: we are it.",
   }),
   dhcpRange: Type.String({ default: "", description: "Addresses to give out in full mode, first-last." }),
+  dhcpRouter: Type.String({
+    default: "",
+    description: "Full mode: the gateway that machines are told; none when empty.",
+  }),
+  dhcpDns: Type.Array(Type.String(), { default: [], description: "Full mode: name servers that machines are told." }),
+  dhcpNtp: Type.Array(Type.String(), {
+    default: [],
+    description:
+      "Full mode: time servers that machines are told. Without any a machine takes the time from the boot server when it starts.",
+  }),
+  dhcpDomain: Type.String({
+    default: "",
+    pattern: "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*)?$",
+    wants: "a domain, such as lab.example.com",
+    description: "Full mode: the domain that machines are told.",
+  }),
+  dhcpLease: Type.String({
+    default: DEFAULT_LEASE,
+    description: "Full mode: how long an address is lent, such as 12h.",
+  }),
+  dhcpReserve: Type.Array(
+    Type.String({
+      pattern: "^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}=[0-9.]+$",
+      wants: "MAC=ADDRESS, such as 52:54:00:12:34:56=10.20.0.30",
+    }),
+    { default: [], description: "Full mode: MAC=ADDRESS, the address that a card always gets." },
+  ),
   dhcpRelay: Type.Array(Type.String(), {
     default: [],
     description:
@@ -180,6 +209,13 @@ export const UpConfig = Type.Object({
   ),
 });
 export type UpConfig = Static<typeof UpConfig>;
+
+/** Card and address of each `--dhcp-reserve`, the card as the boot server writes it. */
+export const reservationsOf = ({ dhcpReserve }: Pick<UpConfig, "dhcpReserve">): (readonly [string, string])[] =>
+  dhcpReserve.map((text) => {
+    const [mac = "", address = ""] = text.split("=");
+    return [mac.toLowerCase().replaceAll("-", ":"), address] as const;
+  });
 
 export function loadUpConfig(options: {
   file?: string;
