@@ -21,7 +21,7 @@ export const deployCommands: readonly Command[] = [
     words: "deploy",
     summary: "Deploy this directory, an archive or an image; what is source is built first",
     more: [
-      "  flynn deploy .                                the working tree, built as a push would be",
+      "  flynn deploy                                  the working tree here, built as a push would be; `flynn deploy DIR`: there",
       "  flynn deploy --archive src.tar.gz             a source archive, built the same way",
       "  flynn deploy --image hello:latest             an image of the local Docker",
       "  flynn deploy --archive hello.tar              a `docker save` archive (- is stdin; with --source a source)",
@@ -55,12 +55,14 @@ export const deployCommands: readonly Command[] = [
 async function deploy(call: Invocation): Promise<void> {
   const image = call.text("image");
   const archive = call.text("archive");
-  const [directory] = call.args;
-  if ([image, archive, directory].filter((given) => given !== undefined).length !== 1)
+  const given = [image, archive, call.args[0]].filter((each) => each !== undefined);
+  if (given.length > 1)
     throw new Fault(
       "invalid",
-      "say what to deploy: a directory (flynn deploy .), --archive FILE (a source, or made by `docker save`) or --image NAME (of the local Docker)",
+      `deploy one thing, not ${given.join(" and ")}: a directory (flynn deploy .), --archive FILE (a source, or made by \`docker save\`) or --image NAME (of the local Docker)`,
     );
+  const directory = given.length === 0 ? "." : call.args[0];
+  if (given.length === 0) call.cli.say(`deploying the working tree in ${call.cli.cwd}`);
   if (call.on("source") && archive === undefined) throw new Fault("invalid", "--source says what an --archive is");
   const wish: ImageWish = {
     port: portOf(call.text("port")),

@@ -19,7 +19,7 @@ import { formatCpu, formatDuration, formatSize, parseDuration } from "#lib/units
 import { tagChanges } from "../apps/tag-changes.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
-import { CONFIRM, confirm } from "../output/confirm.ts";
+import { CONFIRM_FLAGS, confirm } from "../output/confirm.ts";
 import { progress } from "../output/progress.ts";
 import { printFacts } from "../output/table.ts";
 import type { Command, Invocation } from "../parse/command.ts";
@@ -152,7 +152,7 @@ export const hostCommands: readonly Command[] = [
     words: "host remove",
     summary: "Remove a host; its certificate is refused from then on",
     args: [HOST],
-    flags: [CONFIRM],
+    flags: CONFIRM_FLAGS,
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
