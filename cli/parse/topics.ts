@@ -71,6 +71,8 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   "route update": "flynn route update blog.example.com --redirect-https --sticky",
   "router remove": "flynn router remove router-1n8q5fkabcdefghi",
   scale: "flynn scale web=3 worker=1",
+  "service remove": "flynn service remove legacy-db",
+  "service update": "flynn service update legacy-db 10.20.0.6:5432",
   "service show": "flynn service show blog",
   "token create": "flynn token create ci --expires 90d",
   "token revoke": "flynn token revoke ci",

@@ -19,8 +19,8 @@ import type { Mount } from "../mount.ts";
 import { appName, checkAppName } from "../names.ts";
 import { page } from "../paging.ts";
 import type { ReleaseRecord } from "../records.ts";
-import { collectableReleases } from "../retention.ts";
 import type { Entry } from "../store/entry.ts";
+import { collectableReleases } from "../surplus.ts";
 import { routeChanges } from "./routes.ts";
 
 export interface AppParts {

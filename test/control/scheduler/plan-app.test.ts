@@ -7,7 +7,7 @@ import { keys } from "../../../control/keys.ts";
 import type { ReleaseRecord } from "../../../control/records.ts";
 import { ClusterView, type Draining } from "../../../control/scheduler/cluster-view.ts";
 import type { Group } from "../../../control/scheduler/diff.ts";
-import { endsOfDrained } from "../../../control/scheduler/drained.ts";
+import { endsOfDrained } from "../../../control/scheduler/drained-jobs.ts";
 import { type Ending, needOf } from "../../../control/scheduler/job-rules.ts";
 import { type AppRecords, planApp, readApp } from "../../../control/scheduler/plan-app.ts";
 import { differenceOf } from "../../../control/scheduler/sweep.ts";
