@@ -102,12 +102,15 @@ function checkSourceFlags(call: Invocation): void {
 
 async function deploySource(call: Invocation, client: Client, app: App, directory: string | undefined): Promise<void> {
   const { cli } = call;
-  const { archive, commit } =
+  const { archive, commit, sizeBytes } =
     directory === undefined
       ? { ...(await archiveFile(call.text("archive")!)), commit: undefined }
-      : await sourceArchive({ directory: resolve(cli.cwd, directory), env: cli.env, signal: cli.signal });
+      : {
+          sizeBytes: undefined,
+          ...(await sourceArchive({ directory: resolve(cli.cwd, directory), env: cli.env, signal: cli.signal })),
+        };
   const staging = stagingOf(call);
-  const sent = await sendSource({ client, cli, app: app.name, source: archive, commit, staging });
+  const sent = await sendSource({ client, cli, app: app.name, source: archive, sizeBytes, commit, staging });
   if (call.on("detach"))
     return answer(cli, sent, () => cli.print(`Build ${sent.number} of ${app.name} is queued (${sent.id})`));
   const build = await followBuild({ client, cli, app: app.name, id: sent.id, line: cli.say });
