@@ -21,6 +21,7 @@ import {
   Tags,
   Time,
 } from "./schema.ts";
+import { CanaryPercent, PauseAfter } from "./staging.ts";
 
 export const Strategy = oneOf(
   ["rolling", "all-at-once", "one-down-one-up", "in-batches"],
@@ -243,6 +244,8 @@ export const createRelease = endpoint({
         description: "Deploy it, in the same record: no other release comes between and is undone unseen.",
       }),
     ),
+    pauseAfter: Type.Optional(PauseAfter),
+    canaryPercent: Type.Optional(CanaryPercent),
   }),
   reply: object({ ...ReleaseSummary.properties, deploymentId: Type.Optional(Id) }),
 });
@@ -264,7 +267,20 @@ export const updateEnv = endpoint({
   conditional: true,
   params: AppParams,
   body: object({ env: EnvChanges }),
-  reply: object({ release: ReleaseSummary, deploymentId: Type.Optional(Id) }),
+  reply: object({
+    release: ReleaseSummary,
+    deploymentId: Type.Optional(
+      Type.Unsafe<string>({
+        ...Id,
+        description: "Absent where there is no image to run yet, and where nothing changed.",
+      }),
+    ),
+    unchanged: Type.Optional(
+      Type.Boolean({
+        description: "The variables are so already: `release` is the one that has them, and none was made.",
+      }),
+    ),
+  }),
   status: 202,
 });
 export const getFormation = endpoint({

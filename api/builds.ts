@@ -18,6 +18,7 @@ import {
   Sha256,
   Time,
 } from "./schema.ts";
+import { CanaryPercent, PauseAfter } from "./staging.ts";
 
 export const BuildKind = oneOf(
   ["buildpacks", "dockerfile", "cnb"],
@@ -108,6 +109,11 @@ export const Build = object({
 });
 export type Build = Static<typeof Build>;
 
+const ENDED: ReadonlySet<Build["state"]> = new Set<Build["state"]>(["succeeded", "failed", "cancelled"]);
+
+/** Nothing of it is done any more. */
+export const hasEnded = ({ state }: Pick<Build, "state">): boolean => ENDED.has(state);
+
 export const BuildLogChunk = object({
   offset: Type.Integer({ description: "Bytes of the log before this text." }),
   text: Type.String(),
@@ -132,7 +138,11 @@ export const createBuild = endpoint({
   summary: "Build and deploy a source archive (tar, or tar.gz), streamed",
   permission: "app:write",
   params: AppParams,
-  query: object({ commit: Type.Optional(Commit) }),
+  query: object({
+    commit: Type.Optional(Commit),
+    pauseAfter: Type.Optional(PauseAfter),
+    canaryPercent: Type.Optional(CanaryPercent),
+  }),
   upload: "application/x-tar",
   reply: Build,
   status: 202,

@@ -4,14 +4,9 @@ import { Strategy } from "./apps.ts";
 import { endpoint } from "./endpoint.ts";
 import { LogLine } from "./logs.ts";
 import { AppParams, Id, listOf, object, oneOf, PageQuery, Time } from "./schema.ts";
+import { CanaryPercent, PauseAfter } from "./staging.ts";
 
 export const DeploymentState = oneOf(["pending", "running", "complete", "failed", "cancelled"]);
-export const PauseAfter = Type.Integer({
-  minimum: 1,
-  maximum: 10_000,
-  description:
-    "It pauses by itself once, when so many jobs of the new release are healthy (of each process; all of them where a process has fewer).",
-});
 export const Deployment = object({
   id: Id,
   appId: Id,
@@ -37,6 +32,7 @@ export const Deployment = object({
     Type.Unsafe<string>({ ...Id, description: "Job of the release phase, which runs before anything is switched." }),
   ),
   pauseAfter: Type.Optional(PauseAfter),
+  canaryPercent: Type.Optional(CanaryPercent),
   pausedAt: Type.Optional(
     Type.Unsafe<string>({
       ...Time,
@@ -56,6 +52,11 @@ export const Deployment = object({
   finishedAt: Type.Optional(Time),
 });
 export type Deployment = Static<typeof Deployment>;
+
+const ENDED: ReadonlySet<Deployment["state"]> = new Set<Deployment["state"]>(["complete", "failed", "cancelled"]);
+
+/** Nothing of it is done any more. */
+export const hasEnded = ({ state }: Pick<Deployment, "state">): boolean => ENDED.has(state);
 
 const DeploymentParams = object({ app: Id, id: Id });
 export const listDeployments = endpoint({
@@ -81,6 +82,7 @@ export const createDeployment = endpoint({
     release: Type.String({ maxLength: 64 }),
     strategy: Type.Optional(Strategy),
     pauseAfter: Type.Optional(PauseAfter),
+    canaryPercent: Type.Optional(CanaryPercent),
   }),
   reply: Deployment,
 });
@@ -121,7 +123,8 @@ export const resumeDeployment = endpoint({
   id: "resumeDeployment",
   method: "POST",
   path: "/v1/apps/:app/deployments/:id/resume",
-  summary: "Go on with a paused deployment; a canary of its release ends, and requests go to every job alike",
+  summary:
+    "Go on with a paused deployment. Without `pauseAfter` a canary of its release ends, and requests go to every job alike",
   permission: "app:write",
   params: DeploymentParams,
   body: object({ pauseAfter: Type.Optional(PauseAfter) }),

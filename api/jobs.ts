@@ -141,6 +141,16 @@ export const Job = object({
 });
 export type Job = Static<typeof Job>;
 
+/** Nothing of it runs, or its host is gone. */
+export const isEnded = ({ state }: Pick<Job, "state">): boolean => state === "down" || state === "lost";
+
+/** On a host that fell silent, and not replaced yet: it is kept when the host is heard again before it is. */
+export const isSilent = ({ state, desired }: Pick<Job, "state" | "desired">): boolean =>
+  state === "lost" && desired === "run";
+
+/** Ended for good: it will not be heard of again. */
+export const isOver = (job: Pick<Job, "state" | "desired">): boolean => isEnded(job) && !isSilent(job);
+
 /** A job as its host is told to run it. */
 export const JobSpec = object({
   id: Id,
@@ -216,6 +226,27 @@ export const stopJob = endpoint({
   params: IdParams,
   body: object({}),
   reply: Job,
+  status: 202,
+});
+export const restartApp = endpoint({
+  id: "restartApp",
+  method: "POST",
+  idempotent: true,
+  path: "/v1/apps/:app/restart",
+  summary: "Start an app's jobs anew: all of them, those of one process, or one",
+  permission: "app:write",
+  params: AppParams,
+  body: object({
+    process: Type.Optional(ProcessName),
+    job: Type.Optional(Type.Unsafe<string>({ ...Id, description: "This job alone." })),
+  }),
+  reply: object({
+    jobs: Type.Array(Id, { description: "Jobs that were told to stop; the formation starts others in their place." }),
+    version: Type.Optional(
+      Type.Integer({ description: "Of the identical release that is deployed instead, where requests would be lost." }),
+    ),
+    deploymentId: Type.Optional(Id),
+  }),
   status: 202,
 });
 export const createJob = endpoint({

@@ -16,6 +16,7 @@ import {
   ProcessName,
   Time,
 } from "./schema.ts";
+import { SharePercent } from "./staging.ts";
 import { Hello } from "./version.ts";
 
 export const DOMAIN_PATTERN = "^(\\*\\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
@@ -44,15 +45,24 @@ export const ProxyProtocol = oneOf(
   ["v1", "v2"],
   "Header of the PROXY protocol that each connection to a job begins with.",
 );
+export const RouteProtocol = oneOf(
+  ["h2c"],
+  "How the jobs are spoken to: h2c is HTTP/2 without TLS, which gRPC needs, trailers and streams both ways included. HTTP/1.1 when absent.",
+);
+export type RouteProtocol = Static<typeof RouteProtocol>;
+export const RouteRate = object(
+  {
+    requests: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
+    per: oneOf(["second", "minute", "hour"]),
+  },
+  "What one client address (of IPv6: its /64) may ask of this route within the time, counted by each router for itself; more is answered 429 with Retry-After.",
+);
+export type RouteRate = Static<typeof RouteRate>;
 /** A share of an http route's requests for the jobs of one release, while a deployment to it is paused. */
 export const Canary = object(
   {
     releaseId: Id,
-    percent: Type.Integer({
-      minimum: 1,
-      maximum: 100,
-      description: "Of the route's requests, chosen by lot; 100: all.",
-    }),
+    percent: SharePercent,
   },
   "The release's jobs get this share of the route's requests, and no others of the app's; the rest go to the app's other jobs. Where either have no healthy job, the others take all. Ends when the deployment to the release resumes or ends.",
 );
@@ -70,6 +80,8 @@ export const HttpRoute = object({
     Type.Boolean({ description: "A client's requests go to the job that answered its first one." }),
   ),
   hstsSeconds: Type.Optional(HstsSeconds),
+  protocol: Type.Optional(RouteProtocol),
+  rate: Type.Optional(RouteRate),
   canary: Type.Optional(Canary),
 });
 export type HttpRoute = Static<typeof HttpRoute>;
@@ -109,6 +121,8 @@ export const createRoute = endpoint({
     tls: Type.Optional(RouteTls),
     sticky: Type.Optional(Type.Boolean()),
     hstsSeconds: Type.Optional(HstsSeconds),
+    protocol: Type.Optional(RouteProtocol),
+    rate: Type.Optional(RouteRate),
     port: Type.Optional(
       Type.Unsafe<number>({
         ...TcpPort,
@@ -132,6 +146,8 @@ export const updateRoute = endpoint({
     tls: Type.Optional(nullable(RouteTls)),
     sticky: Type.Optional(nullable(Type.Boolean())),
     hstsSeconds: Type.Optional(nullable(HstsSeconds)),
+    protocol: Type.Optional(nullable(RouteProtocol)),
+    rate: Type.Optional(nullable(RouteRate)),
     proxyProtocol: Type.Optional(nullable(ProxyProtocol)),
     canary: Type.Optional(
       nullable(
@@ -142,7 +158,7 @@ export const updateRoute = endpoint({
               description: "By id or vN; that of the app's paused deployment when absent.",
             }),
           ),
-          percent: Canary.properties.percent,
+          percent: SharePercent,
         }),
       ),
     ),
@@ -209,9 +225,11 @@ export const RouterTarget = object({
       tls: Type.Optional(RouteTls),
       sticky: Type.Optional(Type.Boolean()),
       hstsSeconds: Type.Optional(HstsSeconds),
+      protocol: Type.Optional(RouteProtocol),
+      rate: Type.Optional(RouteRate),
       canary: Type.Optional(
         object(
-          { poolId: Type.String(), percent: Canary.properties.percent },
+          { poolId: Type.String(), percent: SharePercent },
           "This share of its requests goes to that pool, which is in `pools` and has at least one backend that is up.",
         ),
       ),

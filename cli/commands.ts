@@ -1,5 +1,5 @@
 // The command table: every command of every noun.
-import type { Command } from "./command.ts";
+
 import { alertCommands } from "./commands/alerts.ts";
 import { appCommands } from "./commands/apps.ts";
 import { buildCommands } from "./commands/builds.ts";
@@ -25,6 +25,7 @@ import { networkCommands } from "./commands/network.ts";
 import { profileCommands } from "./commands/profiles.ts";
 import { quarantineCommands } from "./commands/quarantine.ts";
 import { releaseCommands } from "./commands/releases.ts";
+import { restartCommands } from "./commands/restart.ts";
 import { routerCommands } from "./commands/routers.ts";
 import { routeCommands } from "./commands/routes.ts";
 import { runCommands } from "./commands/run.ts";
@@ -35,6 +36,7 @@ import { stateCommands } from "./commands/state.ts";
 import { statusCommands } from "./commands/status.ts";
 import { tokenCommands } from "./commands/tokens.ts";
 import { upCommands } from "./commands/up.ts";
+import type { Command } from "./parse/command.ts";
 
 export const commands: readonly Command[] = [
   ...upCommands,
@@ -63,6 +65,7 @@ export const commands: readonly Command[] = [
   ...forwardCommands,
   ...runCommands,
   ...limitCommands,
+  ...restartCommands,
   ...logCommands,
   ...logDrainCommands,
   ...routeCommands,

@@ -3,16 +3,16 @@ import { getEnv, updateEnv } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
 import type { Reply } from "#api/endpoint.ts";
 import { Fault, isFault } from "#api/fault.ts";
-import { appName } from "../app.ts";
-import type { Command, Invocation } from "../command.ts";
-import { withCluster } from "../connect.ts";
-import { followDeployment } from "../deployment.ts";
-import { formatDotenv } from "../dotenv.ts";
-import { givenVariables } from "../env-changes.ts";
-import { differenceOf, type EnvChanges, editEnv } from "../env-edit.ts";
-import { envName } from "../env-name.ts";
+import { appName } from "../apps/app.ts";
+import { withCluster } from "../clusters/connect.ts";
+import { followDeployment } from "../deploy/deployment.ts";
+import { givenVariables } from "../env/changes.ts";
+import { formatDotenv } from "../env/dotenv.ts";
+import { differenceOf, type EnvChanges, editEnv } from "../env/edit.ts";
+import { envName } from "../env/name.ts";
 import { answer } from "../output/answer.ts";
 import { plain } from "../output/text.ts";
+import type { Command, Invocation } from "../parse/command.ts";
 
 const DETACH = { name: "detach", help: "Do not wait for the deployment" };
 
@@ -116,9 +116,18 @@ function change(call: Invocation, env: EnvChanges): Promise<void> {
 
 async function deployed(client: Client, call: Invocation, app: string, made: Reply<typeof updateEnv>): Promise<void> {
   const { cli } = call;
-  answer(cli, made, () => cli.print(`Created release ${made.release.id}`));
-  if (made.deploymentId !== undefined && made.release.artifactId !== undefined && !call.on("detach"))
-    await followDeployment({ client, cli, app, id: made.deploymentId });
+  const { release, deploymentId, unchanged } = made;
+  const version = `v${release.version}`;
+  answer(cli, made, () =>
+    cli.print(
+      unchanged ? `Nothing changed: ${version} of ${app} has these values already` : `Created release ${version}`,
+    ),
+  );
+  if (!unchanged && release.artifactId === undefined)
+    cli.say(
+      `${app} has no image yet: its first one starts with these variables (git push flynn main, or flynn deploy)`,
+    );
+  if (deploymentId !== undefined && !call.on("detach")) await followDeployment({ client, cli, app, id: deploymentId });
 }
 
 /** Sent only onto what the user saw. Nothing is open while the editor is: that may take its time. */

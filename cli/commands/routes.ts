@@ -3,12 +3,14 @@ import { getFormation } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { createRoute, deleteRoute, listRoutes, type Route, updateRoute } from "#api/routes.ts";
-import { appName, findAppName } from "../app.ts";
-import type { Command, Flag, Invocation } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
+import { appName, findAppName } from "../apps/app.ts";
+import { routeLabel, routeOptions, routeUrl, splitRoute } from "../apps/route-label.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
+import { percentOf } from "../deploy/staging.ts";
 import { answer, answerList } from "../output/answer.ts";
-import { routeLabel, routeOptions, routeUrl, splitRoute } from "../route-label.ts";
+import type { Command, Flag, Invocation } from "../parse/command.ts";
 import { addOrReplace, CERTIFICATE_FLAGS, certificateFiles } from "./certificates.ts";
+import { saidOfNew, saidOfUpdate, WORDS, WORDS_OF_UPDATE } from "./route-words.ts";
 
 const PROCESS: readonly Flag[] = [
   { name: "process", short: "s", value: "PROCESS", help: "Process that serves it, web unless said" },
@@ -52,6 +54,7 @@ export const routeCommands: readonly Command[] = [
       STICKY,
       REDIRECT,
       HSTS,
+      ...WORDS,
       ...CERTIFICATE_FLAGS,
     ],
     more: `The domain's DNS is to point at a router. *.example.com matches one label. WebSocket and server-sent events need no
@@ -59,7 +62,9 @@ option. An event stream whose client does not ask for text/event-stream is cut a
 then. https is answered on every route: with your certificate (--cert, --key; or \`flynn cert add\`), else with one no browser trusts.
 
   flynn route add http www.example.com --cert chain.pem --key key.pem --redirect-https
-  flynn route add http example.com --path /api --process api`,
+  flynn route add http example.com --path /api --process api
+  flynn route add http grpc.example.com --protocol h2c
+  flynn route add http api.example.com --rate 100/m`,
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
@@ -76,6 +81,7 @@ then. https is answered on every route: with your certificate (--cert, --key; or
             ...(path === undefined ? {} : { path }),
             ...process(call),
             ...added(call),
+            ...saidOfNew(call),
           },
           signal: cli.signal,
         });
@@ -125,13 +131,21 @@ then. https is answered on every route: with your certificate (--cert, --key; or
       HSTS,
       { name: "no-hsts", help: "No such header any more; browsers keep what they were told" },
       { ...PROXY, value: "v1|v2|none" },
+      ...WORDS_OF_UPDATE,
+      {
+        name: "canary",
+        value: "PERCENT",
+        help: "Share of its requests for the release that a paused deployment brings, such as 5%",
+      },
+      { name: "release", value: "RELEASE", help: "With --canary: the release that has the share" },
+      { name: "no-canary", help: "Requests go to every job alike" },
       ...CERTIFICATE_FLAGS,
     ],
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
         const files = await certificateFiles(call);
-        const body = { ...process(call), ...added(call), ...takenBack(call) };
+        const body = { ...process(call), ...added(call), ...takenBack(call), ...saidOfUpdate(call) };
         if (Object.keys(body).length === 0 && !files)
           throw new Fault("invalid", "say what is to change, such as --redirect-https; see `flynn help route update`");
         if (files) await certified(client, call, files);
@@ -211,7 +225,21 @@ function takenBack(call: Invocation) {
     ...(call.on("no-redirect-https") ? { tls: null } : {}),
     ...(call.on("no-hsts") ? { hstsSeconds: null } : {}),
     ...(proxy === undefined ? {} : { proxyProtocol: proxy === "none" ? null : version(proxy) }),
+    ...canary(call),
   };
+}
+
+function canary(call: Invocation) {
+  const percent = call.text("canary");
+  const release = call.text("release");
+  if (percent === undefined && release !== undefined)
+    throw new Fault("invalid", "--release says whose --canary it is, such as --canary 5% --release v7");
+  if (call.on("no-canary")) {
+    if (percent !== undefined) throw new Fault("invalid", "--canary and --no-canary together say nothing");
+    return { canary: null };
+  }
+  if (percent === undefined) return {};
+  return { canary: { percent: percentOf(percent), ...(release === undefined ? {} : { release }) } };
 }
 
 function version(text: string | undefined): "v1" | "v2" | undefined {

@@ -8,6 +8,11 @@ const Network = Type.String({
   pattern: "^[0-9a-fA-F.:]+/\\d{1,3}$",
   wants: "a network: its address and the length of its prefix, such as 10.20.0.0/24",
 });
+/** Who stands in front of the router. */
+const Front = Type.String({
+  pattern: "^[0-9a-fA-F.:]+(/\\d{1,3})?$",
+  wants: "an address or a range of them, such as 10.1.0.0/16 or 2001:db8::/32",
+});
 /** A size as people write it. */
 const sizeText = (description: string) =>
   Type.String({
@@ -170,6 +175,16 @@ export const UpConfig = Type.Object({
   bmcNetworks: Type.Array(Network, {
     default: [],
     description: "Networks (CIDR) of the machines' management controllers: the same.",
+  }),
+  trustedFronts: Type.Array(Front, {
+    default: [],
+    description:
+      "Load balancers and CDNs in front of the router (addresses or CIDRs, IPv4 and IPv6) whose X-Forwarded-For, -Proto, -Host and -Port are believed.",
+  }),
+  proxySources: Type.Array(Front, {
+    default: [],
+    description:
+      "Those whose connections to the router begin with the PROXY protocol, v1 or v2; from all others it is refused.",
   }),
   freeFloor: sizeText(
     "Free space, such as 2GiB, below which uploads, pushes and results of builds are refused; empty: 2 % of the file system, at least 1GiB and at most 10GiB.",

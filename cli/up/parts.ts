@@ -94,6 +94,8 @@ export function parts(options: PartOptions): Part[] {
         stateDir: at("router"),
         httpPort: config.httpPort,
         httpsPort: config.httpsPort,
+        trustedFronts: config.trustedFronts,
+        proxySources: config.proxySources,
         address,
       },
       [config.httpPort, config.httpsPort].filter(Boolean).map((port) => ({ protocol: "tcp", port })),

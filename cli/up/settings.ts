@@ -157,6 +157,8 @@ const RANGES = [
   ["--boot-networks", ({ bootNetworks }: UpConfig) => bootNetworks, "10.20.0.0/24"],
   ["--bmc-networks", ({ bmcNetworks }: UpConfig) => bmcNetworks, "10.30.0.0/24"],
   ["--drain-allow", ({ drainAllow }: UpConfig) => drainAllow, "10.0.0.0/8"],
+  ["--trusted-fronts", ({ trustedFronts }: UpConfig) => trustedFronts, "10.1.0.0/16"],
+  ["--proxy-sources", ({ proxySources }: UpConfig) => proxySources, "10.1.0.0/16"],
 ] as const;
 
 function rangeProblems(config: UpConfig): Problem[] {

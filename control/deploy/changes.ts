@@ -7,6 +7,7 @@ import type { LogLine } from "#api/logs.ts";
 import { eventChanges, plainText } from "../events.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
+import { canariesBegun, canariesEnded, canariesHeld } from "../routing/canary.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
 import {
@@ -39,7 +40,7 @@ export function beginning(
   { app, jobs, at }: { app: Entry<App>; jobs: readonly Job[]; at: Date },
 ): Turn {
   const { id: appId, releaseId } = app.value;
-  const { toReleaseId } = deployment;
+  const { toReleaseId, canaryPercent } = deployment;
   const release = store.get<ReleaseRecord>(keys.release(appId, toReleaseId))?.value;
   const old = releaseId === undefined ? undefined : store.get<Formation>(keys.formation(appId, releaseId))?.value;
   const there = store.get<Formation>(keys.formation(appId, toReleaseId))?.value;
@@ -71,7 +72,13 @@ export function beginning(
       ...(old && !same ? { fromReleaseId: old.releaseId } : {}),
       processes: Object.fromEntries(shown) as Shown,
     },
-    more: [{ key: keys.formation(appId, toReleaseId), value: formation }],
+    more: [
+      { key: keys.formation(appId, toReleaseId), value: formation },
+      // Before the first job comes, so that no request slips through.
+      ...(canaryPercent === undefined || same
+        ? []
+        : canariesBegun(store, appId, names, { releaseId: toReleaseId, percent: canaryPercent })),
+    ],
     expect: [{ key: app.key, version: app.version }],
   };
 }
@@ -128,6 +135,49 @@ export function scaling(
   return [withCounts(key, formation, comingCounts), ...lowered(going, { totals: goingCounts, jobs, last })];
 }
 
+/** It waits for somebody to say how it goes on. */
+export function pausing(
+  store: StoreView,
+  { id, toVersion }: DeploymentRecord,
+  app: App,
+  { words, at, by = "deployer" }: { words: string; at: Date; by?: string },
+): Turn {
+  return {
+    changed: { pausedAt: at.toISOString(), pauseAfter: undefined, step: words },
+    more: eventChanges(store, at, {
+      type: "deployment.paused",
+      subject: id,
+      app: app.name,
+      actor: by,
+      message: `the deployment of v${toVersion} of ${app.name} is paused`,
+    }),
+    expect: [],
+  };
+}
+
+/** It goes on; with `pauseAfter` to the next pause, and canaries stay as they are. */
+export function resuming(
+  store: StoreView,
+  { id, appId, toReleaseId, toVersion }: DeploymentRecord,
+  app: App,
+  { pauseAfter, at, by }: { pauseAfter?: number | undefined; at: Date; by: string },
+): Turn {
+  return {
+    changed: { pausedAt: undefined, pauseAfter, step: "resumed" },
+    more: [
+      ...(pauseAfter === undefined ? canariesEnded(store, appId, toReleaseId) : []),
+      ...eventChanges(store, at, {
+        type: "deployment.resumed",
+        subject: id,
+        app: app.name,
+        actor: by,
+        message: `the deployment of v${toVersion} of ${app.name} goes on`,
+      }),
+    ],
+    expect: [],
+  };
+}
+
 /** What goes is drained, and kept until what came has stayed healthy. */
 export function keeping(store: StoreView, { appId, toReleaseId }: DeploymentRecord, processes: string[]): Change[] {
   return keptBack(formationsBeside(store, appId, toReleaseId), processes);
@@ -173,6 +223,7 @@ export function completing(store: StoreView, deployment: DeploymentRecord, app: 
     more: [
       { key: app.key, value: { ...app.value, releaseId: toReleaseId } },
       ...formationsBeside(store, appId, toReleaseId).map(({ key }) => ({ key, value: null })),
+      ...canariesEnded(store, appId, toReleaseId),
       ...eventChanges(store, at, {
         type: "deployment.complete",
         subject: deployment.id,
@@ -187,6 +238,9 @@ export function completing(store: StoreView, deployment: DeploymentRecord, app: 
 
 export type Outcome = Pick<Deployment, "reason"> & { state: "failed" | "cancelled"; logTail?: LogLine[] };
 type Ended = Outcome & { at: Date };
+/** What goes does not wait for anybody. */
+const unpaused = ({ pausedAt, pauseAfter }: DeploymentRecord): Partial<DeploymentRecord> =>
+  pausedAt === undefined && pauseAfter === undefined ? {} : { pausedAt: undefined, pauseAfter: undefined };
 
 const told = ({ reason, logTail = [] }: Outcome): Pick<Deployment, "reason" | "logTail"> => ({
   reason: plainText(reason, 1_000),
@@ -211,6 +265,7 @@ export function ending(store: StoreView, deployment: DeploymentRecord, app: App 
       step: deployment.releasing && app?.releaseId ? "the earlier release goes on serving" : "",
       releasing: false,
       goingBack: undefined,
+      ...unpaused(deployment),
       ...told(outcome),
       finishedAt: at.toISOString(),
     },
@@ -227,9 +282,10 @@ export function turningBack(store: StoreView, deployment: DeploymentRecord, app:
   // What was kept serves again in the same moment.
   const { changed, more } = recalling(store, deployment);
   return {
-    changed: { ...changed, goingBack: state, step: `going back to ${back}`, ...told(outcome) },
+    changed: { ...changed, ...unpaused(deployment), goingBack: state, step: `going back to ${back}`, ...told(outcome) },
     more: [
       ...more,
+      ...canariesHeld(store, deployment.appId, deployment.toReleaseId),
       ...eventChanges(store, at, {
         type: "deployment.going-back",
         subject: id,
@@ -313,15 +369,18 @@ const versionOf = (store: StoreView, { appId }: DeploymentRecord, releaseId: str
 
 function ended(
   store: StoreView,
-  { id, toVersion }: DeploymentRecord,
+  { id, appId, toReleaseId, toVersion }: DeploymentRecord,
   app: App | undefined,
   { state, reason, at }: Ended,
 ): Change[] {
-  return eventChanges(store, at, {
-    type: `deployment.${state}`,
-    subject: id,
-    app: app?.name,
-    actor: "deployer",
-    message: `v${toVersion}${app ? ` of ${app.name}` : ""} ${state}: ${reason}`,
-  });
+  return [
+    ...canariesEnded(store, appId, toReleaseId),
+    ...eventChanges(store, at, {
+      type: `deployment.${state}`,
+      subject: id,
+      app: app?.name,
+      actor: "deployer",
+      message: `v${toVersion}${app ? ` of ${app.name}` : ""} ${state}: ${reason}`,
+    }),
+  ];
 }

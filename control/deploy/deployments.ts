@@ -1,24 +1,25 @@
 // Deployments as server-side objects: queued per app, driven to their end, resumed after a restart of control. A client that goes
 // away changes nothing.
 import type { App } from "#api/apps.ts";
-import type { Deployment } from "#api/deployments.ts";
+import { type Deployment, hasEnded } from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
 import { until } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, type NewEvent } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Idempotent } from "../mount.ts";
 import type { ReleaseRecord } from "../records.ts";
 import { appOfKey } from "../scheduler/cluster-view.ts";
-import { gate } from "../scheduler/gate.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
+import { pausing, resuming } from "./changes.ts";
 import { type DeployParts, driver } from "./drive.ts";
-import { type DeploymentRecord, deploymentsOf, hasEnded, isComing, isLive } from "./record.ts";
+import { type DeploymentRecord, deploymentsOf, isComing, isLive, type Staging } from "./record.ts";
 import type { Counts } from "./strategy.ts";
 
-export interface DeployWish {
+export interface DeployWish extends Staging {
   by: string;
   strategy?: App["strategy"];
   wanted?: Counts;
@@ -37,6 +38,10 @@ export interface Deployments {
   draft(app: Entry<App> | App, release: ReleaseRecord, wish: DeployWish): Draft;
   create(app: App, release: ReleaseRecord, wish: DeployWish & { idempotent?: Idempotent }): Promise<Deployment>;
   cancel(app: App, id: string, by: string): Promise<Deployment>;
+  /** Faults: `conflict` when it has ended, goes back, or its release serves alone already. */
+  pause(app: App, id: string, by: string): Promise<Deployment>;
+  /** Faults: `conflict` when it is not paused. */
+  resume(app: App, id: string, wish: { by: string; pauseAfter?: number | undefined }): Promise<Deployment>;
   get(appId: string, id: string): Entry<DeploymentRecord> | undefined;
   /** The deployment of the app that has not ended, if any: the one that runs or is next. */
   running(appId: string): DeploymentRecord | undefined;
@@ -56,15 +61,15 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
   const { store, now } = context;
   const { drive, callOff } = driver(context, parts);
   const driven = new Set<string>();
-  const woken = gate();
+  const woken = createWake();
   store.onDurable(({ mutations }) => {
-    if (mutations.some(({ key }) => key.startsWith(PREFIX.deployments))) woken.poke();
+    if (mutations.some(({ key }) => key.startsWith(PREFIX.deployments))) woken.ring();
   });
 
   const get = (appId: string, id: string) => store.get<DeploymentRecord>(keys.deployment(appId, id));
   const unended = (appId: string) => deploymentsOf(store, appId).filter((deployment) => !hasEnded(deployment));
 
-  const draft: Deployments["draft"] = (app, release, { by, strategy, wanted = {} }) => {
+  const draft: Deployments["draft"] = (app, release, { by, strategy, wanted = {}, pauseAfter, canaryPercent }) => {
     const entry = "version" in app ? app : store.get<App>(keys.app(app.id));
     if (entry === undefined || entry.value.deleting) throw new Fault("not-found", "the app was deleted");
     const { value, version } = entry;
@@ -90,6 +95,8 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
       processes: Object.fromEntries(
         Object.entries(wanted).map(([name, count]) => [name, { wanted: count, healthy: 0, oldLeft: 0 }]),
       ),
+      ...(pauseAfter === undefined || bare ? {} : { pauseAfter }),
+      ...(canaryPercent === undefined || bare ? {} : { canaryPercent }),
       createdAt: at,
       ...(bare ? { finishedAt: at } : {}),
     };
@@ -115,6 +122,20 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
     return releaseId === undefined ? undefined : store.get<ReleaseRecord>(keys.release(app.id, releaseId))?.value;
   };
 
+  /** One that has not ended, and does not go back. */
+  const underWay = (app: App, id: string): Entry<DeploymentRecord> => {
+    const entry = get(app.id, id);
+    if (entry === undefined) throw new Fault("not-found", `no deployment ${id} of app ${app.name}`);
+    const { state, goingBack, cancel } = entry.value;
+    if (hasEnded(entry.value)) throw new Fault("conflict", `deployment ${id} is ${state} already`);
+    if (goingBack !== undefined || cancel !== undefined)
+      throw new Fault(
+        "conflict",
+        `deployment ${id} ${goingBack === "failed" ? "has failed" : "is cancelled already"} and goes back to the earlier release; see it with: flynn -a ${app.name} deployment`,
+      );
+    return entry;
+  };
+
   return {
     get,
     draft,
@@ -138,15 +159,8 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
       return get(app.id, result)?.value ?? deployment;
     },
     async cancel(app, id, by) {
-      const entry = get(app.id, id);
-      if (entry === undefined) throw new Fault("not-found", `no deployment ${id} of app ${app.name}`);
+      const entry = underWay(app, id);
       const { key, value, version } = entry;
-      if (hasEnded(value)) throw new Fault("conflict", `deployment ${id} is ${value.state} already`);
-      if (value.goingBack !== undefined || value.cancel !== undefined)
-        throw new Fault(
-          "conflict",
-          `deployment ${id} ${value.goingBack === "failed" ? "has failed" : "is cancelled already"} and goes back to the earlier release; see it with: flynn -a ${app.name} deployment`,
-        );
       const cancel = `cancelled by ${by}`;
       // One that waits its turn has changed nothing yet, and need not wait to be called off.
       if (value.state === "pending") await callOff(entry, { state: "cancelled", reason: cancel });
@@ -156,6 +170,38 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
           expect: [{ key, version }],
           mutations: [{ key, value: { ...value, cancel } satisfies DeploymentRecord }],
         });
+      return get(app.id, id)!.value;
+    },
+    async pause(app, id, by) {
+      const { key, value, version } = underWay(app, id);
+      if (value.keeping || value.liveAt !== undefined)
+        throw new Fault(
+          "conflict",
+          `v${value.toVersion} of ${app.name} serves alone already; go back with: flynn -a ${app.name} rollback`,
+        );
+      if (value.pausedAt === undefined) {
+        const turn = pausing(store, value, app, { words: "pauses after this step", at: now(), by });
+        await store.commit({
+          actor: by,
+          expect: [{ key, version }],
+          mutations: [{ key, value: { ...value, ...turn.changed } }, ...turn.more],
+        });
+      }
+      return get(app.id, id)!.value;
+    },
+    async resume(app, id, { by, pauseAfter }) {
+      const { key, value, version } = underWay(app, id);
+      if (value.pausedAt === undefined)
+        throw new Fault(
+          "conflict",
+          `deployment ${id} is not paused: ${value.step}; see it with: flynn -a ${app.name} deployment`,
+        );
+      const turn = resuming(store, value, app, { pauseAfter, at: now(), by });
+      await store.commit({
+        actor: by,
+        expect: [{ key, version }],
+        mutations: [{ key, value: { ...value, ...turn.changed } }, ...turn.more],
+      });
       return get(app.id, id)!.value;
     },
     async run(signal) {
@@ -176,7 +222,7 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
             .finally(() => {
               driven.delete(appId);
               tasks.delete(task);
-              woken.poke();
+              woken.ring();
             });
           tasks.add(task);
         }

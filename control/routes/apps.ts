@@ -13,14 +13,15 @@ import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import { unkept } from "../deploy/formations.ts";
 import { RELEASE_PROCESS } from "../deploy/release-phase.ts";
+import { stagingOf } from "../deploy/staging.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX, padded } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { appName, checkAppName } from "../names.ts";
 import { page } from "../paging.ts";
 import type { ReleaseRecord } from "../records.ts";
-import { collectableReleases } from "../retention.ts";
 import type { Entry } from "../store/entry.ts";
+import { collectableReleases } from "../surplus.ts";
 import { routeChanges } from "./routes.ts";
 
 export interface AppParts {
@@ -147,7 +148,12 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
     if (made !== undefined) return shown(made);
     if (body.artifactId !== undefined && store.get<Artifact>(keys.artifact(body.artifactId))?.value.appId !== app.id)
       throw new Fault("not-found", `no artifact ${body.artifactId} of app ${app.name}`);
-    const { basedOn, deploy = false, ...wish } = body;
+    const { basedOn, deploy = false, pauseAfter, canaryPercent, ...wish } = body;
+    const staging = stagingOf({ pauseAfter, canaryPercent });
+    if (!deploy && pauseAfter !== undefined)
+      throw new Fault("invalid", 'pauseAfter is of a deployment: send {"deploy": true} with it', {
+        details: { field: "pauseAfter" },
+      });
     const before = deployments.headed(app);
     if (basedOn !== undefined && basedOn !== before?.id)
       throw new Fault(
@@ -155,7 +161,7 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
         `${app.name} is headed for ${before ? `v${before.version}` : "no release"} by now`,
       );
     const release = nextRelease(context, app, before, wish, { by: principal.name, at: now() });
-    const draft = deploy ? deployments.draft(app, release, { by: principal.name }) : undefined;
+    const draft = deploy ? deployments.draft(app, release, { by: principal.name, ...staging }) : undefined;
     const { result } = await store.commit({
       actor: principal.name,
       ...idempotent,
@@ -185,18 +191,27 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
     const before = basis(app.value);
     checkContent(`the environment of ${app.value.name}`, envVersion(envOf(before)), ifMatch);
     const release = nextRelease(context, app.value, before, { env: body.env }, { by: principal.name, at: now() });
-    const { deployment, changes, expect, event } = deployments.draft(app, release, { by: principal.name });
+    const shown = (each: ReleaseRecord) => summary(each, findApp(store, app.value.id).value.releaseId);
+    if (before !== undefined && envVersion(envOf(before)) === envVersion(envOf(release))) {
+      etag(envVersion(envOf(before)));
+      return { release: shown(before), unchanged: true };
+    }
+    const draft = deployments.draft(app, release, { by: principal.name });
+    const { deployment, expect } = draft;
+    // Without an image nothing is deployed: the variables wait for the first one.
+    const bare = release.artifactId === undefined;
+    const changes = draft.changes.filter(({ key }) => !bare || key !== keys.deployment(app.value.id, deployment.id));
     await store.commit({
       actor: principal.name,
       expect,
       mutations: [
         { key: keys.release(app.value.id, release.id), value: release },
         ...changes,
-        ...eventChanges(store, now(), releaseEvent(app.value, release), event),
+        ...eventChanges(store, now(), releaseEvent(app.value, release), ...(bare ? [] : [draft.event])),
       ],
     });
     etag(envVersion(envOf(release)));
-    return { release: summary(release, findApp(store, app.value.id).value.releaseId), deploymentId: deployment.id };
+    return { release: shown(release), ...(bare ? {} : { deploymentId: deployment.id }) };
   });
 
   const formation = (app: apps.App): Entry<apps.Formation> => {

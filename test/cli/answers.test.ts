@@ -18,8 +18,8 @@ import { createService } from "#api/services.ts";
 import { setStack, uploadStackImage } from "#api/stack.ts";
 import { until } from "#lib/time.ts";
 import { certificatePin } from "#lib/x509.ts";
-import { saveCluster } from "../../cli/clusters.ts";
-import { clustersFile } from "../../cli/clusters-file.ts";
+import { saveCluster } from "../../cli/clusters/clusters.ts";
+import { clustersFile } from "../../cli/clusters/clusters-file.ts";
 import { commands } from "../../cli/commands.ts";
 import { writeImage } from "../bootstrap/image-fixture.ts";
 import { archive } from "../control/builds/world.ts";
@@ -156,7 +156,7 @@ const CHANGES = new Set(
    host token, host remove, image build, image register, image rollout, stack build, profile set, profile remove, create, delete, deploy,
    rollback, deployment cancel, env set, env unset, env edit, deploy set, deploy unset, kill, run, exec, ps forward,
    restart, limit set, route add http, route add tcp, route update, route remove, cert add, cert update, cert remove, maintenance on, maintenance off,
-   error-page set, error-page remove, router remove, network allow, network remove, quarantine keep, quarantine end`.split(
+   error-page set, error-page remove, router remove, network allow, network remove, deployment create, deployment pause, deployment resume, service add, service update, service remove, quarantine keep, quarantine end`.split(
     /,\s+/,
   ),
 );

@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { type App, ProcessChanges, type ProcessType, updateApp } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
 import { DEFAULT_HEALTH } from "#api/jobs.ts";
-import { deployChanges, deployWords } from "../../cli/deploy-settings.ts";
+import { deployChanges, deployWords } from "../../cli/deploy/deploy-settings.ts";
 import { closeFakes, fakeControl } from "./fake-control.ts";
 
 test.after.each(closeFakes);
@@ -137,7 +137,7 @@ test("set and limit are one request that makes and deploys, onto what was read; 
     made,
   );
   const { code, out, err } = await control.flynn("deploy set web.health=/up --detach -a hello");
-  assert.equal([code, out], [0, "Created release release-3\n"], err);
+  assert.equal([code, out], [0, "Created release v3\n"], err);
   control.on("POST /v1/apps/hello/releases", made);
   assert.is((await control.flynn("limit set web memory=1GB --detach -a hello")).code, 0);
 

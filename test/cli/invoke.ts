@@ -1,8 +1,8 @@
 // Runs one invocation of the CLI in this process and gives what it printed.
 import { tmpdir } from "node:os";
 import { Readable, Writable } from "node:stream";
-import type { Command, Terminal } from "../../cli/command.ts";
 import { commands } from "../../cli/commands.ts";
+import type { Command, Terminal } from "../../cli/parse/command.ts";
 import { runCli } from "../../cli/run-cli.ts";
 
 export interface Invoked {
@@ -20,6 +20,7 @@ export interface InvokeOptions {
   stdin?: string;
   signal?: AbortSignal;
   commands?: readonly Command[];
+  packed?: boolean;
   onOut?: (text: string) => void;
   onErr?: (text: string) => void;
 }
@@ -28,6 +29,7 @@ export async function invoke(argv: readonly string[], options: InvokeOptions = {
   const printed = { out: "", err: "" };
   const code = await runCli(argv, {
     commands: options.commands ?? commands,
+    packed: options.packed ?? false,
     env: { PATH: process.env["PATH"], ...options.env },
     cwd: options.cwd ?? tmpdir(),
     signal: options.signal ?? new AbortController().signal,

@@ -227,7 +227,9 @@ const MADE_BY: Record<string, object> = {
   createDeployment: { release: "v1" },
   rollbackApp: {},
   createJob: { process: "web" },
+  restartApp: {},
   createService: { name: "hello" },
+  createExternalService: { name: "db", address: "10.20.0.5", port: 5432 },
   createRoute: { app: "hello", domain: "a.com" },
   createNetworkRule: { from: { name: "hello" }, to: { name: "other" } },
   createCertificate: { chain: "x", key: "x" },
@@ -243,7 +245,7 @@ const MADE_BY: Record<string, object> = {
 };
 /** Those that make nothing that lasts: repeated, they say what is so already; another ticket opens no second session by itself. */
 const MAKE_NOTHING =
-  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
+  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment pauseDeployment resumeDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
 
 test("an Idempotency-Key of another request is a conflict for every POST that makes or does something once, before it does", () =>
   withRig(async (rig) => {
@@ -383,6 +385,10 @@ const CONTENT = new Set(
     // Looked up among what there is, or parsed by rules with tests of their own.
     "createDeployment body.release",
     "rollbackApp body.release",
+    "updateRoute body.canary.release",
+    "createExternalService body.description",
+    "updateExternalService body.description",
+    "listExternalServices query.cursor",
     "createJob body.release",
     "listEvents query.type",
     "listAlerts query.cursor",

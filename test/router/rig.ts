@@ -10,8 +10,8 @@ import { type Log, silentLog } from "#lib/log.ts";
 import { every, until } from "#lib/time.ts";
 import { type Converger, createConverger } from "../../router/converge.ts";
 import { createHaproxy, type Haproxy } from "../../router/haproxy.ts";
-import type { RenderOptions } from "../../router/head.ts";
 import type { Pace } from "../../router/reload.ts";
+import type { RenderOptions } from "../../router/render-options.ts";
 import { freePort } from "../lib/free-port.ts";
 
 export interface Origin {
@@ -60,9 +60,11 @@ export interface PoolSketch {
   routes: string[];
   jobs: { port: number; name?: string; state?: "up" | "drain" }[];
   /** Of each of its routes. */
-  options?: Pick<RouterTarget["routes"][number], "tls" | "sticky" | "hstsSeconds">;
+  options?: Pick<RouterTarget["routes"][number], "tls" | "sticky" | "hstsSeconds" | "protocol" | "rate">;
   maintenance?: string;
   errorPage?: string;
+  /** Of each of its routes; the pool is the app's with `@next`. */
+  canary?: { percent: number; jobs: PoolSketch["jobs"] };
 }
 
 /** A whole target from a sketch: routes are `host` or `host/path`. */
@@ -72,10 +74,10 @@ export function target(generation: number, pools: PoolSketch[], term = 1): Route
     generation,
     clusterRange: "100.64.0.0/16",
     peers: [],
-    pools: pools.map(({ app, jobs, maintenance, errorPage }) => ({
+    pools: pools.flatMap(withCanary).map(({ app, jobs, maintenance, errorPage, suffix = "" }) => ({
       ...(maintenance === undefined ? {} : { maintenance }),
       ...(errorPage === undefined ? {} : { errorPage }),
-      id: `${app}/web`,
+      id: `${app}/web${suffix}`,
       app,
       process: "web",
       backends: jobs.map(({ port, name, state = "up" }) => ({
@@ -85,14 +87,23 @@ export function target(generation: number, pools: PoolSketch[], term = 1): Route
         state,
       })),
     })),
-    routes: pools.flatMap(({ app, routes, options }) =>
+    routes: pools.flatMap(({ app, routes, options, canary }) =>
       routes.map((route) => {
         const [domain = "", ...path] = route.split("/");
-        return { domain, path: `/${path.join("/")}`, poolId: `${app}/web`, ...options };
+        return {
+          domain,
+          path: `/${path.join("/")}`,
+          poolId: `${app}/web`,
+          ...options,
+          ...(canary ? { canary: { poolId: `${app}/web@next`, percent: canary.percent } } : {}),
+        };
       }),
     ),
   };
 }
+
+const withCanary = ({ canary, ...pool }: PoolSketch): (PoolSketch & { suffix?: string })[] =>
+  canary === undefined ? [pool] : [pool, { ...pool, jobs: canary.jobs, suffix: "@next" }];
 
 export interface Rig {
   directory: string;
@@ -119,6 +130,8 @@ export interface RigOptions {
   log?: Log;
   https?: boolean;
   proxySources?: string[];
+  trustedFronts?: string[];
+  bind?: string;
   timeouts?: RenderOptions["timeouts"];
   pace?: Pace;
 }
@@ -128,13 +141,14 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const port = options.port ?? (await freePort());
   const { backends = 4, slots = 4, verifyEveryMs, accessLog = false, threads = 2, log = silentLog() } = options;
   const httpsPort = options.https ? await freePort() : undefined;
-  const { proxySources, timeouts, pace } = options;
+  const { proxySources, trustedFronts, timeouts, pace, bind = "127.0.0.1" } = options;
   const render: RenderOptions = {
     directory,
-    bind: "127.0.0.1",
+    bind,
     httpPort: port,
     httpsPort,
     proxySources,
+    trustedFronts,
     timeouts,
     maxConnections: 2_000,
     threads,

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { Command, Invocation } from "../../../cli/command.ts";
 import { upCommands } from "../../../cli/commands/up.ts";
+import type { Command, Invocation } from "../../../cli/parse/command.ts";
 import type { UpConfig } from "../../../cli/up/config.ts";
 import { configOf } from "../../../cli/up/configure.ts";
 import { invoke } from "../invoke.ts";
@@ -51,6 +51,8 @@ const VALUES: Record<string, [values: string[], setting: Partial<UpConfig>]> = {
   "app-egress": [["none"], { appEgress: "none" }],
   "boot-networks": [["10.3.0.0/16", "10.4.0.0/16"], { bootNetworks: ["10.3.0.0/16", "10.4.0.0/16"] }],
   "bmc-networks": [["10.5.0.0/16", "10.6.0.0/16"], { bmcNetworks: ["10.5.0.0/16", "10.6.0.0/16"] }],
+  "trusted-fronts": [["10.1.0.0/16", "2001:db8::/32"], { trustedFronts: ["10.1.0.0/16", "2001:db8::/32"] }],
+  "proxy-sources": [["10.1.0.9", "::1"], { proxySources: ["10.1.0.9", "::1"] }],
   "cluster-range": [["100.64.0.0/12"], { clusterRange: "100.64.0.0/12" }],
   "host-net": [["22"], { hostNet: 22 }],
   "free-floor": [["3GiB"], { freeFloor: "3GiB" }],
