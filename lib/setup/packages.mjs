@@ -42,7 +42,9 @@ export const DEBIAN_SETS = {
     "dnsmasq-base",
     "libfaketime",
   ],
-  test: ["strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
+  test: [
+    ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
+  ],
   soak: ["ovmf"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
   fresh: ["mmdebstrap", "debian-archive-keyring", "git", "procps"],
@@ -115,6 +117,7 @@ export const PROGRAMS_OF = {
   ],
   atftp: ["atftp"],
   "busybox-static": ["busybox"],
+  "cloud-init": ["cloud-init"],
   curl: ["curl"],
   "dnsmasq-base": ["dnsmasq"],
   "docker.io": ["docker", "dockerd"],
