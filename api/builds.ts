@@ -18,6 +18,7 @@ import {
   Sha256,
   Time,
 } from "./schema.ts";
+import { CanaryPercent, PauseAfter } from "./staging.ts";
 
 export const BuildKind = oneOf(
   ["buildpacks", "dockerfile", "cnb"],
@@ -137,7 +138,11 @@ export const createBuild = endpoint({
   summary: "Build and deploy a source archive (tar, or tar.gz), streamed",
   permission: "app:write",
   params: AppParams,
-  query: object({ commit: Type.Optional(Commit) }),
+  query: object({
+    commit: Type.Optional(Commit),
+    pauseAfter: Type.Optional(PauseAfter),
+    canaryPercent: Type.Optional(CanaryPercent),
+  }),
   upload: "application/x-tar",
   reply: Build,
   status: 202,

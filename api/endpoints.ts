@@ -10,6 +10,7 @@ import * as deployments from "./deployments.ts";
 import * as disks from "./disks.ts";
 import * as drains from "./drains.ts";
 import type { Endpoint } from "./endpoint.ts";
+import * as externalServices from "./external-services.ts";
 import * as git from "./git.ts";
 import * as hosts from "./hosts.ts";
 import * as jobs from "./jobs.ts";
@@ -58,6 +59,7 @@ export function controlEndpoints(): Endpoint[] {
     certificates,
     pages,
     services,
+    externalServices,
   ];
   return nouns
     .flatMap((noun) => Object.values(noun).filter(isEndpoint))

@@ -54,6 +54,7 @@ export function reachText(input: ReachInput): string {
       ...(isCluster
         ? ["    ct original ip daddr @gateways goto deny", `    ct original ip daddr ${target.clusterRange} accept`]
         : [app.appId, ...app.to].flatMap((to) => accept("daddr", number({ appId: to })))),
+      ...outsideOf(app),
       "    goto out",
       "  }",
       `  chain in_${number(app)} {`,
@@ -162,10 +163,15 @@ function appsOf({ target, jobs }: ReachInput): { apps: ReachApp[]; number: (app:
   for (const appId of local.keys())
     if (appId !== undefined && !known.has(appId)) known.set(appId, { appId, addresses: [], to: [] });
   const apps = [...known.values()]
-    .map(({ appId, addresses, to }) => {
+    .map(({ appId, addresses, to, outside = [] }) => {
       const elsewhere = addresses.filter((address) => own === undefined || !contains(own, address));
       const here = (local.get(appId) ?? []).map(({ address }) => address);
-      return { appId, addresses: addressesOf([...elsewhere, ...here]), to: sorted(to).filter((id) => known.has(id)) };
+      return {
+        appId,
+        addresses: addressesOf([...elsewhere, ...here]),
+        to: sorted(to).filter((id) => known.has(id)),
+        outside,
+      };
     })
     .sort((a, b) => (a.appId < b.appId ? -1 : 1));
   const numbers = new Map(apps.map(({ appId }, n) => [appId, n]));
@@ -233,6 +239,12 @@ function ownAddresses({ subnet }: ReachInput["target"], local: readonly LocalJob
 }
 
 const accept = (end: "saddr" | "daddr", app: number): string[] => [`    ct original ip ${end} @app_${app} accept`];
+/** External services, whatever the egress policy says; never what is closed, wherever it was registered. */
+const outsideOf = ({ outside = [] }: ReachApp): string[] =>
+  sorted(outside.flatMap(({ address, port }) => (isIPv4(address) ? [`${address} . ${port}`] : []))).map(
+    (pair) =>
+      `    meta l4proto tcp ct original ip daddr . ct original proto-dst { ${pair} } ct original ip daddr != @closed ct reply ip saddr != @closed accept`,
+  );
 const sorted = (texts: readonly string[]): string[] => [...new Set(texts)].sort();
 const addressesOf = (texts: readonly string[]): string[] => sorted(texts.filter((text) => isIPv4(text)));
 
