@@ -3,6 +3,7 @@ import type { Event } from "#api/status.ts";
 import { causeChain } from "#lib/run.ts";
 import type { Context } from "../context.ts";
 import { hostChanges } from "../host-changes.ts";
+import { hostInputs } from "../host-inputs.ts";
 import { takeIn } from "../indexes.ts";
 import { keys } from "../keys.ts";
 import { eventLines, lostLines } from "../logs/event-lines.ts";
@@ -18,7 +19,7 @@ import type { Follower } from "./followers.ts";
 
 export function createViews(context: Context, { routerAliveMs }: Pick<ControlParts, "routerAliveMs">) {
   const { store, log, jobs, reaches, config, controlUrls, secrets } = context;
-  const feeds = hostFeeds(context);
+  const feeds = hostFeeds(context, hostInputs(context));
   const changes = hostChanges();
   const openKey = (sealed: string, id: string) => {
     try {
