@@ -158,6 +158,7 @@ export const createApp = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/apps",
+  location: "/v1/apps/{id}",
   summary: "Create an app",
   permission: "app:write",
   body: object({ name: Type.Optional(Name) }),
@@ -211,11 +212,21 @@ export const listReleases = endpoint({
   query: object(PageQuery),
   reply: listOf(ReleaseSummary),
 });
+export const getRelease = endpoint({
+  id: "getRelease",
+  method: "GET",
+  path: "/v1/apps/:app/releases/:id",
+  summary: "Show a release, by its id or vN",
+  permission: "app:read",
+  params: object({ app: Id, id: Id }),
+  reply: ReleaseSummary,
+});
 export const createRelease = endpoint({
   id: "createRelease",
   method: "POST",
   idempotent: true,
   path: "/v1/apps/:app/releases",
+  location: "/v1/apps/:app/releases/{id}",
   summary: "Make a release; what is left out is taken from the current one",
   permission: "app:write",
   params: AppParams,

@@ -19,6 +19,8 @@ export const createArtifact = endpoint({
   id: "createArtifact",
   method: "POST",
   path: "/v1/artifacts",
+  location: "/v1/artifacts/{id}",
+  idempotent: true,
   summary: "Upload a `docker save` archive into the registry, streamed",
   permission: "app:write",
   status: 201,

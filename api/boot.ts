@@ -211,6 +211,7 @@ export const registerBootImage = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/boot-images",
+  location: "/v1/boot-images/{id}",
   summary: "Register a built image by its signed manifest; the first becomes current",
   permission: "machine:write",
   status: 201,

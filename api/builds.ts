@@ -129,6 +129,8 @@ export const createBuild = endpoint({
   id: "createBuild",
   method: "POST",
   path: "/v1/apps/:app/builds",
+  location: "/v1/apps/:app/builds/{id}",
+  idempotent: true,
   summary: "Build and deploy a source archive (tar, or tar.gz), streamed",
   permission: "app:write",
   params: AppParams,

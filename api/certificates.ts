@@ -44,6 +44,7 @@ export const createCertificate = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/certificates",
+  location: "/v1/certificates/{id}",
   summary: "Add a certificate and its key; routers show it for its names at once. A name another one has is a conflict",
   permission: "app:write",
   status: 201,

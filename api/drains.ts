@@ -47,11 +47,21 @@ export const listLogDrains = endpoint({
   query: object(PageQuery),
   reply: listOf(LogDrain),
 });
+export const getLogDrain = endpoint({
+  id: "getLogDrain",
+  method: "GET",
+  path: "/v1/log-drains/:id",
+  summary: "Show a log drain",
+  permission: "cluster:read",
+  params: IdParams,
+  reply: LogDrain,
+});
 export const createLogDrain = endpoint({
   id: "createLogDrain",
   method: "POST",
   idempotent: true,
   path: "/v1/log-drains",
+  location: "/v1/log-drains/{id}",
   summary: "Send the lines of all apps somewhere",
   permission: "cluster:write",
   status: 201,
@@ -77,11 +87,21 @@ export const listAppLogDrains = endpoint({
   query: object(PageQuery),
   reply: listOf(LogDrain),
 });
+export const getAppLogDrain = endpoint({
+  id: "getAppLogDrain",
+  method: "GET",
+  path: "/v1/apps/:app/log-drains/:id",
+  summary: "Show an app's log drain",
+  permission: "app:read",
+  params: AppDrainParams,
+  reply: LogDrain,
+});
 export const createAppLogDrain = endpoint({
   id: "createAppLogDrain",
   method: "POST",
   idempotent: true,
   path: "/v1/apps/:app/log-drains",
+  location: "/v1/apps/:app/log-drains/{id}",
   summary: "Send an app's lines somewhere",
   permission: "app:write",
   status: 201,

@@ -40,7 +40,7 @@ export interface Endpoint<
   permission: Permission;
   /** Takes If-Match: the change is made only to the version of that ETag. Elsewhere an If-Match is refused. */
   conditional?: boolean;
-  /** POST that takes an Idempotency-Key: it makes or does something, and once only for one key. */
+  /** POST that takes an Idempotency-Key: it makes or does something, and once only for one key. Elsewhere one is refused. */
   idempotent?: boolean;
   params: P;
   query: Q;
@@ -52,6 +52,8 @@ export interface Endpoint<
   bulk?: boolean;
   /** The reply's body is a stream of this media type, and nothing else. */
   download?: string;
+  /** Where what was made can be read, sent as `Location`: `:x` is this path's, `{x}` the reply's. */
+  location?: string;
   /** GET that becomes a WebSocket; `reply` is then nothing. */
   socket?: boolean;
   reply: R;
@@ -74,6 +76,7 @@ interface Definition<P extends TSchema, Q extends TSchema, B extends TSchema, R 
   upload?: string;
   bulk?: boolean;
   download?: string;
+  location?: string;
   socket?: boolean;
   reply: R;
   status?: number;

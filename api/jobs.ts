@@ -223,6 +223,7 @@ export const createJob = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/apps/:app/jobs",
+  location: "/v1/jobs/{id}",
   summary: "Run a command once in a job of its own, with the release's image, environment and limits",
   permission: "app:write",
   params: AppParams,

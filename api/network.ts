@@ -87,6 +87,7 @@ export const createNetworkRule = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/network-rules",
+  location: "/v1/network-rules/{id}",
   summary:
     "Let jobs of one app open connections to jobs of another, on any port, within a second and with no restart; a rule that exists is answered as it is",
   permission: "app:write",

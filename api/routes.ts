@@ -93,6 +93,7 @@ export const createRoute = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/routes",
+  location: "/v1/routes/{id}",
   summary: "Route a domain (http) or a port (tcp) to an app; one that another app has is a conflict",
   permission: "app:write",
   status: 201,
@@ -325,6 +326,15 @@ export const listRouters = endpoint({
   permission: "cluster:read",
   query: object(PageQuery),
   reply: listOf(Router),
+});
+export const getRouter = endpoint({
+  id: "getRouter",
+  method: "GET",
+  path: "/v1/routers/:id",
+  summary: "Show a router",
+  permission: "cluster:read",
+  params: IdParams,
+  reply: Router,
 });
 export const deleteRouter = endpoint({
   id: "deleteRouter",

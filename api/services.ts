@@ -53,6 +53,7 @@ export const createService = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/services",
+  location: "/v1/services/{name}",
   bulk: true,
   summary: "Create a service from an uploaded image: app, release, formation and route in one call",
   permission: "app:write",

@@ -44,6 +44,7 @@ export const uploadStackImage = endpoint({
   id: "uploadStackImage",
   method: "POST",
   path: "/v1/stack/images",
+  idempotent: true,
   summary: "Upload one image of a stack (a `docker save` archive), streamed; builds use it once setStack names it",
   permission: "cluster:write",
   query: object({ part: StackPart }),

@@ -2,7 +2,7 @@
 import { type Static, Type } from "typebox";
 import { Alert } from "./alerts.ts";
 import { endpoint } from "./endpoint.ts";
-import { Id, object, oneOf, Time } from "./schema.ts";
+import { Id, listOf, object, oneOf, PageQuery, Time } from "./schema.ts";
 import { Hello } from "./version.ts";
 
 export const Part = object({ name: Type.String(), state: oneOf(["ok", "degraded", "down"]), message: Type.String() });
@@ -73,14 +73,14 @@ export const listEvents = endpoint({
   id: "listEvents",
   method: "GET",
   path: "/v1/events",
-  summary: "What happened, oldest first; SSE follows and resumes by seq",
+  summary: "What happened, newest first; SSE sends it oldest first, follows, and resumes by seq",
   permission: "cluster:read",
   query: object({
     app: Type.Optional(Id),
     type: Type.Optional(Type.String({ maxLength: 64 })),
-    after: Type.Optional(Type.Integer({ minimum: 0 })),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 100 })),
+    after: Type.Optional(Type.Integer({ minimum: 0, description: "Only what came after the event of that seq." })),
+    ...PageQuery,
   }),
-  reply: object({ items: Type.Array(Event) }),
+  reply: listOf(Event),
   item: Event,
 });

@@ -49,6 +49,7 @@ export const createToken = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/tokens",
+  location: "/v1/tokens/{id}",
   summary: "Make an access token that may do no more than the one it is made with; `token` is told this once",
   permission: "cluster:write",
   status: 201,

@@ -15,7 +15,8 @@ import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Logs } from "../logs/logs.ts";
-import type { Idempotent } from "../mount.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Idempotent } from "../idempotency-key.ts";
 import type { ClusterSettings, HostRecord } from "../records.ts";
 import { type AddressPolicy, allowedAddress, resolveHost } from "./address.ts";
 import { type Progress, type Pump, startPump } from "./pump.ts";
@@ -40,6 +41,8 @@ export interface Drains {
   create(app: App | undefined, wish: LogDrainWish, by: { name: string; idempotent: Idempotent }): Promise<LogDrain>;
   /** Those of the app, or all. */
   list(app?: App): LogDrain[];
+  /** Of the app, or whichever there is; Fault `not-found`. */
+  find(id: string, app: App | undefined): LogDrain;
   remove(id: string, app: App | undefined, by: string): Promise<void>;
   /** Runs every drain until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
@@ -142,7 +145,15 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
     for (const [id, one] of running) await save(id, one);
   };
 
+  const entryOf = (id: string, app: App | undefined): Entry<DrainRecord> => {
+    const entry = store.get<DrainRecord>(keys.logDrain(id));
+    if (entry === undefined || (app !== undefined && entry.value.appId !== app.id))
+      throw new Fault("not-found", `no log drain ${id}${app === undefined ? "" : ` of ${app.name}`}`);
+    return entry;
+  };
+
   return {
+    find: (id, app) => shown(entryOf(id, app).value),
     async create(app, wish, { name, idempotent }) {
       const target = parseTarget(wish.url);
       // Refused now when it is plain; a name that means nothing today may tomorrow, and is checked at every connection anyway.
@@ -184,9 +195,7 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
         .filter(({ appId }) => app === undefined || appId === app.id)
         .map(shown),
     async remove(id, app, by) {
-      const entry = store.get<DrainRecord>(keys.logDrain(id));
-      if (entry === undefined || (app !== undefined && entry.value.appId !== app.id))
-        throw new Fault("not-found", `no log drain ${id}${app === undefined ? "" : ` of ${app.name}`}`);
+      const entry = entryOf(id, app);
       const owner = appOf(entry.value);
       const event = {
         type: "log-drain.removed",

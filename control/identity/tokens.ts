@@ -8,7 +8,7 @@ import { every } from "#lib/time.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
-import type { Idempotent } from "../mount.ts";
+import type { Idempotent } from "../idempotency-key.ts";
 import type { TokenRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Store } from "../store/store.ts";

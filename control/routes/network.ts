@@ -7,7 +7,8 @@ import { findApp } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
-import type { Idempotent, Mount } from "../mount.ts";
+import type { Idempotent } from "../idempotency-key.ts";
+import type { Mount } from "../mount.ts";
 import { enforcementOn } from "../network/enforcement.ts";
 import { findRule, ruleChanges, ruleEnd, ruleOfPair, shownRule } from "../network/rules.ts";
 import { page } from "../paging.ts";
@@ -62,7 +63,7 @@ export function mountNetwork(mount: Mount, context: Context): void {
     );
   });
   mount(network.getNetworkRule, ({ params }) => shownRule(store, findRule(store, params.id)));
-  mount(network.createNetworkRule, async ({ body, principal: { name }, idempotent, earlier, location }) => {
+  mount(network.createNetworkRule, async ({ body, principal: { name }, idempotent, earlier }) => {
     const from = findApp(store, body.from.name).value;
     const to = findApp(store, body.to.name).value;
     if (from.id === to.id)
@@ -71,9 +72,7 @@ export function mountNetwork(mount: Mount, context: Context): void {
       });
     const made = await earlier<{ id: string }>();
     const there = made === undefined ? ruleOfPair(store, from.id, to.id) : findRule(store, made.id);
-    const entry = there ?? (await create(from, to, name, idempotent));
-    location(`/v1/network-rules/${entry.value.id}`);
-    return shownRule(store, entry);
+    return shownRule(store, there ?? (await create(from, to, name, idempotent)));
   });
   mount(network.deleteNetworkRule, async ({ params, principal: { name } }) => {
     const { value: rule, key, version } = findRule(store, params.id);

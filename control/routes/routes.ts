@@ -37,13 +37,10 @@ export function mountRoutes(mount: Mount, { store, now, config }: Context): void
       ({ value }) => value,
     );
   });
-  mount(routes.createRoute, async ({ body, principal, idempotent, earlier, location }) => {
+  mount(routes.createRoute, async ({ body, principal, idempotent, earlier }) => {
     const { value: app } = findApp(store, body.app);
     const made = await earlier<routes.Route>();
-    if (made !== undefined) {
-      location(`/v1/routes/${made.id}`);
-      return made;
-    }
+    if (made !== undefined) return made;
     const owner = { id: newId("route"), appId: app.id, app: app.name, createdAt: now().toISOString() };
     const route = newRoute(owner, body, () => choosePort(store, ports, body.port));
     const { mutations, expect } = claimOf(store, route);
@@ -63,7 +60,6 @@ export function mountRoutes(mount: Mount, { store, now, config }: Context): void
       ],
       result: route,
     });
-    location(`/v1/routes/${result.id}`);
     return result;
   });
   mount(routes.getRoute, ({ params, etag }) => {

@@ -192,8 +192,8 @@ test("an endpoint without a body takes none, and none takes a query field that i
     }
   }));
 
-/** What is kept of these is bounded, and they are followed rather than paged: by seq, or by the number of lines. */
-const FOLLOWED = ["listEvents", "machineTimeline", "appLog", "serviceLog"];
+/** What is kept of these is bounded, and they are followed rather than paged: the newest lines, as many as asked for. */
+const FOLLOWED = ["appLog", "serviceLog"];
 
 test("no list is without end: a page is 1 to 1000, and a cursor that is none of ours is refused", () =>
   withCaller(async ({ ask }) => {
@@ -385,6 +385,8 @@ const CONTENT = new Set(
     "rollbackApp body.release",
     "createJob body.release",
     "listEvents query.type",
+    "listEvents query.cursor",
+    "machineTimeline query.cursor",
     "listAlerts query.cursor",
     "listMachines query.cursor",
     "listHosts query.cursor",
