@@ -108,6 +108,11 @@ export const Build = object({
 });
 export type Build = Static<typeof Build>;
 
+const ENDED: ReadonlySet<Build["state"]> = new Set<Build["state"]>(["succeeded", "failed", "cancelled"]);
+
+/** Nothing of it is done any more. */
+export const hasEnded = ({ state }: Pick<Build, "state">): boolean => ENDED.has(state);
+
 export const BuildLogChunk = object({
   offset: Type.Integer({ description: "Bytes of the log before this text." }),
   text: Type.String(),

@@ -3,6 +3,7 @@ import { type Static, Type } from "typebox";
 import { Strategy } from "./apps.ts";
 import { endpoint } from "./endpoint.ts";
 import { LogLine } from "./logs.ts";
+import { Canary } from "./routes.ts";
 import { AppParams, Id, listOf, object, oneOf, PageQuery, Time } from "./schema.ts";
 
 export const DeploymentState = oneOf(["pending", "running", "complete", "failed", "cancelled"]);
@@ -57,6 +58,11 @@ export const Deployment = object({
 });
 export type Deployment = Static<typeof Deployment>;
 
+const ENDED: ReadonlySet<Deployment["state"]> = new Set<Deployment["state"]>(["complete", "failed", "cancelled"]);
+
+/** Nothing of it is done any more. */
+export const hasEnded = ({ state }: Pick<Deployment, "state">): boolean => ENDED.has(state);
+
 const DeploymentParams = object({ app: Id, id: Id });
 export const listDeployments = endpoint({
   id: "listDeployments",
@@ -82,6 +88,13 @@ export const createDeployment = endpoint({
     release: Type.String({ maxLength: 64 }),
     strategy: Type.Optional(Strategy),
     pauseAfter: Type.Optional(PauseAfter),
+    canaryPercent: Type.Optional(
+      Type.Unsafe<number>({
+        ...Canary.properties.percent,
+        description:
+          "With `pauseAfter`: from the first new job on, every http route of the app gives the release this share of its requests, as if `canary` had been set on each.",
+      }),
+    ),
   }),
   reply: Deployment,
 });
@@ -110,7 +123,8 @@ export const pauseDeployment = endpoint({
   id: "pauseDeployment",
   method: "POST",
   path: "/v1/apps/:app/deployments/:id/pause",
-  summary: "Pause between two steps; what is half done is finished first. One that is paused already is answered as it is",
+  summary:
+    "Pause between two steps; what is half done is finished first. One that is paused already is answered as it is",
   permission: "app:write",
   params: DeploymentParams,
   body: object({}),
@@ -121,7 +135,8 @@ export const resumeDeployment = endpoint({
   id: "resumeDeployment",
   method: "POST",
   path: "/v1/apps/:app/deployments/:id/resume",
-  summary: "Go on with a paused deployment; a canary of its release ends, and requests go to every job alike",
+  summary:
+    "Go on with a paused deployment. Without `pauseAfter` a canary of its release ends, and requests go to every job alike",
   permission: "app:write",
   params: DeploymentParams,
   body: object({ pauseAfter: Type.Optional(PauseAfter) }),

@@ -141,6 +141,16 @@ export const Job = object({
 });
 export type Job = Static<typeof Job>;
 
+/** Nothing of it runs, or its host is gone. */
+export const isEnded = ({ state }: Pick<Job, "state">): boolean => state === "down" || state === "lost";
+
+/** On a host that fell silent, and not replaced yet: it is kept when the host is heard again before it is. */
+export const isSilent = ({ state, desired }: Pick<Job, "state" | "desired">): boolean =>
+  state === "lost" && desired === "run";
+
+/** Ended for good: it will not be heard of again. */
+export const isOver = (job: Pick<Job, "state" | "desired">): boolean => isEnded(job) && !isSilent(job);
+
 /** A job as its host is told to run it. */
 export const JobSpec = object({
   id: Id,

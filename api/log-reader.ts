@@ -4,6 +4,7 @@
 import type { Row } from "#lib/line-segment.ts";
 import type { LineStore } from "#lib/line-store.ts";
 import { toMicroseconds } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Query } from "./endpoint.ts";
 import type { hostLog, LogLine } from "./logs.ts";
 import type { StreamEvent } from "./stream.ts";
@@ -55,16 +56,14 @@ export async function* followLines(options: FollowLines): AsyncGenerator<StreamE
   const matches = lineFilter(query);
   const after = /^\d{1,16}$/.test(options.lastEventId ?? "") ? Number(options.lastEventId) : undefined;
   let waiting: Kept[] = [];
-  let bell = Promise.withResolvers<void>();
-  const ring = () => bell.resolve();
+  const bell = createWake();
   const unsubscribe = query.follow
     ? store.subscribe((line) => {
         if (!matches(line)) return;
         if (waiting.length <= BEHIND_LINES) waiting.push(line);
-        bell.resolve();
+        bell.ring();
       })
     : undefined;
-  signal.addEventListener("abort", ring, { once: true });
   try {
     const isWanted = (line: Kept) => matches(line) && (after === undefined || (line.n ?? 0) > after);
     const limit = after === undefined ? (query.lines ?? DEFAULT_LINES) : RESUME_LINES + 1;
@@ -95,13 +94,11 @@ export async function* followLines(options: FollowLines): AsyncGenerator<StreamE
         yield events;
         continue;
       }
-      await bell.promise;
-      bell = Promise.withResolvers();
+      await bell.wait(Number.POSITIVE_INFINITY, signal);
       if (signal.aborted) return;
     }
   } finally {
     unsubscribe?.();
-    signal.removeEventListener("abort", ring);
   }
 }
 

@@ -48,7 +48,11 @@ export const ProxyProtocol = oneOf(
 export const Canary = object(
   {
     releaseId: Id,
-    percent: Type.Integer({ minimum: 1, maximum: 100, description: "Of the route's requests, chosen by lot; 100: all." }),
+    percent: Type.Integer({
+      minimum: 0,
+      maximum: 100,
+      description: "Of the route's requests, chosen by lot. 0: none, its jobs run and wait; 100: all.",
+    }),
   },
   "The release's jobs get this share of the route's requests, and no others of the app's; the rest go to the app's other jobs. Where either have no healthy job, the others take all. Ends when the deployment to the release resumes or ends.",
 );

@@ -12,17 +12,17 @@ import { type DhcpServer, dhcpServer } from "./dhcp/server.ts";
 import { createBootPlane } from "./http/boot-plane.ts";
 import { autoexecScript } from "./http/ipxe.ts";
 import { bootHttpServer } from "./http/server.ts";
+import { createMachines } from "./identity/machines.ts";
+import { kernelNeighbours, type Neighbours } from "./identity/neighbours.ts";
+import { createSight } from "./identity/sight.ts";
+import { type BootRecord, createTokens } from "./identity/tokens.ts";
 import { openImages } from "./images.ts";
 import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
-import { createMachines } from "./machines.ts";
-import { kernelNeighbours, type Neighbours } from "./neighbours.ts";
-import { createSight } from "./observe.ts";
 import { dhcpSteps, httpFileSteps, tftpSteps, transferStep } from "./steps.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
 import type { Timeline } from "./timeline.ts";
-import { type BootRecord, createTokens } from "./tokens.ts";
 
 export interface BootServerOptions {
   config: BootConfig;

@@ -14,8 +14,8 @@ import {
 } from "#lib/ipv4.ts";
 import { parseDuration } from "#lib/units.ts";
 import type { OfferConfig } from "./dhcp/exchange.ts";
+import type { Relay } from "./identity/sight.ts";
 import type { Interface } from "./interfaces.ts";
-import type { Relay } from "./observe.ts";
 
 export const BootConfigSchema = Type.Object({
   interface: Type.String({

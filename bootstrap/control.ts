@@ -14,8 +14,8 @@ import { keepIdentity } from "#api/renew.ts";
 import { ownHello } from "#api/version.ts";
 import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
 import type { Log } from "#lib/log.ts";
+import type { BootRecord } from "./identity/tokens.ts";
 import type { Timeline } from "./timeline.ts";
-import type { BootRecord } from "./tokens.ts";
 
 export interface ControlLinkOptions {
   stateDir: string;

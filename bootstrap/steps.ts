@@ -6,10 +6,10 @@ import type { Client } from "./dhcp/classify.ts";
 import type { Decision } from "./dhcp/offer.ts";
 import type { Transfer } from "./http/artefacts.ts";
 import type { BootFileFetch } from "./http/boot-file.ts";
-import { identityOfClient } from "./identity.ts";
+import { identityOfClient } from "./identity/claim.ts";
+import type { BootRecord } from "./identity/tokens.ts";
 import type { TransferEvent } from "./tftp/server.ts";
 import type { Happening, Timeline } from "./timeline.ts";
-import type { BootRecord } from "./tokens.ts";
 
 const REPEAT_MS = 30_000;
 const MAX_REMEMBERED = 16_384;

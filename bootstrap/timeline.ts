@@ -7,6 +7,7 @@ import { newId } from "#lib/ids.ts";
 import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 import { openJournal } from "./journal.ts";
 
 export interface Happening {
@@ -49,7 +50,7 @@ export async function openTimeline({
 }: TimelineOptions): Promise<Timeline> {
   const queue = new Map<string, BootEvent>();
   let dropped = 0;
-  let wake = () => {};
+  const wake = createWake();
   const journal = await openJournal<Entry>({
     path,
     log,
@@ -73,21 +74,13 @@ export async function openTimeline({
       dropped += oldest.length;
       save({ done: oldest });
     }
-    wake();
+    wake.ring();
   }
 
   function forget(events: readonly BootEvent[]): void {
     const done = events.map((event) => event.eventId);
     for (const id of done) queue.delete(id);
     save({ done });
-  }
-
-  async function somethingWaits(signal: AbortSignal): Promise<void> {
-    if (queue.size > 0 || signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      wake = resolve;
-      signal.addEventListener("abort", () => resolve(), { once: true });
-    });
   }
 
   return {
@@ -116,7 +109,7 @@ export async function openTimeline({
     async deliver(post, signal) {
       let size = BATCH;
       for (let failures = 0; !signal.aborted; ) {
-        await somethingWaits(signal);
+        if (queue.size === 0) await wake.wait(Number.POSITIVE_INFINITY, signal);
         const batch = [...queue.values()].slice(0, size);
         if (batch.length === 0 || signal.aborted) continue;
         try {

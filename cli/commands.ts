@@ -1,5 +1,5 @@
 // The command table: every command of every noun.
-import type { Command } from "./command.ts";
+
 import { alertCommands } from "./commands/alerts.ts";
 import { appCommands } from "./commands/apps.ts";
 import { buildCommands } from "./commands/builds.ts";
@@ -35,6 +35,7 @@ import { stateCommands } from "./commands/state.ts";
 import { statusCommands } from "./commands/status.ts";
 import { tokenCommands } from "./commands/tokens.ts";
 import { upCommands } from "./commands/up.ts";
+import type { Command } from "./parse/command.ts";
 
 export const commands: readonly Command[] = [
   ...upCommands,

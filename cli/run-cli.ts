@@ -1,10 +1,10 @@
 // One invocation: parse, run, print the error once, give the exit code. Everything it touches comes in.
 import { FAULTS, Fault, isFault } from "#api/fault.ts";
 import { causeChain } from "#lib/run.ts";
-import type { Cli, Command, Invocation, SessionStreams, Terminal } from "./command.ts";
-import { helpText } from "./help.ts";
 import { plain } from "./output/text.ts";
-import { type Parsed, parse } from "./parse.ts";
+import type { Cli, Command, Invocation, SessionStreams, Terminal } from "./parse/command.ts";
+import { helpText } from "./parse/help.ts";
+import { type Parsed, parse } from "./parse/parse.ts";
 
 export interface Surroundings {
   commands: readonly Command[];

@@ -1,6 +1,7 @@
 // Whole-state streams: something changed -> build the state anew -> send it if it differs. Bursts are coalesced.
 import type { StreamEvent } from "#api/stream.ts";
 import { sleep } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 
 export interface FeedOptions<T> {
   /** Subscribes to "may have changed"; returns the way to stop. */
@@ -27,37 +28,23 @@ export async function* stateFeed<T>(options: FeedOptions<T>): AsyncGenerator<Str
     coalesceMs = 20,
     last = () => false,
   } = options;
-  let dirty = true;
-  let wake: () => void = () => undefined;
-  const unsubscribe = subscribe(() => {
-    dirty = true;
-    wake();
-  });
-  const onAbort = () => wake();
-  signal.addEventListener("abort", onAbort, { once: true });
+  const wake = createWake();
+  const unsubscribe = subscribe(wake.ring);
   try {
     let sent: string | undefined;
     while (!signal.aborted) {
-      if (dirty) {
-        dirty = false;
-        const state = await build();
-        const same = sameness(state);
-        if (same !== sent) {
-          yield { event: "item", id: id(state), data: state };
-          if (sent === undefined) yield { event: "current", id: id(state) };
-          sent = same;
-          if (last(state)) return;
-        }
-        await sleep(coalesceMs, signal);
-        continue;
+      const state = await build();
+      const same = sameness(state);
+      if (same !== sent) {
+        yield { event: "item", id: id(state), data: state };
+        if (sent === undefined) yield { event: "current", id: id(state) };
+        sent = same;
+        if (last(state)) return;
       }
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-        if (dirty || signal.aborted) resolve();
-      });
+      await sleep(coalesceMs, signal);
+      await wake.wait(Number.POSITIVE_INFINITY, signal);
     }
   } finally {
     unsubscribe();
-    signal.removeEventListener("abort", onAbort);
   }
 }

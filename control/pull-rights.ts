@@ -1,12 +1,11 @@
 // Which images a host may pull: those of apps that have a job or a build on it now, and the stack, which every build starts from.
 
 import type { Artifact } from "#api/artifacts.ts";
-import type { Job } from "#api/jobs.ts";
+import { isOver, type Job } from "#api/jobs.ts";
 import { repositoryOf } from "./builds/record.ts";
 import type { Context } from "./context.ts";
 import { keys } from "./keys.ts";
 import type { ReleaseRecord } from "./records.ts";
-import { isEnded, isSilent } from "./scheduler/job-rules.ts";
 
 const STACK = /^stack\/(builder|runner)$/;
 
@@ -27,5 +26,5 @@ export function mayPull(hostId: string, repository: string, { store, jobs }: Pic
     const artifactId = store.get<ReleaseRecord>(keys.release(appId, releaseId))?.value.artifactId;
     return artifactId === undefined ? undefined : store.get<Artifact>(keys.artifact(artifactId))?.value.repository;
   };
-  return jobs.onHost(hostId).some((job) => (!isEnded(job) || isSilent(job)) && imageOf(job) === repository);
+  return jobs.onHost(hostId).some((job) => !isOver(job) && imageOf(job) === repository);
 }

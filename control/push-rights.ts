@@ -1,7 +1,8 @@
 // Which image a host may store in the registry: that of a Dockerfile's build whose job is on it now, in that app's repository.
+import { hasEnded } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
-import { type BuildRecord, buildsOf, hasEnded, repositoryOf } from "./builds/record.ts";
+import { type BuildRecord, buildsOf, repositoryOf } from "./builds/record.ts";
 import { keys } from "./keys.ts";
 import type { LaidImage } from "./registry-layer.ts";
 import type { Store } from "./store/store.ts";

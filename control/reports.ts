@@ -1,19 +1,18 @@
 // What follows from an agent's report: changes of jobs, of the host's own facts, and the boot steps it saw. A frame that
 // changes nothing writes nothing.
 import type { HostReport } from "#api/hosts.ts";
-import type { Job, JobReport } from "#api/jobs.ts";
+import { isOver, type Job, type JobReport } from "#api/jobs.ts";
 import type { Context } from "./context.ts";
 import { eventChanges, type NewEvent, plainText, timelineChanges } from "./events.ts";
 import { isInSubnet } from "./identity/subnets.ts";
 import { keys } from "./keys.ts";
 import { isSameList } from "./network/reach.ts";
 import type { HostRecord, MachineRecord } from "./records.ts";
-import { isEnded, isSilent } from "./scheduler/job-rules.ts";
 import type { Change } from "./store/store.ts";
 
 /** The job as the report leaves it, or undefined when nothing changed. Pure. */
 export function jobAfter(job: Job, report: JobReport, at: string): Job | undefined {
-  if (isEnded(job) && !isSilent(job)) return undefined;
+  if (isOver(job)) return undefined;
   if (isSaid(job, report)) return undefined;
   const reason = plainText(report.reason);
   const { nextStartAt: _, endedAt: __, ...rest } = job;

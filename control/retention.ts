@@ -1,25 +1,26 @@
 // Nothing grows for ever: old events, ended deployments, releases beyond the last ten, spent grants, apps whose last job ended.
+
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { App } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
-import type { Deployment } from "#api/deployments.ts";
-import type { Job } from "#api/jobs.ts";
+import { hasEnded } from "#api/builds.ts";
+import { type Deployment, hasEnded as deploymentHasEnded } from "#api/deployments.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { every, unhurriedNow } from "#lib/time.ts";
 import { liveJobs } from "./apps/find.ts";
-import { type BuildPlan, buildsOf, hasEnded } from "./builds/record.ts";
+import { type BuildPlan, buildsOf } from "./builds/record.ts";
 import { deploymentsOf } from "./deploy/record.ts";
 import { eventsToTrim } from "./events.ts";
 import { expiredTokens } from "./identity/tokens.ts";
+import { expiredMachines } from "./identity/unapproved.ts";
 import { buriedImages, type ImageSweeper } from "./image-sweep.ts";
 import { keys, PREFIX } from "./keys.ts";
 import { ruleEnd } from "./network/rules.ts";
 import type { JoinTokenRecord, MachineRecord, NetworkRuleRecord, ReleaseRecord } from "./records.ts";
-import { isEnded } from "./scheduler/job-rules.ts";
 import type { Entry } from "./store/entry.ts";
 import type { Change, Store } from "./store/store.ts";
-import { expiredMachines } from "./unapproved.ts";
 
 export const RELEASES_KEPT = 10;
 export const DEPLOYMENTS_KEPT = 30;
@@ -27,7 +28,6 @@ export const BUILDS_KEPT = 50;
 /** So long an expired token is listed, and whoever shows it hears that it has expired. */
 export const EXPIRED_TOKEN_KEPT_MS = 30 * 86_400_000;
 const UNUSED_ARTIFACT_MS = 86_400_000;
-const ENDED = ["complete", "failed", "cancelled"];
 
 /** A part of what may be deleted that could not be found out. */
 export type OnError = (error: unknown, what: string) => void;
@@ -127,7 +127,7 @@ function surplusOf(store: Store, key: string, app: App): string[] {
   // The app itself last: what a bounded turn leaves over is found again by it.
   if (app.deleting) return liveJobs(store, app.id).length === 0 ? [...everythingOf(store, app.id), key] : [];
   const all = deploymentsOf(store, app.id);
-  const ended = all.filter(({ state }) => ENDED.includes(state));
+  const ended = all.filter(deploymentHasEnded);
   const told = wayBack(all, app);
   const old = ended.slice(0, Math.max(0, ended.length - DEPLOYMENTS_KEPT)).filter(({ id }) => id !== told?.id);
   const oldBuilds = buildsOf(store, app.id).filter(hasEnded).slice(0, -BUILDS_KEPT);
@@ -188,7 +188,7 @@ export function collectableReleases(store: Store, app: App): Entry<ReleaseRecord
     ...store.list<{ releaseId: string }>(keys.formationsOf(app.id)).map(({ value }) => value.releaseId),
     ...store
       .list<Deployment>(keys.deploymentsOf(app.id))
-      .filter(({ value }) => !ENDED.includes(value.state))
+      .filter(({ value }) => !deploymentHasEnded(value))
       .map(({ value }) => value.toReleaseId),
     ...liveJobs(store, app.id).map(({ releaseId }) => releaseId),
   ]);

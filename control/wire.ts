@@ -336,7 +336,7 @@ export function wireControl(parts: ControlParts): Control {
   mountDeployments(mount, context, deployer);
   mountLogs(mount, context, archive);
   mountDrains(mount, context, drains);
-  mountRoutes(mount, context);
+  mountRoutes(mount, context, deployer);
   mountNetwork(mount, context);
   mountCertificates(mount, context);
   mountPages(mount, context);

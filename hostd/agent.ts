@@ -8,6 +8,7 @@ import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { deadline, sleep } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Addresses } from "./addresses.ts";
 import type { Apply } from "./apply.ts";
 import { carryOut } from "./carry-out.ts";
@@ -23,7 +24,6 @@ import { type Decision, nextDueMs, plan, type Step, steps } from "./plan.ts";
 import type { ReachKeeper } from "./reach/reach.ts";
 import type { KeptState } from "./state-file.ts";
 import { type JobStops, jobStops } from "./stop/stop.ts";
-import { createWake } from "./wake.ts";
 
 export interface AgentOptions {
   engine: Engine;

@@ -2,11 +2,11 @@
 // to control, which jobs may reach.
 import type { HostTarget } from "#api/hosts.ts";
 import type { Log } from "#lib/log.ts";
+import { createWake } from "#lib/wake.ts";
 import { addressesOf } from "./control-addresses.ts";
 import { BRIDGE } from "./job-container.ts";
 import type { JobNetwork } from "./job-network.ts";
 import { applyNetwork } from "./network-apply.ts";
-import { createWake } from "./wake.ts";
 
 const EVERY_MS = 30_000;
 const AGAIN_MS = 2_000;

@@ -9,6 +9,7 @@ import { keepIdentity } from "#api/renew.ts";
 import { ownHello } from "#api/version.ts";
 import { removeUnfinished } from "#lib/files.ts";
 import { createLog, type Log } from "#lib/log.ts";
+import { createWake } from "#lib/wake.ts";
 import { keepAddresses } from "./addresses.ts";
 import { createAgent } from "./agent.ts";
 import { createApply } from "./apply.ts";
@@ -49,7 +50,6 @@ import { reportDisks } from "./state-disk/report.ts";
 import { loadState, recordsAfter, saveState } from "./state-file.ts";
 import { jobStops } from "./stop/stop.ts";
 import { loadTarget, removeTarget } from "./target.ts";
-import { createWake } from "./wake.ts";
 
 export interface ProgramParts {
   engine?: Engine;

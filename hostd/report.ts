@@ -3,8 +3,8 @@ import type { Client } from "#api/client.ts";
 import { isFault } from "#api/fault.ts";
 import { beatHost, type HostReport, reportHost } from "#api/hosts.ts";
 import type { Log } from "#lib/log.ts";
+import type { Wake } from "#lib/wake.ts";
 import { changedSince, type Rows, reportDigest, rowsOf } from "./report-digest.ts";
-import type { Wake } from "./wake.ts";
 
 export type BootEvents = NonNullable<HostReport["events"]>;
 

@@ -40,6 +40,8 @@ export interface AssignOptions {
 
 export interface Memo extends MapsMemo {
   routes: WeakMap<TargetRoute, { key: string; problem: string | undefined }>;
+  /** Routes as they are served whose canary cannot be. */
+  withoutCanary: WeakMap<TargetRoute, TargetRoute>;
   jobs: WeakMap<TargetPool, { accepted: Job[]; refused: Refusal[] }>;
   /** Backends that hold this pool as it is, and nothing that leaves. */
   held: WeakMap<Backend, TargetPool>;
@@ -51,6 +53,7 @@ export interface Memo extends MapsMemo {
 
 export const newMemo = (): Memo => ({
   routes: new WeakMap(),
+  withoutCanary: new WeakMap(),
   jobs: new WeakMap(),
   held: new WeakMap(),
   placed: 0,
@@ -86,7 +89,11 @@ export function* assignment(
   const routes = acceptRoutes(target, memo, refused);
   yield;
   const ports = acceptPorts(target, options, refused);
-  const routed = new Set([...routes.values()].map(({ poolId }) => poolId));
+  const routed = new Set<string>();
+  for (const { poolId, canary } of routes.values()) {
+    routed.add(poolId);
+    if (canary !== undefined) routed.add(canary.poolId);
+  }
   const used = new Set([...routed, ...ports.map(({ poolId }) => poolId)]);
   /** Those that are used, by id. */
   const pools = new Map<string, TargetPool>();
@@ -193,7 +200,11 @@ function acceptRoutes({ routes: rows, pools }: RouterTarget, memo: Memo, refused
     if (problem !== undefined) refuse(problem);
     else if (!known.has(poolId)) refuse(`there is no pool ${printable(poolId)}`);
     else if (holder !== undefined && holder !== poolId) refuse(`pool ${printable(holder)} has it already`);
-    else routes.set(key, route);
+    else {
+      const why = canaryProblem(route, known);
+      if (why !== undefined) own.push({ what: `canary of ${printable(domain)}${printable(path)}`, why });
+      routes.set(key, why === undefined ? route : withoutCanary(route, memo));
+    }
   }
   memo.accepted = { rows, ids, routes, refused: own };
   refused.push(...own);
@@ -203,6 +214,21 @@ function acceptRoutes({ routes: rows, pools }: RouterTarget, memo: Memo, refused
 function routeProblem({ domain, path }: TargetRoute): string | undefined {
   if (domain.length > 253 || !HOST.test(domain)) return "the domain is not a host name in lower case";
   return path.length > 200 || !PATH.test(path) ? "the path is not a plain path" : undefined;
+}
+
+function canaryProblem({ canary, poolId }: TargetRoute, pools: ReadonlySet<string>): string | undefined {
+  if (canary === undefined) return undefined;
+  if (!Number.isInteger(canary.percent) || canary.percent < 1 || canary.percent > 100)
+    return "its percent is not a whole number from 1 to 100";
+  if (canary.poolId === poolId) return "it is the route's own pool";
+  return pools.has(canary.poolId) ? undefined : `there is no pool ${printable(canary.poolId)}`;
+}
+
+function withoutCanary(route: TargetRoute, memo: Memo): TargetRoute {
+  const { canary: _, ...rest } = route;
+  const made = memo.withoutCanary.get(route) ?? rest;
+  memo.withoutCanary.set(route, made);
+  return made;
 }
 
 /** TCP routes that can be served, by port, ascending. */

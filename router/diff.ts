@@ -1,7 +1,7 @@
 // From what HAProxy runs to what it should run: runtime commands in an order that never loses a request.
 // First what adds capacity, then the maps, then what takes capacity away; a cookie leads nowhere before its slot drains.
 import { type Assignment, backendName, isTcp, namedBackends, type Slot, slotName, tcpName } from "./assignment.ts";
-import { backendOf, type MapName, type Maps, mapFile } from "./maps.ts";
+import { backendsOf, type MapName, type Maps, mapFile, withoutCanary } from "./maps.ts";
 import { moreUrgent, type ReloadReason } from "./reload.ts";
 import { PARKED } from "./render.ts";
 import type { Scope } from "./scope.ts";
@@ -56,15 +56,21 @@ export function* differences(
       else drain.push(drainSlot(name, slot, now));
     }
   }
-  const changes = (name: MapName, isServed?: (value: string) => boolean) =>
+  /** Of a route: nothing before its backend is there, all of its requests for that one before its canary's is. */
+  const routeNow = (value: string): string | undefined => {
+    const { backend, canary } = backendsOf(value);
+    if (!running.slots.has(`${backend}/s1`)) return undefined;
+    return canary === undefined || running.slots.has(`${canary}/s1`) ? value : withoutCanary(value);
+  };
+  const changes = (name: MapName, possible?: MapDifference["possible"]) =>
     diffMap({
       file: `${options.directory}/${mapFile(name)}`,
       now: running.maps[name],
       wanted: maps[name],
       ...(scope ? { keys: scope.keys[name] } : {}),
-      ...(isServed ? { isServed } : {}),
+      ...(possible ? { possible } : {}),
     });
-  const [routesSet, routesDel] = yield* changes("routes", (value) => running.slots.has(`${backendOf(value)}/s1`));
+  const [routesSet, routesDel] = yield* changes("routes", routeNow);
   const [repliesSet, repliesDel] = yield* changes("replies");
   const [stickySet, stickyDel] = yield* changes("sticky");
   const [jobsSet, jobsDel] = yield* changes("jobs");
@@ -149,8 +155,8 @@ interface MapDifference {
   now: ReadonlyMap<string, string>;
   wanted: ReadonlyMap<string, string>;
   keys?: ReadonlySet<string>;
-  /** False for a value that would lead to what is not there yet. */
-  isServed?: (value: string) => boolean;
+  /** What of a value can be said now; undefined for one that would lead to what is not there yet. */
+  possible?: (value: string) => string | undefined;
 }
 
 function* diffMap({
@@ -158,15 +164,16 @@ function* diffMap({
   now,
   wanted,
   keys,
-  isServed = () => true,
+  possible = (value) => value,
 }: MapDifference): Generator<void, [string[][], string[][]]> {
   const sets: string[][] = [];
   const gone: string[][] = [];
   let looked = 0;
   for (const key of keys ?? wanted.keys()) {
     if (++looked % STEP === 0) yield;
-    const [before, value] = [now.get(key), wanted.get(key)];
-    if (value === undefined || !isServed(value)) {
+    const [before, goal] = [now.get(key), wanted.get(key)];
+    const value = goal === undefined ? undefined : possible(goal);
+    if (value === undefined) {
       if (before !== undefined) gone.push([`del map ${file} ${key}`]);
     } else if (before === undefined) sets.push([`add map ${file} ${key} ${value}`]);
     else if (before !== value && before === "\0twice")

@@ -22,6 +22,14 @@ export function explain(request: string, { target, assignment, slots }: ExplainI
     return [`request   ${host}${path}`, `route     none: no app has a route for ${host}${hint} -> 404`];
   }
   const lines = [`request   ${host}${path}`, `route     ${route.domain}${route.path}`, `pool      ${route.poolId}`];
+  const { canary } = route;
+  if (canary !== undefined) {
+    const at = assignment.backends.findIndex(({ pool }) => pool?.id === canary.poolId);
+    const where = at < 0 ? "not applied" : backendName(at);
+    lines.push(
+      `canary    ${canary.percent} % of the requests go to ${canary.poolId} (${where}); what follows is for the others`,
+    );
+  }
   const b = assignment.backends.findIndex(({ pool }) => pool?.id === route.poolId);
   if (b < 0) return [...lines, `backend   none yet: pool ${route.poolId} is unknown or not applied`];
   const used = assignment.backends[b]!.slots.flatMap((slot, s) =>

@@ -174,6 +174,8 @@ ${httpsPort === undefined ? "" : https}${proxySources.length > 0 ? `  ${expectPr
 ${httpsPort === undefined ? "" : `  http-request redirect code 308 location https://%[var(txn.host)]${portInUrl}%[pathq] if ${isRedirected} !{ ssl_fc }\n`}\
   http-request return status 503 content-type "text/html; charset=utf-8" hdr retry-after ${MAINTENANCE_RETRY_S} hdr cache-control no-store hdr content-security-policy "${SANDBOX}" hdr x-content-type-options nosniff lf-string "%[${reply("maintenance")},b64dec]\\n" if ${isDown} { ${reply("maintenance")} -m found }
   http-request set-var(txn.token) req.cook(flynn_sticky) if ${isSticky}
+  http-request set-var(txn.canary) var(txn.route),field(5,:)
+${indent(canary(map("sticky")))}
   http-request set-var(txn.server) var(txn.pool),concat(/,txn.token),${map("sticky")} if { var(txn.token) -m found }
   http-after-response allow if { var(txn.answered) -m found } !{ var(txn.flags) -m found }
   http-after-response set-header strict-transport-security max-age=%[var(txn.hsts)] if { var(txn.hsts) -m len gt 0 } { ssl_fc }
@@ -210,6 +212,26 @@ defaults pool from common
 `;
 }
 
+/**
+ * Which of a route's two backends has the request: the one whose job the client's cookie names, else by lot; but where only one
+ * of them has a job that is up, that one (in a worker that is being replaced neither has).
+ */
+function canary(jobOfCookie: string): string[] {
+  const isCanary = "{ var(txn.canary) -m len gt 0 }";
+  const names = (pool: string) =>
+    `{ var(txn.token) -m found } { var(${pool}),concat(/,txn.token),${jobOfCookie} -m found }`;
+  const isUp = (pool: string) => `{ var(${pool}),nbsrv gt 0 }`;
+  return [
+    `http-request set-var(txn.stable) var(txn.pool) if ${isCanary}`,
+    `http-request set-var(txn.percent) var(txn.route),field(4,:) if ${isCanary}`,
+    `http-request set-var(txn.pool) var(txn.canary) if ${isCanary} { rand(100),sub(txn.percent) lt 0 }`,
+    `http-request set-var(txn.pool) var(txn.stable) if ${isCanary} !{ var(txn.percent) -m str 100 } ${names("txn.stable")}`,
+    `http-request set-var(txn.pool) var(txn.canary) if ${isCanary} ${names("txn.canary")}`,
+    `http-request set-var(txn.pool) var(txn.stable) if ${isCanary} ${isUp("txn.stable")} !${isUp("txn.canary")}`,
+    `http-request set-var(txn.pool) var(txn.canary) if ${isCanary} ${isUp("txn.canary")} !${isUp("txn.stable")}`,
+  ];
+}
+
 /** Of the sections of TCP ports. A peer that is gone without a word is found by the kernel's keep-alive. */
 export function renderTcpDefaults({ timeouts }: RenderOptions): string {
   const { tcpMs } = { ...TIMEOUTS, ...timeouts };
@@ -233,6 +255,8 @@ export function renderTcpDefaults({ timeouts }: RenderOptions): string {
   default-server check inter 800ms fastinter 300ms downinter 1s fall 2 rise 1
 `;
 }
+
+const indent = (rules: readonly string[]): string => rules.map((rule) => `  ${rule}`).join("\n");
 
 /** `60s`, `1h`, `250ms`, as HAProxy writes it. */
 function duration(ms: number): string {

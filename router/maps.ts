@@ -1,6 +1,7 @@
 // What HAProxy looks up for each request, as data: map files whose entries change at run time. Values from outside are
 // encoded (base64, hashes) or were checked before, so that no entry can hold a space or end a line.
-//   routes   host/path/ -> backend[:flags[:hsts]]    flags: r redirect to https, s sticky, m maintenance
+//   routes   host/path/ -> backend[:flags[:hsts[:percent:canary]]]    flags: r redirect to https, s sticky, m maintenance, - none;
+//                                                    percent of the requests go to the backend of the canary
 //   replies  backend/503 -> base64 of the body       also /502 /504, /maintenance while it is on, /own when the page is the app's
 //   sticky   backend/token -> slot                   where a cookie leads; only to slots that are up
 //   jobs     backend/slot -> token                   which cookie an answer of that slot sets
@@ -38,7 +39,7 @@ export interface MapsInput {
 /** What rows come to in the maps, for as long as they are the same objects, and the maps that were made last. */
 export interface MapsMemo {
   pages: WeakMap<TargetPool, PoolPages>;
-  values: WeakMap<TargetRoute, { b: number; isDown: boolean; value: string }>;
+  values: WeakMap<TargetRoute, { b: number; c: number | undefined; isDown: boolean; value: string }>;
   tokens: WeakMap<Slot, string>;
   /** By pool: another row with the same pages comes to the same. */
   byPool: Map<string, PoolPages>;
@@ -75,10 +76,11 @@ export function* mapsOf(input: MapsInput): Generator<void, { maps: Maps; refused
   const mapValue = (route: TargetRoute): string => {
     const b = byPool.get(route.poolId)!;
     const isDown = pagesIn(pools.get(route.poolId)!).pages.maintenance !== undefined;
+    const c = route.canary && byPool.get(route.canary.poolId);
     const known = memo.values.get(route);
-    if (known?.b === b && known.isDown === isDown) return known.value;
-    const value = routeValue(backendName(b), route, isDown);
-    memo.values.set(route, { b, isDown, value });
+    if (known?.b === b && known.c === c && known.isDown === isDown) return known.value;
+    const value = routeValue({ backend: backendName(b), canary: c === undefined ? "" : backendName(c), route, isDown });
+    memo.values.set(route, { b, c, isDown, value });
     return value;
   };
   let areRoutesSame = last !== undefined && last.maps.routes.size === routes.size;
@@ -86,7 +88,9 @@ export function* mapsOf(input: MapsInput): Generator<void, { maps: Maps; refused
   for (const [key, route] of routes) {
     if (looked++ % STEP === 0) yield;
     if (areRoutesSame && last!.maps.routes.get(key) !== mapValue(route)) areRoutesSame = false;
-    if (route.sticky === true) stickyPools.add(route.poolId);
+    if (route.sticky !== true) continue;
+    stickyPools.add(route.poolId);
+    if (route.canary) stickyPools.add(route.canary.poolId);
   }
   const maps = noMaps();
   if (areRoutesSame) maps.routes = last!.maps.routes;
@@ -160,16 +164,38 @@ function pagesOfRow(pool: TargetPool, app: string, { byPool }: MapsMemo): PoolPa
 const backendApp = (pool: TargetPool, backends: readonly Backend[], byPool: ReadonlyMap<string, number>): string =>
   backends[byPool.get(pool.id)!]!.pool!.app;
 
-/** The backend of a value of the routes map. */
-export const backendOf = (value: string): string => value.split(":", 1)[0]!;
+/** The backends of a value of the routes map. */
+export function backendsOf(value: string): { backend: string; canary: string | undefined } {
+  const [backend = "", , , , canary] = value.split(":");
+  return { backend, canary };
+}
+
+/** The value with all requests for the backend that the most of them have. */
+export const withoutCanary = (value: string): string => joined(value.split(":").slice(0, 3));
 
 const MOST_HSTS_SECONDS = 63_072_000;
 
-function routeValue(backend: string, { tls, sticky, hstsSeconds }: TargetRoute, isDown: boolean): string {
+interface RouteValue {
+  backend: string;
+  /** Empty: none. */
+  canary: string;
+  route: TargetRoute;
+  isDown: boolean;
+}
+
+function routeValue({ backend, canary, route, isDown }: RouteValue): string {
+  const { tls, sticky, hstsSeconds } = route;
   const flags = `${tls === "redirect" ? "r" : ""}${sticky === true ? "s" : ""}${isDown ? "m" : ""}`;
-  const hsts = Number.isInteger(hstsSeconds) && hstsSeconds! >= 0 && hstsSeconds! <= MOST_HSTS_SECONDS;
-  if (hsts) return `${backend}:${flags || "-"}:${hstsSeconds}`;
-  return flags ? `${backend}:${flags}` : backend;
+  const hasHsts = Number.isInteger(hstsSeconds) && hstsSeconds! >= 0 && hstsSeconds! <= MOST_HSTS_SECONDS;
+  const hsts = hasHsts ? String(hstsSeconds) : "";
+  return joined([backend, flags, hsts, ...(canary === "" ? [] : [String(route.canary!.percent), canary])]);
+}
+
+/** Without what is empty at its end; flags are `-` where something follows them. */
+function joined([backend = "", flags = "", ...options]: string[]): string {
+  while (options.at(-1) === "") options.pop();
+  if (options.length > 0) return [backend, flags || "-", ...options].join(":");
+  return flags === "" || flags === "-" ? backend : `${backend}:${flags}`;
 }
 
 /** Names a job to a browser without saying its id. */

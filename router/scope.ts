@@ -1,6 +1,6 @@
 // What may differ between two states: only that is compared, read and commanded, however much there is beside it.
 import { type Assignment, type Backend, backendName, tcpName } from "./assignment.ts";
-import { backendOf, MAP_NAMES, type MapName, type Maps } from "./maps.ts";
+import { backendsOf, MAP_NAMES, type MapName, type Maps } from "./maps.ts";
 
 export interface Scope {
   /** By name, as they are wanted. */
@@ -37,9 +37,11 @@ export const isNothing = (scope: Scope): boolean => scope.backends.size === 0 &&
 export function withBackendsOfRoutes(scope: Scope, { assignment, maps }: Wanted): Scope {
   const backends = new Map(scope.backends);
   for (const key of scope.keys.routes) {
-    const name = backendOf(maps.routes.get(key) ?? "");
-    const backend = assignment.backends[Number(name.slice("be_".length)) - 1];
-    if (backend !== undefined) backends.set(name, backend);
+    const { backend, canary } = backendsOf(maps.routes.get(key) ?? "");
+    for (const name of [backend, canary ?? ""]) {
+      const found = assignment.backends[Number(name.slice("be_".length)) - 1];
+      if (found !== undefined) backends.set(name, found);
+    }
   }
   return { ...scope, backends };
 }

@@ -10,6 +10,7 @@ export function ownerOf({ backends, tcp }: Assignment, slot: string): SlotOwner 
   const { id, app } = backend.pool;
   const jobId = backend.slots[Number(s) - 1]?.jobId;
   const jobs = backend.slots.filter(Boolean).length;
-  const [appId, process] = [id.slice(0, id.indexOf("/")), id.slice(id.indexOf("/") + 1)];
+  const [appId = "", rest = ""] = id.split("/", 2);
+  const process = rest.split("@", 1)[0]!; // a canary's pool has its release after it
   return { app, appId, process, jobs, ...(jobId === undefined ? {} : { jobId }) };
 }

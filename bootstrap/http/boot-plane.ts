@@ -1,16 +1,16 @@
 // What the boot plane answers, apart from HTTP itself: script, beacon, seed and progress of one machine's boot. Every answer
 // puts its step on the machine's timeline. A refusal is a bare "no": who asked, and as whom, is for the operator alone.
 import type { BootMachine } from "#api/boot.ts";
-import type { Claimed, Observed } from "#api/machine-identity.ts";
-import { type BootChoice, chooseBoot, WAITS_FOR_APPROVAL } from "../boot-choice.ts";
-import { identityOfQuery } from "../identity.ts";
+import type { Claimed } from "#api/machine-identity.ts";
+import { type BootChoice, WAITS_FOR_APPROVAL } from "../identity/boot-choice.ts";
+import type { Machines } from "../identity/machines.ts";
+import type { Sight, Source } from "../identity/sight.ts";
+import type { BootRecord, Tokens, Use } from "../identity/tokens.ts";
+import { type Asker, whoIs } from "../identity/who.ts";
 import type { Images, VerifiedImage } from "../images.ts";
-import type { Machines } from "../machines.ts";
-import type { Sight, Source } from "../observe.ts";
 import { rateLimit } from "../rate.ts";
 import { onceIn } from "../steps.ts";
 import type { Timeline } from "../timeline.ts";
-import type { BootRecord, Tokens, Use } from "../tokens.ts";
 import { bootScript, localDiskScript, rejectedScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
 import { progressOf } from "./progress.ts";
 import { metaData, type SeedFile, userData, vendorData } from "./seed.ts";
@@ -74,19 +74,11 @@ export function createBootPlane({
   const lastChoice = new Map<string, { text: string; atMs: number }>();
   const refusalIsNews = onceIn(REFUSAL_MS, nowMs);
   const refusals = rateLimit({ ...REFUSALS, nowMs });
-  const { sourceOf } = sight;
-
-  /** What was seen of whoever uses this boot's token. */
-  const seenOf = (boot: BootRecord, source: Source) => ({
-    claimed: { mac: boot.mac },
-    observed: sight.observed(source, boot.mac),
-    bootId: boot.bootId,
-    imageId: boot.imageId,
-  });
+  const who = whoIs({ machines, images, tokens, sight });
 
   function refused(use: Extract<Use, { ok: false }>, what: string, source: Source): Answer {
     if (use.boot) {
-      const { imageId: _, ...seen } = seenOf(use.boot, source);
+      const { imageId: _, ...seen } = who.seenOf(use.boot, source);
       timeline.record({
         ...seen,
         stage: "token-refused",
@@ -103,14 +95,14 @@ export function createBootPlane({
     const { mac } = claimed;
     if (!refusalIsNews(mac) || !refusals.take("")) return;
     const card = source.card ?? source.relay;
-    const who =
+    const seen =
       source.card ?? (source.relay === undefined ? "no card on this network" : `behind relay ${source.relay}`);
     timeline.record({
       claimed: { mac },
       observed: sight.observed(source, mac),
       stage: "refused",
       level: "warning",
-      message: `somebody asked to boot as card ${mac} from ${source.address}, which is ${who}; refused`,
+      message: `somebody asked to boot as card ${mac} from ${source.address}, which is ${seen}; refused`,
       detail: { claimed: mac, observed: card ?? "none", address: source.address },
     });
   }
@@ -128,8 +120,7 @@ export function createBootPlane({
   }
 
   async function scriptFor(
-    choice: BootChoice,
-    { claimed, observed, source }: { claimed: Claimed; observed: Observed; source: Source },
+    { claimed, observed, source, choice }: Asker,
     platform: string | undefined,
   ): Promise<string> {
     const { mac } = claimed;
@@ -171,55 +162,36 @@ export function createBootPlane({
   }
 
   return {
-    isSeen(address) {
-      const { card, relay } = sourceOf(address);
-      return card !== undefined || relay !== undefined;
-    },
+    isSeen: who.isSeen,
     async script(query, address) {
-      const claimed = identityOfQuery(query);
-      if (claimed === undefined) return { status: 400, type: TEXT, body: "the query needs mac=aa:bb:cc:dd:ee:ff\n" };
-      const source = sourceOf(address, claimed.mac);
-      const observed = sight.observed(source, claimed.mac);
-      const choice = chooseBoot({
-        target: machines.target,
-        machine: machines.find(claimed.mac),
-        claimed,
-        observed,
-        imageOf: images.get,
-        refusalOf: images.refusal,
-      });
+      const asker = who.asks(query, address);
+      if (asker === undefined) return { status: 400, type: TEXT, body: "the query needs mac=aa:bb:cc:dd:ee:ff\n" };
+      const { claimed, source, choice } = asker;
       if (choice.kind === "refused") {
         tellRefusal(claimed, source);
         return NO;
       }
       if (!machines.admit(claimed.mac, true)) return { status: 429, type: TEXT, body: "too many unknown machines\n" };
       progressed(claimed.mac);
-      const body = await scriptFor(choice, { claimed, observed, source }, query.get("platform") ?? undefined);
+      const body = await scriptFor(asker, query.get("platform") ?? undefined);
       return { status: 200, type: TEXT, body };
     },
     beacon(token, stage, address) {
-      const source = sourceOf(address);
-      const use = tokens.check(token, source);
+      const { use, source } = who.shows(token, address);
       if (!use.ok) return refused(use, `beacon ${stage}`, source);
       const told = Object.hasOwn(BEACONS, stage) ? BEACONS[stage] : undefined;
       if (told === undefined) return { status: 404, type: TEXT, body: "no such beacon\n" };
-      timeline.record({ ...seenOf(use.boot, source), ...told });
+      timeline.record({ ...who.seenOf(use.boot, source), ...told });
       return { status: 200, type: TEXT, body: "ok\n" };
     },
     async seed(token, file, address) {
-      const source = sourceOf(address);
       if (file === "network-config") return { status: 404, type: TEXT, body: "the network is configured by DHCP\n" };
-      const use = await tokens.use(token, file, source);
-      if (!use.ok) return refused(use, file, source);
-      const { boot } = use;
-      const machine = machines.find(boot.mac);
-      const target = machines.target;
-      if (machine === undefined || machine.rejected || target === undefined || machine.id !== boot.machineId) {
-        return refused({ ok: false, status: 410, reason: "the machine may not boot any more", boot }, file, source);
-      }
-      if (file === "user-data" && use.first) {
+      const fetching = await who.fetches(token, file, address);
+      if (!fetching.ok) return refused(fetching.use, file, fetching.source);
+      const { boot, source, first, machine, target } = fetching;
+      if (file === "user-data" && first) {
         const message = "cloud-init fetched its seed";
-        timeline.record({ ...seenOf(boot, source), stage: "seed", message, detail: { address } });
+        timeline.record({ ...who.seenOf(boot, source), stage: "seed", message, detail: { address } });
       }
       if (file === "vendor-data") return { status: 200, type: TEXT, body: vendorData({ base, token }) };
       if (file === "meta-data")
@@ -240,14 +212,13 @@ export function createBootPlane({
       return { status: 200, type: TEXT, body };
     },
     progress(token, body, address) {
-      const source = sourceOf(address);
-      const use = tokens.check(token, source);
+      const { use, source } = who.shows(token, address);
       if (!use.ok) return refused(use, "progress", source);
       const told = progressOf(body);
-      if (told) timeline.record({ ...seenOf(use.boot, source), stage: "cloud-init", ...told });
+      if (told) timeline.record({ ...who.seenOf(use.boot, source), stage: "cloud-init", ...told });
       return { status: 200, type: TEXT, body: "ok\n" };
     },
-    bootAt: (address) => tokens.bootAt(sourceOf(address)),
+    bootAt: who.bootAt,
   };
 }
 

@@ -2,10 +2,10 @@
 // Content-Length, nothing redirects, nothing is chunked, and large files hold no memory of their own.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Log } from "#lib/log.ts";
+import type { BootRecord } from "../identity/tokens.ts";
 import type { Images } from "../images.ts";
 import { listenFault } from "../listen-fault.ts";
 import { type RateLimit, rateLimit } from "../rate.ts";
-import type { BootRecord } from "../tokens.ts";
 import { sendArtefact, type Transfer } from "./artefacts.ts";
 import { type BootFileFetch, sendBootFile } from "./boot-file.ts";
 import type { Answer, BootPlane } from "./boot-plane.ts";

@@ -1,9 +1,9 @@
 // alerts: what somebody should act on.
 import { type Alert, getAlert, listAlerts } from "#api/alerts.ts";
-import type { Command } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import { printFacts } from "../output/table.ts";
+import type { Command } from "../parse/command.ts";
 
 export const alertCommands: readonly Command[] = [
   {

@@ -4,14 +4,14 @@ import type { Client } from "#api/client.ts";
 import { isFault } from "#api/fault.ts";
 import { listJobs } from "#api/jobs.ts";
 import { listRoutes, type Route } from "#api/routes.ts";
-import { appName } from "../app.ts";
-import type { Cli, Command } from "../command.ts";
-import { CONFIRM, confirm } from "../confirm.ts";
-import { listAll, withCluster } from "../connect.ts";
-import { addRemote, appOfUrl, REMOTE, remoteOf, removeRemote, repositoryOf } from "../git.ts";
+import { appName } from "../apps/app.ts";
+import { routeLabel, routeUrl } from "../apps/route-label.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
+import { addRemote, appOfUrl, REMOTE, remoteOf, removeRemote, repositoryOf } from "../git/git.ts";
 import { age, answer, answerList } from "../output/answer.ts";
+import { CONFIRM, confirm } from "../output/confirm.ts";
 import { printFacts } from "../output/table.ts";
-import { routeLabel, routeUrl } from "../route-label.ts";
+import type { Cli, Command } from "../parse/command.ts";
 import { gitUrl, SSH } from "./git.ts";
 
 export const appCommands: readonly Command[] = [

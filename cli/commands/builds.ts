@@ -3,16 +3,16 @@ import { getApp } from "#api/apps.ts";
 import { type Build, buildLog, cancelBuild, clearBuildCache, getBuild, listBuilds } from "#api/builds.ts";
 import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
-import { appName } from "../app.ts";
-import { checkEnd, followBuild } from "../build.ts";
-import { changedSettings, SETTINGS, settingWords } from "../build-settings.ts";
-import { changeApp } from "../change-app.ts";
-import type { Command, Invocation } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
-import { imageOrFile, uploadImage } from "../image-upload.ts";
+import { appName } from "../apps/app.ts";
+import { changeApp } from "../apps/change-app.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
+import { checkEnd, followBuild } from "../deploy/build.ts";
+import { changedSettings, SETTINGS, settingWords } from "../deploy/build-settings.ts";
+import { imageOrFile, uploadImage } from "../deploy/image-upload.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import { printFacts } from "../output/table.ts";
 import { plain } from "../output/text.ts";
+import type { Command, Invocation } from "../parse/command.ts";
 
 const WHICH = { name: "BUILD" };
 

@@ -10,12 +10,12 @@ import {
 } from "#api/certificates.ts";
 import type { Client } from "#api/client.ts";
 import { Fault, isFault } from "#api/fault.ts";
-import type { Command, Flag, Invocation } from "../command.ts";
-import { CONFIRM, confirm } from "../confirm.ts";
-import { listAll, withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { answer, answerList } from "../output/answer.ts";
+import { CONFIRM, confirm } from "../output/confirm.ts";
 import { printFacts } from "../output/table.ts";
-import { readTextFile } from "../read-file.ts";
+import type { Command, Flag, Invocation } from "../parse/command.ts";
+import { readTextFile } from "../parse/read-file.ts";
 
 export const CERTIFICATE_FLAGS: readonly Flag[] = [
   { name: "cert", value: "FILE", help: "Certificate chain, PEM: the domain's own first, then each issuer" },

@@ -2,13 +2,13 @@
 
 import { Fault, isFault } from "#api/fault.ts";
 import { getStatus } from "#api/status.ts";
-import { clusterClient, saveCluster, writeClusters } from "../clusters.ts";
-import { type Cluster, clustersFile, readClusters } from "../clusters-file.ts";
-import type { Command, Invocation } from "../command.ts";
-import { CONFIRM, confirm } from "../confirm.ts";
-import { unreachable } from "../connect.ts";
-import { forgetGit, teachGit } from "../git-settings.ts";
+import { clusterClient, saveCluster, writeClusters } from "../clusters/clusters.ts";
+import { type Cluster, clustersFile, readClusters } from "../clusters/clusters-file.ts";
+import { unreachable } from "../clusters/connect.ts";
+import { forgetGit, teachGit } from "../git/git-settings.ts";
 import { answer, answerList } from "../output/answer.ts";
+import { CONFIRM, confirm } from "../output/confirm.ts";
+import type { Command, Invocation } from "../parse/command.ts";
 
 const DEFAULT_PORT = "7777";
 

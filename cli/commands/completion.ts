@@ -4,11 +4,11 @@ import { listBootImages } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
 import { listHosts } from "#api/hosts.ts";
 import { listMachines } from "#api/machines.ts";
-import { clusterClient } from "../clusters.ts";
-import { clustersFile, readClusters } from "../clusters-file.ts";
-import type { Command, Invocation } from "../command.ts";
-import { completionScript, SHELLS } from "../completion.ts";
-import { clusterOf, listAll } from "../connect.ts";
+import { clusterClient } from "../clusters/clusters.ts";
+import { clustersFile, readClusters } from "../clusters/clusters-file.ts";
+import { clusterOf, listAll } from "../clusters/connect.ts";
+import type { Command, Invocation } from "../parse/command.ts";
+import { completionScript, SHELLS } from "../parse/completion.ts";
 
 /** A shell waits for this at each press of TAB. */
 const PATIENCE_MS = 1_500;

@@ -1,13 +1,13 @@
 // deploy settings|set|unset: how an app deploys, and what makes a job of each process healthy.
 import { createRelease, getApp, listReleases, updateApp } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
-import { appName } from "../app.ts";
-import { changeTwice } from "../change-app.ts";
-import type { Command, Invocation } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
-import { APP_SETTINGS, deployChanges, deployWords, PROCESS_SETTINGS } from "../deploy-settings.ts";
-import { followDeployment } from "../deployment.ts";
+import { appName } from "../apps/app.ts";
+import { changeTwice } from "../apps/change-app.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
+import { APP_SETTINGS, deployChanges, deployWords, PROCESS_SETTINGS } from "../deploy/deploy-settings.ts";
+import { followDeployment } from "../deploy/deployment.ts";
 import { answer } from "../output/answer.ts";
+import type { Command, Invocation } from "../parse/command.ts";
 
 const DETACH = { name: "detach", help: "Do not wait for the deployment" };
 const helpOf = (settings: Record<string, { help: string }>, prefix: string) =>

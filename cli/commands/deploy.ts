@@ -5,16 +5,16 @@ import type { Client } from "#api/client.ts";
 import { getDeployment } from "#api/deployments.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { DEFAULT_HEALTH } from "#api/jobs.ts";
-import { appName } from "../app.ts";
-import { archiveKind } from "../archive-kind.ts";
-import { checkEnd, followBuild, sendSource } from "../build.ts";
-import type { Command, Invocation } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
-import { followDeployment } from "../deployment.ts";
-import { envChanges } from "../env-changes.ts";
-import { archiveFile, checkFile, type ImageSource, localImage, uploadImage } from "../image-upload.ts";
+import { appName } from "../apps/app.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
+import { archiveKind } from "../deploy/archive-kind.ts";
+import { checkEnd, followBuild, sendSource } from "../deploy/build.ts";
+import { followDeployment } from "../deploy/deployment.ts";
+import { archiveFile, checkFile, type ImageSource, localImage, uploadImage } from "../deploy/image-upload.ts";
+import { sourceArchive } from "../deploy/source-tree.ts";
+import { envChanges } from "../env/changes.ts";
 import { answer } from "../output/answer.ts";
-import { sourceArchive } from "../source-tree.ts";
+import type { Command, Invocation } from "../parse/command.ts";
 
 export const deployCommands: readonly Command[] = [
   {

@@ -3,16 +3,16 @@ import { getEnv, updateEnv } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
 import type { Reply } from "#api/endpoint.ts";
 import { Fault, isFault } from "#api/fault.ts";
-import { appName } from "../app.ts";
-import type { Command, Invocation } from "../command.ts";
-import { withCluster } from "../connect.ts";
-import { followDeployment } from "../deployment.ts";
-import { formatDotenv } from "../dotenv.ts";
-import { givenVariables } from "../env-changes.ts";
-import { differenceOf, type EnvChanges, editEnv } from "../env-edit.ts";
-import { envName } from "../env-name.ts";
+import { appName } from "../apps/app.ts";
+import { withCluster } from "../clusters/connect.ts";
+import { followDeployment } from "../deploy/deployment.ts";
+import { givenVariables } from "../env/changes.ts";
+import { formatDotenv } from "../env/dotenv.ts";
+import { differenceOf, type EnvChanges, editEnv } from "../env/edit.ts";
+import { envName } from "../env/name.ts";
 import { answer } from "../output/answer.ts";
 import { plain } from "../output/text.ts";
+import type { Command, Invocation } from "../parse/command.ts";
 
 const DETACH = { name: "detach", help: "Do not wait for the deployment" };
 

@@ -5,10 +5,10 @@ import { Fault } from "#api/fault.ts";
 import { frameSocket } from "#api/frame-socket.ts";
 import { type Job, listJobs } from "#api/jobs.ts";
 import { openSession } from "#api/session.ts";
-import { appName } from "../app.ts";
-import type { Cli, Command } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
-import { defaultJob } from "../job-names.ts";
+import { appName } from "../apps/app.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
+import { defaultJob } from "../jobs/job-names.ts";
+import type { Cli, Command } from "../parse/command.ts";
 import { findJob } from "./run.ts";
 
 export const forwardCommands: readonly Command[] = [

@@ -4,15 +4,15 @@ import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { getGit, redeploy } from "#api/git.ts";
 import { newId } from "#lib/ids.ts";
-import { appName } from "../app.ts";
-import { checkEnd, followBuild } from "../build.ts";
-import type { Cluster } from "../clusters-file.ts";
-import type { Cli, Command, Flag } from "../command.ts";
-import { withCluster } from "../connect.ts";
-import { credential } from "../credential.ts";
-import { addRemote, REMOTE, remoteUrl } from "../git.ts";
-import { knowHost } from "../known-hosts.ts";
+import { appName } from "../apps/app.ts";
+import type { Cluster } from "../clusters/clusters-file.ts";
+import { withCluster } from "../clusters/connect.ts";
+import { checkEnd, followBuild } from "../deploy/build.ts";
+import { credential } from "../git/credential.ts";
+import { addRemote, REMOTE, remoteUrl } from "../git/git.ts";
+import { knowHost } from "../git/known-hosts.ts";
 import { answer } from "../output/answer.ts";
+import type { Cli, Command, Flag } from "../parse/command.ts";
 
 export const SSH: Flag = { name: "ssh", help: "Push over SSH, with a key added by `flynn key add`, not over HTTPS" };
 

@@ -16,13 +16,13 @@ import { listNetworkHosts, type NetworkHost } from "#api/network.ts";
 import { helloText } from "#api/version.ts";
 import { sleep } from "#lib/time.ts";
 import { formatDuration, formatSize, parseDuration } from "#lib/units.ts";
-import type { Command, Invocation } from "../command.ts";
-import { CONFIRM, confirm } from "../confirm.ts";
-import { listAll, withCluster } from "../connect.ts";
+import { tagChanges } from "../apps/tag-changes.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
+import { CONFIRM, confirm } from "../output/confirm.ts";
 import { progress } from "../output/progress.ts";
 import { printFacts } from "../output/table.ts";
-import { tagChanges } from "../tag-changes.ts";
+import type { Command, Invocation } from "../parse/command.ts";
 
 const HOST = { name: "HOST", required: true, offers: "hosts" } as const;
 

@@ -5,10 +5,10 @@ import { type BootImage, listBootImages, registerBootImage, rolloutBootImage } f
 import type { Client } from "#api/client.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { formatSize } from "#lib/units.ts";
-import type { Command, Flag, Invocation } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
-import { runImageBuilder } from "../image-builder.ts";
+import { runImageBuilder } from "../clone/image-builder.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
+import type { Command, Flag, Invocation } from "../parse/command.ts";
 
 /** What images/main.ts prints on stdout. */
 interface Built {

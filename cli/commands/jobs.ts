@@ -4,10 +4,10 @@ import { isFault } from "#api/fault.ts";
 import { listHosts } from "#api/hosts.ts";
 import { getJob, type Job, listJobs, stopJob } from "#api/jobs.ts";
 import { formatDuration, formatSize } from "#lib/units.ts";
-import { appName } from "../app.ts";
-import type { Command } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
+import { appName } from "../apps/app.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
+import type { Command } from "../parse/command.ts";
 import { findJob } from "./run.ts";
 
 /** Why it is not up, and for one that crashed when it is tried again. */

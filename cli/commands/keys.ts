@@ -4,9 +4,9 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { Fault } from "#api/fault.ts";
 import { addKey, listKeys, removeKey } from "#api/keys.ts";
-import type { Cli, Command } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
+import type { Cli, Command } from "../parse/command.ts";
 
 const USUAL = ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"];
 const FILE_MOST_CHARACTERS = 8_192;

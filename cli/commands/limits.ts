@@ -6,13 +6,13 @@ import { DEFAULT_LIMITS, listJobs, stopJob } from "#api/jobs.ts";
 import { newId } from "#lib/ids.ts";
 import { until } from "#lib/time.ts";
 import { formatSize, parseSize } from "#lib/units.ts";
-import { appName } from "../app.ts";
-import type { Command, Invocation } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
-import { followDeployment } from "../deployment.ts";
-import { ofProcess } from "../job-names.ts";
+import { appName } from "../apps/app.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
+import { followDeployment } from "../deploy/deployment.ts";
+import { ofProcess } from "../jobs/job-names.ts";
 import { answer } from "../output/answer.ts";
 import { printTable } from "../output/table.ts";
+import type { Command, Invocation } from "../parse/command.ts";
 
 const DETACH = { name: "detach", help: "Do not wait for the deployment" };
 const REPLACED_WITHIN_MS = 180_000;

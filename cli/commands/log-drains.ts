@@ -10,10 +10,10 @@ import {
   listLogDrains,
 } from "#api/drains.ts";
 import { Fault } from "#api/fault.ts";
-import { appName, findAppName } from "../app.ts";
-import type { Command, Flag, Invocation } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
+import { appName, findAppName } from "../apps/app.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { answerList } from "../output/answer.ts";
+import type { Command, Flag, Invocation } from "../parse/command.ts";
 
 const ALL: Flag = { name: "all-apps", help: "Of the whole cluster, not of one app" };
 

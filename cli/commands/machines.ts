@@ -11,12 +11,12 @@ import {
   rejectMachine,
   type TimelineEvent,
 } from "#api/machines.ts";
-import type { Cli, Command, Invocation } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import { printExplanation } from "../output/explanation.ts";
 import { printFacts, printTable } from "../output/table.ts";
 import { paint, plain } from "../output/text.ts";
+import type { Cli, Command, Invocation } from "../parse/command.ts";
 import { wipeCommand } from "./wipe.ts";
 
 const MACHINE = { name: "MACHINE", required: true, offers: "machines" } as const;

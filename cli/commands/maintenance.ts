@@ -2,11 +2,11 @@
 import type { Body } from "#api/endpoint.ts";
 import { Fault } from "#api/fault.ts";
 import { getPages, updatePages } from "#api/pages.ts";
-import { appName } from "../app.ts";
-import type { Command, Invocation } from "../command.ts";
-import { withCluster } from "../connect.ts";
+import { appName } from "../apps/app.ts";
+import { withCluster } from "../clusters/connect.ts";
 import { answer } from "../output/answer.ts";
-import { readTextFile } from "../read-file.ts";
+import type { Command, Invocation } from "../parse/command.ts";
+import { readTextFile } from "../parse/read-file.ts";
 
 const SANDBOX = `The page is HTML of at most 10 KiB. Styles and images inside it work; scripts, forms and files from elsewhere do not:
 it is shown in a sandbox.`;

@@ -13,14 +13,14 @@ import {
   type NetworkRule,
 } from "#api/network.ts";
 import { sleep } from "#lib/time.ts";
-import { findAppName } from "../app.ts";
-import type { Command, Flag, Invocation } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
-import { durationMs } from "../duration.ts";
-import { behind, unproven } from "../network-hosts.ts";
+import { findAppName } from "../apps/app.ts";
+import { behind, unproven } from "../apps/network-hosts.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { answer, answerList } from "../output/answer.ts";
 import { progress } from "../output/progress.ts";
 import { printFacts } from "../output/table.ts";
+import type { Command, Flag, Invocation } from "../parse/command.ts";
+import { durationMs } from "../parse/duration.ts";
 
 const PAIR = [
   { name: "FROM", required: true, offers: "apps" },

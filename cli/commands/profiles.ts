@@ -3,13 +3,13 @@ import { readFile } from "node:fs/promises";
 import { type DiskPolicy, deleteProfile, getProfile, listProfiles, type Profile } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
 import { parseSize } from "#lib/units.ts";
-import { changeProfile } from "../change-app.ts";
-import type { Cli, Command, Invocation } from "../command.ts";
-import { CONFIRM, confirm } from "../confirm.ts";
-import { listAll, withCluster } from "../connect.ts";
+import { changeProfile } from "../apps/change-app.ts";
+import { tagChanges } from "../apps/tag-changes.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { answer, answerList } from "../output/answer.ts";
+import { CONFIRM, confirm } from "../output/confirm.ts";
 import { printFacts } from "../output/table.ts";
-import { tagChanges } from "../tag-changes.ts";
+import type { Cli, Command, Invocation } from "../parse/command.ts";
 
 const PROFILE = { name: "PROFILE", required: true } as const;
 const DEFAULT_LEAST_BYTES = 1024 ** 3;

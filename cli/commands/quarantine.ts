@@ -1,9 +1,9 @@
 // quarantine: what hosts run and a restored state does not know.
 import { decideQuarantine } from "#api/quarantine.ts";
-import type { Command } from "../command.ts";
-import { CONFIRM, confirm } from "../confirm.ts";
-import { withCluster } from "../connect.ts";
+import { withCluster } from "../clusters/connect.ts";
 import { answer } from "../output/answer.ts";
+import { CONFIRM, confirm } from "../output/confirm.ts";
+import type { Command } from "../parse/command.ts";
 
 const decide = (decision: "keep" | "end", summary: string): Command => ({
   words: `quarantine ${decision}`,

@@ -1,13 +1,13 @@
 // releases, rollback, deployment list|show|cancel.
 import { listReleases } from "#api/apps.ts";
 import { cancelDeployment, type Deployment, getDeployment, listDeployments, rollbackApp } from "#api/deployments.ts";
-import { appName } from "../app.ts";
-import type { Command } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
-import { followDeployment } from "../deployment.ts";
-import { logLine } from "../log-line.ts";
+import { appName } from "../apps/app.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
+import { followDeployment } from "../deploy/deployment.ts";
+import { logLine } from "../jobs/log-line.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import { printFacts } from "../output/table.ts";
+import type { Command } from "../parse/command.ts";
 
 export const releaseCommands: readonly Command[] = [
   {

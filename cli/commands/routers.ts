@@ -1,9 +1,9 @@
 // router: who serves the routes, and which generation.
 import { deleteRouter, listRouters, type Router } from "#api/routes.ts";
-import type { Command } from "../command.ts";
-import { CONFIRM, confirm } from "../confirm.ts";
-import { listAll, withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
+import { CONFIRM, confirm } from "../output/confirm.ts";
+import type { Command } from "../parse/command.ts";
 
 export const routerCommands: readonly Command[] = [
   {

@@ -3,11 +3,11 @@ import { getFormation } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { createRoute, deleteRoute, listRoutes, type Route, updateRoute } from "#api/routes.ts";
-import { appName, findAppName } from "../app.ts";
-import type { Command, Flag, Invocation } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
+import { appName, findAppName } from "../apps/app.ts";
+import { routeLabel, routeOptions, routeUrl, splitRoute } from "../apps/route-label.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { answer, answerList } from "../output/answer.ts";
-import { routeLabel, routeOptions, routeUrl, splitRoute } from "../route-label.ts";
+import type { Command, Flag, Invocation } from "../parse/command.ts";
 import { addOrReplace, CERTIFICATE_FLAGS, certificateFiles } from "./certificates.ts";
 
 const PROCESS: readonly Flag[] = [

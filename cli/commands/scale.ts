@@ -6,13 +6,13 @@ import { Fault } from "#api/fault.ts";
 import { type Job, listJobs } from "#api/jobs.ts";
 import { sleep } from "#lib/time.ts";
 import { formatDuration } from "#lib/units.ts";
-import { appName } from "../app.ts";
-import type { Cli, Command, Invocation } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
-import { durationMs } from "../duration.ts";
+import { appName } from "../apps/app.ts";
+import { formatScale, overtaken, parseScale, standing } from "../apps/scale.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { answer } from "../output/answer.ts";
 import { clock, paint, stateColour } from "../output/text.ts";
-import { formatScale, overtaken, parseScale, standing } from "../scale.ts";
+import type { Cli, Command, Invocation } from "../parse/command.ts";
+import { durationMs } from "../parse/duration.ts";
 
 const WAIT_MS = 180_000;
 const POLL_MS = 200;

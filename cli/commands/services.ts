@@ -1,9 +1,9 @@
 // service: the registry of every process that listens.
 import { getService, listServices, type Service } from "#api/services.ts";
-import type { Command } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { answer, answerList } from "../output/answer.ts";
 import { printFacts, printTable } from "../output/table.ts";
+import type { Command } from "../parse/command.ts";
 
 export const serviceCommands: readonly Command[] = [
   {

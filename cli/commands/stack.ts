@@ -6,11 +6,11 @@ import type { Client } from "#api/client.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { getStack, type Stack, type StackImage, type StackPart, setStack, uploadStackImage } from "#api/stack.ts";
 import { formatSize } from "#lib/units.ts";
-import type { Cli, Command, Flag, Invocation } from "../command.ts";
-import { withCluster } from "../connect.ts";
-import { runImageBuilder } from "../image-builder.ts";
+import { runImageBuilder } from "../clone/image-builder.ts";
+import { withCluster } from "../clusters/connect.ts";
 import { age, answer } from "../output/answer.ts";
 import { progress } from "../output/progress.ts";
+import type { Cli, Command, Flag, Invocation } from "../parse/command.ts";
 
 /** What images/main.ts prints on stdout. */
 interface Built {

@@ -5,9 +5,9 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Fault } from "#api/fault.ts";
-import type { Command, Invocation } from "../command.ts";
-import { CONFIRM, confirm } from "../confirm.ts";
 import { answer } from "../output/answer.ts";
+import { CONFIRM, confirm } from "../output/confirm.ts";
+import type { Command, Invocation } from "../parse/command.ts";
 import { makeAdmin, saveAdmin } from "../up/admin-token.ts";
 import { runningUp } from "../up/running.ts";
 

@@ -2,12 +2,12 @@
 import { getHealth, getStatus, type Status } from "#api/status.ts";
 import { type Hello, helloText, ownHello } from "#api/version.ts";
 import { formatDuration } from "#lib/units.ts";
-import { clusterClient } from "../clusters.ts";
-import type { Command, Invocation } from "../command.ts";
-import { clusterOf, unreachable, withCluster } from "../connect.ts";
+import { clusterClient } from "../clusters/clusters.ts";
+import { clusterOf, unreachable, withCluster } from "../clusters/connect.ts";
 import { answer } from "../output/answer.ts";
 import { printTable } from "../output/table.ts";
 import { paint, plain, stateColour } from "../output/text.ts";
+import type { Command, Invocation } from "../parse/command.ts";
 
 const ASK_MS = 3_000;
 

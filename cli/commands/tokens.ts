@@ -1,9 +1,9 @@
 // token: what scripts and other people's command lines show.
 import { createToken, listTokens, revokeToken, type Scope } from "#api/tokens.ts";
-import type { Command } from "../command.ts";
-import { listAll, withCluster } from "../connect.ts";
-import { durationMs } from "../duration.ts";
+import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
+import type { Command } from "../parse/command.ts";
+import { durationMs } from "../parse/duration.ts";
 
 const DEFAULT_PERMISSIONS = "app:read,app:write";
 

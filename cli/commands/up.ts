@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { Fault } from "#api/fault.ts";
 import { signalProcess } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";
-import type { Command } from "../command.ts";
+import type { Command } from "../parse/command.ts";
 import { runningUp } from "../up/running.ts";
 import { up } from "../up/up.ts";
 

@@ -9,11 +9,11 @@ import {
 import { Fault } from "#api/fault.ts";
 import { getMachine } from "#api/machines.ts";
 import { formatSize } from "#lib/units.ts";
-import type { Cli, Command, Invocation } from "../command.ts";
-import { CONFIRM, confirm } from "../confirm.ts";
-import { withCluster } from "../connect.ts";
+import { withCluster } from "../clusters/connect.ts";
 import { age, answer } from "../output/answer.ts";
+import { CONFIRM, confirm } from "../output/confirm.ts";
 import { printTable } from "../output/table.ts";
+import type { Cli, Command, Invocation } from "../parse/command.ts";
 
 /** Of a fingerprint, as people see and type it. */
 const SHOWN = 12;

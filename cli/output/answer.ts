@@ -1,7 +1,7 @@
 // A command's answer: as JSON alone on stdout when asked for, else as text for people.
 
 import { formatDuration } from "#lib/units.ts";
-import type { Cli } from "../command.ts";
+import type { Cli } from "../parse/command.ts";
 import { printTable } from "./table.ts";
 
 export function answer(cli: Cli, value: unknown, show: () => void): void {

@@ -1,7 +1,7 @@
 // The boot doctor's answer for people: one sentence, then what was found and what to do about each.
 import type { Static } from "typebox";
 import type { Explanation } from "#api/machines.ts";
-import type { Cli } from "../command.ts";
+import type { Cli } from "../parse/command.ts";
 import { paint, plain } from "./text.ts";
 
 export function printExplanation(cli: Cli, { summary, findings }: Static<typeof Explanation>): void {

@@ -1,7 +1,7 @@
 // Progress of long waits on stderr: one line drawn over on a terminal, plain lines anywhere else. A terminal that says it has 0
 // columns (serial consoles) gets plain lines too: spinners of libraries never end there.
 import { formatDuration, formatSize } from "#lib/units.ts";
-import type { Cli } from "../command.ts";
+import type { Cli } from "../parse/command.ts";
 import { plain } from "./text.ts";
 
 export interface Progress {

@@ -1,6 +1,6 @@
 // A column printer: as wide as it needs in a pipe. On a terminal of known width the middle columns are cut to fit; never the
 // first, whose ids are there to be copied, nor the last, whose reasons are there to be read.
-import type { Cli } from "../command.ts";
+import type { Cli } from "../parse/command.ts";
 import { paint, plain, stateColour } from "./text.ts";
 
 export interface TableOptions {

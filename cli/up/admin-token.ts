@@ -8,9 +8,9 @@ import { getStatus } from "#api/status.ts";
 import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
 import { newSecret } from "#lib/ids.ts";
 import { until } from "#lib/time.ts";
-import { clusterClient, saveCluster } from "../clusters.ts";
-import { type Cluster, clustersFile, readClusters } from "../clusters-file.ts";
-import { teachGit } from "../git-settings.ts";
+import { clusterClient, saveCluster } from "../clusters/clusters.ts";
+import { type Cluster, clustersFile, readClusters } from "../clusters/clusters-file.ts";
+import { teachGit } from "../git/git-settings.ts";
 
 export interface Admin {
   token: string;

@@ -1,7 +1,7 @@
 // The appliance's settings from a command's flags, its --config file and FLYNN_UP_*. Commands import it when they run: checking
 // settings takes longer to load than most commands take to run.
 import { Fault } from "#api/fault.ts";
-import type { Invocation } from "../command.ts";
+import type { Invocation } from "../parse/command.ts";
 import { loadUpConfig, type UpConfig } from "./config.ts";
 
 export function configOf(call: Invocation): UpConfig {

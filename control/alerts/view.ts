@@ -3,7 +3,7 @@
 import type { Alert } from "#api/alerts.ts";
 import type { App } from "#api/apps.ts";
 import type { Certificate } from "#api/certificates.ts";
-import type { Job } from "#api/jobs.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 import type { Quarantine } from "#api/quarantine.ts";
 import { deadline } from "#lib/time.ts";
 import type { Context } from "../context.ts";
@@ -12,7 +12,6 @@ import { keys, PREFIX } from "../keys.ts";
 import { lastBackup } from "../last-backup.ts";
 import type { Presence, SeenRouter } from "../presence.ts";
 import type { HostRecord, MachineRecord, MemberRecord } from "../records.ts";
-import { isEnded } from "../scheduler/job-rules.ts";
 import type { LogRecord } from "../store/log.ts";
 import type { Store } from "../store/store.ts";
 import type { AlertView, CertificateLife, RouterView } from "./rule.ts";

@@ -1,7 +1,7 @@
 // Apps and what belongs to them, by id or name. Absence becomes `not-found` here, once.
 import type { App, Formation } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
-import type { Job } from "#api/jobs.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
@@ -56,5 +56,5 @@ export function liveJobs(store: Store, appId: string): Job[] {
   return store
     .list<Job>(keys.jobsOf(appId))
     .map(({ value }) => value)
-    .filter(({ state }) => state !== "down" && state !== "lost");
+    .filter((job) => !isEnded(job));
 }

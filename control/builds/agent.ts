@@ -2,7 +2,7 @@
 import { createReadStream } from "node:fs";
 import { rename, rm, stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
-import type { BuildResult } from "#api/builds.ts";
+import { type BuildResult, hasEnded } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
 import { newId } from "#lib/ids.ts";
@@ -15,7 +15,7 @@ import type { Registry } from "../registry.ts";
 import type { Entry } from "../store/entry.ts";
 import type { BuildLogs } from "./build-log.ts";
 import type { BuildFiles } from "./files.ts";
-import { type BuildRecord, hasEnded, type Product, repositoryOf } from "./record.ts";
+import { type BuildRecord, type Product, repositoryOf } from "./record.ts";
 import { takeSlug } from "./slug.ts";
 
 export interface BuildAgents {

@@ -1,22 +1,24 @@
 // Drives one build to its end: looks at what is, does the next thing, waits until something changed. Everything it goes by is in
 // the store or on disk, and words are written before the record that follows from them, each once: after a restart of control
 // the same steps say the same.
+
 import type { App } from "#api/apps.ts";
+import { hasEnded } from "#api/builds.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import type { Job } from "#api/jobs.ts";
 import { causeChain } from "#lib/run.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, plainText } from "../events.ts";
 import { keys } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
-import { gate } from "../scheduler/gate.ts";
 import type { Entry } from "../store/entry.ts";
 import { logText, watchDeployment } from "./deploying.ts";
 import { withLastWords } from "./last-words.ts";
 import type { BuildParts, Clock, Look, Turn } from "./look.ts";
 import { type Next, nextOf } from "./next.ts";
 import { waitsFor } from "./queue.ts";
-import { type BuildPlan, type BuildRecord, hasEnded, unendedBuilds } from "./record.ts";
+import { type BuildPlan, type BuildRecord, unendedBuilds } from "./record.ts";
 import { releaseTurn } from "./release-turn.ts";
 import { limitsOf } from "./spec.ts";
 import { jobTurn, startTurn } from "./start.ts";
@@ -170,9 +172,9 @@ export function buildDriver(context: Context, parts: BuildParts) {
   return {
     async drive(appId: string, id: string, signal: AbortSignal): Promise<void> {
       const clock = stopwatch();
-      const woken = gate();
+      const woken = createWake();
       const stop = store.onDurable(({ mutations }) => {
-        if (mutations.some(({ key }) => key.includes(appId) || key.startsWith("builds/"))) woken.poke();
+        if (mutations.some(({ key }) => key.includes(appId) || key.startsWith("builds/"))) woken.ring();
       });
       try {
         while (!signal.aborted) {

@@ -1,5 +1,5 @@
 // A build as it is stored, its plan, and reading those of an app.
-import type { Build, BuildResult, BuildSettings } from "#api/builds.ts";
+import { type Build, type BuildResult, type BuildSettings, hasEnded } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import type { Stack } from "#api/stack.ts";
 import { keys, PREFIX } from "../keys.ts";
@@ -31,9 +31,6 @@ export interface BuildPlan {
   /** The stack it is built on, from its beginning on: builder and runner belong together. */
   stack?: Pick<Stack, "builder" | "runner">;
 }
-
-const ENDED = new Set<Build["state"]>(["succeeded", "failed", "cancelled"]);
-export const hasEnded = ({ state }: Pick<Build, "state">): boolean => ENDED.has(state);
 
 /** In the order they were asked for. */
 export function buildsOf(store: Store, appId: string): BuildRecord[] {

@@ -1,11 +1,12 @@
 // Builds as the rest of control sees them: made, followed, cancelled, and driven to their end by a loop that goes on where a
 // restart of control left it.
+import { hasEnded } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import { every } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
-import { gate } from "../scheduler/gate.ts";
 import { type BuildAgents, buildAgents } from "./agent.ts";
 import { buildLogs } from "./build-log.ts";
 import type { Builds } from "./builds.ts";
@@ -13,7 +14,7 @@ import { buildMaker } from "./create.ts";
 import { buildDriver } from "./drive.ts";
 import { buildFiles } from "./files.ts";
 import type { BuildParts } from "./look.ts";
-import { type BuildRecord, findBuild, hasEnded, shownBuild, unendedBuilds } from "./record.ts";
+import { type BuildRecord, findBuild, shownBuild, unendedBuilds } from "./record.ts";
 
 export interface RunningBuilds extends Builds {
   agents: BuildAgents;
@@ -46,10 +47,10 @@ export function runningBuilds(
 
   const loop = async (signal: AbortSignal): Promise<void> => {
     const driven = new Map<string, Promise<void>>();
-    const woken = gate();
+    const woken = createWake();
     let failure: unknown;
     const stop = store.onDurable(({ mutations }) => {
-      if (mutations.some(({ key }) => key.startsWith(PREFIX.builds))) woken.poke();
+      if (mutations.some(({ key }) => key.startsWith(PREFIX.builds))) woken.ring();
     });
     try {
       while (!signal.aborted && failure === undefined) {
@@ -62,7 +63,7 @@ export function runningBuilds(
             .finally(() => {
               driven.delete(id);
               admissions.delete(id);
-              woken.poke();
+              woken.ring();
             });
           driven.set(id, task);
         }
@@ -91,11 +92,11 @@ export function runningBuilds(
     async *follow(appId, id, { offset: from = 0, signal }) {
       const log = logs.of(appId, findBuild(store, appId, id).value.id);
       const key = findBuild(store, appId, id).key;
-      const woken = gate();
+      const woken = createWake();
       const stops = [
-        log.onGrowth(woken.poke),
+        log.onGrowth(woken.ring),
         store.onDurable(({ mutations }) => {
-          if (mutations.some((mutation) => mutation.key === key)) woken.poke();
+          if (mutations.some((mutation) => mutation.key === key)) woken.ring();
         }),
       ];
       let offset = from;

@@ -1,7 +1,8 @@
 // How many builds of an app may wait, and how much their sources may be on control's disk. Pure but for the records it is given.
+import { hasEnded } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import { formatSize } from "#lib/units.ts";
-import { type BuildRecord, hasEnded } from "./record.ts";
+import type { BuildRecord } from "./record.ts";
 
 const QUEUED_MOST = 20;
 

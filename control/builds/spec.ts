@@ -2,7 +2,7 @@
 
 import type { App } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
-import { type BuildSpec, DEFAULT_BUILD_LIMITS } from "#api/builds.ts";
+import { type BuildSpec, DEFAULT_BUILD_LIMITS, hasEnded } from "#api/builds.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
 import type { Stack } from "#api/stack.ts";
@@ -11,7 +11,7 @@ import type { Context } from "../context.ts";
 import { deploymentsOf, isComing } from "../deploy/record.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
-import { type BuildPlan, type BuildRecord, buildsOf, hasEnded, repositoryOf } from "./record.ts";
+import { type BuildPlan, type BuildRecord, buildsOf, repositoryOf } from "./record.ts";
 
 export type Around = Pick<Context, "store" | "registry" | "secrets" | "installers">;
 

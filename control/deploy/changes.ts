@@ -7,6 +7,7 @@ import type { LogLine } from "#api/logs.ts";
 import { eventChanges, plainText } from "../events.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
+import { canariesEnded, canariesHeld } from "../routing/canary.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
 import {
@@ -128,6 +129,49 @@ export function scaling(
   return [withCounts(key, formation, comingCounts), ...lowered(going, { totals: goingCounts, jobs, last })];
 }
 
+/** It waits for somebody to say how it goes on. */
+export function pausing(
+  store: StoreView,
+  { id, toVersion }: DeploymentRecord,
+  app: App,
+  { words, at, by = "deployer" }: { words: string; at: Date; by?: string },
+): Turn {
+  return {
+    changed: { pausedAt: at.toISOString(), pauseAfter: undefined, step: words },
+    more: eventChanges(store, at, {
+      type: "deployment.paused",
+      subject: id,
+      app: app.name,
+      actor: by,
+      message: `the deployment of v${toVersion} of ${app.name} is paused`,
+    }),
+    expect: [],
+  };
+}
+
+/** It goes on; with `pauseAfter` to the next pause, and canaries stay as they are. */
+export function resuming(
+  store: StoreView,
+  { id, appId, toReleaseId, toVersion }: DeploymentRecord,
+  app: App,
+  { pauseAfter, at, by }: { pauseAfter?: number | undefined; at: Date; by: string },
+): Turn {
+  return {
+    changed: { pausedAt: undefined, pauseAfter, step: "resumed" },
+    more: [
+      ...(pauseAfter === undefined ? canariesEnded(store, appId, toReleaseId) : []),
+      ...eventChanges(store, at, {
+        type: "deployment.resumed",
+        subject: id,
+        app: app.name,
+        actor: by,
+        message: `the deployment of v${toVersion} of ${app.name} goes on`,
+      }),
+    ],
+    expect: [],
+  };
+}
+
 /** What goes is drained, and kept until what came has stayed healthy. */
 export function keeping(store: StoreView, { appId, toReleaseId }: DeploymentRecord, processes: string[]): Change[] {
   return keptBack(formationsBeside(store, appId, toReleaseId), processes);
@@ -173,6 +217,7 @@ export function completing(store: StoreView, deployment: DeploymentRecord, app: 
     more: [
       { key: app.key, value: { ...app.value, releaseId: toReleaseId } },
       ...formationsBeside(store, appId, toReleaseId).map(({ key }) => ({ key, value: null })),
+      ...canariesEnded(store, appId, toReleaseId),
       ...eventChanges(store, at, {
         type: "deployment.complete",
         subject: deployment.id,
@@ -187,6 +232,9 @@ export function completing(store: StoreView, deployment: DeploymentRecord, app: 
 
 export type Outcome = Pick<Deployment, "reason"> & { state: "failed" | "cancelled"; logTail?: LogLine[] };
 type Ended = Outcome & { at: Date };
+/** What goes does not wait for anybody. */
+const unpaused = ({ pausedAt, pauseAfter }: DeploymentRecord): Partial<DeploymentRecord> =>
+  pausedAt === undefined && pauseAfter === undefined ? {} : { pausedAt: undefined, pauseAfter: undefined };
 
 const told = ({ reason, logTail = [] }: Outcome): Pick<Deployment, "reason" | "logTail"> => ({
   reason: plainText(reason, 1_000),
@@ -211,6 +259,7 @@ export function ending(store: StoreView, deployment: DeploymentRecord, app: App 
       step: deployment.releasing && app?.releaseId ? "the earlier release goes on serving" : "",
       releasing: false,
       goingBack: undefined,
+      ...unpaused(deployment),
       ...told(outcome),
       finishedAt: at.toISOString(),
     },
@@ -227,9 +276,10 @@ export function turningBack(store: StoreView, deployment: DeploymentRecord, app:
   // What was kept serves again in the same moment.
   const { changed, more } = recalling(store, deployment);
   return {
-    changed: { ...changed, goingBack: state, step: `going back to ${back}`, ...told(outcome) },
+    changed: { ...changed, ...unpaused(deployment), goingBack: state, step: `going back to ${back}`, ...told(outcome) },
     more: [
       ...more,
+      ...canariesHeld(store, deployment.appId, deployment.toReleaseId),
       ...eventChanges(store, at, {
         type: "deployment.going-back",
         subject: id,
@@ -313,15 +363,18 @@ const versionOf = (store: StoreView, { appId }: DeploymentRecord, releaseId: str
 
 function ended(
   store: StoreView,
-  { id, toVersion }: DeploymentRecord,
+  { id, appId, toReleaseId, toVersion }: DeploymentRecord,
   app: App | undefined,
   { state, reason, at }: Ended,
 ): Change[] {
-  return eventChanges(store, at, {
-    type: `deployment.${state}`,
-    subject: id,
-    app: app?.name,
-    actor: "deployer",
-    message: `v${toVersion}${app ? ` of ${app.name}` : ""} ${state}: ${reason}`,
-  });
+  return [
+    ...canariesEnded(store, appId, toReleaseId),
+    ...eventChanges(store, at, {
+      type: `deployment.${state}`,
+      subject: id,
+      app: app?.name,
+      actor: "deployer",
+      message: `v${toVersion}${app ? ` of ${app.name}` : ""} ${state}: ${reason}`,
+    }),
+  ];
 }

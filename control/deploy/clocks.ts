@@ -51,6 +51,8 @@ export interface Clocks {
   forwardMs(seen: Parameters<Forward>[0], goingBack: boolean): number;
   /** Of the jobs that come. Those that go are watched too: on the way back they have been healthy all the while. */
   unstableMs(seen: { jobs: readonly Job[]; coming: string; stableMs: (process: string) => number }): Counts;
+  /** It is paused with all in order: time without a step forward begins anew. */
+  rest(): void;
   /** Since this was first asked for the job. */
   sinceMs(jobId: string): number;
 }
@@ -65,6 +67,9 @@ export function deploymentClocks(now: () => number = () => performance.now()): C
       if (goingBack !== wasBack) forward = forwardClock(now);
       wasBack = goingBack;
       return forward(seen);
+    },
+    rest() {
+      forward = forwardClock(now);
     },
     unstableMs({ jobs, coming, stableMs }) {
       let left: Counts = {};

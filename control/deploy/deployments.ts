@@ -1,27 +1,32 @@
 // Deployments as server-side objects: queued per app, driven to their end, resumed after a restart of control. A client that goes
 // away changes nothing.
 import type { App } from "#api/apps.ts";
-import type { Deployment } from "#api/deployments.ts";
+import { type Deployment, hasEnded } from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
 import { until } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, type NewEvent } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Idempotent } from "../idempotency-key.ts";
 import type { ReleaseRecord } from "../records.ts";
+import { canariesBegun } from "../routing/canary.ts";
 import { appOfKey } from "../scheduler/cluster-view.ts";
-import { gate } from "../scheduler/gate.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
+import { pausing, resuming } from "./changes.ts";
 import { type DeployParts, driver } from "./drive.ts";
-import { type DeploymentRecord, deploymentsOf, hasEnded, isComing, isLive } from "./record.ts";
+import { type DeploymentRecord, deploymentsOf, isComing, isLive } from "./record.ts";
 import type { Counts } from "./strategy.ts";
 
 export interface DeployWish {
   by: string;
   strategy?: App["strategy"];
   wanted?: Counts;
+  pauseAfter?: number;
+  /** Of every http route's requests, for the new release while it is staged. */
+  canaryPercent?: number;
 }
 
 /** A deployment about to be made: to be committed at once, alone or with what it deploys. */
@@ -37,6 +42,10 @@ export interface Deployments {
   draft(app: Entry<App> | App, release: ReleaseRecord, wish: DeployWish): Draft;
   create(app: App, release: ReleaseRecord, wish: DeployWish & { idempotent?: Idempotent }): Promise<Deployment>;
   cancel(app: App, id: string, by: string): Promise<Deployment>;
+  /** Faults: `conflict` when it has ended, goes back, or its release serves alone already. */
+  pause(app: App, id: string, by: string): Promise<Deployment>;
+  /** Faults: `conflict` when it is not paused. */
+  resume(app: App, id: string, wish: { by: string; pauseAfter?: number | undefined }): Promise<Deployment>;
   get(appId: string, id: string): Entry<DeploymentRecord> | undefined;
   /** The deployment of the app that has not ended, if any: the one that runs or is next. */
   running(appId: string): DeploymentRecord | undefined;
@@ -56,20 +65,26 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
   const { store, now } = context;
   const { drive, callOff } = driver(context, parts);
   const driven = new Set<string>();
-  const woken = gate();
+  const woken = createWake();
   store.onDurable(({ mutations }) => {
-    if (mutations.some(({ key }) => key.startsWith(PREFIX.deployments))) woken.poke();
+    if (mutations.some(({ key }) => key.startsWith(PREFIX.deployments))) woken.ring();
   });
 
   const get = (appId: string, id: string) => store.get<DeploymentRecord>(keys.deployment(appId, id));
   const unended = (appId: string) => deploymentsOf(store, appId).filter((deployment) => !hasEnded(deployment));
 
-  const draft: Deployments["draft"] = (app, release, { by, strategy, wanted = {} }) => {
+  const draft: Deployments["draft"] = (app, release, { by, strategy, wanted = {}, pauseAfter, canaryPercent }) => {
     const entry = "version" in app ? app : store.get<App>(keys.app(app.id));
     if (entry === undefined || entry.value.deleting) throw new Fault("not-found", "the app was deleted");
     const { value, version } = entry;
     if (unended(value.id).length >= QUEUED_MOST)
       throw new Fault("rate-limited", `app ${value.name} has ${QUEUED_MOST} deployments waiting already`);
+    if (canaryPercent !== undefined && unended(value.id).length > 0)
+      throw new Fault(
+        "conflict",
+        `another deployment of ${value.name} is under way; a canary begins when it has ended: flynn -a ${value.name} deployment`,
+        { retry: true },
+      );
     // Without an image there is nothing to run: the release becomes the current one, and the first image starts from it.
     const bare = release.artifactId === undefined;
     if (bare && headed(value)?.artifactId !== undefined)
@@ -90,6 +105,7 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
       processes: Object.fromEntries(
         Object.entries(wanted).map(([name, count]) => [name, { wanted: count, healthy: 0, oldLeft: 0 }]),
       ),
+      ...(pauseAfter === undefined || bare ? {} : { pauseAfter }),
       createdAt: at,
       ...(bare ? { finishedAt: at } : {}),
     };
@@ -98,6 +114,7 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
       changes: [
         { key: keys.deployment(value.id, deployment.id), value: deployment },
         ...(bare ? [{ key: keys.app(value.id), value: { ...value, releaseId: release.id } }] : []),
+        ...(bare || canaryPercent === undefined ? [] : stagedShare(value, release, canaryPercent)),
       ],
       expect: bare ? [{ key: keys.app(value.id), version }] : [],
       event: {
@@ -110,9 +127,26 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
     };
   };
 
+  const stagedShare = (app: App, { id: releaseId, processes }: ReleaseRecord, percent: number): Change[] =>
+    app.releaseId === releaseId ? [] : canariesBegun(store, app.id, Object.keys(processes), { releaseId, percent });
+
   const headed = (app: App): ReleaseRecord | undefined => {
     const releaseId = unended(app.id).findLast(isComing)?.toReleaseId ?? app.releaseId;
     return releaseId === undefined ? undefined : store.get<ReleaseRecord>(keys.release(app.id, releaseId))?.value;
+  };
+
+  /** One that has not ended, and does not go back. */
+  const underWay = (app: App, id: string): Entry<DeploymentRecord> => {
+    const entry = get(app.id, id);
+    if (entry === undefined) throw new Fault("not-found", `no deployment ${id} of app ${app.name}`);
+    const { state, goingBack, cancel } = entry.value;
+    if (hasEnded(entry.value)) throw new Fault("conflict", `deployment ${id} is ${state} already`);
+    if (goingBack !== undefined || cancel !== undefined)
+      throw new Fault(
+        "conflict",
+        `deployment ${id} ${goingBack === "failed" ? "has failed" : "is cancelled already"} and goes back to the earlier release; see it with: flynn -a ${app.name} deployment`,
+      );
+    return entry;
   };
 
   return {
@@ -138,15 +172,8 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
       return get(app.id, result)?.value ?? deployment;
     },
     async cancel(app, id, by) {
-      const entry = get(app.id, id);
-      if (entry === undefined) throw new Fault("not-found", `no deployment ${id} of app ${app.name}`);
+      const entry = underWay(app, id);
       const { key, value, version } = entry;
-      if (hasEnded(value)) throw new Fault("conflict", `deployment ${id} is ${value.state} already`);
-      if (value.goingBack !== undefined || value.cancel !== undefined)
-        throw new Fault(
-          "conflict",
-          `deployment ${id} ${value.goingBack === "failed" ? "has failed" : "is cancelled already"} and goes back to the earlier release; see it with: flynn -a ${app.name} deployment`,
-        );
       const cancel = `cancelled by ${by}`;
       // One that waits its turn has changed nothing yet, and need not wait to be called off.
       if (value.state === "pending") await callOff(entry, { state: "cancelled", reason: cancel });
@@ -156,6 +183,38 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
           expect: [{ key, version }],
           mutations: [{ key, value: { ...value, cancel } satisfies DeploymentRecord }],
         });
+      return get(app.id, id)!.value;
+    },
+    async pause(app, id, by) {
+      const { key, value, version } = underWay(app, id);
+      if (value.keeping || value.liveAt !== undefined)
+        throw new Fault(
+          "conflict",
+          `v${value.toVersion} of ${app.name} serves alone already; go back with: flynn -a ${app.name} rollback`,
+        );
+      if (value.pausedAt === undefined) {
+        const turn = pausing(store, value, app, { words: "pauses after this step", at: now(), by });
+        await store.commit({
+          actor: by,
+          expect: [{ key, version }],
+          mutations: [{ key, value: { ...value, ...turn.changed } }, ...turn.more],
+        });
+      }
+      return get(app.id, id)!.value;
+    },
+    async resume(app, id, { by, pauseAfter }) {
+      const { key, value, version } = underWay(app, id);
+      if (value.pausedAt === undefined)
+        throw new Fault(
+          "conflict",
+          `deployment ${id} is not paused: ${value.step}; see it with: flynn -a ${app.name} deployment`,
+        );
+      const turn = resuming(store, value, app, { pauseAfter, at: now(), by });
+      await store.commit({
+        actor: by,
+        expect: [{ key, version }],
+        mutations: [{ key, value: { ...value, ...turn.changed } }, ...turn.more],
+      });
       return get(app.id, id)!.value;
     },
     async run(signal) {
@@ -176,7 +235,7 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
             .finally(() => {
               driven.delete(appId);
               tasks.delete(task);
-              woken.poke();
+              woken.ring();
             });
           tasks.add(task);
         }

@@ -1,19 +1,21 @@
 // Drives one deployment to its end: looks at what is, decides the next step, writes it, waits until something changed.
+
 import type { App } from "#api/apps.ts";
+import { hasEnded } from "#api/deployments.ts";
 import { isFault } from "#api/fault.ts";
-import type { Job } from "#api/jobs.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 import type { LogLine } from "#api/logs.ts";
 import { causeChain } from "#lib/run.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
-import { gate } from "../scheduler/gate.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Tasks } from "../tasks/tasks.ts";
 import { beginning, ending, hasNoWayBack, type Outcome, type Turn, turningBack } from "./changes.ts";
 import { type Clocks, deploymentClocks } from "./clocks.ts";
 import { phaseDriver } from "./drive-phase.ts";
 import { progressOf, turnOf } from "./look.ts";
-import { type DeploymentRecord, hasEnded } from "./record.ts";
+import type { DeploymentRecord } from "./record.ts";
 import { nextStep } from "./step.ts";
 
 export interface DeployParts {
@@ -38,6 +40,7 @@ export interface Driver {
 }
 
 const TICK_MS = 500;
+const HELD = "paused before its first step";
 /** Old jobs may take so long beyond the drain before a deployment is complete without them. */
 const ENDING_GRACE_MS = 40_000;
 
@@ -69,7 +72,7 @@ export function driver(context: Context, parts: DeployParts): Driver {
   const jobsOf = (appId: string): Job[] =>
     context.jobs
       .ofApp(appId)
-      .filter(({ state, task }) => state !== "down" && state !== "lost" && task === undefined)
+      .filter((job) => !isEnded(job) && job.task === undefined)
       .map((job) => (job.hostId === undefined ? { ...job, reason: parts.whyWaiting(job) } : job));
 
   /** One look: `again` when something was done, else how long there is nothing to do unless something changes. */
@@ -84,6 +87,10 @@ export function driver(context: Context, parts: DeployParts): Driver {
     if (deployment.releasing) return (await phase.look(entry, app, clocks)) ? "again" : TICK_MS;
     const jobs = jobsOf(deployment.appId);
     if (deployment.state === "pending") {
+      if (deployment.pausedAt !== undefined) {
+        if (deployment.step !== HELD) await write(entry, { changed: { step: HELD } });
+        return TICK_MS;
+      }
       if (phase.isDue(deployment, app.value)) await phase.start(entry, app.value);
       else await write(entry, beginning(store, deployment, { app, jobs, at: now() }));
       return "again";
@@ -102,6 +109,7 @@ export function driver(context: Context, parts: DeployParts): Driver {
     }
     const turn = turnOf(store, deployment, { app, jobs, step, at: now() });
     if (turn !== undefined) await write(entry, turn);
+    if (step.type === "wait" && step.paused) clocks.rest();
     if (step.type !== "wait") return "again";
     return Math.min(TICK_MS, ...Object.values(progress.unstableMs).filter((leftMs) => leftMs > 0));
   };
@@ -110,12 +118,12 @@ export function driver(context: Context, parts: DeployParts): Driver {
     callOff,
     async drive(appId, id, signal) {
       const clocks = deploymentClocks();
-      const woken = gate();
+      const woken = createWake();
       const stops = [
         store.onDurable(({ mutations }) => {
-          if (mutations.some(({ key }) => key.includes(appId))) woken.poke();
+          if (mutations.some(({ key }) => key.includes(appId))) woken.ring();
         }),
-        parts.onReport(woken.poke),
+        parts.onReport(woken.ring),
       ];
       try {
         while (!signal.aborted) {

@@ -11,6 +11,7 @@ import {
   goingLive,
   keeping,
   lettingGo,
+  pausing,
   recalling,
   returned,
   scaling,
@@ -64,6 +65,8 @@ export function progressOf(store: StoreView, deployment: DeploymentRecord, seen:
     ...(goingBack === undefined || hadHealthy === undefined ? {} : { hadHealthy: withZeros(hadHealthy, before) }),
     ...counts,
     goingJobs,
+    paused: deployment.pausedAt !== undefined,
+    ...(deployment.pauseAfter === undefined ? {} : { pauseAfter: deployment.pauseAfter }),
     keeping: deployment.keeping === true,
     recalled: deployment.recalled === true,
     routersLeft: deployment.keeping === true && routersServe(goingJobs),
@@ -106,6 +109,8 @@ export function turnOf(
         changed: { step: stepWords(deployment, step.words), processes },
         more: scaling(store, deployment, { ...step, jobs }),
       };
+    case "pause":
+      return withShown(pausing(store, deployment, app.value, { words: step.words, at }));
     case "keep":
       return {
         changed: { keeping: true, step: step.words, processes },

@@ -1,7 +1,7 @@
 // A deployment as it is stored, and reading those of an app.
 import type { Static } from "typebox";
 import type { FormationEntry } from "#api/apps.ts";
-import type { Deployment } from "#api/deployments.ts";
+import { type Deployment, hasEnded } from "#api/deployments.ts";
 import type { LogLine } from "#api/logs.ts";
 import { plainText } from "../events.ts";
 import { keys } from "../keys.ts";
@@ -24,28 +24,26 @@ export interface DeploymentRecord extends Deployment {
   releasing?: boolean;
 }
 
-const ENDED = new Set<Deployment["state"]>(["complete", "failed", "cancelled"]);
-
-export const hasEnded = ({ state }: Pick<Deployment, "state">): boolean => ENDED.has(state);
-
 /** Its release serves alone, though it has not ended: the earlier jobs are kept for a moment more. */
 export const isLive = ({ state, liveAt, goingBack }: Deployment): boolean =>
   state === "running" && liveAt !== undefined && goingBack === undefined;
 
 /** It was called off, or it failed and goes back: its release is not the one the app is headed for. */
 export const isComing = ({ state, cancel, goingBack }: DeploymentRecord): boolean =>
-  !ENDED.has(state) && cancel === undefined && goingBack === undefined;
+  !hasEnded({ state }) && cancel === undefined && goingBack === undefined;
 
 /** As people see it. One that waits its turn says for what. */
 export function shownDeployment(record: DeploymentRecord, ahead: DeploymentRecord | undefined): Deployment {
   const { before: _, hadHealthy: __, cancel: ___, releasing: ____, order: _____, ...rest } = record;
   const { keeping: ______, recalled: _______, ...shown } = rest;
   if (record.state !== "pending" || ahead === undefined || ahead.id === record.id) return shown;
-  const { toVersion, goingBack } = ahead;
+  const { toVersion, goingBack, pausedAt } = ahead;
   const why =
-    goingBack === undefined
-      ? `v${toVersion} is deployed first`
-      : `v${toVersion} ${goingBack === "failed" ? "failed" : "was cancelled"} and goes back first`;
+    pausedAt !== undefined
+      ? `v${toVersion} is paused; go on with: flynn deployment resume`
+      : goingBack === undefined
+        ? `v${toVersion} is deployed first`
+        : `v${toVersion} ${goingBack === "failed" ? "failed" : "was cancelled"} and goes back first`;
   return { ...shown, step: `queued: ${why}` };
 }
 

@@ -2,6 +2,8 @@
 // as if nothing had been. A job that comes counts once it is up, the first one of a process has stayed so, and the routers have
 // acknowledged; only then one goes (one-down-one-up, for hosts without room to spare, takes that one first). A deployment that failed
 // or was cancelled goes back the same way: the earlier release comes, and what goes meanwhile serves as long as it can.
+// A deployment that is paused, or is to pause at a count of new jobs, takes no further step once what it began is done; what came is
+// watched on, and may still fail it.
 // Where all that comes is there beside all that goes, nobody waits for it to stay healthy: it is live, and what goes is drained and kept
 // for so long, ready to serve at the first sign that what came does not.
 import type { Strategy } from "#api/apps.ts";
@@ -26,6 +28,10 @@ export interface Progress {
   goingJobs: readonly Job[];
   /** Milliseconds that the longest healthy job that comes of each process must still stay so. */
   unstableMs: Counts;
+  /** Somebody asked it to wait: nothing further is begun. */
+  paused?: boolean;
+  /** It is to pause once so many of each process came. */
+  pauseAfter?: number;
   /** Those that go are kept, drained, while those that came show that they stay healthy. */
   keeping?: boolean;
   /** That was so, and they had to serve again: what comes has to stay healthy first now. */
@@ -45,8 +51,10 @@ export interface Progress {
 }
 
 export type Step =
-  /** `live`: what comes serves alone. */
-  | { type: "wait"; words: string; live?: boolean }
+  /** `live`: what comes serves alone. `paused`: all is in order, and it waits to be resumed. */
+  | { type: "wait"; words: string; live?: boolean; paused?: boolean }
+  /** As many came as it is to pause at. */
+  | { type: "pause"; words: string }
   /** Those of these processes that go are drained, and stay. */
   | { type: "keep"; processes: string[]; words: string }
   /** They serve again. */
@@ -68,6 +76,7 @@ export function nextStep(progress: Progress): Step {
     : (crashing(progress) ??
       recalling(progress) ??
       arriving(progress) ??
+      pausing(progress) ??
       keeping(progress) ??
       moving(progress) ??
       leaving(progress));
@@ -113,6 +122,19 @@ function recalling({ keeping, comingCounts, comingJobs }: Progress): Step | unde
     return { type: "recall", words: `${process}: ${why}; the earlier jobs serve again` };
   }
   return undefined;
+}
+
+/** Between two steps: what was begun is done. What serves alone already is past pausing. */
+function pausing({ keeping, paused, pauseAfter, wanted, comingCounts }: Progress): Step | undefined {
+  if (keeping) return undefined;
+  const count = (process: string) => comingCounts[process] ?? 0;
+  const words = `paused: ${Object.entries(wanted)
+    .map(([process, most]) => `${process}: new ${count(process)} of ${most}`)
+    .join("; ")}`;
+  if (paused) return { type: "wait", words, paused };
+  if (pauseAfter === undefined) return undefined;
+  const isReached = Object.entries(wanted).every(([process, most]) => count(process) >= Math.min(pauseAfter, most));
+  return isReached ? { type: "pause", words } : undefined;
 }
 
 /** All that comes is there, and so is all that goes of each process that has yet to show that it stays healthy. */
@@ -188,7 +210,7 @@ function arriving(progress: Progress): Step | undefined {
 
 function moving(progress: Progress): Step | undefined {
   const { comingCounts, goingCounts, goingJobs, sinceProgressMs, endingTimeoutMs } = progress;
-  const next: Moved = nextCounts(progress);
+  const next: Moved = cappedAt(nextCounts(progress), progress);
   if (next.afterEnded.length > 0 && sinceProgressMs < endingTimeoutMs) {
     const process = next.afterEnded.find(
       (name) => goingJobs.filter((job) => job.process === name).length > (goingCounts[name] ?? 0),
@@ -201,6 +223,20 @@ function moving(progress: Progress): Step | undefined {
     Object.keys(next.comingCounts).some((process) => next.comingCounts[process] !== (comingCounts[process] ?? 0)) ||
     Object.keys(next.goingCounts).some((process) => next.goingCounts[process] !== goingCounts[process]);
   return differs ? scaleTo(next.comingCounts, next.goingCounts, progress) : undefined;
+}
+
+/** No more comes than it is to pause at, whatever the strategy takes at a time; of a process that is so far nothing goes before the pause. */
+function cappedAt(next: Moved, { pauseAfter, comingCounts, goingCounts }: Progress): Moved {
+  if (pauseAfter === undefined) return next;
+  const capped: Moved = { ...next, comingCounts: {}, goingCounts: { ...next.goingCounts } };
+  for (const [process, count] of Object.entries(next.comingCounts)) {
+    const there = comingCounts[process] ?? 0;
+    capped.comingCounts[process] = Math.min(count, Math.max(pauseAfter, there));
+    const going = goingCounts[process];
+    if (capped.comingCounts[process] === there && going !== undefined && there >= Math.min(pauseAfter, count))
+      capped.goingCounts[process] = going;
+  }
+  return capped;
 }
 
 function scaleTo(comingCounts: Counts, goingCounts: Counts, { goingBack }: Progress): Step {

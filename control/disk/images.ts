@@ -1,10 +1,12 @@
 // What an app's images, and all apps' together, may be in the registry. Each counts as it was sent, though the registry keeps a layer
 // that two have once: an app's right does not depend on what others have.
+
 import { type Readable, Transform } from "node:stream";
 import type { Artifact } from "#api/artifacts.ts";
+import { hasEnded } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import { formatSize } from "#lib/units.ts";
-import { type BuildRecord, hasEnded } from "../builds/record.ts";
+import type { BuildRecord } from "../builds/record.ts";
 import type { ControlConfig } from "../config.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Store } from "../store/store.ts";

@@ -11,6 +11,7 @@ import { readJson, writeFileAtomic } from "#lib/files.ts";
 import { newId } from "#lib/ids.ts";
 import { causeChain } from "#lib/run.ts";
 import { every, joined } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
@@ -211,22 +212,15 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
       });
     },
     async run(signal) {
-      let wake = Promise.withResolvers<void>();
+      const wake = createWake();
       const stopListening = store.onDurable(({ mutations }) => {
-        if (mutations.some(({ key }) => key.startsWith(PREFIX.logDrains) || key.startsWith(PREFIX.apps)))
-          wake.resolve();
+        if (mutations.some(({ key }) => key.startsWith(PREFIX.logDrains) || key.startsWith(PREFIX.apps))) wake.ring();
       });
       const tell = (error: unknown) => log.error({ causes: causeChain(error) }, "log drains are not as they should be");
       try {
         for await (const _ of every(0, signal)) {
           await converge(signal).catch(tell);
-          const timer = setTimeout(() => wake.resolve(), SAVE_EVERY_MS);
-          const onAbort = () => wake.resolve();
-          signal.addEventListener("abort", onAbort, { once: true });
-          await wake.promise;
-          signal.removeEventListener("abort", onAbort);
-          clearTimeout(timer);
-          wake = Promise.withResolvers();
+          await wake.wait(SAVE_EVERY_MS, signal);
         }
       } finally {
         stopListening();

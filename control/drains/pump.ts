@@ -8,6 +8,7 @@ import type { StreamEvent } from "#api/stream.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { microsecondsNow, sleep } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 import { drainBuffer } from "./buffer.ts";
 import { SendError, type Sender } from "./sender.ts";
 
@@ -49,9 +50,7 @@ export function startPump(options: PumpOptions): Pump {
   let refusedLines = 0;
   let state: LogDrain["state"] = "idle";
   let lastError: string | undefined;
-  let bell = Promise.withResolvers<void>();
-  const ring = () => bell.resolve();
-  signal.addEventListener("abort", ring, { once: true });
+  const bell = createWake();
 
   const fill = async (): Promise<void> => {
     let reached = place;
@@ -62,7 +61,7 @@ export function startPump(options: PumpOptions): Pump {
           reached = id ?? reached;
           if (event === "item" && data) buffer.push(data, id);
           else if (buffer.length === 0) place = reached ?? place;
-          ring();
+          bell.ring();
         }
       } catch (error) {
         lastError = causeChain(error).join(": ").slice(0, 500);
@@ -75,8 +74,7 @@ export function startPump(options: PumpOptions): Pump {
       const batch = buffer.take(BATCH_LINES, BATCH_BYTES);
       if (batch === undefined) {
         state = "idle";
-        await bell.promise;
-        bell = Promise.withResolvers();
+        await bell.wait(Number.POSITIVE_INFINITY, signal);
         await sleep(GATHER_MS, signal);
         continue;
       }

@@ -1,7 +1,7 @@
 // The build and the deployment of a pushed commit, followed to their end: a new build, one that an earlier push began, or none when
 // the commit runs already.
 import type { App } from "#api/apps.ts";
-import type { Build } from "#api/builds.ts";
+import { type Build, hasEnded } from "#api/builds.ts";
 import { currentRelease, findApp } from "../apps/find.ts";
 import type { Builds, BuildWish } from "../builds/builds.ts";
 import { keys } from "../keys.ts";
@@ -49,8 +49,6 @@ export async function buildAndDeploy(parts: DeployParts, wish: DeployWish): Prom
   return words;
 }
 
-const isOver = ({ state }: Build): boolean => state === "succeeded" || state === "failed" || state === "cancelled";
-
 /** The newest build of the app, when it is of this commit and not over: an earlier push of it lost its control. */
 export function running(store: Store, app: App, commit: string): Build | undefined {
   const newest = store
@@ -60,7 +58,7 @@ export function running(store: Store, app: App, commit: string): Build | undefin
       (most, build) => (most === undefined || build.number > most.number ? build : most),
       undefined,
     );
-  return newest !== undefined && !isOver(newest) && newest.source.commit === commit ? newest : undefined;
+  return newest !== undefined && !hasEnded(newest) && newest.source.commit === commit ? newest : undefined;
 }
 
 /** What runs now came from a build of this commit. */

@@ -5,9 +5,9 @@ import type { JoinRequest } from "#api/members.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, plainText, timelineChanges } from "../events.ts";
 import { keys } from "../keys.ts";
-import { claimOf } from "../machine-decision.ts";
 import type { MachineRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
+import { claimOf } from "./machine-decision.ts";
 
 /** A grant of a machine whose host may live yet. */
 export class Withheld extends Error {

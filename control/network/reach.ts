@@ -1,8 +1,7 @@
 // What one host enforces of who may reach whom: its own apps, those they may reach, and those that may reach them; no other app
 // is named to it. Pure.
-import type { Job } from "#api/jobs.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 import type { Reach, ReachApp } from "#api/reach.ts";
-import { isEnded } from "../scheduler/job-rules.ts";
 
 /** The same for every host: the cluster's settings, and the addresses of the platform itself. */
 export type ClusterReach = Omit<Reach, "version" | "apps">;

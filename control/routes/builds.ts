@@ -1,8 +1,10 @@
 // Builds: what people do with them, and the agents' side.
+
 import * as builds from "#api/builds.ts";
+import { hasEnded } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import { findApp } from "../apps/find.ts";
-import { buildsOf, findBuild, hasEnded, shownBuild } from "../builds/record.ts";
+import { buildsOf, findBuild, shownBuild } from "../builds/record.ts";
 import type { RunningBuilds } from "../builds/running.ts";
 import type { Context } from "../context.ts";
 import { stateFeed } from "../feed.ts";

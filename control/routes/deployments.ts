@@ -1,12 +1,14 @@
 // Deployments and rollback.
 import type { App } from "#api/apps.ts";
 import * as deployments from "#api/deployments.ts";
+import { hasEnded } from "#api/deployments.ts";
+import type { Body } from "#api/endpoint.ts";
 import { Fault } from "#api/fault.ts";
 import { findApp, findRelease } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import { formationsBeside } from "../deploy/formations.ts";
-import { type DeploymentRecord, deploymentsOf, hasEnded, shownDeployment } from "../deploy/record.ts";
+import { type DeploymentRecord, deploymentsOf, shownDeployment } from "../deploy/record.ts";
 import { releaseBefore } from "../deploy/release-before.ts";
 import { stateFeed } from "../feed.ts";
 import { keys, padded } from "../keys.ts";
@@ -36,6 +38,7 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
     return deployer.create(app, findRelease(store, app.id, body.release), {
       by: principal.name,
       strategy: body.strategy ?? app.strategy,
+      ...staged(body),
       idempotent,
     });
   });
@@ -61,6 +64,16 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
   mount(deployments.cancelDeployment, ({ params, principal }) =>
     deployer.cancel(findApp(store, params.app).value, params.id, principal.name),
   );
+  mount(deployments.pauseDeployment, async ({ params, principal }) => {
+    const { value: app } = findApp(store, params.app);
+    await deployer.pause(app, params.id, principal.name);
+    return shown(find(app, params.id));
+  });
+  mount(deployments.resumeDeployment, async ({ params, body, principal }) => {
+    const { value: app } = findApp(store, params.app);
+    await deployer.resume(app, params.id, { by: principal.name, pauseAfter: body.pauseAfter });
+    return shown(find(app, params.id));
+  });
   mount(deployments.rollbackApp, async ({ params, body, principal, idempotent, earlier }) => {
     const { value: app } = findApp(store, params.app);
     const made = await earlier<string>();
@@ -73,6 +86,18 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
       throw new Fault("conflict", `v${release.version} is what runs now`);
     return deployer.create(app, release, { by: principal.name, idempotent });
   });
+}
+
+/** A share without a pause would be over before anybody saw it. */
+function staged({ pauseAfter, canaryPercent }: Body<typeof deployments.createDeployment>) {
+  if (canaryPercent !== undefined && pauseAfter === undefined)
+    throw new Fault("invalid", 'canaryPercent needs pauseAfter, such as {"pauseAfter": 1, "canaryPercent": 5}', {
+      details: { field: "pauseAfter" },
+    });
+  return {
+    ...(pauseAfter === undefined ? {} : { pauseAfter }),
+    ...(canaryPercent === undefined ? {} : { canaryPercent }),
+  };
 }
 
 function previous(store: Store, app: App): ReleaseRecord {

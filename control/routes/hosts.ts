@@ -1,7 +1,7 @@
 // Hosts: what operators do with them, and the agents' side (join, target, report).
 import { Fault } from "#api/fault.ts";
 import * as hosts from "#api/hosts.ts";
-import type { Job } from "#api/jobs.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 import * as members from "#api/members.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { newSecret } from "#lib/ids.ts";
@@ -55,7 +55,7 @@ export function mountHosts(
   const shown = ({ value }: Entry<HostRecord>): hosts.Host => {
     const { keySha256: _, next: __, shortOf: ___, addresses: ____, ...host } = value;
     const seen = presence.hosts.get(host.id);
-    const running = jobs.onHost(host.id).filter((job) => job.state !== "down" && job.state !== "lost");
+    const running = jobs.onHost(host.id).filter((job) => !isEnded(job));
     const space = seen?.report.space;
     const clockOffMs = seen === undefined ? undefined : clockOff(seen.report.now, seen.at);
     const hello = presence.members.get(host.id)?.hello;

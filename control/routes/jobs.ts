@@ -1,13 +1,15 @@
 // Jobs, those of formations and those that run once: list, show, explain, stop, create.
+
 import { Fault } from "#api/fault.ts";
 import * as jobs from "#api/jobs.ts";
+import { isEnded } from "#api/jobs.ts";
 import { findApp, findRelease, liveJobs } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { keys } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { pageOf } from "../paging.ts";
-import { isEnded, needOf } from "../scheduler/job-rules.ts";
+import { needOf } from "../scheduler/job-rules.ts";
 import type { HostVerdict } from "../scheduler/verdicts.ts";
 import { createdEvent, type Tasks } from "../tasks/tasks.ts";
 

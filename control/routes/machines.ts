@@ -4,16 +4,16 @@ import type { Profile } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
 import * as machines from "#api/machines.ts";
 import type { StreamEvent } from "#api/stream.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { diagnose } from "../doctor.ts";
 import { eventChanges, type NewTimelineEvent, timelineChanges } from "../events.ts";
 import { machineCalled } from "../find-machine.ts";
+import { adoptedBy, approvedAfter, refuseStale, rejectedAfter } from "../identity/machine-decision.ts";
 import { keys, PREFIX } from "../keys.ts";
-import { adoptedBy, approvedAfter, refuseStale, rejectedAfter } from "../machine-decision.ts";
 import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
 import type { MachineRecord } from "../records.ts";
-import { gate } from "../scheduler/gate.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
 
@@ -180,9 +180,9 @@ export function mountMachines(mount: Mount, context: Context): void {
     async function* ({ params, query, signal, lastEventId }): AsyncGenerator<StreamEvent<machines.TimelineEvent>> {
       const { id } = find(params.id).value;
       let after = Number(lastEventId ?? 0) || 0;
-      const woken = gate();
+      const woken = createWake();
       const stop = store.onDurable((record) => {
-        if (record.mutations.some(({ key }) => key.startsWith(keys.timelineOf(id)))) woken.poke();
+        if (record.mutations.some(({ key }) => key.startsWith(keys.timelineOf(id)))) woken.ring();
       });
       try {
         for (let first = true; !signal.aborted; first = false) {

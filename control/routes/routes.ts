@@ -4,10 +4,12 @@ import * as routes from "#api/routes.ts";
 import { newId } from "#lib/ids.ts";
 import { findApp } from "../apps/find.ts";
 import type { Context } from "../context.ts";
+import type { Deployments } from "../deploy/deployments.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
+import { canaryOf } from "../routing/canary.ts";
 import { type Claim, choosePort, claimOf, portRange, routeEnd, routeLabel } from "../routing/claims.ts";
 import { changed, newRoute } from "../routing/options.ts";
 import type { Entry } from "../store/entry.ts";
@@ -16,7 +18,11 @@ import type { Store } from "../store/store.ts";
 /** The changes that make a route. Fault `conflict` when another app has the domain (its name is not told) or the route exists. */
 export const routeChanges = (store: Store, route: routes.Route): Claim => claimOf(store, route);
 
-export function mountRoutes(mount: Mount, { store, now, config }: Context): void {
+export function mountRoutes(
+  mount: Mount,
+  { store, now, config }: Context,
+  deployments: Pick<Deployments, "running">,
+): void {
   const ports = portRange(config.tcpPorts);
   const find = (id: string): Entry<routes.Route> => {
     const entry =
@@ -69,7 +75,9 @@ export function mountRoutes(mount: Mount, { store, now, config }: Context): void
   });
   mount(routes.updateRoute, async ({ params, body, principal, ifMatch, etag }) => {
     const { key, value, version } = find(params.id);
-    const route = changed(value, body);
+    const { canary: asked, ...options } = body;
+    const canary = asked && canaryOf(store, findApp(store, value.appId).value, asked, deployments.running(value.appId));
+    const route = changed(value, { ...options, ...(canary === undefined ? {} : { canary }) });
     const { seq } = await store.commit({
       actor: principal.name,
       expect: [{ key, version: ifMatch ?? version }],
@@ -80,7 +88,7 @@ export function mountRoutes(mount: Mount, { store, now, config }: Context): void
           subject: route.id,
           app: route.app,
           actor: principal.name,
-          message: `${routeLabel(route)} leads to ${route.app} ${route.process}, with other options than before`,
+          message: `${routeLabel(route)} leads to ${route.app} ${route.process}, ${canary ? `${canary.percent}% of its requests to another release` : "with other options than before"}`,
         }),
       ],
     });

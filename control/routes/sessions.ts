@@ -5,7 +5,7 @@ import { attachJob, createSession, execJob, forwardJob, signalJob } from "#api/a
 import type { Params, Query } from "#api/endpoint.ts";
 import { Fault, isFault, toFault } from "#api/fault.ts";
 import type { Exit } from "#api/frames.ts";
-import type { Job } from "#api/jobs.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 import { sessionPath } from "#api/session.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
@@ -14,7 +14,6 @@ import { eventChanges, type NewEvent } from "../events.ts";
 import type { HostClients } from "../host-clients.ts";
 import type { Mount } from "../mount.ts";
 import type { MountSocket } from "../mount-socket.ts";
-import { isEnded } from "../scheduler/job-rules.ts";
 import { placed } from "../sessions/placed.ts";
 import { inlet, relay, sendFrame } from "../sessions/relay.ts";
 import { TICKET_TTL_MS, type Tickets } from "../sessions/tickets.ts";

@@ -4,12 +4,13 @@ import type { Static } from "typebox";
 import type { Alert } from "#api/alerts.ts";
 import type { App } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
-import type { Job } from "#api/jobs.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 import { openapi } from "#api/openapi.ts";
 import { getRouter, listRouters, type Router } from "#api/routes.ts";
 import * as status from "#api/status.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import type { Hello } from "#api/version.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Alerts } from "../alerts/alerts.ts";
 import type { Context } from "../context.ts";
 import { writingProblem } from "../disk/writing.ts";
@@ -18,7 +19,6 @@ import type { Mount } from "../mount.ts";
 import { page, pageOf } from "../paging.ts";
 import type { MemberSeen } from "../presence.ts";
 import type { ClusterSettings, HostRecord, MemberRecord } from "../records.ts";
-import { gate } from "../scheduler/gate.ts";
 
 type Part = Static<typeof status.Part>;
 const SILENT_MS = 10_000;
@@ -90,7 +90,7 @@ export function mountStatus(mount: Mount, context: Context, { more, alerts, mono
     const jobs = store
       .list<Job>(PREFIX.jobs)
       .map(({ value }) => value)
-      .filter(({ state }) => state !== "down" && state !== "lost");
+      .filter((job) => !isEnded(job));
     const parts: Part[] = [
       {
         name: "store",
@@ -154,11 +154,11 @@ export function mountStatus(mount: Mount, context: Context, { more, alerts, mono
       if (lastEventId !== undefined && seen > 0 && seen < oldest)
         throw new Fault("gone", `events before ${oldest} are not kept; list again`);
       let isNew = true;
-      const woken = gate();
+      const woken = createWake();
       const stop = store.onDurable(({ mutations }) => {
         if (!mutations.some(({ key }) => key.startsWith(PREFIX.events))) return;
         isNew = true;
-        woken.poke();
+        woken.ring();
       });
       try {
         for (let first = true; !signal.aborted; first = false) {

@@ -1,13 +1,13 @@
 // A route from what somebody asked for: options that belong to http or to tcp, refused by name on the other.
 import type { Body } from "#api/endpoint.ts";
 import { Fault } from "#api/fault.ts";
-import type { createRoute, Route, updateRoute } from "#api/routes.ts";
+import type { Canary, createRoute, Route, updateRoute } from "#api/routes.ts";
 
 type Asked = Body<typeof createRoute>;
-type Changes = Body<typeof updateRoute>;
+type Changes = Omit<Body<typeof updateRoute>, "canary"> & { canary?: Canary | null };
 type Owner = Pick<Route, "id" | "appId" | "app" | "createdAt">;
 
-const HTTP_ONLY = ["domain", "path", "tls", "sticky", "hstsSeconds"] as const;
+const HTTP_ONLY = ["domain", "path", "tls", "sticky", "hstsSeconds", "canary"] as const;
 const TCP_ONLY = ["port", "proxyProtocol"] as const;
 
 /** Fault `invalid` when it asks for what its type does not have. `port` is called for tcp only. */

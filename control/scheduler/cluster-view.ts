@@ -1,12 +1,12 @@
 // The scheduler's own picture, kept from the store: the fleet with what every job holds, and which jobs each host has. A
 // key is always read as it stands in the store now, never from an old record, so refreshing in any order ends right.
-import type { Job } from "#api/jobs.ts";
+import { isEnded, isOver, isSilent, type Job } from "#api/jobs.ts";
 import { jobAddresses } from "../identity/subnets.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
 import { Fleet, groupKey, type HostState } from "./fleet.ts";
-import { holdsRoom, isEnded, isSilent, isWanted, spreadName, toFleet, waitsForHost } from "./job-rules.ts";
+import { holdsRoom, isWanted, spreadName, toFleet, waitsForHost } from "./job-rules.ts";
 
 /** What a job is to its formation; an app needs another look only when this changes. */
 export type Standing = "waiting" | "placed" | "leaving" | "silent" | "ended";
@@ -163,7 +163,7 @@ export class ClusterView {
       const group = groupKey(job.appId, spreadName(job), job.releaseId);
       this.fleet.charge(job.id, job.hostId!, group, toFleet(job.need));
     } else this.#release(job.id);
-    const hostId = isEnded(job) && !isSilent(job) ? undefined : job.hostId;
+    const hostId = isOver(job) ? undefined : job.hostId;
     if (before === undefined || before.hostId !== hostId) this.#moveTo(key, before?.hostId, hostId);
     if (before === undefined || before.hostId !== hostId || before.standing !== standing) {
       const endedMs = standing === "ended" ? (before?.endedMs ?? this.#monotonicMs()) : undefined;

@@ -1,10 +1,10 @@
 // What must change so that an app's jobs are what its formations say. Pure: reads records, returns what is wanted, decides
 // nothing about hosts. Placed jobs are never moved; a surplus job that may hold requests is drained, not cut off.
 import type { App, ProcessType } from "#api/apps.ts";
-import type { Job } from "#api/jobs.ts";
+import { isEnded, isSilent, type Job } from "#api/jobs.ts";
 import type { KeptFormation } from "../deploy/formations.ts";
 import type { ReleaseRecord } from "../records.ts";
-import { type Ending, isEnded, isSilent, isWanted, waitsForHost } from "./job-rules.ts";
+import { type Ending, isWanted, waitsForHost } from "./job-rules.ts";
 import { type Tags, tagSignature } from "./tag-classes.ts";
 import { taskEnding, taskWaits } from "./task-rules.ts";
 

@@ -1,6 +1,6 @@
 // What a job record means to the scheduler: whether it counts towards its formation, whether it holds room on its host.
 import type { ProcessType } from "#api/apps.ts";
-import { DEFAULT_LIMITS, type Job } from "#api/jobs.ts";
+import { DEFAULT_LIMITS, isEnded, isOver, type Job } from "#api/jobs.ts";
 import type { Resources as Need } from "#api/schema.ts";
 import type { Resources } from "./resources.ts";
 
@@ -8,16 +8,6 @@ const MIB = 1024 ** 2;
 
 /** How a job is to end: asked to, or told that it has. */
 export type Ending = { job: Job; to: "drain" | "stop" } | { job: Job; to: "down" | "lost" };
-
-/** Over for good: nothing of it runs, or its host is gone. */
-export function isEnded(job: Job): boolean {
-  return job.state === "down" || job.state === "lost";
-}
-
-/** On a host that fell silent, and not replaced yet: it is kept when the host is heard again before it is. */
-export function isSilent(job: Job): boolean {
-  return job.state === "lost" && job.desired === "run";
-}
 
 /** One of the jobs a formation counts. Draining and stopping ones no longer do. */
 export function isWanted(job: Job): boolean {
@@ -30,7 +20,7 @@ export function waitsForHost(job: Job): boolean {
 
 /** Holds room until its host has said that it ended, so a container that cannot be killed stays charged; so does one that may return. */
 export function holdsRoom(job: Job): boolean {
-  return job.hostId !== undefined && (!isEnded(job) || isSilent(job));
+  return job.hostId !== undefined && !isOver(job);
 }
 
 /** The name its spread is counted under: a one-off in the guise of web is not one of the web jobs. */

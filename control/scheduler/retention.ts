@@ -1,7 +1,6 @@
 // How long ended jobs are kept for people to read: the newest few of an app for a day, the rest for ten minutes. Jobs that ran
 // once are counted apart: a row of pushes does not push out what tells of a crash, nor the other way round.
-import type { Job } from "#api/jobs.ts";
-import { isEnded, isSilent } from "./job-rules.ts";
+import { isOver, type Job } from "#api/jobs.ts";
 
 const KEPT = 20;
 const KEPT_MS = 86_400_000;
@@ -19,9 +18,7 @@ export function expiredJobs(jobs: readonly { key: string; value: Job }[], nowMs:
 }
 
 function expired(jobs: readonly { key: string; value: Job }[], nowMs: number): string[] {
-  const ended = jobs
-    .filter(({ value }) => isEnded(value) && !isSilent(value))
-    .map(({ key, value }) => ({ key, endedMs: endOf(value) }));
+  const ended = jobs.filter(({ value }) => isOver(value)).map(({ key, value }) => ({ key, endedMs: endOf(value) }));
   ended.sort((a, b) => b.endedMs - a.endedMs || (a.key < b.key ? 1 : -1));
   return ended
     .filter(({ endedMs }, index) => nowMs - endedMs > (index < KEPT ? KEPT_MS : REST_KEPT_MS))

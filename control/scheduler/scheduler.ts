@@ -6,6 +6,7 @@ import type { Job } from "#api/jobs.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep, unhurriedNow } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { LogRecord } from "../store/log.ts";
 import { isPaused } from "../store/paused.ts";
@@ -13,7 +14,6 @@ import type { Commit, Store } from "../store/store.ts";
 import { appOfKey, ClusterView, type Draining } from "./cluster-view.ts";
 import { endsOfDrained } from "./drained.ts";
 import { type Ask, fits } from "./feasible.ts";
-import { gate } from "./gate.ts";
 import { waitsForHost } from "./job-rules.ts";
 import { place } from "./place.ts";
 import { planApp, readApp } from "./plan-app.ts";
@@ -112,7 +112,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   const reasons = new Map<string, string>();
   let reasonsAtMs = 0;
   const inFlight: Promise<void>[] = [];
-  const wake = gate();
+  const wake = createWake();
   let failure: unknown;
   let placedSinceStart = 0;
   let differencesSinceStart = 0;
@@ -122,7 +122,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
 
   const mark = (appId: string) => {
     dirty.add(appId);
-    wake.poke();
+    wake.ring();
   };
   const markBlocked = () => {
     for (const appId of blocked.keys()) mark(appId);
@@ -163,7 +163,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
         onError(error, key);
       }
     }
-    if (view.freed.size > 0) wake.poke();
+    if (view.freed.size > 0) wake.ring();
   };
   // From now on, not from when it runs: what comes in between is not missed.
   let stopListening: (() => void) | undefined = store.onDurable(onRecord);
@@ -197,7 +197,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
         else if (!isPaused(error)) log.error({ err: error, appId }, "decision refused by the store");
         for (const key of touched) refresh(key);
         if (appId !== undefined) retryAt.set(appId, monotonicMs() + REFUSED_RETRY_MS);
-        wake.poke();
+        wake.ring();
       })
       .finally(() => void inFlight.splice(inFlight.indexOf(done), 1));
     inFlight.push(done);

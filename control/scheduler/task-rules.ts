@@ -1,9 +1,9 @@
 // Jobs that run once, as the scheduler sees them: they belong to no formation, so they are never surplus, never counted as
 // one of its jobs, and never made again. Placed as asked, ended when over; a lost host is the end of them.
 import type { App } from "#api/apps.ts";
-import type { Job } from "#api/jobs.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 import type { Ask } from "./feasible.ts";
-import { type Ending, isEnded, isWanted, spreadName, toFleet, waitsForHost } from "./job-rules.ts";
+import { type Ending, isWanted, spreadName, toFleet, waitsForHost } from "./job-rules.ts";
 
 export interface TaskView {
   app: App | undefined;

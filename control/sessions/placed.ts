@@ -1,8 +1,7 @@
 // Waits until a job has a host, or will never have one.
-import type { Job } from "#api/jobs.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
-import { isEnded } from "../scheduler/job-rules.ts";
 
 /** The job once it has a host or is over; undefined when it is gone, or the signal aborted. `onReason`: why it waits, when that changes. */
 export async function placed(

@@ -5,6 +5,7 @@ import type { HostTarget } from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { sleep } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import type { JobChange } from "../job-index.ts";
 import { keys, PREFIX } from "../keys.ts";
@@ -106,27 +107,16 @@ export function hostFeeds(
     signal: AbortSignal,
     build: () => { seq: number; data: T },
   ): AsyncGenerator<StreamEvent<T>> {
-    let due = false;
-    let heard: () => void = () => undefined;
-    const turn = () => {
-      due = true;
-      heard();
-    };
+    const due = createWake();
+    const turn = due.ring;
     const there = followers.get(hostId) ?? new Set();
     followers.set(hostId, there.add(turn));
     const stopReach = reaches.onChange(hostId, (everywhere) => wake(hostId, everywhere));
-    const onAbort = () => heard();
-    signal.addEventListener("abort", onAbort, { once: true });
     try {
       let sent: string | undefined;
       queue.ask(turn);
       while (!signal.aborted) {
-        if (!due)
-          await new Promise<void>((resolve) => {
-            heard = resolve;
-            if (due || signal.aborted) resolve();
-          });
-        due = false;
+        await due.wait(Number.POSITIVE_INFINITY, signal);
         if (signal.aborted) return;
         const version = versionOf(hostId);
         if (version === sent) continue;
@@ -138,7 +128,6 @@ export function hostFeeds(
         await sleep(queue.restMs(), signal);
       }
     } finally {
-      signal.removeEventListener("abort", onAbort);
       stopReach();
       queue.forget(turn);
       there.delete(turn);

@@ -7,6 +7,7 @@ import {
   DEFAULT_HEALTH,
   DEFAULT_LIMITS,
   DEFAULT_STOP_TIMEOUT_MS,
+  isOver,
   type Job,
   type JobSpec,
   type Task,
@@ -19,11 +20,8 @@ import { keys, PREFIX } from "../keys.ts";
 import { quarantineOf } from "../quarantine.ts";
 import type { ClusterSettings, HostRecord, ReleaseRecord } from "../records.ts";
 
-import { isEnded, isSilent } from "../scheduler/job-rules.ts";
 import type { Store } from "../store/store.ts";
 import type { ClusterParts } from "./cluster-parts.ts";
-
-const isOver = (job: Job): boolean => isEnded(job) && !isSilent(job);
 
 /**
  * True when a host is told the same of both: most of a job's record is what the host itself has reported. Of a build more is read than

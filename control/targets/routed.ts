@@ -5,7 +5,7 @@ import { PREFIX } from "../keys.ts";
 import type { LogRecord } from "../store/log.ts";
 import type { Store } from "../store/store.ts";
 import { isDrained, isRouted, isServed, type Routers } from "./drained.ts";
-import { backendState, poolId, type TargetPool } from "./router.ts";
+import { backendState, canaryPoolId, poolId, type TargetPool } from "./router.ts";
 
 export interface RoutedOptions {
   store: Pick<Store, "list">;
@@ -45,7 +45,11 @@ export function routed(options: RoutedOptions): Routed {
   const { store, pool, generation, generationOf, routers, monotonicMs, drainTimeoutMs } = options;
   const standings = new Map<string, Standing>();
   const draining = new Map<string, Draining>();
-  const poolOf = ({ appId, process }: Job) => pool(poolId(appId, process));
+  /** In the pool of its process, or in that of its release's canary. */
+  const isInRoutes = (job: Job): boolean => {
+    const id = poolId(job.appId, job.process);
+    return isRouted(job, pool(id)) || isRouted(job, pool(canaryPoolId(id, job.releaseId)));
+  };
   const put = (job: Job, seq: number): void => {
     const state = backendState(job);
     if (job.desired !== "drain") draining.delete(job.id);
@@ -68,15 +72,15 @@ export function routed(options: RoutedOptions): Routed {
     },
     serve(jobs) {
       const seqs = jobs
-        .filter((job) => backendState(job) !== undefined && isRouted(job, poolOf(job)))
+        .filter((job) => backendState(job) !== undefined && isInRoutes(job))
         .map(({ id }) => standings.get(id)?.seq ?? generation());
       return seqs.length === 0 || isServed(generationOf(Math.max(...seqs)), routers());
     },
     isDrained(job, drainSeq) {
       const known = draining.get(job.id) ?? {};
       draining.set(job.id, known);
-      if (!isRouted(job, poolOf(job))) known.unrouted ??= generation();
-      const wanted = generationOf(isRouted(job, poolOf(job)) ? drainSeq : known.unrouted!);
+      if (!isInRoutes(job)) known.unrouted ??= generation();
+      const wanted = generationOf(isInRoutes(job) ? drainSeq : known.unrouted!);
       const there = routers();
       if (!isServed(wanted, there)) return false;
       known.knownMs ??= monotonicMs();

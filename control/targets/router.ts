@@ -30,16 +30,14 @@ export function routerTargetOf(newest: Store, generation: number, options: Route
   const store = newest.durable;
   const routes = store.list<Route>(PREFIX.routes).map(({ value }) => value);
   const pools = new Map<string, TargetPool>();
-  for (const route of routes) {
-    const id = poolId(route.appId, route.process);
-    if (!pools.has(id)) pools.set(id, poolOf(store, route));
-  }
+  for (const [id, those] of Map.groupBy(routes, ({ appId, process }) => poolId(appId, process)))
+    if (!pools.has(id)) for (const pool of poolsOf(store, those)) pools.set(pool.id, pool);
   return {
     ...settingsOf(store, options),
     generation,
     peers: peersOf(store),
     pools: [...pools.values()],
-    routes: routes.flatMap((route) => (route.type === "http" ? [targetRoute(route)] : [])),
+    routes: routes.flatMap((route) => (route.type === "http" ? [targetRoute(route, pools)] : [])),
     tcp: routes.flatMap((route) => (route.type === "tcp" ? [targetPort(route)] : [])),
     certificates: allCertificates(store).flatMap(({ value }) => certificateRow(value, options) ?? []),
   };
@@ -55,15 +53,32 @@ export function settingsOf(store: Store, { tcpPorts, controlUrls = [] }: RouterT
   };
 }
 
-export function poolOf(store: Store, { appId, app, process }: Pick<Route, "appId" | "app" | "process">): TargetPool {
-  return {
-    id: poolId(appId, process),
-    app,
-    process,
-    backends: backendsOf(store, appId, process),
-    ...pagesOf(app, store.get<AppPages>(keys.pages(appId))?.value),
-  };
+/**
+ * The pools that these routes of one process lead to, the one of all jobs first. Where a route is a release's canary, that release's
+ * jobs are a pool of their own and not in the first one, unless that had nobody up without them.
+ */
+export function poolsOf(store: Store, routes: readonly Route[]): TargetPool[] {
+  const [{ appId, app, process }] = routes as [Route];
+  const id = poolId(appId, process);
+  const pages = pagesOf(app, store.get<AppPages>(keys.pages(appId))?.value);
+  const every = backendsOf(store, appId, process);
+  const releaseIds = [...new Set(routes.flatMap((route) => (route.type === "http" && route.canary?.releaseId) || []))];
+  const others = every.filter(({ releaseId }) => !releaseIds.includes(releaseId));
+  const pool = (poolOfId: string, backends: readonly Released[]): TargetPool => ({
+    ...{ id: poolOfId, app, process },
+    backends: backends.map(({ releaseId: _, ...backend }) => backend),
+    ...pages,
+  });
+  const canaries = releaseIds.map((releaseId) =>
+    pool(
+      canaryPoolId(id, releaseId),
+      every.filter((backend) => backend.releaseId === releaseId),
+    ),
+  );
+  return [pool(id, others.some(isUp) ? others : every), ...canaries.filter(({ backends }) => backends.length > 0)];
 }
+
+const isUp = ({ state }: BackendEntry): boolean => state === "up";
 
 /** Undefined when its key cannot be opened: it is left out, the others are served. */
 export function certificateRow(
@@ -76,11 +91,19 @@ export function certificateRow(
 
 export const poolId = (appId: string, process: string): string => `${appId}/${process}`;
 
+export const canaryPoolId = (id: string, releaseId: string): string => `${id}@${releaseId}`;
+
 export function targetPort({ port, appId, process, proxyProtocol }: TcpRoute) {
   return { port, poolId: poolId(appId, process), ...(proxyProtocol ? { proxyProtocol } : {}) };
 }
 
-export function targetRoute({ domain, path, appId, process, tls, sticky, hstsSeconds }: HttpRoute) {
+/** `pools`: by id, those of its canary among them; without one that is up there it has no share to give. */
+export function targetRoute(
+  { domain, path, appId, process, tls, sticky, hstsSeconds, canary }: HttpRoute,
+  pools: ReadonlyMap<string, TargetPool>,
+) {
+  const pool = canary && pools.get(canaryPoolId(poolId(appId, process), canary.releaseId));
+  const share = pool?.backends.some(isUp) && canary?.percent ? { poolId: pool.id, percent: canary.percent } : undefined;
   return {
     domain,
     path,
@@ -88,6 +111,7 @@ export function targetRoute({ domain, path, appId, process, tls, sticky, hstsSec
     ...(tls === "redirect" ? { tls } : {}),
     ...(sticky ? { sticky } : {}),
     ...(hstsSeconds === undefined ? {} : { hstsSeconds }),
+    ...(share ? { canary: share } : {}),
   };
 }
 
@@ -98,10 +122,13 @@ function pagesOf(app: string, pages: AppPages | undefined): Pick<TargetPool, "ma
   };
 }
 
-function backendsOf(store: Store, appId: string, process: string): BackendEntry[] {
+type Released = BackendEntry & { releaseId: string };
+
+function backendsOf(store: Store, appId: string, process: string): Released[] {
   return store.list<Job>(keys.jobsOf(appId)).flatMap(({ value: job }) => {
     const state = job.process === process && job.task === undefined ? backendState(job) : undefined;
-    return state && job.address && job.port ? [{ jobId: job.id, address: job.address, port: job.port, state }] : [];
+    if (!state || !job.address || !job.port) return [];
+    return [{ jobId: job.id, address: job.address, port: job.port, state, releaseId: job.releaseId }];
   });
 }
 

@@ -9,7 +9,7 @@ import { peersOf } from "./host.ts";
 import {
   certificateRow,
   poolId,
-  poolOf,
+  poolsOf,
   type RouterTargetOptions,
   type TargetCertificate,
   type TargetPool,
@@ -53,6 +53,8 @@ export function routingRows(newest: Store, options: RouterTargetOptions): Routin
   /** Route record -> as it stands in the rows. */
   const routeRecords = new Map<string, Route>();
   const routesOfPool = new Map<string, Set<string>>();
+  /** Pool -> its rows: its own, and those of its canaries. */
+  const poolIdsOf = new Map<string, Set<string>>();
   const poolsOfApp = new Map<string, Set<string>>();
   const dirty = { peers: true, pools: new Set<string>(), routes: new Set<string>(), certificates: new Set<string>() };
   for (const { key } of store.list(PREFIX.routes)) dirty.routes.add(key);
@@ -111,15 +113,31 @@ export function routingRows(newest: Store, options: RouterTargetOptions): Routin
     enter(poolsOfApp, now.appId, id);
     dirty.pools.add(id);
     const [kind, row] = rowKey(now);
-    const made = now.type === "http" ? targetRoute(now) : targetPort(now);
+    const made = now.type === "http" ? targetRoute(now, rows.pools) : targetPort(now);
     if (replace<unknown>(rows[kind], row, made)) changed(kind, row);
   };
 
+  /** A share is given while somebody of the canary is up. */
+  const refreshShares = (members: readonly Route[], changed: (kind: RowKind, key: string) => void): void => {
+    for (const route of members) {
+      if (route.type !== "http" || route.canary === undefined) continue;
+      const [kind, row] = rowKey(route);
+      if (rows.routes.has(row) && replace<unknown>(rows.routes, row, targetRoute(route, rows.pools)))
+        changed(kind, row);
+    }
+  };
+
   const workOutPool = (id: string, changed: (kind: RowKind, key: string) => void): void => {
-    const [member] = routesOfPool.get(id) ?? [];
-    if (member !== undefined) looked++;
-    const row = member === undefined ? undefined : poolOf(store, routeRecords.get(member)!);
-    if (replace(rows.pools, id, row)) changed("pools", id);
+    const members = [...(routesOfPool.get(id) ?? [])].map((key) => routeRecords.get(key)!);
+    if (members.length > 0) looked++;
+    const made = members.length === 0 ? [] : poolsOf(store, members);
+    const next = new Set(made.map((pool) => pool.id));
+    for (const gone of poolIdsOf.get(id) ?? [])
+      if (!next.has(gone) && replace(rows.pools, gone, undefined)) changed("pools", gone);
+    for (const pool of made) if (replace(rows.pools, pool.id, pool)) changed("pools", pool.id);
+    if (next.size > 0) poolIdsOf.set(id, next);
+    else poolIdsOf.delete(id);
+    refreshShares(members, changed);
   };
   const workOutCertificate = (key: string, changed: (kind: RowKind, key: string) => void): void => {
     const id = key.slice(PREFIX.certificates.length);

@@ -1,7 +1,7 @@
 // Jobs that run once: a user's one-off, a release phase, a build. The scheduler places them like any job; an exit is the end.
 import type { App, ProcessType } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
-import type { Job, Task } from "#api/jobs.ts";
+import { isEnded, type Job, type Task } from "#api/jobs.ts";
 import type { Resources, Tags } from "#api/schema.ts";
 import { newId } from "#lib/ids.ts";
 import { sealTaskEnv } from "../apps/env-at-rest.ts";
@@ -11,7 +11,7 @@ import type { Context } from "../context.ts";
 import { eventChanges, type NewEvent } from "../events.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
-import { isEnded, isWanted, needOf } from "../scheduler/job-rules.ts";
+import { isWanted, needOf } from "../scheduler/job-rules.ts";
 import type { Change, Store } from "../store/store.ts";
 
 export interface TaskWish {

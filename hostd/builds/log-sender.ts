@@ -6,7 +6,7 @@ import type { Client } from "#api/client.ts";
 import { type Fault, isFault } from "#api/fault.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { deadline, joined, sleep } from "#lib/time.ts";
-import { createWake } from "../wake.ts";
+import { createWake } from "#lib/wake.ts";
 import { cleanLine } from "./log-text.ts";
 
 export interface LogSenderOptions {

@@ -3,9 +3,9 @@
 import { isFault } from "#api/fault.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { deadline, joined, microsecondsNow } from "#lib/time.ts";
+import { createWake, type Wake } from "#lib/wake.ts";
 import { type Container, type Engine, type EngineLogLine, LABELS } from "../engine/engine.ts";
 import { incompleteBytes } from "../engine/log-frames.ts";
-import { createWake, type Wake } from "../wake.ts";
 import { droppedLine, JOB_RATE, type RateGate, type RateLimits, rateGate } from "./rate.ts";
 import { type AppLog, type LogStore, logName } from "./store.ts";
 

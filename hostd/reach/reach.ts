@@ -3,9 +3,9 @@
 // the last target holds; while the container engine does not answer, the jobs last seen do.
 import type { HostTarget } from "#api/hosts.ts";
 import type { Log } from "#lib/log.ts";
+import { createWake } from "#lib/wake.ts";
 import { type Container, LABELS } from "../engine/engine.ts";
 import { containerName } from "../job-container.ts";
-import { createWake } from "../wake.ts";
 import { changesText, isAsMeant } from "./changes.ts";
 import type { ReachKernel } from "./kernel.ts";
 import { type LocalJob, type ReachInput, reachText } from "./rules.ts";

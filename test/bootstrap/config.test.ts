@@ -8,9 +8,9 @@ import { parse } from "yaml";
 import { isFault } from "#api/fault.ts";
 import { contains, isAddress, parseNetwork, toAddress, toNumber } from "#lib/ipv4.ts";
 import { BootConfigSchema, readConfig } from "../../bootstrap/config.ts";
+import { parseArpTable } from "../../bootstrap/identity/neighbours.ts";
 import { parseInterfaces } from "../../bootstrap/interfaces.ts";
 import { listenFault } from "../../bootstrap/listen-fault.ts";
-import { parseArpTable } from "../../bootstrap/neighbours.ts";
 
 const eth1 = { name: "eth1", mac: "02:00:00:00:00:01", cidrs: ["10.77.0.1/24"] };
 const required = {

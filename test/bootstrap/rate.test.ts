@@ -1,7 +1,7 @@
 // Buckets of tokens, by a clock that the test holds.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { createMachines } from "../../bootstrap/machines.ts";
+import { createMachines } from "../../bootstrap/identity/machines.ts";
 import { rateLimit } from "../../bootstrap/rate.ts";
 
 function limited(perSecond: number, burst: number, maxKeys = 10) {

@@ -12,11 +12,11 @@ import { getApp } from "#api/apps.ts";
 import type { Build } from "#api/builds.ts";
 import { exec } from "#lib/exec.ts";
 import { certificatePin } from "#lib/x509.ts";
-import { archiveKind } from "../../cli/archive-kind.ts";
-import { changedSettings, settingWords } from "../../cli/build-settings.ts";
-import { saveCluster } from "../../cli/clusters.ts";
-import { clustersFile } from "../../cli/clusters-file.ts";
-import { sourceArchive } from "../../cli/source-tree.ts";
+import { saveCluster } from "../../cli/clusters/clusters.ts";
+import { clustersFile } from "../../cli/clusters/clusters-file.ts";
+import { archiveKind } from "../../cli/deploy/archive-kind.ts";
+import { changedSettings, settingWords } from "../../cli/deploy/build-settings.ts";
+import { sourceArchive } from "../../cli/deploy/source-tree.ts";
 import { archive, NODE_APP, type World, withWorld } from "../control/builds/world.ts";
 import { type Invoked, type InvokeOptions, invoke } from "./invoke.ts";
 

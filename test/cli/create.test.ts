@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { certificatePin } from "#lib/x509.ts";
-import { saveCluster } from "../../cli/clusters.ts";
-import { clustersFile } from "../../cli/clusters-file.ts";
+import { saveCluster } from "../../cli/clusters/clusters.ts";
+import { clustersFile } from "../../cli/clusters/clusters-file.ts";
 import { withRig } from "../control/rig.ts";
 import { invoke } from "./invoke.ts";
 

@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { type App, ProcessChanges, type ProcessType, updateApp } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
 import { DEFAULT_HEALTH } from "#api/jobs.ts";
-import { deployChanges, deployWords } from "../../cli/deploy-settings.ts";
+import { deployChanges, deployWords } from "../../cli/deploy/deploy-settings.ts";
 import { closeFakes, fakeControl } from "./fake-control.ts";
 
 test.after.each(closeFakes);

@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { formatEvent } from "#api/stream.ts";
 import { HELLO_HEADER } from "#api/version.ts";
-import { saveCluster } from "../../cli/clusters.ts";
-import { clustersFile } from "../../cli/clusters-file.ts";
+import { saveCluster } from "../../cli/clusters/clusters.ts";
+import { clustersFile } from "../../cli/clusters/clusters-file.ts";
 import { openAuthority } from "../../control/identity/authority.ts";
 import { type Invoked, type InvokeOptions, invoke } from "./invoke.ts";
 

@@ -1,8 +1,8 @@
 // Runs one invocation of the CLI in this process and gives what it printed.
 import { tmpdir } from "node:os";
 import { Readable, Writable } from "node:stream";
-import type { Command, Terminal } from "../../cli/command.ts";
 import { commands } from "../../cli/commands.ts";
+import type { Command, Terminal } from "../../cli/parse/command.ts";
 import { runCli } from "../../cli/run-cli.ts";
 
 export interface Invoked {

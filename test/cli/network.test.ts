@@ -10,9 +10,9 @@ import type { NetworkHost } from "#api/network.ts";
 import { createService } from "#api/services.ts";
 import { until } from "#lib/time.ts";
 import { certificatePin } from "#lib/x509.ts";
-import { saveCluster } from "../../cli/clusters.ts";
-import { clustersFile } from "../../cli/clusters-file.ts";
-import { behind, unproven } from "../../cli/network-hosts.ts";
+import { behind, unproven } from "../../cli/apps/network-hosts.ts";
+import { saveCluster } from "../../cli/clusters/clusters.ts";
+import { clustersFile } from "../../cli/clusters/clusters-file.ts";
 import { type FakeHost, rig } from "../control/rig.ts";
 import { invoke } from "./invoke.ts";
 

@@ -2,15 +2,15 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
+import { splitRoute } from "../../cli/apps/route-label.ts";
+import { tagChanges } from "../../cli/apps/tag-changes.ts";
 import { clusterUrl } from "../../cli/commands/cluster.ts";
-import { durationMs, moment } from "../../cli/duration.ts";
-import { envChanges } from "../../cli/env-changes.ts";
-import { envName } from "../../cli/env-name.ts";
-import { appOfUrl, remoteUrl } from "../../cli/git.ts";
-import { socketOf } from "../../cli/local-docker.ts";
-import { logLine } from "../../cli/log-line.ts";
-import { splitRoute } from "../../cli/route-label.ts";
-import { tagChanges } from "../../cli/tag-changes.ts";
+import { socketOf } from "../../cli/deploy/local-docker.ts";
+import { envChanges } from "../../cli/env/changes.ts";
+import { envName } from "../../cli/env/name.ts";
+import { appOfUrl, remoteUrl } from "../../cli/git/git.ts";
+import { logLine } from "../../cli/jobs/log-line.ts";
+import { durationMs, moment } from "../../cli/parse/duration.ts";
 
 const refused = (work: () => unknown) => assert.throws(work, (error: unknown) => isFault(error, "invalid"));
 

@@ -117,6 +117,8 @@ export const WHO_MAY: Record<string, Who> = {
   "POST /v1/apps/:app/deployments": "app:write",
   "GET /v1/apps/:app/deployments/:id": "app:read",
   "POST /v1/apps/:app/deployments/:id/cancel": "app:write",
+  "POST /v1/apps/:app/deployments/:id/pause": "app:write",
+  "POST /v1/apps/:app/deployments/:id/resume": "app:write",
   "POST /v1/apps/:app/rollback": "app:write",
   "POST /v1/apps/:app/redeploy": "app:write",
 

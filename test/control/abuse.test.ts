@@ -243,7 +243,7 @@ const MADE_BY: Record<string, object> = {
 };
 /** Those that make nothing that lasts: repeated, they say what is so already; another ticket opens no second session by itself. */
 const MAKE_NOTHING =
-  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
+  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment pauseDeployment resumeDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
 
 test("an Idempotency-Key of another request is a conflict for every POST that makes or does something once, before it does", () =>
   withRig(async (rig) => {
@@ -383,6 +383,7 @@ const CONTENT = new Set(
     // Looked up among what there is, or parsed by rules with tests of their own.
     "createDeployment body.release",
     "rollbackApp body.release",
+    "updateRoute body.canary.release",
     "createJob body.release",
     "listEvents query.type",
     "listEvents query.cursor",

@@ -4,8 +4,8 @@ import * as assert from "uvu/assert";
 import { machineTimeline } from "#api/machines.ts";
 import { listEvents } from "#api/status.ts";
 import { until } from "#lib/time.ts";
+import { approval, newMachine } from "../../control/identity/observe.ts";
 import { keys } from "../../control/keys.ts";
-import { approval, newMachine } from "../../control/observe.ts";
 import type { HostRecord, MachineRecord } from "../../control/records.ts";
 import { type Rig, withRig } from "./rig.ts";
 

@@ -24,12 +24,12 @@ import {
 import { getStatus, listEvents } from "#api/status.ts";
 import { diagnose } from "../../control/doctor.ts";
 import { eventChanges, eventsToTrim, plainText } from "../../control/events.ts";
+import { approvedAfter, rejectedAfter } from "../../control/identity/machine-decision.ts";
+import { approval, approvedOf, machineAfter, newMachine, type Sighting } from "../../control/identity/observe.ts";
+import { quietest, UNAPPROVED_MOST } from "../../control/identity/unapproved.ts";
 import { keys, PREFIX } from "../../control/keys.ts";
-import { approvedAfter, rejectedAfter } from "../../control/machine-decision.ts";
-import { approval, approvedOf, machineAfter, newMachine, type Sighting } from "../../control/observe.ts";
 import type { MachineRecord } from "../../control/records.ts";
 import { trimEvents } from "../../control/retention.ts";
-import { quietest, UNAPPROVED_MOST } from "../../control/unapproved.ts";
 import { publicPem } from "../bootstrap/image-fixture.ts";
 import { withRig } from "./rig.ts";
 import { surplus } from "./surplus.ts";

@@ -5,10 +5,10 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { DEFAULT_HEALTH } from "#api/jobs.ts";
 import { every, joined, sleep, until } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 import { probe, watchHealth } from "../../hostd/health.ts";
 import { jobChanges } from "../../hostd/sessions/job-changes.ts";
 import { limiter, singleflight } from "../../hostd/singleflight.ts";
-import { createWake } from "../../hostd/wake.ts";
 
 const WAITS = 10_000;
 const listeners = (signal: AbortSignal): number => getEventListeners(signal, "abort").length;

@@ -6,9 +6,9 @@ import { beatHost, type HostReport } from "#api/hosts.ts";
 import { ownHello, silentHello } from "#api/version.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
+import { createWake, type Wake } from "#lib/wake.ts";
 import { paceOf, type ReportOptions, sendReports } from "../../hostd/report.ts";
 import { reportDigest } from "../../hostd/report-digest.ts";
-import { createWake, type Wake } from "../../hostd/wake.ts";
 import { factsOf } from "../control/rig.ts";
 
 const GIB = 1024 ** 3;

@@ -126,6 +126,36 @@ for (const [address, port] of [
     );
   });
 
+test("a canary's pool has a backend of its own, and the route's value says its share", () => {
+  const canary = { percent: 5, jobs: [job(2001)] };
+  const { maps, assignment, refused } = assign(EMPTY, target(1, [{ ...hello(1001), canary }]), idle);
+  assert.equal([...maps.routes], [["a.test/", "be_0001:-::5:be_0002"]]);
+  assert.equal(
+    assignment.backends.map(({ pool }) => pool?.id),
+    ["hello/web", "hello/web@next"],
+  );
+  assert.equal(refused, []);
+});
+
+for (const [canary, why] of [
+  [{ poolId: "nobody/web", percent: 5 }, "no pool nobody/web"],
+  [{ poolId: "hello/web", percent: 5 }, "own pool"],
+  [{ poolId: "other/web", percent: 0 }, "1 to 100"],
+  [{ poolId: "other/web", percent: 101 }, "1 to 100"],
+  [{ poolId: "other/web", percent: 1.5 }, "1 to 100"],
+] as const)
+  test(`a canary ${JSON.stringify(canary)} is refused, and its route is served without it`, () => {
+    const good = target(1, [hello(1001), { app: "other", routes: [], jobs: [] }]);
+    const routes = good.routes.map((route) => ({ ...route, canary }));
+    const { maps, refused } = assign(EMPTY, { ...good, routes }, idle);
+    assert.equal([...maps.routes], [["a.test/", "be_0001"]]);
+    assert.equal(
+      refused.map(({ what }) => what),
+      ["canary of a.test/"],
+    );
+    assert.match(refused[0]!.why, why);
+  });
+
 const anyTarget: fc.Arbitrary<RouterTarget> = fc
   .uniqueArray(fc.constantFrom("p", "q", "r", "s", "t"), { maxLength: 5 })
   .chain((apps) =>

@@ -117,6 +117,20 @@ test("slots that do not exist need a reload, and no route leads to a backend tha
   assert.equal(commands, []);
 });
 
+test("a canary whose backend waits for a reload takes nothing from its route", () => {
+  const change = (now: Running, value: string) =>
+    diff(
+      { ...now, maps: withRoutes(new Map([["a.test/", "be_0001:r:60"]])) },
+      { ...wanted(), maps: withRoutes(new Map([["a.test/", value]])) },
+      options,
+    ).commands;
+  assert.equal(change(running(parked()), "be_0001:r:60:5:be_0002"), []);
+  assert.equal(change(running(parked()), "be_0001:-::5:be_0002"), [["set map /d/routes.map a.test/ be_0001"]]);
+  const both = running(parked());
+  both.slots.set("be_0002/s1", parked());
+  assert.equal(change(both, "be_0001:r:60:5:be_0002"), [["set map /d/routes.map a.test/ be_0001:r:60:5:be_0002"]]);
+});
+
 test("a key that is in a map twice is made one", () => {
   const now = { ...running(parked()), maps: withRoutes(new Map([["a.test/", "\0twice"]])) };
   assert.equal(diff(now, { ...wanted(null), maps: withRoutes(new Map([["a.test/", "be_0001"]])) }, options).commands, [

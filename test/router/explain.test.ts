@@ -31,6 +31,15 @@ test("a pool without a job that serves is told with its 503", () => {
   assert.match(explain("http://A.test.:80/x?y", { target: served, assignment }).join("\n"), "0 to serve -> 503");
 });
 
+test("a canary's share and pool are told", () => {
+  const withCanary = target(1, [
+    { app: "one", routes: ["a.test"], jobs: [{ port: 80 }], canary: { percent: 5, jobs: [{ port: 81 }] } },
+  ]);
+  const { assignment } = assign({ backends: [] }, withCanary, { isBusy: () => true, backends: 2, slots: 2 });
+  const lines = explain("a.test", { target: withCanary, assignment });
+  assert.match(lines.join("\n"), "5 % of the requests go to one/web@next (be_0002)");
+});
+
 test("the route found is the longest of those whose key begins the request's, as HAProxy's map_beg finds it", () => {
   const path = fc.array(fc.constantFrom("a", "ab", "b"), { maxLength: 3 }).map((parts) => `/${parts.join("/")}`);
   fc.assert(

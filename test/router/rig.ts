@@ -63,6 +63,8 @@ export interface PoolSketch {
   options?: Pick<RouterTarget["routes"][number], "tls" | "sticky" | "hstsSeconds">;
   maintenance?: string;
   errorPage?: string;
+  /** Of each of its routes; the pool is the app's with `@next`. */
+  canary?: { percent: number; jobs: PoolSketch["jobs"] };
 }
 
 /** A whole target from a sketch: routes are `host` or `host/path`. */
@@ -72,10 +74,10 @@ export function target(generation: number, pools: PoolSketch[], term = 1): Route
     generation,
     clusterRange: "100.64.0.0/16",
     peers: [],
-    pools: pools.map(({ app, jobs, maintenance, errorPage }) => ({
+    pools: pools.flatMap(withCanary).map(({ app, jobs, maintenance, errorPage, suffix = "" }) => ({
       ...(maintenance === undefined ? {} : { maintenance }),
       ...(errorPage === undefined ? {} : { errorPage }),
-      id: `${app}/web`,
+      id: `${app}/web${suffix}`,
       app,
       process: "web",
       backends: jobs.map(({ port, name, state = "up" }) => ({
@@ -85,14 +87,23 @@ export function target(generation: number, pools: PoolSketch[], term = 1): Route
         state,
       })),
     })),
-    routes: pools.flatMap(({ app, routes, options }) =>
+    routes: pools.flatMap(({ app, routes, options, canary }) =>
       routes.map((route) => {
         const [domain = "", ...path] = route.split("/");
-        return { domain, path: `/${path.join("/")}`, poolId: `${app}/web`, ...options };
+        return {
+          domain,
+          path: `/${path.join("/")}`,
+          poolId: `${app}/web`,
+          ...options,
+          ...(canary ? { canary: { poolId: `${app}/web@next`, percent: canary.percent } } : {}),
+        };
       }),
     ),
   };
 }
+
+const withCanary = ({ canary, ...pool }: PoolSketch): (PoolSketch & { suffix?: string })[] =>
+  canary === undefined ? [pool] : [pool, { ...pool, jobs: canary.jobs, suffix: "@next" }];
 
 export interface Rig {
   directory: string;

@@ -13,11 +13,11 @@ import { until } from "#lib/time.ts";
 import type { Transfer } from "../../../bootstrap/http/artefacts.ts";
 import { createBootPlane } from "../../../bootstrap/http/boot-plane.ts";
 import { bootHttpServer } from "../../../bootstrap/http/server.ts";
+import { createMachines } from "../../../bootstrap/identity/machines.ts";
+import { createSight } from "../../../bootstrap/identity/sight.ts";
+import { createTokens } from "../../../bootstrap/identity/tokens.ts";
 import { openImages } from "../../../bootstrap/images.ts";
-import { createMachines } from "../../../bootstrap/machines.ts";
-import { createSight } from "../../../bootstrap/observe.ts";
 import type { Happening } from "../../../bootstrap/timeline.ts";
-import { createTokens } from "../../../bootstrap/tokens.ts";
 import { bootMachine, bootTarget, type ImageFixture, writeImage } from "../image-fixture.ts";
 
 const MAC = "52:54:00:00:00:01";

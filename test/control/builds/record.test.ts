@@ -1,9 +1,11 @@
 // Builds of an app as they are read, and whose turn it is, in words.
+
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { hasEnded } from "#api/builds.ts";
 import { isFault } from "#api/fault.ts";
 import { isActive, waitsFor } from "../../../control/builds/queue.ts";
-import { type BuildRecord, buildsOf, findBuild, hasEnded, unendedBuilds } from "../../../control/builds/record.ts";
+import { type BuildRecord, buildsOf, findBuild, unendedBuilds } from "../../../control/builds/record.ts";
 import { keys } from "../../../control/keys.ts";
 import { kept } from "../kept.ts";
 

@@ -2,16 +2,18 @@
 // The way back of a deployment, as a property: whatever fails, whenever it is called off, and wherever control dies and reads its state
 // anew, no job that serves is ended unless as many serve on as the strategy promises; and it ends, in words. The rules and what they
 // write are the real ones; hosts and routers are a model with a clock of its own.
+
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { App, Formation } from "#api/apps.ts";
+import { hasEnded } from "#api/deployments.ts";
 import type { Job } from "#api/jobs.ts";
 import { beginning, ending, hasNoWayBack, type Turn, turningBack } from "../../../control/deploy/changes.ts";
 import { deploymentClocks } from "../../../control/deploy/clocks.ts";
 import type { KeptFormation, StoreView } from "../../../control/deploy/formations.ts";
 import { progressOf, turnOf } from "../../../control/deploy/look.ts";
-import { type DeploymentRecord, hasEnded } from "../../../control/deploy/record.ts";
+import type { DeploymentRecord } from "../../../control/deploy/record.ts";
 import { nextStep } from "../../../control/deploy/step.ts";
 import type { Counts } from "../../../control/deploy/strategy.ts";
 import { keys } from "../../../control/keys.ts";

@@ -1,12 +1,13 @@
 // Deployments as they are stored and shown: in the order they were asked for, with what they wait for, and as much log as fits.
+
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { hasEnded } from "#api/deployments.ts";
 import type { LogLine } from "#api/logs.ts";
 import {
   type DeploymentRecord,
   deploymentsOf,
   fittingTail,
-  hasEnded,
   isComing,
   shownDeployment,
 } from "../../../control/deploy/record.ts";

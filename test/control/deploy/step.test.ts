@@ -218,6 +218,38 @@ test("in-batches takes a third at a time, at least one, or what the app says", (
   assert.equal([first(7, 2), first(1, 5)], [2, 1]);
 });
 
+test("it pauses once as many came as it is to, takes no more at a time, and lets nothing go of a process that is so far", () => {
+  const scaled = (over: Partial<Progress>) => {
+    const step = nextStep(progress(over));
+    return step.type === "scale" ? [step.comingCounts, step.goingCounts] : step.type;
+  };
+  const all = { strategy: "all-at-once" as const, wanted: { web: 5 }, goingCounts: { web: 5 }, pauseAfter: 1 };
+  assert.equal(scaled(all), [{ web: 1 }, { web: 5 }]);
+  assert.is(scaled({ ...all, comingCounts: { web: 1 }, comingJobs: jobsOf({ web: 1 }) }), "pause");
+  const two = {
+    wanted: { web: 3, worker: 1 },
+    comingCounts: { web: 1, worker: 1 },
+    goingCounts: { web: 3, worker: 1 },
+    comingJobs: jobsOf({ web: 1, worker: 1 }),
+    pauseAfter: 2,
+  };
+  assert.equal(scaled(two), [
+    { web: 2, worker: 1 },
+    { web: 2, worker: 1 },
+  ]);
+  const first = nextStep(progress({ ...all, pauseAfter: 9, comingCounts: { web: 5 }, comingJobs: jobsOf({ web: 5 }) }));
+  assert.is(first.type, "pause", "more than there are: when all are there");
+});
+
+test("while it is paused a new job that fails still fails it, and what is not there yet is waited for", () => {
+  const at = { paused: true, wanted: { web: 2 }, comingCounts: { web: 1 }, goingCounts: { web: 2 } };
+  const waits = nextStep(progress({ ...at, comingJobs: jobsOf({ web: 1 }) }));
+  assert.ok(waits.type === "wait" && waits.paused, waits.type);
+  const starts = nextStep(progress({ ...at, comingJobs: [job("web", { state: "starting" })] }));
+  assert.ok(starts.type === "wait" && !starts.paused);
+  assert.is(nextStep(progress({ ...at, comingJobs: [job("web", { state: "crashed", restarts: 2 })] })).type, "fail");
+});
+
 const STRATEGIES = ["rolling", "all-at-once", "one-down-one-up", "in-batches"] as const;
 const counts = fc.dictionary(fc.constantFrom("web", "worker", "clock"), fc.nat(7), { noNullPrototype: true });
 

@@ -12,9 +12,9 @@ import * as members from "#api/members.ts";
 import { listEvents } from "#api/status.ts";
 import { until } from "#lib/time.ts";
 import { newKeyPem } from "#lib/x509.ts";
+import { newMachine } from "../../../control/identity/observe.ts";
 import type { RestingSubnet } from "../../../control/identity/subnets.ts";
 import { keys, PREFIX } from "../../../control/keys.ts";
-import { newMachine } from "../../../control/observe.ts";
 import type { HostRecord, MachineRecord } from "../../../control/records.ts";
 import { factsOf, type Member, type Rig, withRig } from "../rig.ts";
 

@@ -18,10 +18,10 @@ import { silentLog } from "#lib/log.ts";
 import { deadline, until } from "#lib/time.ts";
 import { newCsr, newKeyPem } from "#lib/x509.ts";
 import { openAuthority } from "../../../control/identity/authority.ts";
+import { newMachine } from "../../../control/identity/observe.ts";
 import { keepOwn } from "../../../control/identity/own-certificates.ts";
 import { isRecovered } from "../../../control/identity/recovered-key.ts";
 import { keys } from "../../../control/keys.ts";
-import { newMachine } from "../../../control/observe.ts";
 import type { HostRecord, MachineRecord, MemberRecord } from "../../../control/records.ts";
 import { factsOf, type Member, type Rig, withRig } from "../rig.ts";
 

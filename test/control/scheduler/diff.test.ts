@@ -2,9 +2,9 @@ import * as fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { App, Formation, Release } from "#api/apps.ts";
-import type { Job, JobState } from "#api/jobs.ts";
+import { isEnded, type Job, type JobState } from "#api/jobs.ts";
 import { type AppView, chooseSurplus, diffApp } from "../../../control/scheduler/diff.ts";
-import { isEnded, isWanted } from "../../../control/scheduler/job-rules.ts";
+import { isWanted } from "../../../control/scheduler/job-rules.ts";
 import { expiredJobs } from "../../../control/scheduler/retention.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";

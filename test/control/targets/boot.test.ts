@@ -2,8 +2,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { BootMachine, Profile } from "#api/boot.ts";
+import { approval, newMachine } from "../../../control/identity/observe.ts";
 import { keys } from "../../../control/keys.ts";
-import { approval, newMachine } from "../../../control/observe.ts";
 import type { MachineRecord } from "../../../control/records.ts";
 import { bootImages, bootTargetOf } from "../../../control/targets/boot.ts";
 import { type Rig, withRig } from "../rig.ts";

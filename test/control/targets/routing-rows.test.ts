@@ -4,6 +4,7 @@ import * as assert from "uvu/assert";
 import { keys, PREFIX } from "../../../control/keys.ts";
 import type { LogRecord } from "../../../control/store/log.ts";
 import type { Change, Store } from "../../../control/store/store.ts";
+import { routerTargetOf } from "../../../control/targets/router.ts";
 import { type RoutingRows, routingRows } from "../../../control/targets/routing-rows.ts";
 import { withRig } from "../rig.ts";
 
@@ -68,6 +69,55 @@ test("a change of a route costs no look at all hosts; a change of a host does", 
       };
       turnsOf(rows);
       assert.equal([looksAfter(keys.route("r1")), looksAfter(keys.host("h1"))], [0, 1]);
+    },
+    { loops: false },
+  ));
+
+test("a canary's pool and share are the same worked out change by change as all at once, through every order of events", () =>
+  withRig(
+    async ({ store }) => {
+      const rows = routingRows(store, {});
+      const route = (canary?: { releaseId: string; percent: number }) => ({
+        key: keys.route("r1"),
+        value: { id: "r1", type: "http", domain: "a.test", path: "/", ...app(1), ...(canary ? { canary } : {}) },
+      });
+      const job = (id: string, releaseId: string, state = "up", desired = "run") => ({
+        key: keys.job("app-1", id),
+        value: { id, ...app(1), releaseId, state, desired, address: "100.64.1.9", port: 80 },
+      });
+      const share = { releaseId: "new", percent: 5 };
+      const steps: [string, Change[], string[]][] = [
+        ["before any job", [route(share)], ["app-1/web:"]],
+        ["old jobs only", [job("o1", "old"), job("o2", "old")], ["app-1/web:o1,o2"]],
+        ["a new one starts", [job("n1", "new", "starting")], ["app-1/web:o1,o2"]],
+        ["it is up", [job("n1", "new")], ["app-1/web:o1,o2", "app-1/web@new:n1", "5"]],
+        ["it drains", [job("n1", "new", "up", "drain")], ["app-1/web:o1,o2", "app-1/web@new:n1"]],
+        ["it is back", [job("n1", "new")], ["app-1/web:o1,o2", "app-1/web@new:n1", "5"]],
+        ["the share is 0", [route({ ...share, percent: 0 })], ["app-1/web:o1,o2", "app-1/web@new:n1"]],
+        [
+          "nobody else is up",
+          [job("o1", "old", "down"), job("o2", "old", "lost")],
+          ["app-1/web:n1", "app-1/web@new:n1"],
+        ],
+        ["no canary any more", [route()], ["app-1/web:n1"]],
+        ["one again", [route(share), job("o1", "old")], ["app-1/web:o1", "app-1/web@new:n1", "5"]],
+        ["the route is gone", [{ key: keys.route("r1"), value: null }], []],
+      ];
+      for (const [what, mutations, wanted] of steps) {
+        await store.commit({ actor: "test", mutations });
+        rows.touch({ mutations } as unknown as LogRecord);
+        turnsOf(rows);
+        const kept = { pools: [...rows.rows.pools.values()], routes: [...rows.rows.routes.values()] };
+        const { pools, routes } = routerTargetOf(store, 1);
+        const byId = <T extends { id: string }>(list: T[]) => list.sort((a, b) => (a.id < b.id ? -1 : 1));
+        assert.equal({ pools: byId(kept.pools), routes: kept.routes }, { pools: byId(pools), routes }, what);
+        const shown = pools.map(({ id, backends }) => `${id}:${backends.map(({ jobId }) => jobId)}`);
+        assert.equal(
+          [...shown, ...routes.flatMap(({ canary }) => (canary ? [`${canary.percent}`] : []))],
+          wanted,
+          what,
+        );
+      }
     },
     { loops: false },
   ));

@@ -1,0 +1,59 @@
+// What a machine's next network boot is: wait, an image, its own disk, a rescue shell, or nothing; and why. Who it is comes first
+// (api/machine-identity.ts). `why` is for the console, so it names nothing that the asker did not know; `note` is for people.
+import { type BootMachine, type BootTarget, isKernelWord } from "#api/boot.ts";
+import { type Claimed, type Observed, outcomeOf } from "#api/machine-identity.ts";
+import type { VerifiedImage } from "../images.ts";
+
+export type BootChoice =
+  | { kind: "wait"; why: string; note?: string }
+  | { kind: "boot" | "rescue"; machine: BootMachine; image: VerifiedImage }
+  | { kind: "local-disk"; machine: BootMachine }
+  /** A person said no: the machine goes on with its own boot order. */
+  | { kind: "rejected" }
+  /** Not the machine it says it is, or nobody knows: a bare "no". */
+  | { kind: "refused" };
+
+export interface ChoiceInput {
+  target: BootTarget | undefined;
+  machine: BootMachine | undefined;
+  claimed: Claimed;
+  observed: Observed;
+  imageOf: (imageId: string) => VerifiedImage | undefined;
+  refusalOf: (imageId: string) => string | undefined;
+}
+
+export const WAITS_FOR_APPROVAL = "waiting for approval";
+
+export function chooseBoot({ target, machine, claimed, observed, imageOf, refusalOf }: ChoiceInput): BootChoice {
+  const outcome = outcomeOf(claimed, observed, { ofCard: machine });
+  if (outcome.kind === "refused" || outcome.kind === "dropped") return { kind: "refused" };
+  if (target === undefined) return { kind: "wait", why: "the boot server has not heard from the control plane yet" };
+  if (outcome.kind === "rejected") return { kind: "rejected" };
+  if (outcome.kind === "changed")
+    return { kind: "wait", why: WAITS_FOR_APPROVAL, note: `a known card, but ${outcome.differs.join("; ")}` };
+  if (machine === undefined || outcome.kind === "discovered") return { kind: "wait", why: WAITS_FOR_APPROVAL };
+  if (machine.target === "local-disk") return { kind: "local-disk", machine };
+  if (machine.target === "wait") return { kind: "wait", why: WAITS_FOR_APPROVAL };
+  const imageId = imageIdOf(machine, target);
+  if (imageId === undefined) return { kind: "wait", why: "there is no boot image yet: flynn image build" };
+  const image = imageOf(imageId);
+  if (image === undefined)
+    return {
+      kind: "wait",
+      why: `boot image ${imageId} cannot be served: ${refusalOf(imageId) ?? "its files are not here"}`,
+    };
+  const wrong = [...image.manifest.cmdline, ...machine.profile.cmdline].find((one) => !isKernelWord(one));
+  if (wrong !== undefined)
+    return {
+      kind: "wait",
+      why: "its kernel command line cannot be used; flynn machine explain says why",
+      note: `${JSON.stringify(wrong.slice(0, 80))} cannot stand in a kernel command line; set profile ${machine.profile.name} again without it, such as: flynn profile set ${machine.profile.name} --cmdline console=ttyS0`,
+    };
+  return { kind: machine.target === "rescue" ? "rescue" : "boot", machine, image };
+}
+
+function imageIdOf(machine: BootMachine, target: BootTarget): string | undefined {
+  if (machine.imageId !== undefined) return machine.imageId;
+  if (machine.profile.image !== "current") return machine.profile.image;
+  return target.images.find((image) => image.current)?.id;
+}

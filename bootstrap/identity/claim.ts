@@ -1,0 +1,76 @@
+// What firmware and iPXE say about a machine, turned into a claim (api/machine-identity.ts). The bytes are hostile: what does not have the
+// shape of its field is left out, never repaired into something that could name another machine.
+import type { Claimed } from "#api/machine-identity.ts";
+import { type Client, type Platform, usableUuid } from "../dhcp/classify.ts";
+
+const JUNK_TEXT = new Set([
+  "default string",
+  "to be filled by o.e.m.",
+  "not specified",
+  "none",
+  "system serial number",
+  "0",
+  "0123456789",
+  "n/a",
+]);
+
+const ARCHITECTURES: Record<Platform, string> = {
+  "bios-x86": "i386",
+  "uefi-ia32": "i386",
+  "uefi-x64": "x86_64",
+  "uefi-arm64": "arm64",
+};
+
+export function identityOfClient(client: Client): Claimed {
+  return {
+    mac: client.mac,
+    ...(client.uuid === undefined ? {} : { uuid: client.uuid }),
+    ...(client.platform === undefined || client.archs.length === 0
+      ? {}
+      : { architecture: ARCHITECTURES[client.platform] }),
+    firmware:
+      client.kind === "http"
+        ? "uefi-http"
+        : client.platform === undefined
+          ? "unknown"
+          : client.platform === "bios-x86"
+            ? "bios"
+            : "uefi",
+  };
+}
+
+/** From the query of /boot.ipxe, where iPXE can say everything; undefined without a proper MAC. */
+export function identityOfQuery(query: URLSearchParams): Claimed | undefined {
+  const mac = (query.get("mac") ?? "").toLowerCase().replaceAll("-", ":");
+  if (
+    !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac) ||
+    Number.parseInt(mac.slice(0, 2), 16) & 1 ||
+    mac === "00:00:00:00:00:00"
+  )
+    return undefined;
+  const uuid = usableUuid(query.get("uuid"));
+  const serial = plainText(query.get("serial"), 64)?.replaceAll(" ", "-");
+  const manufacturer = plainText(query.get("vendor"), 64);
+  const product = plainText(query.get("product"), 64);
+  const architecture = /^[a-z0-9_]{1,16}$/.exec(query.get("arch") ?? "")?.[0];
+  const platform = query.get("platform");
+  return {
+    mac,
+    ...(uuid === undefined ? {} : { uuid }),
+    ...(serial === undefined ? {} : { serial }),
+    ...(architecture === undefined ? {} : { architecture }),
+    ...(platform === "efi" || platform === "pcbios" ? { firmware: platform === "efi" ? "uefi" : "bios" } : {}),
+    ...(manufacturer === undefined ? {} : { manufacturer }),
+    ...(product === undefined ? {} : { product }),
+    whole: true,
+  };
+}
+
+function plainText(value: string | null, maxLength: number): string | undefined {
+  const text = (value ?? "")
+    .replace(/[^\x20-\x7e]/g, "")
+    .trim()
+    .slice(0, maxLength)
+    .trim();
+  return text === "" || text.includes("${") || JUNK_TEXT.has(text.toLowerCase()) ? undefined : text;
+}

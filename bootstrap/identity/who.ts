@@ -1,0 +1,96 @@
+// Who is this machine? The one place where the boot plane asks: of a script, by what the asker says and what was seen of it; of
+// everything after, by the token of its boot. What follows is boot-choice.ts; who may do what with a token is tokens.ts.
+import type { BootMachine, BootTarget } from "#api/boot.ts";
+import type { Claimed, Observed } from "#api/machine-identity.ts";
+import type { Images } from "../images.ts";
+import { type BootChoice, chooseBoot } from "./boot-choice.ts";
+import { identityOfQuery } from "./claim.ts";
+import type { Machines } from "./machines.ts";
+import type { Sight, Source } from "./sight.ts";
+import type { BootRecord, Tokens, Use } from "./tokens.ts";
+
+export interface WhoOptions {
+  machines: Pick<Machines, "find" | "target">;
+  images: Pick<Images, "get" | "refusal">;
+  tokens: Pick<Tokens, "check" | "use" | "bootAt">;
+  sight: Pick<Sight, "sourceOf" | "observed">;
+}
+
+/** Somebody who asks for a script: what it says, what was seen of it, and what it is to boot. */
+export interface Asker {
+  claimed: Claimed;
+  observed: Observed;
+  source: Source;
+  choice: BootChoice;
+}
+
+/** Somebody who shows a boot's token. */
+export type Booting = { use: Use; source: Source };
+/** The same, of a boot whose machine may go on. */
+export type Fetching =
+  | { ok: true; boot: BootRecord; source: Source; first: boolean; machine: BootMachine; target: BootTarget }
+  | { ok: false; use: Extract<Use, { ok: false }>; source: Source };
+
+export interface Who {
+  /** Its card, or a relay for its network, is seen: else there is no answer at all. */
+  isSeen(address: string): boolean;
+  /** Undefined for one that names no card. */
+  asks(query: URLSearchParams, address: string): Asker | undefined;
+  /** A sign of life with a token. */
+  shows(token: string, address: string): Booting;
+  /** A fetch of what only this boot may have. */
+  fetches(token: string, path: string, address: string): Promise<Fetching>;
+  /** What was seen of whoever uses this boot's token. */
+  seenOf(boot: BootRecord, source: Source): { claimed: Claimed; observed: Observed; bootId: string; imageId: string };
+  /** The boot that an address is in the middle of. */
+  bootAt(address: string): BootRecord | undefined;
+}
+
+export function whoIs({ machines, images, tokens, sight }: WhoOptions): Who {
+  const { sourceOf } = sight;
+  return {
+    isSeen(address) {
+      const { card, relay } = sourceOf(address);
+      return card !== undefined || relay !== undefined;
+    },
+    asks(query, address) {
+      const claimed = identityOfQuery(query);
+      if (claimed === undefined) return undefined;
+      const source = sourceOf(address, claimed.mac);
+      const observed = sight.observed(source, claimed.mac);
+      const choice = chooseBoot({
+        target: machines.target,
+        machine: machines.find(claimed.mac),
+        claimed,
+        observed,
+        imageOf: images.get,
+        refusalOf: images.refusal,
+      });
+      return { claimed, observed, source, choice };
+    },
+    shows(token, address) {
+      const source = sourceOf(address);
+      return { use: tokens.check(token, source), source };
+    },
+    async fetches(token, path, address) {
+      const source = sourceOf(address);
+      const use = await tokens.use(token, path, source);
+      if (!use.ok) return { ok: false, use, source };
+      const { boot, first } = use;
+      const { target } = machines;
+      const machine = machines.find(boot.mac);
+      if (machine === undefined || machine.rejected || target === undefined || machine.id !== boot.machineId) {
+        const reason = "the machine may not boot any more";
+        return { ok: false, use: { ok: false, status: 410, reason, boot }, source };
+      }
+      return { ok: true, boot, source, first, machine, target };
+    },
+    seenOf: (boot, source) => ({
+      claimed: { mac: boot.mac },
+      observed: sight.observed(source, boot.mac),
+      bootId: boot.bootId,
+      imageId: boot.imageId,
+    }),
+    bootAt: (address) => tokens.bootAt(sourceOf(address)),
+  };
+}
