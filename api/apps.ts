@@ -30,7 +30,8 @@ export type Strategy = Static<typeof Strategy>;
 
 export const GitBranch = Type.String({
   maxLength: 200,
-  pattern: "^(?!/|-|\\.)(?!.*(\\.\\.|//|@\\{|\\.lock(/|$)|/\\.|[/.]$))[A-Za-z0-9._/-]+$",
+  pattern: "^[A-Za-z0-9_][A-Za-z0-9._/-]*$",
+  not: { pattern: "\\.\\.|//|\\.lock(/|$)|/\\.|[/.]$" },
   description: "Branch name, without refs/heads/.",
 });
 
@@ -90,6 +91,8 @@ export const ProcessType = object({
   antiAffinity: Type.Optional(Type.Boolean({ description: "At most one job of this process on a host." })),
 });
 export type ProcessType = Static<typeof ProcessType>;
+/** Process types by name. */
+export const Processes = recordOf(ProcessName, ProcessType);
 
 const { port, ...plainFields } = ProcessType.properties;
 type PlainFields = typeof plainFields;
@@ -110,7 +113,7 @@ export const Release = object({
   artifactId: Type.Optional(
     Type.Unsafe<string>({ ...Id, description: "Absent while the app has an environment but no image yet." }),
   ),
-  processes: recordOf(ProcessName, ProcessType),
+  processes: Processes,
   env: Env,
   description: Type.String(),
   commit: Type.Optional(Type.String({ description: "Git commit it was built from." })),
@@ -125,7 +128,7 @@ export const ReleaseSummary = object({
   appId: Id,
   version: Type.Integer(),
   artifactId: Type.Optional(Id),
-  processes: recordOf(ProcessName, ProcessType),
+  processes: Processes,
   envNames: Type.Array(Type.String()),
   description: Type.String(),
   commit: Type.Optional(Type.String({ description: "Git commit it was built from." })),
@@ -171,6 +174,7 @@ export const getApp = endpoint({
   path: "/v1/apps/:app",
   summary: "Show an app",
   permission: "app:read",
+  versioned: true,
   params: AppParams,
   reply: App,
 });
@@ -180,6 +184,7 @@ export const updateApp = endpoint({
   path: "/v1/apps/:app",
   summary: "Change how an app deploys",
   permission: "app:write",
+  versioned: true,
   conditional: true,
   params: AppParams,
   body: object({
@@ -233,7 +238,7 @@ export const createRelease = endpoint({
   status: 201,
   body: object({
     artifactId: Type.Optional(Id),
-    processes: Type.Optional(recordOf(ProcessName, ProcessType)),
+    processes: Type.Optional(Processes),
     processChanges: Type.Optional(
       recordOf(
         ProcessName,
@@ -263,6 +268,7 @@ export const getEnv = endpoint({
   path: "/v1/apps/:app/env",
   summary: "The current release's environment, or that of the first one while it is on its way",
   permission: "app:write",
+  versioned: true,
   params: AppParams,
   reply: object({ env: Env }),
 });
@@ -272,6 +278,7 @@ export const updateEnv = endpoint({
   path: "/v1/apps/:app/env",
   summary: "Change variables: a new release, deployed if the app runs",
   permission: "app:write",
+  versioned: true,
   conditional: true,
   params: AppParams,
   body: object({ env: EnvChanges }),
@@ -284,6 +291,7 @@ export const getFormation = endpoint({
   path: "/v1/apps/:app/formation",
   summary: "The current release's formation",
   permission: "app:read",
+  versioned: true,
   params: AppParams,
   reply: Formation,
 });
@@ -293,6 +301,7 @@ export const updateFormation = endpoint({
   path: "/v1/apps/:app/formation",
   summary: "Scale processes",
   permission: "app:write",
+  versioned: true,
   conditional: true,
   params: AppParams,
   body: recordOf(

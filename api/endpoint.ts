@@ -1,6 +1,7 @@
 // One typed value per endpoint is the only definition: the server validates, serialises and authorises by it, the client
 // derives its call from it, OpenAPI is printed from it.
 import type { Static, TSchema } from "typebox";
+import type { FaultCode } from "./fault.ts";
 import { Nothing } from "./schema.ts";
 
 /**
@@ -37,7 +38,13 @@ export interface Endpoint<
   /** `/v1/hosts/:id`. */
   path: string;
   summary: string;
+  /** More than a line, for the documents. */
+  description?: string;
   permission: Permission;
+  /** Its reply comes with the ETag of what it shows. */
+  versioned?: boolean;
+  /** Codes it may answer beside those that follow from the rest of this value (openapi/faults.ts); for the documents. */
+  faults?: readonly FaultCode[];
   /** Takes If-Match: the change is made only to the version of that ETag. Elsewhere an If-Match is refused. */
   conditional?: boolean;
   /** POST that takes an Idempotency-Key: it makes or does something, and once only for one key. Elsewhere one is refused. */
@@ -67,7 +74,10 @@ interface Definition<P extends TSchema, Q extends TSchema, B extends TSchema, R 
   method: Endpoint["method"];
   path: string;
   summary: string;
+  description?: string;
   permission: Permission;
+  versioned?: boolean;
+  faults?: readonly FaultCode[];
   conditional?: boolean;
   idempotent?: boolean;
   params?: P;

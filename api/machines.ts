@@ -140,6 +140,7 @@ export const getMachine = endpoint({
   path: "/v1/machines/:id",
   summary: "Show a machine, by id, name or MAC",
   permission: "machine:read",
+  versioned: true,
   params: MachineParams,
   reply: Machine,
 });

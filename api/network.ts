@@ -5,7 +5,7 @@ import { endpoint } from "./endpoint.ts";
 import { AppEgress, AppNetwork, Reach } from "./reach.ts";
 import { Id, IdParams, listOf, Name, object, oneOf, PageQuery, Time } from "./schema.ts";
 
-const RuleKind = oneOf(["app"], "What is named. A newer control may answer other kinds.");
+export const RuleKind = oneOf(["app"], "What is named. A newer control may answer other kinds.");
 
 /** One end of a rule. */
 export const NetworkParty = object({ kind: RuleKind, id: Id, name: Name });
@@ -24,7 +24,7 @@ export const NetworkRule = object({
 });
 export type NetworkRule = Static<typeof NetworkRule>;
 
-const NewParty = object({ kind: Type.Optional(RuleKind), name: Id }, "An app, by name or id.");
+export const NewParty = object({ kind: Type.Optional(RuleKind), name: Id }, "An app, by name or id.");
 
 export const Network = object({
   appNetwork: AppNetwork,

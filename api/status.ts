@@ -5,7 +5,8 @@ import { endpoint } from "./endpoint.ts";
 import { Id, listOf, object, oneOf, PageQuery, Time } from "./schema.ts";
 import { Hello } from "./version.ts";
 
-export const Part = object({ name: Type.String(), state: oneOf(["ok", "degraded", "down"]), message: Type.String() });
+export const PartState = oneOf(["ok", "degraded", "down"]);
+export const Part = object({ name: Type.String(), state: PartState, message: Type.String() });
 export type Part = Static<typeof Part>;
 export const Status = object({
   version: Type.String(),
@@ -14,7 +15,7 @@ export const Status = object({
   term: Type.Integer(),
   seq: Type.Integer(),
   startedAt: Time,
-  state: oneOf(["ok", "degraded", "down"]),
+  state: PartState,
   parts: Type.Array(Part),
   counts: object({
     machines: Type.Integer(),
@@ -55,6 +56,15 @@ export const getOpenapi = endpoint({
   method: "GET",
   path: "/v1/openapi.json",
   summary: "This API as OpenAPI 3.1",
+  permission: "public",
+  reply: Type.Any(),
+});
+
+export const getAgentsOpenapi = endpoint({
+  id: "getAgentsOpenapi",
+  method: "GET",
+  path: "/v1/openapi-agents.json",
+  summary: "What hosts, routers and boot servers ask of control, as OpenAPI 3.1; no interface for others",
   permission: "public",
   reply: Type.Any(),
 });

@@ -8,4 +8,5 @@ export function allowedAt(endpoints: readonly Endpoint[], path: string): string[
   return [...new Set(methods)].sort();
 }
 
-const patternOf = ({ path }: Endpoint): RegExp => new RegExp(`^${path.replaceAll(".", "\\.").replace(/:[a-zA-Z]+/g, "[^/]+")}$`);
+const patternOf = ({ path }: Endpoint): RegExp =>
+  new RegExp(`^${path.replaceAll(".", "\\.").replace(/:[a-zA-Z]+/g, "[^/]+")}$`);

@@ -40,6 +40,7 @@ function sentence({ keyword, message, params, data, parentSchema }: Violation, p
     case "enum":
       return `${what} must be one of ${(params["allowedValues"] as string[]).join(", ")}`;
     case "pattern":
+    case "not":
       return `${what} is not valid: ${shown(data)}${parentSchema?.description ? `; wanted: ${parentSchema.description}` : ""}`;
     case "maxLength":
       return `${what} is longer than ${String(params["limit"])} characters`;

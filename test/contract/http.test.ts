@@ -35,7 +35,9 @@ async function withAsk(body: (ask: Ask, rig: Rig) => Promise<void>): Promise<voi
         new Promise((resolve, reject) => {
           const all = {
             authorization: `Bearer ${rig.token}`,
-            ...(sent === undefined ? {} : { "content-type": "application/json", "content-length": String(sent.length) }),
+            ...(sent === undefined
+              ? {}
+              : { "content-type": "application/json", "content-length": String(sent.length) }),
             ...headers,
           };
           const asked = request(`${rig.url}${path}`, { method, agent, headers: all }, (reply) => {
@@ -178,10 +180,7 @@ test("what a POST made is where its Location says, and every 201 has one", () =>
       createToken: ["/v1/tokens", post({ name: "ci", permissions: ["app:read"] })],
       createService: ["/v1/services", post({ name: "fourth", image: "hello:1" })],
       createNetworkRule: ["/v1/network-rules", post({ from: { name: "hello" }, to: { name: "other" } })],
-      createCertificate: [
-        "/v1/certificates",
-        post({ chain: certificate.certificate, key: certificate.key }),
-      ],
+      createCertificate: ["/v1/certificates", post({ chain: certificate.certificate, key: certificate.key })],
       addKey: ["/v1/keys", post({ publicKey: key })],
       createLogDrain: ["/v1/log-drains", post({ url: "https://logs.example.com/" })],
       createAppLogDrain: ["/v1/apps/hello/log-drains", post({ url: "https://logs.example.com/" })],

@@ -24,6 +24,7 @@ export type Who = "anyone" | "any member" | (typeof MEMBERS)[number] | (typeof S
 export const WHO_MAY: Record<string, Who> = {
   "GET /healthz": "anyone",
   "GET /v1/openapi.json": "anyone",
+  "GET /v1/openapi-agents.json": "anyone",
   "GET /v1/status": "cluster:read",
   "GET /v1/events": "cluster:read",
   "GET /v1/alerts": "cluster:read",
