@@ -11,6 +11,8 @@ export interface Examples {
   parameter(endpoint: Endpoint, name: string, schema: Schema): unknown;
 }
 
+const ANY = Object.values(VALUES).flat();
+
 export function examplesOf({ nameOf }: Pick<Shapes, "nameOf">): Examples {
   /** `field`: where it stands, such as `Host.name`. */
   const make = (schema: Schema, field: string): unknown => {
@@ -32,7 +34,7 @@ export function examplesOf({ nameOf }: Pick<Shapes, "nameOf">): Examples {
       );
     if (type === "boolean") return true;
     if (type === "integer" || type === "number") return Math.max(schema.minimum ?? 1, 1);
-    return type === "string" ? "" : {};
+    return type === "string" ? (schema.pattern === undefined ? "" : ANY.find((value) => fits(schema, value))) : {};
   };
   return {
     body: ({ id, body }) => BODIES[id] ?? make(body as Schema, "request"),
