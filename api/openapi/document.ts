@@ -35,6 +35,11 @@ export function openapi(audience: Audience = "people"): Record<string, unknown> 
       paths[path] = { ...paths[path], [endpoint.method.toLowerCase()]: printed };
     }
   const used = new Set(endpoints.flatMap(faultsOf).map((code) => FAULTS[code].status as number));
+  const responses = Object.fromEntries(
+    Object.entries(faultResponses())
+      .filter(([, { status }]) => used.has(status))
+      .map(([name, { status, codes }]) => [name, faultResponse(status, codes)]),
+  );
   return {
     openapi: "3.1.0",
     info: {
@@ -60,17 +65,16 @@ export function openapi(audience: Audience = "people"): Record<string, unknown> 
         audience === "people"
           ? { token: { type: "http", scheme: "bearer", description: "`flynn token create` makes one." } }
           : { certificate: { type: "mutualTLS", description: "The member's own, signed by the cluster CA." } },
-      parameters: PARAMETERS,
-      headers: HEADERS,
-      responses: Object.fromEntries(
-        Object.entries(faultResponses())
-          .filter(([, { status }]) => used.has(status))
-          .map(([name, { status, codes }]) => [name, faultResponse(status, codes)]),
-      ),
+      parameters: onlyUsed(PARAMETERS, paths),
+      headers: onlyUsed(HEADERS, { paths, responses }),
+      responses,
       schemas: { Fault: FAULT, ...shapes.components() },
     },
   };
 }
+
+const onlyUsed = (parts: object, by: object): object =>
+  Object.fromEntries(Object.entries(parts).filter(([name]) => JSON.stringify(by).includes(`/${name}"`)));
 
 /** The text of a document as it is kept beside this folder and served. */
 export const openapiText = (audience: Audience): string => `${JSON.stringify(openapi(audience), null, 1)}\n`;
@@ -172,10 +176,7 @@ const DESCRIPTIONS: Record<number, string> = {
 function refusals(endpoint: Endpoint): Record<string, unknown> {
   const codes = faultsOf(endpoint);
   const named = Object.entries(faultResponses()).filter(([, { codes: of }]) => of.some((code) => codes.includes(code)));
-  return {
-    ...Object.fromEntries(named.map(([name, { status }]) => [status, { $ref: `#/components/responses/${name}` }])),
-    default: { $ref: "#/components/responses/Internal" },
-  };
+  return Object.fromEntries(named.map(([name, { status }]) => [status, { $ref: `#/components/responses/${name}` }]));
 }
 
 function faultResponse(status: number, codes: readonly (keyof typeof FAULTS)[]): object {

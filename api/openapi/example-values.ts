@@ -62,6 +62,8 @@ export const VALUES: Record<string, readonly unknown[]> = {
   stage: ["ready"],
   level: ["info"],
   cordoned: [false],
+  session: ["router-1-1764493964"],
+  // Words
   reason: [""],
   message: ["ready"],
   "Event.message": ["v3 of hello is live"],
