@@ -24,7 +24,7 @@ export const LogDrain = object({
 });
 export type LogDrain = Static<typeof LogDrain>;
 
-export const LogDrainWish = object({
+export const LogDrainRequest = object({
   url: Type.String({
     minLength: 1,
     maxLength: 2_048,
@@ -34,7 +34,7 @@ export const LogDrainWish = object({
   caPem: Type.Optional(Type.String({ maxLength: 65_536, description: "CA of the target; the system's unless given." })),
   gzip: Type.Optional(Type.Boolean({ description: "https: bodies are compressed." })),
 });
-export type LogDrainWish = Static<typeof LogDrainWish>;
+export type LogDrainRequest = Static<typeof LogDrainRequest>;
 
 const AppDrainParams = object({ ...AppParams.properties, id: Id });
 
@@ -65,7 +65,7 @@ export const createLogDrain = endpoint({
   summary: "Send the lines of all apps somewhere",
   permission: "cluster:write",
   status: 201,
-  body: LogDrainWish,
+  body: LogDrainRequest,
   reply: LogDrain,
 });
 export const deleteLogDrain = endpoint({
@@ -106,7 +106,7 @@ export const createAppLogDrain = endpoint({
   permission: "app:write",
   status: 201,
   params: AppParams,
-  body: LogDrainWish,
+  body: LogDrainRequest,
   reply: LogDrain,
 });
 export const deleteAppLogDrain = endpoint({

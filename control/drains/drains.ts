@@ -5,7 +5,7 @@ import { rm } from "node:fs/promises";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { App } from "#api/apps.ts";
-import type { LogDrain, LogDrainWish } from "#api/drains.ts";
+import type { LogDrain, LogDrainRequest } from "#api/drains.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { readJson, writeFileAtomic } from "#lib/files.ts";
 import { newId } from "#lib/ids.ts";
@@ -39,7 +39,7 @@ export interface DrainRecord {
 }
 
 export interface Drains {
-  create(app: App | undefined, wish: LogDrainWish, by: { name: string; idempotent: Idempotent }): Promise<LogDrain>;
+  create(app: App | undefined, wish: LogDrainRequest, by: { name: string; idempotent: Idempotent }): Promise<LogDrain>;
   /** Those of the app, or all. */
   list(app?: App): LogDrain[];
   /** Of the app, or whichever there is; Fault `not-found`. */
