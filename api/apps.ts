@@ -282,7 +282,20 @@ export const updateEnv = endpoint({
   conditional: true,
   params: AppParams,
   body: object({ env: EnvChanges }),
-  reply: object({ release: ReleaseSummary, deploymentId: Type.Optional(Id) }),
+  reply: object({
+    release: ReleaseSummary,
+    deploymentId: Type.Optional(
+      Type.Unsafe<string>({
+        ...Id,
+        description: "Absent where there is no image to run yet, and where nothing changed.",
+      }),
+    ),
+    unchanged: Type.Optional(
+      Type.Boolean({
+        description: "The variables are so already: `release` is the one that has them, and none was made.",
+      }),
+    ),
+  }),
   status: 202,
 });
 export const getFormation = endpoint({

@@ -1,7 +1,7 @@
 // Builds: source into an image, as a job on the cluster, then a release and its deployment. One object from push to live; its log
 // is the text a push prints.
 import { type Static, Type } from "typebox";
-import { endpoint } from "./endpoint.ts";
+import { BEGINS_ANEW, endpoint } from "./endpoint.ts";
 import { HostOrder } from "./jobs.ts";
 import {
   AppParams,
@@ -19,6 +19,7 @@ import {
   Sha256,
   Time,
 } from "./schema.ts";
+import { CanaryPercent, PauseAfter } from "./staging.ts";
 
 export const BuildKind = oneOf(
   ["buildpacks", "dockerfile", "cnb"],
@@ -140,9 +141,14 @@ export const createBuild = endpoint({
   location: "/v1/apps/:app/builds/{id}",
   idempotent: true,
   summary: "Build and deploy a source archive (tar, or tar.gz), streamed",
+  description: BEGINS_ANEW,
   permission: "app:write",
   params: AppParams,
-  query: object({ commit: Type.Optional(Commit) }),
+  query: object({
+    commit: Type.Optional(Commit),
+    pauseAfter: Type.Optional(PauseAfter),
+    canaryPercent: Type.Optional(CanaryPercent),
+  }),
   upload: "application/x-tar",
   reply: Build,
   status: 202,

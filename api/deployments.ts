@@ -3,16 +3,10 @@ import { type Static, Type } from "typebox";
 import { Strategy } from "./apps.ts";
 import { endpoint } from "./endpoint.ts";
 import { LogLine } from "./logs.ts";
-import { Canary } from "./routes.ts";
 import { AppParams, Id, listOf, object, oneOf, PageQuery, Time } from "./schema.ts";
+import { CanaryPercent, PauseAfter } from "./staging.ts";
 
 export const DeploymentState = oneOf(["pending", "running", "complete", "failed", "cancelled"]);
-export const PauseAfter = Type.Integer({
-  minimum: 1,
-  maximum: 10_000,
-  description:
-    "It pauses by itself once, when so many jobs of the new release are healthy (of each process; all of them where a process has fewer).",
-});
 export const Deployment = object({
   id: Id,
   appId: Id,
@@ -38,6 +32,7 @@ export const Deployment = object({
     Type.Unsafe<string>({ ...Id, description: "Job of the release phase, which runs before anything is switched." }),
   ),
   pauseAfter: Type.Optional(PauseAfter),
+  canaryPercent: Type.Optional(CanaryPercent),
   pausedAt: Type.Optional(
     Type.Unsafe<string>({
       ...Time,
@@ -88,13 +83,7 @@ export const createDeployment = endpoint({
     release: Type.String({ maxLength: 64 }),
     strategy: Type.Optional(Strategy),
     pauseAfter: Type.Optional(PauseAfter),
-    canaryPercent: Type.Optional(
-      Type.Unsafe<number>({
-        ...Canary.properties.percent,
-        description:
-          "With `pauseAfter`: from the first new job on, every http route of the app gives the release this share of its requests, as if `canary` had been set on each.",
-      }),
-    ),
+    canaryPercent: Type.Optional(CanaryPercent),
   }),
   reply: Deployment,
 });

@@ -69,6 +69,10 @@ export interface Endpoint<
   item?: I;
 }
 
+/** Of every upload of people. */
+export const BEGINS_ANEW =
+  "The archive is one request, as a stream. It is not resumed: one that breaks off has changed nothing and is sent again from its beginning. With an Idempotency-Key, one that had arrived whole is not made a second time.";
+
 interface Definition<P extends TSchema, Q extends TSchema, B extends TSchema, R extends TSchema, I extends TSchema> {
   id: string;
   method: Endpoint["method"];

@@ -10,6 +10,7 @@ import * as deployments from "./deployments.ts";
 import * as disks from "./disks.ts";
 import * as drains from "./drains.ts";
 import type { Endpoint } from "./endpoint.ts";
+import * as externalServices from "./external-services.ts";
 import * as git from "./git.ts";
 import * as hosts from "./hosts.ts";
 import * as jobs from "./jobs.ts";
@@ -37,6 +38,7 @@ export const NOUNS = {
   deployments,
   jobs,
   services,
+  "external-services": externalServices,
   routes,
   certificates,
   pages,

@@ -231,6 +231,27 @@ export const stopJob = endpoint({
   reply: Job,
   status: 202,
 });
+export const restartApp = endpoint({
+  id: "restartApp",
+  method: "POST",
+  idempotent: true,
+  path: "/v1/apps/:app/restart",
+  summary: "Start an app's jobs anew: all of them, those of one process, or one",
+  permission: "app:write",
+  params: AppParams,
+  body: object({
+    process: Type.Optional(ProcessName),
+    job: Type.Optional(Type.Unsafe<string>({ ...Id, description: "This job alone." })),
+  }),
+  reply: object({
+    jobs: Type.Array(Id, { description: "Jobs that were told to stop; the formation starts others in their place." }),
+    version: Type.Optional(
+      Type.Integer({ description: "Of the identical release that is deployed instead, where requests would be lost." }),
+    ),
+    deploymentId: Type.Optional(Id),
+  }),
+  status: 202,
+});
 export const createJob = endpoint({
   id: "createJob",
   method: "POST",

@@ -5,7 +5,10 @@ import { endpoint } from "./endpoint.ts";
 import { AppEgress, AppNetwork, Reach } from "./reach.ts";
 import { Id, IdParams, listOf, Name, object, oneOf, PageQuery, Time } from "./schema.ts";
 
-export const RuleKind = oneOf(["app"], "What is named. A newer control may answer other kinds.");
+export const RuleKind = oneOf(
+  ["app", "service"],
+  "What is named. service: one outside of the cluster, which no rule begins at. A newer control may answer other kinds.",
+);
 
 /** One end of a rule. */
 export const NetworkParty = object({ kind: RuleKind, id: Id, name: Name });
@@ -24,7 +27,10 @@ export const NetworkRule = object({
 });
 export type NetworkRule = Static<typeof NetworkRule>;
 
-export const NewParty = object({ kind: Type.Optional(RuleKind), name: Id }, "An app, by name or id.");
+export const NewParty = object(
+  { kind: Type.Optional(RuleKind), name: Id },
+  "An app, by name or id; as `to` also an external service, by name.",
+);
 
 export const Network = object({
   appNetwork: AppNetwork,
@@ -89,7 +95,7 @@ export const createNetworkRule = endpoint({
   path: "/v1/network-rules",
   location: "/v1/network-rules/{id}",
   summary:
-    "Let jobs of one app open connections to jobs of another, on any port, within a second and with no restart; a rule that exists is answered as it is",
+    "Let jobs of one app open connections to jobs of another, on any port, or to an external service on its port, within a second and with no restart; a rule that exists is answered as it is",
   permission: "app:write",
   body: object({ from: NewParty, to: NewParty }),
   reply: NetworkRule,

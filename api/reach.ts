@@ -26,6 +26,12 @@ export const ReachApp = object({
   appId: Id,
   addresses: Type.Array(Ipv4, { description: "Of every live job of the app, on this host and on others; sorted." }),
   to: Type.Array(Id, { description: "Apps it may reach beside itself, by a rule; sorted." }),
+  outside: Type.Optional(
+    Type.Array(object({ address: Ipv4, port: Type.Integer({ minimum: 1, maximum: 65_535 }) }), {
+      description:
+        "TCP ports of external services that rules open to it, whatever `egress` says; nothing of `closed`. Only of apps that run on this host.",
+    }),
+  ),
 });
 export type ReachApp = Static<typeof ReachApp>;
 

@@ -16,6 +16,7 @@ import {
   ProcessName,
   Time,
 } from "./schema.ts";
+import { SharePercent } from "./staging.ts";
 import { Hello } from "./version.ts";
 
 export const DOMAIN_PATTERN = "^(\\*\\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
@@ -49,11 +50,7 @@ export const ProxyProtocol = oneOf(
 export const Canary = object(
   {
     releaseId: Id,
-    percent: Type.Integer({
-      minimum: 0,
-      maximum: 100,
-      description: "Of the route's requests, chosen by lot. 0: none, its jobs run and wait; 100: all.",
-    }),
+    percent: SharePercent,
   },
   "The release's jobs get this share of the route's requests, and no others of the app's; the rest go to the app's other jobs. Where either have no healthy job, the others take all. Ends when the deployment to the release resumes or ends.",
 );
@@ -145,7 +142,7 @@ export const updateRoute = endpoint({
               description: "By id or vN; that of the app's paused deployment when absent.",
             }),
           ),
-          percent: Canary.properties.percent,
+          percent: SharePercent,
         }),
       ),
     ),
@@ -195,7 +192,7 @@ export const Pool = object({
   errorPage: Type.Optional(Page),
 });
 export const CanaryPool = object(
-  { poolId: Type.String(), percent: Canary.properties.percent },
+  { poolId: Type.String(), percent: SharePercent },
   "This share of its requests goes to that pool, which is in `pools` and has at least one backend that is up.",
 );
 export const PooledDomain = object({

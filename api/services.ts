@@ -7,7 +7,7 @@ import { Domain } from "./routes.ts";
 import { Env, Id, listOf, Name, Nothing, object, PageQuery, ProcessName, ProcessText } from "./schema.ts";
 
 export const Instance = object({
-  jobId: Id,
+  jobId: Type.Optional(Type.Unsafe<string>({ ...Id, description: "Absent for what runs outside of the cluster." })),
   hostId: Type.Optional(Id),
   address: Type.Optional(Type.String()),
   port: Type.Optional(Type.Integer()),
@@ -15,9 +15,16 @@ export const Instance = object({
   healthy: Type.Boolean(),
 });
 export const Service = object({
-  name: Type.String({ description: "<app> for process web, <app>-<process> for others." }),
-  app: Name,
-  process: ProcessName,
+  name: Type.String({
+    description: "<app> for process web, <app>-<process> for others; of what runs outside of the cluster its own.",
+  }),
+  external: Type.Optional(
+    Type.Boolean({
+      description: "It runs outside of the cluster, see /v1/external-services: no app, image or release.",
+    }),
+  ),
+  app: Type.Optional(Name),
+  process: Type.Optional(ProcessName),
   image: Type.String(),
   version: Type.Integer(),
   count: Type.Integer(),
@@ -33,7 +40,7 @@ export const listServices = endpoint({
   id: "listServices",
   method: "GET",
   path: "/v1/services",
-  summary: "Every process that listens, with its instances",
+  summary: "Every process that listens, and every external service, with its instances",
   permission: "app:read",
   query: object(PageQuery),
   reply: listOf(Service),

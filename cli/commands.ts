@@ -25,6 +25,7 @@ import { networkCommands } from "./commands/network.ts";
 import { profileCommands } from "./commands/profiles.ts";
 import { quarantineCommands } from "./commands/quarantine.ts";
 import { releaseCommands } from "./commands/releases.ts";
+import { restartCommands } from "./commands/restart.ts";
 import { routerCommands } from "./commands/routers.ts";
 import { routeCommands } from "./commands/routes.ts";
 import { runCommands } from "./commands/run.ts";
@@ -64,6 +65,7 @@ export const commands: readonly Command[] = [
   ...forwardCommands,
   ...runCommands,
   ...limitCommands,
+  ...restartCommands,
   ...logCommands,
   ...logDrainCommands,
   ...routeCommands,

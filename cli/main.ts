@@ -4,6 +4,7 @@ import process from "node:process";
 import { createInterface } from "node:readline/promises";
 import { text } from "node:stream/consumers";
 import { run } from "#lib/run.ts";
+import { isPacked } from "./clone/tree.ts";
 import { commands } from "./commands.ts";
 import { runCli } from "./run-cli.ts";
 
@@ -14,6 +15,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 run(async (signal) => {
   const code = await runCli(process.argv.slice(2), {
     commands,
+    packed: isPacked,
     env: process.env,
     cwd: process.cwd(),
     signal,
@@ -42,7 +44,8 @@ run(async (signal) => {
       setRaw(on) {
         process.stdin.setRawMode?.(on);
         // Node's raw mode still makes \r\n of each \n, which moves the cursor of every full-screen program.
-        if (on) spawnSync("stty", ["-opost"], { stdio: ["inherit", "ignore", "ignore"], timeout: 2_000 });
+        if (on && process.platform !== "win32")
+          spawnSync("stty", ["-opost"], { stdio: ["inherit", "ignore", "ignore"], timeout: 2_000 });
       },
       size() {
         const { columns, rows } = process.stdout;

@@ -1,6 +1,7 @@
 // One invocation: parse, run, print the error once, give the exit code. Everything it touches comes in.
 import { FAULTS, Fault, isFault } from "#api/fault.ts";
 import { causeChain } from "#lib/run.ts";
+import { needsClone } from "./clone/tree.ts";
 import { plain } from "./output/text.ts";
 import type { Cli, Command, Invocation, SessionStreams, Terminal } from "./parse/command.ts";
 import { helpText } from "./parse/help.ts";
@@ -17,6 +18,8 @@ export interface Surroundings {
   ask(question: string): Promise<string>;
   readStdin(): Promise<string>;
   streams: SessionStreams;
+  /** The CLI alone, without the tree (`cli/clone/tree.ts`). */
+  packed: boolean;
 }
 
 const USAGE_EXIT = FAULTS.invalid.exit;
@@ -31,6 +34,7 @@ export async function runCli(argv: readonly string[], around: Surroundings): Pro
       else around.writeErr(text);
       return parsed.asked ? 0 : USAGE_EXIT;
     }
+    if (around.packed && parsed.command.needsClone) throw needsClone(`flynn ${parsed.command.words}`);
     return (await parsed.command.run(invocation(parsed, around))) ?? 0;
   } catch (error) {
     if (around.signal.aborted) throw error;

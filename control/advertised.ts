@@ -1,6 +1,6 @@
 // Addresses that others reach this control by: those configured, else every address of this machine that may lead to it. Pure.
 import type { NetworkInterfaceInfo } from "node:os";
-import { isContainerLink } from "#lib/address-ranges.ts";
+import { isContainerLink, isLinkLocal } from "#lib/address-ranges.ts";
 
 export function advertised(
   configured: readonly string[],
@@ -12,7 +12,7 @@ export function advertised(
     .flatMap(([, list]) => list ?? [])
     .filter(({ family, internal }) => family === "IPv4" && !internal)
     .map(({ address }) => address);
-  const reached = own.filter((address) => !address.startsWith("169.254."));
+  const reached = own.filter((address) => !isLinkLocal(address));
   if (reached.length > 0) return reached;
   return own.length > 0 ? own : ["127.0.0.1"];
 }

@@ -26,6 +26,7 @@ export const PREFIX = {
   certificateNames: "certificate-names/",
   appPages: "app-pages/",
   logDrains: "log-drains/",
+  externalServices: "external-services/",
   networkRules: "network-rules/",
   networkPairs: "network-pairs/",
   tokens: "tokens/",
@@ -91,6 +92,7 @@ export const keys = {
   certificateName: (name: string) => `${PREFIX.certificateNames}${name}`,
   pages: (appId: string) => `${PREFIX.appPages}${appId}`,
   logDrain: (id: string) => `${PREFIX.logDrains}${id}`,
+  externalService: (name: string) => `${PREFIX.externalServices}${name}`,
   networkRule: (id: string) => `${PREFIX.networkRules}${id}`,
   /** Value: the rule's id. One per pair, so that a pair has one rule. */
   networkPair: (fromId: string, toId: string) => `${PREFIX.networkPairs}${fromId}/${toId}`,

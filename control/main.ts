@@ -2,6 +2,7 @@
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
+import { localDocker } from "#api/local-docker.ts";
 import { removeUnfinished, writeFileInPlace } from "#lib/files.ts";
 import { keepOldSpaceSmall } from "#lib/heap.ts";
 import { createLog } from "#lib/log.ts";
@@ -17,7 +18,6 @@ import { openAuthority } from "./identity/authority.ts";
 import { writeLocalJoinTokens } from "./identity/local-join.ts";
 import { takeLocalTokens } from "./identity/local-token.ts";
 import { issueOwn, keepOwn } from "./identity/own-certificates.ts";
-import { localDocker } from "./local-docker.ts";
 import { pushRights } from "./push-rights.ts";
 import { registry } from "./registry.ts";
 import { registryPulls } from "./registry-pulls.ts";

@@ -247,7 +247,11 @@ function callOf<E extends Endpoint>(
     remoteAddress: request.ip,
     ifMatch: ifMatchOf(endpoint, request.headers["if-match"]),
     lastEventId: typeof request.headers["last-event-id"] === "string" ? request.headers["last-event-id"] : undefined,
-    etag: (version) => void reply.header("etag", `"${version}"`),
+    etag(version) {
+      if (!endpoint.versioned)
+        throw new Error(`${endpoint.id} gives an ETag and does not say that it is \`versioned\``);
+      reply.header("etag", `"${version}"`);
+    },
   };
 }
 

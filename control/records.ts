@@ -100,7 +100,8 @@ export interface TokenRecord {
 export interface NetworkRuleRecord {
   id: string;
   from: { kind: "app"; id: string };
-  to: { kind: "app"; id: string };
+  /** An app, or a service outside of the cluster. */
+  to: { kind: "app" | "service"; id: string };
   createdAt: string;
   createdBy: string;
 }

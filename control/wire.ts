@@ -4,6 +4,7 @@ import { networkInterfaces } from "node:os";
 import type { FastifyInstance } from "fastify";
 import type { App } from "#api/apps.ts";
 import type { Endpoint } from "#api/endpoint.ts";
+import type { LocalDocker } from "#api/local-docker.ts";
 import { type Hello, ownHello } from "#api/version.ts";
 import { machineAddresses } from "#lib/address-ranges.ts";
 import type { Log } from "#lib/log.ts";
@@ -20,7 +21,7 @@ import { deployments } from "./deploy/deployments.ts";
 import { diskPart, type Reading } from "./disk/floor.ts";
 import { diskRoom } from "./disk/room.ts";
 import { lasting, watchWriting } from "./disk/writing.ts";
-import { createDrains } from "./drains/drains.ts";
+import { type Dial, watchExternal } from "./external/health.ts";
 import { createGit } from "./git/git.ts";
 import { hostChanges } from "./host-changes.ts";
 import { hostClients } from "./host-clients.ts";
@@ -32,7 +33,7 @@ import { imageSweeper } from "./image-sweep.ts";
 import { takeIn } from "./indexes.ts";
 import { jobIndex } from "./job-index.ts";
 import { keys, PREFIX } from "./keys.ts";
-import type { LocalDocker } from "./local-docker.ts";
+import { createLogDrains } from "./log-drains/log-drains.ts";
 import { eventLines, lostLines } from "./logs/event-lines.ts";
 import { logs } from "./logs/logs.ts";
 import { openOwnLog } from "./logs/own-log.ts";
@@ -55,15 +56,17 @@ import { mountBuilds } from "./routes/builds.ts";
 import { mountCertificates } from "./routes/certificates.ts";
 import { mountDeployments } from "./routes/deployments.ts";
 import { mountDisks } from "./routes/disks.ts";
-import { mountDrains } from "./routes/drains.ts";
+import { mountExternalServices } from "./routes/external-services.ts";
 import { mountGit } from "./routes/git.ts";
 import { mountHosts } from "./routes/hosts.ts";
 import { mountJobs } from "./routes/jobs.ts";
 import { mountKeys } from "./routes/keys.ts";
+import { mountLogDrains } from "./routes/log-drains.ts";
 import { mountLogs } from "./routes/logs.ts";
 import { mountMachines } from "./routes/machines.ts";
 import { mountNetwork } from "./routes/network.ts";
 import { mountPages } from "./routes/pages.ts";
+import { mountRestart } from "./routes/restart.ts";
 import { mountRouters } from "./routes/routers.ts";
 import { mountRoutes } from "./routes/routes.ts";
 import { mountServices } from "./routes/services.ts";
@@ -120,6 +123,8 @@ export interface ControlParts {
   readAddresses?: () => string[];
   /** Silence after which a router is not waited for, in milliseconds. */
   routerAliveMs?: number;
+  /** How external services are looked at; over the network every ten seconds unless given. */
+  external?: { dial?: Dial; everyMs?: number };
   /** What control says of itself; that of this version unless given. */
   hello?: Hello;
 }
@@ -223,7 +228,8 @@ export function wireControl(parts: ControlParts): Control {
   const hostLoop = createHostLoop({ store, log, presence: context.presence, scheduler, ttlMs: config.hostLostAfterMs });
   const hosts = hostClients(context, identity);
   const archive = logs(context, hosts);
-  const drains = createDrains(context, archive);
+  const external = watchExternal(context, parts.external);
+  const logDrains = createLogDrains(context, archive);
   const deployer = deployments(context, {
     tasks,
     whyWaiting: (job) => scheduler.whyWaiting(job),
@@ -320,6 +326,7 @@ export function wireControl(parts: ControlParts): Control {
   mountHosts(mount, context, { feeds, frames: hostFrames(context, changed), answerBeats, isFree: scheduler.isFree });
   mountRouters(mount, context, routes);
   mountApps(mount, context, { deployments: deployer });
+  mountRestart(mount, context, { deployments: deployer });
   mountSessions(context, { mount, mountSocket, tickets, tasks, hosts });
   mountJobs(mount, context, {
     tasks,
@@ -335,12 +342,13 @@ export function wireControl(parts: ControlParts): Control {
   mountStack(mount, context, images);
   mountDeployments(mount, context, deployer);
   mountLogs(mount, context, archive);
-  mountDrains(mount, context, drains);
+  mountLogDrains(mount, context, logDrains);
   mountRoutes(mount, context, deployer);
   mountNetwork(mount, context);
   mountCertificates(mount, context);
   mountPages(mount, context);
-  mountServices(mount, context, { deployments: deployer, logs: archive, image, docker });
+  mountServices(mount, context, { deployments: deployer, logs: archive, image, docker, external });
+  mountExternalServices(mount, context, external);
 
   return {
     app,
@@ -361,7 +369,7 @@ export function wireControl(parts: ControlParts): Control {
         scheduler: scheduler.run,
         hosts: hostLoop.run,
         deployments: deployer.run,
-        drains: drains.run,
+        drains: logDrains.run,
         alerts: alerts.run,
         logs: (until) => pruneOwnLog(context, until),
         disk: (until) => context.room.run(until),
@@ -369,6 +377,7 @@ export function wireControl(parts: ControlParts): Control {
         builds: (until) => builds.run(until),
         git: (until) => git.run(until),
         tokens: tokens.run,
+        external: external.run,
         addresses: addressesKept,
         subnets: (until) => growSubnets({ store, isFree: scheduler.isFree, now, log, signal: until }),
         retention: (until) => retentionLoop(store, { log, signal: until, images: sweeper }),

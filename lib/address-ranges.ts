@@ -47,12 +47,15 @@ export const isV4 = (range: string): boolean => !range.includes(":");
 export const isContainerLink = (name: string): boolean =>
   /^(?:docker(?:\d+|_gwbridge)|br-[0-9a-f]{12}|flynnb?\d+|veth\w+|virbr\d+)$/.test(name);
 
+/** An address that leads to nothing but the cable it was found on. */
+export const isLinkLocal = (address: string): boolean => isWithin(["169.254.0.0/16", "fe80::/10"], address);
+
 /** IPv4 addresses of `os.networkInterfaces()` that others may know a machine by: no loopback, no link-local. Sorted, 64 at most. */
 export function machineAddresses(interfaces: Partial<Record<string, readonly NetworkInterfaceInfo[]>>): string[] {
   const all = Object.values(interfaces).flatMap((list) => list ?? []);
   const found = all.filter(({ family, internal }) => family === "IPv4" && !internal).map(({ address }) => address);
   return [...new Set(found)]
-    .filter((address) => !/^(127|169\.254)\./.test(address))
+    .filter((address) => !isLinkLocal(address) && !isWithin(rangesOf("loopback"), address))
     .sort()
     .slice(0, 64);
 }

@@ -73,6 +73,7 @@ export async function makeDirectory(path: string, mode?: number): Promise<void> 
 }
 
 export async function syncDirectory(path: string): Promise<void> {
+  if (process.platform === "win32") return; // directories are not opened there, and a rename is in the journal
   const directory = await open(path, "r");
   try {
     await directory.sync();

@@ -1,4 +1,4 @@
-// People write `30s`, `4GiB`, `500m`; the code uses milliseconds, bytes and millicores. Converted once, at the border.
+// People write `30s`, `4GiB`, `0.5` CPUs; the code uses milliseconds, bytes and millicores. Converted once, at the border.
 
 const DURATION_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const SIZE_BYTES: Record<string, number> = {
@@ -31,6 +31,16 @@ export function parseSize(text: string): number | undefined {
   if (match === null || unit === undefined || !Object.hasOwn(SIZE_BYTES, unit)) return undefined;
   return Math.round(Number(match[1]) * SIZE_BYTES[unit]!);
 }
+
+/** `0.5` and `2` (CPUs), `500m` (thousandths of one) -> millicores; undefined when it is none of these. */
+export function parseCpu(text: string): number | undefined {
+  const match = /^(\d{1,7}(?:\.\d{1,3})?)(m?)$/.exec(text.trim());
+  if (match === null || (match[2] === "m" && match[1]!.includes("."))) return undefined;
+  return match[2] === "m" ? Number(match[1]) : Math.round(Number(match[1]) * 1_000);
+}
+
+/** In CPUs, everywhere people see it: `0.5`, `2`. */
+export const formatCpu = (millis: number): string => String(millis / 1_000);
 
 export function formatSize(bytes: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];

@@ -251,6 +251,7 @@ export const VALUES: Record<string, readonly unknown[]> = {
   at: ["2026-11-30T09:12:44.018Z"],
   since: ["2026-11-30T09:12:44Z"],
   until: ["2026-11-30T10:00:00Z"],
+  checkedAt: ["2026-11-30T09:12:40Z"],
   createdAt: ["2026-11-30T09:10:02Z"],
   updatedAt: ["2026-11-30T09:10:02Z"],
   startedAt: ["2026-11-30T09:10:03Z"],

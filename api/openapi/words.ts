@@ -7,6 +7,7 @@ export const TAGS: Record<Noun, string> = {
   deployments: "Replacing one release by another, on the server: a client that goes away changes nothing.",
   jobs: "One run of one process of one release on one host.",
   services: "The registry of what listens, and the one call that makes a service from an image.",
+  "external-services": "What runs outside of the cluster, in the registry beside its own services.",
   routes: "Domains and ports that lead to apps, and the routers that serve them.",
   certificates: "Certificates that people bring for their domains.",
   pages: "What visitors see in an app's place.",

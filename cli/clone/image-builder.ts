@@ -1,14 +1,14 @@
 // images/main.ts as a child process: what it says goes to stderr as it comes, its one JSON value is the answer.
 import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
-import { fileURLToPath } from "node:url";
 import { Fault } from "#api/fault.ts";
 import { stopChild } from "#lib/exec.ts";
+import { treeFile } from "./tree.ts";
 
 const CHILD_GRACE_MS = 10_000;
 
 export async function runImageBuilder<T>(argv: readonly string[], signal: AbortSignal): Promise<T> {
-  const program = fileURLToPath(new URL("../../images/main.ts", import.meta.url));
+  const program = treeFile("images/main.ts");
   const stdio: ["ignore", "pipe", "inherit"] = ["ignore", "pipe", "inherit"];
   const child = spawn(process.execPath, [program, ...argv], { stdio, detached: true });
   const stop = () => void stopChild(child, CHILD_GRACE_MS);

@@ -1,9 +1,8 @@
 // The file of the clusters that this user knows: ~/.flynn/clusters.json (FLYNN_HOME moves it), readable by the user only. Alone, since
 // git asks for a token at every push and waits for what is loaded.
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
 import { readText } from "#lib/files.ts";
+import { flynnHome, type Platform, pathsOf } from "./home.ts";
 
 export interface Cluster {
   name: string;
@@ -19,9 +18,8 @@ export interface Clusters {
   clusters: Cluster[];
 }
 
-export function clustersFile(env: NodeJS.ProcessEnv): string {
-  return join(env["FLYNN_HOME"] || join(env["HOME"] || homedir(), ".flynn"), "clusters.json");
-}
+export const clustersFile = (env: NodeJS.ProcessEnv, platform: Platform = process.platform): string =>
+  pathsOf(platform).join(flynnHome(env, platform), "clusters.json");
 
 export async function readClusters(file: string): Promise<Clusters> {
   const text = await readText(file);

@@ -87,8 +87,8 @@ function change(call: Invocation, unset: boolean): Promise<void> {
     if (release === undefined)
       return answer(cli, app, () => cli.print(`${app.name} deploys with ${deployWords(app, {}).join(" ")}`));
     const { deploymentId: id, ...made } = release;
-    if (id === undefined) return answer(cli, made, () => cli.print(`Created release ${made.id}`));
-    answer(cli, { app, release: made, deploymentId: id }, () => cli.print(`Created release ${made.id}`));
+    if (id === undefined) return answer(cli, made, () => cli.print(`Created release v${made.version}`));
+    answer(cli, { app, release: made, deploymentId: id }, () => cli.print(`Created release v${made.version}`));
     if (!call.on("detach")) await followDeployment({ client, cli, app: app.name, id });
   });
 }

@@ -2,16 +2,17 @@
 import { resolve } from "node:path";
 import { type App, createRelease, getApp, listReleases, type ProcessType } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
-import { getDeployment } from "#api/deployments.ts";
+import { createDeployment, getDeployment } from "#api/deployments.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { DEFAULT_HEALTH } from "#api/jobs.ts";
 import { appName } from "../apps/app.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
 import { archiveKind } from "../deploy/archive-kind.ts";
 import { checkEnd, followBuild, sendSource } from "../deploy/build.ts";
-import { followDeployment } from "../deploy/deployment.ts";
+import { deployedWords, followDeployment } from "../deploy/deployment.ts";
 import { archiveFile, checkFile, type ImageSource, localImage, uploadImage } from "../deploy/image-upload.ts";
 import { sourceArchive } from "../deploy/source-tree.ts";
+import { STAGING, stagingOf } from "../deploy/staging.ts";
 import { envChanges } from "../env/changes.ts";
 import { answer } from "../output/answer.ts";
 import type { Command, Invocation } from "../parse/command.ts";
@@ -26,6 +27,7 @@ export const deployCommands: readonly Command[] = [
       "  flynn deploy --image hello:latest             an image of the local Docker",
       "  flynn deploy --archive hello.tar              a `docker save` archive (- is stdin; with --source a source)",
       "  flynn deploy --image hello --port 3000 -- node server.js --verbose",
+      "  flynn deploy . --canary 5%                    one new job beside the old ones, with 5 % of the requests",
       "",
       "Build and deployment run on the cluster: Ctrl-C here ends the watching, not them.",
     ].join("\n"),
@@ -45,6 +47,7 @@ export const deployCommands: readonly Command[] = [
         value: "PATH",
         help: "web is healthy when GET PATH answers 200-399; else when its port opens",
       },
+      ...STAGING,
       { name: "detach", help: "Do not wait for the deployment" },
     ],
     tail: "CMD...",
@@ -101,13 +104,14 @@ async function deploySource(call: Invocation, client: Client, app: App, director
     directory === undefined
       ? { ...(await archiveFile(call.text("archive")!)), commit: undefined }
       : await sourceArchive({ directory: resolve(cli.cwd, directory), env: cli.env, signal: cli.signal });
-  const sent = await sendSource({ client, cli, app: app.name, source: archive, commit });
+  const staging = stagingOf(call);
+  const sent = await sendSource({ client, cli, app: app.name, source: archive, commit, staging });
   if (call.on("detach"))
     return answer(cli, sent, () => cli.print(`Build ${sent.number} of ${app.name} is queued (${sent.id})`));
   const build = await followBuild({ client, cli, app: app.name, id: sent.id, line: cli.say });
   if (cli.json) cli.print(JSON.stringify(build, null, 2));
   checkEnd(build);
-  if (!cli.json) cli.print(`Deployed v${build.version} of ${app.name}`);
+  if (!cli.json && staging.pauseAfter === undefined) cli.print(`Deployed v${build.version} of ${app.name}`);
 }
 
 async function existingApp(client: Client, call: Invocation): Promise<App> {
@@ -134,23 +138,34 @@ async function deployImage(
   const processes = await webProcess(client, app.id, web, cli.signal);
   const artifact = await uploadImage(client, app.id, await open(), call.cli);
   cli.say(`uploaded ${artifact.digest.slice(0, 19)} (${artifact.architecture})`);
-  const { version, deploymentId: id } = await client.call(createRelease, {
+  const staging = stagingOf(call);
+  const isStaged = staging.pauseAfter !== undefined;
+  const release = await client.call(createRelease, {
     params: { app: app.id },
     body: {
       artifactId: artifact.id,
-      deploy: true,
+      deploy: !isStaged,
       ...(processes ? { processes } : {}),
       ...(Object.keys(env).length > 0 ? { env } : {}),
     },
     signal: cli.signal,
   });
+  const { version } = release;
+  const staged = isStaged
+    ? await client.call(createDeployment, {
+        params: { app: app.id },
+        body: { release: release.id, ...staging },
+        signal: cli.signal,
+      })
+    : undefined;
+  const id = staged?.id ?? release.deploymentId;
   if (id === undefined) throw new Fault("internal", `v${version} of ${app.name} was made, and not deployed`);
   if (call.on("detach")) {
     const created = await client.call(getDeployment, { params: { app: app.id, id }, signal: cli.signal });
     return answer(cli, created, () => cli.print(`Deploying v${version} of ${app.name} (deployment ${id})`));
   }
   const done = await followDeployment({ client, cli, app: app.name, id });
-  answer(cli, done, () => cli.print(`Deployed v${version} of ${app.name}`));
+  answer(cli, done, () => cli.print(deployedWords(done, app.name)));
 }
 
 interface WebWish {

@@ -1,11 +1,11 @@
 // doctor: what is wrong here and in the cluster, and what to do about each.
 import { stat } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
 import type { Client } from "#api/client.ts";
 import { isFault } from "#api/fault.ts";
 import { explainMachine, listMachines } from "#api/machines.ts";
 import { getStack } from "#api/stack.ts";
 import { getStatus } from "#api/status.ts";
+import { isPacked, needsClone, treeFile } from "../clone/tree.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
 import { answer } from "../output/answer.ts";
 import { type Complaint, NO_STACK, partTodo } from "../output/remedy.ts";
@@ -48,6 +48,12 @@ async function doctor(call: Invocation): Promise<number> {
 
 async function localComplaints(call: Invocation): Promise<Complaint[]> {
   const { cli } = call;
+  if (isPacked) {
+    if (["state", "config"].some((flag) => call.text(flag) !== undefined) || call.on("local"))
+      throw needsClone("looking at an appliance's own machine");
+    cli.say("only the cluster is looked at; what is wrong on the appliance's own machine, `doctor` there says");
+    return [];
+  }
   const config = await settingsHere(call);
   const here = await stat(config.stateDir).then(
     () => true,
@@ -65,7 +71,7 @@ async function localComplaints(call: Invocation): Promise<Complaint[]> {
   const list = parts({
     config,
     address: machine?.address || "127.0.0.1",
-    treeDir: fileURLToPath(new URL("../..", import.meta.url)),
+    treeDir: treeFile(""),
     node: process.execPath,
     registrySecret: "",
     hostname: "appliance",

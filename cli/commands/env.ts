@@ -116,9 +116,18 @@ function change(call: Invocation, env: EnvChanges): Promise<void> {
 
 async function deployed(client: Client, call: Invocation, app: string, made: Reply<typeof updateEnv>): Promise<void> {
   const { cli } = call;
-  answer(cli, made, () => cli.print(`Created release ${made.release.id}`));
-  if (made.deploymentId !== undefined && made.release.artifactId !== undefined && !call.on("detach"))
-    await followDeployment({ client, cli, app, id: made.deploymentId });
+  const { release, deploymentId, unchanged } = made;
+  const version = `v${release.version}`;
+  answer(cli, made, () =>
+    cli.print(
+      unchanged ? `Nothing changed: ${version} of ${app} has these values already` : `Created release ${version}`,
+    ),
+  );
+  if (!unchanged && release.artifactId === undefined)
+    cli.say(
+      `${app} has no image yet: its first one starts with these variables (git push flynn main, or flynn deploy)`,
+    );
+  if (deploymentId !== undefined && !call.on("detach")) await followDeployment({ client, cli, app, id: deploymentId });
 }
 
 /** Sent only onto what the user saw. Nothing is open while the editor is: that may take its time. */

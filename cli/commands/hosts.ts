@@ -15,7 +15,7 @@ import { createJoinToken } from "#api/members.ts";
 import { listNetworkHosts, type NetworkHost } from "#api/network.ts";
 import { helloText } from "#api/version.ts";
 import { sleep } from "#lib/time.ts";
-import { formatDuration, formatSize, parseDuration } from "#lib/units.ts";
+import { formatCpu, formatDuration, formatSize, parseDuration } from "#lib/units.ts";
 import { tagChanges } from "../apps/tag-changes.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
@@ -69,7 +69,7 @@ export const hostCommands: readonly Command[] = [
             ["Subnet", host.subnet],
             ["Subnet waits", host.subnetWaits],
             ["Jobs", String(host.jobs)],
-            ["CPU", `${cpu(host)} cores asked for`],
+            ["CPU", `${cpu(host)} CPU asked for`],
             ["Memory", `${memory(host)} asked for`],
             ["Disk", `${formatSize(host.used.diskBytes)} of ${formatSize(host.capacity.diskBytes)} asked for`],
             ["Disk free", host.space && roomText(host.space.disk)],
@@ -232,7 +232,7 @@ async function drain(call: Invocation): Promise<void> {
 
 const stateOf = ({ state, cordoned, draining }: Host): string =>
   draining ? `${state}, draining` : cordoned ? `${state}, cordoned` : state;
-const cpu = ({ used, capacity }: Host): string => `${used.cpuMillis / 1000}/${capacity.cpuMillis / 1000}`;
+const cpu = ({ used, capacity }: Host): string => `${formatCpu(used.cpuMillis)}/${formatCpu(capacity.cpuMillis)}`;
 const memory = ({ used, capacity }: Host): string =>
   `${formatSize(used.memoryBytes)}/${formatSize(capacity.memoryBytes)}`;
 const diskFree = ({ space }: Host): string =>

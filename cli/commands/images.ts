@@ -32,6 +32,7 @@ export const imageCommands: readonly Command[] = [
     words: "image build",
     summary: "Build the boot image of hosts, sign it, and register it when the cluster answers",
     flags: BUILD_FLAGS,
+    needsClone: true,
     run: build,
   },
   {

@@ -1,10 +1,10 @@
 // key: the SSH keys that may push.
 import { readFile } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { Fault } from "#api/fault.ts";
 import { addKey, listKeys, removeKey } from "#api/keys.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
+import { homeOf } from "../clusters/home.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import type { Cli, Command } from "../parse/command.ts";
 
@@ -54,7 +54,7 @@ export const keyCommands: readonly Command[] = [
 
 async function publicKeyText(cli: Cli, given: string | undefined): Promise<string> {
   if (given === "-") return checked((await cli.readStdin()).trim(), "stdin");
-  const home = join(cli.env["HOME"] || homedir(), ".ssh");
+  const home = join(homeOf(cli.env), ".ssh");
   const files = given === undefined ? USUAL.map((name) => join(home, name)) : [resolve(cli.cwd, given)];
   for (const file of files) {
     try {

@@ -1,21 +1,19 @@
-// limit, restart: both a new release of the same image, deployed as any release is.
+// limit: a change is a new release of the same image, deployed as any release is.
 import { createRelease, listReleases, type ProcessChanges, ProcessType, type ReleaseSummary } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
-import { DEFAULT_LIMITS, listJobs, stopJob } from "#api/jobs.ts";
+import { DEFAULT_LIMITS } from "#api/jobs.ts";
 import { newId } from "#lib/ids.ts";
-import { until } from "#lib/time.ts";
-import { formatSize, parseSize } from "#lib/units.ts";
+import { formatCpu, formatSize, parseSize } from "#lib/units.ts";
 import { appName } from "../apps/app.ts";
+import { CPU_WANTED, cpuMillis } from "../apps/cpu.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
 import { followDeployment } from "../deploy/deployment.ts";
-import { ofProcess } from "../jobs/job-names.ts";
 import { answer } from "../output/answer.ts";
 import { printTable } from "../output/table.ts";
 import type { Command, Invocation } from "../parse/command.ts";
 
 const DETACH = { name: "detach", help: "Do not wait for the deployment" };
-const REPLACED_WITHIN_MS = 180_000;
 
 export const limitCommands: readonly Command[] = [
   {
@@ -33,8 +31,8 @@ export const limitCommands: readonly Command[] = [
             shown.map(({ process, memoryBytes, cpuMillis, pids, diskBytes }) => [
               process,
               formatSize(memoryBytes),
-              `${cpuMillis}`,
-              `${pids}`,
+              `${formatCpu(cpuMillis)} CPU`,
+              `${pids} processes`,
               formatSize(diskBytes),
             ]),
           ),
@@ -45,7 +43,7 @@ export const limitCommands: readonly Command[] = [
     words: "limit set",
     summary: "Set limits of a process: a new release, deployed",
     more: [
-      "  flynn limit set web memory=1GB cpu=500      cpu in thousandths of a core",
+      "  flynn limit set web memory=1GB cpu=0.5      cpu in CPUs; 500m is the same",
       "  flynn limit set worker memory=              the default again",
       "",
       "memory is a hard limit (more is `out of memory`) and what the scheduler reserves; cpu is a share under load and what it",
@@ -63,25 +61,9 @@ export const limitCommands: readonly Command[] = [
         await release(client, call, { processChanges: { [process]: limitChanges(words) } }, "limits set");
       }),
   },
-  {
-    words: "restart",
-    summary: "Start an app's jobs anew, each old one only once a new one serves",
-    more: [
-      "  flynn restart             every process, by a deployment of a new, identical release",
-      "  flynn restart worker      the jobs of one process, one after the other",
-    ].join("\n"),
-    args: [{ name: "PROCESS" }],
-    flags: [DETACH],
-    run: (call) =>
-      withCluster(call, async (client) => {
-        const [process] = call.args;
-        if (process === undefined) return release(client, call, { description: "restart" }, "restarted");
-        await restartProcess(client, call, process);
-      }),
-  },
 ];
 
-/** Pure: `memory=1GB cpu=500` as the fields they change; an empty value takes the field away. */
+/** Pure: `memory=1GB cpu=0.5` as the fields they change; an empty value takes the field away. */
 export function limitChanges(words: readonly string[]): ProcessChanges {
   const changes: Record<string, number | null> = {};
   for (const word of words) {
@@ -117,7 +99,7 @@ interface Bounds {
 }
 const LIMITS: Record<string, Limit> = {
   memory: { field: "memoryBytes", parse: parseSize, show: formatSize, wants: "a size such as 512MB" },
-  cpu: { field: "cpuMillis", parse: whole, show: String, wants: "thousandths of a core, such as 500" },
+  cpu: { field: "cpuMillis", parse: cpuMillis, show: formatCpu, wants: CPU_WANTED },
   pids: { field: "pids", parse: whole, show: String, wants: "a number such as 200" },
   disk: { field: "diskBytes", parse: parseSize, show: formatSize, wants: "a size such as 10GB" },
 };
@@ -158,34 +140,4 @@ async function release(
   if (!call.on("detach") && made.artifactId !== undefined && id !== undefined)
     await followDeployment({ client, cli, app, id });
   answer(cli, made, () => cli.print(`${app} v${made.version}: ${done}`));
-}
-
-/** One job after the other, so that the others serve; the next goes only once a replacement is up. */
-async function restartProcess(client: Client, call: Invocation, process: string): Promise<void> {
-  const { cli } = call;
-  const app = await appName(call);
-  const params = { app };
-  const { processes } = await currentRelease(client, call);
-  const type = Object.hasOwn(processes, process) ? processes[process] : undefined;
-  if (type === undefined)
-    throw new Fault("not-found", `app ${app} has no process ${process}; it has ${Object.keys(processes).join(", ")}`);
-  const wanted = async () =>
-    ofProcess(await listAll(client, listJobs, { params, signal: cli.signal }), process).filter(
-      ({ desired }) => desired === "run",
-    );
-  const old = await wanted();
-  if (type.port !== null && old.length === 1) {
-    cli.say(`the one ${process} job serves requests: restarting all of ${app}, so that none is lost`);
-    return release(client, call, { description: "restart" }, "restarted");
-  }
-  for (const { id } of old) {
-    cli.say(`restarting ${process} ${id}`);
-    await client.call(stopJob, { params: { id }, body: {}, signal: cli.signal });
-    const replaced = async () => {
-      const jobs = await wanted();
-      return jobs.length >= old.length && jobs.every((job) => job.id !== id && job.state === "up");
-    };
-    await until(replaced, { what: `a new ${process} job being up`, timeoutMs: REPLACED_WITHIN_MS, signal: cli.signal });
-  }
-  answer(cli, await wanted(), () => cli.print(`${process} of ${app} restarted: ${old.length} jobs`));
 }

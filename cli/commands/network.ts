@@ -48,11 +48,11 @@ app, name servers, and the routers' and the API's ports.`,
   },
   {
     words: "network allow",
-    summary: "Let an app's jobs open connections to another app's",
+    summary: "Let an app's jobs open connections to another app's, or to a service outside of the cluster",
     args: PAIR,
     flags: WAITING,
     more: `In force within a second, with no restart, on every port, and one way: answers come back, but TO opens no connection to FROM.
-It waits until the hosts that run either app enforce it.
+It waits until the hosts that run either app enforce it. To a service outside (flynn service add) it opens that one port.
 
   flynn network allow blog db`,
     run: allow,
@@ -132,7 +132,7 @@ async function allow(call: Invocation): Promise<void> {
       what: `the rule ${rule.from.name} -> ${rule.to.name} is made`,
     });
     answer(cli, rule, () => {
-      cli.print(`Jobs of ${rule.from.name} may open connections to jobs of ${rule.to.name}${waited}.`);
+      cli.print(`Jobs of ${rule.from.name} may open connections to ${wordsOf(rule.to)}${waited}.`);
     });
   });
 }
@@ -153,10 +153,12 @@ async function remove(call: Invocation): Promise<void> {
       what: `the rule ${rule.from.name} -> ${rule.to.name} is removed`,
     });
     answer(cli, { ...rule, version }, () => {
-      cli.print(`Jobs of ${rule.from.name} no longer open connections to jobs of ${rule.to.name}${waited}.`);
+      cli.print(`Jobs of ${rule.from.name} no longer open connections to ${wordsOf(rule.to)}${waited}.`);
     });
   });
 }
+
+const wordsOf = ({ kind, name }: NetworkParty): string => (kind === "service" ? name : `jobs of ${name}`);
 
 const isNamed = ({ id, name }: NetworkParty, text: string): boolean => name === text || id === text;
 

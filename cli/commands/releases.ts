@@ -1,13 +1,26 @@
-// releases, rollback, deployment list|show|cancel.
+// releases, rollback, deployment list|create|show|pause|resume|cancel.
 import { listReleases } from "#api/apps.ts";
-import { cancelDeployment, type Deployment, getDeployment, listDeployments, rollbackApp } from "#api/deployments.ts";
+import type { Client } from "#api/client.ts";
+import {
+  cancelDeployment,
+  createDeployment,
+  type Deployment,
+  getDeployment,
+  hasEnded,
+  listDeployments,
+  pauseDeployment,
+  resumeDeployment,
+  rollbackApp,
+} from "#api/deployments.ts";
+import { Fault } from "#api/fault.ts";
 import { appName } from "../apps/app.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
-import { followDeployment } from "../deploy/deployment.ts";
+import { deployedWords, followDeployment } from "../deploy/deployment.ts";
+import { PAUSE_AFTER, pauseAfter, STAGING, stagingOf } from "../deploy/staging.ts";
 import { logLine } from "../jobs/log-line.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import { printFacts } from "../output/table.ts";
-import type { Command } from "../parse/command.ts";
+import type { Command, Invocation } from "../parse/command.ts";
 
 export const releaseCommands: readonly Command[] = [
   {
@@ -81,6 +94,51 @@ export const releaseCommands: readonly Command[] = [
       }),
   },
   {
+    words: "deployment create",
+    summary: "Deploy a release that is there, all of it or in stages",
+    args: [{ name: "RELEASE", required: true }],
+    flags: [...STAGING, { name: "detach", help: "Do not wait for the deployment" }],
+    more: `  flynn deployment create v7 --canary 5%      one new job beside the old ones, with 5 % of the requests
+  flynn deployment resume                     the rest follows`,
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const app = await appName(call);
+        const body = { release: call.args[0]!, ...stagingOf(call) };
+        const created = await client.call(createDeployment, { params: { app }, body, signal: cli.signal });
+        await watched(call, client, app, created);
+      }),
+  },
+  {
+    words: "deployment pause",
+    summary: "Pause a deployment between two steps: the one under way unless named",
+    args: [{ name: "ID" }],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const params = await underWay(call, client);
+        const deployment = await client.call(pauseDeployment, { params, body: {}, signal: cli.signal });
+        answer(cli, deployment, () =>
+          cli.print(`v${deployment.toVersion} pauses; go on with: flynn -a ${params.app} deployment resume`),
+        );
+      }),
+  },
+  {
+    words: "deployment resume",
+    summary: "Go on with a paused deployment: the one under way unless named",
+    more: "With --pause-after it goes on to the next pause, and routes keep their canary; else the canary ends.",
+    args: [{ name: "ID" }],
+    flags: [PAUSE_AFTER, { name: "detach", help: "Do not wait for the deployment" }],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const next = pauseAfter(call);
+        const params = await underWay(call, client);
+        const body = next === undefined ? {} : { pauseAfter: next };
+        const deployment = await client.call(resumeDeployment, { params, body, signal: call.cli.signal });
+        await watched(call, client, params.app, deployment);
+      }),
+  },
+  {
     words: "deployment show",
     summary: "Show a deployment; -f follows it to its end",
     args: [{ name: "ID", required: true }],
@@ -115,17 +173,43 @@ export const releaseCommands: readonly Command[] = [
   },
   {
     words: "deployment cancel",
-    summary: "Cancel a deployment; the old release goes on serving",
-    args: [{ name: "ID", required: true }],
+    summary: "Cancel a deployment, the one under way unless named; the old release goes on serving",
+    args: [{ name: "ID" }],
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
-        const params = { app: await appName(call), id: call.args[0]! };
+        const params = await underWay(call, client);
         const deployment = await client.call(cancelDeployment, { params, body: {}, signal: cli.signal });
         answer(cli, deployment, () => cli.print(`Cancelling the deployment of v${deployment.toVersion}`));
       }),
   },
 ];
+
+async function watched(call: Invocation, client: Client, app: string, { id, toVersion }: Deployment): Promise<void> {
+  const { cli } = call;
+  if (call.on("detach")) {
+    const now = await client.call(getDeployment, { params: { app, id }, signal: cli.signal });
+    return answer(cli, now, () => cli.print(`Deploying v${toVersion} of ${app} (deployment ${id})`));
+  }
+  const done = await followDeployment({ client, cli, app, id });
+  answer(cli, done, () => cli.print(deployedWords(done, app)));
+}
+
+/** The deployment that is named, else the app's that is under way. */
+async function underWay(call: Invocation, client: Client): Promise<{ app: string; id: string }> {
+  const app = await appName(call);
+  const [named] = call.args;
+  if (named !== undefined) return { app, id: named };
+  const { items } = await client.call(listDeployments, {
+    params: { app },
+    query: { limit: 50 },
+    signal: call.cli.signal,
+  });
+  const found = items.findLast((one) => !hasEnded(one));
+  if (found === undefined)
+    throw new Fault("conflict", `no deployment of ${app} is under way; see them with: flynn -a ${app} deployment list`);
+  return { app, id: found.id };
+}
 
 const took = ({ startedAt, finishedAt }: Deployment): string =>
   startedAt === undefined || finishedAt === undefined ? "" : age(startedAt, Date.parse(finishedAt));

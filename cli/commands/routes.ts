@@ -6,6 +6,7 @@ import { createRoute, deleteRoute, listRoutes, type Route, updateRoute } from "#
 import { appName, findAppName } from "../apps/app.ts";
 import { routeLabel, routeOptions, routeUrl, splitRoute } from "../apps/route-label.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
+import { percentOf } from "../deploy/staging.ts";
 import { answer, answerList } from "../output/answer.ts";
 import type { Command, Flag, Invocation } from "../parse/command.ts";
 import { addOrReplace, CERTIFICATE_FLAGS, certificateFiles } from "./certificates.ts";
@@ -125,6 +126,13 @@ then. https is answered on every route: with your certificate (--cert, --key; or
       HSTS,
       { name: "no-hsts", help: "No such header any more; browsers keep what they were told" },
       { ...PROXY, value: "v1|v2|none" },
+      {
+        name: "canary",
+        value: "PERCENT",
+        help: "Share of its requests for the release that a paused deployment brings, such as 5%",
+      },
+      { name: "release", value: "RELEASE", help: "With --canary: the release that has the share" },
+      { name: "no-canary", help: "Requests go to every job alike" },
       ...CERTIFICATE_FLAGS,
     ],
     run: (call) =>
@@ -211,7 +219,21 @@ function takenBack(call: Invocation) {
     ...(call.on("no-redirect-https") ? { tls: null } : {}),
     ...(call.on("no-hsts") ? { hstsSeconds: null } : {}),
     ...(proxy === undefined ? {} : { proxyProtocol: proxy === "none" ? null : version(proxy) }),
+    ...canary(call),
   };
+}
+
+function canary(call: Invocation) {
+  const percent = call.text("canary");
+  const release = call.text("release");
+  if (percent === undefined && release !== undefined)
+    throw new Fault("invalid", "--release says whose --canary it is, such as --canary 5% --release v7");
+  if (call.on("no-canary")) {
+    if (percent !== undefined) throw new Fault("invalid", "--canary and --no-canary together say nothing");
+    return { canary: null };
+  }
+  if (percent === undefined) return {};
+  return { canary: { percent: percentOf(percent), ...(release === undefined ? {} : { release }) } };
 }
 
 function version(text: string | undefined): "v1" | "v2" | undefined {

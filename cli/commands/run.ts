@@ -6,6 +6,7 @@ import { openSession } from "#api/session.ts";
 import { newId } from "#lib/ids.ts";
 import { parseSize } from "#lib/units.ts";
 import { appName, findAppName } from "../apps/app.ts";
+import { CPU_WANTED, cpuMillis } from "../apps/cpu.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
 import { envChanges } from "../env/changes.ts";
 import { chooseJob } from "../jobs/job-names.ts";
@@ -39,7 +40,7 @@ export const runCommands: readonly Command[] = [
       { name: "process", short: "p", value: "TYPE", help: "Limits of this process; and its command, if none is given" },
       { name: "release", short: "r", value: "vN", help: "Of this release, not of the current one" },
       { name: "memory", short: "m", value: "SIZE", help: "Memory limit, such as 1GiB" },
-      { name: "cpu", value: "MILLIS", help: "CPU in thousandths of a core" },
+      { name: "cpu", value: "CPUS", help: "CPUs it reserves, such as 0.5 (500m is the same)" },
       { name: "timeout", value: "TIME", help: "It is ended after so long" },
       NO_TTY,
     ],
@@ -80,7 +81,7 @@ async function run(call: Invocation): Promise<number | undefined> {
   const detach = call.on("detach");
   const tty = !detach && wantsTerminal(cli) && !call.on("no-tty");
   const memoryBytes = sizeOf(call);
-  const cpuMillis = cpuOf(call);
+  const cpu = cpuOf(call);
   const timeoutMs = durationMs("--timeout", call.text("timeout"));
   const release = call.text("release");
   return withCluster(call, async (client) => {
@@ -92,7 +93,7 @@ async function run(call: Invocation): Promise<number | undefined> {
         ...(process === undefined ? {} : { process }),
         ...(release === undefined ? {} : { release }),
         ...(memoryBytes === undefined ? {} : { memoryBytes }),
-        ...(cpuMillis === undefined ? {} : { cpuMillis }),
+        ...(cpu === undefined ? {} : { cpuMillis: cpu }),
         ...(timeoutMs === undefined ? {} : { timeoutMs }),
         env: { ...terminalEnv(call, tty), ...envChanges(call.texts("env")) },
         attach: !detach,
@@ -143,14 +144,14 @@ function sizeOf(call: Invocation): number | undefined {
   const text = call.text("memory");
   if (text === undefined) return undefined;
   const bytes = parseSize(text);
-  if (bytes === undefined) throw new Fault("invalid", `--memory is to be a size such as 512MiB, not ${text}`);
+  if (bytes === undefined) throw new Fault("invalid", `--memory ${text}: write a size such as 512MiB`);
   return bytes;
 }
 
 function cpuOf(call: Invocation): number | undefined {
   const text = call.text("cpu");
   if (text === undefined) return undefined;
-  if (!/^\d{1,7}$/.test(text))
-    throw new Fault("invalid", `--cpu is to be thousandths of a core, such as 500, not ${text}`);
-  return Number(text);
+  const millis = cpuMillis(text);
+  if (millis === undefined) throw new Fault("invalid", `--cpu ${text}: write ${CPU_WANTED}`);
+  return millis;
 }

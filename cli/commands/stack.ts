@@ -45,6 +45,7 @@ export const stackCommands: readonly Command[] = [
       "so that the next time only what changed is made. Apps built before run on unchanged until their next build.",
     ].join("\n"),
     flags: BUILD_FLAGS,
+    needsClone: true,
     run: build,
   },
   {

@@ -3,8 +3,8 @@ import { spawn } from "node:child_process";
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { Fault } from "#api/fault.ts";
+import { treeFile } from "../clone/tree.ts";
 import { answer } from "../output/answer.ts";
 import { CONFIRM, confirm } from "../output/confirm.ts";
 import type { Command, Invocation } from "../parse/command.ts";
@@ -26,6 +26,7 @@ export const stateCommands: readonly Command[] = [
     ].join("\n"),
     args: [{ name: "FILE", required: true }],
     flags: STATE,
+    needsClone: true,
     run: backup,
   },
   {
@@ -42,6 +43,7 @@ export const stateCommands: readonly Command[] = [
     ].join("\n"),
     args: [{ name: "FILE", offers: "files" }],
     flags: [...STATE, { ...CONFIRM, value: "DIR", help: "The state directory again, instead of the question" }],
+    needsClone: true,
     run: restore,
   },
   {
@@ -160,7 +162,7 @@ async function refuseWithout(stateDir: string): Promise<void> {
 
 /** Runs control's own command; what it says is said here. Returns its exit code, which is one of ours. */
 async function control({ cli }: Invocation, args: readonly string[], print = cli.print): Promise<number> {
-  const main = fileURLToPath(new URL("../../control/main.ts", import.meta.url));
+  const main = treeFile("control/main.ts");
   const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"], shell: false });
   createInterface({ input: child.stdout }).on("line", print);
   createInterface({ input: child.stderr }).on("line", cli.say);

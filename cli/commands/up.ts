@@ -1,11 +1,10 @@
 // up and down: the appliance on this machine.
-import { fileURLToPath } from "node:url";
 import { Fault } from "#api/fault.ts";
 import { signalProcess } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";
+import { treeFile } from "../clone/tree.ts";
 import type { Command } from "../parse/command.ts";
 import { runningUp } from "../up/running.ts";
-import { up } from "../up/up.ts";
 
 const FLAGS = [
   { name: "interface", value: "IFACE", help: "Boot machines on this interface's LAN (DHCP, TFTP, HTTP boot)" },
@@ -80,10 +79,11 @@ export const upCommands: readonly Command[] = [
     words: "up",
     summary: "Run the appliance on this machine, in the foreground",
     flags: FLAGS,
+    needsClone: true,
     async run(call) {
-      const { configOf } = await import("../up/configure.ts");
+      const [{ configOf }, { up }] = await Promise.all([import("../up/configure.ts"), import("../up/up.ts")]);
       const { signal, say, env } = call.cli;
-      await up({ config: configOf(call), signal, say, env, treeDir: fileURLToPath(new URL("../..", import.meta.url)) });
+      await up({ config: configOf(call), signal, say, env, treeDir: treeFile("") });
     },
   },
   {

@@ -20,13 +20,15 @@ export interface SendOptions {
   app: string;
   source: Readable;
   commit?: string | undefined;
+  /** Where its deployment pauses, and what share it has meanwhile. */
+  staging?: { pauseAfter?: number; canaryPercent?: number };
 }
 
-export async function sendSource({ client, cli, app, source, commit }: SendOptions): Promise<Build> {
+export async function sendSource({ client, cli, app, source, commit, staging }: SendOptions): Promise<Build> {
   try {
     return await client.call(createBuild, {
       params: { app },
-      query: commit === undefined ? {} : { commit },
+      query: { ...(commit === undefined ? {} : { commit }), ...staging },
       upload: source,
       timeoutMs: CHECK_MS,
       signal: cli.signal,

@@ -16,7 +16,13 @@ export interface FollowOptions {
   id: string;
 }
 
-/** Says each step in plain words; resolves with the complete deployment, else throws with the reason (and prints the log tail). */
+/** What came of it, as people read it. */
+export const deployedWords = ({ toVersion, pausedAt, step }: Deployment, app: string): string =>
+  pausedAt === undefined
+    ? `Deployed v${toVersion} of ${app}`
+    : `v${toVersion} of ${app} waits, ${step}; to go on: flynn -a ${app} deployment resume; to go back: flynn -a ${app} deployment cancel`;
+
+/** Says each step in plain words; resolves with the complete deployment, or with one that pauses; else throws with the reason (and prints the log tail). */
 export async function followDeployment({ client, cli, app, id }: FollowOptions): Promise<Deployment> {
   const shown = progress(cli);
   const stop = new AbortController();
@@ -39,6 +45,10 @@ export async function followDeployment({ client, cli, app, id }: FollowOptions):
       brokeMs = undefined;
       const why = data.goingBack === undefined ? "" : `${data.goingBack}: ${data.reason}; `;
       if (data.step !== "" && !hasEnded(data)) shown.step(`v${data.toVersion}: ${why}${data.step}`);
+      if (data.pausedAt !== undefined && data.step.startsWith("paused")) {
+        shown.end();
+        return data;
+      }
       if (!hasEnded(data)) continue;
       shown.end();
       return ended(data, cli, app);

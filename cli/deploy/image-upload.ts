@@ -5,9 +5,10 @@ import { type Readable, Transform } from "node:stream";
 import { type Artifact, createArtifact } from "#api/artifacts.ts";
 import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
+import { localDocker } from "#api/local-docker.ts";
 import { progress } from "../output/progress.ts";
 import type { Cli } from "../parse/command.ts";
-import { saveImage } from "./local-docker.ts";
+import { socketOf } from "./local-docker.ts";
 
 /** Silence of the server after the last byte: it copies the image into its registry then. */
 const STORE_MS = 30 * 60_000;
@@ -25,7 +26,7 @@ export async function archiveFile(file: string): Promise<ImageSource> {
 }
 
 export async function localImage(image: string, { env, signal }: Cli): Promise<ImageSource> {
-  return { name: image, ...(await saveImage(image, env, signal)) };
+  return { name: image, ...(await localDocker(socketOf(env)).save(image, signal)) };
 }
 
 /** A file where there is one of that name, else an image of the local Docker. */

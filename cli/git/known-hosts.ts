@@ -1,9 +1,9 @@
 // The cluster's SSH host keys in the user's known_hosts (sshd(8)), taken from the API, whose certificate is pinned: so the first
 // connection asks nothing and trusts nobody else.
 import { appendFile, mkdir } from "node:fs/promises";
-import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { readText } from "#lib/files.ts";
+import { homeOf } from "../clusters/home.ts";
 
 export interface SshHost {
   host: string;
@@ -14,7 +14,7 @@ export interface SshHost {
 
 /** The file, when something was added to it. */
 export async function knowHost({ host, port, hostKeys }: SshHost, env: NodeJS.ProcessEnv): Promise<string | undefined> {
-  const file = join(env["HOME"] || homedir(), ".ssh", "known_hosts");
+  const file = join(homeOf(env), ".ssh", "known_hosts");
   const before = (await readText(file)) ?? "";
   const known = new Set(before.split("\n").map((line) => line.trim()));
   const lines = hostKeys

@@ -1,12 +1,9 @@
 // Text for people: colours, ages, and what must never reach a terminal from an app, a machine or a server (escape sequences).
-
-// ESC sequences (ECMA-48 CSI, OSC and the two-character ones), then every other control character of C0, DEL and C1.
-const ESCAPES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])?/g;
-const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
+import { shownText } from "#lib/output-text.ts";
 
 /** Text that a terminal only shows: no escape sequences, no control characters; one line unless `lines`. */
 export function plain(text: string, options: { lines?: boolean } = {}): string {
-  const shown = text.replace(ESCAPES, "").replace(CONTROLS, "");
+  const shown = shownText(text);
   return options.lines ? shown : shown.replace(/[\n\t]+/g, " ");
 }
 

@@ -33,6 +33,8 @@ export interface Command {
   /** Says more than the summary, with examples. */
   more?: string;
   hidden?: boolean;
+  /** Runs programs of the tree that the CLI lies in: the packed CLI refuses it and says where it runs. */
+  needsClone?: boolean;
   run: (call: Invocation) => Promise<number | undefined> | Promise<void>;
 }
 

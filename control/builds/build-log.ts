@@ -4,7 +4,7 @@
 import { appendFile, mkdir, open, readFile, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import type { BuildLogChunk } from "#api/builds.ts";
-import { cleanOutput } from "./words.ts";
+import { shownOutput } from "#lib/output-text.ts";
 
 export interface BuildLog {
   /** Adds control's own words. */
@@ -101,7 +101,7 @@ function buildLog(directory: string, onText: (text: string) => void): BuildLog {
         const bytes = Buffer.from(text);
         const end = offset + bytes.length;
         if (offset > received || end <= received) return received;
-        const fresh = cleanOutput(bytes.subarray(received - offset).toString("utf8"));
+        const fresh = shownOutput(bytes.subarray(received - offset).toString("utf8"));
         const fits = now.sizeBytes + Buffer.byteLength(fresh) + CUT.length <= LOG_MOST_BYTES;
         const tail = fits ? Buffer.alloc(0) : await readFrom(file, now.sizeBytes - CUT.length, CUT.length);
         await add(fits ? fresh : tail.equals(Buffer.from(CUT)) ? "" : CUT, { jobId, received: end });

@@ -1,6 +1,7 @@
 // What the rest of control may ask of builds: git and the API make them, hosts run them.
 import type { Readable } from "node:stream";
 import type { Build, BuildLogChunk } from "#api/builds.ts";
+import type { Staging } from "../deploy/record.ts";
 import type { Idempotent } from "../idempotency-key.ts";
 
 export interface BuildWish {
@@ -11,6 +12,8 @@ export interface BuildWish {
   commit?: string;
   ref?: string;
   by: string;
+  /** How its deployment goes on; left out: to its end. */
+  staging?: Staging;
   /** Bytes that the source was kept in before, compressed; left out: those that are sent. What it unpacks to is measured by it. */
   packedBytes?: number;
   signal: AbortSignal;

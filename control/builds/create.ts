@@ -73,7 +73,11 @@ export function buildMaker(
         attempt: 0,
       };
       if (wish.admit !== undefined) admissions.set(id, wish.admit);
-      const plan: BuildPlan = { settings, buildpacks: [] };
+      const plan: BuildPlan = {
+        settings,
+        buildpacks: [],
+        ...(wish.staging === undefined ? {} : { staging: wish.staging }),
+      };
       const { result, replayed } = await store.commit({
         actor: by,
         ...wish.idempotent?.(taken.sha256),

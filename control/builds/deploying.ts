@@ -1,7 +1,7 @@
 // The last part of a push's text: the deployment of what was built, told as it goes on, with the release phase's output.
 import type { Deployment } from "#api/deployments.ts";
 import type { HttpRoute } from "#api/routes.ts";
-import { isLive } from "../deploy/record.ts";
+import { isLive, isPaused } from "../deploy/record.ts";
 import { plainText } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
@@ -41,6 +41,13 @@ export async function watchDeployment(look: Look): Promise<Deployed> {
     await log.writeOnce(
       `${outcome(`${app.value.name} ${version} deployed`)}${whereOf(look, release).map(detail).join("")}`,
     );
+    return { type: "live" };
+  }
+  if (isPaused(deployment)) {
+    await tellProgress(look, deployment);
+    const { name } = app.value;
+    const next = `to go on: flynn -a ${name} deployment resume; to go back: flynn -a ${name} deployment cancel`;
+    await log.writeOnce(`${outcome(`${name} ${version} waits, ${deployment.step}`)}${detail(next)}`);
     return { type: "live" };
   }
   if (state === "pending" || state === "running") {

@@ -2,6 +2,7 @@
 import { type Build, type BuildResult, type BuildSettings, hasEnded } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import type { Stack } from "#api/stack.ts";
+import type { Staging } from "../deploy/record.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Store } from "../store/store.ts";
@@ -28,6 +29,8 @@ export interface BuildRecord extends Build {
 export interface BuildPlan {
   settings: BuildSettings;
   buildpacks: string[];
+  /** Of the deployment of what is built. */
+  staging?: Staging;
   /** The stack it is built on, from its beginning on: builder and runner belong together. */
   stack?: Pick<Stack, "builder" | "runner">;
 }

@@ -59,6 +59,7 @@ export async function releaseTurn(look: Look): Promise<Turn> {
   const wanted = first ? firstCounts(appJson?.formation ?? {}, processes) : undefined;
   const { deployment, changes, expect, event } = deployments.draft(app, release, {
     by: build.createdBy,
+    ...look.plan.staging,
     ...(wanted === undefined ? {} : { wanted }),
   });
   return {

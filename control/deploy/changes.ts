@@ -7,7 +7,7 @@ import type { LogLine } from "#api/logs.ts";
 import { eventChanges, plainText } from "../events.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
-import { canariesEnded, canariesHeld } from "../routing/canary.ts";
+import { canariesBegun, canariesEnded, canariesHeld } from "../routing/canary.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
 import {
@@ -40,7 +40,7 @@ export function beginning(
   { app, jobs, at }: { app: Entry<App>; jobs: readonly Job[]; at: Date },
 ): Turn {
   const { id: appId, releaseId } = app.value;
-  const { toReleaseId } = deployment;
+  const { toReleaseId, canaryPercent } = deployment;
   const release = store.get<ReleaseRecord>(keys.release(appId, toReleaseId))?.value;
   const old = releaseId === undefined ? undefined : store.get<Formation>(keys.formation(appId, releaseId))?.value;
   const there = store.get<Formation>(keys.formation(appId, toReleaseId))?.value;
@@ -72,7 +72,13 @@ export function beginning(
       ...(old && !same ? { fromReleaseId: old.releaseId } : {}),
       processes: Object.fromEntries(shown) as Shown,
     },
-    more: [{ key: keys.formation(appId, toReleaseId), value: formation }],
+    more: [
+      { key: keys.formation(appId, toReleaseId), value: formation },
+      // Before the first job comes, so that no request slips through.
+      ...(canaryPercent === undefined || same
+        ? []
+        : canariesBegun(store, appId, names, { releaseId: toReleaseId, percent: canaryPercent })),
+    ],
     expect: [{ key: app.key, version: app.version }],
   };
 }

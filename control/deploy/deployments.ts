@@ -11,22 +11,18 @@ import { eventChanges, type NewEvent } from "../events.ts";
 import type { Idempotent } from "../idempotency-key.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
-import { canariesBegun } from "../routing/canary.ts";
 import { appOfKey } from "../scheduler/cluster-view.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
 import { pausing, resuming } from "./changes.ts";
 import { type DeployParts, driver } from "./drive.ts";
-import { type DeploymentRecord, deploymentsOf, isComing, isLive } from "./record.ts";
+import { type DeploymentRecord, deploymentsOf, isComing, isLive, type Staging } from "./record.ts";
 import type { Counts } from "./strategy.ts";
 
-export interface DeployWish {
+export interface DeployWish extends Staging {
   by: string;
   strategy?: App["strategy"];
   wanted?: Counts;
-  pauseAfter?: number;
-  /** Of every http route's requests, for the new release while it is staged. */
-  canaryPercent?: number;
 }
 
 /** A deployment about to be made: to be committed at once, alone or with what it deploys. */
@@ -79,12 +75,6 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
     const { value, version } = entry;
     if (unended(value.id).length >= QUEUED_MOST)
       throw new Fault("rate-limited", `app ${value.name} has ${QUEUED_MOST} deployments waiting already`);
-    if (canaryPercent !== undefined && unended(value.id).length > 0)
-      throw new Fault(
-        "conflict",
-        `another deployment of ${value.name} is under way; a canary begins when it has ended: flynn -a ${value.name} deployment`,
-        { retry: true },
-      );
     // Without an image there is nothing to run: the release becomes the current one, and the first image starts from it.
     const bare = release.artifactId === undefined;
     if (bare && headed(value)?.artifactId !== undefined)
@@ -106,6 +96,7 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
         Object.entries(wanted).map(([name, count]) => [name, { wanted: count, healthy: 0, oldLeft: 0 }]),
       ),
       ...(pauseAfter === undefined || bare ? {} : { pauseAfter }),
+      ...(canaryPercent === undefined || bare ? {} : { canaryPercent }),
       createdAt: at,
       ...(bare ? { finishedAt: at } : {}),
     };
@@ -114,7 +105,6 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
       changes: [
         { key: keys.deployment(value.id, deployment.id), value: deployment },
         ...(bare ? [{ key: keys.app(value.id), value: { ...value, releaseId: release.id } }] : []),
-        ...(bare || canaryPercent === undefined ? [] : stagedShare(value, release, canaryPercent)),
       ],
       expect: bare ? [{ key: keys.app(value.id), version }] : [],
       event: {
@@ -126,9 +116,6 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
       },
     };
   };
-
-  const stagedShare = (app: App, { id: releaseId, processes }: ReleaseRecord, percent: number): Change[] =>
-    app.releaseId === releaseId ? [] : canariesBegun(store, app.id, Object.keys(processes), { releaseId, percent });
 
   const headed = (app: App): ReleaseRecord | undefined => {
     const releaseId = unended(app.id).findLast(isComing)?.toReleaseId ?? app.releaseId;

@@ -8,6 +8,9 @@ import { keys } from "../keys.ts";
 import type { Store } from "../store/store.ts";
 import type { Counts } from "./strategy.ts";
 
+/** Where a deployment pauses by itself, and the share of requests that its release has meanwhile. */
+export type Staging = Pick<Deployment, "pauseAfter" | "canaryPercent">;
+
 /** With the formation to go back to if it fails. */
 export interface DeploymentRecord extends Deployment {
   before: Record<string, Static<typeof FormationEntry>>;
@@ -27,6 +30,10 @@ export interface DeploymentRecord extends Deployment {
 /** Its release serves alone, though it has not ended: the earlier jobs are kept for a moment more. */
 export const isLive = ({ state, liveAt, goingBack }: Deployment): boolean =>
   state === "running" && liveAt !== undefined && goingBack === undefined;
+
+/** It waits to be resumed; what it began is finished meanwhile. */
+export const isPaused = ({ state, pausedAt, goingBack }: Deployment): boolean =>
+  state === "running" && pausedAt !== undefined && goingBack === undefined;
 
 /** It was called off, or it failed and goes back: its release is not the one the app is headed for. */
 export const isComing = ({ state, cancel, goingBack }: DeploymentRecord): boolean =>

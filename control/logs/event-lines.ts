@@ -63,7 +63,9 @@ function words({ type, message, actor }: Event, subject: Subject): string {
     const state = type.slice("deployment.".length);
     if (type.startsWith("deployment.")) return `Deployment of v${toVersion} ${state}${reason ? `: ${reason}` : ""}`;
   }
-  const sentence = `${message.slice(0, 1).toUpperCase()}${message.slice(1)}`;
+  // A name that comes first (a domain, a path) stays as it was given.
+  const begins = /^[a-z]+(?= |$)/.test(message);
+  const sentence = begins ? `${message.slice(0, 1).toUpperCase()}${message.slice(1)}` : message;
   return message.includes(actor) || actor === "deployer" ? sentence : `${sentence} by ${actor}`;
 }
 

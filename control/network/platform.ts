@@ -2,7 +2,7 @@
 // use like anybody. Pure.
 import { isIP, isIPv4 } from "node:net";
 import { Fault } from "#api/fault.ts";
-import { isWithin } from "#lib/address-ranges.ts";
+import { isWithin, rangesOf } from "#lib/address-ranges.ts";
 import type { ControlConfig } from "../config.ts";
 import type { MemberRecord } from "../records.ts";
 import type { ClusterReach } from "./reach.ts";
@@ -35,7 +35,7 @@ export function clusterReach({ config, controlUrls, routers, machines = [] }: Pl
     for (const address of addresses) open(address, [...served, config.tcpPorts]);
   // A bridge of jobs lies in the cluster's range, which is closed as a whole.
   const others = [...routers.flatMap(({ localAddresses = [] }) => localAddresses), ...machines].filter(
-    (address) => isIPv4(address) && !isWithin([config.clusterRange, "127.0.0.0/8", "169.254.0.0/16"], address),
+    (address) => isIPv4(address) && !isWithin([config.clusterRange, ...rangesOf("nowhere", "loopback")], address),
   );
   const platform = [...new Set([...ports.keys(), ...others])].sort();
   return {

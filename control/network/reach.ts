@@ -16,6 +16,8 @@ export interface ReachView {
   reachableFrom(appId: string): Iterable<string>;
   /** Apps that may reach the app by a rule. */
   reaching(appId: string): Iterable<string>;
+  /** Of external services that the app may reach by a rule; sorted. */
+  outsideOf(appId: string): NonNullable<ReachApp["outside"]>;
 }
 
 export function reachOf(hostId: string, view: ReachView): Omit<Reach, "version"> {
@@ -28,7 +30,9 @@ export function reachOf(hostId: string, view: ReachView): Omit<Reach, "version">
   const apps = [...named].sort().map((appId): ReachApp => {
     const to = [...view.reachableFrom(appId)].sort();
     // Whom a neighbour reaches besides is no business of this host.
-    return { appId, addresses: view.addressesOf(appId), to: own.has(appId) ? to : to.filter((id) => own.has(id)) };
+    if (!own.has(appId)) return { appId, addresses: view.addressesOf(appId), to: to.filter((id) => own.has(id)) };
+    const outside = view.outsideOf(appId);
+    return { appId, addresses: view.addressesOf(appId), to, ...(outside.length === 0 ? {} : { outside }) };
   });
   return { ...view.cluster, apps };
 }
@@ -51,7 +55,12 @@ export function isSameReach(a: Omit<Reach, "version">, b: Omit<Reach, "version">
     a.apps.length === b.apps.length &&
     a.apps.every((app, at) => {
       const other = b.apps[at]!;
-      return app.appId === other.appId && app.addresses === other.addresses && isSameList(app.to, other.to);
+      return (
+        app.appId === other.appId &&
+        app.addresses === other.addresses &&
+        isSameList(app.to, other.to) &&
+        (app.outside === other.outside || JSON.stringify(app.outside) === JSON.stringify(other.outside))
+      );
     })
   );
 }

@@ -3,6 +3,7 @@
 import type { Job } from "#api/jobs.ts";
 import type { Reach } from "#api/reach.ts";
 import type { ControlConfig } from "../config.ts";
+import type { ExternalServiceRecord } from "../external/service.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { HostRecord, MemberRecord, NetworkRuleRecord } from "../records.ts";
 import type { LogRecord } from "../store/log.ts";
@@ -82,10 +83,30 @@ export function reaches({ store, config, controlUrls, monotonicMs, ...options }:
       routers: store.list<MemberRecord>(PREFIX.routers).map(({ value }) => value),
       machines: [...localAddresses, ...[...machines.values()].flat()],
     });
+  const externals = new Map(
+    store.list<ExternalServiceRecord>(PREFIX.externalServices).map(({ value }) => [value.id, value]),
+  );
+  const externalNames = new Map([...externals.values()].map(({ id, name }) => [name, id]));
+  /** The ids that a record's change is about: of what was there before, and of what is there now. */
+  const putExternal = (name: string, service: ExternalServiceRecord | undefined): string[] => {
+    const before = externalNames.get(name);
+    if (before !== undefined) externals.delete(before);
+    if (service === undefined) externalNames.delete(name);
+    else {
+      externalNames.set(name, service.id);
+      externals.set(service.id, service);
+    }
+    return [...(before === undefined ? [] : [before]), ...(service === undefined ? [] : [service.id])];
+  };
   const view: ReachView = {
     cluster: cluster(),
     reachableFrom: rules.reachableFrom,
     reaching: rules.reaching,
+    outsideOf: (appId) =>
+      [...rules.outside(appId)].sort().flatMap((id) => {
+        const service = externals.get(id);
+        return service === undefined ? [] : [{ address: service.address, port: service.port }];
+      }),
     appsOn: (hostId) => new Set([...(byHost.get(hostId)?.values() ?? [])].map(({ appId }) => appId)),
     addressesOf(appId) {
       const known = addresses.get(appId) ?? NO_ADDRESSES;
@@ -189,6 +210,10 @@ export function reaches({ store, config, controlUrls, monotonicMs, ...options }:
           const id = key.slice(PREFIX.networkRules.length);
           const about = rules.put(id, (value as unknown as NetworkRuleRecord | null) ?? undefined);
           for (const appId of about) touchApp(appId);
+        } else if (key.startsWith(PREFIX.externalServices)) {
+          const name = key.slice(PREFIX.externalServices.length);
+          for (const id of putExternal(name, (value as unknown as ExternalServiceRecord | null) ?? undefined))
+            for (const appId of rules.reachingOutside(id)) touchApp(appId);
         } else if (key.startsWith(PREFIX.routers)) platformChanged = true;
         else if (key === keys.controlAddresses) {
           localAddresses = (value as unknown as ControlAddresses | null)?.addresses ?? [];

@@ -3,6 +3,7 @@
 import type { App } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
 import type { NetworkParty, NetworkRule } from "#api/network.ts";
+import { externalById } from "../external/service.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { NetworkRuleRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
@@ -49,14 +50,19 @@ export function shownRule(store: Store, { value, version }: Entry<NetworkRuleRec
   return { id, from: party(store, from), to: party(store, to), version, createdAt, createdBy };
 }
 
-function party(store: Store, { kind, id }: NetworkRuleRecord["from"]): NetworkParty {
-  return { kind, id, name: store.get<App>(keys.app(id))?.value.name ?? "deleted" };
+function party(store: Store, { kind, id }: NetworkRuleRecord["to"]): NetworkParty {
+  const found = kind === "service" ? externalById(store, id) : store.get<App>(keys.app(id))?.value;
+  return { kind, id, name: found?.name ?? "deleted" };
 }
 
 /** Who reaches whom by a rule, in both directions. */
 export interface RuleIndex {
   reachableFrom(appId: string): Iterable<string>;
   reaching(appId: string): Iterable<string>;
+  /** Ids of external services that the app may reach. */
+  outside(appId: string): Iterable<string>;
+  /** Apps that may reach the external service. */
+  reachingOutside(serviceId: string): Iterable<string>;
   /** `undefined`: the rule ended. Returns the apps that the change is about. */
   put(id: string, rule: NetworkRuleRecord | undefined): string[];
 }
@@ -67,20 +73,28 @@ export function ruleIndex(store: Store): RuleIndex {
   const byId = new Map<string, NetworkRuleRecord>();
   const to = new Map<string, Set<string>>();
   const from = new Map<string, Set<string>>();
+  const outside = new Map<string, Set<string>>();
+  const fromOutside = new Map<string, Set<string>>();
+  const pairOf = ({ to: { kind } }: NetworkRuleRecord) =>
+    kind === "service" ? { forward: outside, back: fromOutside } : { forward: to, back: from };
   const index: RuleIndex = {
     reachableFrom: (appId) => to.get(appId) ?? NONE,
     reaching: (appId) => from.get(appId) ?? NONE,
+    outside: (appId) => outside.get(appId) ?? NONE,
+    reachingOutside: (serviceId) => fromOutside.get(serviceId) ?? NONE,
     put(id, rule) {
       const before = byId.get(id);
       if (before !== undefined) {
         byId.delete(id);
-        takeOut(to, before.from.id, before.to.id);
-        takeOut(from, before.to.id, before.from.id);
+        const { forward, back } = pairOf(before);
+        takeOut(forward, before.from.id, before.to.id);
+        takeOut(back, before.to.id, before.from.id);
       }
       if (rule !== undefined) {
         byId.set(id, rule);
-        putIn(to, rule.from.id, rule.to.id);
-        putIn(from, rule.to.id, rule.from.id);
+        const { forward, back } = pairOf(rule);
+        putIn(forward, rule.from.id, rule.to.id);
+        putIn(back, rule.to.id, rule.from.id);
       }
       return [before, rule].flatMap((one) => (one === undefined ? [] : [one.from.id, one.to.id]));
     },

@@ -19,8 +19,8 @@ import type { Mount } from "../mount.ts";
 import { appName, checkAppName } from "../names.ts";
 import { page } from "../paging.ts";
 import type { ReleaseRecord } from "../records.ts";
-import { collectableReleases } from "../retention.ts";
 import type { Entry } from "../store/entry.ts";
+import { collectableReleases } from "../surplus.ts";
 import { routeChanges } from "./routes.ts";
 
 export interface AppParts {
@@ -190,18 +190,27 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
     const before = basis(app.value);
     checkContent(`the environment of ${app.value.name}`, envVersion(envOf(before)), ifMatch);
     const release = nextRelease(context, app.value, before, { env: body.env }, { by: principal.name, at: now() });
-    const { deployment, changes, expect, event } = deployments.draft(app, release, { by: principal.name });
+    const shown = (each: ReleaseRecord) => summary(each, findApp(store, app.value.id).value.releaseId);
+    if (before !== undefined && envVersion(envOf(before)) === envVersion(envOf(release))) {
+      etag(envVersion(envOf(before)));
+      return { release: shown(before), unchanged: true };
+    }
+    const draft = deployments.draft(app, release, { by: principal.name });
+    const { deployment, expect } = draft;
+    // Without an image nothing is deployed: the variables wait for the first one.
+    const bare = release.artifactId === undefined;
+    const changes = draft.changes.filter(({ key }) => !bare || key !== keys.deployment(app.value.id, deployment.id));
     await store.commit({
       actor: principal.name,
       expect,
       mutations: [
         { key: keys.release(app.value.id, release.id), value: release },
         ...changes,
-        ...eventChanges(store, now(), releaseEvent(app.value, release), event),
+        ...eventChanges(store, now(), releaseEvent(app.value, release), ...(bare ? [] : [draft.event])),
       ],
     });
     etag(envVersion(envOf(release)));
-    return { release: summary(release, findApp(store, app.value.id).value.releaseId), deploymentId: deployment.id };
+    return { release: shown(release), ...(bare ? {} : { deploymentId: deployment.id }) };
   });
 
   const formation = (app: apps.App): Entry<apps.Formation> => {

@@ -7,6 +7,7 @@ import { findApp } from "../apps/find.ts";
 import { buildsOf, findBuild, shownBuild } from "../builds/record.ts";
 import type { RunningBuilds } from "../builds/running.ts";
 import type { Context } from "../context.ts";
+import { stagingOf } from "../deploy/staging.ts";
 import { stateFeed } from "../feed.ts";
 import { keys, padded } from "../keys.ts";
 import type { Mount } from "../mount.ts";
@@ -35,6 +36,7 @@ export function mountBuilds(mount: Mount, { store }: Pick<Context, "store">, run
       source: upload,
       type: "archive",
       ...(commit === undefined ? {} : { commit }),
+      staging: stagingOf(query),
       by: principal.name,
       signal,
       idempotent: idempotentFor,

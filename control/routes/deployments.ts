@@ -2,7 +2,6 @@
 import type { App } from "#api/apps.ts";
 import * as deployments from "#api/deployments.ts";
 import { hasEnded } from "#api/deployments.ts";
-import type { Body } from "#api/endpoint.ts";
 import { Fault } from "#api/fault.ts";
 import { findApp, findRelease } from "../apps/find.ts";
 import type { Context } from "../context.ts";
@@ -10,6 +9,7 @@ import type { Deployments } from "../deploy/deployments.ts";
 import { formationsBeside } from "../deploy/formations.ts";
 import { type DeploymentRecord, deploymentsOf, shownDeployment } from "../deploy/record.ts";
 import { releaseBefore } from "../deploy/release-before.ts";
+import { stagingOf } from "../deploy/staging.ts";
 import { stateFeed } from "../feed.ts";
 import { keys, padded } from "../keys.ts";
 import type { Mount } from "../mount.ts";
@@ -38,7 +38,7 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
     return deployer.create(app, findRelease(store, app.id, body.release), {
       by: principal.name,
       strategy: body.strategy ?? app.strategy,
-      ...staged(body),
+      ...stagingOf(body),
       idempotent,
     });
   });
@@ -86,18 +86,6 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
       throw new Fault("conflict", `v${release.version} is what runs now`);
     return deployer.create(app, release, { by: principal.name, idempotent });
   });
-}
-
-/** A share without a pause would be over before anybody saw it. */
-function staged({ pauseAfter, canaryPercent }: Body<typeof deployments.createDeployment>) {
-  if (canaryPercent !== undefined && pauseAfter === undefined)
-    throw new Fault("invalid", 'canaryPercent needs pauseAfter, such as {"pauseAfter": 1, "canaryPercent": 5}', {
-      details: { field: "pauseAfter" },
-    });
-  return {
-    ...(pauseAfter === undefined ? {} : { pauseAfter }),
-    ...(canaryPercent === undefined ? {} : { canaryPercent }),
-  };
 }
 
 function previous(store: Store, app: App): ReleaseRecord {

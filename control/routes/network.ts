@@ -6,6 +6,7 @@ import { newId } from "#lib/ids.ts";
 import { findApp } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
+import { type ExternalServiceRecord, findExternal } from "../external/service.ts";
 import type { Idempotent } from "../idempotency-key.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
@@ -14,19 +15,34 @@ import { findRule, ruleChanges, ruleEnd, ruleOfPair, shownRule } from "../networ
 import { page } from "../paging.ts";
 import type { HostRecord, NetworkRuleRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
+import type { Store } from "../store/store.ts";
+
+type Target = Pick<network.NetworkParty, "kind" | "id" | "name">;
+
+const wordsOf = ({ kind, name }: Target): string =>
+  kind === "service" ? `the external service ${name}` : `jobs of ${name}`;
+
+/** Names are one list, so without a kind it is what has the name. */
+function findTarget(store: Store, { kind, name }: { kind?: string; name: string }): Target {
+  const service = kind === "app" ? undefined : store.get<ExternalServiceRecord>(keys.externalService(name))?.value;
+  if (service !== undefined) return { kind: "service", id: service.id, name };
+  if (kind === "service") return { kind, ...findExternal(store, name).value };
+  const { id, name: appName } = findApp(store, name).value;
+  return { kind: "app", id, name: appName };
+}
 
 export function mountNetwork(mount: Mount, context: Context): void {
   const { store, now, reaches } = context;
   const create = async (
     from: App,
-    to: App,
+    to: Target,
     actor: string,
     idempotent: Idempotent,
   ): Promise<Entry<NetworkRuleRecord>> => {
     const rule: NetworkRuleRecord = {
       id: newId("rule"),
       from: { kind: "app", id: from.id },
-      to: { kind: "app", id: to.id },
+      to: { kind: to.kind, id: to.id },
       createdAt: now().toISOString(),
       createdBy: actor,
     };
@@ -39,9 +55,9 @@ export function mountNetwork(mount: Mount, context: Context): void {
         ...eventChanges(store, now(), {
           type: "network-rule.created",
           subject: rule.id,
-          app: to.name,
+          app: to.kind === "app" ? to.name : from.name,
           actor,
-          message: `jobs of ${from.name} may open connections to jobs of ${to.name}`,
+          message: `jobs of ${from.name} may open connections to ${wordsOf(to)}`,
         }),
       ],
       result: { id: rule.id },
@@ -64,8 +80,12 @@ export function mountNetwork(mount: Mount, context: Context): void {
   });
   mount(network.getNetworkRule, ({ params }) => shownRule(store, findRule(store, params.id)));
   mount(network.createNetworkRule, async ({ body, principal: { name }, idempotent, earlier }) => {
+    if (body.from.kind === "service")
+      throw new Fault("invalid", "an external service opens no connections by a rule; name an app as `from`", {
+        details: { field: "from" },
+      });
     const from = findApp(store, body.from.name).value;
-    const to = findApp(store, body.to.name).value;
+    const to = findTarget(store, body.to);
     if (from.id === to.id)
       throw new Fault("invalid", `${from.name} reaches its own jobs without a rule; name two apps`, {
         details: { field: "to" },
@@ -85,9 +105,9 @@ export function mountNetwork(mount: Mount, context: Context): void {
         ...eventChanges(store, now(), {
           type: "network-rule.removed",
           subject: rule.id,
-          app: shown.to.name,
+          app: shown.to.kind === "app" ? shown.to.name : shown.from.name,
           actor: name,
-          message: `jobs of ${shown.from.name} may no longer open connections to jobs of ${shown.to.name}`,
+          message: `jobs of ${shown.from.name} may no longer open connections to ${wordsOf(shown.to)}`,
         }),
       ],
     });

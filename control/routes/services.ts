@@ -3,6 +3,7 @@
 import type { App, Formation } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import { Fault } from "#api/fault.ts";
+import { checkImageName, type LocalDocker } from "#api/local-docker.ts";
 import type { Route } from "#api/routes.ts";
 import * as services from "#api/services.ts";
 import { newId } from "#lib/ids.ts";
@@ -15,9 +16,10 @@ import type { Deployments } from "../deploy/deployments.ts";
 import { RELEASE_PROCESS } from "../deploy/release-phase.ts";
 import type { Counts } from "../deploy/strategy.ts";
 import { eventChanges } from "../events.ts";
+import type { ExternalWatch } from "../external/health.ts";
+import type { ExternalServiceRecord } from "../external/service.ts";
 import { stateFeed } from "../feed.ts";
 import { keys, PREFIX } from "../keys.ts";
-import type { LocalDocker } from "../local-docker.ts";
 import type { Logs } from "../logs/logs.ts";
 import type { Mount } from "../mount.ts";
 import { checkAppName } from "../names.ts";
@@ -32,6 +34,7 @@ export interface ServiceParts {
   logs: Logs;
   image: StoreImage;
   docker: LocalDocker;
+  external: Pick<ExternalWatch, "of">;
 }
 
 const DEPLOY_TIMEOUT_MS = 120_000;
@@ -45,7 +48,7 @@ const nameOf = ({ app, process }: Named): string => (process === "web" ? app.nam
 export function mountServices(
   mount: Mount,
   context: Context,
-  { deployments, logs, image, docker }: ServiceParts,
+  { deployments, logs, image, docker, external }: ServiceParts,
 ): void {
   const { store, now } = context;
 
@@ -101,6 +104,8 @@ export function mountServices(
       .sort((a, b) => (a.key < b.key ? -1 : 1));
   const find = (name: string): Named => {
     const app = store.get<string>(keys.appName(name));
+    if (store.get(keys.externalService(name)) !== undefined)
+      throw new Fault("conflict", `${name} runs outside of the cluster; see it with: flynn service show ${name}`);
     if (app !== undefined) return { app: findApp(store, app.value).value, process: "web" };
     const service = everyService().find(({ value }) => nameOf(value) === name);
     if (service === undefined) throw new Fault("not-found", `no service ${name}`);
@@ -113,8 +118,9 @@ export function mountServices(
     signal: AbortSignal,
   ): Promise<Artifact> => {
     if (wish.artifactId === undefined) {
+      checkImageName(wish.image!);
       return context.room.filling(signal, async (both) => {
-        const archive = await docker.save(wish.image!, both);
+        const { archive } = await docker.save(wish.image!, both);
         return image({ appId: app.id, archive, source: wish.image!, signal: both });
       });
     }
@@ -139,12 +145,26 @@ export function mountServices(
     };
   };
 
+  const shownExternal = (service: ExternalServiceRecord): services.Service => {
+    const { name, address, port } = service;
+    const { state } = external.of(service);
+    const jobState = state === "unknown" ? "starting" : state;
+    const instance: services.Service["instances"][number] = { address, port, state: jobState, healthy: state === "up" };
+    return { name, external: true, image: "", version: 0, count: 1, port, domains: [], instances: [instance] };
+  };
+  /** In the order of names of the store: those of apps, then those outside. */
   mount(services.listServices, ({ query }) =>
-    page(everyService(), query, ({ value: { app, process } }) => shown(app, process)),
+    page<{ key: string; value: Named | ExternalServiceRecord }, services.Service>(
+      [...everyService(), ...store.list<ExternalServiceRecord>(PREFIX.externalServices)],
+      query,
+      ({ value }) => ("app" in value ? shown(value.app, value.process) : shownExternal(value)),
+    ),
   );
   mount(
     services.getService,
     ({ params, etag }) => {
+      const outside = store.get<ExternalServiceRecord>(keys.externalService(params.name))?.value;
+      if (outside !== undefined) return shownExternal(outside);
       const { app, process } = find(params.name);
       etag(version({ app, process }));
       return shown(app, process);

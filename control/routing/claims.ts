@@ -46,9 +46,10 @@ export function claimKey(route: HttpRoute | TcpRoute): string {
   return route.type === "tcp" ? keys.portClaim(route.port) : keys.routeClaim(route.domain, route.path);
 }
 
-/** How people know a route: `example.com/api`, `port 3000`. */
+/** How people know a route: `example.com`, `example.com/api`, `port 3000`. */
 export function routeLabel(route: Route): string {
-  return route.type === "tcp" ? `port ${route.port}` : `${route.domain}${route.path}`;
+  if (route.type === "tcp") return `port ${route.port}`;
+  return `${route.domain}${route.path === "/" ? "" : route.path}`;
 }
 
 function checkHttp(store: Store, { domain, path, appId }: HttpRoute): void {

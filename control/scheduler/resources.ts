@@ -1,5 +1,5 @@
 // What a job asks of a host and what a host has: three whole numbers, compared dimension by dimension.
-import { formatSize } from "#lib/units.ts";
+import { formatCpu, formatSize } from "#lib/units.ts";
 
 export interface Resources {
   cpuMillis: number;
@@ -33,12 +33,12 @@ function map({ cpuMillis, memoryMiB, diskMiB }: Resources, round: (value: number
   return { cpuMillis: whole(cpuMillis), memoryMiB: whole(memoryMiB), diskMiB: whole(diskMiB) };
 }
 
-/** `2 GiB memory`, `500m CPU`, `10 GiB disk`. */
+/** `2 GiB memory`, `0.5 CPU`, `10 GiB disk`. */
 export function formatAmount(dimension: Dimension, amount: number): string {
   return `${formatQuantity(dimension, amount)} ${DIMENSION_NOUNS[dimension]}`;
 }
 
 export function formatQuantity(dimension: Dimension, amount: number): string {
   const shown = Math.max(0, amount);
-  return dimension === "cpuMillis" ? `${shown}m` : formatSize(shown * 1024 ** 2);
+  return dimension === "cpuMillis" ? formatCpu(shown) : formatSize(shown * 1024 ** 2);
 }

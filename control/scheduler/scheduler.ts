@@ -12,12 +12,12 @@ import type { LogRecord } from "../store/log.ts";
 import { isPaused } from "../store/paused.ts";
 import type { Commit, Store } from "../store/store.ts";
 import { appOfKey, ClusterView, type Draining } from "./cluster-view.ts";
-import { endsOfDrained } from "./drained.ts";
+import { endsOfDrained } from "./drained-jobs.ts";
+import { expiredJobs } from "./expired-jobs.ts";
 import { type Ask, fits } from "./feasible.ts";
 import { waitsForHost } from "./job-rules.ts";
 import { place } from "./place.ts";
 import { planApp, readApp } from "./plan-app.ts";
-import { expiredJobs } from "./retention.ts";
 import { differenceOf } from "./sweep.ts";
 import { type HostVerdict, verdictsOn, waitingAsk } from "./verdicts.ts";
 

@@ -49,7 +49,7 @@ export function commitGroups<S>(options: GroupsOptions<S>): Groups<S> {
   const queue: Job<S>[] = [];
   let failure: { error: unknown } | undefined;
   let running: Promise<void> | undefined;
-  let draining = false;
+  let writing = false;
 
   const enqueue = (staged: S | undefined, run: () => Promise<void>): Job<S> => {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -57,13 +57,13 @@ export function commitGroups<S>(options: GroupsOptions<S>): Groups<S> {
     const job = { run, staged, records: 0, sizeBytes: 0, durable: promise, resolve, reject };
     queue.push(job);
     // Started a microtask later, so that commits made in one turn share the first group too.
-    running ??= Promise.resolve().then(drain);
+    running ??= Promise.resolve().then(writeOn);
     return job;
   };
 
-  const drain = async () => {
-    if (draining) return;
-    draining = true;
+  const writeOn = async () => {
+    if (writing) return;
+    writing = true;
     for (let job = queue.shift(); job !== undefined; job = queue.shift()) {
       try {
         if (failure !== undefined) throw failure.error;
@@ -78,7 +78,7 @@ export function commitGroups<S>(options: GroupsOptions<S>): Groups<S> {
         }
       }
     }
-    draining = false;
+    writing = false;
     running = undefined;
   };
 
@@ -92,7 +92,7 @@ export function commitGroups<S>(options: GroupsOptions<S>): Groups<S> {
       }
       job.sizeBytes += stage(job.staged!);
       job.records += records;
-      if (!draining && job.records >= promptRecords) running = drain();
+      if (!writing && job.records >= promptRecords) running = writeOn();
       return job.durable;
     },
     between: (work) => (failure === undefined ? enqueue(undefined, work).durable : Promise.reject(failure.error)),

@@ -4,8 +4,8 @@ import type { Job } from "#api/jobs.ts";
 import { PREFIX } from "../keys.ts";
 import type { LogRecord } from "../store/log.ts";
 import type { Store } from "../store/store.ts";
-import { isDrained, isRouted, isServed, type Routers } from "./drained.ts";
 import { backendState, canaryPoolId, poolId, type TargetPool } from "./router.ts";
+import { isDrained, isRouted, isServed, type Routers } from "./router-proofs.ts";
 
 export interface RoutedOptions {
   store: Pick<Store, "list">;

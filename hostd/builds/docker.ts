@@ -1,10 +1,10 @@
 // The Docker adapter of the builds' engine port: API 1.41 over the unix socket, classic builder (version 1).
 import type { Readable } from "node:stream";
+import { dockerHttp } from "#api/docker-http.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { type DockerContainer, isAnonymous, ownDirectory, readDisk } from "../engine/docker-body.ts";
 import { diskUse, treesBytes } from "../job-disk/use.ts";
 import { buildContainerBody, buildNetworkBody, dockerBuildQuery } from "./docker-body.ts";
-import { dockerHttp } from "./docker-http.ts";
 import { BRIDGES, type BuildEngine, type BuildMessage, type BuildNetwork, STEP_NETWORK } from "./engine.ts";
 import { BuildFailure, ownReason } from "./failure.ts";
 import { lines } from "./lines.ts";

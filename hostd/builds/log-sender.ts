@@ -4,10 +4,10 @@
 import { hostBuildLog } from "#api/builds.ts";
 import type { Client } from "#api/client.ts";
 import { type Fault, isFault } from "#api/fault.ts";
+import { shownLine } from "#lib/output-text.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { deadline, joined, sleep } from "#lib/time.ts";
 import { createWake } from "#lib/wake.ts";
-import { cleanLine } from "./log-text.ts";
 
 export interface LogSenderOptions {
   client: Pick<Client, "call">;
@@ -31,6 +31,7 @@ export interface LogSender {
 /** Characters of one request; UTF-8 of it stays under the body limit of control. */
 const BATCH_CHARS = 64 << 10;
 const TAIL_BYTES = 64 << 10;
+const LINE_CHARS = 8_192;
 
 export function sendLog(options: LogSenderOptions): LogSender {
   const { client, hostId, buildId, pendingBytes = 1 << 20, totalBytes = 16 << 20 } = options;
@@ -96,7 +97,7 @@ export function sendLog(options: LogSenderOptions): LogSender {
 
   return {
     write(line) {
-      const text = `${cleanLine(line)}\n`;
+      const text = `${shownLine(line, LINE_CHARS)}\n`;
       pending.push(text);
       waiting += Buffer.byteLength(text);
       while (waiting > room() && pending.length > 1) {

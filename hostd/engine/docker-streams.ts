@@ -1,10 +1,6 @@
 // Docker's hijacked connections: the streams of a container or of a command in it, over HTTP that becomes a plain two-way socket
 // (API 1.41, POST .../attach and /exec/:id/start with `Upgrade: tcp`). Closing the write side is an end of stdin.
-import { request } from "node:http";
-import type { Socket } from "node:net";
-import { text } from "node:stream/consumers";
-import { Fault } from "#api/fault.ts";
-import { engineFault } from "./docker.ts";
+import { dockerHttp, type Hijacked } from "#api/docker-http.ts";
 import { type OutputChunk, rawFrames } from "./raw-frames.ts";
 
 export interface ProcessStreams {
@@ -43,17 +39,36 @@ const TIMEOUT_MS = 20_000;
 const DETACH_KEYS = "ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_";
 
 export function dockerStreams({ socketPath }: { socketPath: string }): EngineStreams {
-  const post = (path: string, body?: unknown) => call(socketPath, "POST", path, body);
+  const http = dockerHttp(socketPath);
+  const bounds = { timeoutMs: TIMEOUT_MS, silenceMs: TIMEOUT_MS };
+  const post = <T>(path: string, body?: object, query?: Record<string, string>) =>
+    http.call<T>({
+      method: "POST",
+      path,
+      doing: "ask the engine",
+      ...bounds,
+      ...(body && { body }),
+      ...(query && { query }),
+    });
+  const hijack = (path: string, body: object, query?: Record<string, string>) =>
+    http.hijack({
+      method: "POST",
+      path,
+      body,
+      doing: "open the process's streams",
+      ...bounds,
+      ...(query && { query }),
+    });
   return {
     async attach(name, { tty }) {
-      const query = `stream=1&stdin=1&stdout=1&stderr=1&detachKeys=${encodeURIComponent(DETACH_KEYS)}`;
-      return streamsOf(await hijack(socketPath, `/containers/${name}/attach?${query}`, undefined), tty);
+      const query = { stream: "1", stdin: "1", stdout: "1", stderr: "1", detachKeys: DETACH_KEYS };
+      return streamsOf(await hijack(`/containers/${name}/attach`, {}, query), tty);
     },
     async resize(name, { columns, rows }) {
-      await post(`/containers/${name}/resize?h=${rows}&w=${columns}`);
+      await post(`/containers/${name}/resize`, undefined, { h: String(rows), w: String(columns) });
     },
     async exec(name, { command, env, tty }) {
-      const { Id } = (await post(`/containers/${name}/exec`, {
+      const { Id } = await post<{ Id: string }>(`/containers/${name}/exec`, {
         AttachStdin: true,
         AttachStdout: true,
         AttachStderr: true,
@@ -61,16 +76,18 @@ export function dockerStreams({ socketPath }: { socketPath: string }): EngineStr
         Tty: tty,
         Cmd: command,
         Env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
-      })) as { Id: string };
+      });
       const body = { Detach: false, Tty: tty };
-      return { id: Id, streams: streamsOf(await hijack(socketPath, `/exec/${Id}/start`, body), tty) };
+      return { id: Id, streams: streamsOf(await hijack(`/exec/${Id}/start`, body), tty) };
     },
     async execResize(id, { columns, rows }) {
-      await post(`/exec/${id}/resize?h=${rows}&w=${columns}`);
+      await post(`/exec/${id}/resize`, undefined, { h: String(rows), w: String(columns) });
     },
     async execState(id) {
-      const found = await call(socketPath, "GET", `/exec/${id}/json`);
-      const { Running, ExitCode, Pid } = found as { Running: boolean; ExitCode: number | null; Pid: number };
+      const path = `/exec/${id}/json`;
+      const { Running, ExitCode, Pid } = await http.call<{ Running: boolean; ExitCode: number | null; Pid: number }>({
+        ...{ method: "GET", path, doing: "ask the engine", ...bounds },
+      });
       return {
         running: Running,
         ...(ExitCode === null || Running ? {} : { exitCode: ExitCode }),
@@ -108,60 +125,4 @@ function streamsOf({ socket, head }: Hijacked, tty: boolean): ProcessStreams {
     endInput: () => void socket.end(),
     destroy: () => void socket.destroy(),
   };
-}
-
-interface Hijacked {
-  socket: Socket;
-  head: Buffer;
-}
-
-function hijack(socketPath: string, path: string, body: unknown): Promise<Hijacked> {
-  const payload = JSON.stringify(body ?? {});
-  return new Promise((resolve, reject) => {
-    const req = request({
-      socketPath,
-      method: "POST",
-      path: `/v1.41${path}`,
-      headers: {
-        "content-type": "application/json",
-        "content-length": Buffer.byteLength(payload),
-        connection: "Upgrade",
-        upgrade: "tcp",
-      },
-    });
-    const fail = (cause: unknown) => reject(engineFault("open the process's streams", cause));
-    req.setTimeout(TIMEOUT_MS, () => req.destroy(new Error("no answer in time")));
-    req.on("upgrade", (_reply, socket: Socket, head: Buffer) => {
-      socket.setTimeout(0);
-      socket.setNoDelay?.(true);
-      resolve({ socket, head });
-    });
-    req.on("response", (reply) => void refusal(reply.statusCode ?? 500, text(reply)).then(fail, fail));
-    req.on("error", fail);
-    req.end(payload);
-  });
-}
-
-function call(socketPath: string, method: string, path: string, body?: unknown): Promise<unknown> {
-  const payload = body === undefined ? "" : JSON.stringify(body);
-  return new Promise((resolve, reject) => {
-    const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(payload) };
-    const req = request({ socketPath, method, path: `/v1.41${path}`, headers }, (reply) => {
-      const received = text(reply);
-      const status = reply.statusCode ?? 500;
-      if (status >= 300) return void refusal(status, received).then(fail, fail);
-      received.then((json) => resolve(json === "" ? undefined : JSON.parse(json))).catch(fail);
-    });
-    const fail = (cause: unknown) => reject(cause instanceof Fault ? cause : engineFault("ask the engine", cause));
-    req.setTimeout(TIMEOUT_MS, () => req.destroy(new Error("no answer in time")));
-    req.on("error", fail);
-    req.end(payload);
-  });
-}
-
-/** Docker's own words with its status, as the adapter of the other calls gets them. */
-async function refusal(statusCode: number, body: Promise<string>): Promise<Error> {
-  const received = await body;
-  const message = /"message":"((?:[^"\\]|\\.)*)"/.exec(received)?.[1] ?? received;
-  return Object.assign(new Error(message.slice(0, 300)), { statusCode });
 }

@@ -2,10 +2,10 @@
 // daemon (moby #53189) costs one socket per call in flight and nothing else.
 import { readFile } from "node:fs/promises";
 import Docker from "dockerode";
+import { dockerHttp } from "#api/docker-http.ts";
 import { Fault } from "#api/fault.ts";
 import { deadline, joined } from "#lib/time.ts";
 import { createWake } from "#lib/wake.ts";
-import { dockerHttp } from "../builds/docker-http.ts";
 import { isJobContainer } from "../job-container.ts";
 import { type DockerContainer, type EngineParts, readContainer, specBody } from "./docker-body.ts";
 import { ensureNetwork, networkSubnet } from "./docker-network.ts";

@@ -54,6 +54,7 @@ export function reachText(input: ReachInput): string {
       ...(isCluster
         ? ["    ct original ip daddr @gateways goto deny", `    ct original ip daddr ${target.clusterRange} accept`]
         : [app.appId, ...app.to].flatMap((to) => accept("daddr", number({ appId: to })))),
+      ...outsideOf(app),
       "    goto out",
       "  }",
       `  chain in_${number(app)} {`,
@@ -77,7 +78,7 @@ export function reachText(input: ReachInput): string {
     ...set("open", "ipv4_addr . inet_service", open, undefined, "interval"),
     ...set("closed", "ipv4_addr", merge(closedRanges(input, routers)).map(textOf), undefined, "interval"),
     ...(egress === "internet"
-      ? set("not_internet", "ipv4_addr", merge(rangesOf(NOT_INTERNET)).map(textOf), undefined, "interval")
+      ? set("not_internet", "ipv4_addr", merge(parsedRanges(NOT_INTERNET)).map(textOf), undefined, "interval")
       : []),
     ...verdicts("senders", local, ({ appId }) => (appId === undefined ? "goto out" : `goto out_${number({ appId })}`)),
     ...verdicts("receivers", local, ({ appId }) =>
@@ -162,10 +163,15 @@ function appsOf({ target, jobs }: ReachInput): { apps: ReachApp[]; number: (app:
   for (const appId of local.keys())
     if (appId !== undefined && !known.has(appId)) known.set(appId, { appId, addresses: [], to: [] });
   const apps = [...known.values()]
-    .map(({ appId, addresses, to }) => {
+    .map(({ appId, addresses, to, outside = [] }) => {
       const elsewhere = addresses.filter((address) => own === undefined || !contains(own, address));
       const here = (local.get(appId) ?? []).map(({ address }) => address);
-      return { appId, addresses: addressesOf([...elsewhere, ...here]), to: sorted(to).filter((id) => known.has(id)) };
+      return {
+        appId,
+        addresses: addressesOf([...elsewhere, ...here]),
+        to: sorted(to).filter((id) => known.has(id)),
+        outside,
+      };
     })
     .sort((a, b) => (a.appId < b.appId ? -1 : 1));
   const numbers = new Map(apps.map(({ appId }, n) => [appId, n]));
@@ -184,8 +190,8 @@ function closedRanges({ target, clusterAddresses, builds }: ReachInput, routers:
     target.registry.replace(/:\d+$/, ""),
   ];
   return [
-    ...rangesOf([...NOWHERE, target.clusterRange, ...builds.map(({ subnet }) => subnet), ...closed]),
-    ...rangesOf(addressesOf(addresses)),
+    ...parsedRanges([...NOWHERE, target.clusterRange, ...builds.map(({ subnet }) => subnet), ...closed]),
+    ...parsedRanges(addressesOf(addresses)),
   ];
 }
 
@@ -208,7 +214,7 @@ const gatewaysOf = ({ subnet, peers }: ReachInput["target"]): string[] =>
 
 /** Never the metadata service, whose address also serves names on some clouds. */
 const nameServers = (dns: readonly string[]): string[] => {
-  const nowhere = rangesOf(NOWHERE);
+  const nowhere = parsedRanges(NOWHERE);
   return addressesOf(dns).filter((server) => !nowhere.some((range) => contains(range, server)));
 };
 
@@ -233,10 +239,16 @@ function ownAddresses({ subnet }: ReachInput["target"], local: readonly LocalJob
 }
 
 const accept = (end: "saddr" | "daddr", app: number): string[] => [`    ct original ip ${end} @app_${app} accept`];
+/** External services, whatever the egress policy says; never what is closed, wherever it was registered. */
+const outsideOf = ({ outside = [] }: ReachApp): string[] =>
+  sorted(outside.flatMap(({ address, port }) => (isIPv4(address) ? [`${address} . ${port}`] : []))).map(
+    (pair) =>
+      `    meta l4proto tcp ct original ip daddr . ct original proto-dst { ${pair} } ct original ip daddr != @closed ct reply ip saddr != @closed accept`,
+  );
 const sorted = (texts: readonly string[]): string[] => [...new Set(texts)].sort();
 const addressesOf = (texts: readonly string[]): string[] => sorted(texts.filter((text) => isIPv4(text)));
 
-function rangesOf(texts: readonly string[]): Range[] {
+function parsedRanges(texts: readonly string[]): Range[] {
   return texts.map((text) => {
     const range = parseRange(text);
     if (range === undefined) throw new Error(`${text} is not IPv4 CIDR`);
@@ -245,7 +257,7 @@ function rangesOf(texts: readonly string[]): Range[] {
 }
 
 function cidr(text: string): string {
-  rangesOf([text]);
+  parsedRanges([text]);
   return text;
 }
 

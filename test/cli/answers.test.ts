@@ -155,7 +155,7 @@ const CHANGES = new Set(
    host token, host remove, image build, image register, image rollout, stack build, profile set, profile remove, create, delete, deploy,
    rollback, deployment cancel, env set, env unset, env edit, deploy set, deploy unset, kill, run, exec, ps forward,
    restart, limit set, route add http, route add tcp, route update, route remove, cert add, cert update, cert remove, maintenance on, maintenance off,
-   error-page set, error-page remove, router remove, network allow, network remove, quarantine keep, quarantine end`.split(
+   error-page set, error-page remove, router remove, network allow, network remove, deployment create, deployment pause, deployment resume, service add, service update, service remove, quarantine keep, quarantine end`.split(
     /,\s+/,
   ),
 );

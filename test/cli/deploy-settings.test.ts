@@ -137,7 +137,7 @@ test("set and limit are one request that makes and deploys, onto what was read; 
     made,
   );
   const { code, out, err } = await control.flynn("deploy set web.health=/up --detach -a hello");
-  assert.equal([code, out], [0, "Created release release-3\n"], err);
+  assert.equal([code, out], [0, "Created release v3\n"], err);
   control.on("POST /v1/apps/hello/releases", made);
   assert.is((await control.flynn("limit set web memory=1GB --detach -a hello")).code, 0);
 

@@ -50,7 +50,7 @@ test("many variables from words, a file and stdin become one change; words win o
     "E=",
     "Q=a=b 'c'",
   ]);
-  assert.equal([code, out], [0, "Created release release-2\n"], err);
+  assert.equal([code, out], [0, "Created release v2\n"], err);
   assert.equal(sent(made), [{ A: "word", PEM: "x\ny", E: "", Q: "a=b 'c'" }]);
 });
 
@@ -119,7 +119,7 @@ test("edited: only what changed is sent, and the file was this user's alone", as
   );
   const { code, out, err } = await edit(made, program);
   assert.is(code, 0, err);
-  assert.match(out, "Created release release-2");
+  assert.match(out, "Created release v2");
   assert.match(err, /set: (ADD, CHANGE|CHANGE, ADD)\n.*removed: DROP/s);
   assert.equal(sent(made), [{ CHANGE: "new one", ADD: "1", DROP: null }]);
   const modes = (await readFile(join(directory, "seen"), "utf8")).split("\n").map((line) => line.slice(0, 10));

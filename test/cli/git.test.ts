@@ -9,7 +9,7 @@ import * as assert from "uvu/assert";
 import { createApp } from "#api/apps.ts";
 import { ExecError, exec } from "#lib/exec.ts";
 import { certificatePin } from "#lib/x509.ts";
-import { quoted } from "../../cli/git/git-settings.ts";
+import { quoted } from "../../cli/git/own-command.ts";
 import { rig } from "../control/rig.ts";
 import { type InvokeOptions, invoke } from "./invoke.ts";
 

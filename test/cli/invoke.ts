@@ -20,6 +20,7 @@ export interface InvokeOptions {
   stdin?: string;
   signal?: AbortSignal;
   commands?: readonly Command[];
+  packed?: boolean;
   onOut?: (text: string) => void;
   onErr?: (text: string) => void;
 }
@@ -28,6 +29,7 @@ export async function invoke(argv: readonly string[], options: InvokeOptions = {
   const printed = { out: "", err: "" };
   const code = await runCli(argv, {
     commands: options.commands ?? commands,
+    packed: options.packed ?? false,
     env: { PATH: process.env["PATH"], ...options.env },
     cwd: options.cwd ?? tmpdir(),
     signal: options.signal ?? new AbortController().signal,

@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import { limitChanges } from "../../cli/commands/limits.ts";
 
 test("limits become fields, and an empty one takes its field away", () => {
-  assert.equal(limitChanges(["memory=512MiB", "cpu=500", "pids=100", "disk="]), {
+  assert.equal(limitChanges(["memory=512MiB", "cpu=0.5", "pids=100", "disk="]), {
     memoryBytes: 512 * 1024 ** 2,
     cpuMillis: 500,
     pids: 100,
@@ -16,7 +16,9 @@ for (const [word, said] of [
   ["memory=1", /^memory=1: must be a size such as 512MB, from 4 MiB to /],
   ["memory=9000TB", /^memory=9000TB: must be a size such as 512MB, from 4 MiB to 1024 TiB$/],
   ["memory=much", /^memory=much: must be a size such as 512MB$/],
-  ["cpu=1", /^cpu=1: must be thousandths of a core, such as 500, from 10 to 1000000$/],
+  ["cpu=9m", /^cpu=9m: must be CPUs such as 0.5 or 2, or thousandths of one such as 500m, from 0.01 to 1000$/],
+  ["cpu=500", /^cpu=500: must be CPUs such as 0.5 or 2, or thousandths of one such as 500m$/],
+  ["cpu=0.5m", /^cpu=0.5m: must be CPUs such as 0.5 or 2, or thousandths of one such as 500m$/],
   ["pids=1", /^pids=1: must be a number such as 200, from 8 to 65536$/],
   ["disk=1MB", /^disk=1MB: must be a size such as 10GB, from 16 MiB to /],
   ["fast=1", /^fast=1 is no limit; there are memory, cpu, pids, disk/],
@@ -27,5 +29,16 @@ for (const [word, said] of [
       (error: Error) => said.test(error.message),
     );
   });
+
+test("CPU is taken as CPUs and as thousandths, and is the same", () => {
+  for (const [word, millis] of [
+    ["cpu=1", 1_000],
+    ["cpu=0.25", 250],
+    ["cpu=250m", 250],
+    ["cpu=2.5", 2_500],
+    ["cpu=1500m", 1_500],
+  ] as const)
+    assert.equal(limitChanges([word]), { cpuMillis: millis }, word);
+});
 
 test.run();

@@ -3,6 +3,7 @@
 import { Readable } from "node:stream";
 import { parseProcfile } from "#api/procfile.ts";
 import { parseProjectToml } from "#api/project-toml.ts";
+import { shownLine } from "#lib/output-text.ts";
 import { parseAppJson } from "../../control/apps/app-json.ts";
 import { emptySubmodule } from "../../control/builds/facts.ts";
 import { withLastWords } from "../../control/builds/last-words.ts";
@@ -14,7 +15,6 @@ import { gitignore } from "../../hostd/builds/gitignore.ts";
 import { parseReference } from "../../hostd/builds/image-reference.ts";
 import { dockerfileArgs } from "../../hostd/builds/installers.ts";
 import { lines } from "../../hostd/builds/lines.ts";
-import { cleanLine } from "../../hostd/builds/log-text.ts";
 import { deletedRange } from "../../hostd/job-disk/use.ts";
 import { tells } from "../../hostd/logs/capture.ts";
 import { memoryPlace } from "../../hostd/memory.ts";
@@ -24,9 +24,9 @@ const LENGTH = 256 << 10;
 
 const PARSERS: Record<string, (text: string) => unknown> = {
   "a log line": tells,
-  "a line of a build": cleanLine,
+  "a line of a build": (text) => shownLine(text, 8_192),
   "what a build printed": async (text) => {
-    for await (const line of lines(Readable.from([Buffer.from(text.slice(0, 32_768))]))) cleanLine(line);
+    for await (const line of lines(Readable.from([Buffer.from(text.slice(0, 32_768))]))) shownLine(line, 8_192);
   },
   "last words of a build": (text) => withLastWords("ended", text),
   "a mapping": deletedRange,

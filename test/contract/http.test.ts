@@ -176,6 +176,7 @@ test("what a POST made is where its Location says, and every 201 has one", () =>
       createDeployment: ["/v1/apps/hello/deployments", post({ release: "v1" })],
       rollbackApp: ["/v1/apps/hello/rollback", post({ release: "v1" })],
       createJob: ["/v1/apps/hello/jobs", post({ release: "v1", command: ["true"] })],
+      createExternalService: ["/v1/external-services", post({ name: "legacy", address: "192.0.2.10", port: 5432 })],
       createRoute: ["/v1/routes", post({ app: "hello", domain: "b.test" })],
       createToken: ["/v1/tokens", post({ name: "ci", permissions: ["app:read"] })],
       createService: ["/v1/services", post({ name: "fourth", image: "hello:1" })],

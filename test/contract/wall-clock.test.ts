@@ -29,15 +29,15 @@ test("programs on hosts wait by the monotonic clock: the wall's is read where da
 /** In control and the boot server: where the wall's clock itself is read, `now` of the context aside, which dates what is written down. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   "bootstrap/timeline.ts": "times of steps, for people",
-  "control/drains/pump.ts": "how far a drain is behind, for people",
-  "control/drains/send-https.ts": "a date in an answer, of which ten minutes at most are waited",
+  "control/log-drains/pump.ts": "how far a drain is behind, for people",
+  "control/log-drains/send-https.ts": "a date in an answer, of which ten minutes at most are waited",
   "control/identity/authority.ts": "certificates' own dates",
   "control/identity/next-key.ts": "how long the key before is taken: written down, and read by `unhurriedNow`",
   "control/identity/principal.ts": "certificates' and tokens' own dates",
   "control/last-backup.ts": "when a backup ended, for people",
   "control/main.ts": "times of what is written down at the start",
   "control/restore.ts": "when a state was restored",
-  "control/retention.ts": "when an image was given up",
+  "control/surplus.ts": "when an image was given up",
   "control/scheduler/cluster-view.ts": "how long ago jobs ended before this control began, bounded both ways",
   "control/scheduler/host-loop.ts": "until when a host is held, over a restart, bounded",
   "control/scheduler/scheduler.ts": "times of what is written down",

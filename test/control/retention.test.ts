@@ -11,8 +11,9 @@ import { until } from "#lib/time.ts";
 import { releasesOf } from "../../control/apps/find.ts";
 import { type DeadImage, imageSweeper } from "../../control/image-sweep.ts";
 import { keys, PREFIX } from "../../control/keys.ts";
-import { retentionLoop, surplusPortions, trimEvents } from "../../control/retention.ts";
+import { retentionLoop, trimEvents } from "../../control/retention.ts";
 import type { Store } from "../../control/store/store.ts";
+import { surplusPortions } from "../../control/surplus.ts";
 import { type Rig, withRig } from "./rig.ts";
 import { surplus } from "./surplus.ts";
 

@@ -105,10 +105,10 @@ export const factsOf = (name: string, n = 1): hosts.HostFacts => ({
 export async function rig(
   over: Partial<ControlConfig> & { images?: Registry; loops?: boolean } & Pick<
       ControlParts,
-      "readDisk" | "routerAliveMs"
+      "readDisk" | "routerAliveMs" | "external"
     > = {},
 ): Promise<Rig> {
-  const { images = fakeRegistry(), loops = true, readDisk, routerAliveMs, ...settings } = over;
+  const { images = fakeRegistry(), loops = true, readDisk, routerAliveMs, external, ...settings } = over;
   const directory = await mkdtemp(join(tmpdir(), "control-test-"));
   const config: ControlConfig = {
     ...loadControlConfig(),
@@ -133,7 +133,7 @@ export async function rig(
     it.token = (await firstStart(it.store, config, new Date())) ?? it.token;
     it.caPem = authority.caPem;
     const identity = await authority.issueControl(["127.0.0.1"]);
-    const docker = { save: async () => Readable.from([Buffer.from("image")]) };
+    const docker = { save: async () => ({ archive: Readable.from([Buffer.from("image")]), sizeBytes: 5 }) };
     const addresses = ["127.0.0.1"];
     it.control = wireControl({
       store: it.store,
@@ -147,6 +147,8 @@ export async function rig(
       addresses,
       ...(readDisk ? { readDisk } : {}),
       ...(routerAliveMs ? { routerAliveMs } : {}),
+      // No test opens a connection to somebody else's machine.
+      external: external ?? { dial: async () => undefined },
       ...(it.hello ? { hello: it.hello } : {}),
     });
     await it.control.app.listen({ host: "127.0.0.1", port: config.port });

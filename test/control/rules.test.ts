@@ -17,7 +17,7 @@ import { appName, checkAppName, hostName } from "../../control/names.ts";
 import { page } from "../../control/paging.ts";
 import type { HostRecord } from "../../control/records.ts";
 import { hostAfter, jobAfter } from "../../control/reports.ts";
-import { isDrained, isServed } from "../../control/targets/drained.ts";
+import { isDrained, isServed } from "../../control/targets/router-proofs.ts";
 import { factsOf } from "./rig.ts";
 
 const codeOf = (work: () => unknown): string => {

@@ -44,7 +44,7 @@ test("jobs that fit their silent host only stay in its target, out of the routes
       assert.match(waits.reason, /^no host has 512 MiB memory free \(largest free: 0 B on h2\); 1 host lost$/);
       assert.is(
         rig.store.get<Job>(`${PREFIX.jobs}${waits.appId}/${waits.id}`)?.value.reason,
-        "no host has 512 MiB memory and 100m CPU free",
+        "no host has 512 MiB memory and 0.1 CPU free",
       );
       await until(() => routed() === 0, { what: "them to be out of the routes", ...WAIT });
       const target = await silent.client.call(hostTarget, { params: { id: silent.id } });

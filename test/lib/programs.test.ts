@@ -16,7 +16,11 @@ async function sources(): Promise<Map<string, string>> {
   const texts = new Map<string, string>();
   for (const entry of await readdir(ROOT, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name).slice(ROOT.length);
-    if (!entry.isFile() || !/\.(ts|mjs)$/.test(path) || /(^|\/)(node_modules|\.cache|\.git)\/|^test\/apps\//.test(path))
+    if (
+      !entry.isFile() ||
+      !/\.(ts|mjs)$/.test(path) ||
+      /(^|\/)(node_modules|\.cache|\.git|dist)\/|^test\/apps\//.test(path)
+    )
       continue;
     if (path !== "test/lib/programs.test.ts") texts.set(path, await readFile(join(ROOT, path), "utf8"));
   }

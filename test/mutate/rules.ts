@@ -4,7 +4,7 @@ import { dirname, join, normalize } from "node:path";
 const FOLDERS = /^(control|hostd|bootstrap)\//;
 /** Decide a good deal, though they also read or write something. */
 const ALSO = [
-  "control/retention.ts",
+  "control/surplus.ts",
   "bootstrap/identity/tokens.ts",
   "control/scheduler/scheduler.ts",
   "hostd/health.ts",

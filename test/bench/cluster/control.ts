@@ -36,7 +36,7 @@ const control = wireControl({
   log,
   identity: await authority.issueControl(["127.0.0.1"]),
   images: fakeRegistry(),
-  docker: { save: async () => Readable.from([]) },
+  docker: { save: async () => ({ archive: Readable.from([]), sizeBytes: 0 }) },
   addresses: ["127.0.0.1"],
 });
 await control.app.listen({ host: "127.0.0.1", port: 0 });

@@ -6,7 +6,6 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type BuildLog, buildLogs, LOG_MOST_BYTES } from "../../../control/builds/build-log.ts";
-import { cleanOutput } from "../../../control/builds/words.ts";
 
 async function withLog(
   body: (log: BuildLog, again: () => BuildLog, directory: string) => Promise<void>,
@@ -114,24 +113,5 @@ test("a flood is cut off at 16 MiB with one line, and goes on being taken", () =
     await log.write(" !     Push rejected, x\n");
     assert.match(await text(log), /cut off here.*\n ! {5}Push rejected, x\n$/);
   }));
-
-test("nothing that moves a terminal's cursor gets through", () => {
-  const cases: [string, string][] = [
-    ["\x1b[31mred\x1b[0m", "red"],
-    ["\x1b]8;;https://evil\x07link\x1b]8;;\x07", "link"],
-    ["\x1b]0;title\x1b\\x", "x"],
-    ["a\x1b[2Kb\x1b[1G", "ab"],
-    ["10 %\r50 %\r\nend\n", "10 %\n50 %\nend\n"],
-    ["tab\tstays", "tab\tstays"],
-    ["\u009b31mc1\u202edrawkcab", "31mc1drawkcab"],
-  ];
-  for (const [given, wanted] of cases) assert.is(cleanOutput(given), wanted);
-  fc.assert(
-    fc.property(
-      fc.string({ unit: "binary" }),
-      (any) => !/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/.test(cleanOutput(any)),
-    ),
-  );
-});
 
 test.run();

@@ -16,7 +16,7 @@ import { listJobs } from "#api/jobs.ts";
 import { createRoute } from "#api/routes.ts";
 import { until } from "#lib/time.ts";
 import { keys } from "../../../control/keys.ts";
-import { BUILDS_KEPT } from "../../../control/retention.ts";
+import { BUILDS_KEPT } from "../../../control/surplus.ts";
 import { fakeRegistry } from "../rig.ts";
 import { surplus } from "../surplus.ts";
 import { archive, buildHost, followed, NODE_APP, slugOf, type World, withWorld } from "./world.ts";

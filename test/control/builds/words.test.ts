@@ -1,7 +1,7 @@
-// The lines that people see while they push, and what of a job's output is left for a terminal.
+// The lines that people see while they push.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { bang, cleanOutput, detail, outcome, span, step } from "../../../control/builds/words.ts";
+import { bang, detail, outcome, span, step } from "../../../control/builds/words.ts";
 
 test("each line has its mark, and text of several lines has one for each", () => {
   assert.is(step("Building hello"), "-----> Building hello\n");
@@ -18,21 +18,6 @@ test("a line is two thousand characters at most and moves no cursor", () => {
     [7 + 2_000 + 1, 7 + 2_000 + 1, 7 + 2_000 + 1, 7 + 2_000 + 1],
   );
   assert.is(step("a\u001b[2Jb\nc"), "-----> a?[2Jb?c\n");
-});
-
-test("of what a job prints escapes and control characters go, text and tabs stay, and CR ends a line", () => {
-  const ROWS: [from: string, to: string][] = [
-    ["\u001b[31mred\u001b[0m", "red"],
-    ["a\u001b]0;title\u0007b", "ab"],
-    ["a\u001b]0;title\u001b\\b", "ab"],
-    ["a\u001bP1;2|x\u001b\\b", "ab"],
-    ["a\u001b(Bb\u001b=c\u001b", "abc"],
-    ["10%\r20%\r\ndone\n", "10%\n20%\ndone\n"],
-    ["a\tb\u0000\u0008\u007f\u009bc", "a\tbc"],
-    ["a\u202eb\u2066c\u2028d", "abcd"],
-    ["\u00e9 \u4f60 \u{1f600}", "\u00e9 \u4f60 \u{1f600}"],
-  ];
-  for (const [from, to] of ROWS) assert.is(cleanOutput(from), to, JSON.stringify(from));
 });
 
 test("a wait is said in minutes when it is whole ones, else in seconds", () => {

@@ -8,7 +8,7 @@ import { createToken, getToken, listTokens, revokeToken } from "#api/tokens.ts";
 import { accessTokens } from "../../../control/identity/tokens.ts";
 import { PREFIX } from "../../../control/keys.ts";
 import type { TokenRecord } from "../../../control/records.ts";
-import { EXPIRED_TOKEN_KEPT_MS, surplusPortions } from "../../../control/retention.ts";
+import { EXPIRED_TOKEN_KEPT_MS, surplusPortions } from "../../../control/surplus.ts";
 import { type Rig, withRig } from "../rig.ts";
 
 const quiet = (body: (rig: Rig) => Promise<void>) => withRig(body, { loops: false });

@@ -28,6 +28,18 @@ for (const [claim, about, source, line] of [
     "Deployment of v4 started by ann",
   ],
   [
+    "a domain stays as it was given",
+    ["route.created", "foo.com leads to hello web", {}],
+    "deploy",
+    "foo.com leads to hello web by admin",
+  ],
+  [
+    "a path of a domain too",
+    ["route.created", "foo.com/api leads to hello web", {}],
+    "deploy",
+    "foo.com/api leads to hello web by admin",
+  ],
+  [
     "a deployment is done",
     ["deployment.complete", "", { toVersion: 4, createdBy: "ann" }],
     "deploy",

@@ -20,6 +20,7 @@ function viewOf(rows: Row[], rules: [from: string, to: string][] = [], cluster =
     appsOn: (hostId) => members.filter((member) => member.hostId === hostId).map(({ appId }) => appId),
     addressesOf: (appId) => members.flatMap((one) => (one.appId === appId ? (one.address ?? []) : [])).sort(),
     reachableFrom: (appId) => rules.flatMap(([from, to]) => (from === appId ? [to] : [])),
+    outsideOf: () => [],
     reaching: (appId) => rules.flatMap(([from, to]) => (to === appId ? [from] : [])),
   };
 }

@@ -40,6 +40,12 @@ const rule = (from: string, to: string): NetworkRuleRecord => ({
   createdBy: "",
 });
 
+const toService = (from: string, id: string): NetworkRuleRecord => ({ ...rule(from, id), to: { kind: "service", id } });
+const outside = (name: string, id: string, address: string): Change => ({
+  key: keys.externalService(name),
+  value: { id, name, address, port: 5432, createdAt: "" },
+});
+
 const HOSTS = ["h1", "h2", "h3", "h4"];
 const APPS = ["a", "b", "c"];
 
@@ -68,6 +74,9 @@ test("after any records it is the same as a fresh look, versions only grow, and 
           () => [job(id, appId, one(HOSTS), address, { state: one(["up", "down", "lost", "starting"]) })],
           () => [{ key: keys.job(appId, id), value: null }],
           () => [{ key: keys.router("r1"), value: { id: "r1", addresses: [`10.1.0.${random(3)}`] } }],
+          () => [outside("db", `svc-${random(2)}`, `10.20.0.${random(3)}`)],
+          () => [{ key: keys.externalService("db"), value: null }],
+          () => ruleChanges(store, toService(from, `svc-${random(2)}`)),
           () => [{ key: keys.host("h1"), value: { id: "h1", addresses: [`10.2.0.${random(3)}`] } }],
         ])();
         if (mutations.length === 0) continue;
@@ -84,6 +93,29 @@ test("after any records it is the same as a fresh look, versions only grow, and 
           before.set(hostId, JSON.stringify(kept.of(hostId)));
         }
       }
+    },
+    { loops: false },
+  ));
+
+test("a rule to an external service is told to the hosts that run the app, follows its address, and ends with it", () =>
+  withRig(
+    async ({ store }) => {
+      const kept = reaches(options(store));
+      store.onDurable((record) => kept.apply(record));
+      const commit = (...mutations: Change[]) => store.commit({ actor: "test", mutations });
+      const seen = () => HOSTS.slice(0, 2).map((hostId) => kept.of(hostId).apps.map(({ outside: to }) => to));
+      await commit(
+        job("a-1", "a", "h1", "100.64.1.2"),
+        job("b-1", "b", "h2", "100.64.2.2"),
+        outside("db", "svc-1", "10.20.0.5"),
+      );
+      assert.equal(seen(), [[undefined], [undefined]], "not without a rule");
+      await commit(...ruleChanges(store, toService("a", "svc-1")));
+      assert.equal(seen(), [[[{ address: "10.20.0.5", port: 5432 }]], [undefined]]);
+      await commit(outside("db", "svc-1", "10.20.0.6"));
+      assert.equal(seen()[0], [[{ address: "10.20.0.6", port: 5432 }]]);
+      await commit(outside("db", "svc-2", "10.20.0.7"));
+      assert.equal(seen()[0], [undefined], "another one of the same name has no old rules");
     },
     { loops: false },
   ));

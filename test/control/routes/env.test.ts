@@ -3,8 +3,10 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createApp, createRelease, getEnv, updateEnv } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
+import { listDeployments } from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import { createService, deleteService, getService, updateService } from "#api/services.ts";
+import { getStatus } from "#api/status.ts";
 import { withRig } from "../rig.ts";
 
 const quiet = { loops: false };
@@ -41,6 +43,26 @@ test("of two changes of variables onto the same state one wins, and the other is
     assert.equal(both, ["done", "precondition"]);
     assert.equal((await admin.call(getEnv, { params })).env, { A: "1", B: "2", C: "3" });
     assert.is(await outcome(admin.call(updateEnv, { params, body: { env: { D: "4" } } })), "done");
+  }, quiet));
+
+test("the same values again make no release, before an image and after; nothing is deployed before there is one", () =>
+  withRig(async ({ admin }) => {
+    await admin.call(createApp, { body: { name: "hello" } });
+    const set = (env: Record<string, string | null>) => admin.call(updateEnv, { params, body: { env } });
+    const first = await set({ A: "1" });
+    assert.equal([first.release.version, first.unchanged, first.deploymentId], [1, undefined, undefined]);
+    const { seq } = (await admin.call(getStatus)) ?? {};
+    const again = await set({ A: "1", GONE: null });
+    assert.equal([again.release.version, again.unchanged], [1, true]);
+    assert.is((await admin.call(getStatus)).seq, seq);
+    assert.equal((await admin.call(listDeployments, { params })).items, []);
+    assert.equal((await admin.call(getEnv, { params })).env, { A: "1" });
+    assert.is((await set({ A: "2" })).release.version, 2);
+    const service = { params: { app: "other" } };
+    await admin.call(createService, { body: { name: "other", image: "other:1", env: { A: "1" } } });
+    const same = await admin.call(updateEnv, { ...service, body: { env: { A: "1" } } });
+    assert.equal([same.release.version, same.unchanged, same.deploymentId], [1, true, undefined]);
+    assert.ok((await admin.call(updateEnv, { ...service, body: { env: { A: "2" } } })).deploymentId);
   }, quiet));
 
 test("a release that left the variables as they were is in nobody's way; one that is on its way with others is", () =>

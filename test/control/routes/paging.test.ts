@@ -6,6 +6,7 @@ import { postBootEvents, putProfile } from "#api/boot.ts";
 import { createDeployment } from "#api/deployments.ts";
 import { createLogDrain } from "#api/drains.ts";
 import { controlEndpoints } from "#api/endpoints.ts";
+import { createExternalService } from "#api/external-services.ts";
 import { createJob } from "#api/jobs.ts";
 import { createNetworkRule } from "#api/network.ts";
 import { createRoute } from "#api/routes.ts";
@@ -36,6 +37,7 @@ async function fill(rig: Rig): Promise<void> {
     await admin.call(createJob, { params, body: { process: "web" } });
     await admin.call(createRoute, { body: { app: "svc-0", domain: `a${n}.com` } });
     await admin.call(createLogDrain, { body: { url: `https://drain-${n}.example.com/` } });
+    await admin.call(createExternalService, { body: { name: `db-${n}`, address: "10.20.0.5", port: 5432 } });
     await admin.call(createToken, { body: { name: `token-${n}`, permissions: ["app:read"] } });
     const name = `plain-${n}`;
     await admin.call(putProfile, { params: { name }, body: { ...profile, name } as never });

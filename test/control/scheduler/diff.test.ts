@@ -4,8 +4,8 @@ import * as assert from "uvu/assert";
 import type { App, Formation, Release } from "#api/apps.ts";
 import { isEnded, type Job, type JobState } from "#api/jobs.ts";
 import { type AppView, chooseSurplus, diffApp } from "../../../control/scheduler/diff.ts";
+import { expiredJobs } from "../../../control/scheduler/expired-jobs.ts";
 import { isWanted } from "../../../control/scheduler/job-rules.ts";
-import { expiredJobs } from "../../../control/scheduler/retention.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
 const NOW = Date.parse(AT) + 1_000;

@@ -138,7 +138,7 @@ const reasons: [title: string, hosts: FleetHost[], asked: Ask, reason: string][]
     "two resources short",
     [host("h1")],
     ask(1, { need: { cpuMillis: 8000, memoryMiB: 8 * GIB, diskMiB: 0 } }),
-    "no host has 8 GiB memory free (largest free: 4 GiB on h1); no host has 8000m CPU free (largest free: 4000m on h1)",
+    "no host has 8 GiB memory free (largest free: 4 GiB on h1); no host has 8 CPU free (largest free: 4 on h1)",
   ],
   [
     "each resource somewhere, never together",
@@ -147,7 +147,7 @@ const reasons: [title: string, hosts: FleetHost[], asked: Ask, reason: string][]
       host("h2", { capacity: { cpuMillis: 100, memoryMiB: 4096, diskMiB: 0 } }),
     ],
     ask(1, { need: { cpuMillis: 500, memoryMiB: 512, diskMiB: 0 } }),
-    "no host has 512 MiB memory and 500m CPU free together (of 2 hosts: 1 short of memory, 1 short of CPU)",
+    "no host has 512 MiB memory and 0.5 CPU free together (of 2 hosts: 1 short of memory, 1 short of CPU)",
   ],
   ["no such tag", [host("h1")], ask(1, { tags: { disk: "ssd" } }), "no host carries tag disk=ssd"],
   [

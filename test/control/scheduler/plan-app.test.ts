@@ -7,7 +7,7 @@ import { keys } from "../../../control/keys.ts";
 import type { ReleaseRecord } from "../../../control/records.ts";
 import { ClusterView, type Draining } from "../../../control/scheduler/cluster-view.ts";
 import type { Group } from "../../../control/scheduler/diff.ts";
-import { endsOfDrained } from "../../../control/scheduler/drained.ts";
+import { endsOfDrained } from "../../../control/scheduler/drained-jobs.ts";
 import { type Ending, needOf } from "../../../control/scheduler/job-rules.ts";
 import { type AppRecords, planApp, readApp } from "../../../control/scheduler/plan-app.ts";
 import { differenceOf } from "../../../control/scheduler/sweep.ts";
@@ -181,7 +181,7 @@ test("a waiting job is placed with what its process asks for now, and its old re
   assert.equal(expect, [{ key: keys.job("a", "j1"), version: 7 }]);
 });
 
-const NO_ROOM = "no host has 100 MiB memory and 100m CPU free";
+const NO_ROOM = "no host has 100 MiB memory and 0.1 CPU free";
 
 test("what finds no host waits with the reason, and wakes its app when room comes", () => {
   const { jobs, placed, blocked, more } = planned({ groups: [{ missing: 4 }] });

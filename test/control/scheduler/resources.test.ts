@@ -14,11 +14,11 @@ test("a need is whole and rounds up, a capacity rounds down, neither is below no
 test("amounts are said with their unit, and nothing is the least that is left", () => {
   assert.equal(
     [formatAmount("memoryMiB", 2048), formatAmount("cpuMillis", 500), formatAmount("diskMiB", 10_240)],
-    ["2 GiB memory", "500m CPU", "10 GiB disk"],
+    ["2 GiB memory", "0.5 CPU", "10 GiB disk"],
   );
   assert.equal(
     [formatQuantity("cpuMillis", -5), formatQuantity("memoryMiB", -5), formatQuantity("diskMiB", 1)],
-    ["0m", "0 B", "1 MiB"],
+    ["0", "0 B", "1 MiB"],
   );
 });
 

@@ -178,7 +178,7 @@ test("the default disk limit is no reservation; what someone asks for is", async
   const s = w.start();
   await s.settled();
   assert.equal(hostsOf(w.live("one")), ["h1", "h1"]);
-  assert.equal(hostsOf(w.live("two")), ["no host has 512 MiB memory, 100m CPU and 2 GiB disk free"]);
+  assert.equal(hostsOf(w.live("two")), ["no host has 512 MiB memory, 0.1 CPU and 2 GiB disk free"]);
 });
 
 test("a waiting job is placed when another ends and leaves room", async ({ w }) => {
@@ -188,7 +188,7 @@ test("a waiting job is placed when another ends and leaves room", async ({ w }) 
   await s.settled();
   await w.app("two", { web: 1 });
   await s.settled();
-  assert.equal(hostsOf(w.live("two")), ["no host has 512 MiB memory and 100m CPU free"]);
+  assert.equal(hostsOf(w.live("two")), ["no host has 512 MiB memory and 0.1 CPU free"]);
   assert.is(s.scheduler.whyWaiting(w.live("two")[0]!), "no host has 512 MiB memory free (largest free: 88 MiB on h1)");
   await w.scale("one", { web: 0 });
   await s.settled();
@@ -360,7 +360,7 @@ test("more jobs than fit: the rest wait with the reason, and fewer wanted ends t
   assert.is(w.live().length, 300);
   assert.is(w.live().filter((job) => job.hostId === "h1").length, 5);
   const reasons = new Set(w.live().flatMap((job) => (job.hostId ? [] : [job.reason])));
-  assert.equal([...reasons], ["no host has 512 MiB memory and 100m CPU free"]);
+  assert.equal([...reasons], ["no host has 512 MiB memory and 0.1 CPU free"]);
   await w.scale("one", { web: 5 });
   await s.settled();
   assert.is(w.live().filter((job) => job.hostId === "h1").length, 5);
@@ -588,7 +588,7 @@ test("a job that fits its silent host only is kept and goes on when the host is 
   await s.settled();
   const silent = w.jobs().find(({ id }) => id === job!.id)!;
   assert.equal([silent.state, silent.desired, silent.reason], ["lost", "run", "host h1 fell silent"]);
-  assert.equal(hostsOf(w.live()), ["no host has 512 MiB memory and 100m CPU free"], "another is asked for");
+  assert.equal(hostsOf(w.live()), ["no host has 512 MiB memory and 0.1 CPU free"], "another is asked for");
   assert.not(s.scheduler.hasJobs("h1"), "it is given up: a restart of control does not find it lost once more");
   assert.is(await s.scheduler.sweep(never), 0);
   s.scheduler.readmit("h1");

@@ -7,7 +7,7 @@ import type { Job } from "#api/jobs.ts";
 import { until } from "#lib/time.ts";
 import { keys } from "../../../control/keys.ts";
 import { diffApp } from "../../../control/scheduler/diff.ts";
-import { expiredJobs } from "../../../control/scheduler/retention.ts";
+import { expiredJobs } from "../../../control/scheduler/expired-jobs.ts";
 import { taskEnding } from "../../../control/scheduler/task-rules.ts";
 import { secretsOf } from "../../../control/secrets.ts";
 import { createTasks, type Tasks } from "../../../control/tasks/tasks.ts";

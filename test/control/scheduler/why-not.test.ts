@@ -58,7 +58,7 @@ const WORDS: [claim: string, reason: string, said: string][] = [
   [
     "everything that is short everywhere is said",
     why([host("a")], { need: { cpuMillis: 1_001, memoryMiB: 600, diskMiB: 101 } }),
-    "no host has 600 MiB memory free (largest free: 512 MiB on a); no host has 1001m CPU free (largest free: 1000m on a); no host has 101 MiB disk free (largest free: 100 MiB on a)",
+    "no host has 600 MiB memory free (largest free: 512 MiB on a); no host has 1.001 CPU free (largest free: 1 on a); no host has 101 MiB disk free (largest free: 100 MiB on a)",
   ],
   [
     "the smallest need is one, and none is none",
@@ -72,7 +72,7 @@ const WORDS: [claim: string, reason: string, said: string][] = [
     why([host("a", {}, 700), host("b", { capacity: { cpuMillis: 2_000, memoryMiB: 100, diskMiB: 0 } })], {
       need: { cpuMillis: 1_500, memoryMiB: 600, diskMiB: 0 },
     }),
-    "no host has 600 MiB memory and 1500m CPU free together (of 2 hosts: 1 short of memory, 1 short of CPU)",
+    "no host has 600 MiB memory and 1.5 CPU free together (of 2 hosts: 1 short of memory, 1 short of CPU)",
   ],
   [
     "a tag that no host in use carries is named, with those out of use that do",
@@ -137,10 +137,10 @@ const BRIEFLY: [claim: string, said: string, hosts: FleetHost[], over?: Partial<
     "no host takes new jobs now",
     [host("a", { state: "cordoned" }), host("b", { state: "down" })],
   ],
-  ["there is no room", "no host has 600 MiB memory and 100m CPU free", [host("a"), host("b", { state: "down" })]],
+  ["there is no room", "no host has 600 MiB memory and 0.1 CPU free", [host("a"), host("b", { state: "down" })]],
   [
     "each of three things is short",
-    "no host has 600 MiB memory, 100m CPU and 5 MiB disk free",
+    "no host has 600 MiB memory, 0.1 CPU and 5 MiB disk free",
     [host("a")],
     { need: { ...need, diskMiB: 5 } },
   ],
@@ -164,7 +164,7 @@ const BRIEFLY: [claim: string, said: string, hosts: FleetHost[], over?: Partial<
   ],
   [
     "there is no room where the tag is",
-    "no host with tag disk=ssd has 600 MiB memory and 100m CPU free",
+    "no host with tag disk=ssd has 600 MiB memory and 0.1 CPU free",
     [host("a", ssd)],
     ssd,
   ],
@@ -179,12 +179,12 @@ test("briefly: one per host is the reason only when each host that may has one",
     fleet.charge(id, id, groupKey("app", "web", "r1"), { cpuMillis: 1, memoryMiB: 1, diskMiB: 0 });
   const said = (over: Partial<Ask> = {}) => explainBriefly(fleet, ask({ antiAffinity: true, ...over }));
   charge("id-b");
-  assert.is(said(), "no host has 600 MiB memory and 100m CPU free");
+  assert.is(said(), "no host has 600 MiB memory and 0.1 CPU free");
   assert.is(said(ssd), "each host with tag disk=ssd already runs one web of this app, and it allows one per host");
   charge("id-a");
   assert.is(said(), "each host already runs one web of this app, and it allows one per host");
-  assert.is(said({ antiAffinity: false }), "no host has 600 MiB memory and 100m CPU free");
-  assert.is(said({ release: "r2" }), "no host has 600 MiB memory and 100m CPU free");
+  assert.is(said({ antiAffinity: false }), "no host has 600 MiB memory and 0.1 CPU free");
+  assert.is(said({ release: "r2" }), "no host has 600 MiB memory and 0.1 CPU free");
 });
 
 test("why a single host takes no more of it: its state, its tags, what it lacks, one that it has; else nothing", () => {
@@ -200,7 +200,7 @@ test("why a single host takes no more of it: its state, its tags, what it lacks,
   assert.is(why(0, {}, 1), "has only 300 MiB of the 600 MiB memory needed free");
   assert.is(
     why(0, { need: { cpuMillis: 950, memoryMiB: 1, diskMiB: 41 } }),
-    "has only 900m of the 950m CPU needed and 40 MiB of the 41 MiB disk needed free",
+    "has only 0.9 of the 0.95 CPU needed and 40 MiB of the 41 MiB disk needed free",
   );
   assert.is(why(0, { antiAffinity: true }), "already runs one web of this app");
   assert.is(why(0, { antiAffinity: true, release: "r2" }), undefined);

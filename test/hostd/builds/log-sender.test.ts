@@ -4,7 +4,6 @@ import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { deadline, until } from "#lib/time.ts";
 import { sendLog } from "../../../hostd/builds/log-sender.ts";
-import { cleanLine } from "../../../hostd/builds/log-text.ts";
 
 interface Control {
   text: string;
@@ -139,15 +138,6 @@ test("what control has lost is not waited for", async () => {
   sender.write("after");
   await sender.end(5_000);
   assert.is(state.text, "after\n");
-});
-
-test("lines hold no escapes and no controls; a progress bar is its last state", () => {
-  assert.is(cleanLine("\u001b[1;31mred\u001b[0m \u001b]8;;http://x\u0007link\u001b]8;;\u0007"), "red link");
-  assert.is(cleanLine("10%\r50%\r100%\r"), "100%");
-  assert.is(cleanLine("a\tb\u0000\u0008\u202ec"), "a\tbc");
-  assert.is(cleanLine("\ud800x"), "\ufffdx");
-  assert.is(cleanLine("x".repeat(8_192)), "x".repeat(8_192));
-  assert.is(cleanLine("x".repeat(8_193)), `${"x".repeat(8_192)}...`);
 });
 
 test.run();

@@ -6,15 +6,15 @@ import type { ReachInput } from "../../../hostd/reach/rules.ts";
 const appId = fc.constantFrom("app-1", "app-2", "app-3");
 const own = fc.integer({ min: 2, max: 9 }).map((n) => `100.64.7.${n}`);
 const other = fc.integer({ min: 2, max: 9 }).map((n) => `100.64.8.${n}`);
+const rarely = <T>(value: T, otherwise: T): fc.Arbitrary<T> =>
+  fc.oneof({ arbitrary: fc.constant(value), weight: 9 }, { arbitrary: fc.constant(otherwise), weight: 1 });
 const app = (id: string): fc.Arbitrary<Reach["apps"][number]> =>
   fc.record({
     appId: fc.constant(id),
     addresses: fc.uniqueArray(other, { maxLength: 3 }),
     to: fc.uniqueArray(appId, { maxLength: 2 }),
+    outside: rarely([], [{ address: "10.20.0.5", port: 5432 }]),
   });
-const rarely = <T>(value: T, otherwise: T): fc.Arbitrary<T> =>
-  fc.oneof({ arbitrary: fc.constant(value), weight: 9 }, { arbitrary: fc.constant(otherwise), weight: 1 });
-
 const reach: fc.Arbitrary<Reach> = fc.record({
   version: fc.integer({ min: 1, max: 99 }),
   appNetwork: rarely<Reach["appNetwork"]>("app", "cluster"),

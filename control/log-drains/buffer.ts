@@ -16,7 +16,7 @@ export interface Batch {
   lost: number;
 }
 
-export interface DrainBuffer {
+export interface LineBuffer {
   push(line: LogLine, place?: string): void;
   /** The oldest lines, which stay until `done`; lines that come meanwhile do not push these out. */
   take(linesMost: number, bytesMost: number): Batch | undefined;
@@ -28,7 +28,7 @@ export interface DrainBuffer {
   oldestAt(): string | undefined;
 }
 
-export function drainBuffer({ linesMost, bytesMost }: { linesMost: number; bytesMost: number }): DrainBuffer {
+export function lineBuffer({ linesMost, bytesMost }: { linesMost: number; bytesMost: number }): LineBuffer {
   const waiting: Waiting[] = [];
   let waitingBytes = 0;
   let taken = 0;

@@ -9,7 +9,7 @@ import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { microsecondsNow, sleep } from "#lib/time.ts";
 import { createWake } from "#lib/wake.ts";
-import { drainBuffer } from "./buffer.ts";
+import { lineBuffer } from "./buffer.ts";
 import { SendError, type Sender } from "./sender.ts";
 
 /** What survives a restart of control. */
@@ -44,7 +44,7 @@ const RETRY = { baseMs: 500, maxMs: 60_000 };
 
 export function startPump(options: PumpOptions): Pump {
   const { sender, signal, bounds = BOUNDS, retry = RETRY } = options;
-  const buffer = drainBuffer(bounds);
+  const buffer = lineBuffer(bounds);
   let { place } = options.progress;
   let { sent } = options.progress;
   let refusedLines = 0;

@@ -5,14 +5,14 @@ import { promisify } from "node:util";
 import { gzip as gzipCallback } from "node:zlib";
 import { VERSION } from "#lib/version.ts";
 import { SEND_TIMEOUT_MS, SendError, type Sender, type SenderOptions } from "./sender.ts";
-import type { DrainTarget } from "./target.ts";
+import type { LogDrainTarget } from "./target.ts";
 
 const gzip = promisify(gzipCallback);
 const RETRY_AFTER_MOST_MS = 600_000;
 /** What says that the lines themselves are not wanted; everything else may be better later. */
 const GIVE_UP = new Set([400, 406, 413, 415, 422]);
 
-export function httpsSender(target: DrainTarget, options: SenderOptions & { gzip: boolean }): Sender {
+export function httpsSender(target: LogDrainTarget, options: SenderOptions & { gzip: boolean }): Sender {
   const { host, port, path, credentials } = target;
   const { address, caPem, timeoutMs = SEND_TIMEOUT_MS } = options;
   const agent = new Agent({ keepAlive: true, maxSockets: 1, minVersion: "TLSv1.2", ...(caPem ? { ca: caPem } : {}) });

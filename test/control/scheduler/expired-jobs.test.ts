@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Job } from "#api/jobs.ts";
-import { expiredJobs } from "../../../control/scheduler/retention.ts";
+import { expiredJobs } from "../../../control/scheduler/expired-jobs.ts";
 
 const NOW = Date.parse("2026-01-02T00:00:00.000Z");
 const DAY_MS = 86_400_000;

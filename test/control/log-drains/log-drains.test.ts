@@ -1,5 +1,5 @@
 // time limit: 120 s
-// Drains of a real control to real receivers on loopback, which this control's configuration allows.
+// LogDrains of a real control to real receivers on loopback, which this control's configuration allows.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createApp, deleteApp } from "#api/apps.ts";

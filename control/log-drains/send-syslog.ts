@@ -4,9 +4,9 @@ import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { SEND_TIMEOUT_MS, SendError, type Sender, type SenderOptions } from "./sender.ts";
 import { syslogFrame } from "./syslog.ts";
-import type { DrainTarget } from "./target.ts";
+import type { LogDrainTarget } from "./target.ts";
 
-export function syslogSender({ kind, host, port }: DrainTarget, options: SenderOptions): Sender {
+export function syslogSender({ kind, host, port }: LogDrainTarget, options: SenderOptions): Sender {
   const { address, caPem, timeoutMs = SEND_TIMEOUT_MS } = options;
   let socket: Socket | undefined;
   let closed = false;

@@ -2,11 +2,11 @@
 import * as api from "#api/drains.ts";
 import { findApp } from "../apps/find.ts";
 import type { Context } from "../context.ts";
-import type { Drains } from "../drains/drains.ts";
+import type { LogDrains } from "../log-drains/log-drains.ts";
 import type { Mount } from "../mount.ts";
 import { pageOf } from "../paging.ts";
 
-export function mountDrains(mount: Mount, { store }: Pick<Context, "store">, drains: Drains): void {
+export function mountLogDrains(mount: Mount, { store }: Pick<Context, "store">, drains: LogDrains): void {
   const appOf = (name: string) => findApp(store, name).value;
   mount(api.listLogDrains, ({ query }) => pageOf(drains.list(), query));
   mount(api.getLogDrain, ({ params }) => drains.find(params.id, undefined));

@@ -3,11 +3,11 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
 import type { LogLine } from "#api/logs.ts";
-import { allowedAddress, refusal } from "../../../control/drains/address.ts";
-import { drainBuffer } from "../../../control/drains/buffer.ts";
-import { parseRetryAfter } from "../../../control/drains/send-https.ts";
-import { syslogFrame, syslogMessage } from "../../../control/drains/syslog.ts";
-import { maskUrl, parseTarget } from "../../../control/drains/target.ts";
+import { allowedAddress, refusal } from "../../../control/log-drains/address.ts";
+import { lineBuffer } from "../../../control/log-drains/buffer.ts";
+import { parseRetryAfter } from "../../../control/log-drains/send-https.ts";
+import { syslogFrame, syslogMessage } from "../../../control/log-drains/syslog.ts";
+import { maskUrl, parseTarget } from "../../../control/log-drains/target.ts";
 
 const policy = { allow: [] as string[], clusterRange: "100.64.0.0/16", members: () => ["203.0.113.7"] };
 
@@ -177,7 +177,7 @@ test("frames put one after another are taken apart again, whatever the lines hol
 
 test("a buffer is full by lines or by bytes, whichever comes first, and says what is sent, lost and oldest", () => {
   const filled = (linesMost: number, bytesMost: number, count: number) => {
-    const buffer = drainBuffer({ linesMost, bytesMost });
+    const buffer = lineBuffer({ linesMost, bytesMost });
     for (let n = 0; n < count; n++) buffer.push(line({ line: `${n}`.padStart(100, "0"), at: String(n) }), `place ${n}`);
     return buffer;
   };
@@ -189,7 +189,7 @@ test("a buffer is full by lines or by bytes, whichever comes first, and says wha
   );
   const buffer = filled(10, 1 << 20, 12);
   assert.is(buffer.oldestAt(), "2");
-  assert.is(drainBuffer({ linesMost: 1, bytesMost: 1 }).take(1, 1), undefined, "nothing to send is no batch");
+  assert.is(lineBuffer({ linesMost: 1, bytesMost: 1 }).take(1, 1), undefined, "nothing to send is no batch");
   const batch = buffer.take(3, 1 << 20)!;
   assert.equal([batch.lines.length, batch.lost, batch.place], [3, 2, "place 4"]);
   assert.is(buffer.take(3, 1 << 20)!.lines[0]!.at, "2", "sent again until it is done");
@@ -200,7 +200,7 @@ test("a buffer is full by lines or by bytes, whichever comes first, and says wha
 });
 
 test("what was lost is told with one batch, and what is lost meanwhile with the next, however often a batch is done", () => {
-  const buffer = drainBuffer({ linesMost: 10, bytesMost: 1 << 20 });
+  const buffer = lineBuffer({ linesMost: 10, bytesMost: 1 << 20 });
   const push = (count: number) => {
     for (let n = 0; n < count; n++) buffer.push(line());
   };
@@ -213,14 +213,14 @@ test("what was lost is told with one batch, and what is lost meanwhile with the 
   assert.is(buffer.take(2, 1 << 20)!.lost, 2, "those that were lost since");
   buffer.done();
   assert.is(buffer.take(2, 1 << 20)!.lost, 0);
-  const idle = drainBuffer({ linesMost: 10, bytesMost: 1 << 20 });
+  const idle = lineBuffer({ linesMost: 10, bytesMost: 1 << 20 });
   idle.done();
   idle.push(line());
   assert.equal([idle.length, idle.take(9, 9)!.lost], [1, 0], "done with nothing taken gives nothing up");
 });
 
 test("lines that are being sent are not given up for those that come, and their bytes are free when they are done", () => {
-  const buffer = drainBuffer({ linesMost: 1_000, bytesMost: 3_000 });
+  const buffer = lineBuffer({ linesMost: 1_000, bytesMost: 3_000 });
   const push = (count: number, at = "") => {
     for (let n = 0; n < count; n++) buffer.push(line({ line: "x".repeat(100), at }));
   };
@@ -243,13 +243,13 @@ test("lines that are being sent are not given up for those that come, and their 
 });
 
 test("a batch has no place when none of its lines has one, and the last that one has otherwise", () => {
-  const buffer = drainBuffer({ linesMost: 10, bytesMost: 1 << 20 });
+  const buffer = lineBuffer({ linesMost: 10, bytesMost: 1 << 20 });
   buffer.push(line());
   assert.not("place" in buffer.take(1, 1)!);
   buffer.push(line(), "a");
   buffer.push(line());
   assert.is(buffer.take(3, 1 << 20)!.place, "a");
-  assert.is(drainBuffer({ linesMost: 1, bytesMost: 1 }).oldestAt(), undefined);
+  assert.is(lineBuffer({ linesMost: 1, bytesMost: 1 }).oldestAt(), undefined);
 });
 
 test("a buffer keeps order and newest lines, and counts each line that it gives up exactly once", () => {
@@ -258,7 +258,7 @@ test("a buffer keeps order and newest lines, and counts each line that it gives 
   );
   fc.assert(
     fc.property(steps, (list) => {
-      const buffer = drainBuffer({ linesMost: 10, bytesMost: 1 << 20 });
+      const buffer = lineBuffer({ linesMost: 10, bytesMost: 1 << 20 });
       let pushed = 0;
       let told = 0;
       let inFlight: number[] = [];

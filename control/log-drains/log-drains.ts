@@ -25,7 +25,7 @@ import { httpsSender } from "./send-https.ts";
 import { syslogSender } from "./send-syslog.ts";
 import { maskUrl, parseTarget } from "./target.ts";
 
-export interface DrainRecord {
+export interface LogDrainRecord {
   id: string;
   /** Absent: lines of all apps. */
   appId?: string;
@@ -38,7 +38,7 @@ export interface DrainRecord {
   createdBy: string;
 }
 
-export interface Drains {
+export interface LogDrains {
   create(app: App | undefined, wish: LogDrainRequest, by: { name: string; idempotent: Idempotent }): Promise<LogDrain>;
   /** Those of the app, or all. */
   list(app?: App): LogDrain[];
@@ -59,15 +59,15 @@ interface Running {
   saved: string;
 }
 
-type DrainsContext = Pick<Context, "store" | "config" | "secrets" | "log" | "now">;
+type LogDrainsContext = Pick<Context, "store" | "config" | "secrets" | "log" | "now">;
 
-export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">): Drains {
+export function createLogDrains(context: LogDrainsContext, logs: Pick<Logs, "follow">): LogDrains {
   const { store, config, secrets, log, now } = context;
   const running = new Map<string, Running>();
-  /** Drains whose sealed URL cannot be opened, with why. */
+  /** LogDrains whose sealed URL cannot be opened, with why. */
   const unusable = new Map<string, string>();
   const fileOf = (id: string) => join(config.stateDir, "drains", `${id}.json`);
-  const records = () => store.list<DrainRecord>(PREFIX.logDrains);
+  const records = () => store.list<LogDrainRecord>(PREFIX.logDrains);
   const policy = (): AddressPolicy => ({
     allow: config.drainAllow,
     clusterRange: store.get<ClusterSettings>(keys.cluster)!.value.clusterRange,
@@ -78,9 +78,10 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
       ...store.list<HostRecord>(PREFIX.hosts).flatMap(({ value }) => value.address ?? []),
     ],
   });
-  const appOf = ({ appId }: DrainRecord) => (appId === undefined ? undefined : store.get<App>(keys.app(appId))?.value);
+  const appOf = ({ appId }: LogDrainRecord) =>
+    appId === undefined ? undefined : store.get<App>(keys.app(appId))?.value;
   const isGone = (app: App | undefined) => app === undefined || app.deleting === true;
-  const shown = (record: DrainRecord): LogDrain => {
+  const shown = (record: LogDrainRecord): LogDrain => {
     const { id, gzip, createdAt, createdBy } = record;
     const app = appOf(record)?.name;
     const none = { lagSeconds: 0, buffered: 0, sent: 0, dropped: 0 };
@@ -90,7 +91,7 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
     return { id, ...(app === undefined ? {} : { app }), url: record.shown, gzip, ...report, createdAt, createdBy };
   };
 
-  const start = async (record: DrainRecord, signal: AbortSignal): Promise<void> => {
+  const start = async (record: LogDrainRecord, signal: AbortSignal): Promise<void> => {
     const { id, appId } = record;
     const app = appOf(record);
     const { url, caPem } = JSON.parse(secrets.open(record.sealed, ownerOf(id))) as { url: string; caPem?: string };
@@ -146,8 +147,8 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
     for (const [id, one] of running) await save(id, one);
   };
 
-  const entryOf = (id: string, app: App | undefined): Entry<DrainRecord> => {
-    const entry = store.get<DrainRecord>(keys.logDrain(id));
+  const entryOf = (id: string, app: App | undefined): Entry<LogDrainRecord> => {
+    const entry = store.get<LogDrainRecord>(keys.logDrain(id));
     if (entry === undefined || (app !== undefined && entry.value.appId !== app.id))
       throw new Fault("not-found", `no log drain ${id}${app === undefined ? "" : ` of ${app.name}`}`);
     return entry;
@@ -165,7 +166,7 @@ export function createDrains(context: DrainsContext, logs: Pick<Logs, "follow">)
         throw new Fault("conflict", `there are ${DRAINS_PER_OWNER} drains already; remove one first`);
       const id = newId("drain");
       const { url, caPem } = wish;
-      const record: DrainRecord = {
+      const record: LogDrainRecord = {
         id,
         ...(app === undefined ? {} : { appId: app.id }),
         shown: maskUrl(url),

@@ -1,7 +1,7 @@
 // A drain's URL: what it asks for, and what of it people may read again. Pure.
 import { Fault } from "#api/fault.ts";
 
-export interface DrainTarget {
+export interface LogDrainTarget {
   kind: "syslog" | "syslog+tls" | "https";
   host: string;
   port: number;
@@ -13,7 +13,7 @@ export interface DrainTarget {
 
 const PORTS = { syslog: 601, "syslog+tls": 6514, https: 443 } as const; // RFC 6587, RFC 5425
 
-export function parseTarget(text: string): DrainTarget {
+export function parseTarget(text: string): LogDrainTarget {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const kind = url?.protocol.slice(0, -1);
   if (url === undefined || (kind !== "syslog" && kind !== "syslog+tls" && kind !== "https"))
