@@ -304,6 +304,7 @@ export const getFormation = endpoint({
   path: "/v1/apps/:app/formation",
   summary: "The current release's formation",
   permission: "app:read",
+  faults: ["conflict"],
   versioned: true,
   params: AppParams,
   reply: Formation,

@@ -62,6 +62,7 @@ export const appLog = endpoint({
   path: "/v1/apps/:app/log",
   summary: "An app's log lines, oldest first; SSE follows",
   permission: "app:read",
+  faults: ["rate-limited"],
   params: AppParams,
   query: object(LogQuery),
   reply: object({

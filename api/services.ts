@@ -115,6 +115,7 @@ export const serviceLog = endpoint({
   path: "/v1/services/:name/log",
   summary: "A service's log lines; SSE follows",
   permission: "app:read",
+  faults: ["rate-limited"],
   params: NameParams,
   query: object(LogQuery),
   reply: object({ items: Type.Array(LogLine) }),

@@ -38,6 +38,7 @@ export const getStack = endpoint({
   path: "/v1/stack",
   summary: "Show the stack that builds use",
   permission: "cluster:read",
+  faults: ["not-found"],
   reply: Stack,
 });
 export const uploadStackImage = endpoint({

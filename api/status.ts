@@ -85,6 +85,7 @@ export const listEvents = endpoint({
   path: "/v1/events",
   summary: "What happened, newest first; SSE sends it oldest first, follows, and resumes by seq",
   permission: "cluster:read",
+  faults: ["gone"],
   query: object({
     app: Type.Optional(Id),
     type: Type.Optional(Type.String({ maxLength: 64 })),

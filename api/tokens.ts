@@ -41,6 +41,7 @@ export const getToken = endpoint({
   path: "/v1/tokens/:id",
   summary: "Show an access token",
   permission: "cluster:read",
+  faults: ["conflict"],
   params: IdParams,
   reply: AccessToken,
 });

@@ -11,7 +11,7 @@ export function faultsOf(endpoint: Endpoint): FaultCode[] {
     "incompatible",
     "unauthenticated",
     permission !== "public" && "forbidden",
-    path.includes(":") && "not-found",
+    (path.includes(":") || namesOthers(endpoint)) && "not-found",
     changes && "conflict",
     conditional === true && "precondition",
     (body !== undefined || upload !== undefined) && "too-large",
@@ -23,6 +23,10 @@ export function faultsOf(endpoint: Endpoint): FaultCode[] {
   ];
   return [...new Set(codes)].filter((code) => code !== false).sort((a, b) => FAULTS[a].status - FAULTS[b].status);
 }
+
+/** A body or `?app=` may name what is not there. */
+const namesOthers = ({ body, query }: Endpoint): boolean =>
+  body !== undefined || "app" in ((query as { properties?: object }).properties ?? {});
 
 /** The answer of each HTTP status, as the documents name it. Codes that share a status share an answer. */
 export function faultResponses(): Record<string, { status: number; codes: FaultCode[] }> {

@@ -2,7 +2,7 @@
 import type { Readable } from "node:stream";
 import type { Build, BuildLogChunk } from "#api/builds.ts";
 import type { Staging } from "../deploy/record.ts";
-import type { Idempotent } from "../idempotency-key.ts";
+import type { Idempotent } from "../http/idempotency-key.ts";
 
 export interface BuildWish {
   appId: string;

@@ -8,7 +8,7 @@ import { until } from "#lib/time.ts";
 import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, type NewEvent } from "../events.ts";
-import type { Idempotent } from "../idempotency-key.ts";
+import type { Idempotent } from "../http/idempotency-key.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
 import { appOfKey } from "../scheduler/cluster-view.ts";

@@ -7,7 +7,7 @@ import { newId, newSecret } from "#lib/ids.ts";
 import { every } from "#lib/time.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
-import type { Idempotent } from "../idempotency-key.ts";
+import type { Idempotent } from "../http/idempotency-key.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { TokenRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";

@@ -14,7 +14,7 @@ import { every, joined } from "#lib/time.ts";
 import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
-import type { Idempotent } from "../idempotency-key.ts";
+import type { Idempotent } from "../http/idempotency-key.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Logs } from "../logs/logs.ts";
 import type { ClusterSettings, HostRecord } from "../records.ts";

@@ -7,7 +7,7 @@ import { findApp } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { type ExternalServiceRecord, findExternal } from "../external/service.ts";
-import type { Idempotent } from "../idempotency-key.ts";
+import type { Idempotent } from "../http/idempotency-key.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { enforcementOn } from "../network/enforcement.ts";

@@ -293,4 +293,17 @@ test("an upload sent twice with one key is one object, and another upload with t
     assert.match(keyed.body, /takes no Idempotency-Key/);
   }));
 
+test("a refusal that may be worth another try says after how many seconds", () =>
+  withAsk(async (ask, rig) => {
+    await someOfAll(ask, rig);
+    let answer: Answer;
+    let left = 200;
+    do answer = await ask("/v1/apps/hello/jobs", post({ release: "v1", command: ["true"] }));
+    while (answer.status === 201 && left-- > 0);
+    assert.is(codeOf(answer), "rate-limited", answer.body);
+    assert.is((JSON.parse(answer.body) as { retry: boolean }).retry, true);
+    assert.match(String(answer.headers["retry-after"]), /^[1-9]\d?$/);
+    assert.is((await ask("/v1/apps/nobody")).headers["retry-after"], undefined);
+  }));
+
 test.run();

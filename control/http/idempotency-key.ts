@@ -3,8 +3,8 @@
 import type { FastifyRequest } from "fastify";
 import type { Endpoint } from "#api/endpoint.ts";
 import { Fault } from "#api/fault.ts";
-import { type Principal, sha256Hex } from "./identity/principal.ts";
-import type { Secrets } from "./secrets.ts";
+import { type Principal, sha256Hex } from "../identity/principal.ts";
+import type { Secrets } from "../secrets.ts";
 
 /** Spread into the one commit that a POST makes. */
 export interface Idempotent {
