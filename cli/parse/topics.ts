@@ -61,6 +61,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   "network allow": "flynn network allow blog db",
   "network remove": "flynn network remove blog db",
   "profile remove": "flynn profile remove gpu",
+  "profile render": "flynn profile render default",
   "profile set": "flynn profile set default --disk find-empty",
   "profile show": "flynn profile show default",
   "release show": "flynn release show v3",
