@@ -28,7 +28,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   "cert remove": "flynn cert remove blog.example.com",
   "cert show": "flynn cert show blog.example.com",
   "cert update": "flynn cert update blog.example.com --cert chain.pem --key key.pem",
-  "cluster add": "flynn cluster add prod https://10.77.0.1:7777 - --pin PIN",
+  "cluster add": "flynn cluster add prod https://10.77.0.1:7777 --pin PIN",
   "cluster backup": "flynn cluster backup /mnt/b.bak",
   "cluster remove": "flynn cluster remove prod",
   completion: "flynn completion bash",
