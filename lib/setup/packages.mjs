@@ -42,7 +42,7 @@ export const DEBIAN_SETS = {
     "dnsmasq-base",
     "libfaketime",
   ],
-  test: ["strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client"],
+  test: ["strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
   soak: ["ovmf"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
   fresh: ["mmdebstrap", "debian-archive-keyring", "git", "procps"],
@@ -67,6 +67,7 @@ export const BASE_PACKAGES = [
 
 /** Programs that we start, by the package that brings them. */
 export const PROGRAMS_OF = {
+  systemd: ["systemd-analyze"],
   apt: ["apt-get", "apt-config"],
   bash: ["bash"],
   coreutils: [
