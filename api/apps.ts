@@ -21,6 +21,7 @@ import {
   Tags,
   Time,
 } from "./schema.ts";
+import { CanaryPercent, PauseAfter } from "./staging.ts";
 
 export const Strategy = oneOf(
   ["rolling", "all-at-once", "one-down-one-up", "in-batches"],
@@ -259,6 +260,8 @@ export const createRelease = endpoint({
         description: "Deploy it, in the same record: no other release comes between and is undone unseen.",
       }),
     ),
+    pauseAfter: Type.Optional(PauseAfter),
+    canaryPercent: Type.Optional(CanaryPercent),
   }),
   reply: object({ ...ReleaseSummary.properties, deploymentId: Type.Optional(Id) }),
 });

@@ -108,7 +108,18 @@ export const Profile = object({
   tags: Tags,
   diskPolicy: DiskPolicy,
   secrets: Type.Optional(Secrets),
-  sshKeys: Type.Array(Type.String({ maxLength: 4096, pattern: "^[\\x20-\\x7e]+$" }), { maxItems: 32 }),
+  sshKeys: Type.Array(Type.String({ maxLength: 4096, pattern: "^[\\x20-\\x7e]+$" }), {
+    maxItems: 32,
+    description: "Public keys that log in as root over SSH. Without any, no sshd runs on the hosts.",
+  }),
+  cloudConfig: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 65_536,
+      description:
+        "A cloud-config document (YAML) of the user's own, merged into what the platform gives a host: bootcmd, runcmd, write_files, users, groups, ca_certs, timezone, phone_home. No place for secrets: whoever reads profiles reads it.",
+    }),
+  ),
 });
 export type Profile = Static<typeof Profile>;
 
@@ -250,6 +261,20 @@ export const getProfile = endpoint({
   versioned: true,
   params: object({ name: Name }),
   reply: Profile,
+});
+export const renderProfile = endpoint({
+  id: "renderProfile",
+  method: "GET",
+  path: "/v1/profiles/:name/render",
+  summary: "Show what a machine of a profile would get to start with, without secrets",
+  permission: "machine:read",
+  params: object({ name: Name }),
+  reply: object({
+    userData: Type.String({
+      description: "The cloud-config document (YAML), the platform's and the profile's own merged.",
+    }),
+    cmdline: Type.Array(Type.String(), { description: "Words that are added to the kernel command line." }),
+  }),
 });
 export const putProfile = endpoint({
   id: "putProfile",

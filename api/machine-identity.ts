@@ -5,6 +5,7 @@ import { type Static, Type } from "typebox";
 import { Ipv4, Mac, object, oneOf } from "./schema.ts";
 
 export const Firmware = oneOf(["bios", "uefi", "uefi-http", "unknown"]);
+export type Firmware = Static<typeof Firmware>;
 
 /** What firmware says of a machine. */
 export const MachineIdentity = object({
@@ -35,6 +36,27 @@ export const Claimed = object({
   ),
 });
 export type Claimed = Static<typeof Claimed>;
+
+/** What the machine is, in words, when nothing here boots on it: boot images are x86-64. What is not known speaks against nothing. */
+export function unbootable({
+  architecture,
+  firmware,
+  product,
+}: Pick<MachineIdentity, "architecture" | "firmware" | "product">): string | undefined {
+  const isUefi = firmware === "uefi" || firmware === "uefi-http";
+  if (architecture === undefined || architecture === "x86_64") return undefined;
+  if (architecture === "i386") return isUefi ? "32-bit x86 UEFI" : undefined;
+  if (product === "Raspberry Pi") return product;
+  return `${architecture}${isUefi ? " UEFI" : ""}`;
+}
+
+export const BOOTS_ONLY = "this appliance boots x86-64 only";
+
+/** What to do about it. */
+export const unbootableTodo = (what: string): string =>
+  what === "32-bit x86 UEFI"
+    ? "set it to 64-bit UEFI or to legacy BIOS in its setup, if it has one of them; else use another machine"
+    : "use an x86-64 machine; this one can be rejected, so that it goes on with its own boot order: flynn machine reject";
 
 /** What a boot server saw itself of the same request; empty when it saw nothing (a DHCP packet proves no card). */
 export const Observed = object({

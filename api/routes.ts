@@ -46,6 +46,20 @@ export const ProxyProtocol = oneOf(
   ["v1", "v2"],
   "Header of the PROXY protocol that each connection to a job begins with.",
 );
+export const RouteProtocol = oneOf(
+  ["h2c"],
+  "How the jobs are spoken to: h2c is HTTP/2 without TLS, which gRPC needs, trailers and streams both ways included. HTTP/1.1 when absent.",
+);
+export type RouteProtocol = Static<typeof RouteProtocol>;
+export const RatePeriod = oneOf(["second", "minute", "hour"]);
+export const RouteRate = object(
+  {
+    requests: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
+    per: RatePeriod,
+  },
+  "What one client address (of IPv6: its /64) may ask of this route within the time, counted by each router for itself; more is answered 429 with Retry-After.",
+);
+export type RouteRate = Static<typeof RouteRate>;
 /** A share of an http route's requests for the jobs of one release, while a deployment to it is paused. */
 export const Canary = object(
   {
@@ -68,6 +82,8 @@ export const HttpRoute = object({
     Type.Boolean({ description: "A client's requests go to the job that answered its first one." }),
   ),
   hstsSeconds: Type.Optional(HstsSeconds),
+  protocol: Type.Optional(RouteProtocol),
+  rate: Type.Optional(RouteRate),
   canary: Type.Optional(Canary),
 });
 export type HttpRoute = Static<typeof HttpRoute>;
@@ -108,6 +124,8 @@ export const createRoute = endpoint({
     tls: Type.Optional(RouteTls),
     sticky: Type.Optional(Type.Boolean()),
     hstsSeconds: Type.Optional(HstsSeconds),
+    protocol: Type.Optional(RouteProtocol),
+    rate: Type.Optional(RouteRate),
     port: Type.Optional(
       Type.Unsafe<number>({
         ...TcpPort,
@@ -132,6 +150,8 @@ export const updateRoute = endpoint({
     tls: Type.Optional(nullable(RouteTls)),
     sticky: Type.Optional(nullable(Type.Boolean())),
     hstsSeconds: Type.Optional(nullable(HstsSeconds)),
+    protocol: Type.Optional(nullable(RouteProtocol)),
+    rate: Type.Optional(nullable(RouteRate)),
     proxyProtocol: Type.Optional(nullable(ProxyProtocol)),
     canary: Type.Optional(
       nullable(
@@ -202,6 +222,8 @@ export const PooledDomain = object({
   tls: Type.Optional(RouteTls),
   sticky: Type.Optional(Type.Boolean()),
   hstsSeconds: Type.Optional(HstsSeconds),
+  protocol: Type.Optional(RouteProtocol),
+  rate: Type.Optional(RouteRate),
   canary: Type.Optional(CanaryPool),
 });
 export const PooledPort = object({

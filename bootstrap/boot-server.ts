@@ -101,6 +101,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   const tftp = await tftpServer({
     address,
     port: 69,
+    singlePort: config.tftpSinglePort,
     files: fixedFiles(bootFiles),
     log,
     admits: sight.admits,

@@ -2,20 +2,14 @@
 import { type Static, Type } from "typebox";
 import { Fault } from "#api/fault.ts";
 import { loadConfig } from "#lib/config.ts";
-import {
-  broadcastOf,
-  contains,
-  isAddress,
-  type Network,
-  parseNetwork,
-  parseRelay,
-  parseSpan,
-  upperHalf,
-} from "#lib/ipv4.ts";
+import { SERVERS_MOST, wrongSettings } from "#lib/dhcp-settings.ts";
+import { type Network, parseNetwork, parseRelay, parseSpan, upperHalf } from "#lib/ipv4.ts";
 import { parseDuration } from "#lib/units.ts";
 import type { OfferConfig } from "./dhcp/exchange.ts";
 import type { Relay } from "./identity/sight.ts";
 import type { Interface } from "./interfaces.ts";
+
+const DOMAIN = /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*)?$/;
 
 export const BootConfigSchema = Type.Object({
   interface: Type.String({
@@ -33,10 +27,24 @@ export const BootConfigSchema = Type.Object({
     default: "",
     description: "Addresses to give out in full mode, `first-last`; the upper half of the network when empty.",
   }),
-  router: Type.String({ default: "", description: "Default gateway told to clients; none when empty." }),
-  dns: Type.Array(Type.String(), { default: [], description: "Name servers told to clients." }),
-  domain: Type.String({ default: "", description: "Domain told to clients; none when empty." }),
-  leaseTime: Type.String({ default: "1h", description: "How long an address is lent." }),
+  router: Type.String({ default: "", description: "Default gateway told to clients (option 3); none when empty." }),
+  dns: Type.Array(Type.String(), {
+    default: [],
+    maxItems: SERVERS_MOST,
+    description: "Name servers told to clients (option 6).",
+  }),
+  ntp: Type.Array(Type.String(), {
+    default: [],
+    maxItems: SERVERS_MOST,
+    description: "Time servers told to clients (option 42); hosts ask no other.",
+  }),
+  domain: Type.String({
+    default: "",
+    pattern: DOMAIN.source,
+    wants: "a domain, such as lab.example.com",
+    description: "Domain told to clients (option 15); none when empty.",
+  }),
+  leaseTime: Type.String({ default: "1h", description: "How long an address is lent (option 51)." }),
   reservations: Type.Record(Type.String({ pattern: "^([0-9a-f]{2}:){5}[0-9a-f]{2}$" }), Type.String(), {
     default: {},
     additionalProperties: false,
@@ -59,6 +67,10 @@ export const BootConfigSchema = Type.Object({
   stateDir: Type.String({ description: "Leases, boot tokens, unsent events, identity, last copy of the target." }),
   imagesDir: Type.String({ description: "Boot images, one directory each." }),
   imageKeyFile: Type.String({ description: "PEM of the ed25519 public key that image manifests are signed with." }),
+  tftpSinglePort: Type.Boolean({
+    default: false,
+    description: "Answer TFTP from port 69 alone, for a server behind NAT or a container's port mapping.",
+  }),
   ipxeDir: Type.String({
     default: "/usr/lib/ipxe",
     description: "undionly.kpxe and snponly.efi (Debian package ipxe).",
@@ -104,16 +116,14 @@ export function readConfig(
     relays: config.relays.map((text) => relayOf(text, network)),
     ownMacs: new Set(interfaces.map((one) => one.mac)),
   };
-  for (const one of [checked.router, ...checked.dns, ...Object.values(checked.reservations)]) {
-    if (one !== "" && !isAddress(one)) throw new Fault("invalid", `${one} is not an IPv4 address`);
-  }
-  checkReservations(checked);
+  const reservations = Object.entries(checked.reservations);
+  const wrong = wrongSettings({ ...checked, own: checked.address, reservations });
+  if (wrong.length > 0)
+    throw new Fault("invalid", wrong.map(({ setting, value, why }) => `${setting}: ${value} ${why}`).join("; "));
   for (const one of config.refused) {
     if (parseNetwork(one) === undefined)
       throw new Fault("invalid", `refused: ${one} is not a range such as 172.18.0.0/16`);
   }
-  if (parseDuration(config.leaseTime) === undefined)
-    throw new Fault("invalid", `leaseTime: ${config.leaseTime} is not a time such as 1h`);
   return checked;
 }
 
@@ -125,25 +135,11 @@ export function offerConfig(config: BootConfig): OfferConfig {
     httpPort: config.httpPort,
     router: config.router || undefined,
     dns: config.dns,
+    ntp: config.ntp,
     domain: config.domain || undefined,
     leaseMs: parseDuration(config.leaseTime)!,
     quarantineMs: QUARANTINE_MS,
   };
-}
-
-/** A fixed address that two machines have, that is somebody else's, or that is not on the wire, is refused before it is given. */
-function checkReservations({ reservations, address, router, network }: BootConfig): void {
-  const holders = new Map<string, string>([[address, "this boot server"]]);
-  if (router !== "") holders.set(router, "the router");
-  for (const [mac, fixed] of Object.entries(reservations)) {
-    const wrong = (why: string) => new Fault("invalid", `reservations: ${fixed} of ${mac} ${why}`);
-    const holder = holders.get(fixed);
-    if (holder !== undefined) throw wrong(`is the address of ${holder} already`);
-    if (!contains(network, fixed)) throw wrong(`is not in ${network.address}/${network.prefix}`);
-    if (fixed === network.address || fixed === broadcastOf(network))
-      throw wrong("is the network's own or its broadcast address");
-    holders.set(fixed, mac);
-  }
 }
 
 function relayOf(text: string, own: Network): Relay {

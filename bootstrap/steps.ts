@@ -1,6 +1,6 @@
 // DHCP decisions and finished transfers as steps of a machine's timeline, in plain words. Firmware repeats itself: the same
 // step of the same machine within half a minute is told once.
-import type { Observed } from "#api/machine-identity.ts";
+import { BOOTS_ONLY, type Observed, unbootable, unbootableTodo } from "#api/machine-identity.ts";
 import { formatDuration, formatSize } from "#lib/units.ts";
 import type { Client } from "./dhcp/classify.ts";
 import type { Decision } from "./dhcp/offer.ts";
@@ -34,7 +34,8 @@ export function dhcpSteps({ timeline, mode }: { timeline: Sink; mode: "full" | "
     }
     if (kind === "os") return;
     if (decision.noBootFile) {
-      const message = `${who} was given no boot file: ${decision.reason}; Flynn boots x86-64 machines`;
+      const todo = unbootableTodo(unbootable(claimed) ?? "");
+      const message = `${decision.reason}; ${BOOTS_ONLY}: ${todo}`;
       if (isNews(`no file ${mac}`)) timeline.record({ claimed, stage: "note", level: "warning", message });
       return;
     }

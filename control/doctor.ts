@@ -1,6 +1,7 @@
 // The boot doctor: from a machine's timeline to a plain-words answer to "why is it not a host yet?". Pure.
 
 import type { Static } from "typebox";
+import { BOOTS_ONLY, type MachineIdentity, unbootable, unbootableTodo } from "#api/machine-identity.ts";
 import type { Explanation, Machine, Pending, Stage, TimelineEvent } from "#api/machines.ts";
 import { formatDuration } from "#lib/units.ts";
 
@@ -20,7 +21,7 @@ interface Waiting {
   /** Silence after it that is no longer ordinary, in milliseconds. */
   patienceMs: number;
   what: string;
-  todo: string;
+  todo: string | ((identity: MachineIdentity) => string);
 }
 
 /** After each step: what its absence of a successor means. */
@@ -41,7 +42,10 @@ const WAITING: Waiting[] = [
     stage: "tftp",
     patienceMs: 30_000,
     what: "it fetched iPXE and did not come back for a script",
-    todo: "Secure Boot may have refused iPXE, or iPXE has no driver for this network card; look at its console",
+    todo: ({ firmware }) =>
+      firmware === "bios"
+        ? "iPXE may have no driver for this network card; look at its console"
+        : "Secure Boot may have refused iPXE (its console says Access Denied or Security Violation): switch Secure Boot off in its setup; else iPXE may have no driver for this network card",
   },
   {
     stage: "wait-approval",
@@ -179,8 +183,43 @@ export function diagnose(
     };
   if (machine.state === "discovered" && machine.pending)
     return { summary: `${machine.name} waits for a person: it ${machine.pending.reason}`, findings };
-  if (machine.state === "discovered")
+  const wrong = unbootable(machine.claimed ?? machine.identity);
+  if (wrong !== undefined)
+    return {
+      summary: `${machine.name} cannot boot from here: its firmware is ${wrong}; ${BOOTS_ONLY}.`,
+      findings: [
+        {
+          level: "error",
+          what: `its firmware is ${wrong}`,
+          evidence: "what it says of itself",
+          todo: unbootableTodo(wrong),
+        },
+        ...findings,
+      ],
+    };
+  // Approval is asked of what asked for a script; what never came so far has another problem.
+  const asked = boot.some(({ stage }) => stage === "wait-approval" || stage === "script" || stage === "approved");
+  const fetched = lastStep(boot)?.stage === "tftp";
+  if (machine.state === "discovered" && (asked || !fetched))
     return { summary: `${machine.name} waits for approval: flynn machine approve ${machine.name}`, findings };
+  const failed = failedBoots(timeline, now);
+  if (failed !== undefined) {
+    const { event, times } = failed;
+    const again = times > 1 ? `, ${times} times by now` : "";
+    return {
+      summary: `${machine.name} does not boot: ${event.message} (${ago(event.at, now)}${again}).`,
+      findings: [
+        {
+          level: "error",
+          what: event.message,
+          evidence: `${event.stage} at ${event.at}`,
+          todo:
+            REFUSAL_TODO[String(event.detail?.["refusal"] ?? "")] ?? "look at its console; it tries again by itself",
+        },
+        ...findings.filter(({ what }) => what !== event.message),
+      ],
+    };
+  }
   const last = lastStep(boot);
   if (last === undefined)
     return {
@@ -198,18 +237,44 @@ export function diagnose(
         level: "error",
         what: step.what,
         evidence: `last step: ${last.stage}, ${last.message}, at ${last.at}`,
-        todo: step.todo,
+        todo: typeof step.todo === "string" ? step.todo : step.todo(machine.claimed ?? machine.identity),
       },
       ...findings,
     ],
   };
 }
 
+/** What to do about each code of an initrd's refusal (images/host). */
+const REFUSAL_TODO: Readonly<Record<string, string>> = {
+  memory: "give it more memory, or boot a smaller image; it refuses again at each try",
+  network: "look at its link and at the switch port; a DHCP server must answer it after its kernel started too",
+  fetch: "look at its link: the root image comes from the boot server over HTTP (TCP 7780)",
+  image: "build the boot image again and roll it out: flynn image build, then flynn image rollout",
+};
+/** A machine that refuses begins again within a minute or two, and its newest boot says nothing of why. */
+const FAILED_MS = 15 * 60_000;
+const PAST_INITRD: readonly Stage[] = ["seed", "cloud-init", "join", "disk", "docker", "ready"];
+
+/** The newest end of a boot in its initrd or before, unless the machine came further since; how often it was the same. */
+function failedBoots(
+  timeline: readonly TimelineEvent[],
+  now: Date,
+): { event: TimelineEvent; times: number } | undefined {
+  const event = timeline.findLast(({ stage }) => stage === "boot-failed");
+  if (event === undefined || now.getTime() - Date.parse(event.at) > FAILED_MS) return undefined;
+  if (timeline.some(({ stage, seq }) => seq > event.seq && PAST_INITRD.includes(stage))) return undefined;
+  const since = timeline.findLast(({ stage, seq }) => seq < event.seq && PAST_INITRD.includes(stage))?.seq ?? -1;
+  const times = timeline.filter(
+    ({ stage, message, seq }) => stage === "boot-failed" && message === event.message && seq > since,
+  ).length;
+  return { event, times };
+}
+
 /** Firmware that was refused by itself after it fetched iPXE (Secure Boot) begins again with DHCP: what it fetched says more. */
 function lastStep(boot: readonly TimelineEvent[]): TimelineEvent | undefined {
   const last = boot.findLast(({ stage }) => WAITING.some((step) => step.stage === stage));
   if (last?.stage !== "discover" && last?.stage !== "offer") return last;
-  const fetched = boot.findLast(({ stage }) => stage === "tftp" || stage === "script");
+  const fetched = boot.findLast(({ stage, level }) => stage === "script" || (stage === "tftp" && level === "info"));
   const isOfThisTry = fetched?.stage === "tftp" && Date.parse(last.at) - Date.parse(fetched.at) < SAME_TRY_MS;
   return isOfThisTry ? { ...last, stage: "tftp", message: fetched.message } : last;
 }

@@ -8,7 +8,9 @@ import {
   type Backend,
   backendName,
   HOST,
+  poolKey,
   printable,
+  printableApp,
   type Refusal,
   routeKey,
   type Slot,
@@ -65,7 +67,6 @@ type TargetPool = RouterTarget["pools"][number];
 type Job = TargetPool["backends"][number];
 
 const PATH = /^\/([A-Za-z0-9._~-]+\/?)*$/;
-const APP = /^[a-z][a-z0-9-]{0,29}$/;
 const MAX_SLOTS = 4096;
 /** Pools between two looks at the clock. */
 const STEP = 50;
@@ -75,6 +76,8 @@ const SLOTS_OF_MANY = 4;
 /** A port without a route costs HAProxy about 50 KB; the jobs of one that gets a route rarely need more room than this. */
 const SPARE_SLOTS = 4;
 const SPARE_PORTS_MOST = 1024;
+/** The first route of another protocol than HTTP/1.1 makes room for so many pools: it is a reload. */
+const FIRST_OF_PROTOCOL = 4;
 
 export const assign = (current: Assignment, target: RouterTarget, options: AssignOptions): Assigned =>
   atOnce(assignment(current, target, options));
@@ -89,12 +92,16 @@ export function* assignment(
   const routes = acceptRoutes(target, memo, refused);
   yield;
   const ports = acceptPorts(target, options, refused);
-  const routed = new Set<string>();
-  for (const { poolId, canary } of routes.values()) {
-    routed.add(poolId);
-    if (canary !== undefined) routed.add(canary.poolId);
-  }
-  const used = new Set([...routed, ...ports.map(({ poolId }) => poolId)]);
+  /** Key -> what the backend is for. */
+  const routed = new Map<string, { poolId: string; protocol: Backend["protocol"] }>();
+  const used = new Set(ports.map(({ poolId }) => poolId));
+  for (const { poolId, canary, protocol } of routes.values())
+    for (const id of canary === undefined ? [poolId] : [poolId, canary.poolId]) {
+      const key = poolKey(id, protocol);
+      if (routed.has(key)) continue;
+      routed.set(key, { poolId: id, protocol: protocol === "h2c" ? protocol : undefined });
+      used.add(id);
+    }
   /** Those that are used, by id. */
   const pools = new Map<string, TargetPool>();
   for (const [n, pool] of target.pools.entries()) {
@@ -109,7 +116,7 @@ export function* assignment(
     memo.placed++;
     const { accepted } = jobsOf(pool, memo);
     const kept = keepOrDrain(before, accepted, (s) => options.isBusy(`${name}/${slotName(s)}`));
-    const backend: Backend = { pool: { id: pool.id, app: printableApp(pool.app) }, slots: [...kept.slots] };
+    const backend: Backend = { ...kept, pool: { id: pool.id, app: printableApp(pool.app) }, slots: [...kept.slots] };
     const refusedBefore = refused.length;
     placeJobs(backend, accepted, refused);
     const isSettled = refused.length === refusedBefore && backend.slots.every((slot) => slot?.state !== "leaving");
@@ -121,23 +128,24 @@ export function* assignment(
   const byPool = new Map<string, number>();
   for (const [b, backend] of current.backends.entries()) {
     if (b % STEP === 0) yield;
-    const id = backend.pool?.id;
-    const pool = id !== undefined && routed.has(id) && !byPool.has(id) ? pools.get(id) : undefined;
-    if (pool === undefined)
+    const key = backend.pool && poolKey(backend.pool.id, backend.protocol);
+    const pool = key !== undefined && routed.has(key) && !byPool.has(key) ? pools.get(backend.pool!.id) : undefined;
+    if (key === undefined || pool === undefined)
       backends.push(keepOrDrain(backend, undefined, (s) => options.isBusy(`${backendName(b)}/${slotName(s)}`)));
     else {
-      byPool.set(pool.id, b);
+      byPool.set(key, b);
       backends.push(place(backend, pool, backendName(b)));
     }
   }
   while (backends.length < options.backends) backends.push(freeBackend(options.slots));
-  const free = freeBackends(backends, options.slots);
+  const free = { h1: freeBackends(backends, options.slots), h2c: freeBackends(backends, options.slots, "h2c") };
   let n = 0;
-  for (const pool of pools.values()) {
+  for (const [key, { poolId, protocol }] of inOrderOf(pools, routed)) {
     if (n++ % STEP === 0) yield;
-    if (byPool.has(pool.id) || !routed.has(pool.id)) continue;
-    const b = free.take(jobsOf(pool, memo).accepted.length);
-    byPool.set(pool.id, b);
+    if (byPool.has(key)) continue;
+    const pool = pools.get(poolId)!;
+    const b = free[protocol ?? "h1"].take(jobsOf(pool, memo).accepted.length);
+    byPool.set(key, b);
     backends[b] = place(backends[b]!, pool, backendName(b));
   }
   const before = new Map(current.tcp?.map((each) => [each.port, each]));
@@ -175,8 +183,6 @@ function jobsOf(pool: TargetPool, memo: Memo): { accepted: Job[]; refused: Refus
   return made;
 }
 
-const printableApp = (app: string): string => (APP.test(app) ? app : "this app");
-
 /** `host/path/` -> each route that can be served; the rest is refused by name, the others untouched. */
 function acceptRoutes({ routes: rows, pools }: RouterTarget, memo: Memo, refused: Refusal[]): Map<string, TargetRoute> {
   const { accepted: last } = memo;
@@ -203,7 +209,8 @@ function acceptRoutes({ routes: rows, pools }: RouterTarget, memo: Memo, refused
     else {
       const why = canaryProblem(route, known);
       if (why !== undefined) own.push({ what: `canary of ${printable(domain)}${printable(path)}`, why });
-      routes.set(key, why === undefined ? route : withoutCanary(route, memo));
+      const hasNone = why !== undefined || route.canary?.percent === 0;
+      routes.set(key, hasNone ? withoutCanary(route, memo) : route);
     }
   }
   memo.accepted = { rows, ids, routes, refused: own };
@@ -216,10 +223,19 @@ function routeProblem({ domain, path }: TargetRoute): string | undefined {
   return path.length > 200 || !PATH.test(path) ? "the path is not a plain path" : undefined;
 }
 
+/** Those with a pool that is new last, in the order of the pools. */
+function* inOrderOf<T>(pools: ReadonlyMap<string, unknown>, routed: ReadonlyMap<string, T>): Generator<[string, T]> {
+  for (const id of pools.keys())
+    for (const key of [id, poolKey(id, "h2c")]) {
+      const found = routed.get(key);
+      if (found !== undefined) yield [key, found];
+    }
+}
+
 function canaryProblem({ canary, poolId }: TargetRoute, pools: ReadonlySet<string>): string | undefined {
   if (canary === undefined) return undefined;
-  if (!Number.isInteger(canary.percent) || canary.percent < 1 || canary.percent > 100)
-    return "its percent is not a whole number from 1 to 100";
+  if (!Number.isInteger(canary.percent) || canary.percent < 0 || canary.percent > 100)
+    return "its percent is not a whole number from 0 to 100";
   if (canary.poolId === poolId) return "it is the route's own pool";
   return pools.has(canary.poolId) ? undefined : `there is no pool ${printable(canary.poolId)}`;
 }
@@ -295,13 +311,21 @@ function keepOrDrain(backend: Backend, jobs: Job[] | undefined, isBusy: (slot: n
     return slot.state === "up" || isBusy(s) ? { ...slot, state: "leaving" } : null;
   });
   const inUse = jobs !== undefined || slots.some((slot) => slot !== null);
-  return inUse && backend.pool ? { pool: backend.pool, slots } : { slots };
+  const { pool, protocol } = backend;
+  return { ...(inUse && pool ? { pool } : {}), ...(protocol ? { protocol } : {}), slots };
 }
 
-const freeBackend = (slots: number): Backend => ({ slots: new Array<Slot | null>(slots).fill(null) });
+const freeBackend = (slots: number, protocol?: Backend["protocol"]): Backend => ({
+  ...(protocol ? { protocol } : {}),
+  slots: new Array<Slot | null>(slots).fill(null),
+});
 
 /** Free backends by how many slots they have, the first of each size first: taking one looks through none. */
-function freeBackends(backends: Backend[], slots: number): { take(jobs: number): number } {
+function freeBackends(
+  backends: Backend[],
+  slots: number,
+  protocol?: Backend["protocol"],
+): { take(jobs: number): number } {
   const bySize = new Map<number, number[]>();
   const add = (b: number) => {
     const size = backends[b]!.slots.length;
@@ -309,15 +333,22 @@ function freeBackends(backends: Backend[], slots: number): { take(jobs: number):
     if (same) same.push(b);
     else bySize.set(size, [b]);
   };
-  for (let b = backends.length - 1; b >= 0; b--) if (!backends[b]!.pool) add(b);
+  let count = 0;
+  for (let b = backends.length - 1; b >= 0; b--)
+    if (backends[b]!.protocol === protocol) {
+      count++;
+      if (!backends[b]!.pool) add(b);
+    }
   return {
     /** The smallest with room for a rolling deploy of `jobs`, else the largest; there are more of them when none is free. */
     take(jobs) {
       if (bySize.size === 0) {
         const before = backends.length;
-        const isMany = before >= MANY_BACKENDS;
-        for (let more = Math.max(1, isMany ? before / 2 : before); more > 0; more--)
-          backends.push(freeBackend(isMany ? Math.min(slots, SLOTS_OF_MANY) : slots));
+        const isMany = count >= MANY_BACKENDS;
+        const least = protocol === undefined ? 1 : FIRST_OF_PROTOCOL;
+        for (let more = Math.max(least, isMany ? count / 2 : count); more > 0; more--)
+          backends.push(freeBackend(isMany ? Math.min(slots, SLOTS_OF_MANY) : slots, protocol));
+        count += backends.length - before;
         for (let b = backends.length - 1; b >= before; b--) add(b);
       }
       const sizes = [...bySize.keys()].sort((a, b) => a - b);

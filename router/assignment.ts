@@ -12,6 +12,8 @@ export interface Slot {
 export interface Backend {
   /** Absent while the backend is free. */
   pool?: { id: string; app: string };
+  /** How its jobs are spoken to; HTTP/1.1 when absent. Only a reload changes it. */
+  protocol?: "h2c";
   slots: (Slot | null)[];
 }
 /** A port of its own, with slots of its own: connections are passed on as they are. */
@@ -36,6 +38,11 @@ export const backendName = (index: number): string => `be_${String(index + 1).pa
 export const tcpName = (port: number): string => `tcp_${port}`;
 export const isTcp = (backend: string): boolean => backend.startsWith("tcp_");
 export const slotName = (index: number): string => `s${index + 1}`;
+const APP = /^[a-z][a-z0-9-]{0,29}$/;
+export const printableApp = (app: string): string => (APP.test(app) ? app : "this app");
+/** A pool whose jobs are spoken to in two ways has two backends. */
+export const poolKey = (poolId: string, protocol: string | undefined): string =>
+  protocol === "h2c" ? `${poolId}\0h2c` : poolId;
 export const routeKey = (domain: string, path: string): string => `${domain}${path.replace(/\/*$/, "/")}`;
 export const printable = (text: string): string => text.slice(0, 300).replace(/[^\x21-\x7e]/g, "?");
 

@@ -1,7 +1,13 @@
 // Configuration of the router: file < environment (FLYNN_ROUTER_*) < flags, checked before any socket opens.
+
+import { isIP } from "node:net";
 import { type Static, Type } from "typebox";
+import { Fault } from "#api/fault.ts";
 import { object } from "#api/schema.ts";
 import { loadConfig } from "#lib/config.ts";
+
+/** An address or a CIDR; whether it is one is looked at more closely below. */
+const Source = Type.String({ maxLength: 49, pattern: "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$" });
 
 export const Config = object({
   name: Type.String({ default: "router", minLength: 1, maxLength: 63, description: "Label of this router." }),
@@ -21,15 +27,18 @@ export const Config = object({
   bind: Type.String({ default: "0.0.0.0", pattern: "^[0-9a-fA-F.:]+$", description: "Address HAProxy listens on." }),
   httpPort: Type.Integer({ default: 80, minimum: 1, maximum: 65_535, description: "Port for HTTP." }),
   httpsPort: Type.Integer({ default: 443, minimum: 0, maximum: 65_535, description: "Port for HTTPS; 0: none." }),
-  proxySources: Type.Array(
-    Type.String({ pattern: "^((25[0-5]|2[0-4]\\d|1?\\d?\\d)(\\.(?!/|$)|(?=/|$))){4}(/(3[0-2]|[12]?\\d))?$" }),
-    {
-      default: [],
-      maxItems: 64,
-      description:
-        "Load balancers in front (IPv4 addresses or CIDRs) whose connections begin with the PROXY protocol, v1 or v2; from all others it is refused.",
-    },
-  ),
+  proxySources: Type.Array(Source, {
+    default: [],
+    maxItems: 64,
+    description:
+      "Load balancers in front (IPv4 and IPv6 addresses or CIDRs) whose connections begin with the PROXY protocol, v1 or v2; from all others it is refused.",
+  }),
+  trustedFronts: Type.Array(Source, {
+    default: [],
+    maxItems: 64,
+    description:
+      "Load balancers and CDNs in front (IPv4 and IPv6 addresses or CIDRs) whose X-Forwarded-For, -Proto, -Host and -Port are believed; from all others they are replaced.",
+  }),
   address: Type.Optional(
     Type.String({ maxLength: 45, description: "Address clients reach this router by, shown by control." }),
   ),
@@ -74,5 +83,20 @@ export const Config = object({
 export type Config = Static<typeof Config>;
 
 export function routerConfig(file?: string): Config {
-  return loadConfig(Config, { file, env: { prefix: "FLYNN_ROUTER", variables: process.env } });
+  const config = loadConfig(Config, { file, env: { prefix: "FLYNN_ROUTER", variables: process.env } });
+  for (const key of ["proxySources", "trustedFronts"] as const)
+    for (const source of config[key])
+      if (!isSource(source))
+        throw new Fault(
+          "invalid",
+          `router: ${key}: ${source} is no address and no CIDR, like 10.1.0.0/16 or 2001:db8::/32`,
+        );
+  return config;
+}
+
+export function isSource(text: string): boolean {
+  const [address = "", bits, ...rest] = text.split("/");
+  const most = { 4: 32, 6: 128 }[isIP(address)];
+  if (most === undefined || rest.length > 0) return false;
+  return bits === undefined || (/^\d+$/.test(bits) && Number(bits) <= most);
 }

@@ -15,7 +15,6 @@ import { createDisk } from "./disk.ts";
 import { countDraining, drainingBackends } from "./draining.ts";
 import { createEqualiser } from "./equal.ts";
 import type { Haproxy } from "./haproxy.ts";
-import type { RenderOptions } from "./head.ts";
 import { createKeeper, readKept } from "./kept.ts";
 import { noMaps } from "./maps.ts";
 import { findBusyPorts, portProblem, portsInWait } from "./ports.ts";
@@ -31,6 +30,7 @@ import {
   waitReason,
 } from "./reload.ts";
 import { render, renderShape, shapeChange } from "./render.ts";
+import type { RenderOptions } from "./render-options.ts";
 import { inSlices } from "./slices.ts";
 import { ownerOf } from "./slot-owner.ts";
 import { trimmed } from "./trim.ts";

@@ -4,10 +4,10 @@ import type { RouterTarget } from "#api/routes.ts";
 import type { Assignment, Backend } from "./assignment.ts";
 import type { CertificateFiles } from "./certificates.ts";
 import type { Haproxy } from "./haproxy.ts";
-import type { RenderOptions } from "./head.ts";
 import type { Keeper } from "./kept.ts";
 import type { Maps } from "./maps.ts";
 import { rendering } from "./render.ts";
+import type { RenderOptions } from "./render-options.ts";
 import { inSlices } from "./slices.ts";
 
 /** With more, writing is put off. */

@@ -17,7 +17,7 @@ const BY_STATE: Readonly<Record<string, readonly [string, string]>> = {
   sD: ["H15", "Idle connection: no byte of the response within 60 s, or 1 h of an event stream"],
   sC: ["H19", "Backend connection timeout"],
   SC: ["H21", "Backend connection refused"],
-  PH: ["H17", "Poorly formatted HTTP response"],
+  PH: ["H17", "Poorly formatted HTTP response, or its headers are over 32 KiB"],
   sQ: ["H11", "Backlog too deep"],
   SQ: ["H11", "Backlog too deep"],
   cR: ["H28", "Client connection idle"],

@@ -1,6 +1,6 @@
 // Which route, pool and slots would serve a request, and why not: the same rule as the maps of the frontend, in words.
 import type { RouterTarget } from "#api/routes.ts";
-import { type Assignment, backendName, routeKey, slotName } from "./assignment.ts";
+import { type Assignment, backendName, poolKey, routeKey, slotName } from "./assignment.ts";
 import type { RunningSlot } from "./verify.ts";
 
 export interface ExplainInput {
@@ -22,15 +22,20 @@ export function explain(request: string, { target, assignment, slots }: ExplainI
     return [`request   ${host}${path}`, `route     none: no app has a route for ${host}${hint} -> 404`];
   }
   const lines = [`request   ${host}${path}`, `route     ${route.domain}${route.path}`, `pool      ${route.poolId}`];
-  const { canary } = route;
+  const { canary, protocol } = route;
+  const wanted = (poolId: string) => poolKey(poolId, protocol);
+  const positionOf = (poolId: string) =>
+    assignment.backends.findIndex(
+      ({ pool, protocol: spoken }) => pool !== undefined && poolKey(pool.id, spoken) === wanted(poolId),
+    );
   if (canary !== undefined) {
-    const at = assignment.backends.findIndex(({ pool }) => pool?.id === canary.poolId);
+    const at = positionOf(canary.poolId);
     const where = at < 0 ? "not applied" : backendName(at);
     lines.push(
       `canary    ${canary.percent} % of the requests go to ${canary.poolId} (${where}); what follows is for the others`,
     );
   }
-  const b = assignment.backends.findIndex(({ pool }) => pool?.id === route.poolId);
+  const b = positionOf(route.poolId);
   if (b < 0) return [...lines, `backend   none yet: pool ${route.poolId} is unknown or not applied`];
   const used = assignment.backends[b]!.slots.flatMap((slot, s) =>
     slot ? [{ slot, name: `${backendName(b)}/${slotName(s)}` }] : [],

@@ -15,10 +15,11 @@ import { sleep, until } from "#lib/time.ts";
 import { type CertificateStore, certificateStore } from "./certificate-store.ts";
 import { CERTIFICATE_LIST } from "./certificates.ts";
 import { ensureDefaultCertificate } from "./default-certificate.ts";
-import { DEFAULT_CERTIFICATE } from "./head.ts";
+import { HOP_SCRIPT, hopScript } from "./hop-script.ts";
 import { MAP_NAMES, type Maps, mapFile, noMaps } from "./maps.ts";
 import { OLD_WORKERS_MOST } from "./reload.ts";
 import type { Rendered } from "./render.ts";
+import { DEFAULT_CERTIFICATE } from "./render-options.ts";
 import { ask, askAll, runCommands } from "./runtime.ts";
 import { isLarge, type Scope } from "./scope.ts";
 import { inSlices } from "./slices.ts";
@@ -255,7 +256,12 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
     },
 
     async write(files) {
-      const texts = { ...files.maps, [CERTIFICATE_LIST]: files.certificateList, "haproxy.cfg": files.cfg };
+      const texts = {
+        ...files.maps,
+        [CERTIFICATE_LIST]: files.certificateList,
+        [HOP_SCRIPT]: hopScript,
+        "haproxy.cfg": files.cfg,
+      };
       for (const [name, text] of Object.entries(texts)) {
         if (written.get(name) === text) continue;
         // One that is there and says the same is left alone: HAProxy starts on a full disk as well.

@@ -18,6 +18,7 @@ import { run } from "#lib/run.ts";
 import { every } from "#lib/time.ts";
 import { copyAccessLog } from "./access-log.ts";
 import { type Config, routerConfig } from "./config.ts";
+import { possibleConnections } from "./connections.ts";
 import { type Converger, createConverger } from "./converge.ts";
 import { explain } from "./explain.ts";
 import { createHaproxy } from "./haproxy.ts";
@@ -44,20 +45,32 @@ run(async (signal) => {
 });
 
 async function serve(config: Config, signal: AbortSignal): Promise<void> {
-  const { bind, httpPort, proxySources, threads, accessLog, haproxyBinary: binary } = config;
+  const { bind, httpPort, proxySources, trustedFronts, threads, accessLog, haproxyBinary: binary } = config;
   const stateDir = resolve(config.stateDir);
   const directory = join(stateDir, "haproxy");
   const log = createLog("router", { level: config.logLevel });
   const httpsPort = config.httpsPort || undefined;
   await removeUnfinished(stateDir, join(stateDir, "identity"), directory, join(directory, "certificates"));
   const haproxy = await createHaproxy({ binary, directory, bind, httpPort, httpsPort, accessLog });
-  const maxConnections = Math.min(config.maxConnections, await connectionsPossible());
+  const possible = await possibleConnections();
+  const maxConnections = Math.min(config.maxConnections, possible.count);
   if (maxConnections < config.maxConnections)
-    log.warn({ maxConnections }, "the limit of open files allows fewer connections");
+    log.warn({ maxConnections }, `${possible.bound} allows fewer connections than are configured`);
   const account = await workerAccount(config.haproxyAccount);
   const converger = createConverger({
     haproxy,
-    render: { directory, bind, httpPort, httpsPort, proxySources, maxConnections, threads, account, accessLog },
+    render: {
+      directory,
+      bind,
+      httpPort,
+      httpsPort,
+      proxySources,
+      trustedFronts,
+      maxConnections,
+      threads,
+      account,
+      accessLog,
+    },
     stateDir,
     backends: config.backends,
     slots: config.slots,
@@ -193,13 +206,4 @@ async function workerAccount(name: string): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const accounts = await readFile("/etc/passwd", "utf8");
   return accounts.split("\n").some((line) => line.startsWith(`${name}:`)) ? name : undefined;
-}
-
-/** Two files per request under the hard limit that HAProxy inherits, with a fifth left for checks, pipes and sockets. */
-async function connectionsPossible(): Promise<number> {
-  const limits = await readFile("/proc/self/limits", "utf8");
-  const hard = /^Max open files\s+\S+\s+(\S+)/m.exec(limits)?.[1];
-  return hard === undefined || hard === "unlimited"
-    ? Number.POSITIVE_INFINITY
-    : Math.max(10, Math.floor(Number(hard) * 0.4));
 }

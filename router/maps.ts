@@ -1,8 +1,8 @@
 // What HAProxy looks up for each request, as data: map files whose entries change at run time. Values from outside are
 // encoded (base64, hashes) or were checked before, so that no entry can hold a space or end a line.
-//   routes   host/path/ -> backend[:flags[:hsts[:percent:canary]]]    flags: r redirect to https, s sticky, m maintenance, - none;
-//                                                    percent of the requests go to the backend of the canary
-//   replies  backend/503 -> base64 of the body       also /502 /504, /maintenance while it is on, /own when the page is the app's
+//   routes   host/path/ -> backend[:flags[:hsts[:percent:canary[:rate]]]]    flags: r redirect to https, s sticky, m maintenance,
+//                          - none; percent of the requests go to the backend of the canary; rate: s|m|h, requests, which route
+//   replies  backend/503 -> base64 of the body       also /502 /503-refused /504, /maintenance while it is on, /own when the page is the app's
 //   sticky   backend/token -> slot                   where a cookie leads; only to slots that are up
 //   jobs     backend/slot -> token                   which cookie an answer of that slot sets
 import { createHash } from "node:crypto";
@@ -10,7 +10,9 @@ import { PAGE_BYTES, type RouterTarget } from "#api/routes.ts";
 import {
   type Backend,
   backendName,
+  poolKey,
   printable,
+  printableApp,
   type Refusal,
   type Slot,
   slotName,
@@ -29,7 +31,7 @@ export const noMaps = (): Maps => ({ routes: new Map(), replies: new Map(), stic
 
 export interface MapsInput {
   backends: readonly Backend[];
-  /** Pool id -> position of its backend. */
+  /** Key of pool and protocol -> position of its backend. */
   byPool: ReadonlyMap<string, number>;
   routes: ReadonlyMap<string, TargetRoute>;
   /** Those that are used, by id. */
@@ -69,17 +71,18 @@ export function* mapsOf(input: MapsInput): Generator<void, { maps: Maps; refused
   const refused: Refusal[] = [];
   const stickyPools = new Set<string>();
   const pagesIn = (pool: TargetPool): PoolPages => {
-    const known = memo.pages.get(pool) ?? pagesOfRow(pool, backendApp(pool, backends, byPool), memo);
+    const known = memo.pages.get(pool) ?? pagesOfRow(pool, printableApp(pool.app), memo);
     memo.pages.set(pool, known);
     return known;
   };
-  const mapValue = (route: TargetRoute): string => {
-    const b = byPool.get(route.poolId)!;
+  const mapValue = (key: string, route: TargetRoute): string => {
+    const b = byPool.get(poolKey(route.poolId, route.protocol))!;
     const isDown = pagesIn(pools.get(route.poolId)!).pages.maintenance !== undefined;
-    const c = route.canary && byPool.get(route.canary.poolId);
+    const c = route.canary && byPool.get(poolKey(route.canary.poolId, route.protocol));
     const known = memo.values.get(route);
     if (known?.b === b && known.c === c && known.isDown === isDown) return known.value;
-    const value = routeValue({ backend: backendName(b), canary: c === undefined ? "" : backendName(c), route, isDown });
+    const canary = c === undefined ? "" : backendName(c);
+    const value = routeValue({ key, backend: backendName(b), canary, route, isDown });
     memo.values.set(route, { b, c, isDown, value });
     return value;
   };
@@ -87,23 +90,23 @@ export function* mapsOf(input: MapsInput): Generator<void, { maps: Maps; refused
   let looked = 0;
   for (const [key, route] of routes) {
     if (looked++ % STEP === 0) yield;
-    if (areRoutesSame && last!.maps.routes.get(key) !== mapValue(route)) areRoutesSame = false;
+    if (areRoutesSame && last!.maps.routes.get(key) !== mapValue(key, route)) areRoutesSame = false;
     if (route.sticky !== true) continue;
-    stickyPools.add(route.poolId);
-    if (route.canary) stickyPools.add(route.canary.poolId);
+    stickyPools.add(poolKey(route.poolId, route.protocol));
+    if (route.canary) stickyPools.add(poolKey(route.canary.poolId, route.protocol));
   }
   const maps = noMaps();
   if (areRoutesSame) maps.routes = last!.maps.routes;
   else
     for (const [key, route] of routes) {
       if (maps.routes.size % STEP === 0) yield;
-      maps.routes.set(key, mapValue(route));
+      maps.routes.set(key, mapValue(key, route));
     }
 
   const pagesAt: (PoolPages | string | undefined)[] = [];
-  for (const [b, { pool }] of backends.entries()) {
+  for (const [b, { pool, protocol }] of backends.entries()) {
     if (b % STEP === 0) yield;
-    const row = pool && byPool.get(pool.id) === b ? pools.get(pool.id) : undefined;
+    const row = pool && byPool.get(poolKey(pool.id, protocol)) === b ? pools.get(pool.id) : undefined;
     const known = row && pagesIn(row);
     if (known) refused.push(...known.refused);
     pagesAt.push(known ?? pool?.app);
@@ -135,9 +138,9 @@ function* addSticky(
   { backends, memo }: MapsInput,
   stickyPools: ReadonlySet<string>,
 ): Generator<void, void> {
-  for (const [b, { pool, slots }] of backends.entries()) {
+  for (const [b, { pool, protocol, slots }] of backends.entries()) {
     if (b % STEP === 0) yield;
-    if (!pool || !stickyPools.has(pool.id)) continue;
+    if (!pool || !stickyPools.has(poolKey(pool.id, protocol))) continue;
     const backend = backendName(b);
     for (const [s, slot] of slots.entries()) {
       if (slot?.state !== "up") continue;
@@ -160,10 +163,6 @@ function pagesOfRow(pool: TargetPool, app: string, { byPool }: MapsMemo): PoolPa
   return made;
 }
 
-/** As it may be shown to people. */
-const backendApp = (pool: TargetPool, backends: readonly Backend[], byPool: ReadonlyMap<string, number>): string =>
-  backends[byPool.get(pool.id)!]!.pool!.app;
-
 /** The backends of a value of the routes map. */
 export function backendsOf(value: string): { backend: string; canary: string | undefined } {
   const [backend = "", , , , canary] = value.split(":");
@@ -171,11 +170,15 @@ export function backendsOf(value: string): { backend: string; canary: string | u
 }
 
 /** The value with all requests for the backend that the most of them have. */
-export const withoutCanary = (value: string): string => joined(value.split(":").slice(0, 3));
+export function withoutCanary(value: string): string {
+  const [backend = "", flags = "", hsts = "", , , ...rest] = value.split(":");
+  return joined([backend, flags, hsts, "", "", ...rest]);
+}
 
 const MOST_HSTS_SECONDS = 63_072_000;
 
 interface RouteValue {
+  key: string;
   backend: string;
   /** Empty: none. */
   canary: string;
@@ -183,12 +186,22 @@ interface RouteValue {
   isDown: boolean;
 }
 
-function routeValue({ backend, canary, route, isDown }: RouteValue): string {
+function routeValue({ key, backend, canary, route, isDown }: RouteValue): string {
   const { tls, sticky, hstsSeconds } = route;
   const flags = `${tls === "redirect" ? "r" : ""}${sticky === true ? "s" : ""}${isDown ? "m" : ""}`;
   const hasHsts = Number.isInteger(hstsSeconds) && hstsSeconds! >= 0 && hstsSeconds! <= MOST_HSTS_SECONDS;
   const hsts = hasHsts ? String(hstsSeconds) : "";
-  return joined([backend, flags, hsts, ...(canary === "" ? [] : [String(route.canary!.percent), canary])]);
+  const percent = canary === "" ? "" : String(route.canary!.percent);
+  return joined([backend, flags, hsts, percent, canary, rateValue(key, route)]);
+}
+
+const PERIODS = { second: "s", minute: "m", hour: "h" } as const;
+
+/** `m.600.0123abcd`: six hundred a minute, counted apart from other routes. Empty: none that this router knows. */
+function rateValue(key: string, { rate }: TargetRoute): string {
+  const period = Object.hasOwn(PERIODS, String(rate?.per)) ? PERIODS[rate!.per] : undefined;
+  const isCount = Number.isInteger(rate?.requests) && rate!.requests >= 1 && rate!.requests <= 1_000_000;
+  return period !== undefined && isCount ? `${period}.${rate!.requests}.${hashOf(key).slice(0, 8)}` : "";
 }
 
 /** Without what is empty at its end; flags are `-` where something follows them. */
@@ -199,7 +212,9 @@ function joined([backend = "", flags = "", ...options]: string[]): string {
 }
 
 /** Names a job to a browser without saying its id. */
-const tokenOf = (jobId: string): string => createHash("sha256").update(jobId).digest("hex").slice(0, 16);
+const tokenOf = (jobId: string): string => hashOf(jobId).slice(0, 16);
+
+const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex");
 
 /** HAProxy writes other bytes of a looked-up text as %XX. */
 const PRINTABLE = /^[\x20-\x7e]+$/;
@@ -226,8 +241,9 @@ function pagesOf(pool: RouterTarget["pools"][number], refused: Refusal[]): Pages
 function repliesOf(app: string, pages: Pages = {}): [string, string][] {
   const own = pages.errorPage;
   const words = {
-    502: `the job of ${app} closed the connection without an answer`,
+    502: `the job of ${app} closed the connection without an answer, or the headers of its answer are no HTTP or over 32 KiB: the app's log says which`,
     503: `no job of ${app} is up`,
+    "503-refused": `the job of ${app} takes no connection`,
     504: `the job of ${app} did not answer in time`,
   };
   return [

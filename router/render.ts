@@ -10,9 +10,10 @@ import {
   tcpName,
 } from "./assignment.ts";
 import { type CertificateFiles, listEntry } from "./certificates.ts";
-import { expectProxy, listenOn, type RenderOptions, renderHead, renderTcpDefaults } from "./head.ts";
+import { renderHead, renderTcpDefaults } from "./head.ts";
 import { MAP_NAMES, type Maps, mapFile } from "./maps.ts";
 import type { ReloadReason } from "./reload.ts";
+import { expectProxy, listenOn, type RenderOptions } from "./render-options.ts";
 import { atOnce } from "./slices.ts";
 
 /** Backends between two looks at the clock. */
@@ -49,7 +50,7 @@ export function* rendering(
     const rule = "  use-server %[var(txn.server)] if { var(txn.server) -m found }";
     const servers = lines.get(backend) ?? backend.slots.map((slot, s) => serverLine(slot, s)).join("\n");
     lines.set(backend, servers);
-    backends.push(`backend ${backendName(b)} from pool\n${rule}\n${servers}\n`);
+    backends.push(`backend ${backendName(b)} from ${backend.protocol ?? "pool"}\n${rule}\n${servers}\n`);
   }
   const tcp = (assignment.tcp ?? []).map((backend) => renderPort(backend, options));
   const tcpDefaults = tcp.length > 0 ? [renderTcpDefaults(options)] : [];
@@ -75,7 +76,7 @@ export function renderShape(assignment: Assignment, options: RenderOptions): str
   const ports = (assignment.tcp ?? []).map(
     ({ port, proxyProtocol = "", slots }) => `${port} ${proxyProtocol} ${slots.length}`,
   );
-  const sizes = assignment.backends.map(({ slots }) => slots.length);
+  const sizes = assignment.backends.map(({ slots, protocol = "" }) => `${slots.length}${protocol}`);
   return (
     [renderHead(options, assignment.backends.length), renderTcpDefaults(options), ...sizes].join("\n") +
     PORTS_FROM +

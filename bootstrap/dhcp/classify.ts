@@ -1,31 +1,23 @@
-// Who sent this DHCP packet: firmware PXE, firmware HTTP boot, iPXE, or an operating system; and for which machine type.
-// Facts: RFC 4578, the IANA registry of processor architectures, UEFI 2.10 section 24.7, iPXE's option 175.
+// Who sent this DHCP packet: firmware PXE, firmware HTTP boot, iPXE, or an operating system; and for which machine type
+// (architectures.ts). Facts: UEFI 2.10 section 24.7, iPXE's option 175.
+import { type MachineType, machineTypeOf, type Platform } from "./architectures.ts";
 import * as option from "./options.ts";
 import { OPTION } from "./options.ts";
 import { macOf, type Packet } from "./packet.ts";
 
 export type ClientKind = "pxe" | "http" | "ipxe" | "os";
-export type Platform = "bios-x86" | "uefi-x64" | "uefi-arm64" | "uefi-ia32";
 
 export interface Client {
   kind: ClientKind;
   mac: string;
   uuid: string | undefined;
   archs: number[];
-  /** The first architecture of the list that we know; undefined when there is none. */
+  /** What it is, as far as option 93 or its card tells; undefined for numbers that nobody registered. */
+  type: MachineType | undefined;
+  /** Which boot file is for it; undefined when there is none. */
   platform: Platform | undefined;
 }
 
-const PLATFORM_OF_ARCH = new Map<number, Platform>([
-  [0, "bios-x86"],
-  [6, "uefi-ia32"],
-  [7, "uefi-x64"],
-  [9, "uefi-x64"],
-  [11, "uefi-arm64"],
-  [16, "uefi-x64"],
-  [17, "uefi-x64"],
-  [19, "uefi-arm64"],
-]);
 const IPXE_FEATURE_HTTP = 0x13;
 
 /** UUIDs that vendors leave in thousands of machines: no identity at all. */
@@ -42,13 +34,14 @@ export function classify(packet: Packet): Client | undefined {
   const mac = macOf(packet);
   if (mac === undefined) return undefined;
   const archs = option.archs(packet.options);
-  const known = archs.map((arch) => PLATFORM_OF_ARCH.get(arch)).find((one) => one !== undefined);
+  const type = machineTypeOf(archs, mac);
   return {
     kind: kindOf(packet),
     mac,
     uuid: usableUuid(option.guid(packet.options)),
     archs,
-    platform: known ?? (archs.length === 0 ? "bios-x86" : undefined),
+    type,
+    platform: type?.platform,
   };
 }
 

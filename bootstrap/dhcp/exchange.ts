@@ -12,6 +12,7 @@ export interface OfferConfig {
   httpPort: number;
   router: string | undefined;
   dns: readonly string[];
+  ntp: readonly string[];
   domain: string | undefined;
   leaseMs: number;
   /** How long an address declined by a client stays unused. */

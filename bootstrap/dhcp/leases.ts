@@ -17,8 +17,10 @@ export interface LeaseView {
   byAddress(address: string): Lease | undefined;
   /** The address this MAC is to get: its own, the wished one when free, an unused one, else the longest-expired one. */
   choose(mac: string, wish: string | undefined, nowMs: number): string | undefined;
-  /** Whose the address is by the configuration. */
-  reservedFor(address: string): string | undefined;
+  /** Whose the address is by the configuration, in words, when that is not this machine. */
+  whose(mac: string, address: string): string | undefined;
+  /** Why this machine may not go on with this address, though it holds it: a NAK's reason. */
+  refusal(mac: string, address: string, nowMs: number): string | undefined;
 }
 
 export interface Leases extends LeaseView {
@@ -82,10 +84,24 @@ export function createLeases({ first, last, reservations = new Map(), exclude = 
     if (declined.size > Math.max(1, count * DECLINED_MOST_SHARE)) drop(declined.values().next().value!);
   };
 
+  const whose = (mac: string, address: string): string | undefined => {
+    const owner = ownerOf.get(address);
+    if (owner !== undefined) return owner === mac ? undefined : "reserved for another machine";
+    return exclude.includes(address) ? "the address of the server or the router" : undefined;
+  };
+
   return {
     byMac: (mac) => byMac.get(mac),
     byAddress: (address) => byAddress.get(address),
-    reservedFor: (address) => ownerOf.get(address),
+    whose,
+    refusal(mac, address, nowMs) {
+      if (ownerOf.get(address) === mac) return undefined;
+      const other = whose(mac, address);
+      if (other !== undefined) return other;
+      if (!inRange(address)) return "not an address we give out";
+      const fixed = reservations.get(mac);
+      return fixed !== undefined && isFree(fixed, mac, nowMs) ? "another address is reserved for it" : undefined;
+    },
     choose(mac, wish, nowMs) {
       const fixed = reservations.get(mac);
       if (fixed !== undefined && isFree(fixed, mac, nowMs)) return fixed;

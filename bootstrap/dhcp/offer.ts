@@ -2,7 +2,8 @@
 // Full mode gives addresses and boot files; proxy mode gives boot files beside the LAN's own DHCP server. The shapes of the
 // replies are those that firmware was measured to accept (test/bootstrap/dhcp/offer.test.ts has the table).
 import { contains } from "#lib/ipv4.ts";
-import type { Client, Platform } from "./classify.ts";
+import type { Platform } from "./architectures.ts";
+import type { Client } from "./classify.ts";
 import type { OfferConfig, OfferInput, OfferMachine, Reply } from "./exchange.ts";
 import type { Lease } from "./leases.ts";
 import * as option from "./options.ts";
@@ -28,7 +29,7 @@ export interface Decision {
 const OFFER_HOLD_MS = 30_000;
 const MAX_RELAY_INFO_BYTES = 255;
 
-const BOOT_FILES: Partial<Record<Platform, string>> = { "bios-x86": "undionly.kpxe", "uefi-x64": "snponly.efi" };
+const BOOT_FILES: Record<Platform, string> = { "bios-x86": "undionly.kpxe", "uefi-x64": "snponly.efi" };
 
 export function offer(input: OfferInput): Decision {
   const { packet, config } = input;
@@ -64,12 +65,12 @@ export function bootFile(client: Client, config: OfferConfig): string | undefine
   if (client.kind === "ipxe") return scriptUrl(base, client.mac);
   if (client.kind === "os" || client.platform === undefined) return undefined;
   const name = BOOT_FILES[client.platform];
-  return name === undefined || client.kind === "pxe" ? name : `${base}/ipxe/${name}`;
+  return client.kind === "pxe" ? name : `${base}/ipxe/${name}`;
 }
 
 /** The script's address; iPXE fills in what only it knows, escaped by itself. */
 export function scriptUrl(base: string, mac: string): string {
-  return `${base}/boot.ipxe?mac=${mac}&uuid=\${uuid}&serial=\${serial:uristring}&arch=\${buildarch}&platform=\${platform}&product=\${product:uristring}`;
+  return `${base}/boot.ipxe?mac=${mac}&uuid=\${uuid}&serial=\${serial:uristring}&arch=\${buildarch}&platform=\${platform}&vendor=\${manufacturer:uristring}&product=\${product:uristring}`;
 }
 
 function proxyOffers(input: OfferInput): Decision {
@@ -129,14 +130,13 @@ function fullRequest(input: OfferInput): Decision {
   const asked = packet.ciaddr !== NO_ADDRESS ? packet.ciaddr : wish;
   if (asked === undefined) return ignore("a request for no address");
   if (!contains(config.network, asked)) return nak(input, "wrong network");
-  const owner = leases.reservedFor(asked);
-  if (owner !== undefined && owner !== client.mac) {
-    const refused = nak(input, "reserved for another machine");
-    return own?.address === asked
-      ? { ...refused, lease: { ...own, state: "released", expiresAtMs: input.nowMs } }
-      : refused;
+  if (own?.address === asked) {
+    const refusal = leases.refusal(client.mac, asked, input.nowMs);
+    if (refusal === undefined) return acknowledge(input, asked);
+    return { ...nak(input, refusal), lease: { ...own, state: "released", expiresAtMs: input.nowMs } };
   }
-  if (own?.address === asked) return acknowledge(input, asked);
+  const whose = leases.whose(client.mac, asked);
+  if (whose !== undefined) return nak(input, whose);
   if (server !== undefined) return nak(input, own === undefined ? "no such offer" : "not the offered address");
   if (own !== undefined) return nak(input, "bound to another address");
   return ignore("a lease we do not know"); // RFC 2131 4.3.2: another server may know it
@@ -189,7 +189,9 @@ function bootOptions({ client, machine, rung, config }: OfferInput): ReplyConten
 function whyNoFile(client: Client, machine: OfferMachine): string {
   if (client.kind === "os") return "not a network boot client";
   if (!machine.mayBoot) return "the machine was refused";
-  return `no boot file for architecture ${client.platform ?? client.archs.join(", ")}`;
+  return client.type === undefined
+    ? `firmware is of an unknown kind, architecture ${client.archs.join(", ")}`
+    : `firmware is ${client.type.name}`;
 }
 
 function ignore(reason: string): Decision {

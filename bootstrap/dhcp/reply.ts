@@ -9,6 +9,8 @@ const LIMITED_BROADCAST = "255.255.255.255";
 const PXE_DISCOVERY_CONTROL = Buffer.from([6, 1, 8, 255]); // 43.6 = 8: use the file of this offer, ask nobody else
 const IPXE_NO_PROXY = Buffer.from([0xb0, 1, 1]); // 175.176: do not wait about 3 s for proxy offers
 
+const MAX_CLIENT_ID_BYTES = 255; // one option; a longer one was joined of several, and is nobody's
+
 export interface ReplyContent {
   yiaddr?: string;
   leaseMs?: number;
@@ -35,6 +37,7 @@ export function reply(input: OfferInput, type: number, content: ReplyContent): R
     options.set(OPTION.broadcast, option.addressBytes(broadcastOf(config.network)));
     if (config.router !== undefined) options.set(OPTION.router, option.addressBytes(config.router));
     if (config.dns.length > 0) options.set(OPTION.dns, option.addressBytes(...config.dns));
+    if (config.ntp.length > 0) options.set(OPTION.ntp, option.addressBytes(...config.ntp));
     if (config.domain !== undefined) options.set(OPTION.domain, option.ascii(config.domain));
     if (machine.hostname !== undefined) options.set(OPTION.hostname, option.ascii(machine.hostname));
   }
@@ -56,7 +59,7 @@ export function reply(input: OfferInput, type: number, content: ReplyContent): R
     sname: boot === undefined ? "" : config.address,
     // iPXE prefers the header to option 67, U-Boot reads nothing else: the whole name or nothing.
     file: boot !== undefined && boot.length < 128 ? boot : "",
-    options: withRelay(options, packet),
+    options: echoed(options, packet),
   };
   return { packet: fit(body, packet), from: 67, to: destination(packet) };
 }
@@ -69,7 +72,7 @@ export function nakReply(request: Packet, serverAddress: string, reason: string)
   options.set(OPTION.serverId, option.addressBytes(serverAddress));
   options.set(OPTION.message, option.ascii(reason));
   const flags = relayed ? request.flags | BROADCAST_FLAG : request.flags;
-  const packet = { ...blankReply(request), flags, options: withRelay(options, request) };
+  const packet = { ...blankReply(request), flags, options: echoed(options, request) };
   const to = relayed ? { address: request.giaddr, port: 67 } : { address: LIMITED_BROADCAST, port: 68 };
   return { packet, from: 67, to };
 }
@@ -81,7 +84,7 @@ function destination({ giaddr, ciaddr }: Packet): Reply["to"] {
   return { address: LIMITED_BROADCAST, port: 68 };
 }
 
-const DROPPABLE = [OPTION.domain, OPTION.broadcast, OPTION.tftpServer, OPTION.hostname, OPTION.clientGuid];
+const DROPPABLE = [OPTION.domain, OPTION.broadcast, OPTION.ntp, OPTION.tftpServer, OPTION.hostname, OPTION.clientGuid];
 
 /** Drops what the client can do without until the packet fits what it said it takes. */
 function fit(body: Packet, request: Packet): Packet {
@@ -122,7 +125,10 @@ function blankReply(request: Packet): Packet {
   };
 }
 
-function withRelay(options: Map<number, Buffer>, request: Packet): Map<number, Buffer> {
+/** RFC 6842 3: the client identifier goes back as it came, in every answer; RFC 3046 2.2: so does a relay's information. */
+function echoed(options: Map<number, Buffer>, request: Packet): Map<number, Buffer> {
+  const id = request.options.get(OPTION.clientId);
+  if (id && id.length <= MAX_CLIENT_ID_BYTES) options.set(OPTION.clientId, id);
   const relay = request.options.get(OPTION.relayAgent);
   if (relay) options.set(OPTION.relayAgent, relay);
   return options;

@@ -1,7 +1,8 @@
 // What the boot plane answers, apart from HTTP itself: script, beacon, seed and progress of one machine's boot. Every answer
 // puts its step on the machine's timeline. A refusal is a bare "no": who asked, and as whom, is for the operator alone.
 import type { BootMachine } from "#api/boot.ts";
-import type { Claimed } from "#api/machine-identity.ts";
+import { metaData, type SeedFile, seedOf, userData, vendorData } from "#api/cloud-config/seed.ts";
+import { BOOTS_ONLY, type Claimed, unbootableTodo } from "#api/machine-identity.ts";
 import { type BootChoice, WAITS_FOR_APPROVAL } from "../identity/boot-choice.ts";
 import type { Machines } from "../identity/machines.ts";
 import type { Sight, Source } from "../identity/sight.ts";
@@ -11,9 +12,9 @@ import type { Images, VerifiedImage } from "../images.ts";
 import { rateLimit } from "../rate.ts";
 import { onceIn } from "../steps.ts";
 import type { Timeline } from "../timeline.ts";
-import { bootScript, localDiskScript, rejectedScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
+import { bootScript, localDiskScript, refusalScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
 import { progressOf } from "./progress.ts";
-import { metaData, type SeedFile, userData, vendorData } from "./seed.ts";
+import { refusalOf } from "./refusal.ts";
 
 export interface BootPlaneOptions {
   /** `http://10.77.0.1:7780` */
@@ -42,6 +43,8 @@ export interface BootPlane {
   isSeen(address: string): boolean;
   script(query: URLSearchParams, address: string): Promise<Answer>;
   beacon(token: string, stage: string, address: string): Answer;
+  /** Why an initrd ended its boot, in its own words. */
+  refusal(token: string, body: string, address: string): Answer;
   seed(token: string, file: SeedFile, address: string): Promise<Answer>;
   progress(token: string, body: string, address: string): Answer;
   /** The boot that an address is in the middle of. */
@@ -109,7 +112,7 @@ export function createBootPlane({
 
   /** Machines that wait ask every few seconds: a changed answer is news, and now and then that they still wait. */
   function isNews(mac: string, choice: BootChoice): boolean {
-    const text = `${choice.kind} ${"why" in choice ? choice.why : ""} ${"note" in choice ? choice.note : ""}`;
+    const text = JSON.stringify([choice.kind, "why" in choice && choice.why, "note" in choice && choice.note]);
     const now = nowMs();
     const last = lastChoice.get(mac);
     if (choice.kind !== "boot" && last?.text === text && now - last.atMs < STILL_WAITS_MS) return false;
@@ -136,9 +139,15 @@ export function createBootPlane({
         tell(stage, note ?? why, { detail: { address: source.address }, ...level });
         return waitScript({ base, mac, lines: waitLines(why, claimed) });
       }
+      case "unsupported": {
+        const { what } = choice;
+        const message = `firmware is ${what}; ${BOOTS_ONLY}: ${unbootableTodo(what)}`;
+        tell("note", message, { level: "warning" });
+        return refusalScript([`Flynn: this machine's firmware is ${what}`, `Flynn: ${BOOTS_ONLY}`]);
+      }
       case "rejected":
         tell("note", "it was rejected: no boot file");
-        return rejectedScript();
+        return refusalScript(["Flynn: no"]);
       case "refused":
         throw new Error("a refused request has no script");
       case "local-disk":
@@ -184,6 +193,14 @@ export function createBootPlane({
       timeline.record({ ...who.seenOf(use.boot, source), ...told });
       return { status: 200, type: TEXT, body: "ok\n" };
     },
+    refusal(token, body, address) {
+      const { use, source } = who.shows(token, address);
+      if (!use.ok) return refused(use, "refusal", source);
+      const told = refusalOf(body);
+      if (told === undefined) return { status: 400, type: TEXT, body: "a code and a text\n" };
+      timeline.record({ ...who.seenOf(use.boot, source), stage: "boot-failed", level: "error", ...told });
+      return { status: 200, type: TEXT, body: "ok\n" };
+    },
     async seed(token, file, address) {
       if (file === "network-config") return { status: 404, type: TEXT, body: "the network is configured by DHCP\n" };
       const fetching = await who.fetches(token, file, address);
@@ -196,19 +213,7 @@ export function createBootPlane({
       if (file === "vendor-data") return { status: 200, type: TEXT, body: vendorData({ base, token }) };
       if (file === "meta-data")
         return { status: 200, type: TEXT, body: metaData({ bootId: boot.bootId, hostname: machine.hostname }) };
-      const body = userData({
-        bootId: boot.bootId,
-        machineId: machine.id,
-        hostname: machine.hostname,
-        tags: { ...machine.profile.tags, ...machine.tags },
-        diskPolicy: machine.profile.diskPolicy,
-        wipeOrder: machine.wipeOrder,
-        secrets: machine.profile.secrets,
-        sshKeys: machine.profile.sshKeys,
-        controlUrls: target.controlUrls,
-        caPem: target.caPem,
-        joinToken: grant(boot),
-      });
+      const body = userData(seedOf(machine, target, { bootId: boot.bootId, joinToken: grant(boot) }));
       return { status: 200, type: TEXT, body };
     },
     progress(token, body, address) {

@@ -49,9 +49,9 @@ export function localDiskScript({ platform }: { platform: string | undefined }):
   return script(platform === "efi" ? ["exit 0"] : ["sanboot --no-describe --drive 0x80 || exit 0"]);
 }
 
-/** A person said no: no boot, and no asking again; the firmware goes on with its boot order. */
-export function rejectedScript(): string {
-  return script(["echo Flynn: no", "sleep 10", "exit 0"]);
+/** No boot, and no asking again (a person said no, or there is no image for it): the firmware goes on with its boot order. */
+export function refusalScript(lines: readonly string[]): string {
+  return script([...lines.map((line) => `echo ${consoleText(line)}`), "sleep 10", "exit 0"]);
 }
 
 /** What iPXE runs when it was started without an answer of ours: get an address, then ask. */

@@ -1,6 +1,7 @@
 // The boot plane over plain HTTP/1.1, on the boot interface's address only. node:http without a framework: every answer has a
 // Content-Length, nothing redirects, nothing is chunked, and large files hold no memory of their own.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { SEED_FILES, type SeedFile } from "#api/cloud-config/seed.ts";
 import type { Log } from "#lib/log.ts";
 import type { BootRecord } from "../identity/tokens.ts";
 import type { Images } from "../images.ts";
@@ -10,7 +11,6 @@ import { sendArtefact, type Transfer } from "./artefacts.ts";
 import { type BootFileFetch, sendBootFile } from "./boot-file.ts";
 import type { Answer, BootPlane } from "./boot-plane.ts";
 import { chunkCache } from "./chunks.ts";
-import { SEED_FILES, type SeedFile } from "./seed.ts";
 
 export interface BootHttpOptions {
   address: string;
@@ -120,6 +120,10 @@ async function route(
     return answer(plane.beacon(parts[1]!, parts[2]!, from));
   if (method === "GET" && parts.length === 3 && parts[0] === "s" && isSeedFile(parts[2]!)) {
     return answer(await plane.seed(parts[1]!, parts[2], from));
+  }
+  if (method === "POST" && parts.length === 3 && parts[0] === "e" && parts[2] === "refused") {
+    const body = await readBody(request);
+    return body === undefined ? wrong(413, "too large\n") : answer(plane.refusal(parts[1]!, body, from));
   }
   if (method === "POST" && parts.length === 2 && parts[0] === "p") {
     const body = await readBody(request);

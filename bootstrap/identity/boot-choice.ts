@@ -1,13 +1,17 @@
 // What a machine's next network boot is: wait, an image, its own disk, a rescue shell, or nothing; and why. Who it is comes first
 // (api/machine-identity.ts). `why` is for the console, so it names nothing that the asker did not know; `note` is for people.
 import { type BootMachine, type BootTarget, isKernelWord } from "#api/boot.ts";
-import { type Claimed, type Observed, outcomeOf } from "#api/machine-identity.ts";
+import { readOwn } from "#api/cloud-config/own.ts";
+import { isFault } from "#api/fault.ts";
+import { type Claimed, type Observed, outcomeOf, unbootable } from "#api/machine-identity.ts";
 import type { VerifiedImage } from "../images.ts";
 
 export type BootChoice =
   | { kind: "wait"; why: string; note?: string }
   | { kind: "boot" | "rescue"; machine: BootMachine; image: VerifiedImage }
   | { kind: "local-disk"; machine: BootMachine }
+  /** There is no image for such a machine, whoever approves it: it goes on with its own boot order. */
+  | { kind: "unsupported"; what: string }
   /** A person said no: the machine goes on with its own boot order. */
   | { kind: "rejected" }
   /** Not the machine it says it is, or nobody knows: a bare "no". */
@@ -27,6 +31,8 @@ export const WAITS_FOR_APPROVAL = "waiting for approval";
 export function chooseBoot({ target, machine, claimed, observed, imageOf, refusalOf }: ChoiceInput): BootChoice {
   const outcome = outcomeOf(claimed, observed, { ofCard: machine });
   if (outcome.kind === "refused" || outcome.kind === "dropped") return { kind: "refused" };
+  const what = unbootable(claimed);
+  if (what !== undefined) return { kind: "unsupported", what };
   if (target === undefined) return { kind: "wait", why: "the boot server has not heard from the control plane yet" };
   if (outcome.kind === "rejected") return { kind: "rejected" };
   if (outcome.kind === "changed")
@@ -49,7 +55,25 @@ export function chooseBoot({ target, machine, claimed, observed, imageOf, refusa
       why: "its kernel command line cannot be used; flynn machine explain says why",
       note: `${JSON.stringify(wrong.slice(0, 80))} cannot stand in a kernel command line; set profile ${machine.profile.name} again without it, such as: flynn profile set ${machine.profile.name} --cmdline console=ttyS0`,
     };
+  const ownWrong = wrongOwn(machine.profile.cloudConfig);
+  if (ownWrong !== undefined)
+    return {
+      kind: "wait",
+      why: "its profile's cloud-config cannot be used; flynn machine explain says why",
+      note: `profile ${machine.profile.name}: ${ownWrong}; set it again: flynn profile set ${machine.profile.name} --cloud-config FILE`,
+    };
   return { kind: machine.target === "rescue" ? "rescue" : "boot", machine, image };
+}
+
+/** It was right when it was set, maybe by other rules. */
+function wrongOwn(text: string | undefined): string | undefined {
+  try {
+    if (text !== undefined) readOwn(text);
+    return undefined;
+  } catch (error) {
+    if (isFault(error, "invalid")) return error.message;
+    throw error;
+  }
 }
 
 function imageIdOf(machine: BootMachine, target: BootTarget): string | undefined {

@@ -1,7 +1,8 @@
 // What firmware and iPXE say about a machine, turned into a claim (api/machine-identity.ts). The bytes are hostile: what does not have the
 // shape of its field is left out, never repaired into something that could name another machine.
 import type { Claimed } from "#api/machine-identity.ts";
-import { type Client, type Platform, usableUuid } from "../dhcp/classify.ts";
+import { RASPBERRY_PI } from "../dhcp/architectures.ts";
+import { type Client, usableUuid } from "../dhcp/classify.ts";
 
 const JUNK_TEXT = new Set([
   "default string",
@@ -14,28 +15,15 @@ const JUNK_TEXT = new Set([
   "n/a",
 ]);
 
-const ARCHITECTURES: Record<Platform, string> = {
-  "bios-x86": "i386",
-  "uefi-ia32": "i386",
-  "uefi-x64": "x86_64",
-  "uefi-arm64": "arm64",
-};
-
 export function identityOfClient(client: Client): Claimed {
+  const said = client.archs.length > 0 || client.type === RASPBERRY_PI;
+  const architecture = said ? client.type?.architecture : undefined;
   return {
     mac: client.mac,
     ...(client.uuid === undefined ? {} : { uuid: client.uuid }),
-    ...(client.platform === undefined || client.archs.length === 0
-      ? {}
-      : { architecture: ARCHITECTURES[client.platform] }),
-    firmware:
-      client.kind === "http"
-        ? "uefi-http"
-        : client.platform === undefined
-          ? "unknown"
-          : client.platform === "bios-x86"
-            ? "bios"
-            : "uefi",
+    ...(architecture === undefined ? {} : { architecture }),
+    firmware: client.kind === "http" ? "uefi-http" : (client.type?.firmware ?? "unknown"),
+    ...(client.type === RASPBERRY_PI ? { product: RASPBERRY_PI.name } : {}),
   };
 }
 

@@ -19,6 +19,8 @@ export function routeOptions(route: Route): string {
           route.tls === "redirect" && "http -> https",
           route.sticky && "sticky",
           route.hstsSeconds !== undefined && `HSTS ${route.hstsSeconds} s`,
+          route.protocol,
+          route.rate && `${route.rate.requests} a ${route.rate.per} from a client`,
           route.canary && `canary ${route.canary.percent}% of ${route.canary.releaseId}`,
         ];
   return options.filter(Boolean).join(", ");

@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { type App, createRelease, getApp, listReleases, type ProcessType } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
-import { createDeployment, getDeployment } from "#api/deployments.ts";
+import { getDeployment } from "#api/deployments.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { DEFAULT_HEALTH } from "#api/jobs.ts";
 import { appName } from "../apps/app.ts";
@@ -138,27 +138,17 @@ async function deployImage(
   const processes = await webProcess(client, app.id, web, cli.signal);
   const artifact = await uploadImage(client, app.id, await open(), call.cli);
   cli.say(`uploaded ${artifact.digest.slice(0, 19)} (${artifact.architecture})`);
-  const staging = stagingOf(call);
-  const isStaged = staging.pauseAfter !== undefined;
-  const release = await client.call(createRelease, {
+  const { version, deploymentId: id } = await client.call(createRelease, {
     params: { app: app.id },
     body: {
       artifactId: artifact.id,
-      deploy: !isStaged,
+      deploy: true,
+      ...stagingOf(call),
       ...(processes ? { processes } : {}),
       ...(Object.keys(env).length > 0 ? { env } : {}),
     },
     signal: cli.signal,
   });
-  const { version } = release;
-  const staged = isStaged
-    ? await client.call(createDeployment, {
-        params: { app: app.id },
-        body: { release: release.id, ...staging },
-        signal: cli.signal,
-      })
-    : undefined;
-  const id = staged?.id ?? release.deploymentId;
   if (id === undefined) throw new Fault("internal", `v${version} of ${app.name} was made, and not deployed`);
   if (call.on("detach")) {
     const created = await client.call(getDeployment, { params: { app: app.id, id }, signal: cli.signal });

@@ -1,6 +1,6 @@
 // profile: what machines boot and how: image, kernel arguments, tags, disk policy, SSH keys.
 import { readFile } from "node:fs/promises";
-import { type DiskPolicy, deleteProfile, getProfile, listProfiles, type Profile } from "#api/boot.ts";
+import { type DiskPolicy, deleteProfile, getProfile, listProfiles, type Profile, renderProfile } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
 import { parseSize } from "#lib/units.ts";
 import { changeProfile } from "../apps/change-app.ts";
@@ -44,13 +44,30 @@ export const profileCommands: readonly Command[] = [
       }),
   },
   {
+    words: "profile render",
+    summary: "Show what a machine of a profile would get to start with, without secrets",
+    args: [PROFILE],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const [name] = call.args as [string];
+        const rendered = await client.call(renderProfile, { params: { name }, signal: call.cli.signal });
+        answer(call.cli, rendered, () => {
+          call.cli.print(rendered.userData.trimEnd());
+          if (rendered.cmdline.length > 0) call.cli.print(`# kernel command line: ${rendered.cmdline.join(" ")}`);
+        });
+      }),
+  },
+  {
     words: "profile set",
     summary: "Make a profile, or change the parts of it that are given",
     more: [
       "  flynn profile set storage --disk find-empty --min-disk 100GiB --tag disk=ssd",
       "  flynn profile set default --cmdline console=ttyS0 --cmdline quiet",
       "",
-      "--cmdline and --ssh-key-file replace what there was; --tag changes single tags (name- removes one).",
+      "  flynn profile set default --cloud-config own.yaml --ssh-key-file ~/.ssh/id_ed25519.pub",
+      "",
+      "--cmdline, --ssh-key-file and --cloud-config replace what there was; --tag changes single tags (name- removes one).",
+      "A cloud-config of your own may have bootcmd, runcmd, write_files, users, groups, ca_certs, timezone and phone_home.",
     ].join("\n"),
     args: [PROFILE],
     flags: [
@@ -76,7 +93,8 @@ export const profileCommands: readonly Command[] = [
         value: "PLACE",
         help: "disk: jobs' variables are kept on the state disk. ram: never on a disk; after a reboot jobs wait for control",
       },
-      { name: "ssh-key-file", value: "FILE", help: "Public key that may log in on hosts it makes", repeat: true },
+      { name: "ssh-key-file", value: "FILE", help: "Public key that logs in as root on hosts it makes", repeat: true },
+      { name: "cloud-config", value: "FILE", help: "cloud-config (YAML) to add to ours; an empty file removes it" },
     ],
     run: set,
   },
@@ -100,7 +118,10 @@ async function set(call: Invocation): Promise<void> {
   const { cli, text, texts } = call;
   const name = call.args[0]!;
   const sshKeys = (await Promise.all(texts("ssh-key-file").map(publicKeys))).flat();
-  const changed = (before: Profile): Profile => {
+  const own = text("cloud-config");
+  const cloudConfig = own === undefined ? undefined : await ownConfig(own);
+  const changed = ({ cloudConfig: ownBefore, ...before }: Profile): Profile => {
+    const kept = cloudConfig ?? ownBefore ?? "";
     const tags = Object.entries({ ...before.tags, ...tagChanges(texts("tag")) });
     return {
       ...before,
@@ -110,6 +131,7 @@ async function set(call: Invocation): Promise<void> {
       sshKeys: sshKeys.length > 0 ? sshKeys : before.sshKeys,
       diskPolicy: diskPolicy(call, before.diskPolicy),
       ...secretsPlace(call),
+      ...(kept === "" ? {} : { cloudConfig: kept }),
     };
   };
   await withCluster(call, async (client) =>
@@ -178,6 +200,14 @@ async function publicKeys(file: string): Promise<string[]> {
     .filter((line) => line !== "" && !line.startsWith("#"));
 }
 
+/** Empty for none. */
+async function ownConfig(file: string): Promise<string> {
+  const content = await readFile(file, "utf8").catch((cause: unknown) => {
+    throw new Fault("invalid", `read cloud-config ${file}`, { cause });
+  });
+  return content.trim() === "" ? "" : content;
+}
+
 function show(cli: Cli, profile: Profile): void {
   answer(cli, profile, () =>
     printFacts(cli, [
@@ -187,6 +217,7 @@ function show(cli: Cli, profile: Profile): void {
       ["Secrets", profile.secrets ?? "disk"],
       ["Tags", tagText(profile)],
       ["Cmdline", profile.cmdline.join(" ")],
+      ["Cloud-config", profile.cloudConfig === undefined ? "" : `${profile.cloudConfig.split("\n").length} lines`],
       ["SSH keys", profile.sshKeys.length > 0 ? String(profile.sshKeys.length) : ""],
     ]),
   );

@@ -10,6 +10,7 @@ import { percentOf } from "../deploy/staging.ts";
 import { answer, answerList } from "../output/answer.ts";
 import type { Command, Flag, Invocation } from "../parse/command.ts";
 import { addOrReplace, CERTIFICATE_FLAGS, certificateFiles } from "./certificates.ts";
+import { saidOfNew, saidOfUpdate, WORDS, WORDS_OF_UPDATE } from "./route-words.ts";
 
 const PROCESS: readonly Flag[] = [
   { name: "process", short: "s", value: "PROCESS", help: "Process that serves it, web unless said" },
@@ -53,6 +54,7 @@ export const routeCommands: readonly Command[] = [
       STICKY,
       REDIRECT,
       HSTS,
+      ...WORDS,
       ...CERTIFICATE_FLAGS,
     ],
     more: `The domain's DNS is to point at a router. *.example.com matches one label. WebSocket and server-sent events need no
@@ -60,7 +62,9 @@ option. An event stream whose client does not ask for text/event-stream is cut a
 then. https is answered on every route: with your certificate (--cert, --key; or \`flynn cert add\`), else with one no browser trusts.
 
   flynn route add http www.example.com --cert chain.pem --key key.pem --redirect-https
-  flynn route add http example.com --path /api --process api`,
+  flynn route add http example.com --path /api --process api
+  flynn route add http grpc.example.com --protocol h2c
+  flynn route add http api.example.com --rate 100/m`,
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
@@ -77,6 +81,7 @@ then. https is answered on every route: with your certificate (--cert, --key; or
             ...(path === undefined ? {} : { path }),
             ...process(call),
             ...added(call),
+            ...saidOfNew(call),
           },
           signal: cli.signal,
         });
@@ -126,6 +131,7 @@ then. https is answered on every route: with your certificate (--cert, --key; or
       HSTS,
       { name: "no-hsts", help: "No such header any more; browsers keep what they were told" },
       { ...PROXY, value: "v1|v2|none" },
+      ...WORDS_OF_UPDATE,
       {
         name: "canary",
         value: "PERCENT",
@@ -139,7 +145,7 @@ then. https is answered on every route: with your certificate (--cert, --key; or
       withCluster(call, async (client) => {
         const { cli } = call;
         const files = await certificateFiles(call);
-        const body = { ...process(call), ...added(call), ...takenBack(call) };
+        const body = { ...process(call), ...added(call), ...takenBack(call), ...saidOfUpdate(call) };
         if (Object.keys(body).length === 0 && !files)
           throw new Fault("invalid", "say what is to change, such as --redirect-https; see `flynn help route update`");
         if (files) await certified(client, call, files);

@@ -3,13 +3,19 @@ import { Fault } from "#api/fault.ts";
 import { signalProcess } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";
 import { treeFile } from "../clone/tree.ts";
-import type { Command } from "../parse/command.ts";
+import type { Command, Invocation } from "../parse/command.ts";
 import { runningUp } from "../up/running.ts";
 
 const FLAGS = [
   { name: "interface", value: "IFACE", help: "Boot machines on this interface's LAN (DHCP, TFTP, HTTP boot)" },
   { name: "dhcp", value: "MODE", help: "proxy: beside the LAN's DHCP server (default). full: be the DHCP server" },
   { name: "dhcp-range", value: "FIRST-LAST", help: "Addresses to give out in full mode" },
+  { name: "dhcp-router", value: "IP", help: "Gateway that machines are told, in full mode" },
+  { name: "dhcp-dns", value: "IP", help: "Name server that machines are told, in full mode", repeat: true },
+  { name: "dhcp-ntp", value: "IP", help: "Time server that machines are told, in full mode", repeat: true },
+  { name: "dhcp-domain", value: "DOMAIN", help: "Domain that machines are told, in full mode" },
+  { name: "dhcp-lease", value: "TIME", help: "How long an address is lent in full mode, 1h" },
+  { name: "dhcp-reserve", value: "MAC=IP", help: "Address that a card always gets, in full mode", repeat: true },
   {
     name: "dhcp-relay",
     value: "IP/PREFIX[@UPLINK]",
@@ -47,6 +53,18 @@ const FLAGS = [
     repeat: true,
   },
   {
+    name: "trusted-fronts",
+    value: "CIDR",
+    help: "Load balancer before the router whose X-Forwarded headers are believed",
+    repeat: true,
+  },
+  {
+    name: "proxy-sources",
+    value: "CIDR",
+    help: "One whose connections begin with the PROXY protocol",
+    repeat: true,
+  },
+  {
     name: "cluster-range",
     value: "CIDR",
     help: "Network of apps, a part of it for each host, 100.64.0.0/16; it may be made wider later, and stays so",
@@ -78,9 +96,19 @@ export const upCommands: readonly Command[] = [
   {
     words: "up",
     summary: "Run the appliance on this machine, in the foreground",
-    flags: FLAGS,
+    flags: [
+      ...FLAGS,
+      {
+        name: "install",
+        help: "Run it as a service: now, at each start of this machine, and again whenever it ends (systemd)",
+      },
+    ],
+    more: `  flynn up --interface eth1                       boot machines of that LAN, until Ctrl-C
+  flynn up --interface eth1 --install             the same as a service; again to change it
+  journalctl -u flynn -f                          what the service says`,
     needsClone: true,
     async run(call) {
+      if (call.on("install")) return installed(call);
       const [{ configOf }, { up }] = await Promise.all([import("../up/configure.ts"), import("../up/up.ts")]);
       const { signal, say, env } = call.cli;
       await up({ config: configOf(call), signal, say, env, treeDir: treeFile("") });
@@ -89,13 +117,22 @@ export const upCommands: readonly Command[] = [
   {
     words: "down",
     summary: "End the appliance that runs on this machine; apps on other hosts go on",
-    flags: FLAGS.filter(({ name }) => name === "state" || name === "config"),
+    flags: [
+      ...FLAGS.filter(({ name }) => name === "state" || name === "config"),
+      { name: "uninstall", help: "Take out the service that `flynn up --install` made; the state stays" },
+    ],
     async run(call) {
+      if (call.on("uninstall")) {
+        const { uninstall, UNIT } = await import("../up/install.ts");
+        await uninstall();
+        return call.cli.say(`${UNIT} has ended and is not started again; its state is where it was`);
+      }
       const { configOf } = await import("../up/configure.ts");
       const { stateDir } = configOf(call);
       const running = await runningUp(stateDir);
       if (running === undefined) throw new Fault("not-found", `no appliance runs here with state ${stateDir}`);
-      await signalProcess(running, "SIGTERM");
+      const { stopService } = await import("../up/install.ts");
+      if (!(await stopService(running.pid))) await signalProcess(running, "SIGTERM");
       await until(async () => (await runningUp(stateDir)) === undefined, {
         what: `the end of the appliance (pid ${running.pid})`,
         timeoutMs: 60_000,
@@ -105,3 +142,37 @@ export const upCommands: readonly Command[] = [
     },
   },
 ];
+
+/** The flags as they were given, checked as `up` itself checks them, so that no service is made that cannot start. */
+async function installed(call: Invocation): Promise<void> {
+  const [{ configOf }, { install, UNIT }] = await Promise.all([
+    import("../up/configure.ts"),
+    import("../up/install.ts"),
+  ]);
+  const { cli } = call;
+  const { stateDir } = configOf(call);
+  const running = await runningUp(stateDir);
+  const { stopService } = await import("../up/install.ts");
+  if (running !== undefined && !(await stopService(running.pid)))
+    throw new Fault(
+      "conflict",
+      `an appliance runs here in the foreground (pid ${running.pid}); end it first: flynn down`,
+    );
+  const { args } = await install({
+    node: process.execPath,
+    treeDir: treeFile("").replace(/\/$/, ""),
+    args: givenFlags(call),
+    home: cli.env["HOME"] ?? "/root",
+  });
+  cli.say(
+    `${UNIT} runs \`flynn up${args.map((arg) => ` ${arg}`).join("")}\` now, and at each start of this machine\nsee it: systemctl status flynn; follow it: journalctl -u flynn -f; how all is: flynn status`,
+  );
+}
+
+function givenFlags(call: Invocation): string[] {
+  return FLAGS.flatMap((flag) => {
+    if (!("value" in flag)) return call.on(flag.name) ? [`--${flag.name}`] : [];
+    const texts = "repeat" in flag ? call.texts(flag.name) : [call.text(flag.name) ?? []].flat();
+    return texts.flatMap((text) => [`--${flag.name}`, text]);
+  });
+}

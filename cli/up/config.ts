@@ -8,6 +8,11 @@ const Network = Type.String({
   pattern: "^[0-9a-fA-F.:]+/\\d{1,3}$",
   wants: "a network: its address and the length of its prefix, such as 10.20.0.0/24",
 });
+/** Who stands in front of the router. */
+const Front = Type.String({
+  pattern: "^[0-9a-fA-F.:]+(/\\d{1,3})?$",
+  wants: "an address or a range of them, such as 10.1.0.0/16 or 2001:db8::/32",
+});
 /** A size as people write it. */
 const sizeText = (description: string) =>
   Type.String({
@@ -16,6 +21,8 @@ const sizeText = (description: string) =>
     wants: "a size, such as 2GiB or 500MB",
     description,
   });
+
+export const DEFAULT_LEASE = "1h";
 
 export const UpConfig = Type.Object({
   stateDir: Type.String({
@@ -39,6 +46,33 @@ export const UpConfig = Type.Object({
     description: "proxy: beside the LAN's own DHCP server. full: we are it.",
   }),
   dhcpRange: Type.String({ default: "", description: "Addresses to give out in full mode, first-last." }),
+  dhcpRouter: Type.String({
+    default: "",
+    description: "Full mode: the gateway that machines are told; none when empty.",
+  }),
+  dhcpDns: Type.Array(Type.String(), { default: [], description: "Full mode: name servers that machines are told." }),
+  dhcpNtp: Type.Array(Type.String(), {
+    default: [],
+    description:
+      "Full mode: time servers that machines are told. Without any a machine takes the time from the boot server when it starts.",
+  }),
+  dhcpDomain: Type.String({
+    default: "",
+    pattern: "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*)?$",
+    wants: "a domain, such as lab.example.com",
+    description: "Full mode: the domain that machines are told.",
+  }),
+  dhcpLease: Type.String({
+    default: DEFAULT_LEASE,
+    description: "Full mode: how long an address is lent, such as 12h.",
+  }),
+  dhcpReserve: Type.Array(
+    Type.String({
+      pattern: "^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}=[0-9.]+$",
+      wants: "MAC=ADDRESS, such as 52:54:00:12:34:56=10.20.0.30",
+    }),
+    { default: [], description: "Full mode: MAC=ADDRESS, the address that a card always gets." },
+  ),
   dhcpRelay: Type.Array(Type.String(), {
     default: [],
     description:
@@ -142,6 +176,16 @@ export const UpConfig = Type.Object({
     default: [],
     description: "Networks (CIDR) of the machines' management controllers: the same.",
   }),
+  trustedFronts: Type.Array(Front, {
+    default: [],
+    description:
+      "Load balancers and CDNs in front of the router (addresses or CIDRs, IPv4 and IPv6) whose X-Forwarded-For, -Proto, -Host and -Port are believed.",
+  }),
+  proxySources: Type.Array(Front, {
+    default: [],
+    description:
+      "Those whose connections to the router begin with the PROXY protocol, v1 or v2; from all others it is refused.",
+  }),
   freeFloor: sizeText(
     "Free space, such as 2GiB, below which uploads, pushes and results of builds are refused; empty: 2 % of the file system, at least 1GiB and at most 10GiB.",
   ),
@@ -165,6 +209,13 @@ export const UpConfig = Type.Object({
   ),
 });
 export type UpConfig = Static<typeof UpConfig>;
+
+/** Card and address of each `--dhcp-reserve`, the card as the boot server writes it. */
+export const reservationsOf = ({ dhcpReserve }: Pick<UpConfig, "dhcpReserve">): (readonly [string, string])[] =>
+  dhcpReserve.map((text) => {
+    const [mac = "", address = ""] = text.split("=");
+    return [mac.toLowerCase().replaceAll("-", ":"), address] as const;
+  });
 
 export function loadUpConfig(options: {
   file?: string;

@@ -1,7 +1,7 @@
 // What `flynn up` starts, as data: each part's argv and the config file it is given. The same files a cluster host uses.
 import { join, resolve } from "node:path";
 import { parseSize } from "#lib/units.ts";
-import type { UpConfig } from "./config.ts";
+import { reservationsOf, type UpConfig } from "./config.ts";
 import { RELAY, SESSION_UID, sshdConfig } from "./ssh-config.ts";
 
 export interface Part {
@@ -94,6 +94,8 @@ export function parts(options: PartOptions): Part[] {
         stateDir: at("router"),
         httpPort: config.httpPort,
         httpsPort: config.httpsPort,
+        trustedFronts: config.trustedFronts,
+        proxySources: config.proxySources,
         address,
       },
       [config.httpPort, config.httpsPort].filter(Boolean).map((port) => ({ protocol: "tcp", port })),
@@ -127,6 +129,7 @@ export function parts(options: PartOptions): Part[] {
           address,
           mode: config.dhcp,
           range: config.dhcpRange,
+          ...(config.dhcp === "full" ? addressing(config) : {}),
           relays: config.dhcpRelay,
           httpPort: config.bootPort,
           controlUrls,
@@ -148,6 +151,16 @@ export function parts(options: PartOptions): Part[] {
   }
   return list;
 }
+
+/** What machines are told beside their address, when we are the LAN's DHCP server. */
+const addressing = (config: UpConfig): object => ({
+  router: config.dhcpRouter,
+  dns: config.dhcpDns,
+  ntp: config.dhcpNtp,
+  domain: config.dhcpDomain,
+  leaseTime: config.dhcpLease,
+  reservations: Object.fromEntries(reservationsOf(config)),
+});
 
 /** What control's disk is guarded by, as far as the operator says so. */
 function diskLimits({ freeFloor, appGitLimit, appSourceLimit, appImageLimit, imageLimit }: UpConfig): object {

@@ -2,10 +2,11 @@
 // before anything starts, since a part that ends again and again says so only in its log.
 import { isIP } from "node:net";
 import { isWithin } from "#lib/address-ranges.ts";
+import { wrongSettings } from "#lib/dhcp-settings.ts";
 import { contains, exampleSpan, type Network, parseNetwork, parseRelay, parseSpan } from "#lib/ipv4.ts";
 import type { Link } from "./address.ts";
 import type { Problem } from "./checks.ts";
-import type { UpConfig } from "./config.ts";
+import { DEFAULT_LEASE, reservationsOf, type UpConfig } from "./config.ts";
 
 /** What this machine is, as far as settings must agree with it. */
 export interface Machine {
@@ -45,6 +46,7 @@ function interfaceProblems(config: UpConfig, machine: Machine): Problem[] {
   const given = [
     ...(dhcp === "full" ? ["--dhcp full"] : []),
     ...(dhcpRange === "" ? [] : [`--dhcp-range ${dhcpRange}`]),
+    ...addressingFlags(config),
     ...dhcpRelay.map((relay) => `--dhcp-relay ${relay}`),
   ];
   if (name === "")
@@ -86,20 +88,51 @@ function noSuchAddress({ interface: name }: UpConfig, { links, address }: Machin
   };
 }
 
-function dhcpProblems(
-  { dhcp, dhcpRange, interface: name }: UpConfig,
+/** Flags that only say something where we give out addresses. */
+const addressingFlags = (config: UpConfig): string[] => [
+  ...(config.dhcpRouter === "" ? [] : [`--dhcp-router ${config.dhcpRouter}`]),
+  ...config.dhcpDns.map((one) => `--dhcp-dns ${one}`),
+  ...config.dhcpNtp.map((one) => `--dhcp-ntp ${one}`),
+  ...(config.dhcpDomain === "" ? [] : [`--dhcp-domain ${config.dhcpDomain}`]),
+  ...(config.dhcpLease === DEFAULT_LEASE ? [] : [`--dhcp-lease ${config.dhcpLease}`]),
+  ...config.dhcpReserve.map((one) => `--dhcp-reserve ${one}`),
+];
+
+function dhcpProblems(config: UpConfig, lan: { own: string; network: Network }): Problem[] {
+  const { dhcp, dhcpRange } = config;
+  if (dhcp === "full") return [...rangeOfFull(config, lan), ...addressingProblems(config, lan)];
+  return [...(dhcpRange === "" ? [] : [`--dhcp-range ${dhcpRange}`]), ...addressingFlags(config)].map((flag) => ({
+    what: `${flag} does nothing without --dhcp full: beside another DHCP server no addresses are given out`,
+    todo: "leave it out; or, where there is no other DHCP server, add --dhcp full",
+  }));
+}
+
+const ADDRESSING = {
+  router: { flag: "--dhcp-router", todo: "give the address of the gateway on that network, or leave it out" },
+  dns: { flag: "--dhcp-dns", todo: "give the address of a name server that machines there reach" },
+  ntp: { flag: "--dhcp-ntp", todo: "give the address of a time server that machines there reach" },
+  leaseTime: { flag: "--dhcp-lease", todo: "give a time such as --dhcp-lease 1h" },
+  reservations: {
+    flag: "--dhcp-reserve",
+    todo: "give each card one address of that network that nothing else has, such as --dhcp-reserve 52:54:00:12:34:56=",
+  },
+} as const;
+
+function addressingProblems(config: UpConfig, { own, network }: { own: string; network: Network }): Problem[] {
+  const { dhcpRouter: router, dhcpDns: dns, dhcpNtp: ntp, dhcpLease: leaseTime } = config;
+  const reservations = reservationsOf(config);
+  const free = exampleSpan(network, own).split("-")[0];
+  return wrongSettings({ network, own, router, dns, ntp, leaseTime, reservations }).map(({ setting, value, why }) => ({
+    what: `${ADDRESSING[setting].flag} ${value} ${why}`,
+    todo: `${ADDRESSING[setting].todo}${setting === "reservations" ? free : ""}`,
+  }));
+}
+
+function rangeOfFull(
+  { dhcpRange, interface: name }: UpConfig,
   { own, network }: { own: string; network: Network },
 ): Problem[] {
   const where = `${network.address}/${network.prefix} (${name})`;
-  if (dhcp === "proxy")
-    return dhcpRange === ""
-      ? []
-      : [
-          {
-            what: `--dhcp-range ${dhcpRange} does nothing without --dhcp full: beside another DHCP server no addresses are given out`,
-            todo: "leave it out; or, where there is no other DHCP server, add --dhcp full",
-          },
-        ];
   if (network.prefix > 30)
     return [
       {
@@ -124,6 +157,8 @@ const RANGES = [
   ["--boot-networks", ({ bootNetworks }: UpConfig) => bootNetworks, "10.20.0.0/24"],
   ["--bmc-networks", ({ bmcNetworks }: UpConfig) => bmcNetworks, "10.30.0.0/24"],
   ["--drain-allow", ({ drainAllow }: UpConfig) => drainAllow, "10.0.0.0/8"],
+  ["--trusted-fronts", ({ trustedFronts }: UpConfig) => trustedFronts, "10.1.0.0/16"],
+  ["--proxy-sources", ({ proxySources }: UpConfig) => proxySources, "10.1.0.0/16"],
 ] as const;
 
 function rangeProblems(config: UpConfig): Problem[] {

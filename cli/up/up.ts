@@ -18,6 +18,7 @@ import { findProblems, missingPrograms, onPath, refuse } from "./checks.ts";
 import type { UpConfig } from "./config.ts";
 import { followCertificate } from "./follow-certificate.ts";
 import { fullDiskText, isWithoutRoom, startNote } from "./full-disk.ts";
+import { listens } from "./listens.ts";
 import { type Part, parts as partList } from "./parts.ts";
 import { keepSettings, runningUp } from "./running.ts";
 import { settingsProblems, settingsWarnings } from "./settings.ts";
@@ -40,6 +41,7 @@ interface FirstStart {
 }
 
 const READY_MS = 60_000;
+const BOOT_READY_MS = 20_000;
 /** Control that ends so often before it was ever up has a reason that no further start takes away. */
 const FIRST_STARTS_MOST = 2;
 
@@ -151,6 +153,16 @@ async function run({ config, signal, say, env, treeDir }: UpOptions): Promise<vo
         "apps reach every network but this machine's own addresses: name the one that machines boot on if they must not (--boot-networks 10.20.0.0/24)",
       );
     if (!config.interface) say("boot services are off; machines boot from here with --interface IFACE");
+    if (config.interface !== "") {
+      // Whoever reads that the appliance is up may switch a machine on at once.
+      const { bootPort: port } = config;
+      await listens({ address, port, what: "the boot server", timeoutMs: BOOT_READY_MS, signal }).catch((error) => {
+        if (signal.aborted) throw error;
+        say(
+          `warning: the boot server does not answer on TCP ${port} yet; its log: ${join(stateDir, "log", "boot-server.log")}`,
+        );
+      });
+    }
     say("the appliance is up; Ctrl-C ends it");
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();

@@ -13,6 +13,7 @@ import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import { unkept } from "../deploy/formations.ts";
 import { RELEASE_PROCESS } from "../deploy/release-phase.ts";
+import { stagingOf } from "../deploy/staging.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX, padded } from "../keys.ts";
 import type { Mount } from "../mount.ts";
@@ -152,7 +153,12 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
     if (made !== undefined) return shown(made);
     if (body.artifactId !== undefined && store.get<Artifact>(keys.artifact(body.artifactId))?.value.appId !== app.id)
       throw new Fault("not-found", `no artifact ${body.artifactId} of app ${app.name}`);
-    const { basedOn, deploy = false, ...wish } = body;
+    const { basedOn, deploy = false, pauseAfter, canaryPercent, ...wish } = body;
+    const staging = stagingOf({ pauseAfter, canaryPercent });
+    if (!deploy && pauseAfter !== undefined)
+      throw new Fault("invalid", 'pauseAfter is of a deployment: send {"deploy": true} with it', {
+        details: { field: "pauseAfter" },
+      });
     const before = deployments.headed(app);
     if (basedOn !== undefined && basedOn !== before?.id)
       throw new Fault(
@@ -160,7 +166,7 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
         `${app.name} is headed for ${before ? `v${before.version}` : "no release"} by now`,
       );
     const release = nextRelease(context, app, before, wish, { by: principal.name, at: now() });
-    const draft = deploy ? deployments.draft(app, release, { by: principal.name }) : undefined;
+    const draft = deploy ? deployments.draft(app, release, { by: principal.name, ...staging }) : undefined;
     const { result } = await store.commit({
       actor: principal.name,
       ...idempotent,

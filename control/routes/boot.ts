@@ -3,10 +3,13 @@ import { createPublicKey, type KeyObject, verify } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { Ajv } from "ajv";
 import * as boot from "#api/boot.ts";
-import { Fault } from "#api/fault.ts";
+import { readOwn } from "#api/cloud-config/own.ts";
+import { seedOf, userData } from "#api/cloud-config/seed.ts";
+import { Fault, isFault } from "#api/fault.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { stateFeed } from "../feed.ts";
+import { parsePublicKey } from "../git/public-key.ts";
 import { observer } from "../identity/observe.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
@@ -114,6 +117,17 @@ export function mountBoot(mount: Mount, context: Context): void {
     etag(entry.version);
     return entry.value;
   });
+  mount(boot.renderProfile, ({ params }) => {
+    const profile = store.get<boot.Profile>(keys.profile(params.name))?.value;
+    if (profile === undefined) throw new Fault("not-found", `no profile ${params.name}`);
+    const machine = { id: "MACHINE-ID", hostname: "MACHINE-NAME", profile, tags: {} };
+    const { controlUrls, authority } = context;
+    const boots = { bootId: "BOOT-ID", joinToken: "GRANT-OF-ONE-BOOT" };
+    return {
+      userData: userData(seedOf(machine, { controlUrls, caPem: authority.caPem }, boots)),
+      cmdline: profile.cmdline,
+    };
+  });
   mount(boot.putProfile, async ({ params, body, principal, ifMatch }) => {
     if (body.name !== params.name)
       throw new Fault("invalid", `the profile's name is ${body.name}, the path says ${params.name}`);
@@ -122,6 +136,8 @@ export function mountBoot(mount: Mount, context: Context): void {
     if (mode === "named" && serial === undefined && wwn === undefined && path === undefined)
       throw new Fault("invalid", "a disk policy of mode named names its disk: give serial, wwn or path");
     checkCommandLine(body.cmdline);
+    checkSshKeys(body.sshKeys);
+    if (body.cloudConfig !== undefined) readOwn(body.cloudConfig);
     const key = keys.profile(params.name);
     await store.commit({
       actor: principal.name,
@@ -165,6 +181,18 @@ function checkCommandLine(words: readonly string[]): void {
     `cmdline: ${JSON.stringify(wrong.slice(0, 60))} cannot stand in a kernel command line: one word each, without blanks, quotes and any of $ \` \\ #; such as console=ttyS0,115200n8`,
     { details: { field: "cmdline" } },
   );
+}
+
+/** Each is a line of a .pub file: what sshd would pass over in silence locks its owner out. */
+function checkSshKeys(lines: readonly string[]): void {
+  for (const [n, line] of lines.entries()) {
+    try {
+      parsePublicKey(line);
+    } catch (error) {
+      if (!isFault(error, "invalid")) throw error;
+      throw new Fault("invalid", `sshKeys[${n}]: ${error.message}`, { details: { field: "sshKeys" } });
+    }
+  }
 }
 
 async function signingKey(path: string): Promise<string> {

@@ -7,7 +7,7 @@ type Asked = Body<typeof createRoute>;
 type Changes = Omit<Body<typeof updateRoute>, "canary"> & { canary?: Canary | null };
 type Owner = Pick<Route, "id" | "appId" | "app" | "createdAt">;
 
-const HTTP_ONLY = ["domain", "path", "tls", "sticky", "hstsSeconds", "canary"] as const;
+const HTTP_ONLY = ["domain", "path", "tls", "sticky", "hstsSeconds", "protocol", "rate", "canary"] as const;
 const TCP_ONLY = ["port", "proxyProtocol"] as const;
 
 /** Fault `invalid` when it asks for what its type does not have. `port` is called for tcp only. */
@@ -23,7 +23,13 @@ export function newRoute(owner: Owner, asked: Asked, port: () => number): Route 
     throw new Fault("invalid", "an http route needs a domain", { details: { field: "domain" } });
   return withOptions(
     { ...owner, process, type, domain: asked.domain, path: normalPath(asked.path ?? "/") },
-    { tls: asked.tls, sticky: asked.sticky, hstsSeconds: asked.hstsSeconds },
+    {
+      tls: asked.tls,
+      sticky: asked.sticky,
+      hstsSeconds: asked.hstsSeconds,
+      protocol: asked.protocol,
+      rate: asked.rate,
+    },
   );
 }
 

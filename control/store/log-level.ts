@@ -1,4 +1,4 @@
-// The log on one control node, in `directory`: `level/` (records, view, head: one synced batch per group), `journal/` (the
+// The log on one control node, and the view that a replica begins with, in `directory`: `level/` (records, view, head: one synced batch per group), `journal/` (the
 // same records appended and synced beside it) and snapshots of the view. Why two copies: LevelDB can lose commits from the middle or the
 // end of its files and open without an error; a chain inside it finds a hole but not a missing end, and heals neither.
 // The journal costs one more sequential write and sync, in parallel, and makes every single damage either recoverable or
@@ -17,6 +17,7 @@ import { claimDirectory } from "./owner.ts";
 import { checkRoom, inDoubtFault } from "./paused.ts";
 import { decodeRecord, encodeRecord } from "./record.ts";
 import { MAX_GROUP_RECORDS } from "./recovery.ts";
+import type { StoredView } from "./replica.ts";
 import { restorationOf } from "./restore.ts";
 import { snapshotTaker } from "./snapshot-taker.ts";
 import { writeLatency } from "./write-latency.ts";
@@ -59,7 +60,12 @@ interface Staged {
   sum: number;
 }
 
-export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
+/** Both are one synced batch a group, so the view is always that of the head. */
+export interface LevelLog extends Log {
+  readonly view: StoredView;
+}
+
+export async function openLevelLog(options: LevelLogOptions): Promise<LevelLog> {
   const {
     directory,
     logger,
@@ -243,11 +249,11 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     throw damaged(`record ${fromSeq + records.length}`);
   };
 
-  async function* view(): AsyncGenerator<ViewEntry, void, undefined> {
+  async function* entries(): AsyncGenerator<ViewEntry, void, undefined> {
     if (loaded !== undefined && durable.seq === report.headSeq) {
-      const entries = loaded;
+      const found = loaded;
       loaded = undefined;
-      yield* entries;
+      yield* found;
       return;
     }
     loaded = undefined;
@@ -287,7 +293,12 @@ export async function openLevelLog(options: LevelLogOptions): Promise<Log> {
     },
     append,
     read,
-    view,
+    view: {
+      get seq() {
+        return durable.seq;
+      },
+      entries,
+    },
     trim,
     async close() {
       if (stopped.signal.aborted) return;

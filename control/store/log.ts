@@ -1,5 +1,5 @@
-// The port every store back end implements: one ordered log of records with dense sequence numbers, and the view those
-// records make (key -> value and the seq that wrote it). Two adapters: level (one control node), etcd (three or five).
+// The port every store back end implements: one ordered log of records with dense sequence numbers. What the records make, key by key,
+// is a replica's (replica.ts). One adapter so far: level, for one control node.
 import type { Fault } from "#api/fault.ts";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
@@ -76,8 +76,6 @@ export interface Log {
   append(records: readonly LogRecord[]): Promise<void>;
   /** Durable records from `fromSeq` on, at most `limit`. Fault `gone` when `fromSeq` is older than `oldestSeq`. */
   read(fromSeq: number, limit: number): Promise<LogRecord[]>;
-  /** The view as of `headSeq` when iteration starts, in no promised order. */
-  view(): AsyncIterable<ViewEntry>;
   /** Forgets records with a seq below `beforeSeq`; the newest record always stays. */
   trim(beforeSeq: number): Promise<void>;
   /** Why nothing is written now; undefined when it is. Whatever paused it is tried again until it works. */

@@ -3,13 +3,11 @@
 import { Fault } from "#api/fault.ts";
 import type { Log as Logger } from "#lib/log.ts";
 import { every, unhurriedNow } from "#lib/time.ts";
-import { durableView } from "./durable-view.ts";
-import type { Entry, Reader } from "./entry.ts";
-import { type OutcomeIndex, outcomeIndex } from "./idempotency.ts";
-import { IDEMPOTENCY_PREFIX, type Log, type LogRecord, type Mutation, type OpenReport, viewChanges } from "./log.ts";
-import { type LevelLogOptions, openLevelLog } from "./log-level.ts";
-import { sortedEntries } from "./sorted-entries.ts";
-import { checkKey, freeze, storable } from "./values.ts";
+import type { Reader } from "./entry.ts";
+import { IDEMPOTENCY_PREFIX, type LogRecord, type Mutation, type OpenReport } from "./log.ts";
+import { type LevelLog, type LevelLogOptions, openLevelLog } from "./log-level.ts";
+import { createReplica, type Replica } from "./replica.ts";
+import { checkKey, storable } from "./values.ts";
 import { recordFeed } from "./watch.ts";
 
 export interface Change {
@@ -89,10 +87,11 @@ export interface StoreOptions {
   expireEveryMs?: number;
   /** How often writing is tried again after it failed. */
   retryMs?: number;
-  openLog?: (options: LevelLogOptions) => Promise<Log>;
+  openLog?: (options: LevelLogOptions) => Promise<LevelLog>;
 }
 
 const EXPIRE_CHUNK = 500;
+const READ_CHUNK = 500;
 
 export async function openStore(options: StoreOptions): Promise<Store> {
   const {
@@ -117,65 +116,44 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     onPaused: () => takeBack(),
     onResumed: (landed) => goOn(landed),
   });
-  const entries = sortedEntries<Entry>();
-  const outcomes = outcomeIndex();
-  for await (const { key, value, version } of log.view()) {
-    if (key.startsWith(IDEMPOTENCY_PREFIX)) outcomes.load({ key, value, version });
-    else entries.set(key, Object.freeze({ key, value: freeze(value), version }));
-  }
+  const replica = createReplica();
+  await replica.begin(log.view);
+  while (replica.seq < log.headSeq)
+    for (const record of await log.read(replica.seq + 1, READ_CHUNK)) replica.apply(record);
   const feed = recordFeed(log, logger);
   const stopped = new AbortController();
-  let seq = log.headSeq;
-  /** Applied, and not yet durable. */
-  const pending: Pending[] = [];
-  const durable = durableView(entries as Reader);
   /** The greatest number that a refused record had: none of them is given to a record with other content. */
   let refusedSeq = 0;
 
-  /** Undoes what will not be durable: nobody reads on what was refused. */
   const takeBack = () => {
-    for (let last = pending.at(-1); last !== undefined && last.seq > log.headSeq; last = pending.at(-1)) {
-      pending.pop();
-      if (last.idempotencyKey !== undefined) outcomes.forget(last.idempotencyKey);
-      for (const [key] of last.after) durable.takeBack(key);
-      for (const [key, entry] of last.before.reverse()) {
-        if (entry === undefined) entries.delete(key);
-        else entries.set(key, entry);
-      }
-    }
-    refusedSeq = Math.max(refusedSeq, seq);
-    seq = log.headSeq;
+    refusedSeq = Math.max(refusedSeq, replica.seq);
+    replica.takeBack(log.headSeq);
   };
 
   /** Applies what reached the disk after all, and uses up the numbers of what did not. */
   const goOn = (landed: readonly LogRecord[]) => {
     for (const record of landed) {
-      for (const { key, value } of viewChanges(record)) {
-        if (key.startsWith(IDEMPOTENCY_PREFIX)) {
-          if (value === null) outcomes.forget(key.slice(IDEMPOTENCY_PREFIX.length));
-          else outcomes.load({ key, value, version: record.seq });
-        } else if (value === null) entries.delete(key);
-        else entries.set(key, Object.freeze({ key, value: freeze(value), version: record.seq }));
-      }
-      seq = record.seq;
+      replica.apply(record);
       feed.push(record);
     }
-    while (seq < refusedSeq)
-      void append({ seq: ++seq, term: log.term, at: new Date(now()).toISOString(), actor: "store", mutations: [] });
+    while (replica.seq < refusedSeq) write({ actor: "store", mutations: [] });
   };
 
-  const append = (record: LogRecord): Promise<void> => {
+  /** The next record: applied when this returns, and durable once `written` resolves. */
+  const write = (content: Pick<LogRecord, "actor" | "mutations" | "idempotency">, atMs = now()) => {
+    const record = { seq: replica.seq + 1, term: log.term, at: new Date(atMs).toISOString(), ...content };
     const written = log.append([record]).then(() => {
-      if (pending[0]?.seq === record.seq) for (const [key, entry] of pending.shift()!.after) durable.settle(key, entry);
+      replica.settle(record);
       feed.push(record);
     });
     written.catch(() => undefined); // the committer hears of it; nobody else has to
-    return written;
+    replica.applyAhead(record, written);
+    return { seq: record.seq, written };
   };
 
   const outcome = async <R>(key: string, hash = "", nowMs = keptUntil()): Promise<Committed<R> | undefined> => {
     checkKey(key);
-    const earlier = outcomes.find(key, hash, nowMs);
+    const earlier = replica.outcomes.find(key, hash, nowMs);
     if (earlier === undefined) return undefined;
     await earlier.durable;
     return { seq: earlier.seq, result: (earlier.result ?? undefined) as R, replayed: true };
@@ -187,48 +165,34 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       throw new Fault("unavailable", failed ? "the log has failed" : "the store is closed");
     const nowMs = now();
     const isRepeated = () =>
-      idempotencyKey !== undefined && outcomes.find(idempotencyKey, idempotencyHash, keptUntil()) !== undefined;
+      idempotencyKey !== undefined && replica.outcomes.find(idempotencyKey, idempotencyHash, keptUntil()) !== undefined;
     if (log.paused !== undefined && !isRepeated()) throw log.paused;
     if (idempotencyKey !== undefined) {
       checkKey(idempotencyKey);
-      const earlier = outcomes.find(idempotencyKey, idempotencyHash, keptUntil());
+      const earlier = replica.outcomes.find(idempotencyKey, idempotencyHash, keptUntil());
       if (earlier !== undefined) {
         await earlier.durable;
         return { seq: earlier.seq, result: (earlier.result ?? undefined) as R, replayed: true };
       }
     }
-    for (const { key, version } of request.expect ?? []) checkVersion(key, version, entries.get(key)?.version ?? 0);
+    for (const { key, version } of request.expect ?? []) checkVersion(key, version, replica.get(key)?.version ?? 0);
     const mutations = request.mutations.map(toMutation);
     const result = request.result === undefined ? null : storable(request.result, "the result");
 
     // From here on nothing can fail: memory and the log change together or not at all.
-    const record: LogRecord = { seq: ++seq, term: log.term, at: new Date(nowMs).toISOString(), actor, mutations };
-    if (idempotencyKey !== undefined) record.idempotency = { key: idempotencyKey, hash: idempotencyHash, result };
-    const before = mutations.map(({ key }) => [key, entries.get(key)] as const);
-    const after = mutations.map(
-      ({ key, value }) =>
-        [key, value === null ? undefined : Object.freeze({ key, value, version: record.seq })] as const,
-    );
-    pending.push({ seq: record.seq, before, after, idempotencyKey });
-    for (const [key, entry] of before) durable.ahead(key, entry);
-    for (const [key, entry] of after) {
-      if (entry === undefined) entries.delete(key);
-      else entries.set(key, entry);
-    }
-    const written = append(record);
-    if (idempotencyKey !== undefined)
-      outcomes.add(idempotencyKey, { seq: record.seq, hash: idempotencyHash, result, atMs: nowMs, durable: written });
+    const idempotency =
+      idempotencyKey === undefined ? {} : { idempotency: { key: idempotencyKey, hash: idempotencyHash, result } };
+    const { seq, written } = write({ actor, mutations, ...idempotency }, nowMs);
     await written;
-    return { seq: record.seq, result: request.result as R, replayed: false };
+    return { seq, result: request.result as R, replayed: false };
   };
 
   const expiring = expireOutcomes(
-    { outcomes, everyMs: expireEveryMs, signal: stopped.signal, now: keptUntil },
+    { outcomes: replica.outcomes, everyMs: expireEveryMs, signal: stopped.signal, now: keptUntil },
     async (keys) => {
       if (log.paused !== undefined) throw log.paused;
-      for (const key of keys) outcomes.forget(key);
       const mutations = keys.map((key) => ({ key: IDEMPOTENCY_PREFIX + key, value: null }));
-      await append({ seq: ++seq, term: log.term, at: new Date(now()).toISOString(), actor: "store", mutations });
+      await write({ actor: "store", mutations }).written;
     },
   );
 
@@ -238,7 +202,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     },
     term: log.term,
     get seq() {
-      return seq;
+      return replica.seq;
     },
     get durableSeq() {
       return feed.durableSeq;
@@ -250,9 +214,9 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     get snapshotProblem() {
       return log.snapshotProblem;
     },
-    get: <T>(key: string) => entries.get(key) as Entry<T> | undefined,
-    list: <T>(prefix: string) => entries.list(prefix) as Entry<T>[],
-    count: (prefix) => entries.count(prefix),
+    get: replica.get,
+    list: replica.list,
+    count: replica.count,
     commit,
     outcome: (key, hash) => outcome(key, hash),
     watch: (fromSeq, signal) => feed.watch(fromSeq, signal),
@@ -273,7 +237,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       feed.close();
     },
   };
-  const { get, list, count } = durable;
+  const { get, list, count } = replica.durable;
   const readers = { get, list, count };
   const settled: Store = Object.create(store, Object.getOwnPropertyDescriptors(readers));
   return store;
@@ -293,16 +257,8 @@ function toMutation({ key, value }: Change): Mutation {
   return { key, value: value === null ? null : storable(value, key) };
 }
 
-interface Pending {
-  seq: number;
-  /** What stood under each key before. */
-  before: (readonly [key: string, entry: Entry | undefined])[];
-  after: (readonly [key: string, entry: Entry | undefined])[];
-  idempotencyKey: string | undefined;
-}
-
 interface Expiry {
-  outcomes: OutcomeIndex;
+  outcomes: Replica["outcomes"];
   everyMs: number;
   signal: AbortSignal;
   now: () => number;

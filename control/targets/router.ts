@@ -99,7 +99,7 @@ export function targetPort({ port, appId, process, proxyProtocol }: TcpRoute) {
 
 /** `pools`: by id, those of its canary among them; without one that is up there it has no share to give. */
 export function targetRoute(
-  { domain, path, appId, process, tls, sticky, hstsSeconds, canary }: HttpRoute,
+  { domain, path, appId, process, tls, sticky, hstsSeconds, protocol, rate, canary }: HttpRoute,
   pools: ReadonlyMap<string, TargetPool>,
 ) {
   const pool = canary && pools.get(canaryPoolId(poolId(appId, process), canary.releaseId));
@@ -111,6 +111,8 @@ export function targetRoute(
     ...(tls === "redirect" ? { tls } : {}),
     ...(sticky ? { sticky } : {}),
     ...(hstsSeconds === undefined ? {} : { hstsSeconds }),
+    ...(protocol === undefined ? {} : { protocol }),
+    ...(rate === undefined ? {} : { rate }),
     ...(share ? { canary: share } : {}),
   };
 }

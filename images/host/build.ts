@@ -12,6 +12,7 @@ import { keepNewest } from "./cache.ts";
 import { prependSegment } from "./cpio.ts";
 import { customizeTree, dateDirectories, makeInitrd, overlayDirectory, unpackTree } from "./customize.ts";
 import { digest, digestBytes, digestDirectory, digestFile } from "./digest.ts";
+import { NETWORK_DRIVERS } from "./drivers.ts";
 import { createManifest, imageFiles, type Manifest, manifestText, parseManifest } from "./manifest.ts";
 import { resolvePackages } from "./packages.ts";
 import { requirePrograms } from "./prerequisites.ts";
@@ -101,7 +102,9 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
     const squashfs = await digestFile(squashfsPath);
     const memoryNeedBytes = squashfs.sizeBytes + recipe.memoryBesideImageBytes;
     const tie = { squashfsSha256: squashfs.sha256, squashfsBytes: squashfs.sizeBytes, memoryNeedBytes };
-    await writeFile(join(staged, imageFiles.initrd), prependSegment(tieSegment(tie, epochSeconds), initrd));
+    // Development images go without: a virtual machine's processor is its host's to mend, and it is 20 MB of each boot.
+    const segment = tieSegment(tie, epochSeconds, fast ? [] : custom.microcode);
+    await writeFile(join(staged, imageFiles.initrd), prependSegment(segment, initrd));
     await cp(custom.kernel.path, join(staged, imageFiles.kernel));
 
     const manifest = createManifest({
@@ -156,7 +159,10 @@ async function currentTreeKey(options: {
 
 /** What decides the initrd: the tree, what is put over it and taken out, how it is dated. */
 async function initrdDigest(treeKey: string, epochSeconds: number): Promise<string> {
-  return digest([treeKey, await digestDirectory(overlayDirectory), recipe.pruned, epochSeconds]).slice(0, 16);
+  return digest([treeKey, await digestDirectory(overlayDirectory), recipe.pruned, NETWORK_DRIVERS, epochSeconds]).slice(
+    0,
+    16,
+  );
 }
 
 async function inputsDigest(from: {

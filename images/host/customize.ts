@@ -3,8 +3,11 @@
 import { cp, glob, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { exec } from "#lib/exec.ts";
+import type { CpioEntry } from "./cpio.ts";
+import { missingDrivers } from "./drivers.ts";
 import { type InsideOptions, inTree } from "./inside.ts";
 import type { ImagePackage } from "./manifest.ts";
+import { microcodeEntries } from "./microcode.ts";
 import { parseInstalled } from "./packages.ts";
 import { disabledUnits, enabledUnits, maskedUnits, pruned } from "./recipe.ts";
 
@@ -13,6 +16,7 @@ export const overlayDirectory = join(import.meta.dirname, "rootfs");
 export interface CustomTree {
   kernel: { path: string; version: string };
   packages: ImagePackage[];
+  microcode: CpioEntry[];
   /** Date of the newest package, seconds: Debian sets every file of a package to at most its changelog's date. */
   newestPackageSeconds: number;
 }
@@ -49,6 +53,7 @@ export async function customizeTree(options: { tree: string; workDirectory: stri
   await cp(join(tree, "boot", `vmlinuz-${version}`), kernelPath);
   await cp(join(tree, "boot", `config-${version}`), join(workDirectory, "kernel-config"));
 
+  const microcode = await microcodeEntries(tree);
   await prune(tree, pruned);
   await cp(overlayDirectory, tree, { recursive: true, force: true });
   await writeFile(join(tree, "etc/machine-id"), ""); // empty, not absent: absent means "first boot" to systemd
@@ -71,7 +76,7 @@ export async function customizeTree(options: { tree: string; workDirectory: stri
     "/usr/lib/python3",
     "/usr/lib/python3.11",
   ]);
-  return { kernel: { path: kernelPath, version }, packages, newestPackageSeconds };
+  return { kernel: { path: kernelPath, version }, packages, microcode, newestPackageSeconds };
 }
 
 /** Makes the initrd inside the tree; the result carries no date but SOURCE_DATE_EPOCH. */
@@ -80,6 +85,9 @@ export async function makeInitrd(options: { tree: string; version: string; run: 
   // lz4: a third larger than zstd to fetch, but the kernel unpacks it several times faster.
   const argv = ["mkinitramfs", "-c", "lz4", "-o", "/boot/initrd", version];
   await inTree(tree, argv, { ...run, timeoutMs: 600_000 });
+  const { stdout } = await inTree(tree, ["lsinitramfs", "/boot/initrd"], { ...run, timeoutMs: 120_000 });
+  const missing = missingDrivers(stdout.split("\n"));
+  if (missing.length > 0) throw new Error(`the initrd lacks what machines boot by: ${missing.join(", ")}`);
   const initrd = await readFile(join(tree, "boot/initrd"));
   await rm(join(tree, "boot"), { recursive: true });
   await mkdir(join(tree, "boot"));

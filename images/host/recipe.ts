@@ -31,9 +31,14 @@ export const packages = [
   "util-linux",
   "gdisk",
   "ca-certificates",
+  "openssh-server",
+  "intel-microcode",
+  "amd64-microcode",
   "firmware-bnx2",
   "firmware-bnx2x",
+  "firmware-cavium",
   "firmware-misc-nonfree",
+  "firmware-netronome",
   "firmware-netxen",
   "firmware-qlogic",
   "firmware-realtek",
@@ -75,6 +80,11 @@ export const pruned = [
   "var/lib/cloud/*",
   "var/log/*",
   "var/tmp/*",
+  // keys of a machine that builds are nobody's; each host makes its own (flynn-ssh)
+  "etc/ssh/ssh_host_*",
+  // at the front of the initrd (microcode.ts), where alone the kernel reads it
+  "usr/lib/firmware/{intel-ucode,amd-ucode}",
+  "usr/share/initramfs-tools/hooks/{intel_microcode,amd64_microcode}",
   // replaced by our cloud.cfg and by multi-user.target.d/flynn.conf
   "usr/lib/systemd/system-generators/cloud-init-generator",
   // each runs on every boot before the first unit, to look for what this root does not have
@@ -138,6 +148,8 @@ export const pruned = [
   `${kernel}/net/nfc`,
   `${kernel}/fs/{ocfs2,gfs2,jfs,reiserfs,hfs,hfsplus,nilfs2,ubifs,jffs2,ceph,f2fs,ntfs3,ntfs,9p,afs,coda,orangefs,smb,minix,ufs,affs,befs,bfs,efs,erofs,hpfs,omfs,qnx4,qnx6,romfs,sysv,zonefs,adfs,dlm,nfsd,vboxsf,ecryptfs,freevxfs,cramfs,udf,exfat}`,
   "usr/lib/firmware/{i915,mediatek,nvidia,rtw88,rtw89,rtlwifi,rtl_bt,wfx,rockchip,ueagle-atm,amdgpu,radeon,matrox,r128,mwl8k,ar3k,ti-connectivity,cpia2,dsp56k,emi26,emi62,keyspan*,korg,yam,yamaha,sb16,ess,go7007,av7110,ttusb-budget,vicam,mrvl,qcom,amlogic,meson,atusb,imx,lgs8g75*,powervr,cnm,dpaa2,arm,nxp}",
+  "usr/lib/firmware/netronome/{bpf,flower,nic-sriov}",
+  "usr/lib/firmware/cavium",
   "usr/lib/firmware/{v4l-*,rt2*,rt3*,rt73*,vntwusb*,dvb-*,as102*,lbtf*,sms1*,tlg2300*,vpu_*,mt7*,s5p-*,cmmb*,hfi1_*,wil6210*,r8a779*,whiteheat*,usbdux*,ti_*,mts_*,rsi*,TDA*,xc*,isdbt*}",
 ] as const;
 
@@ -154,6 +166,8 @@ export const maskedUnits = [
   "dev-hugepages.mount",
   "dev-mqueue.mount",
   "ldconfig.service",
+  "ssh.service", // flynn-ssh, and only with keys
+  "ssh.socket",
   "modprobe@configfs.service",
   "modprobe@dm_mod.service",
   "modprobe@drm.service",
@@ -184,6 +198,8 @@ export const maskedUnits = [
 export const enabledUnits = [
   "containerd.service", // while the seed is read; Docker waits for the disk
   "flynn-hostd.path",
+  "flynn-screen.service",
+  "flynn-ssh.path",
   "flynn-warm.service",
   "systemd-networkd.service",
   "systemd-networkd-wait-online.service",

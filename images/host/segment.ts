@@ -1,6 +1,6 @@
 // The cpio segment that ties an initrd to its root image: /etc/flynn/image.conf, a file of shell assignments that
 // usr/lib/live/boot/9991-flynn-verified-fetch.sh reads. Only hex and decimal digits get in.
-import { cpioArchive } from "./cpio.ts";
+import { type CpioEntry, cpioArchive } from "./cpio.ts";
 
 export interface ImageTie {
   squashfsSha256: string;
@@ -16,9 +16,10 @@ export function imageConf({ squashfsSha256, squashfsBytes, memoryNeedBytes }: Im
   return `SQUASHFS_SHA256=${squashfsSha256}\nSQUASHFS_BYTES=${squashfsBytes}\nMEMORY_NEED_BYTES=${memoryNeedBytes}\n`;
 }
 
-export function tieSegment(tie: ImageTie, mtimeSeconds: number): Buffer {
+/** `microcode`: it is looked for in what is not compressed, so it stands here (microcode.ts). */
+export function tieSegment(tie: ImageTie, mtimeSeconds: number, microcode: readonly CpioEntry[] = []): Buffer {
   return cpioArchive(
-    [{ path: "etc" }, { path: "etc/flynn" }, { path: "etc/flynn/image.conf", content: imageConf(tie) }],
+    [...microcode, { path: "etc" }, { path: "etc/flynn" }, { path: "etc/flynn/image.conf", content: imageConf(tie) }],
     mtimeSeconds,
   );
 }

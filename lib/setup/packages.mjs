@@ -52,6 +52,7 @@ export const DEBIAN_SETS = {
     "openssh-client",
     "python3-minimal",
     "python3-venv",
+    "systemd",
   ],
   soak: ["ovmf"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
@@ -77,6 +78,7 @@ export const BASE_PACKAGES = [
 
 /** Programs that we start, by the package that brings them. */
 export const PROGRAMS_OF = {
+  systemd: ["systemd-analyze"],
   apt: ["apt-get", "apt-config"],
   bash: ["bash"],
   coreutils: [

@@ -19,6 +19,7 @@ function stepsOf(mode: "full" | "proxy", ...packets: ReturnType<typeof bios>[]):
     httpPort: 7780,
     router: undefined,
     dns: [],
+    ntp: [],
     domain: undefined,
     leaseMs: 3_600_000,
     quarantineMs: 600_000,
@@ -53,7 +54,10 @@ test("firmware that we have no file for is told of by its architecture, once, in
       [["note", "warning"]],
       mode,
     );
-    assert.match(events[0]!.message, /no boot file for architecture uefi-arm64; Flynn boots x86-64 machines/);
+    assert.match(
+      events[0]!.message,
+      /^firmware is arm64 UEFI; this appliance boots x86-64 only: use an x86-64 machine/,
+    );
     assert.is(events[0]!.claimed.architecture, "arm64");
   }
 });

@@ -118,6 +118,7 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   "stack show": () => [],
   "profile list": () => [],
   "profile show": () => ["default"],
+  "profile render": () => ["default"],
   apps: () => [],
   info: () => ["-a", "hello"],
   open: () => ["-a", "hello"],

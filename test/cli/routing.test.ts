@@ -41,6 +41,27 @@ const well = async (...argv: string[]): Promise<string> => {
   return out;
 };
 
+test("a route that speaks h2c and one that limits its clients are made, listed and taken back", async () => {
+  await well("route", "add", "http", "grpc.test", "--protocol", "grpc", "--rate", "100/m", "-a", "shop");
+  assert.match(
+    await well("route", "list", "-a", "shop"),
+    /http:grpc\.test\/ +shop web +route-\w+ +h2c, 100 a minute from a client/,
+  );
+  assert.match(await well("route", "update", "grpc.test", "--rate", "5/s"), "(h2c, 5 a second from a client)");
+  assert.not.match(await well("route", "update", "grpc.test", "--protocol", "http1", "--rate", "none"), "(");
+  for (const [flag, text, words] of [
+    ["--protocol", "h3", "--protocol is h2c (or grpc, which means the same), not h3"],
+    ["--rate", "100", "--rate is a number a second, minute or hour, such as 100/m, not 100"],
+    ["--rate", "0/s", "not 0/s"],
+    ["--rate", "1/d", "not 1/d"],
+  ] as const) {
+    const { code, err } = await flynn("route", "update", "grpc.test", flag, text);
+    assert.is(code, 2);
+    assert.match(err, words);
+  }
+  await well("route", "remove", "grpc.test");
+});
+
 test("an http route with options is made, listed, changed and removed", async () => {
   assert.match(
     await well(

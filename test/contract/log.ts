@@ -1,7 +1,7 @@
 // What every adapter of the Log port must do. A suite file calls `logContract` once per back end and then `test.run()`.
 import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
-import type { Log, LogRecord, ViewEntry } from "../../control/store/log.ts";
+import type { Log, LogRecord } from "../../control/store/log.ts";
 
 /** One log's storage: opened any number of times in turn, then destroyed. */
 export interface LogHome {
@@ -17,12 +17,6 @@ export function recordAt(
   mutations: LogRecord["mutations"] = [{ key: `jobs/${seq}`, value: { seq } }],
 ): LogRecord {
   return { seq, term: log.term, at: "2026-11-22T00:00:00.000Z", actor: "contract", mutations };
-}
-
-export async function viewOf(log: Log): Promise<Map<string, ViewEntry>> {
-  const view = new Map<string, ViewEntry>();
-  for await (const entry of log.view()) view.set(entry.key, entry);
-  return view;
 }
 
 export async function rejection(promise: Promise<unknown>): Promise<unknown> {
@@ -50,7 +44,6 @@ export function logContract(name: string, test: Test, makeHome: () => Promise<Lo
     assert.is(log.headSeq, 0);
     assert.is(log.oldestSeq, 1);
     assert.equal(await log.read(1, 10), []);
-    assert.is((await viewOf(log)).size, 0);
     await log.append([recordAt(log, 1)]);
     assert.is(log.headSeq, 1);
     await log.close();
@@ -76,41 +69,6 @@ export function logContract(name: string, test: Test, makeHome: () => Promise<Lo
     assert.equal(await second.read(1, 10), records);
     assert.is(second.headSeq, 2);
     await second.close();
-  });
-
-  claim("the view has the newest value of each key and the seq that wrote it", async (home) => {
-    const log = await home.open();
-    await log.append([
-      recordAt(log, 1, [
-        { key: "a/1", value: 1 },
-        { key: "a/2", value: 1 },
-      ]),
-    ]);
-    await log.append([
-      recordAt(log, 2, [{ key: "a/1", value: { two: 2 } }]),
-      recordAt(log, 3, [
-        { key: "a/2", value: null },
-        { key: "a/3", value: false },
-      ]),
-    ]);
-    const expected = new Map<string, ViewEntry>([
-      ["a/1", { key: "a/1", value: { two: 2 }, version: 2 }],
-      ["a/3", { key: "a/3", value: false, version: 3 }],
-    ]);
-    assert.equal(await viewOf(log), expected);
-    assert.equal(await viewOf(log), expected, "a second reading is the same");
-    await log.close();
-    const again = await home.open();
-    assert.equal(await viewOf(again), expected);
-    await again.close();
-  });
-
-  claim("an idempotency outcome is part of the view", async (home) => {
-    const log = await home.open();
-    await log.append([{ ...recordAt(log, 1), idempotency: { key: "req", hash: "h", result: { id: 7 } } }]);
-    const value = { hash: "h", result: { id: 7 }, seq: 1, at: "2026-11-22T00:00:00.000Z" };
-    assert.equal((await viewOf(log)).get("idempotency/req"), { key: "idempotency/req", value, version: 1 });
-    await log.close();
   });
 
   claim("overlapping appends keep their order and all become durable", async (home) => {
@@ -149,7 +107,7 @@ export function logContract(name: string, test: Test, makeHome: () => Promise<Lo
     await log.close();
   });
 
-  claim("trimmed records are gone, the view and the newest record stay", async (home) => {
+  claim("trimmed records are gone, and the newest record stays", async (home) => {
     const log = await home.open();
     await log.append(range(1, 30).map((seq) => recordAt(log, seq)));
     await log.trim(21);
@@ -161,11 +119,9 @@ export function logContract(name: string, test: Test, makeHome: () => Promise<Lo
     );
     await log.trim(1000);
     assert.is(log.oldestSeq, 30);
-    assert.is((await viewOf(log)).size, 30);
     await log.close();
     const again = await home.open();
     assert.is(again.oldestSeq, 30);
-    assert.is((await viewOf(again)).size, 30);
     await again.append([recordAt(again, 31)]);
     await again.close();
   });

@@ -59,6 +59,7 @@ export const WHO_MAY: Record<string, Who> = {
   "POST /v1/boot-images/:id/rollout": "machine:write",
   "GET /v1/profiles": "machine:read",
   "GET /v1/profiles/:name": "machine:read",
+  "GET /v1/profiles/:name/render": "machine:read",
   "PUT /v1/profiles/:name": "machine:write",
   "DELETE /v1/profiles/:name": "machine:write",
   "GET /v1/boot-servers/:id/target": "boot server",

@@ -469,7 +469,57 @@ test("the doctor names the place where a boot stopped and what to do, and is pat
   const secureBoot = [refetch("offer", 0), refetch("tftp", 1), refetch("discover", 20), refetch("offer", 21)];
   const later = { now: new Date(Date.parse(AT) + 120_000), bootServers: 1 };
   assert.match(diagnose(machine, secureBoot, later).findings[0]!.todo, /Secure Boot/);
+  const step = (seq: number, stage: Stage, more: object = {}): TimelineEvent => ({
+    ...{ seq, machineId: machine.id, stage, level: "info", message: `${stage} was seen` },
+    at: new Date(Date.parse(AT) + seq * 1_000).toISOString(),
+    ...more,
+  });
+  const why = "its initrd refused to boot: this image needs 900 MiB of memory, the machine has 489 MiB";
+  const refusal = { level: "error", message: why, detail: { refusal: "memory" } };
+  // It restarts after 30 s and begins again, as another boot.
+  const looping = [
+    ...[step(1, "script", { bootId: "b0" }), step(2, "initrd", { bootId: "b0" })],
+    step(3, "boot-failed", { bootId: "b0", ...refusal }),
+    ...[
+      step(60, "discover"),
+      step(63, "script", { bootId: "b0.5" }),
+      step(65, "boot-failed", { bootId: "b0.5", ...refusal }),
+    ],
+    ...[step(118, "script", { bootId: "b1" }), step(119, "initrd", { bootId: "b1" })],
+  ];
+  const told = diagnose(machine, looping, later);
+  assert.match(told.summary, `node-1 does not boot: ${why} (`);
+  assert.match(told.summary, /2 times by now/);
+  assert.match(told.findings[0]!.todo, /more memory/);
+  const mended = [...looping, step(119, "seed", { bootId: "b1" })];
+  assert.match(diagnose(machine, mended, later).summary, /is booting: seed was seen/, "it got further since");
+  const old = { now: new Date(Date.parse(AT) + 3_600_000), bootServers: 1 };
+  assert.match(diagnose(machine, looping, old).summary, /stopped: its kernel started/, "it was long ago");
+  const isNew: Machine = { ...machine, state: "discovered", bootId: undefined };
+  const refused = diagnose(isNew, secureBoot, later);
+  assert.match(refused.summary, /stopped: it fetched iPXE and did not come back/, "approval would not help it");
+  assert.match(refused.findings[0]!.todo, /Secure Boot/);
+  const bios: Machine = { ...machine, identity: { ...machine.identity, firmware: "bios" } };
+  assert.match(
+    diagnose(bios, secureBoot, later).findings[0]!.todo,
+    /^iPXE may have no driver/,
+    "a BIOS has no Secure Boot",
+  );
+  const broken = secureBoot.map((step) => (step.stage === "tftp" ? { ...step, level: "warning" as const } : step));
+  assert.match(diagnose(machine, broken, later).findings[0]!.todo, /UDP 69/, "it did not get the whole file");
   assert.match(diagnose({ ...machine, state: "lost" }, [], circumstances).summary, /fell silent/);
+  for (const [identity, what, todo] of [
+    [{ architecture: "arm64", firmware: "uefi" }, "arm64 UEFI", /x86-64 machine/],
+    [{ architecture: "i386", firmware: "uefi" }, "32-bit x86 UEFI", /64-bit UEFI or to legacy BIOS/],
+    [{ architecture: "arm64", firmware: "unknown", product: "Raspberry Pi" }, "Raspberry Pi", /x86-64 machine/],
+  ] as const) {
+    const foreign = { ...isNew, identity: { ...machine.identity, ...identity } };
+    const { summary, findings } = diagnose(foreign, [], later);
+    assert.match(summary, `cannot boot from here: its firmware is ${what}; this appliance boots x86-64 only`);
+    assert.match(findings[0]!.todo, todo);
+  }
+  const legacy = { ...isNew, identity: { ...machine.identity, architecture: "i386", firmware: "bios" as const } };
+  assert.match(diagnose(legacy, [], later).summary, /flynn machine approve/, "iPXE for BIOS is a 32-bit program");
 });
 
 test("events and timelines are bounded, and a deleted app leaves nothing behind", () =>

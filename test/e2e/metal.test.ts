@@ -1,17 +1,21 @@
 // time limit: 1500 s
-// Bare metal, for real: a machine with an empty disk is seen, waits, is approved, boots over the network, becomes a host and
-// serves an app; its power is cut, and it comes back as the same host with its jobs.
+// Bare metal, for real: a machine with an empty disk, whose clock says 2020, is seen, waits, is approved, boots over the network at the
+// address that is reserved for it, becomes a host, lets its profile's SSH key in and serves an app; its power is cut, and it comes back as
+// the same host with its jobs.
 import { randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Host } from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
 import type { Machine as MachineRecord, TimelineEvent } from "#api/machines.ts";
+import { exec } from "#lib/exec.ts";
 import { until } from "#lib/time.ts";
 import { type Appliance, startAppliance } from "../lab/appliance.ts";
 import { writeAppImage } from "../lab/image.ts";
+import { macOf } from "../lab/network.ts";
 import { addMachine, type Machine } from "../lab/qemu.ts";
 import { openScope, type Scope } from "../lab/scope.ts";
 import { bootImage, trustImage } from "./boot-image.ts";
@@ -24,6 +28,19 @@ interface Context {
 }
 
 const BOOT_MS = 480_000;
+const CARD = macOf("77.1.0.9");
+const RESERVED = "10.77.0.150";
+const OWN = `#cloud-config
+write_files:
+- path: /etc/own/marker
+  content: written by the profile's own cloud-config
+users:
+- name: own
+  shell: /bin/sh
+timezone: Europe/Berlin
+runcmd:
+- [sh, -c, "id -u own > /etc/own/ran"]
+`;
 /** A variable's value that is nowhere else. */
 const SECRET = `kept-in-memory-${randomUUID()}`;
 const metal = suite<Context>("metal");
@@ -43,6 +60,8 @@ metal.before(async (context) => {
       "full",
       "--dhcp-range",
       "10.77.0.100-10.77.0.200",
+      "--dhcp-reserve",
+      `${CARD}=${RESERVED}`,
       "--disk-policy",
       "find-empty",
       "--images",
@@ -54,7 +73,9 @@ metal.before(async (context) => {
     signature: image.signature,
   });
   assert.is(status, 201);
-  context.metal = await addMachine(scope, context.appliance.lan, { name: "metal1" });
+  context.metal = await addMachine(scope, context.appliance.lan, {
+    ...{ name: "metal1", mac: CARD, clock: "2020-01-01T00:00:00" },
+  });
 });
 
 metal.after(async ({ scope }) => {
@@ -125,9 +146,14 @@ metal("a machine never seen before is discovered and waits on the network until 
 });
 
 metal("approved, it boots into RAM and becomes a ready host, every step on one timeline", async (context) => {
-  const { appliance } = context;
+  const { appliance, scope } = context;
   const [machine] = await machines(appliance);
-  await appliance.flynn(["profile", "set", machine!.profile, "--secrets", "ram"]);
+  const own = join(scope.folder, "own.yaml");
+  await writeFile(own, OWN);
+  await exec(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", join(scope.folder, "key")], { timeoutMs: 10_000 });
+  const profile = ["--ssh-key-file", join(scope.folder, "key.pub"), "--cloud-config", own];
+  await appliance.flynn(["profile", "set", machine!.profile, "--secrets", "ram", ...profile]);
+  assert.match(await appliance.flynn(["profile", "render", machine!.profile]), /path: \/etc\/own\/marker/);
   await appliance.flynn(["machine", "approve", machine!.name]);
   context.firstHost = await readyHost(context, "the machine being a ready host");
   assert.is(context.firstHost.machineId, machine!.id);
@@ -160,6 +186,44 @@ metal("approved, it boots into RAM and becomes a ready host, every step on one t
     [...places].sort((a, b) => a - b),
   );
 });
+
+metal(
+  "its profile's key logs in as root at the reserved address; its clock is right, and the profile's own cloud-config ran",
+  async (context) => {
+    const { appliance, scope } = context;
+    const on = async (command: string) => {
+      const trust = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"];
+      const argv = [
+        "ssh",
+        ...trust,
+        "-o",
+        "ConnectTimeout=30",
+        "-i",
+        join(scope.folder, "key"),
+        `root@${RESERVED}`,
+        command,
+      ];
+      const { stdout } = await exec(appliance.lan.argv(argv), { timeoutMs: 90_000, signal: scope.signal });
+      return stdout.trim();
+    };
+    await eventually(context, "SSH answering", 120_000, () =>
+      on("true").then(
+        () => true,
+        () => false,
+      ),
+    );
+    assert.is(await on("cat /etc/own/marker"), "written by the profile's own cloud-config");
+    const off = Math.abs(Number(await on("date +%s")) - Date.now() / 1_000);
+    assert.ok(off < 600, `the clock is off by ${Math.round(off)} s`);
+    await eventually(context, "runcmd of the profile's own", 180_000, () =>
+      on("cat /etc/own/ran; readlink /etc/localtime").then((text) => /^\d+\n.*Europe\/Berlin$/.test(text)),
+    );
+    assert.match(
+      await on("sshd -T | grep -E '^(passwordauthentication|permitrootlogin)'"),
+      /without-password\n.*authentication no/,
+    );
+  },
+);
 
 metal("an app deployed by the CLI runs on it and answers through the router", async (context) => {
   const { appliance, scope } = context;

@@ -25,6 +25,8 @@ export interface MachineOptions {
   disk?: "virtio-blk-pci" | "ide-hd";
   /** ovmf: UEFI, of Debian's package ovmf; its variables are the machine's own and survive power cycles. */
   firmware?: "seabios" | "ovmf";
+  /** What its clock says at every power-on, `2020-01-01T00:00:00`; the right time without. */
+  clock?: string;
 }
 
 const OVMF = "/usr/share/OVMF";
@@ -87,6 +89,7 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
       "-m",
       `${memoryMiB}`,
     ],
+    ...(options.clock === undefined ? [] : ["-rtc", `base=${options.clock}`]),
     ...(firmware === "seabios"
       ? []
       : [`readonly=on,file=${OVMF}/OVMF_CODE_4M.fd`, `file=${variables}`].flatMap((flash, unit) => [

@@ -35,7 +35,12 @@ for (const [slot, status, state, begin] of [
   ["be_0001/s2", 504, "sH", 'at=error code=H12 desc="Request timeout: no response headers within 60 s" method'],
   ["be_0001/s2", 502, "SH", 'at=error code=H13 desc="Connection closed without response" method'],
   ["be_0001/s2", 499, "CD", 'at=error code=H27 desc="Client request interrupted" method'],
-  ["be_0001/s2", 502, "PH", 'at=error code=H17 desc="Poorly formatted HTTP response" method'],
+  [
+    "be_0001/s2",
+    502,
+    "PH",
+    'at=error code=H17 desc="Poorly formatted HTTP response, or its headers are over 32 KiB" method',
+  ],
 ] as const)
   test(`${slot} with status ${status} and state ${state} is ${begin}`, () =>
     assert.ok(accessLine(raw(slot, status, state), jobOf)?.line.startsWith(begin)));

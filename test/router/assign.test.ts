@@ -137,12 +137,51 @@ test("a canary's pool has a backend of its own, and the route's value says its s
   assert.equal(refused, []);
 });
 
+test("a pool whose jobs speak h2c has a backend of that kind, and one spoken to in both ways has two", () => {
+  const next = target(1, [{ ...hello(1001), routes: ["a.test", "b.test"] }]);
+  const [a, b] = next.routes as [(typeof next.routes)[0], (typeof next.routes)[0]];
+  const both = { ...next, routes: [{ ...a, protocol: "h2c" as const }, b] };
+  const first = assign(EMPTY, both, idle);
+  assert.equal(
+    [...first.maps.routes],
+    [
+      ["a.test/", "be_0003"],
+      ["b.test/", "be_0001"],
+    ],
+  );
+  assert.equal(slots(first, 0), ["1001", "-"]);
+  assert.equal(slots(first, 2), ["1001", "-"]);
+  assert.equal(
+    first.assignment.backends.map(({ protocol }) => protocol),
+    [undefined, undefined, "h2c", "h2c", "h2c", "h2c"],
+    "with room for the next",
+  );
+  const only = assign(first.assignment, { ...both, routes: [{ ...a, protocol: "h2c" as const }] }, busy);
+  assert.equal([...only.maps.routes], [["a.test/", "be_0003"]]);
+  assert.equal(slots(only, 0), ["1001 leaving", "-"]);
+  const gone = assign(only.assignment, { ...both, routes: [] }, idle);
+  const free = assign(gone.assignment, { ...both, routes: [] }, idle);
+  assert.equal(
+    free.assignment.backends.map(({ protocol, pool }) => [protocol, pool]),
+    [...new Array(2).fill([undefined, undefined]), ...new Array(4).fill(["h2c", undefined])],
+  );
+});
+
+test("a route's rate is in its value with a name of its own", () => {
+  const next = target(1, [
+    { ...hello(1001), routes: ["a.test", "b.test"], options: { rate: { requests: 600, per: "minute" } } },
+  ]);
+  const values = [...assign(EMPTY, next, idle).maps.routes.values()];
+  for (const value of values) assert.match(value, /^be_0001:-::::m\.600\.[0-9a-f]{8}$/);
+  assert.is(new Set(values).size, 2);
+});
+
 for (const [canary, why] of [
   [{ poolId: "nobody/web", percent: 5 }, "no pool nobody/web"],
   [{ poolId: "hello/web", percent: 5 }, "own pool"],
-  [{ poolId: "other/web", percent: 0 }, "1 to 100"],
-  [{ poolId: "other/web", percent: 101 }, "1 to 100"],
-  [{ poolId: "other/web", percent: 1.5 }, "1 to 100"],
+  [{ poolId: "other/web", percent: -1 }, "0 to 100"],
+  [{ poolId: "other/web", percent: 101 }, "0 to 100"],
+  [{ poolId: "other/web", percent: 1.5 }, "0 to 100"],
 ] as const)
   test(`a canary ${JSON.stringify(canary)} is refused, and its route is served without it`, () => {
     const good = target(1, [hello(1001), { app: "other", routes: [], jobs: [] }]);

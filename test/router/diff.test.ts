@@ -125,6 +125,9 @@ test("a canary whose backend waits for a reload takes nothing from its route", (
       options,
     ).commands;
   assert.equal(change(running(parked()), "be_0001:r:60:5:be_0002"), []);
+  assert.equal(change(running(parked()), "be_0001:r:60:5:be_0002:s.1.0"), [
+    ["set map /d/routes.map a.test/ be_0001:r:60:::s.1.0"],
+  ]);
   assert.equal(change(running(parked()), "be_0001:-::5:be_0002"), [["set map /d/routes.map a.test/ be_0001"]]);
   const both = running(parked());
   both.slots.set("be_0002/s1", parked());

@@ -12,9 +12,9 @@ import type { RouterTarget } from "#api/routes.ts";
 import { assign } from "../../router/assign.ts";
 import { certificateReader } from "../../router/certificates.ts";
 import { diff } from "../../router/diff.ts";
-import type { RenderOptions } from "../../router/head.ts";
 import { noMaps } from "../../router/maps.ts";
 import { render } from "../../router/render.ts";
+import type { RenderOptions } from "../../router/render-options.ts";
 import { atOnce } from "../../router/slices.ts";
 import { get, origin, type Rig, startRig, target } from "./rig.ts";
 
@@ -287,6 +287,13 @@ const anyTarget = fc.record({
       tls: nasty as fc.Arbitrary<"both">,
       sticky: fc.oneof(fc.boolean(), nasty as fc.Arbitrary<unknown>) as fc.Arbitrary<boolean>,
       hstsSeconds: nastyNumber,
+      protocol: fc.oneof(fc.constant("h2c"), nasty) as fc.Arbitrary<"h2c">,
+      rate: fc.oneof(fc.constant(undefined), fc.record({ requests: nastyNumber, per: nasty })) as fc.Arbitrary<
+        NonNullable<RouterTarget["routes"][number]["rate"]>
+      >,
+      canary: fc.option(fc.record({ poolId: fc.constantFrom("p1", "p2", "p\n3"), percent: nastyNumber }), {
+        nil: undefined,
+      }),
     }),
     { maxLength: 5 },
   ),
@@ -311,7 +318,7 @@ const OPTIONS: RenderOptions = {
   accessLog: true,
 };
 const LINE =
-  /^(backend be_\d{4} from pool| {2}use-server .*| {2}server s\d+ \d+\.\d+\.\d+\.\d+:\d+( send-proxy| send-proxy-v2)?( check-send-proxy)?( disabled)?|listen tcp_\d+ from tcp| {2}bind 127\.0\.0\.1:\d+|)$/;
+  /^(backend be_\d{4} from (pool|h2c)| {2}use-server .*| {2}server s\d+ \d+\.\d+\.\d+\.\d+:\d+( send-proxy| send-proxy-v2)?( check-send-proxy)?( disabled)?|listen tcp_\d+ from tcp| {2}bind 127\.0\.0\.1:\d+|)$/;
 
 test("no value of a target writes a line, a word or a command of its own", () => {
   const empty = render({ assignment: { backends: [] }, maps: noMaps(), certificates: new Map() }, OPTIONS).cfg;

@@ -7,9 +7,10 @@ import { exec } from "#lib/exec.ts";
 import type { Assignment } from "../../router/assignment.ts";
 import type { CertificateFiles } from "../../router/certificates.ts";
 import { ensureDefaultCertificate } from "../../router/default-certificate.ts";
-import type { RenderOptions } from "../../router/head.ts";
+import { HOP_SCRIPT, hopScript } from "../../router/hop-script.ts";
 import { noMaps } from "../../router/maps.ts";
 import { render, renderShape } from "../../router/render.ts";
+import type { RenderOptions } from "../../router/render-options.ts";
 import { matchesGolden } from "../golden/golden.ts";
 
 const OPTIONS: RenderOptions = {
@@ -17,7 +18,8 @@ const OPTIONS: RenderOptions = {
   bind: "0.0.0.0",
   httpPort: 80,
   httpsPort: 443,
-  proxySources: ["10.1.0.0/16", "192.168.1.7"],
+  proxySources: ["10.1.0.0/16", "192.168.1.7", "2001:db8::/32"],
+  trustedFronts: ["10.1.0.0/16", "2001:db8:1::/48"],
   maxConnections: 10_000,
   account: "haproxy",
   accessLog: true,
@@ -83,6 +85,7 @@ test("without account, log and thread count nothing of them is printed; IPv6 is 
     httpPort: 8080,
     httpsPort: undefined,
     proxySources: [],
+    trustedFronts: [],
   };
   const none = { assignment: { backends: [] }, maps: noMaps(), certificates: new Map() };
   matchesGolden("haproxy-small.cfg", render(none, options).cfg);
@@ -95,6 +98,7 @@ test("HAProxy finds nothing to warn about in it", async () => {
     const { cfg, maps } = render(WANTED, options);
     for (const [name, text] of Object.entries(maps)) await writeFile(join(directory, name), text);
     await writeFile(join(directory, "certificates.list"), "");
+    await writeFile(join(directory, HOP_SCRIPT), hopScript);
     await ensureDefaultCertificate(join(directory, "default.pem"));
     await writeFile(join(directory, "haproxy.cfg"), cfg);
     const { stderr, stdout } = await exec(["haproxy", "-c", "-f", join(directory, "haproxy.cfg")]);

@@ -10,8 +10,8 @@ import { type Log, silentLog } from "#lib/log.ts";
 import { every, until } from "#lib/time.ts";
 import { type Converger, createConverger } from "../../router/converge.ts";
 import { createHaproxy, type Haproxy } from "../../router/haproxy.ts";
-import type { RenderOptions } from "../../router/head.ts";
 import type { Pace } from "../../router/reload.ts";
+import type { RenderOptions } from "../../router/render-options.ts";
 import { freePort } from "../lib/free-port.ts";
 
 export interface Origin {
@@ -60,7 +60,7 @@ export interface PoolSketch {
   routes: string[];
   jobs: { port: number; name?: string; state?: "up" | "drain" }[];
   /** Of each of its routes. */
-  options?: Pick<RouterTarget["routes"][number], "tls" | "sticky" | "hstsSeconds">;
+  options?: Pick<RouterTarget["routes"][number], "tls" | "sticky" | "hstsSeconds" | "protocol" | "rate">;
   maintenance?: string;
   errorPage?: string;
   /** Of each of its routes; the pool is the app's with `@next`. */
@@ -130,6 +130,8 @@ export interface RigOptions {
   log?: Log;
   https?: boolean;
   proxySources?: string[];
+  trustedFronts?: string[];
+  bind?: string;
   timeouts?: RenderOptions["timeouts"];
   pace?: Pace;
 }
@@ -139,13 +141,14 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const port = options.port ?? (await freePort());
   const { backends = 4, slots = 4, verifyEveryMs, accessLog = false, threads = 2, log = silentLog() } = options;
   const httpsPort = options.https ? await freePort() : undefined;
-  const { proxySources, timeouts, pace } = options;
+  const { proxySources, trustedFronts, timeouts, pace, bind = "127.0.0.1" } = options;
   const render: RenderOptions = {
     directory,
-    bind: "127.0.0.1",
+    bind,
     httpPort: port,
     httpsPort,
     proxySources,
+    trustedFronts,
     timeouts,
     maxConnections: 2_000,
     threads,

@@ -72,7 +72,8 @@ test("a wish is granted when the address is free, and not when it is another's, 
 
 test("an address outside the range is reserved for its machine alone, and the range is none the smaller", () => {
   const leases = createLeases({ ...range, reservations: new Map([[mac(9), "10.77.0.60"]]) });
-  assert.equal([leases.reservedFor("10.77.0.60"), leases.reservedFor("10.77.0.59")], [mac(9), undefined]);
+  assert.is(leases.whose(mac(1), "10.77.0.60"), "reserved for another machine");
+  assert.equal([leases.whose(mac(9), "10.77.0.60"), leases.whose(mac(1), "10.77.0.59")], [undefined, undefined]);
   assert.is(leases.choose(mac(9), undefined, 0), "10.77.0.60");
   leases.apply({ mac: mac(9), address: "10.77.0.60", state: "bound", expiresAtMs: 100 });
   const given = new Set<string>();

@@ -18,6 +18,7 @@ const FULL: OfferConfig = {
   httpPort: 7780,
   router: undefined,
   dns: ["10.77.0.1"],
+  ntp: [],
   domain: "lab.internal",
   leaseMs: 3_600_000,
   quarantineMs: 600_000,
@@ -255,8 +256,8 @@ test("what gets no answer is silence for a reason that an operator can read", ()
     [bios({ type: MESSAGE.inform }), PROXY, {}, "the LAN's DHCP server answers this"],
     [os(), PROXY, {}, "not a network boot client"],
     [bios(), PROXY, refused, "the machine was refused"],
-    [uefi({ archs: [11] }), PROXY, {}, "no boot file for architecture uefi-arm64"],
-    [uefi({ archs: [0x99, 0x98] }), PROXY, {}, "no boot file for architecture 153, 152"],
+    [uefi({ archs: [11] }), PROXY, {}, "firmware is arm64 UEFI"],
+    [uefi({ archs: [0x99, 0x98] }), PROXY, {}, "firmware is of an unknown kind, architecture 153, 152"],
     [bios({ type: MESSAGE.release }), PROXY, boot, "not a boot server request"],
     [bios({ type: MESSAGE.decline }), PROXY, boot, "not a boot server request"],
     [os({ type: MESSAGE.inform }), PROXY, boot, "not a network boot client"],
@@ -282,10 +283,10 @@ test("whether there is nothing to boot for a machine is told apart from a machin
     const { noBootFile, reason } = decide(packet, config, more);
     return [noBootFile, reason];
   };
-  assert.equal(no(arm, PROXY), [true, "no boot file for architecture uefi-arm64"]);
+  assert.equal(no(arm, PROXY), [true, "firmware is arm64 UEFI"]);
   assert.equal(no(arm, PROXY, { machine: { mayBoot: false } }), [false, "the machine was refused"]);
-  assert.equal(no(arm, PROXY, { port: 4011 }), [true, "no boot file for architecture uefi-arm64"]);
-  assert.equal(no(arm, FULL), [true, "no boot file for architecture uefi-arm64"]);
+  assert.equal(no(arm, PROXY, { port: 4011 }), [true, "firmware is arm64 UEFI"]);
+  assert.equal(no(arm, FULL), [true, "firmware is arm64 UEFI"]);
   assert.equal(no(os(), FULL), [undefined, undefined], "an operating system asks for an address and nothing else");
   assert.equal(no(bios(), FULL), [undefined, undefined]);
 });
@@ -434,6 +435,66 @@ test("a renewal of what is reserved for another machine gets a NAK, and that mac
   leases.apply({ mac: MAC, address: "10.77.0.55", state: "bound", expiresAtMs: 3_600_000 });
   assert.is(play(leases, os({ type: MESSAGE.request, ciaddr: "10.77.0.55" })).step, "nak");
   assert.is(play(leases, bios({ mac: other })).replies[0]!.packet.yiaddr, "10.77.0.55");
+});
+
+const RANGE = { first: "10.77.0.50", last: "10.77.0.60" };
+const holder = (address: string, options: Omit<Parameters<typeof createLeases>[0], "first" | "last"> = {}): Leases => {
+  const leases = createLeases({ ...RANGE, ...options });
+  leases.apply({ mac: MAC, address, state: "bound", expiresAtMs: 3_600_000 });
+  return leases;
+};
+// What a configuration that changed since the lease says of the lease: RFC 2131 4.3.2, the address "is incorrect", so a NAK.
+const CHANGED: [what: string, leases: Leases, address: string, reason: string][] = [
+  ["is outside of the range now", holder("10.77.0.90"), "10.77.0.90", "not an address we give out"],
+  [
+    "is the router's now",
+    holder("10.77.0.55", { exclude: ["10.77.0.55"] }),
+    "10.77.0.55",
+    "the address of the server or the router",
+  ],
+  [
+    "is not the one that is reserved for the machine now",
+    holder("10.77.0.55", { reservations: new Map([[MAC, "10.77.0.90"]]) }),
+    "10.77.0.55",
+    "another address is reserved for it",
+  ],
+];
+for (const [what, leases, address, reason] of CHANGED)
+  test(`RFC 2131 4.3.2: a lease whose address ${what} gets a NAK at its renewal and at INIT-REBOOT, and ends`, () => {
+    for (const packet of [
+      os({ type: MESSAGE.request, ciaddr: address }),
+      os({ type: MESSAGE.request, wish: address }),
+    ]) {
+      const { step, reason: why, lease } = decide(packet, FULL, { leases, nowMs: 5 });
+      assert.equal([step, why, lease?.state], ["nak", reason, "released"]);
+    }
+    play(leases, os({ type: MESSAGE.request, ciaddr: address }));
+    assert.is.not(play(leases, bios()).replies[0]!.packet.yiaddr, address, "and another one is offered");
+  });
+
+test("a machine keeps its address while another holds what is reserved for it, and a reserved one lies where it likes", () => {
+  const reservations = new Map([[MAC, "10.77.0.90"]]);
+  const leases = holder("10.77.0.55", { reservations });
+  leases.apply({ mac: "52:54:00:00:00:99", address: "10.77.0.90", state: "bound", expiresAtMs: 9_000 });
+  const renewal = os({ type: MESSAGE.request, ciaddr: "10.77.0.55" });
+  assert.is(decide(renewal, FULL, { leases, nowMs: 5 }).step, "ack");
+  assert.is(decide(renewal, FULL, { leases, nowMs: 9_000 }).step, "nak", "once it is free the machine moves");
+  const reserved = holder("10.77.0.90", { reservations });
+  assert.is(decide(os({ type: MESSAGE.request, ciaddr: "10.77.0.90" }), FULL, { leases: reserved }).step, "ack");
+});
+
+test("nobody is given, or keeps, what another machine holds by lease, reserved for him or not: no two have one address", () => {
+  const [a, b] = [MAC, "52:54:00:00:00:99"];
+  const leases = createLeases({ ...RANGE, reservations: new Map([[b, "10.77.0.50"]]) });
+  leases.apply({ mac: a, address: "10.77.0.50", state: "bound", expiresAtMs: 1_000 });
+  const offered = play(leases, bios({ mac: b }), 500).replies[0]!.packet.yiaddr;
+  assert.is.not(offered, "10.77.0.50");
+  assert.is(
+    play(leases, os({ type: MESSAGE.request, ciaddr: "10.77.0.50" }), 500).step,
+    "nak",
+    "A's renewal is answered",
+  );
+  assert.is(play(leases, bios({ mac: b }), 501).replies[0]!.packet.yiaddr, "10.77.0.50");
 });
 
 test("RFC 2131 4.1: a NAK is broadcast, and a relayed one asks the relay to", () => {

@@ -32,6 +32,7 @@ const CONFIG = {
   httpPort: 80,
   router: "10.77.0.254",
   dns: ["10.77.0.2", "10.77.0.3"],
+  ntp: ["10.77.0.4"],
   domain: "lan",
   leaseMs: 3_600_000,
   quarantineMs: 1,
@@ -50,8 +51,10 @@ const sent = (content: ReplyContent, over: object = {}, packet = request(), type
 const hexOf = ({ options }: Packet) =>
   Object.fromEntries([...options].map(([code, value]) => [code, value.toString("hex")]));
 
-/** In full mode, on port 67: mask, broadcast, router, DNS, domain. */
-const ADDRESSING = { 1: "ffffff00", 28: "0a4d00ff", 3: "0a4d00fe", 6: "0a4d00020a4d0003", 15: "6c616e" };
+/** In full mode, on port 67: mask, broadcast, router, DNS, NTP, domain (RFC 2132 3.3, 5.3, 3.5, 3.8, 8.3, 3.17). */
+const ADDRESSING = {
+  ...{ 1: "ffffff00", 28: "0a4d00ff", 3: "0a4d00fe", 6: "0a4d00020a4d0003", 42: "0a4d0004", 15: "6c616e" },
+};
 const OFFER = { 53: "02", 54: "0a4d0001" };
 
 test("RFC 2131 table 3: a reply is of the request, with nothing of it that is not the server's to repeat", () => {
@@ -84,10 +87,27 @@ test("with an address comes what a system needs on the network, and only what th
     ...ADDRESSING,
     12: "626f78",
   });
-  const bare = { ...CONFIG, router: undefined, dns: [], domain: undefined };
+  const bare = { ...CONFIG, router: undefined, dns: [], ntp: [], domain: undefined };
   assert.equal(hexOf(sent({}, { config: bare })), { ...OFFER, 1: "ffffff00", 28: "0a4d00ff" });
   assert.equal(hexOf(sent({}, { config: { ...CONFIG, mode: "proxy" } })), OFFER, "the other server gives addresses");
   assert.equal(hexOf(sent({}, { port: 4011 })), OFFER);
+});
+
+test("RFC 6842 3: option 61 goes back as it came in every answer, a NAK too, and none goes to who sent none", () => {
+  const id = Buffer.from("ff525400000001000100012a3b4c5d525400000001", "hex"); // RFC 4361: type 255, IAID, DUID
+  const asked = request({}, [[61, id]]);
+  for (const config of [CONFIG, { ...CONFIG, mode: "proxy" }])
+    assert.is(hexOf(sent({}, { config }, asked))[61], id.toString("hex"));
+  assert.is(hexOf(sent({ boot: "x" }, { port: 4011 }, asked, MESSAGE.ack))[61], id.toString("hex"));
+  assert.is(hexOf(nakReply(asked, "10.77.0.1", "no").packet)[61], id.toString("hex"));
+  assert.is(hexOf(sent({}))[61], undefined);
+  const joined = request({}, [[61, Buffer.alloc(256, 1)]]);
+  assert.is(hexOf(sent({}, {}, joined))[61], undefined, "an id joined of several options is nobody's");
+});
+
+test("RFC 2132 8.3: time servers are given as they are configured, and none is no option", () => {
+  const ntp = (...servers: string[]) => hexOf(sent({}, { config: { ...CONFIG, ntp: servers } }))[42];
+  assert.equal([ntp(), ntp("10.77.0.2"), ntp("10.77.0.2", "9.9.9.9")], [undefined, "0a4d0002", "0a4d000209090909"]);
 });
 
 test("one name server is given as well as two, and none is no option", () => {

@@ -7,7 +7,7 @@ import {
   bootScript,
   consoleText,
   localDiskScript,
-  rejectedScript,
+  refusalScript,
   rescueScript,
   waitScript,
   word,
@@ -40,7 +40,7 @@ test("the local disk scripts differ by firmware", () => {
   matchesGolden("local-disk-bios.ipxe", localDiskScript({ platform: "pcbios" }));
   matchesGolden("local-disk-efi.ipxe", localDiskScript({ platform: "efi" }));
 });
-test("the refusing script ends", () => matchesGolden("rejected.ipxe", rejectedScript()));
+test("the refusing script ends", () => matchesGolden("rejected.ipxe", refusalScript(["Flynn: no"])));
 test("autoexec.ipxe gets an address without the IPv6 wait", () =>
   matchesGolden("autoexec.ipxe", autoexecScript({ base })));
 

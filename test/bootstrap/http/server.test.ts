@@ -306,6 +306,27 @@ test("a rejected machine is sent on to its own boot order", () =>
     assert.not.match(body, "node-");
   }));
 
+test("an arm64 machine is told why on its console and sent on to its own boot order; the timeline says so once", () =>
+  withServer([bootMachine(MAC)], async ({ get, events }) => {
+    const path = `/boot.ipxe?mac=${MAC}&arch=arm64&platform=efi`;
+    const first = await get(path);
+    assert.is(first.body, (await get(path)).body);
+    assert.match(
+      first.body,
+      /^#!ipxe\necho Flynn: this machine.s firmware is arm64 UEFI\necho Flynn: this appliance boots x86-64 only\n/,
+    );
+    assert.match(first.body, /exit 0\n$/);
+    assert.not.match(first.body, /kernel|chain/);
+    assert.equal(
+      events.map(({ stage, level, claimed }) => [stage, level, claimed.architecture]),
+      [["note", "warning", "arm64"]],
+    );
+    assert.match(
+      events[0]!.message,
+      /^firmware is arm64 UEFI; this appliance boots x86-64 only: use an x86-64 machine/,
+    );
+  }));
+
 test("an approved machine: script, beacon, kernel, seed, progress; each on the timeline with its boot", () =>
   withServer([bootMachine(MAC)], async ({ get, events, fixture, transfers }) => {
     const script = (await get(scriptPath())).body;
@@ -331,6 +352,27 @@ test("an approved machine: script, beacon, kernel, seed, progress; each on the t
       transfers.find((one) => one.artefact.part === "squashfs")!.sentBytes,
       fixture.manifest.squashfs.sizeBytes,
     );
+  }));
+
+test("why an initrd ended its boot is on the timeline with that boot; what is not of its form is nobody's word", () =>
+  withServer([bootMachine(MAC)], async ({ get, events }) => {
+    const token = tokenIn((await get(scriptPath())).body);
+    const say = (body: string, of = token) => get(`/e/${of}/refused`, { method: "POST", body });
+    const why = "this image needs 900 MiB of memory, the machine has 489 MiB";
+    assert.is((await say(`memory ${why}`)).status, 200);
+    const { stage, level, message, bootId, detail } = events.at(-1)!;
+    assert.equal(
+      [stage, level, message, detail],
+      ["boot-failed", "error", `its initrd refused to boot: ${why}`, { refusal: "memory" }],
+    );
+    assert.is(bootId, events[0]!.bootId);
+    for (const bad of ["", "memory", "memory ", "Memory full", "a-b c", "x".repeat(500)])
+      assert.is((await say(bad)).status, 400, bad);
+    assert.is((await say("memory no", "A".repeat(43))).status, 403);
+    assert.is((await say(`x ${"y".repeat(70_000)}`)).status, 413);
+    assert.is((await get(`/e/${token}/refused`)).status, 404, "a beacon is another thing");
+    await say("fetch a\u001b[2Jb\nc");
+    assert.match(events.at(-1)!.message, /refused to boot: a\?\[2Jb\?c$/);
   }));
 
 test("a foreign token is refused with a bare no and an event, and a boot's own retries are served", () =>

@@ -19,6 +19,7 @@ test("a full query is a full identity", () => {
       serial: "SN 1",
       arch: "x86_64",
       platform: "efi",
+      vendor: "Maker, Inc.",
       product: "Box 9",
     }),
     {
@@ -27,6 +28,7 @@ test("a full query is a full identity", () => {
       serial: "SN-1",
       architecture: "x86_64",
       firmware: "uefi",
+      manufacturer: "Maker, Inc.",
       product: "Box 9",
       whole: true,
     },
@@ -48,6 +50,21 @@ test("vendors' fillers and what iPXE left unexpanded are absence", () => {
     mac,
     whole: true,
   });
+});
+
+test("firmware that nothing boots on is claimed as what it is: option 93 of arm64, RISC-V and a Raspberry Pi's card", () => {
+  const claim = (packet: ReturnType<typeof uefi>) => {
+    const { mac: _, uuid: __, ...rest } = identityOfClient(classify(packet)!);
+    return rest;
+  };
+  assert.equal(claim(uefi({ archs: [11] })), { architecture: "arm64", firmware: "uefi" });
+  assert.equal(claim(uefiHttp({ archs: [28] })), { architecture: "riscv64", firmware: "uefi-http" });
+  assert.equal(claim(bios({ mac: "dc:a6:32:00:00:01" })), {
+    architecture: "arm64",
+    firmware: "unknown",
+    product: "Raspberry Pi",
+  });
+  assert.equal(claim(uefi({ archs: [4] })), { firmware: "unknown" });
 });
 
 test("nobody is a machine without a unicast MAC", () => {

@@ -136,6 +136,20 @@ test("an image of which nothing is here and nothing is known is said to be not h
   });
 });
 
+test("a machine that no image is for is sent on, approved or not; what is not known of it speaks against nothing", () => {
+  const of = (claim: object, more: Partial<ChoiceInput> = {}) =>
+    choose({ claimed: { mac: MAC, whole: true, ...claim }, ...more });
+  assert.equal(of({ architecture: "arm64", firmware: "uefi" }), { kind: "unsupported", what: "arm64 UEFI" });
+  assert.equal(of({ architecture: "i386", firmware: "uefi" }, { machine: undefined, target: undefined }), {
+    kind: "unsupported",
+    what: "32-bit x86 UEFI",
+  });
+  assert.is(of({ architecture: "arm64" }, { observed: { card: macOf(9) } }).kind, "refused", "not what it says it is");
+  const known = { target: target([bootMachine(MAC)], "i1") };
+  for (const claim of [{}, { architecture: "x86_64", firmware: "uefi" }, { architecture: "i386", firmware: "bios" }])
+    assert.is(of(claim, known).kind, "boot", JSON.stringify(claim));
+});
+
 test("without a target or approval the words are those that a stranger gets", () => {
   const waits = { kind: "wait", why: "waiting for approval" };
   assert.equal(choose({ machine: undefined }), waits);

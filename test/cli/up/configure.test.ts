@@ -28,6 +28,15 @@ const VALUES: Record<string, [values: string[], setting: Partial<UpConfig>]> = {
   interface: [["eth7"], { interface: "eth7" }],
   dhcp: [["full"], { dhcp: "full" }],
   "dhcp-range": [["10.0.0.1-10.0.0.9"], { dhcpRange: "10.0.0.1-10.0.0.9" }],
+  "dhcp-router": [["10.0.0.254"], { dhcpRouter: "10.0.0.254" }],
+  "dhcp-dns": [["10.0.0.2", "10.0.0.3"], { dhcpDns: ["10.0.0.2", "10.0.0.3"] }],
+  "dhcp-ntp": [["10.0.0.4", "10.0.0.5"], { dhcpNtp: ["10.0.0.4", "10.0.0.5"] }],
+  "dhcp-domain": [["lab.example.com"], { dhcpDomain: "lab.example.com" }],
+  "dhcp-lease": [["12h"], { dhcpLease: "12h" }],
+  "dhcp-reserve": [
+    ["52:54:00:12:34:56=10.0.0.30", "52:54:00:12:34:57=10.0.0.31"],
+    { dhcpReserve: ["52:54:00:12:34:56=10.0.0.30", "52:54:00:12:34:57=10.0.0.31"] },
+  ],
   "dhcp-relay": [["10.8.0.1/24", "10.9.0.1/24"], { dhcpRelay: ["10.8.0.1/24", "10.9.0.1/24"] }],
   "unknown-machines": [["auto"], { unknownMachines: "auto" }],
   "disk-policy": [["find-empty"], { diskPolicy: "find-empty" }],
@@ -42,6 +51,8 @@ const VALUES: Record<string, [values: string[], setting: Partial<UpConfig>]> = {
   "app-egress": [["none"], { appEgress: "none" }],
   "boot-networks": [["10.3.0.0/16", "10.4.0.0/16"], { bootNetworks: ["10.3.0.0/16", "10.4.0.0/16"] }],
   "bmc-networks": [["10.5.0.0/16", "10.6.0.0/16"], { bmcNetworks: ["10.5.0.0/16", "10.6.0.0/16"] }],
+  "trusted-fronts": [["10.1.0.0/16", "2001:db8::/32"], { trustedFronts: ["10.1.0.0/16", "2001:db8::/32"] }],
+  "proxy-sources": [["10.1.0.9", "::1"], { proxySources: ["10.1.0.9", "::1"] }],
   "cluster-range": [["100.64.0.0/12"], { clusterRange: "100.64.0.0/12" }],
   "host-net": [["22"], { hostNet: 22 }],
   "free-floor": [["3GiB"], { freeFloor: "3GiB" }],
@@ -86,6 +97,11 @@ test("a file has the same settings, the environment goes before it, and a flag b
 });
 
 const WRONG: [argv: string[], said: RegExp][] = [
+  [
+    ["--dhcp-reserve", "node-1=10.0.0.30"],
+    /--dhcp-reserve .*must be MAC=ADDRESS, such as 52:54:00:12:34:56=10.20.0.30/,
+  ],
+  [["--dhcp-domain", "Lab!"], /--dhcp-domain Lab!: must be a domain/],
   [["--dhcp", "both"], /--dhcp both: must be proxy or full/],
   [["--app-egress", "some"], /--app-egress some: must be all, internet or none/],
   [["--free-floor", "2xB"], /--free-floor 2xB: must be a size, such as 2GiB/],

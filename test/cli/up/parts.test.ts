@@ -46,6 +46,35 @@ test("both registries are on loopback, and control gives the images out", () => 
   assert.is(new Set(ports).size, ports.length, "no two parts want one port");
 });
 
+test("what machines are told beside an address goes to the boot server, in full mode only", () => {
+  const told = {
+    ...{
+      dhcpRouter: "10.1.0.254",
+      dhcpDns: ["10.1.0.2"],
+      dhcpNtp: ["10.1.0.3"],
+      dhcpDomain: "lab.test",
+      dhcpLease: "2h",
+    },
+    dhcpReserve: ["52-54-00-AB-CD-EF=10.1.0.30"],
+  };
+  const names = ["router", "dns", "ntp", "domain", "leaseTime", "reservations"];
+  const of = (flags: object) => {
+    const file = fileOf("boot server", { interface: "eth0", ...flags });
+    return names.map((name) => file[name]);
+  };
+  const reservations = { "52:54:00:ab:cd:ef": "10.1.0.30" };
+  assert.equal(of({ dhcp: "full", ...told }), [
+    "10.1.0.254",
+    ["10.1.0.2"],
+    ["10.1.0.3"],
+    "lab.test",
+    "2h",
+    reservations,
+  ]);
+  assert.equal(of({ dhcp: "full" }), ["", [], [], "", "1h", {}]);
+  assert.equal(of({}), Array(6).fill(undefined));
+});
+
 for (const argv of [
   ["--boot-networks", "10.20.0.0"],
   ["--bmc-networks", "bmc"],

@@ -14,7 +14,10 @@ const link = (ifname: string, ...cidrs: string[]): Link => ({
 });
 const LINKS = [link("lo", "127.0.0.1/8"), link("eth0", "10.91.0.1/24"), link("eth1", "192.168.7.9/30")];
 const LAN = { interface: "eth0" };
+/** A reserved card but for its last digit. */
+const CARD = "52:54:00:00:00:0";
 const FULL = { ...LAN, dhcp: "full" };
+const GIVES = { ...FULL, dhcpRange: "10.91.0.100-10.91.0.200" };
 
 const configOf = (flags: Record<string, unknown>) =>
   loadUpConfig({ flags: { stateDir: "/nowhere", ...flags }, env: {}, root: true });
@@ -43,6 +46,53 @@ const REFUSED: [what: string, flags: Record<string, unknown>, said: RegExp][] = 
   ["one beside another server", { ...LAN, dhcpRange: "10.91.0.5-10.91.0.9" }, /does nothing without --dhcp full/],
   ["--dhcp full without an interface", { dhcp: "full" }, /^--dhcp full does nothing without --interface/],
   ["a range without", { dhcpRange: "10.91.0.5-10.91.0.9" }, /^--dhcp-range 10.91.0.5-10.91.0.9 does nothing without/],
+  [
+    "a gateway elsewhere",
+    { ...GIVES, dhcpRouter: "10.92.0.1" },
+    /^--dhcp-router 10.92.0.1 is not in 10.91.0.0\/24.* -> give /,
+  ],
+  ["a gateway that is none", { ...GIVES, dhcpRouter: "gw" }, /^--dhcp-router gw is not an IPv4 address/],
+  ["a name server elsewhere without a gateway", { ...GIVES, dhcpDns: ["9.9.9.9"] }, /9.9.9.9 is outside .* no router/],
+  ["one twice", { ...GIVES, dhcpNtp: ["10.91.0.2", "10.91.0.2"] }, /^--dhcp-ntp 10.91.0.2 is there twice/],
+  ["five of them", { ...GIVES, dhcpDns: [2, 3, 4, 5, 6].map((n) => `10.91.0.${n}`) }, /are 5 servers; 4 is the most/],
+  ["a lease of seconds", { ...GIVES, dhcpLease: "30s" }, /^--dhcp-lease 30s is too short: a minute is the least/],
+  ["a lease of centuries", { ...GIVES, dhcpLease: "40000d" }, /too long/],
+  ["a lease that is no time", { ...GIVES, dhcpLease: "soon" }, /^--dhcp-lease soon is not a time/],
+  [
+    "an address for two cards",
+    { ...GIVES, dhcpReserve: [`${CARD}1=10.91.0.9`, `${CARD}2=10.91.0.9`] },
+    /10.91.0.9 of .*02 is the address of .*01 already/,
+  ],
+  [
+    "two addresses for a card",
+    { ...GIVES, dhcpReserve: [`${CARD}1=10.91.0.8`, `${CARD}1=10.91.0.9`] },
+    /is its second address; it has 10.91.0.8/,
+  ],
+  [
+    "our address reserved",
+    { ...GIVES, dhcpReserve: [`${CARD}1=10.91.0.1`] },
+    /is the address of this machine.* 52:54:00:12:34:56=10.91.0.128$/,
+  ],
+  [
+    "the gateway's reserved",
+    { ...GIVES, dhcpRouter: "10.91.0.254", dhcpReserve: [`${CARD}1=10.91.0.254`] },
+    /is the address of the router/,
+  ],
+  ["the broadcast reserved", { ...GIVES, dhcpReserve: [`${CARD}1=10.91.0.255`] }, /is the broadcast address/],
+  ["the network reserved", { ...GIVES, dhcpReserve: [`${CARD}1=10.91.0.0`] }, /is the address of the network/],
+  [
+    "another network's reserved",
+    { ...GIVES, dhcpReserve: [`${CARD}1=10.92.0.9`] },
+    /10.92.0.9 of 52:54:00:00:00:01 is not in 10.91.0.0\/24/,
+  ],
+  ["a reservation for many", { ...GIVES, dhcpReserve: ["01:00:5e:00:00:01=10.91.0.9"] }, /no card of a machine/],
+  [
+    "a gateway beside another server",
+    { ...LAN, dhcpRouter: "10.91.0.254" },
+    /^--dhcp-router 10.91.0.254 does nothing without --dhcp full/,
+  ],
+  ["a lease time beside another server", { ...LAN, dhcpLease: "2h" }, /^--dhcp-lease 2h does nothing without/],
+  ["a reservation without an interface", { dhcpReserve: [`${CARD}1=10.91.0.9`] }, /does nothing without --interface/],
   ["a relay without", { dhcpRelay: ["10.8.0.1/24"] }, /^--dhcp-relay 10.8.0.1\/24 does nothing without --interface/],
   [
     "a relay that is none",
@@ -121,6 +171,13 @@ const TAKEN: [what: string, flags: Record<string, unknown>][] = [
   ["nothing said", {}],
   ["an interface", LAN],
   ["a range of free addresses", { ...FULL, dhcpRange: "10.91.0.2-10.91.0.254" }],
+  [
+    "all that machines are told",
+    {
+      ...{ ...GIVES, dhcpRouter: "10.91.0.254", dhcpDns: ["9.9.9.9", "10.91.0.1"], dhcpNtp: ["10.91.0.1"] },
+      ...{ dhcpDomain: "lab.example.com", dhcpLease: "12h", dhcpReserve: ["52-54-00-AB-CD-EF=10.91.0.150"] },
+    },
+  ],
   ["a relay", { ...LAN, dhcpRelay: ["10.8.0.1/24"] }],
   ["an address of the interface", { ...LAN, address: "10.91.0.1" }],
   [

@@ -8,8 +8,17 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { createRelease, deleteApp, getFormation, listReleases, updateApp, updateEnv } from "#api/apps.ts";
+import {
+  createRelease,
+  deleteApp,
+  getFormation,
+  listReleases,
+  updateApp,
+  updateEnv,
+  updateFormation,
+} from "#api/apps.ts";
 import * as api from "#api/builds.ts";
+import { getDeployment, resumeDeployment } from "#api/deployments.ts";
 import { type Fault, isFault } from "#api/fault.ts";
 import { updateHost } from "#api/hosts.ts";
 import { listJobs } from "#api/jobs.ts";
@@ -53,6 +62,36 @@ test("a source archive becomes a build, an image, a release and a deployment; a 
     const { items } = await control.admin.call(api.listBuilds, { params: { app: "hello" } });
     assert.equal(items, [build]);
     assert.equal(await control.admin.call(api.getBuild, { params: { app: "hello", id: "1" } }), build, "by number too");
+  }));
+
+test("a build whose deployment is staged ends at the pause, and says how to go on and how to go back", () =>
+  withWorld(async (world) => {
+    const { control, create, send, ended, log } = world;
+    const params = { app: "hello" };
+    await create("hello");
+    await ended("hello", (await send("hello", NODE_APP)).id);
+    await control.admin.call(updateFormation, { params, body: { web: { count: 2 } } });
+    const query = { pauseAfter: 1, canaryPercent: 5 };
+    const upload = Readable.from([await archive(NODE_APP)]);
+    const made = await control.admin.call(api.createBuild, { params, query, upload });
+    const build = await ended("hello", made.id);
+    assert.is(build.state, "succeeded", build.reason);
+    const text = await log("hello", made.id);
+    assert.match(
+      text,
+      /=====> hello v2 waits, paused: web: new 1 of 2\n {7}to go on: flynn -a hello deployment resume; to go back:/,
+    );
+    const id = build.deploymentId!;
+    assert.is((await control.admin.call(getDeployment, { params: { ...params, id } })).state, "running");
+    await control.admin.call(resumeDeployment, { params: { ...params, id }, body: {} });
+    const complete = async () =>
+      (await control.admin.call(getDeployment, { params: { ...params, id } })).state === "complete";
+    await until(complete, { what: "the rest", timeoutMs: 20_000, everyMs: 50 });
+    const alone = control.admin.call(api.createBuild, {
+      ...{ params, query: { canaryPercent: 5 } },
+      upload: Readable.from([await archive(NODE_APP)]),
+    });
+    assert.match((await refusal(alone)).message, /canaryPercent needs pauseAfter/);
   }));
 
 test("a second build keeps what the app's processes were given, and its environment", () =>

@@ -68,6 +68,8 @@ test("what a type of route does not have is refused by its name, in a new one an
     ["tls", "auto"],
     ["sticky", true],
     ["hstsSeconds", 0],
+    ["protocol", "h2c"],
+    ["rate", { requests: 1, per: "hour" }],
   ] as const)
     for (const ask of [
       () => made({ type: "tcp", [field]: value } as never),

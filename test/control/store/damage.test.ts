@@ -8,7 +8,8 @@ import { type Fault, isFault } from "#api/fault.ts";
 import { createLog, silentLog } from "#lib/log.ts";
 import { lookAtJournal } from "../../../control/store/level-look.ts";
 import { openLevelLog } from "../../../control/store/log-level.ts";
-import { rejection, viewOf } from "../../contract/log.ts";
+import { rejection } from "../../contract/log.ts";
+import { viewOf } from "../../contract/replica.ts";
 import { inScratch } from "./scratch.ts";
 import { mutationsOf, workloadView, writeAndKill } from "./workload.ts";
 

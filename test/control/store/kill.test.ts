@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { silentLog } from "#lib/log.ts";
 import { openLevelLog } from "../../../control/store/log-level.ts";
-import { viewOf } from "../../contract/log.ts";
+import { viewOf } from "../../contract/replica.ts";
 import { inScratch } from "./scratch.ts";
 import { mutationsOf, workloadView, writeAndKill } from "./workload.ts";
 

@@ -7,9 +7,10 @@ import * as assert from "uvu/assert";
 import { type Fault, isFault } from "#api/fault.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
-import type { Log } from "../../../control/store/log.ts";
+import { IDEMPOTENCY_PREFIX, type Log } from "../../../control/store/log.ts";
 import { openLevelLog } from "../../../control/store/log-level.ts";
-import { logContract, recordAt, rejection, viewOf } from "../../contract/log.ts";
+import { logContract, recordAt, rejection } from "../../contract/log.ts";
+import { replicaContract, viewOf } from "../../contract/replica.ts";
 import { inScratch } from "./scratch.ts";
 
 const logger = silentLog();
@@ -25,6 +26,40 @@ logContract("level", test, async () => {
     },
   };
 });
+
+replicaContract(
+  "level",
+  test,
+  async () => {
+    const directory = await mkdtemp(join(tmpdir(), "store-test-"));
+    let log = await openLevelLog({ directory, logger });
+    const row = async (key: string) => (await viewOf(log)).get(key);
+    return {
+      take: async (records) => log.append(records.map((record) => ({ ...record, term: log.term }))),
+      async restart() {
+        await log.close();
+        log = await openLevelLog({ directory, logger });
+      },
+      seq: () => log.view.seq,
+      get: row,
+      entries: async () =>
+        new Map(
+          [...(await viewOf(log))]
+            .filter(([key]) => !key.startsWith(IDEMPOTENCY_PREFIX))
+            .map(([key, { value, version }]) => [key, { value, version }]),
+        ),
+      async outcome(key) {
+        const found = (await row(IDEMPOTENCY_PREFIX + key))?.value as { seq: number; hash: string; result: unknown };
+        return found && { seq: found.seq, hash: found.hash, result: found.result };
+      },
+      async destroy() {
+        await log.close();
+        await rm(directory, { recursive: true, force: true });
+      },
+    };
+  },
+  { runs: 8 },
+);
 
 test("a second opening is refused and names the process that has the directory", () =>
   inScratch(async (directory) => {

@@ -6,17 +6,18 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type Fault, isFault } from "#api/fault.ts";
 import { silentLog } from "#lib/log.ts";
-import type { Log } from "../../../control/store/log.ts";
+import type { LevelLog } from "../../../control/store/log-level.ts";
 import { openLevelLog } from "../../../control/store/log-level.ts";
 import { backupState, replacedBy, restoreState } from "../../../control/store/restore.ts";
-import { rejection, viewOf } from "../../contract/log.ts";
+import { rejection } from "../../contract/log.ts";
+import { viewOf } from "../../contract/replica.ts";
 import { inScratch } from "./scratch.ts";
 import { workloadRecord, workloadView } from "./workload.ts";
 
 const logger = silentLog();
 const now = new Date("2026-11-22T10:00:00.000Z");
 
-async function withLog<T>(directory: string, body: (log: Log) => Promise<T>): Promise<T> {
+async function withLog<T>(directory: string, body: (log: LevelLog) => Promise<T>): Promise<T> {
   const log = await openLevelLog({ directory, logger });
   try {
     return await body(log);
@@ -25,7 +26,7 @@ async function withLog<T>(directory: string, body: (log: Log) => Promise<T>): Pr
   }
 }
 
-async function write(log: Log, records: number): Promise<void> {
+async function write(log: LevelLog, records: number): Promise<void> {
   for (let n = 0; n < records; n++) await log.append([workloadRecord(log.headSeq + 1, log.term)]);
 }
 

@@ -329,7 +329,7 @@ test("when the log fails, what was in flight is refused, onFatal is told once, a
           throw error;
         },
         read: async () => [],
-        async *view() {},
+        view: { seq: 0, async *entries() {} },
         trim: async () => undefined,
         close: async () => undefined,
       }),

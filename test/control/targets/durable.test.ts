@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { silentLog } from "#lib/log.ts";
 import type { Log } from "../../../control/store/log.ts";
-import { type LevelLogOptions, openLevelLog } from "../../../control/store/log-level.ts";
+import { type LevelLog, type LevelLogOptions, openLevelLog } from "../../../control/store/log-level.ts";
 import { openStore } from "../../../control/store/store.ts";
 import { routerTargetOf } from "../../../control/targets/router.ts";
 import { inScratch } from "../store/scratch.ts";
@@ -17,7 +17,7 @@ function gatedLog() {
       isOpen = false;
     },
     next: () => waiting.shift()?.(),
-    async open(options: LevelLogOptions): Promise<Log> {
+    async open(options: LevelLogOptions): Promise<LevelLog> {
       const log = await openLevelLog(options);
       let last = Promise.resolve();
       const append: Log["append"] = (records) => {
@@ -27,7 +27,7 @@ function gatedLog() {
         last = Promise.all([last, promise]).then(() => log.append(records));
         return last;
       };
-      return Object.create(log, { append: { value: append } }) as Log;
+      return Object.create(log, { append: { value: append } }) as LevelLog;
     },
   };
 }

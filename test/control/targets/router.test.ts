@@ -43,6 +43,9 @@ test("a route says what was asked of it, and nothing that was not", () =>
     assert.equal(await target({ sticky: true }), { domain: "a.test", path: "/", sticky: true });
     assert.equal(await target({ sticky: false }), { domain: "a.test", path: "/" });
     assert.equal(await target({ hstsSeconds: 0 }), { domain: "a.test", path: "/", hstsSeconds: 0 });
+    assert.equal(await target({ protocol: "h2c" }), { domain: "a.test", path: "/", protocol: "h2c" });
+    const rate = { requests: 5, per: "minute" } as const;
+    assert.equal(await target({ rate }), { domain: "a.test", path: "/", rate });
   }, quiet));
 
 test("HTTP and TCP routes of one process share its pool, and each is told as what it is", () =>

@@ -2,7 +2,7 @@
 // HTTP server on loopback whose answers a case decides.
 import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { createServer, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ import { ExecError, exec } from "../../../lib/exec.ts";
 const script = join(import.meta.dirname, "../../../images/host/rootfs/usr/lib/live/boot/9991-flynn-verified-fetch.sh");
 const image = Buffer.alloc(3_000_000, "root image ");
 
-type Answer = (response: ServerResponse) => void;
+type Answer = (response: ServerResponse, request: IncomingMessage) => void;
 const whole =
   (body: Buffer): Answer =>
   (response) =>
@@ -23,6 +23,17 @@ const cut: Answer = (response) => {
   response.writeHead(200, { "content-length": image.length });
   response.write(image.subarray(0, 1000), () => setImmediate(() => response.destroy()));
 };
+/** As the boot server: what is asked for by Range, and once more only so many bytes before the line breaks. */
+const parts =
+  (body: Buffer, most = body.length): Answer =>
+  (response, { headers }) => {
+    const from = Number(/^bytes=(\d+)-$/.exec(headers.range ?? "")?.[1] ?? 0);
+    const rest = body.subarray(from);
+    const range = { "content-range": `bytes ${from}-${body.length - 1}/${body.length}` };
+    response.writeHead(from > 0 ? 206 : 200, { "content-length": rest.length, ...(from > 0 ? range : {}) });
+    if (rest.length <= most) response.end(rest);
+    else response.write(rest.subarray(0, most), () => setImmediate(() => response.destroy()));
+  };
 const still: Answer = (response) => {
   response.writeHead(200, { "content-length": image.length }).write(image.subarray(0, 1000));
 };
@@ -34,6 +45,13 @@ interface Case {
   fetch?: string;
   conf?: string;
   memTotalKib?: number;
+  /** The kernel's consoles; the last one is stdout. */
+  consoles?: string;
+  cmdline?: (port: number) => string;
+  /** What the machine's clock says. */
+  clockS?: number;
+  /** What the boot server's clock says; none without. */
+  date?: string;
 }
 
 interface Outcome {
@@ -41,13 +59,39 @@ interface Outcome {
   fetched: Buffer | undefined;
   said: string;
   requests: number;
+  /** Range of each request for the image. */
+  ranges: (string | undefined)[];
+  /** What the boot server was told. */
+  told: string[];
+  /** What other consoles than stdout show. */
+  screen: string;
+  /** Seconds that the clock was set to. */
+  clockSet: string;
 }
 
 async function boot(shell: string, options: Case): Promise<Outcome> {
-  const { answers = [whole(image)], fetch, conf, memTotalKib = 4_000_000 } = options;
+  const { answers = [whole(image)], fetch, conf, memTotalKib = 4_000_000, consoles = "ttyS0", clockS, date } = options;
   const directory = await mkdtemp(join(tmpdir(), "flynn-initrd-"));
   let requests = 0;
-  const server = createServer((_, response) => answers[Math.min(requests++, answers.length - 1)]!(response));
+  const ranges: (string | undefined)[] = [];
+  const told: string[] = [];
+  const server = createServer((request, response) => {
+    if (request.url === "/healthz") {
+      response.sendDate = false;
+      if (date !== undefined) response.setHeader("Date", date);
+      response.end("ok\n");
+    } else if (request.method === "POST") {
+      const chunks: Buffer[] = [];
+      request.on("data", (chunk: Buffer) => chunks.push(chunk));
+      request.on("end", () => {
+        told.push(`${request.url} ${Buffer.concat(chunks).toString()}`);
+        response.end("ok\n");
+      });
+    } else {
+      ranges.push(request.headers.range);
+      answers[Math.min(requests++, answers.length - 1)]!(response, request);
+    }
+  });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   try {
     const at = (name: string) => join(directory, name);
@@ -57,10 +101,18 @@ async function boot(shell: string, options: Case): Promise<Outcome> {
     await writeFile(at("meminfo"), `MemTotal:       ${memTotalKib} kB\n`);
     await mkdir(at("bin"));
     await symlink("/bin/busybox", at("bin/wget"));
+    await mkdir(at("dev"));
+    await writeFile(at("consoles"), `${consoles}\n`);
+    const { port } = server.address() as AddressInfo;
+    await writeFile(at("cmdline"), options.cmdline?.(port) ?? "quiet\n");
+    // Nothing sets this machine's clock: the initrd's date is busybox's but for that, and the right to set it is taken away.
+    const clock = clockS ?? "$(busybox date -u +%s)";
+    const lies = `#!/bin/sh\ncase "$*" in\n"-u +%s") echo "${clock}" ;;\n*-s*) echo "$*" > "${at("clock")}" ;;\n*) exec busybox date "$@" ;;\nesac\n`;
+    await writeFile(at("bin/date"), lies, { mode: 0o755 });
     // The network and the mount are the initrd's; what is fetched, and whether it is believed, is the script's.
     const harness = `. "$SCRIPT"
 panic () { echo "PANIC $*"; exit 9; }
-flynn_network () { :; }
+flynn_network () { flynn_is_up=yes; }
 mount () { :; }
 mountpoint="$DIRECTORY/medium" LIVE_MEDIA_PATH=live
 do_netmount && echo MOUNT-ALLOWED`;
@@ -68,7 +120,11 @@ do_netmount && echo MOUNT-ALLOWED`;
       PATH: `${at("bin")}:/usr/sbin:/usr/bin:/sbin:/bin`,
       SCRIPT: script,
       DIRECTORY: directory,
-      FETCH: fetch ?? `http://127.0.0.1:${(server.address() as AddressInfo).port}/root.squashfs`,
+      FETCH: fetch ?? `http://127.0.0.1:${port}/root.squashfs`,
+      FLYNN_DATE: at("bin/date"),
+      FLYNN_CONSOLES: at("consoles"),
+      FLYNN_DEV: at("dev"),
+      FLYNN_CMDLINE: at("cmdline"),
       FLYNN_IMAGE_CONF: at("image.conf"),
       FLYNN_MEMINFO: at("meminfo"),
       FLYNN_PID_FILE: at("pid"),
@@ -77,7 +133,11 @@ do_netmount && echo MOUNT-ALLOWED`;
       FLYNN_WATCH_S: "1",
       FLYNN_STALL_S: "2",
     };
-    const argv = shell === "busybox" ? ["busybox", "sh", "-c", harness] : [shell, "-c", harness];
+    const argv = [
+      ...["setpriv", "--bounding-set", "-sys_time", "--"],
+      ...(shell === "busybox" ? ["busybox", "sh"] : [shell]),
+      ...["-c", harness],
+    ];
     const said = await exec(argv, { env, timeoutMs: 30_000 }).then(
       ({ stdout, stderr }) => stdout + stderr,
       (error) => {
@@ -86,7 +146,12 @@ do_netmount && echo MOUNT-ALLOWED`;
       },
     );
     const fetched = await readFile(at("medium/live/filesystem.squashfs")).catch(() => undefined);
-    return { mounted: said.includes("MOUNT-ALLOWED"), fetched, said, requests };
+    const text = (name: string) => readFile(at(name), "utf8").catch(() => "");
+    return {
+      ...{ mounted: said.includes("MOUNT-ALLOWED"), fetched, said, requests, ranges, told },
+      screen: await text("dev/tty0"),
+      clockSet: (await text("clock")).trim(),
+    };
   } finally {
     server.closeAllConnections();
     server.close();
@@ -121,10 +186,72 @@ for (const shell of ["dash", "busybox"]) {
     assert.match(said, /is not the one this initrd belongs to/);
   });
 
-  test(`${under}: a transfer that breaks off is tried again and then verified`, async () => {
-    const { mounted, said } = await boot(shell, { answers: [cut, whole(image)] });
+  test(`${under}: a transfer that breaks off goes on from the byte it has, as often as it breaks, and is then verified`, async () => {
+    const answers = [parts(image, 1_000_000), parts(image, 500_000), parts(image)];
+    const { mounted, said, fetched, ranges } = await boot(shell, { answers });
     assert.ok(mounted, said);
-    assert.match(said, /broke off at 1000 of 3000000 bytes/);
+    assert.ok(fetched?.equals(image));
+    assert.match(said, /broke off at 1000000 of 3000000 bytes; it goes on from there/);
+    assert.equal(ranges, [undefined, "bytes=1000000-", "bytes=1500000-"]);
+  });
+
+  test(`${under}: a server that knows no Range sends the whole image again, and that is taken`, async () => {
+    const { mounted, said, fetched, ranges } = await boot(shell, { answers: [cut, whole(image)] });
+    assert.ok(mounted, said);
+    assert.ok(fetched?.equals(image));
+    assert.equal(ranges, [undefined, "bytes=1000-"]);
+  });
+
+  test(`${under}: parts of two images are fetched anew from the first byte before anything is refused`, async () => {
+    const answers = [parts(changed, 2_000_000), parts(image), parts(image)];
+    const { mounted, said, fetched, ranges } = await boot(shell, { answers });
+    assert.ok(mounted, said);
+    assert.ok(fetched?.equals(image));
+    assert.match(said, /do not make the root image; it is fetched anew/);
+    assert.equal(ranges, [undefined, "bytes=2000000-", undefined]);
+  });
+
+  const seed = (port: number) => `boot=live ds=nocloud-net;s=http://127.0.0.1:${port}/s/T0k-en_/ console=tty0\n`;
+  test(`${under}: a refusal is told to the boot server with the boot's own token, and shown on every console`, async () => {
+    const { told, screen, said } = await boot(shell, {
+      ...{ memTotalKib: 700_000, cmdline: seed, consoles: "tty0 ttyS0" },
+    });
+    const why = "this image needs 1024 MiB of memory, the machine has 683 MiB";
+    assert.equal(told, [`/e/T0k-en_/refused memory ${why}`]);
+    assert.match(screen, `flynn: BOOT REFUSED: ${why}. The machine restarts in 30 seconds.`);
+    assert.match(said, `PANIC flynn: BOOT REFUSED: ${why}`);
+  });
+
+  test(`${under}: steps are on every console too, once on each; with one console nothing is written twice`, async () => {
+    const two = await boot(shell, { consoles: "tty0 ttyS0" });
+    assert.match(two.screen, /^flynn: root image verified/m);
+    assert.is(two.said.match(/root image verified/g)?.length, 1);
+    assert.is((await boot(shell, { consoles: "tty0" })).screen, "");
+  });
+
+  test(`${under}: without a seed on the command line there is nobody to tell, and the refusal stands`, async () => {
+    const { told, said } = await boot(shell, { memTotalKib: 1 });
+    assert.equal(told, []);
+    assert.match(said, /PANIC flynn: BOOT REFUSED/);
+  });
+
+  test(`${under}: a clock of 2020 is set to the boot server's before the image is fetched; one a little off is left`, async () => {
+    const date = "Mon, 30 Nov 2026 13:30:00 GMT";
+    const rightS = Date.parse(date) / 1_000;
+    const of = async (clockS: number, said = date) => (await boot(shell, { clockS, date: said })).clockSet;
+    assert.is(await of(Date.UTC(2020, 0, 1) / 1_000), `-u -s @${rightS}`);
+    assert.is(await of(rightS + 86_400), `-u -s @${rightS}`, "one of the future too");
+    assert.equal([await of(rightS - 60), await of(rightS + 59)], ["", ""]);
+  });
+
+  test(`${under}: a boot server that says no time, or nonsense, changes nothing and ends nothing`, async () => {
+    for (const date of [undefined, "yesterday", "$(reboot) GMT", "Mon, 99 Xyz 2026 13:30:00 GMT"]) {
+      const { clockSet, mounted } = await boot(shell, {
+        clockS: 1_577_836_800,
+        ...(date === undefined ? {} : { date }),
+      });
+      assert.equal([clockSet, mounted], ["", true], date);
+    }
   });
 
   test(`${under}: a server that never sends the whole image ends in a refusal, not in a loop`, async () => {

@@ -8,18 +8,63 @@ FLYNN_FETCH_TRIES="${FLYNN_FETCH_TRIES:-8}"
 FLYNN_RETRY_S="${FLYNN_RETRY_S:-5}"
 FLYNN_WATCH_S="${FLYNN_WATCH_S:-5}"
 FLYNN_STALL_S="${FLYNN_STALL_S:-60}"
+FLYNN_DATE="${FLYNN_DATE:-date}"
 FLYNN_PID_FILE="${FLYNN_PID_FILE:-/run/flynn-fetch.pid}"
+
+# stdout is the last console of the kernel's list; the others (a screen beside a serial line) are written to as well.
+flynn_others ()
+{
+	flynn_consoles="$(cat "${FLYNN_CONSOLES:-/sys/class/tty/console/active}" 2>/dev/null)"
+	case "${flynn_consoles}" in
+		*" "*) ;;
+		*) return 0 ;;
+	esac
+	for flynn_tty in ${flynn_consoles% *}
+	do
+		{ echo "$*" > "${FLYNN_DEV:-/dev}/${flynn_tty}"; } 2>/dev/null || :
+	done
+}
 
 flynn_say ()
 {
 	echo "flynn: $*"
+	flynn_others "flynn: $*"
 }
 
-# Says why this boot ends; with panic= on the command line live-boot's panic() reboots after that many seconds.
+# Tells the boot server why this boot ends, with the token that its own seed has: CODE TEXT. It is on the timeline then.
+flynn_report ()
+{
+	flynn_seed="$(sed -n 's,^.*ds=nocloud-net;s=\(http://[^/ ]*\)/s/\([A-Za-z0-9_-]*\)/.*$,\1/e/\2/refused,p' "${FLYNN_CMDLINE:-/proc/cmdline}")"
+	[ -n "${flynn_seed}" ] && [ -n "${flynn_is_up}" ] || return 0
+	timeout 10 wget -q -O /dev/null --post-data "$1 $2" "${flynn_seed}" || flynn_say "the boot server could not be told"
+}
+
+# Says why this boot ends: CODE TEXT. With panic= on the command line live-boot's panic() reboots after that many seconds.
 flynn_refuse ()
 {
 	panic="${panic:-30}"
+	flynn_code="$1"
+	shift
+	flynn_report "${flynn_code}" "$*"
+	flynn_others "flynn: BOOT REFUSED: $*. The machine restarts in ${panic} seconds."
 	panic "flynn: BOOT REFUSED: $*. The machine restarts in ${panic} seconds."
+}
+
+# A clock that is more than a minute off would make every certificate look wrong. The boot server's is believed as its kernel is:
+# over plain HTTP, once, before anything that is checked by time. NTP servers of the DHCP answer go on from there.
+flynn_clock ()
+{
+	flynn_server="${FETCH#http://}"
+	flynn_date="$(timeout 10 wget -S -q -O /dev/null "http://${flynn_server%%/*}/healthz" 2>&1 | sed -n 's/^ *[Dd]ate: *\(.*\) GMT.*$/\1/p')"
+	flynn_right_s="$("${FLYNN_DATE}" -u -D '%a, %d %b %Y %T' -d "${flynn_date}" +%s 2>/dev/null)" || flynn_right_s=""
+	[ -n "${flynn_date}" ] && [ -n "${flynn_right_s}" ] || {
+		flynn_say "the boot server does not say what time it is; the clock stays as it is"
+		return 0
+	}
+	flynn_off_s="$((flynn_right_s - $("${FLYNN_DATE}" -u +%s)))"
+	[ "${flynn_off_s#-}" -gt 60 ] || return 0
+	"${FLYNN_DATE}" -u -s "@${flynn_right_s}" > /dev/null || return 0
+	flynn_say "the clock was off by ${flynn_off_s} seconds; it is set to ${flynn_date} UTC"
 }
 
 flynn_has_memory ()
@@ -64,7 +109,7 @@ flynn_network ()
 	modprobe -q af_packet
 	udevadm settle --timeout=30
 	flynn_find_ports || {
-		flynn_refuse "no network port ${BOOTIF:+with address ${BOOTIF#*-} }was found: no driver for it in this image"
+		flynn_refuse network "no network port ${BOOTIF:+with address ${BOOTIF#*-} }was found: no driver for it in this image"
 		return 1
 	}
 	flynn_deadline=$(($(cut -d. -f1 /proc/uptime) + ${ETHDEV_TIMEOUT:-180}))
@@ -80,13 +125,14 @@ flynn_network ()
 			[ -n "${IPV4ADDR}" ] && [ "${IPV4ADDR}" != "0.0.0.0" ] && {
 				DEVICE="${interface}"
 				flynn_resolv_conf > /etc/resolv.conf
+				flynn_is_up=yes
 				flynn_say "${interface} has address ${IPV4ADDR}"
 				return 0
 			}
 		done
 		flynn_say "no DHCP answer yet; trying again"
 	done
-	flynn_refuse "no DHCP answer on ${DEVICE} within ${ETHDEV_TIMEOUT:-180} seconds"
+	flynn_refuse network "no DHCP answer on ${DEVICE} within ${ETHDEV_TIMEOUT:-180} seconds"
 	return 1
 }
 
@@ -106,27 +152,28 @@ flynn_watch ()
 	done
 }
 
-# Fetches URL into FILE. 0: it is there and it is the image of this initrd. Hashed afterwards, not on the way: busybox
+# Fetches URL into FILE, on from the byte it has after a transfer that broke off. 0: it is there and it is the image of this initrd. Hashed afterwards, not on the way: busybox
 # copies four KiB at a time, and every further process in a pipe costs more than reading memory again.
 flynn_fetch ()
 {
 	flynn_url="$1"
 	flynn_file="$2"
+	flynn_in_parts=""
+	: > "${flynn_file}"
 	for flynn_try in $(seq 1 "${FLYNN_FETCH_TRIES}")
 	do
 		flynn_say "fetching the root image ${flynn_url} (try ${flynn_try} of ${FLYNN_FETCH_TRIES})"
-		: > "${flynn_file}"
 		flynn_watch "${flynn_file}" &
 		flynn_watch_pid=$!
 		# shellcheck disable=SC2016
-		sh -c 'echo $$ > "$0"; exec wget -q -O "$1" "$2"' "${FLYNN_PID_FILE}" "${flynn_file}" "${flynn_url}"
+		sh -c 'echo $$ > "$0"; exec wget -q -c -O "$1" "$2"' "${FLYNN_PID_FILE}" "${flynn_file}" "${flynn_url}"
 		kill "${flynn_watch_pid}" 2>/dev/null
 		wait "${flynn_watch_pid}" 2>/dev/null
 		flynn_size="$(stat -c %s "${flynn_file}")"
 		if [ "${flynn_size}" -lt "${SQUASHFS_BYTES}" ]
 		then
-			rm -f "${flynn_file}"
-			flynn_say "the transfer broke off at ${flynn_size} of ${SQUASHFS_BYTES} bytes"
+			flynn_in_parts=yes
+			flynn_say "the transfer broke off at ${flynn_size} of ${SQUASHFS_BYTES} bytes; it goes on from there"
 			sleep "${FLYNN_RETRY_S}"
 			continue
 		fi
@@ -137,11 +184,19 @@ flynn_fetch ()
 			flynn_say "root image verified: sha256 ${flynn_sum}"
 			return 0
 		fi
+		if [ -n "${flynn_in_parts}" ]
+		then
+			flynn_in_parts=""
+			: > "${flynn_file}"
+			flynn_say "the parts that were fetched do not make the root image; it is fetched anew"
+			continue
+		fi
 		rm -f "${flynn_file}"
-		flynn_refuse "the root image is not the one this initrd belongs to (sha256 ${flynn_sum}, expected ${SQUASHFS_SHA256})"
+		flynn_refuse image "the root image is not the one this initrd belongs to (sha256 ${flynn_sum}, expected ${SQUASHFS_SHA256})"
 		return 1
 	done
-	flynn_refuse "the root image could not be fetched from ${flynn_url}"
+	rm -f "${flynn_file}"
+	flynn_refuse fetch "the root image could not be fetched from ${flynn_url}"
 	return 1
 }
 
@@ -158,22 +213,24 @@ do_netmount ()
 	[ -e "${FLYNN_IMAGE_CONF}" ] && . "${FLYNN_IMAGE_CONF}"
 	if [ -z "${SQUASHFS_SHA256}" ] || [ -z "${SQUASHFS_BYTES}" ] || [ -z "${MEMORY_NEED_BYTES}" ]
 	then
-		flynn_refuse "this initrd does not say which root image belongs to it"
+		flynn_refuse image "this initrd does not say which root image belongs to it"
 		return 1
 	fi
 	case "${FETCH}" in
 		http://*.squashfs)
 			;;
 		*)
-			flynn_refuse "fetch= must be an http URL that ends in .squashfs"
+			flynn_refuse image "fetch= must be an http URL that ends in .squashfs"
 			return 1
 			;;
 	esac
+	# The network first: a refusal is told to the boot server.
+	flynn_network || return 1
 	flynn_has_memory || {
-		flynn_refuse "this image needs $((MEMORY_NEED_BYTES / 1048576)) MiB of memory, the machine has $((flynn_total_kib / 1024)) MiB"
+		flynn_refuse memory "this image needs $((MEMORY_NEED_BYTES / 1048576)) MiB of memory, the machine has $((flynn_total_kib / 1024)) MiB"
 		return 1
 	}
-	flynn_network || return 1
+	flynn_clock
 	mount -t ramfs ram "${mountpoint}"
 	mkdir -p "${mountpoint}/${LIVE_MEDIA_PATH}"
 	flynn_fetch "${FETCH}" "${mountpoint}/${LIVE_MEDIA_PATH}/filesystem.squashfs"

@@ -1,9 +1,12 @@
 // The NoCloud seed of one boot: what cloud-init fetches, in its order network-config (404 is fine), meta-data, user-data,
-// vendor-data. The user-data carries the one secret, a join grant that is good once.
-import type { DiskPolicy, Secrets } from "#api/boot.ts";
-import type { WipeOrder } from "#api/disks.ts";
-import type { HostSeed } from "#api/members.ts";
-import { renderCloudConfig, renderYaml } from "../cloud-config/document.ts";
+// vendor-data. The user-data carries the one secret, a join grant that is good once, and what a profile adds of its own (own.ts).
+// The boot server serves it; control shows what it would be.
+import type { BootMachine, BootTarget, DiskPolicy, Secrets } from "../boot.ts";
+import type { WipeOrder } from "../disks.ts";
+import type { HostSeed } from "../members.ts";
+import { renderCloudConfig, renderYaml } from "./document.ts";
+import { merged } from "./merge.ts";
+import { readOwn } from "./own.ts";
 
 export interface SeedInput {
   bootId: string;
@@ -14,6 +17,8 @@ export interface SeedInput {
   wipeOrder?: WipeOrder | undefined;
   secrets?: Secrets | undefined;
   sshKeys: readonly string[];
+  /** The profile's own cloud-config. */
+  own?: string | undefined;
   controlUrls: readonly string[];
   caPem: string;
   joinToken: string;
@@ -25,6 +30,30 @@ export type SeedFile = (typeof SEED_FILES)[number];
 /** RAM boots are first boots: the instance id is the boot's. `dsmode` keeps old cloud-init from dropping a network seed. */
 export function metaData({ bootId, hostname }: Pick<SeedInput, "bootId" | "hostname">): string {
   return renderYaml({ "instance-id": `i-${bootId}`, "local-hostname": hostname, dsmode: "net" });
+}
+
+/** What a machine's seed is made of, but for its one secret. */
+export function seedOf(
+  { id, hostname, profile, tags, wipeOrder }: Omit<BootMachine, "macs" | "target">,
+  { controlUrls, caPem }: Pick<BootTarget, "controlUrls" | "caPem">,
+  { bootId, joinToken }: { bootId: string; joinToken: string },
+): SeedInput {
+  const { diskPolicy, secrets, sshKeys, cloudConfig: own } = profile;
+  const its = { ...profile.tags, ...tags };
+  return {
+    bootId,
+    machineId: id,
+    hostname,
+    tags: its,
+    diskPolicy,
+    wipeOrder,
+    secrets,
+    sshKeys,
+    own,
+    controlUrls,
+    caPem,
+    joinToken,
+  };
 }
 
 export function userData(input: SeedInput): string {
@@ -56,10 +85,9 @@ export function userData(input: SeedInput): string {
       owner: "root:root",
     });
   }
-  return renderCloudConfig({
-    write_files: files,
-    runcmd: [["systemctl", "start", "--no-block", "flynn-hostd.service"]],
-  });
+  const ours = { write_files: files, runcmd: [["systemctl", "start", "--no-block", "flynn-hostd.service"]] };
+  // Files of the user's come first: they are there when the agent starts, which is when hostd.json is. Commands come after ours.
+  return renderCloudConfig(merged(ours, input.own === undefined ? {} : readOwn(input.own), ["runcmd"]));
 }
 
 /** cloud-init tells each of its stages to the timeline. */

@@ -2,25 +2,7 @@
 // same values: "no", "0755", "12:30" and "1.10" stay text.
 import { Document, type Tags, visit } from "yaml";
 
-export interface WriteFile {
-  path: string;
-  content: string;
-  /** Octal, such as `0600`. */
-  permissions: string;
-  owner?: string;
-}
-
-/** The part of cloud-config that our images have modules for (images/host: cloud.cfg). */
-export interface CloudConfig {
-  write_files?: WriteFile[];
-  /** Argument arrays, never shell text. */
-  runcmd?: string[][];
-  bootcmd?: string[][];
-  ca_certs?: { trusted: string[] };
-  reporting?: Record<string, { type: "webhook"; endpoint: string; timeout: number; retries: number }>;
-}
-
-export function renderCloudConfig(document: CloudConfig): string {
+export function renderCloudConfig(document: object): string {
   return `#cloud-config\n${renderYaml(document)}`;
 }
 

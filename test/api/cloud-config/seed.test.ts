@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parse } from "yaml";
-import { renderCloudConfig, renderYaml } from "../../../bootstrap/cloud-config/document.ts";
+import { renderCloudConfig, renderYaml } from "#api/cloud-config/document.ts";
+import { metaData, userData, vendorData } from "#api/cloud-config/seed.ts";
 import { progressOf } from "../../../bootstrap/http/progress.ts";
-import { metaData, userData, vendorData } from "../../../bootstrap/http/seed.ts";
 import { matchesGolden } from "../../golden/golden.ts";
 
 const input = {

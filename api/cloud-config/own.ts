@@ -1,0 +1,203 @@
+// A profile's own cloud-config: what a user may add to what the platform gives a host, and why not the rest. Checked when it is set and
+// again when a machine boots. Our own schema of the keys that the host image has modules for (images/host, cloud.cfg), not
+// cloud-init's whole one: every other key would be taken and do nothing. What is taken here cloud-init takes too: a test asks it.
+import { Ajv, type ErrorObject } from "ajv";
+import { type Static, type TSchema, Type } from "typebox";
+import { parseDocument } from "yaml";
+import { Fault } from "../fault.ts";
+
+const object = <T extends Parameters<typeof Type.Object>[0]>(properties: T) =>
+  Type.Object(properties, { additionalProperties: false });
+const some = <T extends TSchema>(items: T) => Type.Array(items, { minItems: 1, maxItems: 256 });
+const line = (pattern = "^[^\\x00\\r\\n]+$") => Type.String({ minLength: 1, maxLength: 4096, pattern });
+const ACCOUNT = "^[a-z_][a-z0-9_-]{0,31}$";
+/** A command as a list of words, or as a line for the shell. */
+const Commands = some(Type.Union([line("^[^\\x00]+$"), some(Type.String({ maxLength: 8192 }))]));
+
+const User = object({
+  name: line(ACCOUNT),
+  gecos: Type.Optional(line()),
+  groups: Type.Optional(Type.Union([line(), some(line(ACCOUNT))])),
+  homedir: Type.Optional(line("^/[^\\x00\\r\\n]*$")),
+  lock_passwd: Type.Optional(Type.Boolean()),
+  no_create_home: Type.Optional(Type.Boolean()),
+  no_user_group: Type.Optional(Type.Boolean()),
+  passwd: Type.Optional(line("^\\$[0-9a-z]+\\$[^\\x00\\r\\n:]+$")),
+  primary_group: Type.Optional(line(ACCOUNT)),
+  shell: Type.Optional(line("^/[^\\x00\\r\\n:]*$")),
+  ssh_authorized_keys: Type.Optional(some(line("^[\\x20-\\x7e]+$"))),
+  system: Type.Optional(Type.Boolean()),
+  uid: Type.Optional(Type.Integer({ minimum: 1, maximum: 4_294_967_293 })),
+});
+
+const File = object({
+  path: line("^/[^\\x00\\r\\n]*$"),
+  content: Type.Optional(Type.String()),
+  encoding: Type.Optional(
+    Type.Unsafe<string>({
+      type: "string",
+      enum: ["text/plain", "b64", "base64", "gz", "gzip", "gz+b64", "gz+base64", "gzip+b64", "gzip+base64"],
+    }),
+  ),
+  owner: Type.Optional(line("^[a-z0-9_-]+(:[a-z0-9_-]+)?$")),
+  permissions: Type.Optional(line("^0?[0-7]{3,4}$")),
+  append: Type.Optional(Type.Boolean()),
+});
+
+export const OwnConfig = object({
+  bootcmd: Type.Optional(Commands),
+  runcmd: Type.Optional(Commands),
+  write_files: Type.Optional(some(File)),
+  users: Type.Optional(some(User)),
+  groups: Type.Optional(some(line(ACCOUNT))),
+  ca_certs: Type.Optional(
+    Type.Object(
+      {
+        remove_defaults: Type.Optional(Type.Boolean()),
+        trusted: Type.Optional(some(Type.String({ pattern: "^\\s*-----BEGIN CERTIFICATE-----" }))),
+      },
+      { additionalProperties: false, minProperties: 1 },
+    ),
+  ),
+  timezone: Type.Optional(line("^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")),
+  phone_home: Type.Optional(
+    object({
+      url: line("^https?://[\\x21-\\x7e]+$"),
+      post: Type.Optional(
+        Type.Union([
+          Type.Literal("all"),
+          some(Type.Unsafe<string>({ type: "string", enum: ["instance_id", "hostname", "fqdn"] })),
+        ]),
+      ),
+      tries: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+    }),
+  ),
+});
+export type OwnConfig = Static<typeof OwnConfig>;
+
+export const OWN_MOST_BYTES = 64 * 1024;
+const TAKEN = Object.keys(OwnConfig.properties);
+
+const NAMED = "a host is called as its machine";
+const LOGIN =
+  "keys that log in as root are the profile's: flynn profile set NAME --ssh-key-file FILE; of others write users[].ssh_authorized_keys";
+const PACKAGES =
+  "a host's root is in RAM and its packages are the image's; what an app needs belongs into the app's image";
+const DISKS = "disks are written by the profile's disk policy alone: flynn profile set NAME --disk find-empty";
+const PASSWORDS = "write users[] with passwd (a hash) and lock_passwd: false";
+const NETWORK = "the network is configured by DHCP";
+const OURS = "it is the platform's own";
+/** Keys of cloud-config that would break a host, or that are set elsewhere. */
+const REFUSED: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    [
+      ["hostname fqdn prefer_fqdn_over_hostname preserve_hostname create_hostname_file manage_etc_hosts", NAMED],
+      ["ssh_authorized_keys disable_root ssh_keys ssh_genkeytypes ssh_deletekeys ssh_pwauth ssh_import_id user", LOGIN],
+      ["packages package_update package_upgrade package_reboot_if_required apt apt_pipelining snap", PACKAGES],
+      ["disk_setup fs_setup mounts mount_default_fields swap growpart resize_rootfs device_aliases", DISKS],
+      ["password chpasswd", PASSWORDS],
+      ["network network-config resolv_conf manage_resolv_conf", NETWORK],
+      ["reporting datasource datasource_list system_info cloud_init_modules cloud_config_modules", OURS],
+      ["cloud_final_modules merge_how merge_type vendor_data output def_log_file log_cfgs syslog_fix_perms", OURS],
+    ].flatMap(([keys, why]) => keys!.split(" ").map((key) => [key, why!])),
+  ),
+  power_state: "it would switch hosts off under their jobs: flynn host drain NAME first, then the machine",
+  ntp: "time servers come from DHCP: flynn up --dhcp-ntp IP",
+  "ca-certs": "write ca_certs",
+};
+
+/** Folders and files that the platform writes, or that it stands on. */
+const KEPT_PATHS = [
+  ...["/etc/flynn", "/usr/lib/flynn", "/var/lib/flynn", "/var/lib/docker", "/var/lib/cloud", "/root/.ssh", "/etc/ssh"],
+  ...["/etc/cloud", "/etc/docker/daemon.json", "/etc/containerd", "/etc/live", "/etc/fstab", "/proc", "/sys", "/dev"],
+  ...["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/resolv.conf", "/etc/systemd/network"],
+];
+const KEPT_UNIT =
+  /^\/(etc|run|usr\/lib|lib)\/systemd\/system\/(flynn-[^/]*|docker\.service|containerd\.service|cloud-[^/]*)(\/flynn\.conf)?$/;
+
+const isOwnConfig = new Ajv({ strict: false, validateSchema: false, allErrors: true }).compile<OwnConfig>(OwnConfig);
+
+/** The document as data; a Fault `invalid` that names each place where it cannot be used, and why. */
+export function readOwn(text: string): OwnConfig {
+  const refuse = (...problems: string[]) =>
+    new Fault("invalid", `cloud-config: ${[...new Set(problems)].slice(0, 10).join("; ")}`, {
+      details: { field: "cloudConfig" },
+    });
+  if (Buffer.byteLength(text) > OWN_MOST_BYTES) throw refuse("it is longer than 64 KiB");
+  const first = text.split("\n", 1)[0]!.trim();
+  if (first.startsWith("#") && /^#(!|include|cloud-(?!config\b)|part-handler|upstart)/.test(first))
+    throw refuse(`its first line is ${first.slice(0, 40)}; only #cloud-config documents are taken`);
+  if (/^##\s*template:/.test(first)) throw refuse("templates are not taken: write the values");
+  const document = parseDocument(text, { version: "1.1", uniqueKeys: true, logLevel: "silent" });
+  const [error] = document.errors;
+  if (error) throw refuse(`it is not YAML: ${error.message.split("\n")[0]}`);
+  const value = dataOf(document, refuse);
+  if (value === null || value === undefined) return {};
+  if (typeof value !== "object" || Array.isArray(value) || value instanceof Map || value instanceof Set)
+    throw refuse("it is not a map of keys, such as `runcmd: [[echo, hello]]`");
+  const strange = Object.keys(value).filter((key) => !TAKEN.includes(key));
+  if (strange.length > 0) throw refuse(...strange.map(whyNot));
+  if (!isOwnConfig(value)) throw refuse(...(isOwnConfig.errors ?? []).flatMap((one) => wordsOf(one)));
+  const problems = [...(value.write_files ?? []).flatMap(filesProblem), ...(value.users ?? []).flatMap(userProblem)];
+  if (problems.length > 0) throw refuse(...problems);
+  return value;
+}
+
+function dataOf(document: ReturnType<typeof parseDocument>, refuse: (...problems: string[]) => Fault): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (cause) {
+    throw refuse(`it is not YAML that can be read: ${(cause as Error).message.split("\n")[0]}`);
+  }
+}
+
+function whyNot(key: string): string {
+  const shown = key.slice(0, 60).replace(/[^\x20-\x7e]/g, "?");
+  if (Object.hasOwn(REFUSED, key)) return `${shown}: ${REFUSED[key]}`;
+  return `${shown}: nothing on a host does it; there are ${TAKEN.join(", ")}`;
+}
+
+function filesProblem({ path }: { path: string }, n: number): string[] {
+  const at = `write_files[${n}]`;
+  if (
+    path
+      .split("/")
+      .some(
+        (part, m, all) =>
+          part === ".." || part === "." || (part === "" && m > 0) || (m === all.length - 1 && part === ""),
+      )
+  )
+    return [`${at}: write ${path.slice(0, 100)} as a whole path, without . and .. and double /`];
+  const kept = KEPT_PATHS.find((one) => path === one || path.startsWith(`${one}/`));
+  if (kept !== undefined) return [`${at}: ${path.slice(0, 100)}: ${kept} is the platform's own`];
+  return KEPT_UNIT.test(path)
+    ? [`${at}: ${path.slice(0, 100)} is a unit of the platform's; write a drop-in of another name`]
+    : [];
+}
+
+const userProblem = ({ name }: { name: string }, n: number): string[] =>
+  name === "root" ? [`users[${n}]: root is there already; ${LOGIN}`] : [];
+
+const REASONS: Readonly<Record<string, string>> = {
+  sudo: "there is no sudo on a host; its only other user with rights is root",
+  plain_text_passwd: "write passwd with a hash, of `openssl passwd -6`",
+  hashed_passwd: "write passwd with the hash",
+  defer: "files are written once, before the agent starts",
+};
+
+/** Where, and what is wanted there, without ajv's own words for alternatives. */
+function wordsOf({ instancePath, keyword, params, message, parentSchema: _ }: ErrorObject): string[] {
+  const at = instancePath
+    .split("/")
+    .slice(1)
+    .reduce((text, step) => (/^\d+$/.test(step) ? `${text}[${step}]` : text === "" ? step : `${text}.${step}`), "");
+  if (keyword === "anyOf") return [`${at}: is not of a form that is taken`];
+  if (keyword === "additionalProperties") {
+    const key = String(params["additionalProperty"]).slice(0, 60);
+    return [`${at}.${key}: ${Object.hasOwn(REASONS, key) ? REASONS[key] : "is not one of its keys here"}`];
+  }
+  if (keyword === "type")
+    return [`${at}: must be ${String(params["type"])}${params["type"] === "string" ? " (put it in quotes)" : ""}`];
+  if (keyword === "enum") return [`${at}: must be one of ${(params["allowedValues"] as string[]).join(", ")}`];
+  return [`${at}: ${message ?? "is wrong"}`];
+}
