@@ -43,6 +43,7 @@ export const DEBIAN_SETS = {
     "libfaketime",
   ],
   test: [
+<<<<<<< HEAD
     "strace",
     "tftp-hpa",
     "atftp",
@@ -53,6 +54,10 @@ export const DEBIAN_SETS = {
     "python3-minimal",
     "python3-venv",
     "systemd",
+=======
+    ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
+    ...["python3-minimal", "python3-venv"],
+>>>>>>> main
   ],
   soak: ["ovmf"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
@@ -126,6 +131,7 @@ export const PROGRAMS_OF = {
   ],
   atftp: ["atftp"],
   "busybox-static": ["busybox"],
+  "cloud-init": ["cloud-init"],
   curl: ["curl"],
   "dnsmasq-base": ["dnsmasq"],
   "docker.io": ["docker", "dockerd"],

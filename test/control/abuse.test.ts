@@ -423,6 +423,7 @@ const CONTENT = new Set(
     "addKey body.publicKey",
     "registerBootImage body.manifest",
     "registerBootImage body.signature",
+    "putProfile body.cloudConfig",
     "putProfile body.diskPolicy.name",
     "putProfile body.diskPolicy.serial",
     "putProfile body.diskPolicy.wwn",

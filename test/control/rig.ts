@@ -26,7 +26,8 @@ import type { TokenRecord } from "../../control/records.ts";
 import type { Registry } from "../../control/registry.ts";
 import { openSecrets, SEALING_DIRECTORY } from "../../control/secrets.ts";
 import { openStore, type Store } from "../../control/store/store.ts";
-import { type Control, type ControlParts, wireControl } from "../../control/wire.ts";
+import { type Control, wireControl } from "../../control/wire.ts";
+import type { ControlParts } from "../../control/wiring/context.ts";
 import { type Documented, documented } from "./documented.ts";
 
 export interface Member {
