@@ -43,21 +43,8 @@ export const DEBIAN_SETS = {
     "libfaketime",
   ],
   test: [
-<<<<<<< HEAD
-    "strace",
-    "tftp-hpa",
-    "atftp",
-    "tftpd-hpa",
-    "git",
-    "openssh-server",
-    "openssh-client",
-    "python3-minimal",
-    "python3-venv",
-    "systemd",
-=======
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
     ...["python3-minimal", "python3-venv"],
->>>>>>> main
   ],
   soak: ["ovmf"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
