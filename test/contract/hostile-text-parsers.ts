@@ -11,7 +11,7 @@ import { plainText } from "../../control/events.ts";
 import { checkImageConfig } from "../../control/image-config.ts";
 import { readOutput } from "../../hostd/builds/dockerfile-output.ts";
 import { parseDockerfile } from "../../hostd/builds/dockerfile-syntax.ts";
-import { gitignore } from "../../hostd/builds/gitignore.ts";
+import { gitignore } from "#lib/gitignore.ts";
 import { parseReference } from "../../hostd/builds/image-reference.ts";
 import { dockerfileArgs } from "../../hostd/builds/installers.ts";
 import { lines } from "../../hostd/builds/lines.ts";
