@@ -4,10 +4,15 @@ import type { Context } from "./context.ts";
 import { eventChanges, timelineChanges } from "./events.ts";
 import { keys, PREFIX } from "./keys.ts";
 import type { HostRecord, MachineRecord } from "./records.ts";
+import type { LogRecord } from "./store/log.ts";
 
-/** Follows host records until the returned function is called. */
-export function followHosts({ store, log, now }: Pick<Context, "store" | "log" | "now">): () => void {
-  return store.onDurable(({ mutations }) => {
+/** Takes in durable records. */
+export function machineFollower({
+  store,
+  log,
+  now,
+}: Pick<Context, "store" | "log" | "now">): (record: LogRecord) => void {
+  return ({ mutations }) => {
     for (const { key, value } of mutations) {
       if (!key.startsWith(PREFIX.hosts) || value === null) continue;
       const host = value as unknown as HostRecord;
@@ -40,5 +45,5 @@ export function followHosts({ store, log, now }: Pick<Context, "store" | "log" |
           log.warn({ machineId: entry.value.id, error: String(error) }, "machine state not written"),
         );
     }
-  });
+  };
 }

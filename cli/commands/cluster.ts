@@ -7,7 +7,7 @@ import { type Cluster, clustersFile, readClusters } from "../clusters/clusters-f
 import { unreachable } from "../clusters/connect.ts";
 import { forgetGit, teachGit } from "../git/git-settings.ts";
 import { answer, answerList } from "../output/answer.ts";
-import { CONFIRM, confirm } from "../output/confirm.ts";
+import { CONFIRM_FLAGS, confirm } from "../output/confirm.ts";
 import type { Command, Invocation } from "../parse/command.ts";
 
 const DEFAULT_PORT = "7777";
@@ -66,7 +66,7 @@ export const clusterCommands: readonly Command[] = [
     words: "cluster remove",
     summary: "Forget a cluster and its token; the cluster itself goes on",
     args: [{ name: "NAME", required: true, offers: "clusters" }],
-    flags: [CONFIRM],
+    flags: CONFIRM_FLAGS,
     async run(call) {
       const { cli } = call;
       const file = clustersFile(cli.env);

@@ -4,6 +4,7 @@ import type { Alert, AlertKind } from "#api/alerts.ts";
 import { causeChain } from "#lib/run.ts";
 import { every } from "#lib/time.ts";
 import type { Context } from "../context.ts";
+import type { LogRecord } from "../store/log.ts";
 import { type AlertBook, alertBook } from "./book.ts";
 import { type Outcome, reconcile, type Watches } from "./reconcile.ts";
 import type { AlertRule, AlertView } from "./rule.ts";
@@ -15,6 +16,8 @@ const TICK_MS = 2_000;
 const SLOW_MS = 10_000;
 
 export interface Alerts extends Pick<AlertBook, "active" | "list" | "get"> {
+  /** The next durable record. */
+  apply(record: LogRecord): void;
   /** One look, at a view of now. */
   look(view: AlertView): void;
   run(signal: AbortSignal): Promise<void>;
@@ -32,7 +35,6 @@ export function createAlerts(context: Context, options: AlertOptions): Alerts {
   const { sources, monotonicMs, rules = ALERT_RULES, tickMs = TICK_MS } = options;
   const book = alertBook({ store, log, now });
   const restarted = restartedJobs(store);
-  store.onDurable((record) => restarted.apply(record));
   let watches: Watches = new Map();
   let lookedMs: number | undefined;
   const broken = new Set<AlertKind>();
@@ -87,6 +89,7 @@ export function createAlerts(context: Context, options: AlertOptions): Alerts {
   };
 
   return {
+    apply: (record) => restarted.apply(record),
     active: book.active,
     list: book.list,
     get: book.get,

@@ -4,7 +4,7 @@ import type { HostReport } from "#api/hosts.ts";
 import type { NetworkHost } from "#api/network.ts";
 import type { Part } from "#api/status.ts";
 import type { Context } from "../context.ts";
-import { PREFIX } from "../keys.ts";
+import { keys, PREFIX } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
 import type { ClusterReach } from "./reach.ts";
 
@@ -44,6 +44,27 @@ export function lateHosts(hosts: readonly NetworkHost[], seq: number): string[] 
   return hosts.flatMap(({ state, version, enforcedVersion, name }) =>
     state === "behind" && version >= seq && (enforcedVersion ?? 0) < seq ? [name] : [],
   );
+}
+
+/** Hosts that do not let the app's jobs as they are now through yet, by name. */
+export function hostsBehind(around: Around, appId: string): string[] {
+  const { store, reaches } = around;
+  const hosts = [...reaches.hostsOf(appId)].flatMap((id) => store.get<HostRecord>(keys.host(id))?.value ?? []);
+  return lateHosts(
+    hosts.map((host) => enforcementOn(host, around)),
+    reaches.changedSeq(appId),
+  );
+}
+
+/** Calls the listener at a router's report, and at a host's that enforces another reach than before. Returns the way to stop. */
+export function onProof({ hosts, routers, onFrame }: Context["presence"], listener: () => void): () => void {
+  const enforced = new Map<string, number | undefined>();
+  return onFrame((id) => {
+    const version = hosts.get(id)?.report.reachVersion;
+    if (!routers.has(id) && enforced.get(id) === version) return;
+    enforced.set(id, version);
+    listener();
+  });
 }
 
 /** Every host, and how long its newest version is there, in milliseconds. */

@@ -7,19 +7,17 @@ import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep, unhurriedNow } from "#lib/time.ts";
 import { createWake } from "#lib/wake.ts";
-import { keys, PREFIX } from "../keys.ts";
+import { PREFIX } from "../keys.ts";
 import type { LogRecord } from "../store/log.ts";
 import { isPaused } from "../store/paused.ts";
 import type { Commit, Store } from "../store/store.ts";
 import { appOfKey, ClusterView, type Draining } from "./cluster-view.ts";
 import { endsOfDrained } from "./drained-jobs.ts";
-import { expiredJobs } from "./expired-jobs.ts";
 import { type Ask, fits } from "./feasible.ts";
-import { waitsForHost } from "./job-rules.ts";
-import { place } from "./place.ts";
 import { planApp, readApp } from "./plan-app.ts";
-import { differenceOf } from "./sweep.ts";
-import { type HostVerdict, verdictsOn, waitingAsk } from "./verdicts.ts";
+import { nextTurn, type Sweep, type SweepDesk, sweepOf } from "./sweeper.ts";
+import { type HostVerdict, verdictsOn } from "./verdicts.ts";
+import { waitingReasons } from "./waiting-reasons.ts";
 
 export interface SchedulerOptions {
   store: Store;
@@ -45,7 +43,7 @@ export interface SchedulerStatus {
   /** Apps with jobs that wait for a host. */
   blocked: number;
   placedSinceStart: number;
-  lastSweep: { tookMs: number; differences: number } | undefined;
+  lastSweep: Sweep | undefined;
   /** Differences all sweeps found since the start: more than 0 is a defect. */
   differencesSinceStart: number;
   /** Apps whose records could not be acted upon, with why, and is tried again; the others are not held up. */
@@ -53,6 +51,8 @@ export interface SchedulerStatus {
 }
 
 export interface Scheduler {
+  /** The next durable record. Called from before the first change on, not from when it runs: what comes between is not missed. */
+  apply(record: LogRecord): void;
   /** Ends when the signal aborts; throws when the log has failed. */
   run(signal: AbortSignal): Promise<void>;
   /** The host is given up: its jobs are lost and replaced at once. */
@@ -82,8 +82,6 @@ const REFUSED_RETRY_MS = 5_000;
 /** After an exception an app is looked at again so much later, doubling. */
 const FAILED_RETRY_MS = 1_000;
 const FAILED_RETRY_MOST_MS = 60_000;
-/** Reasons shown are as old as this at most: many jobs wait for the same. */
-const REASONS_KEPT_MS = 1_000;
 const DRAIN_LOOK_MS = 200;
 const IDLE_MS = 1_000;
 /** Checks of freed host against blocked ask beyond which looking at every blocked app again is cheaper. */
@@ -109,11 +107,11 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   const blocked = new Map<string, Ask[]>();
   const retryAt = new Map<string, number>();
   const failing = new Map<string, { reason: string; times: number }>();
-  const reasons = new Map<string, string>();
-  let reasonsAtMs = 0;
+  const whyWaiting = waitingReasons(store, { fleet: view.fleet, monotonicMs });
   const inFlight: Promise<void>[] = [];
   const wake = createWake();
   let failure: unknown;
+  let hasRun = false;
   let placedSinceStart = 0;
   let differencesSinceStart = 0;
   let lastSweep: SchedulerStatus["lastSweep"];
@@ -155,7 +153,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     else if (key.startsWith(PREFIX.releases)) mark(appOfKey(key, PREFIX.releases));
   };
 
-  const onRecord = (record: LogRecord) => {
+  const apply = (record: LogRecord): void => {
     for (const { key } of record.mutations) {
       try {
         takeIn(key, record.seq);
@@ -165,10 +163,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     }
     if (view.freed.size > 0) wake.ring();
   };
-  // From now on, not from when it runs: what comes in between is not missed.
-  let stopListening: (() => void) | undefined = store.onDurable(onRecord);
-  const listenAgain = (): void => {
-    stopListening = store.onDurable(onRecord);
+  /** Everything anew: what a loop that failed knew is not trusted. */
+  const lookAgain = (): void => {
     for (const { key } of store.list(PREFIX.hosts)) takeIn(key, store.seq);
     for (const { key } of store.list(PREFIX.jobs)) {
       refresh(key);
@@ -247,8 +243,6 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     if (ends.mutations.length > 0) commit(ends);
   };
 
-  const pause = () => new Promise<void>((resolve) => setImmediate(resolve));
-
   /** Others' commits are seen here once durable: what is known by then and was not acted upon is a true difference. */
   const settled = async (signal: AbortSignal): Promise<void> => {
     const seq = store.seq;
@@ -263,54 +257,20 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
 
   const sweep = async (signal: AbortSignal): Promise<number> => {
     sweptAtMs = performance.now();
-    const suspects: string[] = [];
-    let workedMs = 0;
-    let sliceMs = performance.now();
-    const breathe = async () => {
-      const tookMs = performance.now() - sliceMs;
-      if (tookMs < SLICE_MS) return;
-      workedMs += tookMs;
-      await pause();
-      sliceMs = performance.now();
+    const desk: SweepDesk = {
+      isDirty: (appId) => dirty.has(appId),
+      isFailing: (appId) => retryAt.has(appId),
+      ...{ mark, refresh, failed, retryDue, settled },
+      commit: (mutations) => commit({ mutations }),
     };
-    const appIds = new Set(store.list<App>(PREFIX.apps).map(({ value }) => value.id));
-    for (const { key } of store.list(PREFIX.jobs)) {
-      appIds.add(appOfKey(key, PREFIX.jobs));
-      if (performance.now() - sliceMs >= SLICE_MS) await breathe();
-    }
-    for (const appId of appIds) {
-      if (signal.aborted) return 0;
-      try {
-        if (!dirty.has(appId) && differenceOf(store, view, appId, monotonicMs()) !== undefined) suspects.push(appId);
-        const mutations = expiredJobs(store.list<Job>(keys.jobsOf(appId)), keptUntil()).map((key) => ({
-          key,
-          value: null,
-        }));
-        if (mutations.length > 0) commit({ mutations });
-      } catch (error) {
-        if (!retryAt.has(appId)) failed(appId, error);
-      }
-      await breathe();
-    }
-    workedMs += performance.now() - sliceMs;
-    let differences = 0;
-    retryDue();
-    if (suspects.length > 0) await settled(signal);
-    for (const appId of suspects) {
-      const found = dirty.has(appId) || signal.aborted ? undefined : differenceOf(store, view, appId, monotonicMs());
-      if (found === undefined) continue;
-      differences++;
-      log.error({ appId, found }, "sweep found a difference");
-      for (const { key } of store.list(keys.jobsOf(appId))) refresh(key);
-      mark(appId);
-    }
-    differencesSinceStart += differences;
-    lastSweep = { tookMs: workedMs, differences };
-    return differences;
+    lastSweep = await sweepOf({ store, log, view, monotonicMs, keptUntil, sliceMs: SLICE_MS, desk }, signal);
+    differencesSinceStart += lastSweep.differences;
+    return lastSweep.differences;
   };
 
   const run = async (signal: AbortSignal): Promise<void> => {
-    if (stopListening === undefined) listenAgain();
+    if (hasRun) lookAgain();
+    hasRun = true;
     let sweeping: Promise<unknown> | undefined;
     try {
       while (!signal.aborted) {
@@ -331,18 +291,17 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
               sweeping = undefined;
             });
         }
-        if (dirty.size > 0 || view.freed.size > 0) await pause();
+        if (dirty.size > 0 || view.freed.size > 0) await nextTurn();
         else await wake.wait(view.draining.size > 0 || retryAt.size > 0 ? DRAIN_LOOK_MS : IDLE_MS, signal);
       }
     } finally {
-      stopListening?.();
-      stopListening = undefined;
       await sweeping;
       await Promise.all(inFlight);
     }
   };
 
   return {
+    apply,
     run,
     sweep,
     settled,
@@ -360,21 +319,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     hasJobs: (hostId) => view.hasJobsOn(hostId),
     isFree: (hostId) => view.keysOn(hostId).size === 0,
     explain: (job) => verdictsOn(store, view.fleet, job),
-    whyWaiting(job) {
-      if (!waitsForHost(job)) return job.reason;
-      if (monotonicMs() - reasonsAtMs > REASONS_KEPT_MS) {
-        reasons.clear();
-        reasonsAtMs = monotonicMs();
-      }
-      const ask = waitingAsk(store, job);
-      const group = JSON.stringify([ask.app, ask.process, ask.release, ask.need, ask.tags]);
-      const known = reasons.get(group);
-      if (known !== undefined) return known;
-      // Room there is and it still waits: it was looked at a moment ago, or is held back.
-      const reason = place(view.fleet, ask)[0]?.reason ?? job.reason;
-      reasons.set(group, reason);
-      return reason;
-    },
+    whyWaiting,
     status: () => ({
       dirty: dirty.size,
       blocked: blocked.size,

@@ -2,6 +2,7 @@
 // what the records since then touched, so that one change costs the same with ten routes and with ten thousand.
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { RouterTarget, RouterTargetPart } from "#api/routes.ts";
+import type { LogRecord } from "../store/log.ts";
 import type { Store } from "../store/store.ts";
 import { type RouterTargetOptions, settingsOf, type TargetPool } from "./router.ts";
 import { type RowKind, routingRows } from "./routing-rows.ts";
@@ -12,6 +13,8 @@ export interface Have {
   generation: number;
 }
 export interface Routing {
+  /** The next durable record. */
+  apply(record: LogRecord): void;
   /** The target as of now. Its generation grows only when its content changed. */
   current(): RouterTarget;
   /** The same, worked out in short turns. */
@@ -45,11 +48,6 @@ export function routing(store: Store, options: RouterTargetOptions & { sliceMs?:
   let target: RouterTarget = { ...settingsOf(store, options), generation: knownFrom, peers: [], pools: [], routes: [] };
   let isFirst = true;
   const listeners = new Set<() => void>();
-  store.onDurable((record) => {
-    if (!kept.touch(record)) return;
-    isDirty = true;
-    for (const listener of listeners) listener();
-  });
 
   /** Fresh rows and changes of none of them have no generation of their own until all are up to date. */
   let unnumbered: { kind: RowKind; key: string }[] = [];
@@ -83,6 +81,11 @@ export function routing(store: Store, options: RouterTargetOptions & { sliceMs?:
   };
 
   return {
+    apply(record) {
+      if (!kept.touch(record)) return;
+      isDirty = true;
+      for (const listener of listeners) listener();
+    },
     current,
     pool(id) {
       kept.refreshPool(id, note);

@@ -6,13 +6,12 @@ import type { Job } from "#api/jobs.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { sleep } from "#lib/time.ts";
 import { createWake } from "#lib/wake.ts";
-import type { Context } from "../context.ts";
 import type { JobChange } from "../job-index.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
 import type { LogRecord } from "../store/log.ts";
 import { clusterParts } from "./cluster-parts.ts";
-import { hostTargetOf, isSameToHost, jobsToldTo } from "./host.ts";
+import { type HostInputs, hostTargetOf, isSameToHost, jobsToldTo, type TargetContext } from "./host.ts";
 import { type Turns, turns } from "./turns.ts";
 
 export interface HostFeeds {
@@ -46,7 +45,8 @@ const EVERYWHERE: ReadonlySet<string> = new Set([keys.stack, keys.restored, keys
 const OF_BUILDS = [PREFIX.builds, PREFIX.buildPlans, PREFIX.buildCaches];
 
 export function hostFeeds(
-  context: Pick<Context, "store" | "jobs" | "registry" | "secrets" | "reaches" | "installers" | "controlUrls">,
+  context: TargetContext,
+  inputs: HostInputs,
   { queue = turns(), onBuild }: HostFeedsOptions = {},
 ): HostFeeds {
   const { store, jobs, reaches } = context;
@@ -93,7 +93,7 @@ export function hostFeeds(
   };
   const targetOf = (hostId: string, isDue?: (job: Job) => boolean): HostTarget => {
     onBuild?.(hostId);
-    return hostTargetOf(hostId, context, cluster, isDue);
+    return hostTargetOf(hostId, context, inputs, cluster, isDue);
   };
   /** Two equal ones mean that there is nothing new to send. */
   const versionOf = (hostId: string): string => {

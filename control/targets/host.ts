@@ -1,6 +1,7 @@
 // What one host is told to be: pure, from the store's view.
 import type { ProcessType } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
+import type { BuildSpec } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import {
@@ -12,19 +13,30 @@ import {
   type JobSpec,
   type Task,
 } from "#api/jobs.ts";
-import { openEnv, openTaskEnv, type TaskEnvRecord } from "../apps/env-at-rest.ts";
-import { commandEntrypoint } from "../builds/processes.ts";
-import { buildSpec, stackOf } from "../builds/spec.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
 import { quarantineOf } from "../quarantine.ts";
 import type { ClusterSettings, HostRecord, ReleaseRecord } from "../records.ts";
-
 import type { Store } from "../store/store.ts";
 import type { ClusterParts } from "./cluster-parts.ts";
 
+/** What a target holds that others know. */
+export interface HostInputs {
+  /** A release's variables. */
+  envOf(release: ReleaseRecord): Env;
+  /** What a job that runs once was given beside them. */
+  taskEnvOf(job: Job): Env;
+  /** What a command of its own is given to; undefined where that is the image's entrypoint. */
+  entrypointOf(processes: ReleaseRecord["processes"], command: readonly string[]): string[] | undefined;
+  /** Undefined when the build is over, or not ready for a host. */
+  buildOf(job: Job): BuildSpec | undefined;
+  stack(): Omit<NonNullable<HostTarget["stack"]>, "prefetch"> | undefined;
+}
+
+type Env = Readonly<Record<string, string>>;
+
 /**
- * True when a host is told the same of both: most of a job's record is what the host itself has reported. Of a build more is read than
+ * True when a host is sent the same of both: most of a job's record is what the host itself has reported. Of a build more is read than
  * the job, so a change of it is always one.
  */
 export function isSameToHost(before: Job | undefined, after: Job | undefined): boolean {
@@ -49,18 +61,13 @@ export const jobsToldTo = (hostId: string, jobs: Context["jobs"]): Map<string, J
       .map((job) => [job.id, job]),
   );
 
+export type TargetContext = Pick<Context, "store" | "jobs" | "registry" | "reaches" | "controlUrls">;
+
 /** `isDue`: of which jobs the specs are made. */
 export function hostTargetOf(
   hostId: string,
-  {
-    store: newest,
-    jobs,
-    registry,
-    secrets,
-    reaches,
-    installers,
-    controlUrls,
-  }: Pick<Context, "store" | "jobs" | "registry" | "secrets" | "reaches" | "installers" | "controlUrls">,
+  { store: newest, jobs, registry, reaches, controlUrls }: TargetContext,
+  inputs: HostInputs,
   cluster: Pick<ClusterParts, "peers" | "buildTags">,
   isDue: (job: Job) => boolean = () => true,
 ): HostTarget {
@@ -69,12 +76,10 @@ export function hostTargetOf(
   if (host === undefined) throw new Fault("gone", `host ${hostId} was removed from the cluster`);
   const { clusterRange } = store.get<ClusterSettings>(keys.cluster)!.value;
   const live = jobs.onHost(hostId).filter((job) => !isOver(job));
-  const specs = live.filter(isDue).map((job) => jobSpec(job, { store, registry, secrets }));
-  const builds = live
-    .filter((job) => job.task?.kind === "build")
-    .map((job) => buildSpec(job, { store, registry, secrets, installers }));
+  const specs = live.filter(isDue).map((job) => jobSpec(job, { store, registry, inputs }));
+  const builds = live.filter((job) => job.task?.kind === "build").map(inputs.buildOf);
   const quarantine = quarantineOf(newest);
-  const stack = stackOf({ store, registry });
+  const stack = inputs.stack();
   const mayBuild = Object.entries(cluster.buildTags()).every(([name, value]) => host.tags[name] === value);
   return {
     term: store.term,
@@ -100,11 +105,13 @@ export function peersOf(store: Store): HostTarget["peers"] {
     .flatMap(({ value: { id, subnet, address } }) => (address === undefined ? [] : [{ hostId: id, subnet, address }]));
 }
 
-type Around = Pick<Context, "store" | "registry" | "secrets">;
+interface SpecContext extends Pick<Context, "store" | "registry"> {
+  inputs: HostInputs;
+}
 
-function jobSpec(job: Job, around: Around): JobSpec | undefined {
-  if (job.task?.kind === "build") return undefined; // told as a BuildSpec
-  const { store } = around;
+function jobSpec(job: Job, context: SpecContext): JobSpec | undefined {
+  if (job.task?.kind === "build") return undefined; // sent as a BuildSpec
+  const { store, inputs } = context;
   const release = store.get<ReleaseRecord>(keys.release(job.appId, job.releaseId))?.value;
   const artifact =
     release?.artifactId === undefined ? undefined : store.get<Artifact>(keys.artifact(release.artifactId))?.value;
@@ -118,8 +125,8 @@ function jobSpec(job: Job, around: Around): JobSpec | undefined {
     version: job.version,
     process: job.process,
     desired: job.desired === "stop" ? "stop" : "run",
-    ...processSpec(release, process, artifact, around),
-    ...(job.task === undefined ? {} : taskSpec(job, job.task, release, around)),
+    ...processSpec(release, process, artifact, context),
+    ...(job.task === undefined ? {} : taskSpec(job, job.task, release, inputs)),
   };
 }
 
@@ -127,15 +134,20 @@ type ProcessSpec = Omit<JobSpec, "id" | "app" | "appId" | "releaseId" | "version
 /** By the process's object in the release's record: records are frozen, and jobs of one process are told the same. */
 const processSpecs = new WeakMap<object, { artifact: Artifact; spec: ProcessSpec }>();
 
-function processSpec(release: ReleaseRecord, process: ProcessType, artifact: Artifact, around: Around): ProcessSpec {
+function processSpec(
+  release: ReleaseRecord,
+  process: ProcessType,
+  artifact: Artifact,
+  context: SpecContext,
+): ProcessSpec {
   const known = processSpecs.get(process);
   if (known?.artifact === artifact) return known.spec;
-  const { registry, secrets } = around;
+  const { registry, inputs } = context;
   const spec: ProcessSpec = {
     image: `${registry}/${artifact.repository}@${artifact.digest}`,
     ...(process.command ? { command: process.command } : {}),
     ...(process.entrypoint ? { entrypoint: process.entrypoint } : {}),
-    env: openEnv(secrets, release),
+    env: inputs.envOf(release),
     ...(process.port === null ? {} : { port: process.port }),
     cpuMillis: process.cpuMillis ?? DEFAULT_LIMITS.cpuMillis,
     memoryBytes: process.memoryBytes ?? DEFAULT_LIMITS.memoryBytes,
@@ -149,15 +161,15 @@ function processSpec(release: ReleaseRecord, process: ProcessType, artifact: Art
 }
 
 /** What differs for a job that runs once: it serves nothing, and a command of its own is for the image's entrypoint, as in `docker run`. */
-function taskSpec(job: Job, task: Task, release: ReleaseRecord, { store, secrets }: Around): Partial<JobSpec> {
+function taskSpec(job: Job, task: Task, release: ReleaseRecord, inputs: HostInputs): Partial<JobSpec> {
   const { processes } = release;
-  const own = store.get<TaskEnvRecord>(keys.taskEnv(job.appId, job.id))?.value;
+  const own = inputs.taskEnvOf(job);
   return {
     task,
     ...(task.command === undefined
       ? {}
-      : { command: task.command, entrypoint: commandEntrypoint(processes, task.command) }),
-    ...(own === undefined ? {} : { env: { ...openEnv(secrets, release), ...openTaskEnv(secrets, job.id, own) } }),
+      : { command: task.command, entrypoint: inputs.entrypointOf(processes, task.command) }),
+    env: { ...inputs.envOf(release), ...own },
     ...(job.startedAt === undefined ? {} : { started: true }),
     port: undefined,
     cpuMillis: job.need.cpuMillis,

@@ -44,6 +44,7 @@ export const DEBIAN_SETS = {
   ],
   test: [
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
+    ...["python3-minimal", "python3-venv"],
   ],
   soak: ["ovmf"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
@@ -135,6 +136,7 @@ export const PROGRAMS_OF = {
   "openssh-server": ["sshd"],
   openssl: ["openssl"],
   procps: ["ps"],
+  "python3-minimal": ["python3"],
   "qemu-system-x86": ["qemu-system-x86_64"],
   skopeo: ["skopeo"],
   socat: ["socat"],

@@ -62,6 +62,7 @@ async function measure({ hosts, apps, jobsPerApp, constrained, signal }: Case) {
     await write(store, appChanges(apps, jobsPerApp, constrained));
     const turnsMs: number[] = [];
     const scheduler = createScheduler({ store, log: silentLog(), onTurn: ({ tookMs }) => void turnsMs.push(tookMs) });
+    store.onDurable(scheduler.apply);
     const startedMs = performance.now();
     const running = scheduler.run(ends);
     await Promise.race([scheduler.settled(ends), running]);

@@ -185,9 +185,19 @@ test("an archive that is none is refused with control's reason, and leaves nothi
   assert.equal(JSON.parse((await flynn("deployment list -a hello --json")).out).length, 0); // env set and unset deployed nothing
 });
 
+test("a join token stands alone on stdout, and what to do with it beside", async () => {
+  const { code, out, err } = await flynn("host token --ttl 10m");
+  assert.is(code, 0, err);
+  assert.match(out, /^fjt_\S+\n$/);
+  assert.match(err, /copy \S+home\/ca\/default\.pem from here to \/etc\/flynn\/ca\.pem there/);
+  assert.match(err, `controlUrls: ["${first.url}"]`);
+  assert.match(err, "hostd/main.ts run --config /etc/flynn/hostd.yaml");
+  assert.not.match(err, out.trim());
+});
+
 test("status shows every part; doctor finds what is missing, says what to do, and exits 1", async () => {
   const status = await flynn("status");
-  assert.is(status.code, 0);
+  assert.is(status.code, 1, "no router has joined");
   assert.match(status.out, /PART +STATE +MESSAGE\nstore +ok/);
   assert.ok((JSON.parse((await flynn("status --json")).out) as { parts: unknown[] }).parts.length >= 4);
   const doctor = await flynn(["doctor", "--state", join(directory, "no-state")]);

@@ -44,7 +44,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   "control/store/log-level.ts": "times of records",
   "control/store/owner.ts": "since when a state is in use, for people",
   "control/store/store.ts": "times of records",
-  "control/wire.ts": "the context's `now`",
+  "control/wiring/context.ts": "the context's `now`",
 };
 
 test("control and the boot server wait by the monotonic clock too, over a restart by a date, which no jump of an hour ends early", async () => {

@@ -7,6 +7,7 @@ import { decideQuarantine, type Quarantine } from "#api/quarantine.ts";
 import { listEvents } from "#api/status.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
+import { hostInputs } from "../../control/host-inputs.ts";
 import { keys, PREFIX } from "../../control/keys.ts";
 import { noteRestored } from "../../control/restored.ts";
 import { backupState, restoreState } from "../../control/store/restore.ts";
@@ -49,7 +50,8 @@ test("a restored state holds its hosts back also while a full disk keeps that fr
   withRig(async ({ host, control, store }) => {
     const node = await host("node-1");
     const restored = { restoredAt: "2026-11-29T10:00:00.000Z", at: "2026-11-29T00:00:00.000Z" };
-    const told = () => hostTargetOf(node.id, control.context, clusterParts(store)).quarantine;
+    const told = () =>
+      hostTargetOf(node.id, control.context, hostInputs(control.context), clusterParts(store)).quarantine;
     assert.is(told(), undefined);
     Object.assign(store.report, { restored });
     assert.equal(told(), restored);

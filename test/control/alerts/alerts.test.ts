@@ -74,6 +74,7 @@ function alertsOf({ control, store }: Rig, over: { store?: Store; rules?: typeof
       },
     },
   );
+  store.onDurable(alerts.apply);
   return {
     alerts,
     look(view: Partial<AlertView>, times = 1) {

@@ -24,7 +24,7 @@ import { keys } from "../../../control/keys.ts";
 import { mountGit } from "../../../control/routes/git.ts";
 import { mountKeys } from "../../../control/routes/keys.ts";
 import type { Store } from "../../../control/store/store.ts";
-import type { ControlParts } from "../../../control/wire.ts";
+import type { ControlParts } from "../../../control/wiring/context.ts";
 import { type Rig, rig } from "../rig.ts";
 
 export interface FakeBuild {

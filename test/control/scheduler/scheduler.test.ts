@@ -562,6 +562,7 @@ test("what changes after it was made and before it runs is acted upon at once, a
 }) => {
   await w.host("h1");
   const scheduler = createScheduler({ store: w.store, log: silentLog() });
+  w.store.onDurable(scheduler.apply);
   await w.app("early", { web: 2 });
   const stopped = new AbortController();
   const ended = scheduler.run(stopped.signal);

@@ -111,12 +111,14 @@ export async function world(): Promise<World> {
     },
     start(options = {}) {
       const scheduler = createScheduler({ store, log: silentLog(), ...options });
+      const unfollow = (options.store ?? store).onDurable(scheduler.apply);
       const stopped = new AbortController();
       const ended = scheduler.run(stopped.signal);
       const stop = async () => {
         running.delete(stop);
         stopped.abort();
         await ended;
+        unfollow();
       };
       running.add(stop);
       const settled = async () => {

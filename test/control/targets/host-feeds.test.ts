@@ -4,6 +4,7 @@ import * as assert from "uvu/assert";
 import type { HostTarget, HostTargetPart } from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
 import { sleep, until } from "#lib/time.ts";
+import { hostInputs } from "../../../control/host-inputs.ts";
 import { keys } from "../../../control/keys.ts";
 import type { HostRecord } from "../../../control/records.ts";
 import type { Change, Store } from "../../../control/store/store.ts";
@@ -115,7 +116,7 @@ async function following(
       await store.commit({ actor: "test", mutations: [...HOSTS.flatMap((id) => host(id)), ...APPS.flatMap(app)] });
       const built: string[] = [];
       const { queue, isIdle } = watchedTurns();
-      const feeds = hostFeeds(context, { queue, onBuild: (hostId) => built.push(hostId) });
+      const feeds = hostFeeds(context, hostInputs(context), { queue, onBuild: (hostId) => built.push(hostId) });
       // The rig's own listener has taken the record into the index already: what was there before is kept here.
       const known = new Map<string, Job>();
       store.onDurable((record) => {
@@ -277,7 +278,7 @@ test("a change of one job is sent as one, however many run on the host", () =>
         actor: "test",
         mutations: [...HOSTS.map((id) => host(id)), ...app("a"), ...app("b"), ...many],
       });
-      const feeds = hostFeeds(control.context);
+      const feeds = hostFeeds(control.context, hostInputs(control.context));
       store.onDurable((record) => feeds.apply(record, [{ after: record.mutations[0]!.value as unknown as Job }]));
       const done = new AbortController();
       const parts = hostParts().inParts(feeds.followChanges("h1", done.signal));

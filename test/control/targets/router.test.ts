@@ -8,6 +8,7 @@ import { keysDigest } from "#api/keys-digest.ts";
 import type { RouterReport } from "#api/routes.ts";
 import { type RouterTarget, type RouterTargetPart, routerTarget } from "#api/routes.ts";
 import { keys } from "../../../control/keys.ts";
+import type { Store } from "../../../control/store/store.ts";
 import { routing } from "../../../control/targets/generation.ts";
 import { routed } from "../../../control/targets/routed.ts";
 import { routerTargetOf } from "../../../control/targets/router.ts";
@@ -99,9 +100,16 @@ test("a pool has the healthy jobs of its process, and neither those of another p
     );
   }, quiet));
 
+/** As control has it: every durable record is taken in. */
+const followed = (store: Store) => {
+  const routes = routing(store);
+  store.onDurable(routes.apply);
+  return routes;
+};
+
 test("the generation grows with what routers serve, and only with it", () =>
   withRig(async (rig) => {
-    const { current, onChange } = routing(rig.store);
+    const { current, onChange } = followed(rig.store);
     let told = 0;
     const stop = onChange(() => told++);
     const first = current().generation;
@@ -130,7 +138,7 @@ test("what is taken back before routers hear of it is waited for by nobody: they
     });
     const key = keys.job("app-1", "j1");
     await put(rig, { ...route("r1", {}), [key]: record({ desired: "drain" }) });
-    const routes = routing(rig.store);
+    const routes = followed(rig.store);
     let report: Partial<RouterReport> = {};
     const served = routed({
       store: rig.store,
@@ -174,7 +182,7 @@ const job = (n: number, over: object = {}) => ({
 test("a change costs the pools that it touches, and is told as what differs from any generation that is known", () =>
   withRig(async (rig) => {
     for (let n = 0; n < 20; n++) await put(rig, { ...route(`r${n}`, { domain: `a${n}.test`, ...app(n) }), ...job(n) });
-    const routes = routing(rig.store);
+    const routes = followed(rig.store);
     const first = await routes.settled();
     assert.is(first.pools.length, 20);
     const looked = routes.looked();
@@ -203,7 +211,7 @@ test("a change costs the pools that it touches, and is told as what differs from
 
 test("differences one after the other come to what all of it is", () =>
   withRig(async (rig) => {
-    const routes = routing(rig.store);
+    const routes = followed(rig.store);
     let at = await routes.settled();
     const { add } = assembler(structuredClone(at));
     const steps = [

@@ -90,6 +90,7 @@ test("a change that comes while it settles is in what is settled then, and nothi
       store.put(Array.from({ length: MANY }, (_, n) => CHANGES[0]!(n, n)));
       store.put(Array.from({ length: MANY }, (_, n) => CHANGES[2]!(n, n)));
       const routes = routing(store as unknown as Store, { ...OPTIONS, sliceMs: 0 });
+      store.onDurable(routes.apply);
       const isWhole = (target: RouterTarget) =>
         assert.equal(plain(target), plain(routerTargetOf(store as unknown as Store, 0, OPTIONS)));
       let lastSeq = 0;
@@ -130,6 +131,7 @@ test("what could not be worked out is not taken for settled", async () => {
   };
   store.put([CHANGES[4]!(1, 1), CHANGES[4]!(2, 2)]);
   const routes = routing(store as unknown as Store, { openKey, sliceMs: 0 });
+  store.onDurable(routes.apply);
   await routes.settled().then(
     () => assert.unreachable("was settled"),
     (error: unknown) => assert.match(String(error), /cannot be opened now/),
