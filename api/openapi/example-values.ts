@@ -209,6 +209,8 @@ export const VALUES: Record<string, readonly unknown[]> = {
   lagSeconds: [0.4],
   offset: [0],
   percent: [5],
+  requests: [100],
+  per: ["minute"],
   canaryPercent: [5],
   pauseAfter: [1],
   batchSize: [2],

@@ -5,6 +5,7 @@ import { deployments } from "./deployments.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
 import { leak } from "./leak.ts";
+import { protocols } from "./protocols.ts";
 
 export type Figures = Record<string, number | string>;
 
@@ -33,4 +34,5 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
   leak,
+  protocols,
 };
