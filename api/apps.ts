@@ -31,7 +31,8 @@ export type Strategy = Static<typeof Strategy>;
 
 export const GitBranch = Type.String({
   maxLength: 200,
-  pattern: "^(?!/|-|\\.)(?!.*(\\.\\.|//|@\\{|\\.lock(/|$)|/\\.|[/.]$))[A-Za-z0-9._/-]+$",
+  pattern: "^[A-Za-z0-9_][A-Za-z0-9._/-]*$",
+  not: { pattern: "\\.\\.|//|\\.lock(/|$)|/\\.|[/.]$" },
   description: "Branch name, without refs/heads/.",
 });
 
@@ -91,6 +92,8 @@ export const ProcessType = object({
   antiAffinity: Type.Optional(Type.Boolean({ description: "At most one job of this process on a host." })),
 });
 export type ProcessType = Static<typeof ProcessType>;
+/** Process types by name. */
+export const Processes = recordOf(ProcessName, ProcessType);
 
 const { port, ...plainFields } = ProcessType.properties;
 type PlainFields = typeof plainFields;
@@ -111,7 +114,7 @@ export const Release = object({
   artifactId: Type.Optional(
     Type.Unsafe<string>({ ...Id, description: "Absent while the app has an environment but no image yet." }),
   ),
-  processes: recordOf(ProcessName, ProcessType),
+  processes: Processes,
   env: Env,
   description: Type.String(),
   commit: Type.Optional(Type.String({ description: "Git commit it was built from." })),
@@ -126,7 +129,7 @@ export const ReleaseSummary = object({
   appId: Id,
   version: Type.Integer(),
   artifactId: Type.Optional(Id),
-  processes: recordOf(ProcessName, ProcessType),
+  processes: Processes,
   envNames: Type.Array(Type.String()),
   description: Type.String(),
   commit: Type.Optional(Type.String({ description: "Git commit it was built from." })),
@@ -159,6 +162,7 @@ export const createApp = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/apps",
+  location: "/v1/apps/{id}",
   summary: "Create an app",
   permission: "app:write",
   body: object({ name: Type.Optional(Name) }),
@@ -171,6 +175,7 @@ export const getApp = endpoint({
   path: "/v1/apps/:app",
   summary: "Show an app",
   permission: "app:read",
+  versioned: true,
   params: AppParams,
   reply: App,
 });
@@ -180,6 +185,7 @@ export const updateApp = endpoint({
   path: "/v1/apps/:app",
   summary: "Change how an app deploys",
   permission: "app:write",
+  versioned: true,
   conditional: true,
   params: AppParams,
   body: object({
@@ -212,18 +218,28 @@ export const listReleases = endpoint({
   query: object(PageQuery),
   reply: listOf(ReleaseSummary),
 });
+export const getRelease = endpoint({
+  id: "getRelease",
+  method: "GET",
+  path: "/v1/apps/:app/releases/:id",
+  summary: "Show a release, by its id or vN",
+  permission: "app:read",
+  params: object({ app: Id, id: Id }),
+  reply: ReleaseSummary,
+});
 export const createRelease = endpoint({
   id: "createRelease",
   method: "POST",
   idempotent: true,
   path: "/v1/apps/:app/releases",
+  location: "/v1/apps/:app/releases/{id}",
   summary: "Make a release; what is left out is taken from the current one",
   permission: "app:write",
   params: AppParams,
   status: 201,
   body: object({
     artifactId: Type.Optional(Id),
-    processes: Type.Optional(recordOf(ProcessName, ProcessType)),
+    processes: Type.Optional(Processes),
     processChanges: Type.Optional(
       recordOf(
         ProcessName,
@@ -255,6 +271,7 @@ export const getEnv = endpoint({
   path: "/v1/apps/:app/env",
   summary: "The current release's environment, or that of the first one while it is on its way",
   permission: "app:write",
+  versioned: true,
   params: AppParams,
   reply: object({ env: Env }),
 });
@@ -264,6 +281,7 @@ export const updateEnv = endpoint({
   path: "/v1/apps/:app/env",
   summary: "Change variables: a new release, deployed if the app runs",
   permission: "app:write",
+  versioned: true,
   conditional: true,
   params: AppParams,
   body: object({ env: EnvChanges }),
@@ -289,6 +307,8 @@ export const getFormation = endpoint({
   path: "/v1/apps/:app/formation",
   summary: "The current release's formation",
   permission: "app:read",
+  faults: ["conflict"],
+  versioned: true,
   params: AppParams,
   reply: Formation,
 });
@@ -298,6 +318,7 @@ export const updateFormation = endpoint({
   path: "/v1/apps/:app/formation",
   summary: "Scale processes",
   permission: "app:write",
+  versioned: true,
   conditional: true,
   params: AppParams,
   body: recordOf(

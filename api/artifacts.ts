@@ -1,6 +1,6 @@
 // Artifacts: what releases run. An image in the built-in registry, known by its digest.
 import { type Static, Type } from "typebox";
-import { endpoint } from "./endpoint.ts";
+import { BEGINS_ANEW, endpoint } from "./endpoint.ts";
 import { Id, IdParams, object, Time } from "./schema.ts";
 
 export const Artifact = object({
@@ -19,7 +19,10 @@ export const createArtifact = endpoint({
   id: "createArtifact",
   method: "POST",
   path: "/v1/artifacts",
+  location: "/v1/artifacts/{id}",
+  idempotent: true,
   summary: "Upload a `docker save` archive into the registry, streamed",
+  description: BEGINS_ANEW,
   permission: "app:write",
   status: 201,
   query: object({ app: Id, source: Type.Optional(Type.String({ maxLength: 200, pattern: "^[\\x20-\\x7e]*$" })) }),

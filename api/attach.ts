@@ -21,6 +21,7 @@ export const createSession = endpoint({
   summary:
     "Get the ticket that opens one session with a job, once, within 30 s: offered as WebSocket subprotocols `flynn.frames.v1, flynn.ticket.TICKET`",
   permission: "app:write",
+  faults: ["rate-limited"],
   params: IdParams,
   body: object({
     kind: SessionKind,

@@ -26,7 +26,7 @@ import {
   Time,
 } from "./schema.ts";
 
-const File = object({ sha256: Sha256, sizeBytes: Type.Integer({ minimum: 1 }) });
+export const BootFile = object({ sha256: Sha256, sizeBytes: Type.Integer({ minimum: 1 }) });
 
 /** The manifest that `flynn image build` writes and signs (ed25519 over the exact bytes of manifest.json). */
 export const BootImageManifest = Type.Object({
@@ -46,9 +46,9 @@ export const BootImage = object({
   id: Id,
   name: Type.String(),
   architecture: Type.String(),
-  kernel: File,
-  initrd: File,
-  squashfs: File,
+  kernel: BootFile,
+  initrd: BootFile,
+  squashfs: BootFile,
   cmdline: Type.Array(Type.String()),
   memoryNeedBytes: Type.Integer(),
   kernelVersion: Type.Optional(Type.String()),
@@ -61,23 +61,23 @@ export type BootImage = Static<typeof BootImage>;
  * Which disk may be written. `ram`: none. `find-empty`: the one that carries this machine's mark, else the largest of which every
  * byte was read as zero. `named`: that disk, on the same conditions. A disk that holds anything is taken only by an order to wipe it.
  */
+export const DiskMode = oneOf(["ram", "find-empty", "named"]);
+export const DiskVerify = oneOf(
+  ["all", "ends"],
+  "What is read before a disk counts as empty. all (the default): every byte. ends: 4 MiB at both ends and 64 samples of 1 MiB between; data elsewhere is LOST.",
+);
 export const DiskPolicy = object({
   name: Type.String({
     minLength: 1,
     maxLength: 63,
     description: "The policy's name; it appears on the timeline wherever a disk is touched.",
   }),
-  mode: oneOf(["ram", "find-empty", "named"]),
+  mode: DiskMode,
   serial: Type.Optional(Type.String({ maxLength: 128 })),
   wwn: Type.Optional(Type.String({ maxLength: 128 })),
   path: Type.Optional(Type.String({ pattern: "^/dev/[a-zA-Z0-9/_.:-]+$" })),
   minSizeBytes: Type.Optional(Type.Integer({ minimum: 0 })),
-  verify: Type.Optional(
-    oneOf(
-      ["all", "ends"],
-      "What is read before a disk counts as empty. all (the default): every byte. ends: 4 MiB at both ends and 64 samples of 1 MiB between; data elsewhere is LOST.",
-    ),
-  ),
+  verify: Type.Optional(DiskVerify),
 });
 export type DiskPolicy = Static<typeof DiskPolicy>;
 
@@ -222,6 +222,7 @@ export const registerBootImage = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/boot-images",
+  location: "/v1/boot-images/{id}",
   summary: "Register a built image by its signed manifest; the first becomes current",
   permission: "machine:write",
   status: 201,
@@ -257,6 +258,7 @@ export const getProfile = endpoint({
   path: "/v1/profiles/:name",
   summary: "Show a profile",
   permission: "machine:read",
+  versioned: true,
   params: object({ name: Name }),
   reply: Profile,
 });

@@ -1,7 +1,8 @@
 // Builds: source into an image, as a job on the cluster, then a release and its deployment. One object from push to live; its log
 // is the text a push prints.
 import { type Static, Type } from "typebox";
-import { endpoint } from "./endpoint.ts";
+import { BEGINS_ANEW, endpoint } from "./endpoint.ts";
+import { HostOrder } from "./jobs.ts";
 import {
   AppParams,
   Env,
@@ -28,13 +29,15 @@ export type BuildKind = Static<typeof BuildKind>;
 
 const SourcePath = Type.String({
   maxLength: 200,
-  pattern: "^(?!/)(?!(.*/)?\\.{1,2}(/|$))[A-Za-z0-9._][A-Za-z0-9._/-]*$",
+  pattern: "^[A-Za-z0-9._][A-Za-z0-9._/-]*$",
+  not: { pattern: "(^|/)\\.{1,2}(/|$)" },
   description: "Path inside the source, no `..`.",
 });
 /** The builder reads it strictly once more, in its sandbox; here goes nothing that could be an option, a program or a file. */
 const BuildpackName = Type.String({
   maxLength: 400,
-  pattern: "^(?!.*(::|#-|\\.\\.))((https?|git)://[A-Za-z0-9\\[][\\x21-\\x7e]*|[A-Za-z0-9][A-Za-z0-9@._/-]*)$",
+  pattern: "^((https?|git)://[A-Za-z0-9\\[][\\x21-\\x7e]*|[A-Za-z0-9][A-Za-z0-9@._/-]*)$",
+  not: { pattern: "::|#-|\\.\\." },
 });
 export const BuildLimits = object({
   cpuMillis: Type.Optional(Type.Integer({ minimum: 100, maximum: 64_000 })),
@@ -135,7 +138,10 @@ export const createBuild = endpoint({
   id: "createBuild",
   method: "POST",
   path: "/v1/apps/:app/builds",
+  location: "/v1/apps/:app/builds/{id}",
+  idempotent: true,
   summary: "Build and deploy a source archive (tar, or tar.gz), streamed",
+  description: BEGINS_ANEW,
   permission: "app:write",
   params: AppParams,
   query: object({
@@ -153,6 +159,7 @@ export const getBuild = endpoint({
   path: "/v1/apps/:app/builds/:id",
   summary: "Show a build (by id or number); SSE sends it whole at each change until it ends",
   permission: "app:read",
+  versioned: true,
   params: BuildParams,
   reply: Build,
   item: Build,
@@ -194,7 +201,7 @@ export const BuildSpec = object({
   jobId: Id,
   app: Name,
   appId: Id,
-  desired: oneOf(["run", "stop"]),
+  desired: HostOrder,
   kind: BuildKind,
   image: Type.Optional(Type.String({ description: "Builder image by digest (buildpacks, cnb)." })),
   pushTo: Type.Optional(

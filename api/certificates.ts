@@ -44,6 +44,7 @@ export const createCertificate = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/certificates",
+  location: "/v1/certificates/{id}",
   summary: "Add a certificate and its key; routers show it for its names at once. A name another one has is a conflict",
   permission: "app:write",
   status: 201,
@@ -56,6 +57,7 @@ export const getCertificate = endpoint({
   path: "/v1/certificates/:id",
   summary: "Show a certificate, by its id or one of its names; never its key",
   permission: "app:read",
+  versioned: true,
   params: CertificateParams,
   reply: Certificate,
 });
@@ -65,6 +67,7 @@ export const updateCertificate = endpoint({
   path: "/v1/certificates/:id",
   summary: "Replace a certificate and its key, as at a renewal; no connection is interrupted",
   permission: "app:write",
+  versioned: true,
   conditional: true,
   params: CertificateParams,
   body: Upload,

@@ -70,6 +70,7 @@ export const wipeMachineDisk = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/machines/:id/wipe",
+  location: "/v1/machines/:id/disks",
   summary: "Order that a disk be erased and taken at the machine's next boot; all that is on it is lost",
   permission: "machine:write",
   params: MachineParams,

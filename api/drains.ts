@@ -24,7 +24,7 @@ export const LogDrain = object({
 });
 export type LogDrain = Static<typeof LogDrain>;
 
-export const LogDrainWish = object({
+export const LogDrainRequest = object({
   url: Type.String({
     minLength: 1,
     maxLength: 2_048,
@@ -34,7 +34,7 @@ export const LogDrainWish = object({
   caPem: Type.Optional(Type.String({ maxLength: 65_536, description: "CA of the target; the system's unless given." })),
   gzip: Type.Optional(Type.Boolean({ description: "https: bodies are compressed." })),
 });
-export type LogDrainWish = Static<typeof LogDrainWish>;
+export type LogDrainRequest = Static<typeof LogDrainRequest>;
 
 const AppDrainParams = object({ ...AppParams.properties, id: Id });
 
@@ -47,15 +47,25 @@ export const listLogDrains = endpoint({
   query: object(PageQuery),
   reply: listOf(LogDrain),
 });
+export const getLogDrain = endpoint({
+  id: "getLogDrain",
+  method: "GET",
+  path: "/v1/log-drains/:id",
+  summary: "Show a log drain",
+  permission: "cluster:read",
+  params: IdParams,
+  reply: LogDrain,
+});
 export const createLogDrain = endpoint({
   id: "createLogDrain",
   method: "POST",
   idempotent: true,
   path: "/v1/log-drains",
+  location: "/v1/log-drains/{id}",
   summary: "Send the lines of all apps somewhere",
   permission: "cluster:write",
   status: 201,
-  body: LogDrainWish,
+  body: LogDrainRequest,
   reply: LogDrain,
 });
 export const deleteLogDrain = endpoint({
@@ -77,16 +87,26 @@ export const listAppLogDrains = endpoint({
   query: object(PageQuery),
   reply: listOf(LogDrain),
 });
+export const getAppLogDrain = endpoint({
+  id: "getAppLogDrain",
+  method: "GET",
+  path: "/v1/apps/:app/log-drains/:id",
+  summary: "Show an app's log drain",
+  permission: "app:read",
+  params: AppDrainParams,
+  reply: LogDrain,
+});
 export const createAppLogDrain = endpoint({
   id: "createAppLogDrain",
   method: "POST",
   idempotent: true,
   path: "/v1/apps/:app/log-drains",
+  location: "/v1/apps/:app/log-drains/{id}",
   summary: "Send an app's lines somewhere",
   permission: "app:write",
   status: 201,
   params: AppParams,
-  body: LogDrainWish,
+  body: LogDrainRequest,
   reply: LogDrain,
 });
 export const deleteAppLogDrain = endpoint({

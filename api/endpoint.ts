@@ -1,6 +1,7 @@
 // One typed value per endpoint is the only definition: the server validates, serialises and authorises by it, the client
 // derives its call from it, OpenAPI is printed from it.
 import type { Static, TSchema } from "typebox";
+import type { FaultCode } from "./fault.ts";
 import { Nothing } from "./schema.ts";
 
 /**
@@ -37,10 +38,16 @@ export interface Endpoint<
   /** `/v1/hosts/:id`. */
   path: string;
   summary: string;
+  /** More than a line, for the documents. */
+  description?: string;
   permission: Permission;
+  /** Its reply comes with the ETag of what it shows. */
+  versioned?: boolean;
+  /** Codes it may answer beside those that follow from the rest of this value (openapi/faults.ts); for the documents. */
+  faults?: readonly FaultCode[];
   /** Takes If-Match: the change is made only to the version of that ETag. Elsewhere an If-Match is refused. */
   conditional?: boolean;
-  /** POST that takes an Idempotency-Key: it makes or does something, and once only for one key. */
+  /** POST that takes an Idempotency-Key: it makes or does something, and once only for one key. Elsewhere one is refused. */
   idempotent?: boolean;
   params: P;
   query: Q;
@@ -52,6 +59,8 @@ export interface Endpoint<
   bulk?: boolean;
   /** The reply's body is a stream of this media type, and nothing else. */
   download?: string;
+  /** Where what was made can be read, sent as `Location`: `:x` is this path's, `{x}` the reply's. */
+  location?: string;
   /** GET that becomes a WebSocket; `reply` is then nothing. */
   socket?: boolean;
   reply: R;
@@ -60,12 +69,19 @@ export interface Endpoint<
   item?: I;
 }
 
+/** Of every upload of people. */
+export const BEGINS_ANEW =
+  "The archive is one request, as a stream. It is not resumed: one that breaks off has changed nothing and is sent again from its beginning. With an Idempotency-Key, one that had arrived whole is not made a second time.";
+
 interface Definition<P extends TSchema, Q extends TSchema, B extends TSchema, R extends TSchema, I extends TSchema> {
   id: string;
   method: Endpoint["method"];
   path: string;
   summary: string;
+  description?: string;
   permission: Permission;
+  versioned?: boolean;
+  faults?: readonly FaultCode[];
   conditional?: boolean;
   idempotent?: boolean;
   params?: P;
@@ -74,6 +90,7 @@ interface Definition<P extends TSchema, Q extends TSchema, B extends TSchema, R 
   upload?: string;
   bulk?: boolean;
   download?: string;
+  location?: string;
   socket?: boolean;
   reply: R;
   status?: number;

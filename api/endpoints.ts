@@ -31,37 +31,42 @@ export function isEndpoint(value: unknown): value is Endpoint {
   return typeof value === "object" && value !== null && "path" in value && "permission" in value && "reply" in value;
 }
 
-/** Endpoints that control mounts, in the order of the nouns; hostd's own (`hostLog`) is not among them. */
-export function controlEndpoints(): Endpoint[] {
-  const nouns = [
-    status,
-    alerts,
-    quarantine,
-    machines,
-    disks,
-    boot,
-    hosts,
-    members,
-    tokens,
-    apps,
-    artifacts,
-    builds,
-    stack,
-    deployments,
-    jobs,
-    git,
-    keys,
-    attach,
-    logs,
-    drains,
-    routes,
-    network,
-    certificates,
-    pages,
-    services,
-    externalServices,
-  ];
-  return nouns
-    .flatMap((noun) => Object.values(noun).filter(isEndpoint))
+/** By the noun they are about, in the order of the documents. */
+export const NOUNS = {
+  status,
+  apps,
+  deployments,
+  jobs,
+  services,
+  "external-services": externalServices,
+  routes,
+  certificates,
+  pages,
+  network,
+  builds,
+  stack,
+  artifacts,
+  git,
+  keys,
+  attach,
+  logs,
+  drains,
+  hosts,
+  members,
+  machines,
+  disks,
+  boot,
+  quarantine,
+  alerts,
+  tokens,
+} as const;
+export type Noun = keyof typeof NOUNS;
+
+/** Of one noun; hostd's own (`hostLog`) is not among them. */
+export const endpointsOf = (noun: Noun): Endpoint[] =>
+  Object.values(NOUNS[noun])
+    .filter(isEndpoint)
     .filter((endpoint) => endpoint.id !== "hostLog");
-}
+
+/** Endpoints that control mounts, in the order of the nouns. */
+export const controlEndpoints = (): Endpoint[] => (Object.keys(NOUNS) as Noun[]).flatMap(endpointsOf);

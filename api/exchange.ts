@@ -35,12 +35,14 @@ export function exchange(url: URL, asked: Asked): Promise<IncomingMessage> {
   const doing = `${endpoint.method} ${url.origin}${url.pathname}`;
   return new Promise((resolve, reject) => {
     let sent = false;
-    const fail = (cause: unknown) =>
+    const fail = (cause: unknown) => {
+      const what = upload && sent ? `${doing} (${BROKEN_UPLOAD})` : doing;
       reject(
         cause instanceof Fault
           ? cause
-          : new Fault("unavailable", doing, { cause: clockTrouble(cause) ?? cause, details: { sent } }),
+          : new Fault("unavailable", what, { cause: clockTrouble(cause) ?? cause, details: { sent } }),
       );
+    };
     if (signal?.aborted) return fail(new Fault("unavailable", `${doing} was cancelled`));
     const req = request(url, { method: endpoint.method, headers, agent }, (reply) => {
       req.setTimeout(0);
@@ -72,6 +74,7 @@ export function exchange(url: URL, asked: Asked): Promise<IncomingMessage> {
   });
 }
 
+const BROKEN_UPLOAD = "the upload broke off; uploads are not resumed, so send it again from its beginning";
 const NO_CONNECTION = "no connection came about in time";
 
 /** Calls back once TLS is up, before which no byte of the request leaves; ends the request when that takes too long. */

@@ -10,15 +10,16 @@ const Address = Type.Unsafe<string>({
 const Port = Type.Integer({ minimum: 1, maximum: 65_535, description: "TCP port." });
 const Description = Type.String({ maxLength: 200, description: "What it is, for people." });
 
+export const ExternalServiceState = oneOf(
+  ["unknown", "up", "unhealthy"],
+  "Whether control could open a TCP connection to it last. unknown: not tried since control started.",
+);
 export const ExternalService = object({
   name: Name,
   address: Address,
   port: Port,
   description: Type.Optional(Description),
-  state: oneOf(
-    ["unknown", "up", "unhealthy"],
-    "Whether control could open a TCP connection to it last. unknown: not tried since control started.",
-  ),
+  state: ExternalServiceState,
   reason: Type.String({ description: "Why it is unhealthy; empty otherwise." }),
   checkedAt: Type.Optional(Time),
   createdAt: Time,
@@ -40,6 +41,7 @@ export const createExternalService = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/external-services",
+  location: "/v1/external-services/{name}",
   summary: "Register a service that runs outside of the cluster; apps reach it once a network rule lets them",
   permission: "cluster:write",
   status: 201,
@@ -52,6 +54,7 @@ export const getExternalService = endpoint({
   path: "/v1/external-services/:name",
   summary: "Show a service that runs outside of the cluster, and whether it answers",
   permission: "app:read",
+  versioned: true,
   params: NameParams,
   reply: ExternalService,
 });
@@ -61,6 +64,7 @@ export const updateExternalService = endpoint({
   path: "/v1/external-services/:name",
   summary: "Give it another address or port; network rules to it follow",
   permission: "cluster:write",
+  versioned: true,
   conditional: true,
   params: NameParams,
   body: object({

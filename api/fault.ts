@@ -6,6 +6,7 @@ export const FAULTS = {
   unauthenticated: { status: 401, exit: 4, retry: false },
   forbidden: { status: 403, exit: 4, retry: false },
   "not-found": { status: 404, exit: 3, retry: false },
+  "method-not-allowed": { status: 405, exit: 2, retry: false },
   incompatible: { status: 400, exit: 1, retry: false },
   conflict: { status: 409, exit: 5, retry: false },
   precondition: { status: 412, exit: 5, retry: false },

@@ -37,6 +37,7 @@ export const redeploy = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/apps/:app/redeploy",
+  location: "/v1/apps/:app/builds/{id}",
   bulk: true,
   summary: "Build and deploy again what the deploy branch is at",
   permission: "app:write",

@@ -31,7 +31,7 @@ export const HostState = oneOf(
 );
 export type HostState = Static<typeof HostState>;
 
-const Room = object({
+export const Room = object({
   sizeBytes: Type.Integer({ minimum: 0 }),
   freeBytes: Type.Integer({ minimum: 0 }),
   reserveBytes: Type.Integer({ minimum: 0, description: "Kept for the agent and the container engine." }),
@@ -107,6 +107,16 @@ export type HostFacts = Static<typeof HostFacts>;
 
 export const Peer = object({ hostId: Id, subnet: Type.String(), address: Type.String() });
 
+export const TargetStack = object(
+  {
+    name: Type.String(),
+    builder: Type.String(),
+    runner: Type.String(),
+    prefetch: Type.Optional(Type.Boolean({ description: "Builds may come to this host: both are fetched ahead." })),
+  },
+  "Images by digest that builds on this host use; hosts keep them, also as flynn/builder and flynn/runner.",
+);
+
 /** Everything one host should be; pushed whole at each change. hostd refuses a term smaller than it has seen. */
 export const HostTarget = object({
   term: Type.Integer(),
@@ -131,17 +141,7 @@ export const HostTarget = object({
       description: "Left out by an older control: each job then reaches its own app on this host, and the internet.",
     }),
   ),
-  stack: Type.Optional(
-    object(
-      {
-        name: Type.String(),
-        builder: Type.String(),
-        runner: Type.String(),
-        prefetch: Type.Optional(Type.Boolean({ description: "Builds may come to this host: both are fetched ahead." })),
-      },
-      "Images by digest that builds on this host use; hosts keep them, also as flynn/builder and flynn/runner.",
-    ),
-  ),
+  stack: Type.Optional(TargetStack),
 });
 export type HostTarget = Static<typeof HostTarget>;
 
@@ -265,6 +265,7 @@ export const getHost = endpoint({
   path: "/v1/hosts/:id",
   summary: "Show a host",
   permission: "cluster:read",
+  versioned: true,
   params: IdParams,
   reply: Host,
 });

@@ -33,8 +33,9 @@ export const JobDesired = oneOf(
 export type JobDesired = Static<typeof JobDesired>;
 
 /** A process's check. `tcp`: a connection opens. `http`: GET path answers one of `status`. `none`: running is healthy. */
+export const HealthType = oneOf(["tcp", "http", "none"]);
 export const HealthCheck = object({
-  type: oneOf(["tcp", "http", "none"]),
+  type: HealthType,
   path: Type.Optional(Type.String({ maxLength: 256, pattern: "^/[\\x21-\\x7e]*$" })),
   status: Type.Optional(
     Type.String({
@@ -151,6 +152,8 @@ export const isSilent = ({ state, desired }: Pick<Job, "state" | "desired">): bo
 /** Ended for good: it will not be heard of again. */
 export const isOver = (job: Pick<Job, "state" | "desired">): boolean => isEnded(job) && !isSilent(job);
 
+/** What a host is told to do with a job or a build. */
+export const HostOrder = oneOf(["run", "stop"]);
 /** A job as its host is told to run it. */
 export const JobSpec = object({
   id: Id,
@@ -159,7 +162,7 @@ export const JobSpec = object({
   releaseId: Id,
   version: Type.Integer(),
   process: ProcessName,
-  desired: oneOf(["run", "stop"]),
+  desired: HostOrder,
   image: Type.String({ description: "registry address/app@sha256:digest" }),
   command: Type.Optional(Type.Array(Type.String(), { description: "Replaces the image's CMD." })),
   entrypoint: Type.Optional(Type.Array(Type.String())),
@@ -254,6 +257,7 @@ export const createJob = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/apps/:app/jobs",
+  location: "/v1/jobs/{id}",
   summary: "Run a command once in a job of its own, with the release's image, environment and limits",
   permission: "app:write",
   params: AppParams,

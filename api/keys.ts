@@ -38,11 +38,22 @@ export const listKeys = endpoint({
   query: object(PageQuery),
   reply: listOf(SshKey),
 });
+const KeyParams = object({ id: KeyName });
+export const getKey = endpoint({
+  id: "getKey",
+  method: "GET",
+  path: "/v1/keys/:id",
+  summary: "Show an SSH key, by id or name",
+  permission: "app:read",
+  params: KeyParams,
+  reply: SshKey,
+});
 export const addKey = endpoint({
   id: "addKey",
   method: "POST",
   idempotent: true,
   path: "/v1/keys",
+  location: "/v1/keys/{id}",
   summary: "Let an SSH key push to and fetch from every app's repository",
   permission: "app:write",
   body: object({
@@ -58,6 +69,6 @@ export const removeKey = endpoint({
   path: "/v1/keys/:id",
   summary: "Remove an SSH key, by id or name; its next connection is refused",
   permission: "app:write",
-  params: object({ id: KeyName }),
+  params: KeyParams,
   reply: Nothing,
 });

@@ -1,15 +1,28 @@
 // Log lines of jobs: kept on the hosts, merged by control in time order.
 import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
-import { AppParams, Id, IdParams, Name, Nothing, object, oneOf, ProcessName, recordOf, Time } from "./schema.ts";
+import {
+  AppParams,
+  Id,
+  IdParams,
+  Name,
+  Nothing,
+  notConstructor,
+  object,
+  oneOf,
+  ProcessName,
+  recordOf,
+  Time,
+} from "./schema.ts";
 
 export const LogSource = oneOf(
   ["app", "build", "router", "deploy", "system"],
   "app: what the job wrote. build: builds and their results. router: one line a request. deploy: releases and deployments. system: what the platform says of a job, such as its exit.",
 );
 export type LogSource = Static<typeof LogSource>;
+export const LogTime = Type.String({ description: "ISO 8601, UTC, microseconds where the engine gives them." });
 export const LogLine = object({
-  at: Type.String({ description: "ISO 8601, UTC, microseconds where the engine gives them." }),
+  at: LogTime,
   app: Name,
   appId: Type.Optional(
     Type.Unsafe<string>({
@@ -49,6 +62,7 @@ export const appLog = endpoint({
   path: "/v1/apps/:app/log",
   summary: "An app's log lines, oldest first; SSE follows",
   permission: "app:read",
+  faults: ["rate-limited"],
   params: AppParams,
   query: object(LogQuery),
   reply: object({
@@ -94,7 +108,7 @@ export const routerLog = endpoint({
     seq: Type.Integer({ minimum: 1, description: "Number of the batch within the session." }),
     lines: Type.Array(RouterLogLine, { maxItems: 1_000 }),
     dropped: recordOf(
-      Type.String({ pattern: "^(?!constructor$)[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$" }),
+      Type.String({ pattern: "^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$", ...notConstructor }),
       Type.Integer({ minimum: 1 }),
       "Lines by app, its id or from older routers its name, that were given up since the batch before.",
     ),

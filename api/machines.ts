@@ -140,6 +140,7 @@ export const getMachine = endpoint({
   path: "/v1/machines/:id",
   summary: "Show a machine, by id, name or MAC",
   permission: "machine:read",
+  versioned: true,
   params: MachineParams,
   reply: Machine,
 });
@@ -221,8 +222,12 @@ export const machineTimeline = endpoint({
   summary: "What happened to a machine, step by step",
   permission: "machine:read",
   params: MachineParams,
-  query: object({ bootId: Type.Optional(Id) }),
-  reply: object({ items: Type.Array(TimelineEvent) }),
+  query: object({
+    bootId: Type.Optional(Id),
+    ...PageQuery,
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 1000 })),
+  }),
+  reply: listOf(TimelineEvent),
   item: TimelineEvent,
 });
 export const explainMachine = endpoint({

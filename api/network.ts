@@ -5,7 +5,7 @@ import { endpoint } from "./endpoint.ts";
 import { AppEgress, AppNetwork, Reach } from "./reach.ts";
 import { Id, IdParams, listOf, Name, object, oneOf, PageQuery, Time } from "./schema.ts";
 
-const RuleKind = oneOf(
+export const RuleKind = oneOf(
   ["app", "service"],
   "What is named. service: one outside of the cluster, which no rule begins at. A newer control may answer other kinds.",
 );
@@ -27,7 +27,7 @@ export const NetworkRule = object({
 });
 export type NetworkRule = Static<typeof NetworkRule>;
 
-const NewParty = object(
+export const NewParty = object(
   { kind: Type.Optional(RuleKind), name: Id },
   "An app, by name or id; as `to` also an external service, by name.",
 );
@@ -93,6 +93,7 @@ export const createNetworkRule = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/network-rules",
+  location: "/v1/network-rules/{id}",
   summary:
     "Let jobs of one app open connections to jobs of another, on any port, or to an external service on its port, within a second and with no restart; a rule that exists is answered as it is",
   permission: "app:write",

@@ -29,6 +29,7 @@ export const getPages = endpoint({
   path: "/v1/apps/:app/pages",
   summary: "Show whether maintenance is on, and the app's pages",
   permission: "app:read",
+  versioned: true,
   params: AppParams,
   reply: AppPages,
 });
@@ -38,6 +39,7 @@ export const updatePages = endpoint({
   path: "/v1/apps/:app/pages",
   summary: "Turn maintenance on or off (503 with Retry-After instead of the app), or set the pages; null removes",
   permission: "app:write",
+  versioned: true,
   conditional: true,
   params: AppParams,
   body: object({

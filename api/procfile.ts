@@ -2,7 +2,7 @@
 // editor on Windows adds is passed over with a warning; what would silently run something else than was meant is refused,
 // with the number of the line.
 import { Fault } from "./fault.ts";
-import { ProcessName } from "./schema.ts";
+import { isProcessName } from "./schema.ts";
 
 export interface Procfile {
   /** Process type to command line, in the order of the file. `release` is the release phase, never scaled. */
@@ -14,7 +14,6 @@ const TYPES_MOST = 50;
 const COMMAND_MOST = 4096;
 const FILE_MOST_BYTES = 64 * 1024;
 const LINE = /^[^\S\n]*([A-Za-z0-9_-]+):[^\S\n]*(.*)$/;
-const NAME = new RegExp((ProcessName as { pattern?: string }).pattern!);
 
 export function parseProcfile(text: string): Procfile {
   if (Buffer.byteLength(text) > FILE_MOST_BYTES) throw new Fault("invalid", "the Procfile is larger than 64 KiB");
@@ -31,7 +30,7 @@ export function parseProcfile(text: string): Procfile {
     if (/^\s*(#|$)/.test(raw)) continue;
     const { name: written, command } = readLine(raw, line);
     const name = written.toLowerCase();
-    if (!NAME.test(name)) throw wrong(line, unfit(written));
+    if (!isProcessName(name)) throw wrong(line, unfit(written));
     if (name !== written) warnings.push(`line ${line}: process type ${written} is run as ${name}`);
     const earlier = types.get(name);
     if (earlier !== undefined)

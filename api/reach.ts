@@ -35,6 +35,11 @@ export const ReachApp = object({
 });
 export type ReachApp = Static<typeof ReachApp>;
 
+export const OpenPorts = object({
+  address: Ipv4,
+  ports: Type.Array(Type.String({ pattern: "^\\d{1,5}(-\\d{1,5})?$" })),
+});
+
 /** What a host enforces. It holds only the apps that run on this host, those they may reach and those that may reach them. */
 export const Reach = object({
   version: Type.Integer({
@@ -46,7 +51,7 @@ export const Reach = object({
   closed: Type.Array(Cidr, {
     description: "Boot and BMC networks: never reached, under every policy, by jobs or builds.",
   }),
-  open: Type.Array(object({ address: Ipv4, ports: Type.Array(Type.String({ pattern: "^\\d{1,5}(-\\d{1,5})?$" })) }), {
+  open: Type.Array(OpenPorts, {
     description: "TCP ports on closed addresses that jobs may reach all the same: the routers' and the API's own.",
   }),
   routers: Type.Array(Ipv4, { description: "Where routers open connections to jobs from." }),

@@ -28,7 +28,8 @@ export const Domain = Type.String({
 export const RoutePath = Type.String({
   maxLength: 200,
   // One way to match any text: a nested repetition here would take exponential time on hostile paths.
-  pattern: "^/(?!(.*/)?\\.{1,2}(/|$))([A-Za-z0-9._~-]+/)*([A-Za-z0-9._~-]+)?$",
+  pattern: "^/([A-Za-z0-9._~-]+/)*([A-Za-z0-9._~-]+)?$",
+  not: { pattern: "/\\.{1,2}(/|$)" },
   description: "Path prefix of letters, digits and ._~-, no `..`; the longest match wins.",
 });
 
@@ -50,10 +51,11 @@ export const RouteProtocol = oneOf(
   "How the jobs are spoken to: h2c is HTTP/2 without TLS, which gRPC needs, trailers and streams both ways included. HTTP/1.1 when absent.",
 );
 export type RouteProtocol = Static<typeof RouteProtocol>;
+export const RatePeriod = oneOf(["second", "minute", "hour"]);
 export const RouteRate = object(
   {
     requests: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
-    per: oneOf(["second", "minute", "hour"]),
+    per: RatePeriod,
   },
   "What one client address (of IPv6: its /64) may ask of this route within the time, counted by each router for itself; more is answered 429 with Retry-After.",
 );
@@ -109,6 +111,7 @@ export const createRoute = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/routes",
+  location: "/v1/routes/{id}",
   summary: "Route a domain (http) or a port (tcp) to an app; one that another app has is a conflict",
   permission: "app:write",
   status: 201,
@@ -139,6 +142,7 @@ export const updateRoute = endpoint({
   path: "/v1/routes/:id",
   summary: "Change a route's process or options; null takes an option back. Domain, path and port stay",
   permission: "app:write",
+  versioned: true,
   conditional: true,
   params: IdParams,
   body: object({
@@ -171,6 +175,7 @@ export const getRoute = endpoint({
   path: "/v1/routes/:id",
   summary: "Show a route",
   permission: "app:read",
+  versioned: true,
   params: IdParams,
   reply: Route,
 });
@@ -206,6 +211,30 @@ export const Pool = object({
   maintenance: Type.Optional(Page),
   errorPage: Type.Optional(Page),
 });
+export const CanaryPool = object(
+  { poolId: Type.String(), percent: SharePercent },
+  "This share of its requests goes to that pool, which is in `pools` and has at least one backend that is up.",
+);
+export const PooledDomain = object({
+  domain: Domain,
+  path: RoutePath,
+  poolId: Type.String(),
+  tls: Type.Optional(RouteTls),
+  sticky: Type.Optional(Type.Boolean()),
+  hstsSeconds: Type.Optional(HstsSeconds),
+  protocol: Type.Optional(RouteProtocol),
+  rate: Type.Optional(RouteRate),
+  canary: Type.Optional(CanaryPool),
+});
+export const PooledPort = object({
+  port: TcpPort,
+  poolId: Type.String(),
+  proxyProtocol: Type.Optional(ProxyProtocol),
+});
+export const TcpPorts = object(
+  { first: TcpPort, last: TcpPort },
+  "Ports that TCP routes may have: a router listens on all of them once there is a TCP route, so that the next needs no reload.",
+);
 export const RouterTarget = object({
   term: Type.Integer(),
   generation: Type.Integer({
@@ -217,33 +246,9 @@ export const RouterTarget = object({
   }),
   controlUrls: Type.Optional(ControlUrls),
   pools: Type.Array(Pool),
-  routes: Type.Array(
-    object({
-      domain: Domain,
-      path: RoutePath,
-      poolId: Type.String(),
-      tls: Type.Optional(RouteTls),
-      sticky: Type.Optional(Type.Boolean()),
-      hstsSeconds: Type.Optional(HstsSeconds),
-      protocol: Type.Optional(RouteProtocol),
-      rate: Type.Optional(RouteRate),
-      canary: Type.Optional(
-        object(
-          { poolId: Type.String(), percent: SharePercent },
-          "This share of its requests goes to that pool, which is in `pools` and has at least one backend that is up.",
-        ),
-      ),
-    }),
-  ),
-  tcpPorts: Type.Optional(
-    object(
-      { first: TcpPort, last: TcpPort },
-      "Ports that TCP routes may have: a router listens on all of them once there is a TCP route, so that the next needs no reload.",
-    ),
-  ),
-  tcp: Type.Optional(
-    Type.Array(object({ port: TcpPort, poolId: Type.String(), proxyProtocol: Type.Optional(ProxyProtocol) })),
-  ),
+  routes: Type.Array(PooledDomain),
+  tcpPorts: Type.Optional(TcpPorts),
+  tcp: Type.Optional(Type.Array(PooledPort)),
   certificates: Type.Optional(
     Type.Array(
       object({
@@ -347,6 +352,15 @@ export const listRouters = endpoint({
   permission: "cluster:read",
   query: object(PageQuery),
   reply: listOf(Router),
+});
+export const getRouter = endpoint({
+  id: "getRouter",
+  method: "GET",
+  path: "/v1/routers/:id",
+  summary: "Show a router",
+  permission: "cluster:read",
+  params: IdParams,
+  reply: Router,
 });
 export const deleteRouter = endpoint({
   id: "deleteRouter",

@@ -9,7 +9,7 @@ export const oneOf = <const T extends readonly [string, ...string[]]>(values: T,
   Type.Unsafe<T[number]>({ type: "string", enum: [...values], ...(description ? { description } : {}) });
 
 /** Names to values, any number of them; a name that does not fit is refused, not passed over. */
-export const recordOf = <K extends TSchema & { pattern?: string }, V extends TSchema>(
+export const recordOf = <K extends TSchema & { pattern?: string; not?: object }, V extends TSchema>(
   name: K,
   value: V,
   description?: string,
@@ -18,6 +18,7 @@ export const recordOf = <K extends TSchema & { pattern?: string }, V extends TSc
     type: "object",
     patternProperties: { [name.pattern!]: value },
     additionalProperties: false,
+    ...(name.not ? { propertyNames: { not: name.not } } : {}),
     ...(description ? { description } : {}),
   });
 
@@ -39,17 +40,22 @@ export const Name = Type.String({
   pattern: "^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$",
   description: "1-30 of a-z, 0-9 and -, begins with a letter, ends with a letter or digit.",
 });
+/** A key that a poisoned JSON text could make a prototype of. */
+export const notConstructor = { not: { enum: ["constructor"] } } as const;
 export const ProcessName = Type.String({
-  pattern: "^(?!constructor$)[a-z][a-z0-9_-]{0,29}$",
+  pattern: "^[a-z][a-z0-9_-]{0,29}$",
+  ...notConstructor,
   description: "Process type of a release, such as web: 1-30 of a-z, 0-9, - and _, begins with a letter.",
 });
+const PROCESS_NAME = new RegExp((ProcessName as { pattern?: string }).pattern!);
+export const isProcessName = (text: string): boolean => PROCESS_NAME.test(text) && text !== "constructor";
 export const Time = Type.String({
   maxLength: 40,
   pattern: "^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,9})?Z$",
   description: "ISO 8601, UTC, such as 2026-01-31T12:00:00Z.",
 });
 export const Ipv4 = Type.String({
-  pattern: "^((25[0-5]|2[0-4]\\d|1?\\d?\\d)(\\.(?!$)|$)){4}$",
+  pattern: "^(25[0-5]|2[0-4]\\d|1?\\d?\\d)(\\.(25[0-5]|2[0-4]\\d|1?\\d?\\d)){3}$",
   description: "IPv4 address.",
 });
 /** Text that may become an argument or a variable of a process: anything but NUL (execve ends there). */

@@ -1,6 +1,6 @@
 // The stack: the builder image that apps are built in and the runner image that what was built is laid on.
 import { type Static, Type } from "typebox";
-import { endpoint } from "./endpoint.ts";
+import { BEGINS_ANEW, endpoint } from "./endpoint.ts";
 import { object, oneOf, Time } from "./schema.ts";
 
 export const StackPart = oneOf(
@@ -38,13 +38,16 @@ export const getStack = endpoint({
   path: "/v1/stack",
   summary: "Show the stack that builds use",
   permission: "cluster:read",
+  faults: ["not-found"],
   reply: Stack,
 });
 export const uploadStackImage = endpoint({
   id: "uploadStackImage",
   method: "POST",
   path: "/v1/stack/images",
+  idempotent: true,
   summary: "Upload one image of a stack (a `docker save` archive), streamed; builds use it once setStack names it",
+  description: BEGINS_ANEW,
   permission: "cluster:write",
   query: object({ part: StackPart }),
   upload: "application/x-tar",

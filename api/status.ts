@@ -2,10 +2,11 @@
 import { type Static, Type } from "typebox";
 import { Alert } from "./alerts.ts";
 import { endpoint } from "./endpoint.ts";
-import { Id, object, oneOf, Time } from "./schema.ts";
+import { Id, listOf, object, oneOf, PageQuery, Time } from "./schema.ts";
 import { Hello } from "./version.ts";
 
-export const Part = object({ name: Type.String(), state: oneOf(["ok", "degraded", "down"]), message: Type.String() });
+export const PartState = oneOf(["ok", "degraded", "down"]);
+export const Part = object({ name: Type.String(), state: PartState, message: Type.String() });
 export type Part = Static<typeof Part>;
 export const Status = object({
   version: Type.String(),
@@ -14,7 +15,7 @@ export const Status = object({
   term: Type.Integer(),
   seq: Type.Integer(),
   startedAt: Time,
-  state: oneOf(["ok", "degraded", "down"]),
+  state: PartState,
   parts: Type.Array(Part),
   counts: object({
     machines: Type.Integer(),
@@ -59,6 +60,15 @@ export const getOpenapi = endpoint({
   reply: Type.Any(),
 });
 
+export const getAgentsOpenapi = endpoint({
+  id: "getAgentsOpenapi",
+  method: "GET",
+  path: "/v1/openapi-agents.json",
+  summary: "What hosts, routers and boot servers ask of control, as OpenAPI 3.1; no interface for others",
+  permission: "public",
+  reply: Type.Any(),
+});
+
 export const Event = object({
   seq: Type.Integer(),
   at: Time,
@@ -73,14 +83,15 @@ export const listEvents = endpoint({
   id: "listEvents",
   method: "GET",
   path: "/v1/events",
-  summary: "What happened, oldest first; SSE follows and resumes by seq",
+  summary: "What happened, newest first; SSE sends it oldest first, follows, and resumes by seq",
   permission: "cluster:read",
+  faults: ["gone"],
   query: object({
     app: Type.Optional(Id),
     type: Type.Optional(Type.String({ maxLength: 64 })),
-    after: Type.Optional(Type.Integer({ minimum: 0 })),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 100 })),
+    after: Type.Optional(Type.Integer({ minimum: 0, description: "Only what came after the event of that seq." })),
+    ...PageQuery,
   }),
-  reply: object({ items: Type.Array(Event) }),
+  reply: listOf(Event),
   item: Event,
 });

@@ -41,6 +41,7 @@ export const getToken = endpoint({
   path: "/v1/tokens/:id",
   summary: "Show an access token",
   permission: "cluster:read",
+  faults: ["conflict"],
   params: IdParams,
   reply: AccessToken,
 });
@@ -49,6 +50,7 @@ export const createToken = endpoint({
   method: "POST",
   idempotent: true,
   path: "/v1/tokens",
+  location: "/v1/tokens/{id}",
   summary: "Make an access token that may do no more than the one it is made with; `token` is told this once",
   permission: "cluster:write",
   status: 201,

@@ -26,8 +26,11 @@ const USAGE_EXIT = FAULTS.invalid.exit;
 
 /** The exit code: 0, what the command returns, or the one of its Fault. After an interrupt it throws, so that run() says 130. */
 export async function runCli(argv: readonly string[], around: Surroundings): Promise<number> {
+  // Of words that were not understood, only that they ask for JSON is.
+  let json = argv.includes("--json");
   try {
     const parsed = parse(argv, around.commands);
+    if (parsed.type === "run") json = parsed.flags.has("json");
     if (parsed.type === "help") {
       const text = `${helpText(parsed.words, parsed.commands)}\n`;
       if (parsed.asked) around.writeOut(text);
@@ -38,7 +41,7 @@ export async function runCli(argv: readonly string[], around: Surroundings): Pro
     return (await parsed.command.run(invocation(parsed, around))) ?? 0;
   } catch (error) {
     if (around.signal.aborted) throw error;
-    return report(error, around);
+    return report(error, around, json);
   }
 }
 
@@ -71,14 +74,21 @@ function invocation({ args, tail, flags }: Extract<Parsed, { type: "run" }>, aro
 }
 
 /** What failed, why, and (in the message itself) what to do next. */
-function report(error: unknown, { terminal, writeErr }: Surroundings): number {
+function report(error: unknown, { terminal, writeErr }: Surroundings, json: boolean): number {
   const fault = isFault(error)
     ? error
     : new Fault("internal", error instanceof Error ? error.message : String(error), {
         cause: error instanceof Error ? error.cause : undefined,
       });
+  const { exit } = FAULTS[fault.code];
+  if (json) {
+    const message = [...new Set(causeChain(fault))].join(": ");
+    const { code, retry, details } = fault;
+    writeErr(`${JSON.stringify({ code, message, exit, retry, ...(details ? { details } : {}) })}\n`);
+    return exit;
+  }
   const request = fault.code === "internal" && fault.details?.["requestId"];
   const text = [...new Set(causeChain(fault))].join(": ") + (request ? ` (request ${request})` : "");
   writeErr(`error: ${terminal.err ? plain(text, { lines: true }) : text}\n`);
-  return FAULTS[fault.code].exit;
+  return exit;
 }

@@ -34,6 +34,10 @@ export function asFault(error: unknown): Fault {
   return new Fault("internal", "the request failed inside control", { cause: error });
 }
 
+/** When the same request may be worth sending again; undefined where only the caller can tell. */
+const retryAfterSeconds = ({ code, retry }: Fault): number | undefined =>
+  !retry ? undefined : code === "rate-limited" ? 5 : code === "unavailable" ? 1 : undefined;
+
 export function sendFault(fault: Fault, request: FastifyRequest, reply: FastifyReply, log: Log): void {
   if (fault.code === "internal")
     log.error(
@@ -42,6 +46,8 @@ export function sendFault(fault: Fault, request: FastifyRequest, reply: FastifyR
     );
   const causes = fault.code === "internal" ? [] : causeChain(fault.cause);
   reply.header("x-request-id", request.id);
+  const retryAfter = retryAfterSeconds(fault);
+  if (retryAfter !== undefined) reply.header("retry-after", String(retryAfter));
   void reply.code(FAULTS[fault.code].status).send({
     code: fault.code,
     message: [fault.message, ...causes].join(": "),

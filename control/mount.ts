@@ -12,7 +12,11 @@ import type { Log } from "#lib/log.ts";
 import type { DiskRoom } from "./disk/room.ts";
 import { asFault, sendFault } from "./faults.ts";
 import type { Hellos } from "./hello.ts";
-import { authorize, identify, type Principal, sha256Hex } from "./identity/principal.ts";
+import { contentTag, ifMatchOf, isUnchanged } from "./http/etag.ts";
+import { type Idempotent, idempotencyOf } from "./http/idempotency-key.ts";
+import { allowedAt } from "./http/known-paths.ts";
+import { locationOf } from "./http/location.ts";
+import { authorize, identify, type Principal } from "./identity/principal.ts";
 import type { Secrets } from "./secrets.ts";
 import { sendStream } from "./sse.ts";
 import type { Store } from "./store/store.ts";
@@ -30,6 +34,8 @@ export interface Call<E extends Endpoint> {
   filling: DiskRoom["filling"];
   /** Spread into the one commit that a POST makes: the same Idempotency-Key then gives the same outcome. */
   idempotent: Idempotent;
+  /** The same for an endpoint with `upload`, by a digest of what was uploaded. */
+  idempotentFor(content: string): Idempotent;
   /** What an earlier request with this Idempotency-Key made, for handlers that look at the state before they commit. */
   earlier<T>(): Promise<T | undefined>;
   /** IP address the request came from. */
@@ -38,13 +44,8 @@ export interface Call<E extends Endpoint> {
   ifMatch: number | undefined;
   /** Last-Event-ID of a resumed stream. */
   lastEventId: string | undefined;
+  /** Version of the object in the reply. */
   etag(version: number): void;
-  location(path: string): void;
-}
-
-export interface Idempotent {
-  idempotencyKey?: string;
-  idempotencyHash?: string;
 }
 
 export type Handler<E extends Endpoint> = (call: Call<E>) => Answer<E> | Promise<Answer<E>>;
@@ -84,17 +85,20 @@ export function mounter(
     const said = newer === undefined ? fault : new Fault(fault.code, `${fault.message}; ${newer}`, fault);
     sendFault(said, request, reply, log);
   });
-  app.setNotFoundHandler((request, reply) =>
-    sendFault(
-      new Fault("not-found", `${request.method} ${request.url.split("?")[0]} is not an endpoint`),
-      request,
-      reply,
-      log,
-    ),
-  );
+  app.setNotFoundHandler((request, reply) => {
+    const [path = ""] = request.url.split("?", 1);
+    const allowed = allowedAt(mounted, path);
+    const fault =
+      allowed.length === 0
+        ? new Fault("not-found", `${request.method} ${path} is not an endpoint`)
+        : new Fault("method-not-allowed", `${path} takes ${allowed.join(", ")}, not ${request.method}`);
+    if (allowed.length > 0) reply.header("allow", allowed.join(", "));
+    sendFault(fault, request, reply, log);
+  });
   for (const mediaType of ["application/x-tar", "application/gzip"])
     app.addContentTypeParser(mediaType, (_request, payload, done) => done(null, payload));
   const helloText = formatHello(hellos.own);
+  const answerUnchanged = unchangedAnswer(secrets);
   app.addHook("onRequest", (_request, reply, done) => {
     reply
       .header("x-content-type-options", "nosniff")
@@ -107,7 +111,7 @@ export function mounter(
   const mount: Mount = (endpoint, handler, stream) => {
     mounted.push(endpoint);
     app.route({
-      method: endpoint.method,
+      method: endpoint.method === "GET" ? ["GET", "HEAD"] : endpoint.method,
       url: endpoint.path,
       schema: {
         params: endpoint.params,
@@ -139,7 +143,7 @@ export function mounter(
           room,
         });
         await call.earlier(); // a key of another request is refused before anything is done
-        if (stream && request.headers.accept?.includes("text/event-stream")) {
+        if (stream && request.method === "GET" && request.headers.accept?.includes("text/event-stream")) {
           reply.hijack();
           // Rights are looked at again before each item: a removed token or host hears nothing more.
           await sendStream(reply.raw, call.signal, {
@@ -156,12 +160,28 @@ export function mounter(
             ? await handler(call)
             : await room.filling(call.signal, (signal) => handler({ ...call, signal }));
         if (endpoint.download !== undefined) return sendDownload(reply, endpoint.download, result as Download);
+        const location = locationOf(endpoint, call.params, result);
+        if (location !== undefined) reply.header("location", location);
         return reply.code(endpoint.status).send(result);
       },
+      ...(endpoint.method === "GET" ? { onSend: answerUnchanged } : {}),
     });
   };
   return { mount, mounted };
 }
+
+/** Of a GET whose handler gave a version: its ETag, and no body to who has the same already. */
+const unchangedAnswer =
+  ({ digest }: Secrets) =>
+  (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: (error: null, payload: unknown) => void) => {
+    const version = reply.getHeader("etag");
+    if (typeof version !== "string" || typeof payload !== "string") return done(null, payload);
+    const etag = contentTag(version, digest(payload)); // keyed, since replies hold secrets
+    reply.header("etag", etag);
+    if (!isUnchanged(request.headers["if-none-match"], etag)) return done(null, payload);
+    reply.code(304).removeHeader("content-type");
+    done(null, null);
+  };
 
 function sendDownload(reply: FastifyReply, mediaType: string, { body, sizeBytes }: Download): FastifyReply {
   if (sizeBytes !== undefined) reply.header("content-length", String(sizeBytes));
@@ -206,7 +226,8 @@ function callOf<E extends Endpoint>(
 ): Call<E> {
   const gone = new AbortController();
   reply.raw.once("close", () => gone.abort(new Fault("unavailable", "the caller has gone")));
-  const idempotent = idempotentOf(endpoint, request, principal, secrets);
+  const idempotentFor = idempotencyOf({ endpoint, request, principal, secrets });
+  const idempotent = endpoint.upload === undefined ? idempotentFor(request.body) : {};
   return {
     params: request.params as Params<E>,
     query: request.query as Query<E>,
@@ -216,6 +237,7 @@ function callOf<E extends Endpoint>(
     upload: endpoint.upload === undefined ? (undefined as never) : uploadOf(request.body as Readable),
     filling: room.filling,
     idempotent,
+    idempotentFor,
     async earlier<T>() {
       const { idempotencyKey, idempotencyHash } = idempotent;
       return idempotencyKey === undefined
@@ -225,8 +247,11 @@ function callOf<E extends Endpoint>(
     remoteAddress: request.ip,
     ifMatch: ifMatchOf(endpoint, request.headers["if-match"]),
     lastEventId: typeof request.headers["last-event-id"] === "string" ? request.headers["last-event-id"] : undefined,
-    etag: (version) => void reply.header("etag", `"${version}"`),
-    location: (path) => void reply.header("location", path),
+    etag(version) {
+      if (!endpoint.versioned)
+        throw new Error(`${endpoint.id} gives an ETag and does not say that it is \`versioned\``);
+      reply.header("etag", `"${version}"`);
+    },
   };
 }
 
@@ -238,26 +263,4 @@ function uploadOf(body: Readable): Readable {
   finished(body, (error) => void (error && handed.destroy(error)));
   handed.once("close", () => body.unpipe(handed));
   return body.pipe(handed);
-}
-
-function idempotentOf(endpoint: Endpoint, request: FastifyRequest, principal: Principal, secrets: Secrets): Idempotent {
-  const key = endpoint.idempotent ? request.headers["idempotency-key"] : undefined;
-  if (key === undefined) return {};
-  if (typeof key !== "string" || !/^[\x21-\x7e]{1,255}$/.test(key))
-    throw new Fault("invalid", "Idempotency-Key is to be 1-255 printable characters without spaces");
-  return {
-    idempotencyKey: sha256Hex(`${principal.kind} ${principal.id}\n${endpoint.id}\n${key}`),
-    // Bodies hold secrets: a bare hash of one could be guessed at.
-    idempotencyHash: secrets.digest(JSON.stringify([request.params, request.query, request.body ?? null])),
-  };
-}
-
-/** One strong ETag of ours, or `*`. Anything else is refused: to pass over it would be to overwrite what it protects. */
-function ifMatchOf({ method, path, conditional }: Endpoint, header: string | undefined): number | undefined {
-  if (method === "GET") return undefined;
-  if (header === undefined || header.trim() === "*") return undefined;
-  const version = /^"?([1-9]\d{0,14})"?$/.exec(header.trim())?.[1];
-  if (version === undefined) throw new Fault("invalid", "If-Match is to be one ETag as this API gives it, or *");
-  if (!conditional) throw new Fault("invalid", `${method} ${path} takes no If-Match`);
-  return Number(version);
 }

@@ -7,6 +7,8 @@ export interface Violation {
   instancePath: string;
   message?: string;
   params: Record<string, unknown>;
+  /** Of a name that is not fit, found by what is inside `propertyNames`. */
+  propertyName?: string;
   data?: unknown;
   parentSchema?: { description?: string; patternProperties?: unknown; anyOf?: { type?: string }[] };
 }
@@ -14,16 +16,18 @@ export interface Violation {
 const SHOWN_MOST = 60;
 
 export function violationFault(violation: Violation, part = "body"): Fault {
-  const { params } = violation;
+  const { params, propertyName } = violation;
   const path = violation.instancePath.slice(1).replaceAll("/", ".");
-  const added = params["additionalProperty"] ?? params["missingProperty"] ?? params["propertyName"];
+  const added = params["additionalProperty"] ?? params["missingProperty"] ?? params["propertyName"] ?? propertyName;
   const field = [path, added].filter((name) => name !== undefined && name !== "").join(".");
   return new Fault("invalid", sentence(violation, path, part), { details: { field: field.slice(0, 200) } });
 }
 
-function sentence({ keyword, message, params, data, parentSchema }: Violation, path: string, part: string): string {
+function sentence(violation: Violation, path: string, part: string): string {
+  const { keyword, message, params, propertyName, data, parentSchema } = violation;
   const what = path || (part === "body" ? "the body" : `the ${part === "querystring" ? "query" : part}`);
   const inside = path ? ` in ${path}` : "";
+  if (propertyName !== undefined) return `${shown(propertyName)} is not a valid name${inside}`;
   switch (keyword) {
     case "additionalProperties": {
       const name = shown(params["additionalProperty"]);
@@ -31,8 +35,6 @@ function sentence({ keyword, message, params, data, parentSchema }: Violation, p
         ? `${name} is not a valid name${inside}`
         : `${name} is not a field of this ${part === "querystring" ? "query" : "request"}${inside}`;
     }
-    case "propertyNames":
-      return `${shown(params["propertyName"])} is not a valid name${inside}`;
     case "required":
       return `${String(params["missingProperty"])} is missing${inside}`;
     case "type":
@@ -40,6 +42,7 @@ function sentence({ keyword, message, params, data, parentSchema }: Violation, p
     case "enum":
       return `${what} must be one of ${(params["allowedValues"] as string[]).join(", ")}`;
     case "pattern":
+    case "not":
       return `${what} is not valid: ${shown(data)}${parentSchema?.description ? `; wanted: ${parentSchema.description}` : ""}`;
     case "maxLength":
       return `${what} is longer than ${String(params["limit"])} characters`;

@@ -15,6 +15,7 @@ const POLICY_MARK = "# flynn setup, pid";
 
 /** Services that only serve as programs of ours: never started by systemd on their own. Docker stays as Debian has it. */
 const UNITS = {
+  "cloud-init": ["cloud-init-local", "cloud-init", "cloud-config", "cloud-final"],
   haproxy: "haproxy",
   "docker-registry": "docker-registry",
   "openssh-server": "ssh",

@@ -3,7 +3,7 @@
 import { CERTIFICATE_LIST } from "./certificates.ts";
 import { DROP_NAMED, TOO_MANY_NAMED } from "./hop-script.ts";
 import { mapFile } from "./maps.ts";
-import { DEFAULT_CERTIFICATE, expectProxy, listenOn, type RenderOptions } from "./render-options.ts";
+import { DEFAULT_CERTIFICATE, expectProxy, listenOn, protocolOf, type RenderOptions } from "./render-options.ts";
 
 /** What a request's headers may be; HAProxy reads a little more, so that more is answered in words. */
 export const HEADERS_BYTES = 32_768;
@@ -16,10 +16,11 @@ const FRONTS_DEEP = 4;
 /** Pages of apps are shown as documents of no origin: no scripts, no forms, nothing from elsewhere. */
 const SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; sandbox";
 
-const LOG_FORMAT = [
-  "at=info method=%HM path=%{+Q,+E}HPO host=%[var(txn.host),url_enc] request_id=%[var(txn.id)]",
-  'fwd=\\"%ci\\" job=%b/%s connect=%Tc service=%Tr status=%ST bytes=%B protocol=%[var(txn.proto)] state=%ts',
-].join(" ");
+const logFormat = (options: RenderOptions): string =>
+  [
+    "at=info method=%HM path=%{+Q,+E}HPO host=%[var(txn.host),url_enc] request_id=%[var(txn.id)]",
+    `fwd=\\"%ci\\" job=%b/%s connect=%Tc service=%Tr status=%ST bytes=%B protocol=%[${protocolOf(options).name}] state=%ts`,
+  ].join(" ");
 
 const TOO_LARGE = `the headers of this request are over ${HEADERS_BYTES / 1024} KiB, or more than ${HEADERS_MOST}: often too many cookies, then delete those of this site and try again`;
 
@@ -36,9 +37,9 @@ export function renderFrontend(options: RenderOptions): string {
       // Before the PROXY protocol says who is behind it.
       ...(hasFronts ? [`tcp-request connection set-var(sess.front) bool(true) if ${isFront}`] : []),
       ...(proxySources.length > 0 ? [expectProxy(proxySources)] : []),
-      `log-format "${LOG_FORMAT}"`,
+      `log-format "${logFormat(options)}"`,
       ...refusals(),
-      ...(hasFronts ? client(isFront) : ["http-request set-var(txn.proto) ssl_fc,iif(https,http)"]),
+      ...(hasFronts ? client(isFront) : []),
       ...ownHeaders(options),
       ...route(options),
       ...routeOptions(options),
@@ -56,16 +57,16 @@ function refusals(): string[] {
   return [
     "# What Connection names is for this hop only.",
     "http-request set-var(txn.upgrade) bool(true) if { req.hdr(connection) -m str -i upgrade } { req.hdr(upgrade) -m found }",
-    `http-request lua.${DROP_NAMED} if { req.hdr_cnt(connection) gt 1 } || { req.hdr(connection) -m found } !{ req.hdr(connection) -m str -i close keep-alive upgrade }`,
+    `http-request lua.${DROP_NAMED} if { req.hdr(connection) -m found } !{ req.hdr(connection) -m str -i close keep-alive upgrade } || { req.hdr_cnt(connection) gt 1 }`,
     "http-request set-var(txn.id) req.hdr(x-request-id) if { req.hdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,64}$ }",
     "http-request set-var(txn.id) uuid() unless { var(txn.id) -m found }",
     "http-after-response set-header x-request-id %[var(txn.id)]",
     "http-request set-var(txn.host) req.fhdr(host),field(1,:),field(1,/),lower,rtrim(.)",
     "http-request set-var(txn.path) path",
-    `http-request return status 431 content-type text/plain string "${TOO_LARGE}\\n" if { req.hdrs,length gt ${HEADERS_BYTES} } || { req.fhdr_cnt gt ${HEADERS_MOST} }`,
+    // The first condition of each costs nothing: only where a request could be too large it is measured.
+    `http-request return status 431 content-type text/plain string "${TOO_LARGE}\\n" if { internal.htx.data gt ${HEADERS_BYTES - 5 * HEADERS_MOST} } { req.hdrs,length gt ${HEADERS_BYTES} } || { internal.htx.nbblks gt ${HEADERS_MOST} } { req.fhdr_cnt gt ${HEADERS_MOST} }`,
     "# What this reader and the job's could understand differently: a NUL, a carriage return that ends no line.",
-    "http-request deny deny_status 400 if { req.hdrs -m reg '\\x00|\\r[^\\n]' }",
-    `http-request deny deny_status 400 if { var(${TOO_MANY_NAMED}) -m bool }`,
+    `http-request deny deny_status 400 if { req.hdrs -m reg '\\x00|\\r[^\\n]' } || { var(${TOO_MANY_NAMED}) -m bool }`,
     "# Methods that are for proxies, not for apps; upgrades that would hide later requests from the rules here.",
     "http-request deny deny_status 405 if { method CONNECT TRACE }",
     "http-request del-header upgrade if { req.hdr(upgrade) -m sub -i h2c }",
@@ -92,7 +93,8 @@ function client(isFront: string): string[] {
   ];
 }
 
-function ownHeaders({ trustedFronts = [] }: RenderOptions): string[] {
+function ownHeaders(options: RenderOptions): string[] {
+  const { trustedFronts = [] } = options;
   const hasFronts = trustedFronts.length > 0;
   return [
     "# All that this router alone may say goes in one pass; then nothing is left to replace, only to add.",
@@ -102,7 +104,7 @@ function ownHeaders({ trustedFronts = [] }: RenderOptions): string[] {
     "http-request add-header x-request-start %[date(0,ms)]",
     "http-request add-header x-real-ip %[src]",
     "http-request add-header x-forwarded-for %[src]",
-    "http-request add-header x-forwarded-proto %[var(txn.proto)]",
+    `http-request add-header x-forwarded-proto %[${protocolOf(options).name}]`,
     ...(hasFronts
       ? [
           "http-request add-header x-forwarded-port %[var(txn.front_port)] if { var(txn.front_port) -m found }",
@@ -133,9 +135,10 @@ function route({ directory }: RenderOptions): string[] {
 }
 
 /** Where a request by http is sent on to, by the front's word of it or by ours. */
-function redirects({ httpsPort, trustedFronts = [] }: RenderOptions): string[] {
+function redirects(options: RenderOptions): string[] {
+  const { httpsPort, trustedFronts = [] } = options;
   const rule = (port: string, condition: string) =>
-    `http-request redirect code 308 location https://%[var(txn.host)]${port}%[pathq] if { var(txn.flags) -m sub r } { var(txn.proto) -m str http }${condition}`;
+    `http-request redirect code 308 location https://%[var(txn.host)]${port}%[pathq] if { var(txn.flags) -m sub r } !${protocolOf(options).isHttps}${condition}`;
   const port = httpsPort === 443 ? "" : `:${httpsPort}`;
   if (trustedFronts.length === 0) return httpsPort === undefined ? [] : [rule(port, "")];
   return [
@@ -159,7 +162,7 @@ function routeOptions(options: RenderOptions): string[] {
     ...canary(sticky),
     `http-request set-var(txn.server) var(txn.pool),concat(/,txn.token),${sticky} if { var(txn.token) -m found }`,
     "http-after-response allow if { var(txn.answered) -m found } !{ var(txn.flags) -m found }",
-    "http-after-response set-header strict-transport-security max-age=%[var(txn.hsts)] if { var(txn.hsts) -m len gt 0 } { var(txn.proto) -m str https }",
+    `http-after-response set-header strict-transport-security max-age=%[var(txn.hsts)] if { var(txn.hsts) -m len gt 0 } ${protocolOf(options).isHttps}`,
     "# An error page of the app's own, where HAProxy answers in its place: what an app itself answers is left as it is.",
     `http-after-response set-var(txn.own) int(1) if { status 502:504 } !{ var(txn.answered) -m found } { ${reply("own")} -m found }`,
     `http-after-response set-header content-type "text/html; charset=utf-8" if ${isOwn}`,

@@ -6,7 +6,7 @@ import { HOP_SCRIPT } from "./hop-script.ts";
 import { mapFile } from "./maps.ts";
 import { rateRules, rateTables } from "./rates.ts";
 import { OLD_WORKER_LIFE_MS, RELOADS_SURVIVED } from "./reload.ts";
-import type { RenderOptions, Timeouts } from "./render-options.ts";
+import { protocolOf, type RenderOptions, type Timeouts } from "./render-options.ts";
 
 /** In so many backends each job is checked every 800 ms; in twice as many, half as often, down to every 5 s. */
 const CHECKED_OFTEN = 2_048;
@@ -29,7 +29,7 @@ const STREAMS_MOST = 10_000;
 /** Headers of a message, and what is added to them, are in one buffer. A connection that moves bytes has about three. */
 const BUFFER_BYTES = 49_152;
 /** Of a message: of what a client sends that is more than it may, it is told in words. */
-const HEADERS_READ_MOST = 2_000;
+const HEADERS_READ_MOST = 1_000;
 // TLS as Mozilla's "intermediate": 1.2 with forward secrecy and authenticated encryption, and 1.3.
 const CIPHERS = [
   "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -101,6 +101,7 @@ function poolDefaults(options: RenderOptions, backends: number, name: "pool" | "
   const { tunnelMs } = { ...TIMEOUTS, ...options.timeouts };
   const map = (file: Parameters<typeof mapFile>[0]) => `map_str(${options.directory}/${mapFile(file)})`;
   const isSticky = "{ var(txn.flags) -m sub s }";
+  const { isHttps } = protocolOf(options);
   return `defaults ${name} from common
   balance leastconn
   retries 3
@@ -110,8 +111,7 @@ function poolDefaults(options: RenderOptions, backends: number, name: "pool" | "
   http-request set-timeout server ${duration(tunnelMs)} if { req.hdr(accept) -m sub text/event-stream }
   # HAProxy 2.6 takes a timeout before the answer only: what was answered with an event stream is expected to be again.
   http-request set-timeout server ${duration(tunnelMs)} if { table_cnt(streams) gt 0 } { var(txn.pool),concat(,txn.path),in_table(streams) }
-  # A gRPC stream may be silent for long.
-  http-request set-timeout server ${duration(tunnelMs)} if { req.hdr(content-type) -m beg application/grpc }
+${name === "h2c" ? `  # A gRPC stream may be silent for long.\n  http-request set-timeout server ${duration(tunnelMs)} if { req.hdr(content-type) -m beg application/grpc }\n` : ""}\
   http-request disable-l7-retry unless { method GET HEAD OPTIONS }
 ${rateRules()
   .map((rule) => `  ${rule}\n`)
@@ -122,8 +122,8 @@ ${rateRules()
   http-response allow unless ${isSticky}
   http-response set-var(txn.slot) srv_name
   http-response set-var(txn.now) var(txn.pool),concat(/,txn.slot),${map("jobs")}
-  http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax" if { var(txn.now) -m found } !{ var(txn.proto) -m str https } !{ var(txn.now),strcmp(txn.token) eq 0 }
-  http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax; Secure" if { var(txn.now) -m found } { var(txn.proto) -m str https } !{ var(txn.now),strcmp(txn.token) eq 0 }
+  http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax" if { var(txn.now) -m found } !${isHttps} !{ var(txn.now),strcmp(txn.token) eq 0 }
+  http-response add-header set-cookie "flynn_sticky=%[var(txn.now)]; Path=/; HttpOnly; SameSite=Lax; Secure" if { var(txn.now) -m found } ${isHttps} !{ var(txn.now),strcmp(txn.token) eq 0 }
   default-server ${checks(backends)} pool-purge-delay 4s${name === "h2c" ? " proto h2" : ""}
 `;
 }

@@ -34,5 +34,11 @@ export const DEFAULT_CERTIFICATE = "default.pem";
 export const listenOn = (bind: string, port: number): string =>
   bind.includes(":") ? `[${bind}]:${port} v4v6` : `${bind}:${port}`;
 
+/** What the client speaks: by a trusted front's word, where there are any. */
+export const protocolOf = ({ trustedFronts = [] }: RenderOptions): { name: string; isHttps: string } =>
+  trustedFronts.length === 0
+    ? { name: "ssl_fc,iif(https,http)", isHttps: "{ ssl_fc }" }
+    : { name: "var(txn.proto)", isHttps: "{ var(txn.proto) -m str https }" };
+
 export const expectProxy = (sources: readonly string[]): string =>
   `tcp-request connection expect-proxy layer4 if { src ${sources.join(" ")} }`;

@@ -8,16 +8,15 @@ type Document = Readonly<Record<string, unknown>>;
  * the last of one path stands; commands run in order.
  */
 export function merged(ours: Document, theirs: Document, first: readonly string[] = []): Record<string, unknown> {
-  const result: Record<string, unknown> = {};
-  for (const key of [...Object.keys(ours), ...Object.keys(theirs).filter((one) => !Object.hasOwn(ours, one))]) {
-    const [own, other] = [ours[key], theirs[key]];
-    if (own === undefined) result[key] = other;
-    else if (Array.isArray(own) && Array.isArray(other))
-      result[key] = first.includes(key) ? [...own, ...other] : [...other, ...own];
-    else if (isMap(own) && isMap(other)) result[key] = merged(own, other);
-    else result[key] = own;
-  }
-  return result;
+  const keys = [...Object.keys(ours), ...Object.keys(theirs).filter((one) => !Object.hasOwn(ours, one))];
+  const of = (document: Document, key: string) => (Object.hasOwn(document, key) ? document[key] : undefined);
+  return Object.fromEntries(keys.map((key) => [key, both(of(ours, key), of(theirs, key), first.includes(key))]));
+}
+
+function both(own: unknown, other: unknown, first: boolean): unknown {
+  if (own === undefined) return other;
+  if (Array.isArray(own) && Array.isArray(other)) return first ? [...own, ...other] : [...other, ...own];
+  return isMap(own) && isMap(other) ? merged(own, other) : own;
 }
 
 const isMap = (value: unknown): value is Document =>

@@ -1,7 +1,7 @@
 // create, delete, apps, open, info.
 import { createApp, deleteApp, getApp, getFormation, listApps, listReleases } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
-import { isFault } from "#api/fault.ts";
+import { Fault, isFault } from "#api/fault.ts";
 import { listJobs } from "#api/jobs.ts";
 import { listRoutes, type Route } from "#api/routes.ts";
 import { appName } from "../apps/app.ts";
@@ -9,9 +9,9 @@ import { routeLabel, routeUrl } from "../apps/route-label.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
 import { addRemote, appOfUrl, REMOTE, remoteOf, removeRemote, repositoryOf } from "../git/git.ts";
 import { age, answer, answerList } from "../output/answer.ts";
-import { CONFIRM, confirm } from "../output/confirm.ts";
+import { CONFIRM_FLAGS, confirm } from "../output/confirm.ts";
 import { printFacts } from "../output/table.ts";
-import type { Cli, Command } from "../parse/command.ts";
+import type { Cli, Command, Invocation } from "../parse/command.ts";
 import { gitUrl, SSH } from "./git.ts";
 
 export const appCommands: readonly Command[] = [
@@ -42,11 +42,12 @@ export const appCommands: readonly Command[] = [
   {
     words: "delete",
     summary: "Delete an app with its releases, environment and routes; its jobs stop",
-    flags: [CONFIRM],
+    args: [{ name: "NAME", offers: "apps" }],
+    flags: CONFIRM_FLAGS,
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
-        const { name } = await client.call(getApp, { params: { app: await appName(call) }, signal: cli.signal });
+        const { name } = await client.call(getApp, { params: { app: await toDelete(call) }, signal: cli.signal });
         const input = { params: { app: name }, signal: cli.signal };
         const [routes, jobs] = await Promise.all([
           listAll(client, listRoutes, { query: { app: name }, signal: cli.signal }),
@@ -125,6 +126,15 @@ export const appCommands: readonly Command[] = [
       }),
   },
 ];
+
+/** Of an app that is named twice, and differently, nothing is deleted. */
+async function toDelete(call: Invocation): Promise<string> {
+  const [word] = call.args;
+  const flag = call.text("app");
+  if (word !== undefined && flag !== undefined && word !== flag)
+    throw new Fault("invalid", `${word} or ${flag}? Name the app to delete once: flynn delete ${word}`);
+  return word ?? (await appName(call));
+}
 
 /** Which remote there is now, where, and of which app: what `git push` will go to. */
 async function aboutRemote(

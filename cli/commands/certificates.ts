@@ -12,7 +12,7 @@ import type { Client } from "#api/client.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
 import { answer, answerList } from "../output/answer.ts";
-import { CONFIRM, confirm } from "../output/confirm.ts";
+import { CONFIRM_FLAGS, confirm } from "../output/confirm.ts";
 import { printFacts } from "../output/table.ts";
 import type { Command, Flag, Invocation } from "../parse/command.ts";
 import { readTextFile } from "../parse/read-file.ts";
@@ -88,7 +88,7 @@ export const certificateCommands: readonly Command[] = [
     words: "cert remove",
     summary: "Remove a certificate and its key",
     args: [{ name: "ID", required: true }],
-    flags: [CONFIRM],
+    flags: CONFIRM_FLAGS,
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;

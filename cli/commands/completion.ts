@@ -16,8 +16,8 @@ const PATIENCE_MS = 1_500;
 export const completionCommands: readonly Command[] = [
   {
     words: "completion",
-    summary: "Print a completion script for bash, zsh or fish",
-    more: "  source <(flynn completion bash)\n  flynn completion fish | source",
+    summary: "Print a completion script for bash, zsh, fish or PowerShell",
+    more: "  source <(flynn completion bash)\n  flynn completion fish | source\n  flynn completion powershell | Out-String | Invoke-Expression",
     args: [{ name: "SHELL", required: true, offers: "shells" }],
     async run({ args: [wanted], cli }) {
       const shell = SHELLS.find((known) => known === wanted);

@@ -22,7 +22,7 @@ export const deployCommands: readonly Command[] = [
     words: "deploy",
     summary: "Deploy this directory, an archive or an image; what is source is built first",
     more: [
-      "  flynn deploy .                                the working tree, built as a push would be",
+      "  flynn deploy                                  the working tree here, built as a push would be; `flynn deploy DIR`: there",
       "  flynn deploy --archive src.tar.gz             a source archive, built the same way",
       "  flynn deploy --image hello:latest             an image of the local Docker",
       "  flynn deploy --archive hello.tar              a `docker save` archive (- is stdin; with --source a source)",
@@ -58,12 +58,14 @@ export const deployCommands: readonly Command[] = [
 async function deploy(call: Invocation): Promise<void> {
   const image = call.text("image");
   const archive = call.text("archive");
-  const [directory] = call.args;
-  if ([image, archive, directory].filter((given) => given !== undefined).length !== 1)
+  const given = [image, archive, call.args[0]].filter((each) => each !== undefined);
+  if (given.length > 1)
     throw new Fault(
       "invalid",
-      "say what to deploy: a directory (flynn deploy .), --archive FILE (a source, or made by `docker save`) or --image NAME (of the local Docker)",
+      `deploy one thing, not ${given.join(" and ")}: a directory (flynn deploy .), --archive FILE (a source, or made by \`docker save\`) or --image NAME (of the local Docker)`,
     );
+  const directory = given.length === 0 ? "." : call.args[0];
+  if (given.length === 0) call.cli.say(`deploying the working tree in ${call.cli.cwd}`);
   if (call.on("source") && archive === undefined) throw new Fault("invalid", "--source says what an --archive is");
   const wish: ImageWish = {
     port: portOf(call.text("port")),
@@ -100,12 +102,15 @@ function checkSourceFlags(call: Invocation): void {
 
 async function deploySource(call: Invocation, client: Client, app: App, directory: string | undefined): Promise<void> {
   const { cli } = call;
-  const { archive, commit } =
+  const { archive, commit, sizeBytes } =
     directory === undefined
       ? { ...(await archiveFile(call.text("archive")!)), commit: undefined }
-      : await sourceArchive({ directory: resolve(cli.cwd, directory), env: cli.env, signal: cli.signal });
+      : {
+          sizeBytes: undefined,
+          ...(await sourceArchive({ directory: resolve(cli.cwd, directory), env: cli.env, signal: cli.signal })),
+        };
   const staging = stagingOf(call);
-  const sent = await sendSource({ client, cli, app: app.name, source: archive, commit, staging });
+  const sent = await sendSource({ client, cli, app: app.name, source: archive, sizeBytes, commit, staging });
   if (call.on("detach"))
     return answer(cli, sent, () => cli.print(`Build ${sent.number} of ${app.name} is queued (${sent.id})`));
   const build = await followBuild({ client, cli, app: app.name, id: sent.id, line: cli.say });

@@ -18,8 +18,9 @@ import { sleep } from "#lib/time.ts";
 import { formatCpu, formatDuration, formatSize, parseDuration } from "#lib/units.ts";
 import { tagChanges } from "../apps/tag-changes.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
+import { caFile } from "../git/git-settings.ts";
 import { age, answer, answerList } from "../output/answer.ts";
-import { CONFIRM, confirm } from "../output/confirm.ts";
+import { CONFIRM_FLAGS, confirm } from "../output/confirm.ts";
 import { progress } from "../output/progress.ts";
 import { printFacts } from "../output/table.ts";
 import type { Command, Invocation } from "../parse/command.ts";
@@ -133,18 +134,19 @@ export const hostCommands: readonly Command[] = [
   {
     words: "host token",
     summary: "Make a single-use token: a machine that did not boot from here joins as a host with it",
-    more: "Put it, with the cluster's URL and CA, into the machine's hostd configuration: see hostd/README.md.",
+    more: "It is printed with what to do on that machine, which needs Debian 12, root and a clone of Flynn. More: hostd/README.md.",
     flags: [{ name: "ttl", value: "TIME", help: "How long it is good, such as 30m or 24h; default 1h" }],
     run: (call) =>
-      withCluster(call, async (client) => {
+      withCluster(call, async (client, { name, url }) => {
         const { cli } = call;
         const ttl = call.text("ttl") ?? "1h";
         const ttlMs = parseDuration(ttl);
-        if (ttlMs === undefined) throw new Fault("invalid", `--ttl takes a time such as 30m or 24h, not ${ttl}`);
+        if (ttlMs === undefined) throw new Fault("invalid", `--ttl ${ttl}: write a time such as 30m or 24h`);
         const made = await client.call(createJoinToken, { body: { role: "host", ttlMs }, signal: cli.signal });
         answer(cli, made, () => {
           cli.print(made.token);
           cli.say(`good for one host, until ${made.expiresAt}`);
+          for (const line of joinSteps(url, caFile(cli.env, name))) cli.say(line);
         });
       }),
   },
@@ -152,7 +154,7 @@ export const hostCommands: readonly Command[] = [
     words: "host remove",
     summary: "Remove a host; its certificate is refused from then on",
     args: [HOST],
-    flags: [CONFIRM],
+    flags: CONFIRM_FLAGS,
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
@@ -254,3 +256,15 @@ const tagText = ({ tags }: Host): string =>
   Object.entries(tags)
     .map(([name, value]) => `${name}=${value}`)
     .join(" ");
+
+/** What to do with a join token. The token itself is printed once, on stdout. */
+const joinSteps = (url: string, ca: string): string[] => [
+  "On the machine that is to join (Debian 12), as root, in a clone of Flynn:",
+  `  1. copy ${ca} from here to /etc/flynn/ca.pem there`,
+  "  2. write /etc/flynn/hostd.yaml, with the token:",
+  `       controlUrls: ["${url}"]`,
+  "       caFile: /etc/flynn/ca.pem",
+  "       joinToken: TOKEN",
+  "  3. node lib/setup.mjs --apt run -- hostd/main.ts run --config /etc/flynn/hostd.yaml",
+  "It stands in `flynn host list` then.",
+];

@@ -95,7 +95,7 @@ async function build(call: Invocation): Promise<void> {
     ...(call.on("fast") ? ["--lz4"] : []),
     ...(call.on("offline") ? ["--offline"] : []),
   ];
-  const built = await runImageBuilder<Built>(argv, cli.signal);
+  const built = await runImageBuilder<Built>(argv, cli);
   const { manifest, directory, reused } = built;
   const size = `root ${formatSize(manifest.squashfs.sizeBytes)}, needs ${formatSize(manifest.memoryNeedBytes)} of memory`;
   const registered = await registerIfReachable(call, directory);

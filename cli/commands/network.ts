@@ -38,7 +38,8 @@ export const networkCommands: readonly Command[] = [
     words: "network",
     summary: "Show what apps and builds reach unless a rule opens more",
     more: `Set by who runs the appliance: flynn up --app-network app|cluster --app-egress all|internet|none. A job always reaches its own
-app, name servers, and the routers' and the API's ports.`,
+app, name servers, and the open ports: the API (7777) and git over SSH (7722) where control is, 80, 443 and TCP routes (3000-3500) where
+routers are, unless the appliance was started with others.`,
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;

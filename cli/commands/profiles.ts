@@ -7,7 +7,7 @@ import { changeProfile } from "../apps/change-app.ts";
 import { tagChanges } from "../apps/tag-changes.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
 import { answer, answerList } from "../output/answer.ts";
-import { CONFIRM, confirm } from "../output/confirm.ts";
+import { CONFIRM_FLAGS, confirm } from "../output/confirm.ts";
 import { printFacts } from "../output/table.ts";
 import type { Cli, Command, Invocation } from "../parse/command.ts";
 
@@ -102,7 +102,7 @@ export const profileCommands: readonly Command[] = [
     words: "profile remove",
     summary: "Delete a profile no machine uses",
     args: [PROFILE],
-    flags: [CONFIRM],
+    flags: CONFIRM_FLAGS,
     run: (call) =>
       withCluster(call, async (client) => {
         const name = call.args[0]!;
@@ -217,7 +217,10 @@ function show(cli: Cli, profile: Profile): void {
       ["Secrets", profile.secrets ?? "disk"],
       ["Tags", tagText(profile)],
       ["Cmdline", profile.cmdline.join(" ")],
-      ["Cloud-config", profile.cloudConfig === undefined ? "" : `${profile.cloudConfig.split("\n").length} lines`],
+      [
+        "Cloud-config",
+        profile.cloudConfig === undefined ? "" : `${profile.cloudConfig.trimEnd().split("\n").length} lines`,
+      ],
       ["SSH keys", profile.sshKeys.length > 0 ? String(profile.sshKeys.length) : ""],
     ]),
   );

@@ -2,13 +2,13 @@
 import { decideQuarantine } from "#api/quarantine.ts";
 import { withCluster } from "../clusters/connect.ts";
 import { answer } from "../output/answer.ts";
-import { CONFIRM, confirm } from "../output/confirm.ts";
+import { CONFIRM_FLAGS, confirm } from "../output/confirm.ts";
 import type { Command } from "../parse/command.ts";
 
 const decide = (decision: "keep" | "end", summary: string): Command => ({
   words: `quarantine ${decision}`,
   summary,
-  ...(decision === "end" ? { flags: [CONFIRM] } : {}),
+  ...(decision === "end" ? { flags: CONFIRM_FLAGS } : {}),
   more: "After a restore, containers that the restored state does not know run on for ten minutes: `flynn alerts` names them",
   run: (call) =>
     withCluster(call, async (client) => {

@@ -48,6 +48,34 @@ export const releaseCommands: readonly Command[] = [
       }),
   },
   {
+    words: "release show",
+    summary: "Show a release: what it runs, its processes, the names of its variables",
+    args: [{ name: "RELEASE", required: true }],
+    run: (call) =>
+      withCluster(call, async (client) => {
+        const { cli } = call;
+        const app = await appName(call);
+        const word = call.args[0]!;
+        const items = await listAll(client, listReleases, { params: { app }, signal: cli.signal });
+        const release = items.find(({ id, version }) => id === word || `v${version}` === word || `${version}` === word);
+        if (release === undefined)
+          throw new Fault("not-found", `app ${app} has no release ${word}; see: flynn -a ${app} releases`);
+        answer(cli, release, () => {
+          cli.print(`=== v${release.version} of ${app}`);
+          printFacts(cli, [
+            ["Description", release.description],
+            ["Created", `${release.createdAt} (${age(release.createdAt)} ago) by ${release.createdBy}`],
+            ["Commit", release.commit],
+            ["Image", release.artifactId ?? "none yet"],
+            ["Processes", Object.keys(release.processes).join(", ")],
+            ["Variables", release.envNames.join(", ")],
+            ["Serves", release.current ? "now" : "no"],
+            ["ID", release.id],
+          ]);
+        });
+      }),
+  },
+  {
     words: "rollback",
     summary: "Deploy an earlier release again: the one before, or the one named",
     more: [

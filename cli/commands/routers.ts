@@ -2,7 +2,7 @@
 import { deleteRouter, listRouters, type Router } from "#api/routes.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
-import { CONFIRM, confirm } from "../output/confirm.ts";
+import { CONFIRM_FLAGS, confirm } from "../output/confirm.ts";
 import type { Command } from "../parse/command.ts";
 
 export const routerCommands: readonly Command[] = [
@@ -32,7 +32,7 @@ export const routerCommands: readonly Command[] = [
     words: "router remove",
     summary: "Remove a router that is gone for good; its certificate is refused from then on",
     args: [{ name: "ID", required: true }],
-    flags: [CONFIRM],
+    flags: CONFIRM_FLAGS,
     run: (call) =>
       withCluster(call, async (client) => {
         const id = call.args[0]!;

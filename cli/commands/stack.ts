@@ -1,7 +1,6 @@
 // stack: the images that apps are built in and run on. Made by images/main.ts as a child process, then sent to the cluster.
 import { createReadStream } from "node:fs";
 import { join } from "node:path";
-import { Transform } from "node:stream";
 import type { Client } from "#api/client.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { getStack, type Stack, type StackImage, type StackPart, setStack, uploadStackImage } from "#api/stack.ts";
@@ -9,7 +8,7 @@ import { formatSize } from "#lib/units.ts";
 import { runImageBuilder } from "../clone/image-builder.ts";
 import { withCluster } from "../clusters/connect.ts";
 import { age, answer } from "../output/answer.ts";
-import { progress } from "../output/progress.ts";
+import { counting, progress } from "../output/progress.ts";
 import type { Cli, Command, Flag, Invocation } from "../parse/command.ts";
 
 /** What images/main.ts prints on stdout. */
@@ -72,7 +71,7 @@ async function build(call: Invocation): Promise<void> {
   if (!call.on("no-upload")) await withCluster(call, (client) => currentStack(client, cli));
   const cacheDirectory = call.text("cache") ?? (await defaultCache(call));
   const argv = ["stack", "--cache", cacheDirectory, ...(call.on("offline") ? ["--offline"] : [])];
-  const built = await runImageBuilder<Built>(argv, cli.signal);
+  const built = await runImageBuilder<Built>(argv, cli);
   const stack = call.on("no-upload") ? undefined : await withCluster(call, (client) => upload(client, built, cli));
   answer(cli, { ...built, stack }, () => {
     const size = ({ unpackedBytes, sizeBytes }: Built["runner"]) =>
@@ -112,17 +111,10 @@ async function currentStack(client: Client, { signal }: Cli): Promise<Stack | un
 
 async function send(client: Client, part: StackPart, file: Built["runner"], cli: Cli): Promise<StackImage> {
   const shown = progress(cli);
-  let doneBytes = 0;
-  const counted = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      doneBytes += chunk.length;
-      shown.bytes(`uploading the ${part}`, doneBytes, file.sizeBytes);
-      done(null, chunk);
-    },
-    flush(done) {
-      shown.step(`the cluster puts the ${part} into its registry`);
-      done();
-    },
+  const counted = counting(shown, {
+    what: `uploading the ${part}`,
+    totalBytes: file.sizeBytes,
+    after: `the cluster puts the ${part} into its registry`,
   });
   const archive = createReadStream(file.path);
   archive.on("error", (cause) => counted.destroy(new Fault("invalid", `read ${file.path}`, { cause })));

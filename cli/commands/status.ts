@@ -68,6 +68,7 @@ export const statusCommands: readonly Command[] = [
   {
     words: "status",
     summary: "Every part of the cluster and its health",
+    more: "Exit code 1 while a part is down; 0 when all are well or some are degraded.",
     run: (call) =>
       withCluster(call, async (client, cluster) => {
         const { cli } = call;
@@ -91,6 +92,7 @@ export const statusCommands: readonly Command[] = [
             status.parts.map((part) => [part.name, part.state, part.message]),
           );
         });
+        return status.parts.some((part) => part.state === "down") ? 1 : 0;
       }),
   },
   {

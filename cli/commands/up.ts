@@ -121,6 +121,13 @@ export const upCommands: readonly Command[] = [
       ...FLAGS.filter(({ name }) => name === "state" || name === "config"),
       { name: "uninstall", help: "Take out the service that `flynn up --install` made; the state stays" },
     ],
+    more: [
+      "  flynn down                        as the user of `flynn up`; its state stays, and `flynn up` goes on from there",
+      "  flynn down --state DIR            the one whose state is in DIR; `flynn doctor` says where it is",
+      "",
+      "While it is down: jobs on other hosts run on, and nothing is deployed, scaled or restarted elsewhere. Jobs on this machine's own Docker",
+      "run on as well, and requests that come by this machine's router are answered again when the appliance is back.",
+    ].join("\n"),
     async run(call) {
       if (call.on("uninstall")) {
         const { uninstall, UNIT } = await import("../up/install.ts");

@@ -6,6 +6,7 @@ import type { Client } from "#api/client.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
+import { counting, progress } from "../output/progress.ts";
 import { plain } from "../output/text.ts";
 import type { Cli } from "../parse/command.ts";
 
@@ -19,21 +20,32 @@ export interface SendOptions {
   cli: Cli;
   app: string;
   source: Readable;
+  /** Of the archive, when it is known before it is sent. */
+  sizeBytes?: number | undefined;
   commit?: string | undefined;
   /** Where its deployment pauses, and what share it has meanwhile. */
   staging?: { pauseAfter?: number; canaryPercent?: number };
 }
 
-export async function sendSource({ client, cli, app, source, commit, staging }: SendOptions): Promise<Build> {
+export async function sendSource(options: SendOptions): Promise<Build> {
+  const { client, cli, app, source, sizeBytes, commit, staging } = options;
+  const shown = progress(cli);
+  const counted = counting(shown, {
+    what: "uploading the source",
+    totalBytes: sizeBytes || undefined,
+    after: "the cluster looks through the source",
+  });
+  source.on("error", (error) => counted.destroy(error));
   try {
     return await client.call(createBuild, {
       params: { app },
       query: { ...(commit === undefined ? {} : { commit }), ...staging },
-      upload: source,
+      upload: source.pipe(counted),
       timeoutMs: CHECK_MS,
       signal: cli.signal,
     });
   } finally {
+    shown.end();
     source.destroy();
   }
 }

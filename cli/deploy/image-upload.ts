@@ -1,12 +1,12 @@
 // An image into the cluster's registry, from the local Docker or a `docker save` file: streamed, with its progress shown.
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { type Readable, Transform } from "node:stream";
+import type { Readable } from "node:stream";
 import { type Artifact, createArtifact } from "#api/artifacts.ts";
 import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { localDocker } from "#api/local-docker.ts";
-import { progress } from "../output/progress.ts";
+import { counting, progress } from "../output/progress.ts";
 import type { Cli } from "../parse/command.ts";
 import { socketOf } from "./local-docker.ts";
 
@@ -55,17 +55,10 @@ export async function uploadImage(
   cli: Cli,
 ): Promise<Artifact> {
   const shown = progress(cli);
-  let doneBytes = 0;
-  const counted = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      doneBytes += chunk.length;
-      shown.bytes(`uploading ${name}`, doneBytes, Math.max(sizeBytes, doneBytes) === doneBytes ? undefined : sizeBytes);
-      done(null, chunk);
-    },
-    flush(done) {
-      shown.step("the cluster puts it into its registry");
-      done();
-    },
+  const counted = counting(shown, {
+    what: `uploading ${name}`,
+    totalBytes: sizeBytes || undefined,
+    after: "the cluster puts it into its registry",
   });
   archive.on("error", (error) => counted.destroy(error));
   try {

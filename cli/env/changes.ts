@@ -8,12 +8,17 @@ import { envName } from "./name.ts";
 
 const FILE_MOST_BYTES = 1 << 20;
 
-export function envChanges(words: readonly string[]): Record<string, string> {
+/** `first`: which word of the line the first of these is. */
+export function envChanges(words: readonly string[], first = 1): Record<string, string> {
   const changes = new Map<string, string>();
   for (const [at, word] of words.entries()) {
     const equals = word.indexOf("=");
     // Not repeated: without a name it may be the value that was meant to be kept.
-    if (equals < 1) throw new Fault("invalid", `variable ${at + 1} is not understood: write it as NAME=VALUE`);
+    if (equals < 1)
+      throw new Fault(
+        "invalid",
+        `word ${at + first} has no NAME= before its value: write NAME=VALUE, such as GREETING=hi; or NAME=- to give the value on stdin`,
+      );
     changes.set(envName(word.slice(0, equals)), word.slice(equals + 1));
   }
   return Object.fromEntries(changes);
@@ -30,11 +35,11 @@ export async function givenVariables(
     throw new Fault("invalid", "stdin can be read once: give either - (lines of NAME=VALUE) or one NAME=-");
   const all: Record<string, string>[] = [];
   for (const file of files) all.push(await fileVariables(resolve(cli.cwd, file)));
-  for (const word of words) {
+  for (const [at, word] of words.entries()) {
     if (word === "-") all.push(told("stdin", await cli.readStdin()));
     else if (word.endsWith("=-") && word.indexOf("=") === word.length - 2)
       all.push({ [envName(word.slice(0, -2))]: (await cli.readStdin()).replace(/\r?\n$/, "") });
-    else all.push(envChanges([word]));
+    else all.push(envChanges([word], at + 1));
   }
   return Object.assign({}, ...all) as Record<string, string>;
 }

@@ -6,6 +6,9 @@ const NAME = new RegExp(EnvName);
 
 export function envName(name: string): string {
   if (!NAME.test(name) || name === "__proto__")
-    throw new Fault("invalid", `${name} is no name of a variable: letters, digits and _, no digit first`);
+    throw new Fault(
+      "invalid",
+      `${name}: write a variable's name with letters, digits and _, no digit first, such as DATABASE_URL`,
+    );
   return name;
 }

@@ -5,9 +5,13 @@ import { paint } from "./text.ts";
 
 export const CONFIRM: Flag = { name: "confirm", value: "NAME", help: "Its name again, instead of the question" };
 
+/** `-y`, where the name in the command says already what is lost. */
+export const YES: Flag = { name: "yes", short: "y", help: "Go on without the question" };
+export const CONFIRM_FLAGS: readonly Flag[] = [CONFIRM, YES];
+
 export async function confirm(call: Invocation, name: string, loses: string): Promise<void> {
   const { cli } = call;
-  const given = call.text("confirm");
+  const given = call.text("confirm") ?? (call.on("yes") ? name : undefined);
   if (given === undefined) {
     cli.say(`${paint("WARNING:", "yellow", cli.colour.err)} ${loses}`);
     if (!cli.terminal.in)

@@ -1,14 +1,14 @@
-// Completion scripts for bash, zsh and fish, made from the command table. Names of apps, machines, hosts and clusters are asked
+// Completion scripts for bash, zsh, fish and PowerShell, made from the command table. Names of apps, machines, hosts and clusters are asked
 // of `flynn complete WHAT`, which says nothing when the cluster does not answer at once.
 import type { Command, Flag } from "./command.ts";
 import { flagsOf } from "./parse.ts";
 
-export const SHELLS = ["bash", "zsh", "fish"] as const;
+export const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
 export type Shell = (typeof SHELLS)[number];
 
 export function completionScript(shell: Shell, commands: readonly Command[]): string {
   const shown = commands.filter(({ hidden }) => !hidden);
-  return { bash: bashScript, zsh: zshScript, fish: fishScript }[shell](shown);
+  return { bash: bashScript, zsh: zshScript, fish: fishScript, powershell: powershellScript }[shell](shown);
 }
 
 const firstWords = (commands: readonly Command[]): string[] => [
@@ -137,4 +137,54 @@ function fishScript(commands: readonly Command[]): string {
       );
   }
   return `${lines.join("\n")}\n`;
+}
+
+/** Windows PowerShell 5.1 and PowerShell 7. Text in single quotes is as it stands there, but for the quote itself. */
+function powershellScript(commands: readonly Command[]): string {
+  const quote = (text: string) => `'${text.replaceAll("'", "''")}'`;
+  const table = (entries: Iterable<readonly [string, readonly string[]]>) =>
+    [...entries].map(([words, given]) => `  ${quote(words)} = @(${given.map(quote).join(", ")})`).join("\n");
+  const offers = commands.flatMap(({ words, args = [] }): [string, string[]][] =>
+    args[0]?.offers && args[0].offers !== "files" ? [[words, [args[0].offers]]] : [],
+  );
+  const flags = commands.map((command) => [command.words, flagWords(flagsOf(command))] as const);
+  const valued = new Set(
+    commands.flatMap(flagsOf).flatMap((flag) => (flag.value === undefined ? [] : flagWords([flag]))),
+  );
+  return `# PowerShell completion for flynn. To load: flynn completion powershell | Out-String | Invoke-Expression
+$global:FlynnNext = @{
+${table([["", firstWords(commands)], ...nextWords(commands)])}
+}
+$global:FlynnFlags = @{
+${table(flags)}
+}
+$global:FlynnOffers = @{
+${table(offers)}
+}
+$global:FlynnValued = @(${[...valued].map(quote).join(", ")})
+Register-ArgumentCompleter -Native -CommandName 'flynn' -ScriptBlock {
+  param($wordToComplete, $commandAst, $cursorPosition)
+  $typed = @($commandAst.CommandElements | Select-Object -Skip 1 | Where-Object { $_.Extent.EndOffset -lt $cursorPosition } | ForEach-Object { $_.ToString() })
+  $words = ''
+  $skip = $false
+  foreach ($word in $typed) {
+    if ($skip) { $skip = $false; continue }
+    if ($global:FlynnValued -ccontains $word) { $skip = $true; continue }
+    if ($word.StartsWith('-')) { continue }
+    if ($global:FlynnNext[$words] -ccontains $word) { $words = "$words $word".Trim() }
+  }
+  $last = if ($typed.Count -gt 0) { $typed[-1] } else { '' }
+  $found = @()
+  if ($last -ceq '-a' -or $last -ceq '--app') { $found = @(& flynn complete apps 2>$null) }
+  elseif ($last -ceq '-c' -or $last -ceq '--cluster') { $found = @(& flynn complete clusters 2>$null) }
+  elseif ($wordToComplete.StartsWith('-')) { $found = @($global:FlynnFlags[$words]) + @('--app', '--cluster', '--json', '--help') | Select-Object -Unique }
+  else {
+    $found = @($global:FlynnNext[$words])
+    if ($global:FlynnOffers.ContainsKey($words)) { $found += @(& flynn complete $global:FlynnOffers[$words][0] 2>$null) }
+  }
+  $found | Where-Object { $_ -and $_.StartsWith($wordToComplete) } | ForEach-Object {
+    [System.Management.Automation.CompletionResult]::new($_, $_, 'ParameterValue', $_)
+  }
+}
+`;
 }

@@ -4,6 +4,8 @@ import sade from "sade";
 import { Fault } from "#api/fault.ts";
 import { type Command, type Flag, GLOBAL_FLAGS } from "./command.ts";
 import { scan } from "./scan.ts";
+import { suggestion } from "./suggest.ts";
+import { translated } from "./translate.ts";
 
 export type Parsed =
   | { type: "run"; command: Command; args: string[]; tail: string[]; flags: ReadonlyMap<string, readonly string[]> }
@@ -12,15 +14,29 @@ export type Parsed =
 
 export function parse(argv: readonly string[], commands: readonly Command[]): Parsed {
   const first = scan(argv, GLOBAL_FLAGS, { unknown: "skip" });
-  if (first.positionals.length === 0 && argv.includes("--version")) return parse(["version"], commands);
+  if (first.positionals.length === 0 && argv.some((word) => word === "--version" || word === "-v"))
+    return parse(["version", ...(first.flags.has("json") ? ["--json"] : [])], commands);
   const asksFirst = first.positionals[0] === "help";
   const words = spread(asksFirst ? first.positionals.slice(1) : first.positionals, commands);
   const command = match(words, commands);
+  const own = command?.words.split(" ").length ?? 0;
+  const ours = translated(asksFirst ? withoutHelp(argv) : argv, {
+    own,
+    commands,
+    helps: asksFirst || first.flags.has("help"),
+  });
+  if (ours !== undefined) return parse(asksFirst ? ["help", ...ours] : ours, commands);
   // What stands behind a command's own words is that command's: `flynn run ls --help` asks ls.
-  const own = command?.tailBare ? scan(argv, flagsOf(command), { unknown: "skip", ...tailOf(command) }) : first;
-  const wantsHelp = asksFirst || own.flags.has("help");
+  const given = command?.tailBare ? scan(argv, flagsOf(command), { unknown: "skip", ...tailOf(command) }) : first;
+  const wantsHelp = asksFirst || given.flags.has("help");
   if (wantsHelp || command === undefined) return help(words, command, wantsHelp, commands);
-  return run(command, argv);
+  return run(command, argv, commands);
+}
+
+/** Without the first word `help`, which stands before the words it is about. */
+function withoutHelp(argv: readonly string[]): string[] {
+  const at = argv.indexOf("help");
+  return argv.filter((_, n) => n !== at);
 }
 
 export function usage({ words, args = [], flags = [], tail, tailBare }: Command): string {
@@ -39,7 +55,7 @@ export function flagsOf(command: Command): Flag[] {
   return [...GLOBAL_FLAGS, ...(command.flags ?? [])];
 }
 
-function run(command: Command, argv: readonly string[]): Parsed {
+function run(command: Command, argv: readonly string[], commands: readonly Command[]): Parsed {
   const { words, args: wanted = [] } = command;
   const { positionals, flags, tail } = scan(argv, flagsOf(command), {
     unknown: "refuse",
@@ -55,11 +71,19 @@ function run(command: Command, argv: readonly string[]): Parsed {
   const missing = wanted.filter(({ required }) => required)[args.length];
   if (missing !== undefined) throw new Fault("invalid", `${words} needs ${missing.name}: flynn ${usage(command)}`);
   const extra = args.slice(wanted.length);
-  if (extra.length > 0 && !wanted.at(-1)?.rest)
+  if (extra.length > 0 && !wanted.at(-1)?.rest) {
+    const meant =
+      wanted.length === 0
+        ? suggestion(
+            [...own, ...extra],
+            commands.filter(({ words: name }) => name !== words),
+          )
+        : "";
     throw new Fault(
       "invalid",
-      `${words} takes ${wanted.length === 0 ? "no arguments" : `at most ${wanted.length}`}, not ${extra.join(" ")}: flynn ${usage(command)}`,
+      `${words} takes ${wanted.length === 0 ? "no arguments" : `at most ${wanted.length}`}, not ${extra.join(" ")}${meant}: flynn ${usage(command)}`,
     );
+  }
   if (tail.length > 0 && command.tail === undefined)
     throw new Fault("invalid", `${words} takes nothing after --: flynn ${usage(command)}`);
   return { type: "run", command, args, tail, flags };
@@ -71,10 +95,9 @@ function help(
   asked: boolean,
   commands: readonly Command[],
 ): Parsed {
-  if (command !== undefined) return { type: "help", words: command.words, commands: [command], asked };
-  const text = words.join(" ");
+  const text = command?.words ?? words.join(" ");
   const group = commands.filter(
-    ({ words: name, hidden }) => !hidden && (text === "" || name.startsWith(`${text} `) || name === text),
+    ({ words: name, hidden }) => name === text || (!hidden && (text === "" || name.startsWith(`${text} `))),
   );
   if (group.length > 0) return { type: "help", words: text, commands: group, asked: asked || text === "" };
   throw new Fault("invalid", `${text} is not a command${suggestion(words, commands)}; see \`flynn help\``);
@@ -100,61 +123,4 @@ function spread(words: readonly string[], commands: readonly Command[]): string[
   const text = parts.join(" ");
   const begins = commands.some(({ words: name }) => name === text || name.startsWith(`${text} `));
   return parts.length > 1 && begins ? [...parts, ...rest] : [...words];
-}
-
-/** Words of other platforms, and what they are called here. */
-const ELSEWHERE: Readonly<Record<string, string>> = Object.assign(Object.create(null) as object, {
-  backup: "`cluster backup FILE`, on the appliance",
-  backups: "`cluster backup FILE`, on the appliance",
-  certs: "`cert list`, `cert add`",
-  config: "`env`",
-  "config get": "`env get`",
-  "config set": "`env set`",
-  "config unset": "`env unset`",
-  domains: "`route list`, `route add http DOMAIN`",
-  drains: "`log-drain list`, `log-drain add`",
-  logs: "`log`",
-  "logs drain": "`log-drain add`",
-  push: "`git push flynn main`, or `deploy .` without git",
-  pull: "`git clone`, or `git pull flynn main`",
-  "ps exec": "`exec JOB COMMAND`",
-  "ps restart": "`restart`",
-  "ps scale": "`scale`",
-  "ps stop": "`kill`",
-  restore: "`cluster restore FILE`, on the appliance",
-  token: "`cluster token`, on the appliance; of hosts: `host token`",
-});
-
-function suggestion(words: readonly string[], commands: readonly Command[]): string {
-  const given = words.flatMap((word) => word.split(":"));
-  const known = ELSEWHERE[given.slice(0, 2).join(" ")] ?? ELSEWHERE[given[0] ?? ""];
-  if (known !== undefined) return `; here that is ${known}`;
-  const [close] = commands
-    .filter(({ hidden }) => !hidden)
-    .map((command) => {
-      const asked = given.slice(0, command.words.split(" ").length).join(" ");
-      return { words: command.words, far: distance(asked, command.words), asked };
-    })
-    .sort((a, b) => a.far - b.far || b.asked.length - a.asked.length);
-  return close && close.far <= Math.max(1, Math.min(3, close.asked.length / 3))
-    ? `; did you mean \`${close.words}\`?`
-    : "";
-}
-
-/** Edits (insert, remove, replace, swap two neighbours) between two words: optimal string alignment. */
-function distance(a: string, b: string): number {
-  if (Math.abs(a.length - b.length) > 3) return 4;
-  let before: number[] = [];
-  let row = Array.from({ length: b.length + 1 }, (_, n) => n);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
-        next[j] = Math.min(next[j]!, before[j - 2]! + 1);
-    }
-    before = row;
-    row = next;
-  }
-  return row[b.length]!;
 }

@@ -1,13 +1,12 @@
 // Reading fields of a JSON file that a stranger wrote: each is of the kind asked for, or refused by its name in plain words.
 import { Fault } from "#api/fault.ts";
-import { EnvName, ProcessName } from "#api/schema.ts";
+import { EnvName, isProcessName } from "#api/schema.ts";
 
 /** What JSON.parse gives; `undefined` for a field that is not there. */
 export type Json = string | number | boolean | null | undefined | Json[] | { [name: string]: Json };
 export type Note = (words: string) => void;
 
 export const ENV_NAME = new RegExp(EnvName);
-const PROCESS_NAME = new RegExp((ProcessName as { pattern?: string }).pattern!);
 
 export const refuse = (where: string, words: string): Fault => new Fault("invalid", `app.json: ${where} ${words}`);
 
@@ -39,7 +38,7 @@ export function whole(value: Json, where: string, least: number, most: number): 
 /** Made small as in a Procfile; refused when it is no name of a process type. */
 export function processName(written: string, where: string, note: Note): string {
   const name = written.toLowerCase();
-  if (!PROCESS_NAME.test(name))
+  if (!isProcessName(name))
     throw refuse(where, "is no process type: 1-30 of a-z, 0-9, - and _, beginning with a letter");
   if (name !== written) note(`${where} is read as ${name}`);
   return name;

@@ -2,7 +2,7 @@
 import type { Readable } from "node:stream";
 import type { Build, BuildLogChunk } from "#api/builds.ts";
 import type { Staging } from "../deploy/record.ts";
-import type { Idempotent } from "../mount.ts";
+import type { Idempotent } from "../http/idempotency-key.ts";
 
 export interface BuildWish {
   appId: string;
@@ -20,7 +20,8 @@ export interface BuildWish {
   /** Asked when the image is there and nothing is deployed yet: a Fault ends the build with its words. Not asked after a restart of control. */
   admit?: () => Promise<void>;
   /** The same key again gives the build that it made first. */
-  idempotent?: Idempotent;
+  /** By the digest of its source. */
+  idempotent?: (sourceSha256: string) => Idempotent;
 }
 
 export interface Builds {

@@ -80,7 +80,7 @@ export function buildMaker(
       };
       const { result, replayed } = await store.commit({
         actor: by,
-        ...wish.idempotent,
+        ...wish.idempotent?.(taken.sha256),
         mutations: [
           { key: keys.build(app.id, id), value: record },
           { key: keys.buildPlan(app.id, id), value: plan },

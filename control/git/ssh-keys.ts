@@ -17,6 +17,8 @@ export interface SshKeys {
   get(id: string): SshKeyRecord | undefined;
   /** Fault `invalid`, `conflict` (the key or its name is there already) or `too-large`. */
   add(wish: { publicKey: string; name?: string; by: string; idempotent?: object }): Promise<SshKeyRecord>;
+  /** By id or name; Fault `not-found`. */
+  called(idOrName: string): SshKeyRecord;
   remove(idOrName: string, by: string): Promise<void>;
   /** By SHA256:..., as sshd asks. */
   find(fingerprint: string): SshKeyRecord | undefined;
@@ -24,8 +26,15 @@ export interface SshKeys {
 
 export function sshKeys(store: Store, now: () => Date): SshKeys {
   const list = () => store.list<SshKeyRecord>(PREFIX.sshKeys);
+  const entryOf = (idOrName: string): Entry<SshKeyRecord> => {
+    const entry =
+      list().find(({ value }) => value.id === idOrName) ?? list().find(({ value }) => value.name === idOrName);
+    if (entry === undefined) throw new Fault("not-found", `no key ${idOrName}`);
+    return entry;
+  };
   return {
     list,
+    called: (idOrName) => entryOf(idOrName).value,
     get: (id) => list().find(({ value }) => value.id === id)?.value,
     async add({ publicKey, name, by, idempotent }) {
       const { type, blob, fingerprint, comment } = parsePublicKey(publicKey);
@@ -62,9 +71,7 @@ export function sshKeys(store: Store, now: () => Date): SshKeys {
       return committed.result;
     },
     async remove(idOrName, by) {
-      const entry =
-        list().find(({ value }) => value.id === idOrName) ?? list().find(({ value }) => value.name === idOrName);
-      if (entry === undefined) throw new Fault("not-found", `no key ${idOrName}`);
+      const entry = entryOf(idOrName);
       const { id, name, fingerprint } = entry.value;
       const event = {
         type: "key.removed",

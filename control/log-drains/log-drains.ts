@@ -5,7 +5,7 @@ import { rm } from "node:fs/promises";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { App } from "#api/apps.ts";
-import type { LogDrain, LogDrainWish } from "#api/drains.ts";
+import type { LogDrain, LogDrainRequest } from "#api/drains.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { readJson, writeFileAtomic } from "#lib/files.ts";
 import { newId } from "#lib/ids.ts";
@@ -14,10 +14,11 @@ import { every, joined } from "#lib/time.ts";
 import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
+import type { Idempotent } from "../http/idempotency-key.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Logs } from "../logs/logs.ts";
-import type { Idempotent } from "../mount.ts";
 import type { ClusterSettings, HostRecord } from "../records.ts";
+import type { Entry } from "../store/entry.ts";
 import { type AddressPolicy, allowedAddress, resolveHost } from "./address.ts";
 import { type Progress, type Pump, startPump } from "./pump.ts";
 import { httpsSender } from "./send-https.ts";
@@ -38,9 +39,11 @@ export interface LogDrainRecord {
 }
 
 export interface LogDrains {
-  create(app: App | undefined, wish: LogDrainWish, by: { name: string; idempotent: Idempotent }): Promise<LogDrain>;
+  create(app: App | undefined, wish: LogDrainRequest, by: { name: string; idempotent: Idempotent }): Promise<LogDrain>;
   /** Those of the app, or all. */
   list(app?: App): LogDrain[];
+  /** Of the app, or whichever there is; Fault `not-found`. */
+  find(id: string, app: App | undefined): LogDrain;
   remove(id: string, app: App | undefined, by: string): Promise<void>;
   /** Runs every drain until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
@@ -144,7 +147,15 @@ export function createLogDrains(context: LogDrainsContext, logs: Pick<Logs, "fol
     for (const [id, one] of running) await save(id, one);
   };
 
+  const entryOf = (id: string, app: App | undefined): Entry<LogDrainRecord> => {
+    const entry = store.get<LogDrainRecord>(keys.logDrain(id));
+    if (entry === undefined || (app !== undefined && entry.value.appId !== app.id))
+      throw new Fault("not-found", `no log drain ${id}${app === undefined ? "" : ` of ${app.name}`}`);
+    return entry;
+  };
+
   return {
+    find: (id, app) => shown(entryOf(id, app).value),
     async create(app, wish, { name, idempotent }) {
       const target = parseTarget(wish.url);
       // Refused now when it is plain; a name that means nothing today may tomorrow, and is checked at every connection anyway.
@@ -186,9 +197,7 @@ export function createLogDrains(context: LogDrainsContext, logs: Pick<Logs, "fol
         .filter(({ appId }) => app === undefined || appId === app.id)
         .map(shown),
     async remove(id, app, by) {
-      const entry = store.get<LogDrainRecord>(keys.logDrain(id));
-      if (entry === undefined || (app !== undefined && entry.value.appId !== app.id))
-        throw new Fault("not-found", `no log drain ${id}${app === undefined ? "" : ` of ${app.name}`}`);
+      const entry = entryOf(id, app);
       const owner = appOf(entry.value);
       const event = {
         type: "log-drain.removed",

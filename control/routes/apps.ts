@@ -55,7 +55,7 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
       ({ value }) => value,
     ),
   );
-  mount(apps.createApp, async ({ body, principal, idempotent, location }) => {
+  mount(apps.createApp, async ({ body, principal, idempotent }) => {
     const name = body.name ?? appName();
     checkAppName(name);
     const app: apps.App = {
@@ -90,7 +90,6 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
           ? new Fault("conflict", `an app is named ${name} already`)
           : error;
       });
-    location(`/v1/apps/${committed.result.id}`);
     return committed.result;
   });
   mount(apps.getApp, ({ params, etag }) => {
@@ -125,17 +124,23 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
     return {};
   });
 
+  const collectableOf = (app: apps.App): Set<string> =>
+    new Set(collectableReleases(store, app).map(({ value }) => value.id));
+  const shownRelease = (release: ReleaseRecord, app: apps.App, collectable: ReadonlySet<string>) => ({
+    ...summary(release, app.releaseId),
+    ...(collectable.has(release.id) ? { collectable: true } : {}),
+  });
   mount(apps.listReleases, ({ params, query }) => {
     const { value: app } = findApp(store, params.app);
     const newestFirst = releasesOf(store, app.id)
       .reverse()
       .map((value) => ({ key: padded(value.version), value }));
-    const collectable = new Set(collectableReleases(store, app).map(({ value }) => value.id));
-    const shown = ({ value }: (typeof newestFirst)[number]) => ({
-      ...summary(value, app.releaseId),
-      ...(collectable.has(value.id) ? { collectable: true } : {}),
-    });
-    return page(newestFirst, query, shown, { falling: true });
+    const collectable = collectableOf(app);
+    return page(newestFirst, query, ({ value }) => shownRelease(value, app, collectable), { falling: true });
+  });
+  mount(apps.getRelease, ({ params }) => {
+    const { value: app } = findApp(store, params.app);
+    return shownRelease(findRelease(store, app.id, params.id), app, collectableOf(app));
   });
   mount(apps.createRelease, async ({ params, body, principal, idempotent, earlier }) => {
     const { value: app } = findApp(store, params.app);

@@ -39,15 +39,19 @@ export function storeImage(
 }
 
 export function mountArtifacts(mount: Mount, { store }: Pick<Context, "store">, image: StoreImage): void {
-  mount(artifacts.createArtifact, async ({ query, upload, principal, signal, location }) => {
+  mount(artifacts.createArtifact, async ({ query, upload, principal, signal, idempotentFor }) => {
     if (upload === undefined || upload === null)
       throw new Fault("invalid", "send the archive as the body, content-type application/x-tar");
     const { id: appId } = findApp(store, query.app).value;
     const artifact = await image({ appId, archive: upload, source: query.source ?? "archive", signal });
     findApp(store, appId); // it may have been deleted while the archive came in
-    await store.commit({ actor: principal.name, mutations: [{ key: keys.artifact(artifact.id), value: artifact }] });
-    location(`/v1/artifacts/${artifact.id}`);
-    return artifact;
+    const { result } = await store.commit({
+      actor: principal.name,
+      ...idempotentFor(artifact.digest),
+      mutations: [{ key: keys.artifact(artifact.id), value: artifact }],
+      result: artifact,
+    });
+    return result;
   });
   mount(artifacts.getArtifact, ({ params }) => {
     const artifact = store.get<artifacts.Artifact>(keys.artifact(params.id))?.value;

@@ -23,15 +23,15 @@ export function mountBuilds(mount: Mount, { store }: Pick<Context, "store">, run
       .map((value) => ({ key: padded(value.number), value }));
     return page(newestFirst, query, ({ value }) => shownBuild(value), { falling: true });
   });
-  mount(builds.createBuild, async ({ params, query, upload, principal, signal, location }) => {
+  mount(builds.createBuild, async ({ params, query, upload, principal, signal, idempotentFor }) => {
     if (upload === undefined || upload === null)
       throw new Fault(
         "invalid",
         "send the source as the body: a tar archive, gzipped or not, content-type application/x-tar",
       );
-    const { id: appId, name } = findApp(store, params.app).value;
+    const { id: appId } = findApp(store, params.app).value;
     const { commit } = query;
-    const build = await running.create({
+    return running.create({
       appId,
       source: upload,
       type: "archive",
@@ -39,9 +39,8 @@ export function mountBuilds(mount: Mount, { store }: Pick<Context, "store">, run
       staging: stagingOf(query),
       by: principal.name,
       signal,
+      idempotent: idempotentFor,
     });
-    location(`/v1/apps/${name}/builds/${build.id}`);
-    return build;
   });
   mount(
     builds.getBuild,

@@ -33,12 +33,9 @@ export function mountCertificates(mount: Mount, { store, now, secrets }: Context
     });
 
   mount(certificates.listCertificates, ({ query }) => page(allCertificates(store), query, ({ value }) => shown(value)));
-  mount(certificates.createCertificate, async ({ body, principal, idempotent, earlier, location }) => {
+  mount(certificates.createCertificate, async ({ body, principal, idempotent, earlier }) => {
     const made = await earlier<certificates.Certificate>();
-    if (made !== undefined) {
-      location(`/v1/certificates/${made.id}`);
-      return made;
-    }
+    if (made !== undefined) return made;
     const record = recordOf(newId("crt"), now().toISOString(), checkCertificate(body.chain, body.key, now()));
     const { mutations, expect } = certificateChanges(store, record);
     const { result } = await store.commit({
@@ -48,7 +45,6 @@ export function mountCertificates(mount: Mount, { store, now, secrets }: Context
       mutations: [...mutations, ...event("certificate.created", record, principal.name, "was added")],
       result: shown(record),
     });
-    location(`/v1/certificates/${result.id}`);
     return result;
   });
   mount(certificates.getCertificate, ({ params, etag }) => {

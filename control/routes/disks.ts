@@ -7,8 +7,9 @@ import { newId } from "#lib/ids.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, plainText, timelineChanges } from "../events.ts";
 import { machineCalled } from "../find-machine.ts";
+import type { Idempotent } from "../http/idempotency-key.ts";
 import { keys } from "../keys.ts";
-import type { Idempotent, Mount } from "../mount.ts";
+import type { Mount } from "../mount.ts";
 import type { HostRecord, MachineRecord } from "../records.ts";
 
 export function mountDisks(mount: Mount, { store, now }: Context): void {

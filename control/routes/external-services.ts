@@ -36,9 +36,8 @@ export function mountExternalServices(mount: Mount, context: Context, watch: Pic
     etag(version);
     return shown(value);
   });
-  mount(external.createExternalService, async ({ body, principal, idempotent, earlier, location }) => {
+  mount(external.createExternalService, async ({ body, principal, idempotent, earlier }) => {
     const { name, address, port, description } = body;
-    location(`/v1/external-services/${name}`);
     const made = await earlier<string>();
     if (made !== undefined) return shown(findExternal(store, made).value);
     checkAppName(name);

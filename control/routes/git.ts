@@ -8,12 +8,10 @@ import type { Store } from "../store/store.ts";
 
 export function mountGit(mount: Mount, store: Store, git: Git): void {
   mount(api.getGit, ({ params }) => git.describe(findApp(store, params.app).value));
-  mount(api.redeploy, async ({ params, principal, signal, idempotent, earlier, location }) => {
+  mount(api.redeploy, async ({ params, principal, signal, idempotent, earlier }) => {
     const { value: app } = findApp(store, params.app);
     const made = await earlier<string>();
-    const wish = { by: principal.name, signal, idempotent };
-    const build = made === undefined ? await git.redeploy(app, wish) : shownBuild(findBuild(store, app.id, made).value);
-    location(`/v1/apps/${build.appId}/builds/${build.id}`);
-    return build;
+    const wish = { by: principal.name, signal, idempotent: () => idempotent };
+    return made === undefined ? git.redeploy(app, wish) : shownBuild(findBuild(store, app.id, made).value);
   });
 }

@@ -82,13 +82,10 @@ export function mountJobs(mount: Mount, context: Context, { tasks, explain, whyW
     }
     return findJob(params.id);
   });
-  mount(jobs.createJob, async ({ params, body, principal, idempotent, earlier, location }) => {
+  mount(jobs.createJob, async ({ params, body, principal, idempotent, earlier }) => {
     const { value: app } = findApp(store, params.app);
     const made = await earlier<jobs.Job>();
-    if (made !== undefined) {
-      location(`/v1/jobs/${made.id}`);
-      return context.jobs.get(made.id) ?? made;
-    }
+    if (made !== undefined) return context.jobs.get(made.id) ?? made;
     const { command, process = "run", release: wanted, env, attach = false, tty = false, timeoutMs } = body;
     if (tty && !attach) throw new Fault("invalid", "a terminal needs a client: give attach too");
     if (command?.length === 0) throw new Fault("invalid", "the command is empty; leave it out for the process's own");
@@ -120,7 +117,6 @@ export function mountJobs(mount: Mount, context: Context, { tasks, explain, whyW
       mutations: [...changes, ...eventChanges(store, now(), createdEvent(job))],
       result: job,
     });
-    location(`/v1/jobs/${result.id}`);
     return result;
   });
   mount(jobs.explainJob, ({ params }) => {

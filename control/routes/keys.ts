@@ -6,11 +6,10 @@ import { page } from "../paging.ts";
 
 export function mountKeys(mount: Mount, keys: SshKeys): void {
   mount(api.listKeys, ({ query }) => page(keys.list(), query, ({ value }) => shown(value)));
-  mount(api.addKey, async ({ body, principal, idempotent, earlier, location }) => {
+  mount(api.getKey, ({ params }) => shown(keys.called(params.id)));
+  mount(api.addKey, async ({ body, principal, idempotent, earlier }) => {
     const made = await earlier<Parameters<typeof shown>[0]>();
-    const key = made ?? (await keys.add({ ...body, by: principal.name, idempotent }));
-    location(`/v1/keys/${key.id}`);
-    return shown(key);
+    return shown(made ?? (await keys.add({ ...body, by: principal.name, idempotent })));
   });
   mount(api.removeKey, async ({ params, principal }) => {
     await keys.remove(params.id, principal.name);

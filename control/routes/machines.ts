@@ -172,7 +172,11 @@ export function mountMachines(mount: Mount, context: Context): void {
   });
   mount(
     machines.machineTimeline,
-    ({ params, query }) => ({ items: timeline(find(params.id).value.id, query.bootId) }),
+    ({ params, query }) => {
+      const { id } = find(params.id).value;
+      const events = timeline(id, query.bootId).map((value) => ({ key: keys.timeline(id, value.seq), value }));
+      return page(events, query, ({ value }) => value);
+    },
     async function* ({ params, query, signal, lastEventId }): AsyncGenerator<StreamEvent<machines.TimelineEvent>> {
       const { id } = find(params.id).value;
       let after = Number(lastEventId ?? 0) || 0;

@@ -7,8 +7,9 @@ import { findApp } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { type ExternalServiceRecord, findExternal } from "../external/service.ts";
+import type { Idempotent } from "../http/idempotency-key.ts";
 import { keys, PREFIX } from "../keys.ts";
-import type { Idempotent, Mount } from "../mount.ts";
+import type { Mount } from "../mount.ts";
 import { enforcementOn } from "../network/enforcement.ts";
 import { findRule, ruleChanges, ruleEnd, ruleOfPair, shownRule } from "../network/rules.ts";
 import { page } from "../paging.ts";
@@ -78,7 +79,7 @@ export function mountNetwork(mount: Mount, context: Context): void {
     );
   });
   mount(network.getNetworkRule, ({ params }) => shownRule(store, findRule(store, params.id)));
-  mount(network.createNetworkRule, async ({ body, principal: { name }, idempotent, earlier, location }) => {
+  mount(network.createNetworkRule, async ({ body, principal: { name }, idempotent, earlier }) => {
     if (body.from.kind === "service")
       throw new Fault("invalid", "an external service opens no connections by a rule; name an app as `from`", {
         details: { field: "from" },
@@ -91,9 +92,7 @@ export function mountNetwork(mount: Mount, context: Context): void {
       });
     const made = await earlier<{ id: string }>();
     const there = made === undefined ? ruleOfPair(store, from.id, to.id) : findRule(store, made.id);
-    const entry = there ?? (await create(from, to, name, idempotent));
-    location(`/v1/network-rules/${entry.value.id}`);
-    return shownRule(store, entry);
+    return shownRule(store, there ?? (await create(from, to, name, idempotent)));
   });
   mount(network.deleteNetworkRule, async ({ params, principal: { name } }) => {
     const { value: rule, key, version } = findRule(store, params.id);

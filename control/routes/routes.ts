@@ -43,13 +43,10 @@ export function mountRoutes(
       ({ value }) => value,
     );
   });
-  mount(routes.createRoute, async ({ body, principal, idempotent, earlier, location }) => {
+  mount(routes.createRoute, async ({ body, principal, idempotent, earlier }) => {
     const { value: app } = findApp(store, body.app);
     const made = await earlier<routes.Route>();
-    if (made !== undefined) {
-      location(`/v1/routes/${made.id}`);
-      return made;
-    }
+    if (made !== undefined) return made;
     const owner = { id: newId("route"), appId: app.id, app: app.name, createdAt: now().toISOString() };
     const route = newRoute(owner, body, () => choosePort(store, ports, body.port));
     const { mutations, expect } = claimOf(store, route);
@@ -69,7 +66,6 @@ export function mountRoutes(
       ],
       result: route,
     });
-    location(`/v1/routes/${result.id}`);
     return result;
   });
   mount(routes.getRoute, ({ params, etag }) => {

@@ -183,12 +183,9 @@ export function mountServices(
       });
     },
   );
-  mount(services.createService, async ({ body, principal, signal, idempotent, earlier, location }) => {
+  mount(services.createService, async ({ body, principal, signal, idempotent, earlier }) => {
     const made = await earlier<string>();
-    if (made !== undefined) {
-      location(`/v1/services/${body.name}`);
-      return shown(findApp(store, made).value, "web");
-    }
+    if (made !== undefined) return shown(findApp(store, made).value, "web");
     if ((body.artifactId === undefined) === (body.image === undefined))
       throw new Fault("invalid", "give either artifactId (an uploaded image) or image (one of the local Docker)");
     checkAppName(body.name);
@@ -255,7 +252,6 @@ export function mountServices(
       ],
       result: app.id,
     });
-    location(`/v1/services/${app.name}`);
     return shown(findApp(store, result).value, "web");
   });
   mount(services.updateService, async ({ params, body, principal, signal, ifMatch, etag }) => {

@@ -25,7 +25,7 @@ export function mountStack(mount: Mount, { store, now }: Pick<Context, "store" |
     return found;
   });
 
-  mount(stack.uploadStackImage, async ({ query: { part }, upload, principal, signal }) => {
+  mount(stack.uploadStackImage, async ({ query: { part }, upload, principal, signal, idempotentFor }) => {
     if (upload === undefined || upload === null)
       throw new Fault("invalid", "send the archive as the body, content-type application/x-tar");
     const { digest } = await registry.push(upload, repositoryOf(part), signal);
@@ -33,7 +33,7 @@ export function mountStack(mount: Mount, { store, now }: Pick<Context, "store" |
     // Only what came in this way may become the stack: a digest that the registry lacks would fail every build.
     const former = store.get<stack.StackImage>(keys.stackUpload(part))?.value;
     const mutations = [{ key: keys.stackUpload(part), value: image }, ...buried(former, digest, now())];
-    await store.commit({ actor: principal.name, mutations });
+    await store.commit({ actor: principal.name, ...idempotentFor(digest), mutations });
     return image;
   });
 

@@ -1,12 +1,11 @@
 // How the whole stands: every part with its state in plain words; and what happened.
-
+import { readFile } from "node:fs/promises";
 import type { Static } from "typebox";
 import type { Alert } from "#api/alerts.ts";
 import type { App } from "#api/apps.ts";
 import { Fault } from "#api/fault.ts";
 import { isEnded, type Job } from "#api/jobs.ts";
-import { openapi } from "#api/openapi.ts";
-import { listRouters, type Router } from "#api/routes.ts";
+import { getRouter, listRouters, type Router } from "#api/routes.ts";
 import * as status from "#api/status.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import type { Hello } from "#api/version.ts";
@@ -16,11 +15,14 @@ import type { Context } from "../context.ts";
 import { writingProblem } from "../disk/writing.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
-import { pageOf } from "../paging.ts";
+import { page, pageOf } from "../paging.ts";
 import type { MemberSeen } from "../presence.ts";
 import type { ClusterSettings, HostRecord, MemberRecord } from "../records.ts";
 
 type Part = Static<typeof status.Part>;
+/** As `node api/openapi.ts` prints it; made here, it would have to be loaded by every start. */
+const printed = async (name: string): Promise<unknown> =>
+  JSON.parse(await readFile(new URL(`../../api/${name}`, import.meta.url), "utf8"));
 const SILENT_MS = 10_000;
 const IDLE_MS = 60_000;
 
@@ -78,8 +80,14 @@ export function mountStatus(mount: Mount, context: Context, { more, alerts, mono
     });
 
   mount(status.getHealth, () => ({ ok: true }));
-  mount(status.getOpenapi, () => openapi());
+  mount(status.getOpenapi, () => printed("openapi.json"));
+  mount(status.getAgentsOpenapi, () => printed("openapi-agents.json"));
   mount(listRouters, ({ query }) => pageOf(routers(), query));
+  mount(getRouter, ({ params }) => {
+    const found = routers().find(({ id }) => id === params.id);
+    if (found === undefined) throw new Fault("not-found", `no router ${params.id}`);
+    return found;
+  });
   mount(status.getStatus, async () => {
     const hosts = store.list<HostRecord>(PREFIX.hosts).map(({ value }) => value);
     const jobs = store
@@ -136,9 +144,12 @@ export function mountStatus(mount: Mount, context: Context, { more, alerts, mono
   };
   mount(
     status.listEvents,
-    ({ query: { app, type, after, limit = 100 } }) => {
-      const found = events(after ?? 0).filter((event) => wanted(event, app, type));
-      return { items: after === undefined ? found.slice(-limit) : found.slice(0, limit) };
+    ({ query: { app, type, after = 0, ...query } }) => {
+      const newestFirst = events(after)
+        .filter((event) => wanted(event, app, type))
+        .reverse()
+        .map((value) => ({ key: keys.event(value.seq), value }));
+      return page(newestFirst, query, ({ value }) => value, { falling: true });
     },
     async function* ({ query: { app, type, after }, signal, lastEventId }): AsyncGenerator<StreamEvent<status.Event>> {
       let seen = Number(lastEventId ?? after ?? 0) || 0;

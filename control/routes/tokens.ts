@@ -7,11 +7,7 @@ import { pageOf } from "../paging.ts";
 export function mountTokens(mount: Mount, tokens: Tokens): void {
   mount(api.listTokens, ({ query }) => pageOf(tokens.list(), query));
   mount(api.getToken, ({ params }) => tokens.find(params.id));
-  mount(api.createToken, async ({ body, principal, idempotent, location }) => {
-    const made = await tokens.create(body, { principal, idempotent });
-    location(`/v1/tokens/${made.id}`);
-    return made;
-  });
+  mount(api.createToken, ({ body, principal, idempotent }) => tokens.create(body, { principal, idempotent }));
   mount(api.revokeToken, async ({ params, principal }) => {
     await tokens.revoke(params.id, principal);
     return {};

@@ -130,6 +130,7 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   "build settings": () => ["-a", "built"],
   "deployment list": () => ["-a", "hello"],
   "deployment show": async () => ["-a", "hello", (await deployments())[0]!.id],
+  "release show": () => ["-a", "hello", "v1"],
   env: () => ["-a", "hello"],
   "env get": () => ["-a", "hello", "GREETING"],
   scale: () => ["-a", "hello"],
@@ -172,7 +173,7 @@ for (const [words, args] of Object.entries(READS)) {
     if (words === "env get") assert.is((await flynn("env", "set", "-a", "hello", "GREETING=hi")).code, 0);
     const argv = [...words.split(" "), ...(await args())];
     const { code, out, err } = await flynn(...argv, "--json");
-    assert.ok(code === 0 || words === "doctor", `${code}: ${err}`);
+    assert.ok(code === 0 || words === "doctor" || words === "status", `${code}: ${err}`);
     const value = JSON.parse(out) as unknown;
     assert.ok(value !== null && typeof value !== "undefined", out);
     assert.not.match(out, "\x1b");

@@ -138,7 +138,7 @@ test("an archive of a source is built, gzipped or not; --detach only queues it; 
     assert.equal([wrong.code, wrong.out], [2, ""]);
     assert.match(wrong.err, /--port is for images; for a source, write it into the Procfile or app\.json/);
     const both = await flynn("deploy -a hello . --image x");
-    assert.match(both.err, /say what to deploy: a directory \(flynn deploy \.\)/);
+    assert.match(both.err, /deploy one thing, not x and \.: a directory \(flynn deploy \.\)/);
     const none = await flynn("deploy -a hello nowhere");
     assert.match(none.err, /read the source .*nowhere/);
   }));

@@ -185,9 +185,19 @@ test("an archive that is none is refused with control's reason, and leaves nothi
   assert.equal(JSON.parse((await flynn("deployment list -a hello --json")).out).length, 0); // env set and unset deployed nothing
 });
 
+test("a join token stands alone on stdout, and what to do with it beside", async () => {
+  const { code, out, err } = await flynn("host token --ttl 10m");
+  assert.is(code, 0, err);
+  assert.match(out, /^fjt_\S+\n$/);
+  assert.match(err, /copy \S+home\/ca\/default\.pem from here to \/etc\/flynn\/ca\.pem there/);
+  assert.match(err, `controlUrls: ["${first.url}"]`);
+  assert.match(err, "hostd/main.ts run --config /etc/flynn/hostd.yaml");
+  assert.not.match(err, out.trim());
+});
+
 test("status shows every part; doctor finds what is missing, says what to do, and exits 1", async () => {
   const status = await flynn("status");
-  assert.is(status.code, 0);
+  assert.is(status.code, 1, "no router has joined");
   assert.match(status.out, /PART +STATE +MESSAGE\nstore +ok/);
   assert.ok((JSON.parse((await flynn("status --json")).out) as { parts: unknown[] }).parts.length >= 4);
   const doctor = await flynn(["doctor", "--state", join(directory, "no-state")]);
@@ -217,9 +227,10 @@ test("lists that are empty say so on stderr, and are [] as JSON", async () => {
   }
 });
 
+const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK+HvgVIXCvVB9Mxsjw1uSHLa2UD9VxuVbEPrJbJN/LM me@here";
 test("profiles are made and changed in parts", async () => {
   const key = join(directory, "id.pub");
-  await writeFile(key, "ssh-ed25519 AAAAC3Nza me@here\n");
+  await writeFile(key, `${KEY}\n`);
   const line = ["profile", "set", "storage", "--disk", "find-empty", "--min-disk", "100GiB", "--tag", "disk=ssd"];
   assert.is((await flynn([...line, "--cmdline", "console=ttyS0", "--ssh-key-file", key])).code, 0);
   assert.is((await flynn("profile set storage --tag zone=a --tag disk- --secrets ram")).code, 0);
@@ -229,7 +240,7 @@ test("profiles are made and changed in parts", async () => {
     image: "current",
     cmdline: ["console=ttyS0"],
     tags: { zone: "a" },
-    sshKeys: ["ssh-ed25519 AAAAC3Nza me@here"],
+    sshKeys: [KEY],
     secrets: "ram",
     diskPolicy: { name: "find-empty", mode: "find-empty", minSizeBytes: 100 * 1024 ** 3 },
   });
@@ -254,6 +265,44 @@ test("profiles are made and changed in parts", async () => {
   assert.match((await flynn("profile show storage --json")).out, /"mode": "find-empty",\s+"minSizeBytes": \d+\s+\}/);
   assert.is((await flynn("profile remove storage")).code, 2);
   assert.is((await flynn("profile remove storage --confirm storage")).code, 0);
+});
+
+test("a profile takes keys and a cloud-config of one's own, shows what a machine would get, and refuses what no host could use", async () => {
+  const [key, own] = [join(directory, "ops.pub"), join(directory, "own.yaml")];
+  await writeFile(key, `${KEY}\n`);
+  await writeFile(own, "#cloud-config\ntimezone: Europe/Berlin\nruncmd:\n- [echo, hello]\n");
+  const set = (...more: string[]) => flynn(["profile", "set", "ops", ...more]);
+  assert.is((await set("--ssh-key-file", key, "--cloud-config", own, "--cmdline", "quiet")).code, 0);
+  assert.is((await set("--tag", "zone=a")).code, 0, "what is not named stays");
+  const { out } = await flynn("profile render ops");
+  assert.match(out, /^#cloud-config\n/);
+  for (const part of [KEY, "timezone: Europe/Berlin", "- hello", "flynn-hostd.service", "/etc/flynn/hostd.json"])
+    assert.match(out, part);
+  assert.match(out, "GRANT-OF-ONE-BOOT");
+  assert.not.match(out, "fjg_");
+  assert.match(out, /# kernel command line: quiet/);
+  assert.match((await flynn("profile show ops")).out, /Cloud-config:? +4 lines/);
+  const refused: [string, RegExp][] = [
+    ["packages: [vim]", /packages: a host's root is in RAM/],
+    ["runcmd: echo", /runcmd: must be array/],
+    ["a: [", /not YAML/],
+  ];
+  for (const [text, why] of refused) {
+    await writeFile(own, text);
+    const { code, err } = await set("--cloud-config", own);
+    assert.is(code, 2, text);
+    assert.match(err, why);
+  }
+  await writeFile(key, "ssh-ed25519 AAAA broken\n");
+  const broken = await set("--ssh-key-file", key);
+  assert.is(broken.code, 2);
+  assert.match(broken.err, /sshKeys\[0\]: the key is damaged/);
+  assert.match((await flynn("profile render ops")).out, "timezone: Europe/Berlin", "nothing of that was taken");
+  await writeFile(own, "");
+  assert.is((await set("--cloud-config", own)).code, 0);
+  assert.not.match((await flynn("profile render ops")).out, "timezone");
+  assert.is((await flynn("profile render nothing")).code, 3);
+  assert.is((await flynn("profile remove ops --confirm ops")).code, 0);
 });
 
 test("deleting says what is lost, and does it only when its name is given", async () => {

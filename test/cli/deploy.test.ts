@@ -257,7 +257,6 @@ test("a builder is uploaded and set with its run image; the other build settings
 });
 
 for (const [line, words] of [
-  ["deploy -a hello", "--image NAME"],
   ["deploy -a hello --image x --archive y", "--image NAME"],
   ["deploy -a hello --archive x --port 70000", "--port 70000"],
   ["deploy -a hello --archive x --port 1e3", "--port 1e3"],

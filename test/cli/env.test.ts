@@ -184,4 +184,12 @@ test("an editor that fails, is not there, or has no terminal changes nothing and
   assert.equal(sent(made), []);
 });
 
+test("a word without a value is counted in the line, and never said", async () => {
+  const made = await control();
+  const { code, err } = await made.flynn("env set -a hello A=1 s3cret");
+  assert.is(code, 2);
+  assert.match(err, "word 2 has no NAME= before its value: write NAME=VALUE, such as GREETING=hi");
+  assert.not.match(err, "s3cret");
+});
+
 test.run();

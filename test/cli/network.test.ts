@@ -123,7 +123,7 @@ test("the cluster's settings are shown", async () => {
   assert.match(shown, /^Apps reach: +their own app; others by `flynn network allow FROM TO`/m);
   assert.match(shown, /^Outside: +everything but closed networks \(--app-egress all\)$/m);
   assert.match(shown, /^Closed: +10\.20\.0\.0\/16/m);
-  assert.match(await well("status"), /network +ok +apps reach their own app and what rules open, outside: all/);
+  assert.match((await flynn("status")).out, /network +ok +apps reach their own app and what rules open, outside: all/);
 });
 
 const CHANGE = 50;

@@ -4,7 +4,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { PERMISSIONS } from "#api/endpoint.ts";
 import { controlEndpoints } from "#api/endpoints.ts";
-import { openapiText } from "#api/openapi.ts";
+import { openapiText } from "#api/openapi/document.ts";
 import { withRig } from "../control/rig.ts";
 
 test("every endpoint has its own id, its own method and path, and a permission of the closed list", () => {
@@ -17,8 +17,10 @@ test("every endpoint has its own id, its own method and path, and a permission o
   for (const { id, permission } of endpoints) assert.ok(PERMISSIONS.includes(permission), `${id}: ${permission}`);
 });
 
-test("api/openapi.json is what the endpoints print; `node api/openapi.ts` rewrites it", async () => {
-  assert.is(await readFile(new URL("../../api/openapi.json", import.meta.url), "utf8"), openapiText());
+test("api/openapi.json and openapi-agents.json are what the endpoints print; `node api/openapi.ts` rewrites them", async () => {
+  const kept = (name: string) => readFile(new URL(`../../api/${name}`, import.meta.url), "utf8");
+  assert.is(await kept("openapi.json"), openapiText("people"));
+  assert.is(await kept("openapi-agents.json"), openapiText("agents"));
 });
 
 test("every endpoint is mounted exactly once, and nothing else is", () =>

@@ -24,6 +24,7 @@ export type Who = "anyone" | "any member" | (typeof MEMBERS)[number] | (typeof S
 export const WHO_MAY: Record<string, Who> = {
   "GET /healthz": "anyone",
   "GET /v1/openapi.json": "anyone",
+  "GET /v1/openapi-agents.json": "anyone",
   "GET /v1/status": "cluster:read",
   "GET /v1/events": "cluster:read",
   "GET /v1/alerts": "cluster:read",
@@ -92,12 +93,14 @@ export const WHO_MAY: Record<string, Who> = {
   "PATCH /v1/apps/:app/formation": "app:write",
   "GET /v1/apps/:app/releases": "app:read",
   "POST /v1/apps/:app/releases": "app:write",
+  "GET /v1/apps/:app/releases/:id": "app:read",
   "GET /v1/apps/:app/pages": "app:read",
   "PATCH /v1/apps/:app/pages": "app:write",
   "GET /v1/apps/:app/log": "app:read",
   "GET /v1/apps/:app/git": "app:read",
   "GET /v1/keys": "app:read",
   "POST /v1/keys": "app:write",
+  "GET /v1/keys/:id": "app:read",
   "DELETE /v1/keys/:id": "app:write",
 
   "POST /v1/artifacts": "app:write",
@@ -136,9 +139,11 @@ export const WHO_MAY: Record<string, Who> = {
   // An app's drain is its team's; one for the whole cluster hears every app.
   "GET /v1/apps/:app/log-drains": "app:read",
   "POST /v1/apps/:app/log-drains": "app:write",
+  "GET /v1/apps/:app/log-drains/:id": "app:read",
   "DELETE /v1/apps/:app/log-drains/:id": "app:write",
   "GET /v1/log-drains": "cluster:read",
   "POST /v1/log-drains": "cluster:write",
+  "GET /v1/log-drains/:id": "cluster:read",
   "DELETE /v1/log-drains/:id": "cluster:write",
 
   "GET /v1/routes": "app:read",
@@ -171,6 +176,7 @@ export const WHO_MAY: Record<string, Who> = {
   "GET /v1/services/:name/log": "app:read",
 
   "GET /v1/routers": "cluster:read",
+  "GET /v1/routers/:id": "cluster:read",
   "DELETE /v1/routers/:id": "cluster:write",
   "GET /v1/routers/:id/target": "router",
   "POST /v1/routers/:id/report": "router",

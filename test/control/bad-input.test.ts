@@ -183,7 +183,7 @@ test("paths, cursors and headers that are not sound are refused in the same shap
     refused(await send(rig, "GET", "/v1/apps/%zz"), "invalid", /path is not sound/);
     refused(await send(rig, "GET", `/v1/apps/${"a".repeat(100)}`), "invalid", /longer than 64/);
     refused(await send(rig, "GET", "/v1/nothing"), "not-found", /not an endpoint/);
-    refused(await send(rig, "PUT", "/v1/apps"), "not-found", /not an endpoint/);
+    refused(await send(rig, "PUT", "/v1/apps"), "method-not-allowed", /takes GET, HEAD, POST, not PUT/);
     refused(await send(rig, "GET", "/v1/apps/nobody"), "not-found", /no app nobody/);
     for (const cursor of ["%21%21", "a", "..."])
       refused(await send(rig, "GET", `/v1/apps?cursor=${cursor}`), "invalid", /cursor/);

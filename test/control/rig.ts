@@ -28,6 +28,7 @@ import { openSecrets, SEALING_DIRECTORY } from "../../control/secrets.ts";
 import { openStore, type Store } from "../../control/store/store.ts";
 import { type Control, wireControl } from "../../control/wire.ts";
 import type { ControlParts } from "../../control/wiring/context.ts";
+import { type Documented, documented } from "./documented.ts";
 
 export interface Member {
   id: string;
@@ -119,6 +120,7 @@ export async function rig(
     stableMs: 0,
     ...settings,
   };
+  const answers: Documented[] = [];
   const stops = new Set<() => Promise<void>>();
   const clients = new Set<Client>();
   let ended: Promise<void> = Promise.resolve();
@@ -152,6 +154,7 @@ export async function rig(
       external: external ?? { dial: async () => undefined },
       ...(it.hello ? { hello: it.hello } : {}),
     });
+    answers.push(documented(it.control));
     await it.control.app.listen({ host: "127.0.0.1", port: config.port });
     config.port = (it.control.app.server.address() as AddressInfo).port;
     it.url = `https://127.0.0.1:${config.port}`;
@@ -303,6 +306,7 @@ export async function rig(
       await stop();
       for (const each of clients) each.close();
       await rm(directory, { recursive: true, force: true });
+      for (const each of answers) each.check();
     },
   } satisfies Partial<Rig>);
   await start();

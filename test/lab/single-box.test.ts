@@ -102,6 +102,7 @@ lab.after(async ({ scope }) => {
 });
 
 lab("the box is a host of its own cluster, every part is well, and the CLI knows the cluster", async (context) => {
+  await until(async () => (await exitOf(context, "status")) === 0, { what: "no part down", timeoutMs: 60_000 });
   await until(async () => (JSON.parse(await flynn(context, "status", "--json")) as { state: string }).state === "ok", {
     what: "status ok",
     timeoutMs: 60_000,

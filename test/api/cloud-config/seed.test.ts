@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parse } from "yaml";
 import { renderCloudConfig, renderYaml } from "#api/cloud-config/document.ts";
-import { metaData, userData, vendorData } from "#api/cloud-config/seed.ts";
+import { metaData, seedOf, userData, vendorData } from "#api/cloud-config/seed.ts";
 import { progressOf } from "../../../bootstrap/http/progress.ts";
 import { matchesGolden } from "../../golden/golden.ts";
 
@@ -40,6 +40,20 @@ test("what a host keeps of its secrets and an order to wipe a disk reach it when
   assert.equal(host({ secrets: "ram" }), { ...seed, secrets: "ram" });
   assert.equal(host({ wipeOrder: order }), { ...seed, wipeOrder: order });
   assert.equal(host({ secrets: undefined, wipeOrder: undefined }), seed);
+});
+
+test("a machine's seed is its profile's and its own tags, and what the profile adds", () => {
+  const profile = {
+    ...{ name: "p", image: "current", cmdline: [], tags: { zone: "a", rack: "1" }, sshKeys: ["ssh-ed25519 AAAA"] },
+    ...{ diskPolicy: input.diskPolicy, secrets: "ram" as const, cloudConfig: "timezone: UTC" },
+  };
+  const machine = { id: "m-1", hostname: "node-1", profile, tags: { rack: "2" } };
+  const boot = { bootId: "b", joinToken: "t" };
+  assert.equal(seedOf(machine, input, boot), {
+    ...{ bootId: "b", machineId: "m-1", hostname: "node-1", tags: { zone: "a", rack: "2" }, joinToken: "t" },
+    ...{ diskPolicy: input.diskPolicy, wipeOrder: undefined, secrets: "ram", sshKeys: profile.sshKeys },
+    ...{ own: "timezone: UTC", controlUrls: input.controlUrls, caPem: input.caPem },
+  });
 });
 
 test("without SSH keys nothing is written to root's home", () => {

@@ -108,6 +108,18 @@ test("a command line that iPXE could not pass on is told to people, and the mach
   }
 });
 
+test("a cloud-config that a profile has from before and that cannot be used now is told to people, and the machine waits", () => {
+  const machine = bootMachine(MAC);
+  const known = { target: target([machine], "i1") };
+  const of = (cloudConfig: string) =>
+    choose({ ...known, machine: { ...machine, profile: { ...machine.profile, cloudConfig } } });
+  assert.is(of("timezone: UTC").kind, "boot");
+  const waits = of("packages: [vim]");
+  assert.ok(waits.kind === "wait");
+  assert.match(waits.note ?? "", /profile .*: cloud-config: packages: .*flynn profile set .* --cloud-config FILE$/);
+  assert.not.match(waits.why, "packages", "the console is anybody's");
+});
+
 test("what cannot stand in a command line is shown, eighty characters of it, whoever asked for it", () => {
   const long = `a ${"x".repeat(100)}`;
   const choice = choose({ machine: bootMachine(MAC, { imageId: "own" }), imageOf: (id) => image(id, ["quiet", long]) });

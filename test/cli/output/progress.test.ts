@@ -1,6 +1,7 @@
+import { Readable } from "node:stream";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { amount, progress } from "../../../cli/output/progress.ts";
+import { amount, counting, progress } from "../../../cli/output/progress.ts";
 
 function recorder(terminal: { err: boolean; errColumns: number }) {
   const said: string[] = [];
@@ -13,7 +14,7 @@ function recorder(terminal: { err: boolean; errColumns: number }) {
   return { cli, said, drawn };
 }
 
-test("off a terminal it says plain lines, each step once, bytes not more often than every 5 s", () => {
+test("off a terminal it says plain lines, each step once, bytes every 5 s at most, and none of what is over sooner", () => {
   const { cli, said, drawn } = recorder({ err: false, errColumns: 0 });
   let nowMs = 0;
   const shown = progress(cli, () => nowMs);
@@ -28,9 +29,8 @@ test("off a terminal it says plain lines, each step once, bytes not more often t
   assert.equal(said, [
     "one",
     "two",
-    "uploading x 0 B of 10 KiB (0 %)",
-    "uploading x 5 KiB of 10 KiB (50 %)",
-    "uploading x 10 KiB of 10 KiB (100 %)",
+    "uploading x 5 KiB of 10 KiB (50 %), 1 KiB/s, 5.0s left",
+    "uploading x 10 KiB of 10 KiB (100 %), 1 KiB/s",
   ]);
   assert.equal(drawn, []);
 });
@@ -61,5 +61,54 @@ test("steps that hold escape sequences are said without them", () => {
 });
 
 test("an unknown total is left out", () => assert.is(amount(2048), "2 KiB"));
+
+test("a rate is said once it means something, and what is left with a total", () => {
+  const MIB = 1024 ** 2;
+  assert.is(amount(3 * MIB), "3 MiB");
+  assert.is(amount(3 * MIB, 12 * MIB), "3 MiB of 12 MiB (25 %)");
+  assert.is(amount(3 * MIB, 12 * MIB, MIB), "3 MiB of 12 MiB (25 %), 1 MiB/s, 9.0s left");
+  assert.is(amount(3 * MIB, undefined, MIB), "3 MiB, 1 MiB/s");
+});
+
+test("on a terminal bytes fill a bar; what a line says already is drawn there, and is not said twice elsewhere", () => {
+  const { cli, said, drawn } = recorder({ err: true, errColumns: 100 });
+  let nowMs = 0;
+  const shown = progress(cli, () => nowMs);
+  shown.bytes("uploading x", 0, 100);
+  nowMs = 2_000;
+  shown.bytes("uploading x", 50, 100);
+  shown.line("a line");
+  assert.match(drawn.at(-1)!, "uploading x [============            ] 50 B of 100 B (50 %), 25 B/s, 2.0s left");
+  shown.doing("packing");
+  assert.match(drawn.at(-1)!, "packing");
+  shown.end();
+  assert.equal(said, ["a line"]);
+  const plain = recorder({ err: false, errColumns: 0 });
+  progress(plain.cli).doing("packing");
+  assert.equal(plain.said, []);
+});
+
+test("counted bytes go through as they are; past the total that was said, there is none", async () => {
+  const told: (readonly [number, number | undefined])[] = [];
+  const steps: string[] = [];
+  const counted = counting(
+    { bytes: (_, done, total) => void told.push([done, total]), doing: (text) => void steps.push(text) },
+    { what: "x", totalBytes: 5, after: "stored" },
+  );
+  const through = await Readable.from([Buffer.from("abc"), Buffer.from("defg")])
+    .pipe(counted)
+    .toArray();
+  assert.is(Buffer.concat(through).toString(), "abcdefg");
+  assert.equal(
+    [told, steps],
+    [
+      [
+        [3, 5],
+        [7, undefined],
+      ],
+      ["stored"],
+    ],
+  );
+});
 
 test.run();

@@ -77,7 +77,7 @@ test("zsh and fish scripts begin as their shells want them", () => {
 test("an unknown shell is wrong usage", async () => {
   const { code, err } = await invoke(["completion", "tcsh"]);
   assert.is(code, 2);
-  assert.match(err, "there is bash, zsh, fish");
+  assert.match(err, "there is bash, zsh, fish, powershell");
 });
 
 test("help of a command shows its flags and the global ones; help of a group its commands", async () => {
@@ -93,16 +93,16 @@ test("help of a command shows its flags and the global ones; help of a group its
   assert.equal(
     group.out
       .split("\n")
-      .filter((line) => line.startsWith("  "))
+      .filter((line) => /^ {2}\S/.test(line))
       .map((line) => line.trim().split("  ")[0]),
     ["route add http", "route add tcp", "route list", "route remove", "route update"],
   );
 });
 
 test("a group without its verb is wrong usage: its help goes to stderr and the exit code is 2", async () => {
-  const { code, out, err } = await invoke(["route"]);
+  const { code, out, err } = await invoke(["profile"]);
   assert.equal([code, out], [2, ""]);
-  assert.match(err, "usage: flynn route <command>");
+  assert.match(err, "usage: flynn profile <command>");
 });
 
 test("help lists every visible command once, on lines a terminal shows", () => {
@@ -123,4 +123,28 @@ test("--json before any answer is valid JSON for version", async () => {
 });
 
 test.after(() => rm(directory, { recursive: true, force: true }));
+/** What stands outside of quoted text, by PowerShell's rules for single quotes. */
+const unquoted = (script: string): string => script.replace(/^#.*$/gm, "").replace(/'(?:[^'\n]|'')*'|"[^"\n]*"/g, "");
+
+test("PowerShell's script closes what it opens, and has the words of every command, quoted", () => {
+  const script = completionScript("powershell", [
+    ...commands,
+    { words: "it's odd", summary: "", run: async () => undefined },
+  ]);
+  const rest = unquoted(script);
+  assert.not.match(rest, /['"`]/, "no quote is left open");
+  const open: string[] = [];
+  for (const [each] of rest.matchAll(/[(){}[\]]/g)) {
+    const closes = { ")": "(", "}": "{", "]": "[" }[each];
+    if (closes === undefined) open.push(each);
+    else assert.is(open.pop(), closes, `${each} closes what was opened`);
+  }
+  assert.equal(open, []);
+  assert.match(script, "\n  'route add' = @('http', 'tcp')\n");
+  assert.match(script, "\n  'it''s' = @('odd')\n");
+  assert.match(script, /\n {2}'log' = @\(.*'--follow', '-f'.*\)\n/);
+  assert.match(script, "\n  'machine show' = @('machines')\n");
+  assert.match(script, "Register-ArgumentCompleter -Native -CommandName 'flynn' -ScriptBlock {");
+});
+
 test.run();

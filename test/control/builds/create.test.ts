@@ -26,7 +26,7 @@ test("the same key gives the build that was made first, another request with it 
           type: "git",
           by: "ann",
           signal: new AbortController().signal,
-          idempotent: { idempotencyKey: "once", idempotencyHash },
+          idempotent: () => ({ idempotencyKey: "once", idempotencyHash }),
         });
       const made = await Promise.all([asked("a"), asked("a")]);
       assert.equal(made[0], made[1]);

@@ -8,7 +8,7 @@ import {
   createLogDrain,
   deleteAppLogDrain,
   type LogDrain,
-  type LogDrainWish,
+  type LogDrainRequest,
   listAppLogDrains,
   listLogDrains,
 } from "#api/drains.ts";
@@ -39,7 +39,7 @@ async function newApp(): Promise<string> {
 const write = (app: string, line: string, appId = idOf(app)) =>
   control.control.context.ownLog.write({ app, appId, source: "router", line });
 const idOf = (app: string) => control.control.context.store.get<string>(keys.appName(app))!.value;
-const add = (app: string, body: LogDrainWish): Promise<LogDrain> =>
+const add = (app: string, body: LogDrainRequest): Promise<LogDrain> =>
   control.admin.call(createAppLogDrain, { params: { app }, body });
 const drainOf = async (app: string): Promise<LogDrain> =>
   (await control.admin.call(listAppLogDrains, { params: { app } })).items[0]!;

@@ -21,6 +21,8 @@ async function outcome(act: Promise<unknown>): Promise<string> {
     },
   );
 }
+/** Without what says how the rest of the reply was. */
+const versionOf = (etag: string | undefined) => etag?.replace(/-[^"]*/, "");
 const etagOf = async (admin: Client): Promise<string> => (await admin.read(getEnv, { params })).etag!;
 
 test("of two changes of variables onto the same state one wins, and the other is told before anything is made", () =>
@@ -33,7 +35,7 @@ test("of two changes of variables onto the same state one wins, and the other is
     const { seq } = store;
     assert.is(await outcome(change({ B: "2" }, empty)), "precondition");
     assert.is(store.seq, seq);
-    assert.is(first.etag, await etagOf(admin), "the answer names what it made");
+    assert.is(versionOf(first.etag), versionOf(await etagOf(admin)), "the answer names what it made");
     assert.is(await outcome(change({ B: "2" }, first.etag!)), "done");
 
     const at = await etagOf(admin);
@@ -92,8 +94,8 @@ test("a service is scaled, given an image and deleted only as it was read", () =
       "precondition",
     );
     assert.is(await outcome(admin.call(deleteService, { ...of, ifMatch: first })), "precondition");
-    assert.is((await admin.read(getService, of)).etag, second.etag);
-    assert.is.not(second.etag, first);
+    assert.is(versionOf((await admin.read(getService, of)).etag), versionOf(second.etag));
+    assert.is.not(versionOf(second.etag), versionOf(first));
     const both = await Promise.all(
       ["hello:3", "hello:4"].map((image) =>
         outcome(admin.call(updateService, { ...of, body: { image }, ifMatch: second.etag })),

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type App, createApp, updateEnv } from "#api/apps.ts";
-import { putProfile } from "#api/boot.ts";
+import { postBootEvents, putProfile } from "#api/boot.ts";
 import { createDeployment } from "#api/deployments.ts";
 import { createLogDrain } from "#api/drains.ts";
 import { controlEndpoints } from "#api/endpoints.ts";
@@ -16,17 +16,11 @@ import { keys } from "../../../control/keys.ts";
 import type { ReleaseRecord } from "../../../control/records.ts";
 import { type Rig, withRig } from "../rig.ts";
 
-const params = { app: "svc-0" };
+const macOf = (n: number) => `52:54:00:00:00:0${n}`;
+const params = { app: "svc-0", id: macOf(0) };
 const COUNT = 3;
 /** Lists that nothing here fills: of builds, of alerts (alerts.test.ts walks theirs), and of what comes with files of its own. */
-const UNFILLED = new Set([
-  "listAlerts",
-  "listBuilds",
-  "listBootImages",
-  "listCertificates",
-  "listMachines",
-  "listKeys",
-]);
+const UNFILLED = new Set(["listAlerts", "listBuilds", "listBootImages", "listCertificates", "listKeys"]);
 
 async function fill(rig: Rig): Promise<void> {
   const { admin, store } = rig;
@@ -54,6 +48,13 @@ async function fill(rig: Rig): Promise<void> {
   await Promise.all(
     Array.from({ length: COUNT }, () => admin.call(createDeployment, { params, body: { release: "v1" } })),
   );
+  const boot = await rig.join("boot");
+  const at = new Date(0).toISOString();
+  const events = Array.from({ length: COUNT * COUNT }, (_, n) => {
+    const event = { stage: "discover" as const, level: "info" as const, message: `step ${n}` };
+    return { eventId: `e${n}`, at, claimed: { mac: macOf(n % COUNT) }, observed: {}, ...event };
+  });
+  await boot.client.call(postBootEvents, { params: { id: boot.id }, body: { events } });
   await admin.call(createApp, { body: { name: "bare" } });
   for (let n = 0; n < COUNT; n++)
     await admin.call(createNetworkRule, { body: { from: { name: "bare" }, to: { name: `svc-${n}` } } });

@@ -155,6 +155,40 @@ deploys("a rollback under load brings the earlier release back and fails no requ
   assert.match(await answer(cluster), /^Second from hello /);
 });
 
+deploys(
+  "a canary under load gets its share, called off it gets nothing more, and no request fails",
+  async (cluster) => {
+    const { appliance } = cluster;
+    const before = /^(\w+) from hello /.exec(await answer(cluster))![1]!;
+    const version = await release(cluster, "hello", "hello", { env: { GREETING: "Canary" } });
+    const { id } = await ask<Deployment>(appliance, "POST", "/v1/apps/hello/deployments", {
+      release: version,
+      ...{ pauseAfter: 1, canaryPercent: 20 },
+    });
+    const now = () => ask<Deployment>(appliance, "GET", `/v1/apps/hello/deployments/${id}`);
+    const paused = async () => (await now()).step.startsWith("paused: web: new 1 of 3");
+    await until(paused, { what: "the pause", timeoutMs: 60_000 });
+    const expect = [`${before} from`, "Canary from"];
+    const canaryAnswers = async () => /^Canary/.test(await answer(cluster));
+    await until(canaryAnswers, { what: "an answer of the canary", timeoutMs: 30_000, everyMs: 20 });
+    const shared = await loadOn(cluster, "hello", { expect });
+    await until(async () => (await shared.progress()).requests > 600, { what: "600 requests", timeoutMs: 60_000 });
+    const { requests, answers } = await unharmed(shared, "canary of 20 %");
+    const share = answers["Canary from"]! / requests;
+    // By lot: seven standard deviations of 600 requests to either side.
+    assert.ok(share > 0.09 && share < 0.31, `${share}`);
+
+    const after = await loadOn(cluster, "hello", { expect });
+    await ask(appliance, "POST", `/v1/apps/hello/deployments/${id}/cancel`, {});
+    assert.is((await ended(appliance, "hello", id)).state, "cancelled");
+    await settled(appliance, "hello", COUNT);
+    await unharmed(after, "canary called off");
+    const back = await loadOn(cluster, "hello", { expect });
+    await until(async () => (await back.progress()).requests > 100, { what: "100 requests", timeoutMs: 60_000 });
+    assert.is((await unharmed(back, "without the canary")).answers["Canary from"] ?? 0, 0);
+  },
+);
+
 deploys("HAProxy was reloaded by none of it", async ({ appliance }) => {
   const { items } = await ask<{ items: { reloads: number }[] }>(appliance, "GET", "/v1/routers");
   assert.equal(

@@ -1,0 +1,294 @@
+// What a profile's own cloud-config may hold, and why not the rest. Whatever is taken here is right by cloud-init's own schema, of the
+// version in the host image: asked of its JSON schema for generated documents, and of the program for written ones.
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Ajv } from "ajv";
+import fc from "fast-check";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { parse } from "yaml";
+import { renderCloudConfig } from "#api/cloud-config/document.ts";
+import { type OwnConfig, readOwn } from "#api/cloud-config/own.ts";
+import { userData } from "#api/cloud-config/seed.ts";
+import { isFault } from "#api/fault.ts";
+import { ExecError, exec } from "#lib/exec.ts";
+
+const parseYaml = (text: string): unknown => parse(text, { version: "1.1" });
+
+const SCHEMA = "/usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json";
+
+const FULL = `#cloud-config
+bootcmd:
+- echo early
+- [modprobe, nvme-tcp]
+runcmd:
+- [sh, -c, "echo hello > /etc/hello"]
+- echo "a: b" | tee /etc/line
+write_files:
+- path: /etc/motd
+  content: |
+    no: not a boolean
+  permissions: "0644"
+  owner: root:root
+- path: /etc/blob
+  encoding: b64
+  content: aGVsbG8=
+  append: true
+- path: /etc/systemd/system/docker.service.d/proxy.conf
+  content: "[Service]\\nEnvironment=HTTP_PROXY=http://proxy.example:3128\\n"
+groups: [storage]
+users:
+- name: ops
+  gecos: Operators
+  groups: [storage, docker]
+  shell: /bin/bash
+  lock_passwd: false
+  passwd: $6$abc$def/ghi
+  ssh_authorized_keys:
+  - ssh-ed25519 AAAAC3Nza ops@desk
+ca_certs:
+  trusted:
+  - |
+    -----BEGIN CERTIFICATE-----
+    MIIB
+    -----END CERTIFICATE-----
+timezone: Europe/Berlin
+phone_home:
+  url: https://inventory.example/$INSTANCE_ID
+  post: [hostname, instance_id]
+  tries: 3
+`;
+const seedWith = (own: string) =>
+  userData({
+    ...{ bootId: "b", machineId: "m", hostname: "n", tags: {}, diskPolicy: { name: "ram", mode: "ram" } },
+    ...{ sshKeys: ["ssh-ed25519 AAAA"], controlUrls: ["https://10.0.0.1:7777"], caPem: "pem", joinToken: "t" },
+    own,
+  });
+
+const TAKEN: [what: string, text: string][] = [
+  ["every key", FULL],
+  ["one without its first line", "runcmd:\n- [echo, hello]\n"],
+  ["an empty one", "#cloud-config\n"],
+  ["one with anchors", "write_files:\n- &a {path: /etc/a, content: x}\n- {<<: *a, path: /etc/b}\n"],
+  ["one in JSON", '{"timezone": "UTC"}'],
+];
+for (const [what, text] of TAKEN) test(`taken: ${what}`, () => assert.type(readOwn(text), "object"));
+
+const REFUSED: [what: string, text: string, why: RegExp][] = [
+  ["packages", "packages: [vim]", /packages: a host's root is in RAM and its packages are the image's/],
+  [
+    "a disk that is set up",
+    "disk_setup: {}",
+    /disks are written by the profile's disk policy alone: flynn profile set NAME --disk/,
+  ],
+  ["mounts", "mounts: [[a, b]]", /disk policy/],
+  ["another name", "hostname: x", /hostname: a host is called as its machine/],
+  ["keys at the top", "ssh_authorized_keys: [a]", /flynn profile set NAME --ssh-key-file FILE/],
+  ["power off", "power_state: {mode: poweroff}", /switch hosts off under their jobs/],
+  ["a network", "network: {version: 2}", /configured by DHCP/],
+  ["time servers", "ntp: {}", /flynn up --dhcp-ntp/],
+  ["other modules", "cloud_init_modules: []", /the platform's own/],
+  ["a password in clear", "chpasswd: {}", /passwd \(a hash\)/],
+  [
+    "a key that nothing on a host does",
+    "landscape: {}",
+    /nothing on a host does it; there are bootcmd, runcmd, write_files/,
+  ],
+  ["a key that nobody knows", "run_cmd: [a]", /run_cmd: nothing on a host does it/],
+  ["the deprecated spelling", "ca-certs: {trusted: [a]}", /write ca_certs/],
+  ["two wrong ones at once", "packages: []\nntp: {}", /packages: .*; ntp: /],
+  [
+    "the agent's file",
+    "write_files: [{path: /etc/flynn/hostd.json, content: x}]",
+    /write_files\[0\]: .* \/etc\/flynn is the platform's own/,
+  ],
+  [
+    "root's keys",
+    "write_files: [{path: /root/.ssh/authorized_keys, content: x}]",
+    /\/root\/.ssh is the platform's own/,
+  ],
+  [
+    "a unit of ours",
+    "write_files: [{path: /etc/systemd/system/flynn-hostd.service, content: x}]",
+    /is a unit of the platform's/,
+  ],
+  [
+    "a drop-in of ours",
+    "write_files: [{path: /etc/systemd/system/docker.service.d/flynn.conf, content: x}]",
+    /write_files/,
+  ],
+  ["a way around", "write_files: [{path: /etc/x/../flynn/hostd.json}]", /as a whole path/],
+  ["a path that is none", "write_files: [{path: etc/x}]", /write_files\[0\].path: must match/],
+  [
+    "permissions as a number",
+    "write_files: [{path: /etc/x, permissions: 0600}]",
+    /permissions: must be string \(put it in quotes\)/,
+  ],
+  ["deferred files", "write_files: [{path: /etc/x, defer: true}]", /files are written once, before the agent starts/],
+  ["root again", "users: [{name: root}]", /root is there already/],
+  ["sudo", "users: [{name: a, sudo: ALL}]", /there is no sudo on a host/],
+  ["a password of a user in clear", "users: [{name: a, plain_text_passwd: x}]", /openssl passwd -6/],
+  ["a hash that is none", "users: [{name: a, passwd: secret}]", /users\[0\].passwd/],
+  ["a command that is a number", "runcmd: [[1]]", /runcmd\[0\]\[0\]: must be string/],
+  ["an empty list", "runcmd: []", /runcmd: must NOT have fewer than 1 items/],
+  ["a script", "#!/bin/sh\necho hello", /first line is #!\/bin\/sh; only #cloud-config documents are taken/],
+  ["an include", "#include\nhttp://x/", /only #cloud-config/],
+  ["a template", "## template: jinja\n#cloud-config\nruncmd: [a]", /templates are not taken/],
+  ["no map", "- a", /not a map of keys/],
+  ["no YAML", "a: [", /it is not YAML/],
+  ["a key twice", "timezone: UTC\ntimezone: UTC", /it is not YAML: Map keys must be unique/],
+  ["a bomb of aliases", bomb(), /cannot be used|cannot be read|not YAML|nothing on a host/],
+  ["too long a one", `timezone: UTC #${"x".repeat(65_536)}`, /longer than 64 KiB/],
+];
+function bomb(): string {
+  const levels = Array.from({ length: 12 }, (_, n) => `a${n + 1}: &a${n + 1} [${Array(10).fill(`*a${n}`).join(", ")}]`);
+  return `a0: &a0 [x]\n${levels.join("\n")}\n`;
+}
+for (const [what, text, why] of REFUSED)
+  test(`refused: ${what}`, () => {
+    try {
+      readOwn(text);
+    } catch (error) {
+      assert.ok(isFault(error, "invalid"));
+      assert.match((error as Error).message, why);
+      return assert.ok((error as Error).message.length < 2_000);
+    }
+    assert.unreachable("it was taken");
+  });
+
+test("the user's files come before the agent's, the user's commands after its start, and nothing of ours is lost", () => {
+  const merged = readText(seedWith(FULL));
+  assert.equal(
+    merged.write_files.map(({ path }) => path),
+    [
+      ...["/etc/motd", "/etc/blob", "/etc/systemd/system/docker.service.d/proxy.conf"],
+      ...["/etc/flynn/hostd.json", "/root/.ssh/authorized_keys"],
+    ],
+  );
+  assert.equal(merged.runcmd[0], ["systemctl", "start", "--no-block", "flynn-hostd.service"]);
+  assert.is(merged.runcmd.length, 3);
+  assert.is(merged.write_files[0]!.content, "no: not a boolean\n");
+  assert.is(merged.timezone, "Europe/Berlin");
+});
+function readText(text: string) {
+  return parseYaml(text) as { write_files: { path: string; content: string }[]; runcmd: string[][]; timezone: string };
+}
+
+/** cloud-init's own word on a document. */
+async function cloudInitSays(text: string): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "flynn-cloud-init-"));
+  try {
+    await writeFile(join(directory, "user-data"), text);
+    const argv = ["cloud-init", "schema", "--config-file", join(directory, "user-data")];
+    const { stdout } = await exec(argv, { timeoutMs: 60_000 });
+    return stdout;
+  } catch (error) {
+    if (!(error instanceof ExecError)) throw error;
+    return error.stdout + error.stderr;
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+test("`cloud-init schema` agrees: what a machine gets, with and without a cloud-config of the user's own, is valid", async () => {
+  for (const text of [seedWith(FULL), seedWith("#cloud-config\n"), FULL])
+    assert.match(await cloudInitSays(text), /Valid cloud-config/);
+  assert.match(await cloudInitSays("#cloud-config\nruncmd: [[1]]\n"), /Error|Invalid/, "and it does look");
+});
+
+const word = fc.stringMatching(/^[a-z][a-z0-9]{0,8}$/);
+const textOf = fc.string({ maxLength: 20 });
+const commands = fc.array(fc.oneof(textOf, fc.array(textOf, { maxLength: 4 })), { maxLength: 3 });
+const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
+const documents = fc.record(
+  {
+    bootcmd: commands,
+    runcmd: commands,
+    groups: fc.array(fc.oneof(word, textOf), { maxLength: 3 }),
+    timezone: fc.oneof(word, textOf),
+    write_files: fc.array(
+      fc.record(
+        {
+          path: fc.oneof(
+            word.map((one) => `/etc/${one}`),
+            textOf,
+          ),
+          content: fc.oneof(textOf, fc.integer()),
+          permissions: fc.oneof(fc.constantFrom("0644", "600", "0o600"), fc.integer()),
+          encoding: fc.constantFrom("b64", "gzip", "text/plain", "rot13"),
+          append: fc.boolean(),
+        },
+        { requiredKeys: [] },
+      ),
+      { maxLength: 3 },
+    ),
+    users: fc.array(
+      fc.record(
+        {
+          name: fc.oneof(word, textOf),
+          uid: fc.oneof(fc.integer(), textOf),
+          groups: fc.oneof(word, fc.array(word, { maxLength: 2 })),
+          shell: fc.constantFrom("/bin/sh", "sh"),
+          system: fc.boolean(),
+          lock_passwd: fc.oneof(fc.boolean(), textOf),
+          ssh_authorized_keys: fc.array(textOf, { maxLength: 2 }),
+        },
+        { requiredKeys: [] },
+      ),
+      { maxLength: 2 },
+    ),
+    ca_certs: fc.record({ remove_defaults: optional(fc.boolean()), trusted: optional(fc.array(textOf)) }),
+    phone_home: fc.record({
+      url: fc.constantFrom("https://a/", "a"),
+      post: fc.constantFrom("all", "some"),
+      tries: fc.integer(),
+    }),
+  },
+  { requiredKeys: [] },
+);
+
+test("property: what is taken is right by cloud-init's schema, and comes back from the document as it went in", async () => {
+  const theirs = new Ajv({ strict: false, validateSchema: false, validateFormats: false, allErrors: true }).compile(
+    JSON.parse(await readFile(SCHEMA, "utf8")) as object,
+  );
+  let taken = 0;
+  fc.assert(
+    fc.property(documents, (document) => {
+      const text = renderCloudConfig(JSON.parse(JSON.stringify(document)) as object);
+      let own: OwnConfig;
+      try {
+        own = readOwn(text);
+      } catch (error) {
+        assert.ok(isFault(error, "invalid"), String(error));
+        return;
+      }
+      taken++;
+      assert.equal(own, JSON.parse(JSON.stringify(document)));
+      assert.ok(theirs(own), JSON.stringify([own, theirs.errors]));
+    }),
+    { numRuns: 3_000 },
+  );
+  assert.ok(taken > 50, `${taken} were taken: too few to say something`);
+});
+
+test("property: no text makes the reader throw anything but a refusal in words", () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.string({ maxLength: 200 }),
+        fc.json().map((json) => `{"runcmd": ${json}}`),
+      ),
+      (text) => {
+        try {
+          readOwn(text);
+        } catch (error) {
+          assert.ok(isFault(error, "invalid"), String(error));
+        }
+      },
+    ),
+    { numRuns: 2_000 },
+  );
+});
+
+test.run();
