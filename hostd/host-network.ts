@@ -1,5 +1,5 @@
 // The network of a host's containers: the bridges and routes, who may reach whom, and the name servers that containers are given.
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { Log } from "#lib/log.ts";
 import { BRIDGES } from "./builds/engine.ts";
 import type { HostdConfig } from "./config.ts";

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { type Client, createClient } from "#api/client.ts";
 import { knownUrls } from "#api/control-urls.ts";
-import type { HostFacts, HostTarget } from "#api/hosts.ts";
+import type { HostFacts, HostTarget } from "#api/host-agents.ts";
 import { ensureIdentity, type Identity } from "#api/join.ts";
 import { keepIdentity } from "#api/renew.ts";
 import { ownHello } from "#api/version.ts";

@@ -1,7 +1,7 @@
 // Wires one hostd: identity, engine, agent, and its loops; ends when the signal aborts and leaves every container running.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import { removeUnfinished } from "#lib/files.ts";
 import { createLog, type Log } from "#lib/log.ts";
 import { createWake } from "#lib/wake.ts";
