@@ -8,7 +8,7 @@ import { unreachable } from "../clusters/connect.ts";
 import { forgetGit, teachGit } from "../git/git-settings.ts";
 import { answer, answerList } from "../output/answer.ts";
 import { CONFIRM_FLAGS, confirm } from "../output/confirm.ts";
-import type { Command, Invocation } from "../parse/command.ts";
+import type { Cli, Command, Invocation } from "../parse/command.ts";
 
 const DEFAULT_PORT = "7777";
 
@@ -16,12 +16,14 @@ export const clusterCommands: readonly Command[] = [
   {
     words: "cluster add",
     summary: "Add a cluster, after checking its certificate authority and the token",
-    more: "The pin, URL and token are printed by `flynn up` at its first start. TOKEN may be - to read it from stdin.\ngit is told too (git config --global): a credential helper for the URL, and the cluster's CA.",
-    args: [
-      { name: "NAME", required: true },
-      { name: "URL", required: true },
-      { name: "TOKEN", required: true },
-    ],
+    more: [
+      "  flynn cluster add prod https://10.77.0.1:7777 --pin PIN            asks for the token",
+      '  echo "$TOKEN" | flynn cluster add prod https://10.77.0.1:7777 - --pin PIN',
+      "",
+      "Pin, URL and a token are printed by `flynn up` at its first start; later by `flynn cluster list` and `flynn token create` of somebody",
+      "who has the cluster. git is told too (git config --global): a credential helper for the URL, and the cluster's CA.",
+    ].join("\n"),
+    args: [{ name: "NAME", required: true }, { name: "URL", required: true }, { name: "TOKEN" }],
     flags: [
       { name: "pin", short: "p", value: "PIN", help: "sha256 of the cluster's CA certificate, base64" },
       { name: "default", short: "d", help: "Make it the default cluster" },
@@ -91,7 +93,7 @@ export const clusterCommands: readonly Command[] = [
 
 async function addCluster(call: Invocation): Promise<void> {
   const { cli } = call;
-  const [name, url, given] = call.args as [string, string, string];
+  const [name, url, given] = call.args as [string, string, string | undefined];
   const pin = call.text("pin");
   if (!/^[a-z0-9][a-z0-9._-]{0,62}$/i.test(name))
     throw new Fault("invalid", `cluster name ${name}: use letters, digits, dots and dashes`);
@@ -100,7 +102,7 @@ async function addCluster(call: Invocation): Promise<void> {
       "invalid",
       "the pin is needed: -p PIN, 44 characters of base64, as `flynn up` printed it at its first start",
     );
-  const token = given === "-" ? (await cli.readStdin()).trim() : given;
+  const token = await tokenOf(cli, given);
   if (!/^[\x21-\x7e]+$/.test(token)) throw new Fault("invalid", "the token must be one word of printable characters");
   const file = clustersFile(cli.env);
   const cluster: Cluster = { name, url: clusterUrl(url), pin, caPem: "", token };
@@ -120,6 +122,18 @@ async function addCluster(call: Invocation): Promise<void> {
   await saveCluster(file, cluster, { makeDefault: call.on("default") });
   answer(cli, { name, url: cluster.url, pin }, () => cli.print(`Cluster "${name}" added.`));
   cli.say(await teachGit(cluster, cli.env));
+}
+
+/** As it was given; from stdin for `-`; else asked for. */
+async function tokenOf(cli: Cli, given: string | undefined): Promise<string> {
+  if (given === "-") return (await cli.readStdin()).trim();
+  if (given !== undefined) return given;
+  if (!cli.terminal.in)
+    throw new Fault(
+      "invalid",
+      "the token is needed: as the third word, or - to read it from stdin; there is no terminal to ask on",
+    );
+  return (await cli.ask("Token of that cluster (flynn token create NAME prints one): ")).trim();
 }
 
 /** A token that may not read the status is a good token all the same. */

@@ -27,7 +27,7 @@ const LOG_FLAGS = {
 };
 const LOGIN = {
   instead: "a cluster is added once, with its pin and a token (`flynn up` prints both at its first start)",
-  example: "flynn cluster add prod https://10.77.0.1:7777 - --pin PIN",
+  example: "flynn cluster add prod https://10.77.0.1:7777 --pin PIN",
 };
 const DATABASE = {
   instead:
