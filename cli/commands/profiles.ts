@@ -217,7 +217,10 @@ function show(cli: Cli, profile: Profile): void {
       ["Secrets", profile.secrets ?? "disk"],
       ["Tags", tagText(profile)],
       ["Cmdline", profile.cmdline.join(" ")],
-      ["Cloud-config", profile.cloudConfig === undefined ? "" : `${profile.cloudConfig.trimEnd().split("\n").length} lines`],
+      [
+        "Cloud-config",
+        profile.cloudConfig === undefined ? "" : `${profile.cloudConfig.trimEnd().split("\n").length} lines`,
+      ],
       ["SSH keys", profile.sshKeys.length > 0 ? String(profile.sshKeys.length) : ""],
     ]),
   );
