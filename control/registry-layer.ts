@@ -6,7 +6,7 @@ import { Readable } from "node:stream";
 import { Fault } from "#api/fault.ts";
 import { MANIFESTS, type RegistryHttp } from "./registry-http.ts";
 
-export interface LayerWish {
+export interface LayerRequest {
   base: { repository: string; digest: string };
   layer: { file: string; digest: string; diffId: string; sizeBytes: number };
   repository: string;
@@ -44,8 +44,8 @@ const LAYER_TYPES: Record<string, string> = {
   [MANIFESTS[1]!]: "application/vnd.docker.image.rootfs.diff.tar.gzip",
 };
 
-export async function layOn(http: RegistryHttp, wish: LayerWish, signal: AbortSignal): Promise<LaidImage> {
-  const { base, layer, repository, tag } = wish;
+export async function layOn(http: RegistryHttp, requested: LayerRequest, signal: AbortSignal): Promise<LaidImage> {
+  const { base, layer, repository, tag } = requested;
   const found = await http.manifest(base.repository, base.digest, signal);
   const before = found.body as Manifest;
   const mediaType = before.mediaType ?? found.mediaType.split(";", 1).join("").trim();
@@ -59,7 +59,7 @@ export async function layOn(http: RegistryHttp, wish: LayerWish, signal: AbortSi
     (await http.blob(base.repository, before.config.digest, signal)).toString("utf8"),
   ) as ImageConfig;
 
-  const config = json(withLayer(configBefore, wish));
+  const config = json(withLayer(configBefore, requested));
   const manifest: Manifest = {
     ...before,
     mediaType,
@@ -78,7 +78,7 @@ export async function layOn(http: RegistryHttp, wish: LayerWish, signal: AbortSi
 }
 
 /** The base's config with one layer more. Its entrypoint, environment and user stay; nothing of the app's environment goes in. */
-function withLayer(config: ImageConfig, { layer, createdAt }: LayerWish): ImageConfig {
+function withLayer(config: ImageConfig, { layer, createdAt }: LayerRequest): ImageConfig {
   const history = [...(config.history ?? []), { created: createdAt, created_by: "flynn build", comment: "app" }];
   return {
     ...config,

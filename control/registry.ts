@@ -14,7 +14,7 @@ import { checkImageConfig } from "./image-config.ts";
 import { IMAGE_LIMITS, type ImageLimits, takeImageArchive } from "./registry-archive.ts";
 import { registryGate } from "./registry-gate.ts";
 import { registryHttp } from "./registry-http.ts";
-import { type LaidImage, type LayerWish, layOn } from "./registry-layer.ts";
+import { type LaidImage, type LayerRequest, layOn } from "./registry-layer.ts";
 import { unlessFull } from "./store/paused.ts";
 
 export interface Registry {
@@ -25,7 +25,7 @@ export interface Registry {
     signal: AbortSignal,
   ): Promise<{ digest: string; sizeBytes: number; architecture: string }>;
   /** Lays a layer on an image that is in the registry; returns the new image. */
-  layOn(wish: LayerWish, signal: AbortSignal): Promise<LaidImage>;
+  layOn(requested: LayerRequest, signal: AbortSignal): Promise<LaidImage>;
   /** Takes an image out; false, and nothing was done, while something is copied in or when it came in lately. */
   remove(repository: string, digest: string, signal: AbortSignal): Promise<boolean>;
   /** Deletes layers that no image uses; false, and nothing was done, while something is copied in or it is not set up for it. */
@@ -151,9 +151,9 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
         await rm(place, { recursive: true, force: true });
       }
     },
-    layOn: (wish, signal) =>
+    layOn: (requested, signal) =>
       gate.copying(async () => {
-        const laid = await layOn(http, wish, signal);
+        const laid = await layOn(http, requested, signal);
         arrivals.add(laid.digest);
         return laid;
       }),

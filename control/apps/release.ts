@@ -32,12 +32,12 @@ export const DEFAULT_PROCESSES: Record<string, ProcessType> = { web: { port: 808
 /** Names that the platform sets for every job; an app that set them would be lied to. */
 export const RESERVED_ENV = new Set(["PORT", "HOST_ID", "FLYNN_APP", "FLYNN_RELEASE", "FLYNN_JOB", "FLYNN_PROCESS"]);
 
-export function makeRelease(before: Release | undefined, wish: ReleaseWish, frame: ReleaseFrame): Release {
-  const artifactId = wish.artifactId ?? before?.artifactId;
+export function makeRelease(before: Release | undefined, requested: ReleaseWish, frame: ReleaseFrame): Release {
+  const artifactId = requested.artifactId ?? before?.artifactId;
   const env = Object.fromEntries(
-    Object.entries({ ...before?.env, ...wish.env }).filter((pair): pair is [string, string] => pair[1] !== null),
+    Object.entries({ ...before?.env, ...requested.env }).filter((pair): pair is [string, string] => pair[1] !== null),
   );
-  const reserved = Object.keys(wish.env ?? {}).find((name) => RESERVED_ENV.has(name));
+  const reserved = Object.keys(requested.env ?? {}).find((name) => RESERVED_ENV.has(name));
   if (reserved !== undefined)
     throw new Fault("invalid", `${reserved} is set by the platform for every job and cannot be changed`, {
       details: { field: reserved },
@@ -49,9 +49,12 @@ export function makeRelease(before: Release | undefined, wish: ReleaseWish, fram
     appId: frame.appId,
     version: frame.version,
     ...(artifactId === undefined ? {} : { artifactId }),
-    processes: changedProcesses(wish.processes ?? before?.processes ?? DEFAULT_PROCESSES, wish.processChanges ?? {}),
+    processes: changedProcesses(
+      requested.processes ?? before?.processes ?? DEFAULT_PROCESSES,
+      requested.processChanges ?? {},
+    ),
     env,
-    description: wish.description ?? describe(before, wish),
+    description: requested.description ?? describe(before, requested),
     createdAt: frame.at,
     createdBy: frame.by,
   };
@@ -79,19 +82,21 @@ function changedProcess(process: ProcessType, changes: ProcessChanges): ProcessT
   return Object.fromEntries(fields) as unknown as ProcessType;
 }
 
-function describe(before: Release | undefined, wish: ReleaseWish): string {
-  const set = Object.entries(wish.env ?? {})
+function describe(before: Release | undefined, requested: ReleaseWish): string {
+  const set = Object.entries(requested.env ?? {})
     .filter(([, value]) => value !== null)
     .map(([name]) => name);
-  const removed = Object.entries(wish.env ?? {})
+  const removed = Object.entries(requested.env ?? {})
     .filter(([, value]) => value === null)
     .map(([name]) => name);
   const parts = [
-    wish.artifactId !== undefined && wish.artifactId !== before?.artifactId ? "new image" : "",
+    requested.artifactId !== undefined && requested.artifactId !== before?.artifactId ? "new image" : "",
     set.length ? `set ${set.join(", ")}` : "",
     removed.length ? `removed ${removed.join(", ")}` : "",
-    wish.processes ? "processes changed" : "",
-    ...Object.entries(wish.processChanges ?? {}).map(([name, fields]) => `${name}: ${Object.keys(fields).join(", ")}`),
+    requested.processes ? "processes changed" : "",
+    ...Object.entries(requested.processChanges ?? {}).map(
+      ([name, fields]) => `${name}: ${Object.keys(fields).join(", ")}`,
+    ),
   ].filter(Boolean);
   return parts.join("; ").slice(0, 200) || "no change";
 }
@@ -101,14 +106,14 @@ export function nextRelease(
   { store, secrets }: Pick<Context, "store" | "secrets">,
   app: App,
   before: ReleaseRecord | undefined,
-  wish: ReleaseWish,
+  requested: ReleaseWish,
   { by, at }: { by: string; at: Date },
 ): ReleaseRecord {
   const newest = releasesOf(store, app.id).at(-1);
   const version = (newest?.version ?? 0) + 1;
   const from = before ?? newest;
   const frame = { appId: app.id, version, by, at: at.toISOString() };
-  return sealRelease(secrets, makeRelease(from && openRelease(secrets, from), wish, frame));
+  return sealRelease(secrets, makeRelease(from && openRelease(secrets, from), requested, frame));
 }
 
 export function releaseEvent(app: App, release: ReleaseRecord): NewEvent {

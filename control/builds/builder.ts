@@ -4,7 +4,7 @@ import type { Artifact } from "#api/artifacts.ts";
 import type { BuildSettings } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 
-export interface BuilderWish {
+export interface BuilderRequest {
   settings: BuildSettings;
   /** The builder of project.toml, as it is written there. */
   named?: string;
@@ -20,7 +20,7 @@ export interface BuilderChoice {
 }
 
 /** Fault `invalid` when there is none of that name, or none at all. */
-export function chooseBuilder({ settings, named, uploaded }: BuilderWish): BuilderChoice {
+export function chooseBuilder({ settings, named, uploaded }: BuilderRequest): BuilderChoice {
   const set = settings.builder;
   const ofSettings = uploaded.find(({ id }) => id === set);
   const chosen = (artifact: Artifact, by: string, warnings: string[] = []): BuilderChoice => ({

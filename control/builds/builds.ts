@@ -4,7 +4,7 @@ import type { Build, BuildLogChunk } from "#api/builds.ts";
 import type { Staging } from "../deploy/record.ts";
 import type { Idempotent } from "../http/idempotency-key.ts";
 
-export interface BuildWish {
+export interface BuildRequest {
   appId: string;
   /** A tar archive (plain or gzipped) of the source tree. It is read to its end, checked and kept before this resolves. */
   source: Readable;
@@ -26,7 +26,7 @@ export interface BuildWish {
 
 export interface Builds {
   /** Queues a build. Faults in the user's words: `invalid` (the source is not sound), `too-large`, `rate-limited`, `unavailable`. */
-  create(wish: BuildWish): Promise<Build>;
+  create(requested: BuildRequest): Promise<Build>;
   get(appId: string, id: string): Build | undefined;
   /** The log from `offset` on, then as it grows, to the end of the build; a chunk with empty text now and then keeps a silent line open. */
   follow(appId: string, id: string, options: { offset?: number; signal: AbortSignal }): AsyncIterable<BuildLogChunk>;

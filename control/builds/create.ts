@@ -8,7 +8,7 @@ import { findApp } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { keys } from "../keys.ts";
-import type { BuildWish } from "./builds.ts";
+import type { BuildRequest } from "./builds.ts";
 import { sourceFacts } from "./facts.ts";
 import { type BuildFiles, FACTS_FILE, SOURCE_FILE } from "./files.ts";
 import { SOURCE_PACE } from "./pace.ts";
@@ -30,9 +30,9 @@ export function buildMaker(
     checkSources(app.name, buildsOf(store, app.id), { mostBytes: config.appSourceBytes, needBytes });
   };
 
-  const take = async (wish: BuildWish): Promise<Build> => {
-    const { type, commit, ref, by, packedBytes, signal } = wish;
-    const { value: app } = findApp(store, wish.appId);
+  const take = async (requested: BuildRequest): Promise<Build> => {
+    const { type, commit, ref, by, packedBytes, signal } = requested;
+    const { value: app } = findApp(store, requested.appId);
     const id = newId("build");
     const incoming = files.incoming(id);
     const directory = files.directory(app.id, id);
@@ -42,7 +42,7 @@ export function buildMaker(
       const file = join(incoming, SOURCE_FILE);
       const limits = { ...SOURCE_LIMITS, treeBytes: config.appSourceBytes };
       const from = type === "archive" ? { unwrap: true, pace: SOURCE_PACE } : {}; // git's is our own to send
-      const taken = await takeSource(wish.source, { file, signal, packedBytes, limits, ...from });
+      const taken = await takeSource(requested.source, { file, signal, packedBytes, limits, ...from });
       const settings = app.build ?? {};
       const facts = sourceFacts(taken, settings);
       readSource(facts); // refused before anything is queued
@@ -72,15 +72,15 @@ export function buildMaker(
         createdAt: at.toISOString(),
         attempt: 0,
       };
-      if (wish.admit !== undefined) admissions.set(id, wish.admit);
+      if (requested.admit !== undefined) admissions.set(id, requested.admit);
       const plan: BuildPlan = {
         settings,
         buildpacks: [],
-        ...(wish.staging === undefined ? {} : { staging: wish.staging }),
+        ...(requested.staging === undefined ? {} : { staging: requested.staging }),
       };
       const { result, replayed } = await store.commit({
         actor: by,
-        ...wish.idempotent?.(taken.sha256),
+        ...requested.idempotent?.(taken.sha256),
         mutations: [
           { key: keys.build(app.id, id), value: record },
           { key: keys.buildPlan(app.id, id), value: plan },
@@ -108,11 +108,11 @@ export function buildMaker(
     }
   };
 
-  return async (wish: BuildWish): Promise<Build> => {
-    checkRoom(wish.appId);
-    const leave = places.take(wish);
+  return async (requested: BuildRequest): Promise<Build> => {
+    checkRoom(requested.appId);
+    const leave = places.take(requested);
     try {
-      return await room.filling(wish.signal, (signal) => take({ ...wish, signal }));
+      return await room.filling(requested.signal, (signal) => take({ ...requested, signal }));
     } finally {
       leave();
     }

@@ -126,9 +126,9 @@ export function buildDriver(context: Context, parts: BuildParts) {
     else if (plan === undefined) await ending(entry, "failed", "its settings are gone from control's state");
     else {
       const log = parts.logs.of(build.appId, build.id);
-      const around: Look = { ...parts, context, build, plan, app, log, clock, signal };
+      const found: Look = { ...parts, context, build, plan, app, log, clock, signal };
       try {
-        return await act(entry, around, clock);
+        return await act(entry, found, clock);
       } catch (error) {
         // What is refused stays refused; what may pass is tried again, so long.
         if (!isFault(error) || !isFinal(error)) throw error;
@@ -138,10 +138,10 @@ export function buildDriver(context: Context, parts: BuildParts) {
     return true;
   };
 
-  const act = async (entry: Entry<BuildRecord>, around: Look, clock: Clock): Promise<boolean> => {
+  const act = async (entry: Entry<BuildRecord>, look: Look, clock: Clock): Promise<boolean> => {
     const { value: build } = entry;
     if (build.state === "deploying") {
-      const seen = await watchDeployment(around);
+      const seen = await watchDeployment(look);
       if (seen.type === "wait") return say(entry, seen.reason);
       if (seen.type === "live") await end(entry, "succeeded", "");
       else await ending(entry, seen.state, seen.reason);
@@ -149,7 +149,7 @@ export function buildDriver(context: Context, parts: BuildParts) {
     }
     if (build.state === "storing") {
       try {
-        const turn = await releaseTurn(around);
+        const turn = await releaseTurn(look);
         await parts.admissions.get(build.id)?.().catch(notAdmitted);
         await write(entry, turn);
       } catch (error) {
@@ -159,13 +159,13 @@ export function buildDriver(context: Context, parts: BuildParts) {
       }
       return true;
     }
-    if (build.jobId !== undefined) return onJob(entry, around, clock);
+    if (build.jobId !== undefined) return onJob(entry, look, clock);
     const reason = waitsFor(build, unendedBuilds(store), context.config.buildsAtOnce);
     if (reason !== undefined) {
-      await around.log.writeOnce(step(`This build ${reason}`));
+      await look.log.writeOnce(step(`This build ${reason}`));
       return say(entry, reason);
     }
-    await write(entry, await startTurn(around));
+    await write(entry, await startTurn(look));
     return true;
   };
 

@@ -4,7 +4,7 @@ import type { LogLine } from "#api/logs.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import type { NewEvent } from "../events.ts";
-import type { LogWish } from "../logs/logs.ts";
+import type { LogRequest } from "../logs/logs.ts";
 import type { Registry } from "../registry.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
@@ -22,7 +22,7 @@ export interface BuildParts {
   /** By build: what whoever made it is asked before anything is deployed. */
   admissions: ReadonlyMap<string, () => Promise<void>>;
   /** Newest lines of an app. */
-  appLog: (app: App, wish: LogWish) => Promise<LogLine[]>;
+  appLog: (app: App, requested: LogRequest) => Promise<LogLine[]>;
 }
 
 /** What one look writes: the record's new fields and what goes into the same commit. */

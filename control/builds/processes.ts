@@ -5,7 +5,7 @@ import type { BuildKind } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import type { HealthCheck } from "#api/jobs.ts";
 
-export interface ProcessesWish {
+export interface ProcessesRequest {
   kind: BuildKind;
   /** From the Procfile; undefined when there is none. */
   procfile: Readonly<Record<string, string>> | undefined;
@@ -23,8 +23,8 @@ const LAUNCHER = `${CNB}lifecycle/launcher`;
 const MOST = 50;
 
 /** Fault `invalid` when there is nothing to run. */
-export function processesOf(wish: ProcessesWish): Record<string, ProcessType> {
-  const { kind, procfile, found, release, health, before } = wish;
+export function processesOf(requested: ProcessesRequest): Record<string, ProcessType> {
+  const { kind, procfile, found, release, health, before } = requested;
   const commands = new Map<string, string | undefined>();
   // A Docker image runs by itself; a Procfile without web does not take that away.
   if (kind === "dockerfile") commands.set("web", undefined);

@@ -52,8 +52,8 @@ export async function releaseTurn(look: Look): Promise<Turn> {
   };
   const { commit } = build.source;
   const description = commit === undefined ? `build ${build.number}` : `deploy ${commit.slice(0, 12)}`;
-  const wish = { artifactId: artifact.id, processes, description };
-  const made = nextRelease(context, app.value, before, wish, { by: build.createdBy, at });
+  const requested = { artifactId: artifact.id, processes, description };
+  const made = nextRelease(context, app.value, before, requested, { by: build.createdBy, at });
   const release: ReleaseRecord = { ...made, buildId: build.id, ...(commit === undefined ? {} : { commit }) };
   const first = before?.artifactId === undefined;
   const wanted = first ? firstCounts(appJson?.formation ?? {}, processes) : undefined;
@@ -88,7 +88,7 @@ async function imageOf({ context, build, plan, images, files, signal }: Look, ar
   if (product.type === "image") return product;
   if (plan.stack === undefined) throw new Fault("invalid", "the build has no stack to be laid on");
   const { digest, diffId, sizeBytes } = product;
-  const wish = {
+  const requested = {
     base: plan.stack.runner,
     layer: { file: files.slug(build.appId, build.id), digest, diffId, sizeBytes },
     repository: repositoryOf(build.appId),
@@ -99,7 +99,7 @@ async function imageOf({ context, build, plan, images, files, signal }: Look, ar
   try {
     claim.add(sizeBytes);
     await context.room.admit(sizeBytes);
-    const laid = await context.room.filling(signal, (both) => images.layOn(wish, both));
+    const laid = await context.room.filling(signal, (both) => images.layOn(requested, both));
     claim.end(artifactId);
     return laid;
   } catch (error) {

@@ -13,7 +13,7 @@ import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
 import { type BuildPlan, type BuildRecord, buildsOf, repositoryOf } from "./record.ts";
 
-export type Around = Pick<Context, "store" | "registry" | "secrets" | "installers">;
+export type SpecContext = Pick<Context, "store" | "registry" | "secrets" | "installers">;
 
 export const imageOf = (registry: string, { repository, digest }: { repository: string; digest: string }): string =>
   `${registry}/${repository}@${digest}`;
@@ -23,7 +23,7 @@ export const limitsOf = ({ settings }: BuildPlan): BuildSpec["limits"] => ({
   ...settings.limits,
 });
 
-export function buildSpec(job: Job, { store, registry, secrets, installers }: Around): BuildSpec | undefined {
+export function buildSpec(job: Job, { store, registry, secrets, installers }: SpecContext): BuildSpec | undefined {
   const build = buildsOf(store, job.appId).find(({ jobId }) => jobId === job.id);
   const plan = build && store.get<BuildPlan>(keys.buildPlan(job.appId, build.id))?.value;
   if (build === undefined || plan === undefined || build.kind === undefined) return undefined;
@@ -53,7 +53,7 @@ export function buildSpec(job: Job, { store, registry, secrets, installers }: Ar
   };
 }
 
-export function stackOf({ store, registry }: Pick<Around, "store" | "registry">): HostTarget["stack"] {
+export function stackOf({ store, registry }: Pick<SpecContext, "store" | "registry">): HostTarget["stack"] {
   const stack = store.get<Stack>(keys.stack)?.value;
   return (
     stack && { name: stack.name, builder: imageOf(registry, stack.builder), runner: imageOf(registry, stack.runner) }
@@ -63,7 +63,7 @@ export function stackOf({ store, registry }: Pick<Around, "store" | "registry">)
 function imagesOf(
   { kind, appId }: BuildRecord,
   { settings, stack }: BuildPlan,
-  { store, registry }: Pick<Around, "store" | "registry">,
+  { store, registry }: Pick<SpecContext, "store" | "registry">,
 ): Pick<BuildSpec, "image" | "runImage"> {
   if (kind === "buildpacks" && stack)
     return { image: imageOf(registry, stack.builder), runImage: imageOf(registry, stack.runner) };

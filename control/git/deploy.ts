@@ -3,7 +3,7 @@
 import type { App } from "#api/apps.ts";
 import { type Build, hasEnded } from "#api/builds.ts";
 import { currentRelease, findApp } from "../apps/find.ts";
-import type { Builds, BuildWish } from "../builds/builds.ts";
+import type { BuildRequest, Builds } from "../builds/builds.ts";
 import { keys } from "../keys.ts";
 import type { Store } from "../store/store.ts";
 import { archiveOf, type Tree } from "./source.ts";
@@ -17,18 +17,18 @@ export interface DeployParts {
   space: Pick<PushSpace, "check">;
 }
 
-export interface DeployWish extends Required<Pick<BuildWish, "ref" | "admit" | "by" | "signal">> {
+export interface DeployWish extends Required<Pick<BuildRequest, "ref" | "admit" | "by" | "signal">> {
   app: App;
   tree: Tree;
   say: (text: string) => void;
 }
 
 /** Undefined when the commit runs; else why not, in a few words: the log that was copied says the rest. */
-export async function buildAndDeploy(parts: DeployParts, wish: DeployWish): Promise<string | undefined> {
+export async function buildAndDeploy(parts: DeployParts, requested: DeployWish): Promise<string | undefined> {
   const { store, builds, space } = parts;
-  const { by, ref, tree, admit, say, signal } = wish;
+  const { by, ref, tree, admit, say, signal } = requested;
   const { commit, repository } = tree;
-  const app = findApp(store, wish.app.id).value;
+  const app = findApp(store, requested.app.id).value;
   const name = commit.slice(0, 8);
   if (isDeployed(store, builds, app, commit)) {
     say(`=====> ${name} is built and deployed already; only the branch moves. To deploy it again: flynn redeploy\n`);

@@ -12,7 +12,7 @@ import { Fault } from "#api/fault.ts";
 import type { GitRepository } from "#api/git.ts";
 import { readText } from "#lib/files.ts";
 import { every, joined, unhurriedNow, until } from "#lib/time.ts";
-import type { BuildWish } from "../builds/builds.ts";
+import type { BuildRequest } from "../builds/builds.ts";
 import { buildsOf } from "../builds/record.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";
@@ -34,7 +34,7 @@ export interface Git {
   keys: SshKeys;
   describe(app: App): Promise<GitRepository>;
   /** Builds what the deploy branch is at. Fault `conflict` when nothing was pushed yet. */
-  redeploy(app: App, wish: Pick<BuildWish, "by" | "signal" | "idempotent">): Promise<Build>;
+  redeploy(app: App, requested: Pick<BuildRequest, "by" | "signal" | "idempotent">): Promise<Build>;
   /** Opens the relays' socket and keeps the repositories, until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
   /** Tells who waits that control ends, and closes the socket. Builds go on. */
@@ -171,8 +171,8 @@ export function createGit(
     await checkTree(tree);
     const packedBytes = await objectBytes(repository);
     const ref = `refs/heads/${head.branch}`;
-    const wish = { appId: app.id, type: "git", commit: head.commit, ref, by, packedBytes } as const;
-    return builds.create({ ...wish, source: archiveOf(tree), signal: until, idempotent });
+    const requested = { appId: app.id, type: "git", commit: head.commit, ref, by, packedBytes } as const;
+    return builds.create({ ...requested, source: archiveOf(tree), signal: until, idempotent });
   };
 
   return {

@@ -178,8 +178,8 @@ export function pushes({ store, builds, repositories, space, log, signal, onTake
     }
     const { app, by, repository } = push;
     const tree = { repositories, repository, commit, signal };
-    const wish = { app, by, ref: update.ref, tree, admit: refs.hold, say, signal };
-    const refused = await buildAndDeploy({ store, builds, space }, wish);
+    const requested = { app, by, ref: update.ref, tree, admit: refs.hold, say, signal };
+    const refused = await buildAndDeploy({ store, builds, space }, requested);
     if (refused !== undefined) return [{ ref: update.ref, refused }];
     push.deployed = true;
     try {

@@ -16,7 +16,7 @@ export interface SshKeys {
   list(): Entry<SshKeyRecord>[];
   get(id: string): SshKeyRecord | undefined;
   /** Fault `invalid`, `conflict` (the key or its name is there already) or `too-large`. */
-  add(wish: { publicKey: string; name?: string; by: string; idempotent?: object }): Promise<SshKeyRecord>;
+  add(requested: { publicKey: string; name?: string; by: string; idempotent?: object }): Promise<SshKeyRecord>;
   /** By id or name; Fault `not-found`. */
   called(idOrName: string): SshKeyRecord;
   remove(idOrName: string, by: string): Promise<void>;

@@ -23,7 +23,7 @@ export interface Tokens {
   /** By id or name. Faults `not-found`, and `conflict` for a name that several have. */
   find(idOrName: string): AccessToken;
   create(
-    wish: Body<typeof createToken>,
+    requested: Body<typeof createToken>,
     by: { principal: Principal; idempotent: Idempotent },
   ): Promise<AccessToken & { token: string }>;
   revoke(idOrName: string, by: Principal): Promise<void>;

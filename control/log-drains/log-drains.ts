@@ -39,7 +39,11 @@ export interface LogDrainRecord {
 }
 
 export interface LogDrains {
-  create(app: App | undefined, wish: LogDrainRequest, by: { name: string; idempotent: Idempotent }): Promise<LogDrain>;
+  create(
+    app: App | undefined,
+    requested: LogDrainRequest,
+    by: { name: string; idempotent: Idempotent },
+  ): Promise<LogDrain>;
   /** Those of the app, or all. */
   list(app?: App): LogDrain[];
   /** Of the app, or whichever there is; Fault `not-found`. */
@@ -156,8 +160,8 @@ export function createLogDrains(context: LogDrainsContext, logs: Pick<Logs, "fol
 
   return {
     find: (id, app) => shown(entryOf(id, app).value),
-    async create(app, wish, { name, idempotent }) {
-      const target = parseTarget(wish.url);
+    async create(app, requested, { name, idempotent }) {
+      const target = parseTarget(requested.url);
       // Refused now when it is plain; a name that means nothing today may tomorrow, and is checked at every connection anyway.
       await allowedAddress(target.host, policy(), resolveHost).catch((error: unknown) => {
         if (isFault(error, "forbidden")) throw new Fault("invalid", error.message, { details: { field: "url" } });
@@ -165,13 +169,13 @@ export function createLogDrains(context: LogDrainsContext, logs: Pick<Logs, "fol
       if (records().filter(({ value }) => value.appId === app?.id).length >= DRAINS_PER_OWNER)
         throw new Fault("conflict", `there are ${DRAINS_PER_OWNER} drains already; remove one first`);
       const id = newId("drain");
-      const { url, caPem } = wish;
+      const { url, caPem } = requested;
       const record: LogDrainRecord = {
         id,
         ...(app === undefined ? {} : { appId: app.id }),
         shown: maskUrl(url),
         sealed: secrets.seal(JSON.stringify({ url, caPem }), ownerOf(id)),
-        gzip: wish.gzip ?? false,
+        gzip: requested.gzip ?? false,
         createdAt: now().toISOString(),
         createdBy: name,
       };

@@ -61,8 +61,8 @@ export async function* followSources(options: FollowOptions): AsyncGenerator<Str
     const known = numbers.get(source.id);
     // One that comes late, or that nothing was seen of, tells what it wrote since the stream began.
     const late = isPast && resumed === undefined ? {} : { since: laterOf(since, query.since), lines: LATE_LINES };
-    const wish = { ...query, ...(known === undefined ? late : {}), follow: true };
-    for await (const events of source.follow(wish, both, known === undefined ? undefined : String(known))) {
+    const requested = { ...query, ...(known === undefined ? late : {}), follow: true };
+    for await (const events of source.follow(requested, both, known === undefined ? undefined : String(known))) {
       const arrivedMs = nowMs();
       for (const { event, id, data } of events) {
         if (event === "current") current.set(source.id, true);

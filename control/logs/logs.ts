@@ -13,7 +13,7 @@ import type { HostRecord } from "../records.ts";
 import { followSources, type LineSource } from "./follow.ts";
 import { type AppRef, isTold } from "./whose.ts";
 
-export interface LogWish {
+export interface LogRequest {
   lines?: number;
   jobId?: string;
   process?: string;
@@ -24,14 +24,14 @@ export interface LogWish {
 
 export interface Logs {
   /** The newest lines, oldest first. A host that does not answer is passed over: `silent` names it. */
-  tail(app: AppRef, wish: LogWish): Promise<{ items: LogLine[]; silent: string[] }>;
+  tail(app: AppRef, requested: LogRequest): Promise<{ items: LogLine[]; silent: string[] }>;
   /**
    * The newest lines, a `current` marker, then lines as they come, until the signal aborts; of all apps when `app` is undefined.
    * Hosts that join later are followed too. `lastEventId` goes on where an earlier stream stood.
    */
   follow(
     app: AppRef | undefined,
-    wish: LogWish,
+    requested: LogRequest,
     signal: AbortSignal,
     lastEventId?: string,
   ): AsyncGenerator<StreamEvent<LogLine>>;
@@ -57,7 +57,7 @@ export function logs(
     event !== "item" || data === undefined || isTold(store, app, data);
   const isLost = ({ state }: HostRecord) => state === "lost";
 
-  const linesOf = async ({ id }: HostRecord, query: LogWish & { app: string; appId: string }): Promise<LogLine[]> =>
+  const linesOf = async ({ id }: HostRecord, query: LogRequest & { app: string; appId: string }): Promise<LogLine[]> =>
     (await clients.of(id).client.call(hostLog, { query, timeoutMs: HOST_TIMEOUT_MS })).items;
 
   const hostSource = (host: HostRecord, app: AppRef | undefined): LineSource => ({
@@ -103,14 +103,14 @@ export function logs(
     },
   });
   /** Requests, builds and deployments are told by control alone, apps by hosts alone. */
-  const asksHosts = ({ source }: LogWish) => source === undefined || source === "app" || source === "system";
-  const asksOwn = ({ source }: LogWish) => source !== "app";
+  const asksHosts = ({ source }: LogRequest) => source === undefined || source === "app" || source === "system";
+  const asksOwn = ({ source }: LogRequest) => source !== "app";
 
   return {
-    async tail(app, wish) {
-      const lines = wish.lines ?? DEFAULT_LINES;
-      const query = { ...wish, app: app.name, appId: app.id, lines };
-      const asked = asksHosts(wish) ? hosts() : [];
+    async tail(app, requested) {
+      const lines = requested.lines ?? DEFAULT_LINES;
+      const query = { ...requested, app: app.name, appId: app.id, lines };
+      const asked = asksHosts(requested) ? hosts() : [];
       const silent = asked.filter(isLost).map(({ name }) => name);
       const parts = await Promise.all([
         ...asked
@@ -122,25 +122,25 @@ export function logs(
               return [];
             }),
           ),
-        asksOwn(wish) ? context.ownLog.tail(query) : [],
+        asksOwn(requested) ? context.ownLog.tail(query) : [],
       ]);
       const told = mergeLines(parts).filter((line) => isTold(store, app, line));
       return { items: lines === 0 ? [] : told.slice(-lines), silent: silent.sort() };
     },
-    async *follow(app, wish, signal, lastEventId) {
+    async *follow(app, requested, signal, lastEventId) {
       if (followers >= FOLLOWERS_MOST)
         throw new Fault("rate-limited", `${followers} log streams are open; end one of them first`, { retry: true });
       followers++;
       const query: LineQuery & { lines: number } = {
-        ...wish,
+        ...requested,
         ...(app === undefined ? {} : { app: app.name, appId: app.id }),
-        lines: wish.lines ?? DEFAULT_LINES,
+        lines: requested.lines ?? DEFAULT_LINES,
       };
       const sources = () => [
-        ...(asksHosts(wish) ? hosts().filter((host) => !isLost(host)) : []).map((host) => hostSource(host, app)),
-        ...(asksOwn(wish) ? [ownSource(app)] : []),
+        ...(asksHosts(requested) ? hosts().filter((host) => !isLost(host)) : []).map((host) => hostSource(host, app)),
+        ...(asksOwn(requested) ? [ownSource(app)] : []),
       ];
-      const away = () => (asksHosts(wish) ? hosts().filter(isLost) : []).map(({ name }) => name);
+      const away = () => (asksHosts(requested) ? hosts().filter(isLost) : []).map(({ name }) => name);
       const onError = (error: unknown, { name }: LineSource) =>
         context.log.warn({ source: name, error: String(error) }, "log stream ended");
       try {

@@ -32,9 +32,9 @@ export function enforcement(
   return { id, name, state: isCurrent ? "current" : "behind", version, enforcedVersion };
 }
 
-type Around = Pick<Context, "store" | "reaches" | "presence">;
+type EnforcementContext = Pick<Context, "store" | "reaches" | "presence">;
 
-export function enforcementOn(host: HostRecord, { store, reaches, presence }: Around): NetworkHost {
+export function enforcementOn(host: HostRecord, { store, reaches, presence }: EnforcementContext): NetworkHost {
   const { version } = reaches.of(host.id);
   return enforcement(host, { term: store.term, version, report: presence.hosts.get(host.id)?.report });
 }
@@ -47,11 +47,11 @@ export function lateHosts(hosts: readonly NetworkHost[], seq: number): string[] 
 }
 
 /** Hosts that do not let the app's jobs as they are now through yet, by name. */
-export function hostsBehind(around: Around, appId: string): string[] {
-  const { store, reaches } = around;
+export function hostsBehind(context: EnforcementContext, appId: string): string[] {
+  const { store, reaches } = context;
   const hosts = [...reaches.hostsOf(appId)].flatMap((id) => store.get<HostRecord>(keys.host(id))?.value ?? []);
   return lateHosts(
-    hosts.map((host) => enforcementOn(host, around)),
+    hosts.map((host) => enforcementOn(host, context)),
     reaches.changedSeq(appId),
   );
 }
@@ -68,10 +68,10 @@ export function onProof({ hosts, routers, onFrame }: Context["presence"], listen
 }
 
 /** Every host, and how long its newest version is there, in milliseconds. */
-export function hostsEnforcing(around: Around): { host: NetworkHost; ageMs: number }[] {
-  return around.store
+export function hostsEnforcing(context: EnforcementContext): { host: NetworkHost; ageMs: number }[] {
+  return context.store
     .list<HostRecord>(PREFIX.hosts)
-    .map(({ value }) => ({ host: enforcementOn(value, around), ageMs: around.reaches.ageMs(value.id) }));
+    .map(({ value }) => ({ host: enforcementOn(value, context), ageMs: context.reaches.ageMs(value.id) }));
 }
 
 /** The network as a part of the status. Pure. */

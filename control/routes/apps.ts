@@ -153,7 +153,7 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
     if (made !== undefined) return shown(made);
     if (body.artifactId !== undefined && store.get<Artifact>(keys.artifact(body.artifactId))?.value.appId !== app.id)
       throw new Fault("not-found", `no artifact ${body.artifactId} of app ${app.name}`);
-    const { basedOn, deploy = false, pauseAfter, canaryPercent, ...wish } = body;
+    const { basedOn, deploy = false, pauseAfter, canaryPercent, ...requested } = body;
     const staging = stagingOf({ pauseAfter, canaryPercent });
     if (!deploy && pauseAfter !== undefined)
       throw new Fault("invalid", 'pauseAfter is of a deployment: send {"deploy": true} with it', {
@@ -165,7 +165,7 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
         "precondition",
         `${app.name} is headed for ${before ? `v${before.version}` : "no release"} by now`,
       );
-    const release = nextRelease(context, app, before, wish, { by: principal.name, at: now() });
+    const release = nextRelease(context, app, before, requested, { by: principal.name, at: now() });
     const draft = deploy ? deployments.draft(app, release, { by: principal.name, ...staging }) : undefined;
     const { result } = await store.commit({
       actor: principal.name,

@@ -12,7 +12,7 @@ import type { Mount } from "../mount.ts";
 import type { Registry } from "../registry.ts";
 
 /** Puts an archive into the registry. The artifact it returns is the caller's to commit. Faults: see registry.push. */
-export type StoreImage = (wish: {
+export type StoreImage = (requested: {
   appId: string;
   archive: Readable;
   source: string;

@@ -11,7 +11,7 @@ export function mountGit(mount: Mount, store: Store, git: Git): void {
   mount(api.redeploy, async ({ params, principal, signal, idempotent, earlier }) => {
     const { value: app } = findApp(store, params.app);
     const made = await earlier<string>();
-    const wish = { by: principal.name, signal, idempotent: () => idempotent };
-    return made === undefined ? git.redeploy(app, wish) : shownBuild(findBuild(store, app.id, made).value);
+    const requested = { by: principal.name, signal, idempotent: () => idempotent };
+    return made === undefined ? git.redeploy(app, requested) : shownBuild(findBuild(store, app.id, made).value);
   });
 }

@@ -13,9 +13,9 @@ export function mountLogs(mount: Mount, { store, ownLog }: Context, logs: Logs):
   const had = new Map<string, { session: string; seq: number }>();
   mount(
     appLog,
-    ({ params, query: { follow: _, ...wish } }) => logs.tail(findApp(store, params.app).value, wish),
-    ({ params, query: { follow: _, ...wish }, signal, lastEventId }) =>
-      logs.follow(findApp(store, params.app).value, wish, signal, lastEventId),
+    ({ params, query: { follow: _, ...requested } }) => logs.tail(findApp(store, params.app).value, requested),
+    ({ params, query: { follow: _, ...requested }, signal, lastEventId }) =>
+      logs.follow(findApp(store, params.app).value, requested, signal, lastEventId),
   );
   mount(routerLog, ({ params: { id }, body: { session, seq, lines, dropped } }) => {
     const before = had.get(id);

@@ -74,20 +74,20 @@ function buried(former: stack.StackImage | undefined, next: string, at: Date): C
 /** The stack with its two images changed; those that no build takes any more are noted. */
 export function nextStack(
   before: stack.Stack | undefined,
-  wish: { name: string; builder: string; runner: string },
+  requested: { name: string; builder: string; runner: string },
   at: Date,
 ): stack.Stack {
   const left = PARTS.flatMap((part) =>
-    before === undefined || before[part].digest === wish[part]
+    before === undefined || before[part].digest === requested[part]
       ? []
       : [{ part, digest: before[part].digest, at: at.toISOString() }],
   );
-  const inUse = new Set([wish.builder, wish.runner]);
+  const inUse = new Set([requested.builder, requested.runner]);
   const superseded = [...left, ...(before?.superseded ?? [])].filter(({ digest }) => !inUse.has(digest));
   return {
-    name: wish.name,
-    builder: { repository: repositoryOf("builder"), digest: wish.builder },
-    runner: { repository: repositoryOf("runner"), digest: wish.runner },
+    name: requested.name,
+    builder: { repository: repositoryOf("builder"), digest: requested.builder },
+    runner: { repository: repositoryOf("runner"), digest: requested.runner },
     createdAt: at.toISOString(),
     superseded: superseded.slice(0, SUPERSEDED_KEPT),
   };

@@ -5,7 +5,7 @@ import { keys } from "../keys.ts";
 import type { Commit, Store } from "../store/store.ts";
 import type { Draining } from "./cluster-view.ts";
 
-export interface DrainedWish {
+export interface DrainedRequest {
   /** By key. */
   draining: ReadonlyMap<string, Draining>;
   isDrained: (job: Job, draining: Draining) => boolean;
@@ -15,7 +15,7 @@ export interface DrainedWish {
 
 export function endsOfDrained(
   store: Store,
-  { draining, isDrained, limit }: DrainedWish,
+  { draining, isDrained, limit }: DrainedRequest,
 ): Required<Pick<Commit<undefined>, "mutations" | "expect">> {
   const mutations: { key: string; value: Job }[] = [];
   const expect: { key: string; version: number }[] = [];

@@ -14,7 +14,7 @@ import type { ReleaseRecord } from "../records.ts";
 import { isWanted, needOf } from "../scheduler/job-rules.ts";
 import type { Change, Store } from "../store/store.ts";
 
-export interface TaskWish {
+export interface TaskRequest {
   appId: string;
   /** Release whose image and environment it has; left out for a build. */
   releaseId?: string;
@@ -29,8 +29,8 @@ export interface TaskWish {
 
 export interface Tasks {
   /** The job and the changes that make it, for a caller that commits it with something of its own. */
-  draft(wish: TaskWish): { job: Job; changes: Change[] };
-  create(wish: TaskWish): Promise<Job>;
+  draft(requested: TaskRequest): { job: Job; changes: Change[] };
+  create(requested: TaskRequest): Promise<Job>;
   /** The job as it stands; `ended` is true once it is over for good (exitCode is then there unless its host was lost). */
   get(appId: string, id: string): { job: Job; ended: boolean } | undefined;
   stop(appId: string, id: string, by: string): Promise<void>;
@@ -42,11 +42,11 @@ const LIVE_MOST = 100;
 export function createTasks(context: Pick<Context, "store" | "now" | "secrets">): Tasks {
   const { store, now, secrets } = context;
 
-  const draft = (wish: TaskWish): { job: Job; changes: Change[] } => {
-    const { appId, task, env = {}, tags = {} } = wish;
+  const draft = (requested: TaskRequest): { job: Job; changes: Change[] } => {
+    const { appId, task, env = {}, tags = {} } = requested;
     const { value: app } = findApp(store, appId);
-    const release = task.kind === "build" ? undefined : releaseOf(store, app, wish);
-    const type = release === undefined ? undefined : processOf(app, release, wish);
+    const release = task.kind === "build" ? undefined : releaseOf(store, app, requested);
+    const type = release === undefined ? undefined : processOf(app, release, requested);
     if (liveJobs(store, app.id).filter((job) => job.task !== undefined).length >= LIVE_MOST)
       throw new Fault("rate-limited", `app ${app.name} has ${LIVE_MOST} one-off jobs already; end some first`);
     checkEnv(env);
@@ -57,11 +57,11 @@ export function createTasks(context: Pick<Context, "store" | "now" | "secrets">)
       releaseId: release?.id ?? "build",
       version: release?.version ?? 0,
       task,
-      process: wish.process,
+      process: requested.process,
       desired: "run",
       state: "pending",
       reason: "",
-      need: wish.need ?? needOf(type ?? { port: null }),
+      need: requested.need ?? needOf(type ?? { port: null }),
       tags,
       restarts: 0,
       createdAt: now().toISOString(),
@@ -79,9 +79,9 @@ export function createTasks(context: Pick<Context, "store" | "now" | "secrets">)
 
   return {
     draft,
-    async create(wish) {
-      const { job, changes } = draft(wish);
-      const { createdBy } = wish.task;
+    async create(requested) {
+      const { job, changes } = draft(requested);
+      const { createdBy } = requested.task;
       await store.commit({
         actor: createdBy,
         mutations: [...changes, ...eventChanges(store, now(), createdEvent(job))],
@@ -130,7 +130,7 @@ export function createdEvent({ id, app, process, task }: Job): NewEvent {
 export const firstWord = (command: readonly string[] = []): string =>
   (command[0] ?? "").trim().split(/\s/, 1)[0]!.slice(0, 100);
 
-function releaseOf(store: Store, app: App, { releaseId }: TaskWish): ReleaseRecord {
+function releaseOf(store: Store, app: App, { releaseId }: TaskRequest): ReleaseRecord {
   const release = releaseId === undefined ? currentRelease(store, app) : findRelease(store, app.id, releaseId);
   if (release === undefined)
     throw new Fault("conflict", `app ${app.name} has nothing deployed yet: git push flynn main, or flynn deploy`);
@@ -139,7 +139,7 @@ function releaseOf(store: Store, app: App, { releaseId }: TaskWish): ReleaseReco
   return release;
 }
 
-function processOf(app: App, release: ReleaseRecord, { process, task }: TaskWish): ProcessType | undefined {
+function processOf(app: App, release: ReleaseRecord, { process, task }: TaskRequest): ProcessType | undefined {
   if (Object.hasOwn(release.processes, process)) return release.processes[process];
   if (process === "run" || (process === "release" && task.command !== undefined)) return undefined;
   const names = Object.keys(release.processes).join(", ");

@@ -56,7 +56,7 @@ export function createActors(context: Context, parts: ControlParts, { routes, ro
     tasks,
     deployments: deployer,
     images,
-    appLog: async (app, wish) => (await archive.tail(app, wish)).items,
+    appLog: async (app, requested) => (await archive.tail(app, requested)).items,
   });
   const git = createGit(context, builds);
   const kept: Loops = loops({ log, store });

@@ -10,7 +10,7 @@ import type { StackArchives } from "./stack-archives.ts";
 
 const APPS = fileURLToPath(new URL("../apps/", import.meta.url));
 
-export interface BuildWish {
+export interface BuildRequest {
   /** Folder of the source, or the name of a test app. */
   source: string;
   env?: Record<string, string>;
@@ -32,7 +32,7 @@ export interface BuildOutcome {
 }
 
 export interface StackDriver {
-  build(wish: BuildWish): Promise<BuildOutcome>;
+  build(wish: BuildRequest): Promise<BuildOutcome>;
   /** Starts a command line of a slug on the runner; ends with the scope or by `stop`. */
   run(slug: string, command: string[], env?: Record<string, string>): Promise<RunningApp>;
   docker(...argv: string[]): Promise<string>;
@@ -63,7 +63,7 @@ export async function stackDriver(host: DockerHost, folder: string, archives: St
     });
   };
 
-  const build = async (wish: BuildWish): Promise<BuildOutcome> => {
+  const build = async (wish: BuildRequest): Promise<BuildOutcome> => {
     const { source, env = {}, buildpacks = [], app = "lab", network = "none" } = wish;
     const work = await mkdtemp(join(folder, "build-"));
     const input = join(work, "in");

@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import type { Artifact } from "#api/artifacts.ts";
 import type { BuildSettings } from "#api/builds.ts";
 import { DEFAULT_HEALTH, type Job } from "#api/jobs.ts";
-import { type BuilderWish, chooseBuilder, sameImage } from "../../../control/builds/builder.ts";
+import { type BuilderRequest, chooseBuilder, sameImage } from "../../../control/builds/builder.ts";
 import type { SourceFacts } from "../../../control/builds/facts.ts";
 import { chooseKind, chosenBuildpacks } from "../../../control/builds/kind.ts";
 import { type Next, nextOf } from "../../../control/builds/next.ts";
@@ -67,7 +67,7 @@ const uploaded = [
   upload("h2", "heroku/builder:24", "2"),
   upload("p", "p/b", "3"),
 ];
-const BUILDERS: [string, Omit<BuilderWish, "uploaded">, string, string, string[]?][] = [
+const BUILDERS: [string, Omit<BuilderRequest, "uploaded">, string, string, string[]?][] = [
   ["the settings' one", { settings: { builder: "p" } }, "p", "Builder p/b (by the app's settings)"],
   [
     "project.toml's, the newest upload of that name",
@@ -94,7 +94,7 @@ for (const [what, wish, builder, words, warnings = []] of BUILDERS)
   test(`the builder: ${what}`, () => assert.equal(chooseBuilder({ ...wish, uploaded }), { builder, words, warnings }));
 
 test("a builder that the cluster has not is refused, with how to give it one", () => {
-  const refused = (wish: Omit<BuilderWish, "uploaded">, why: RegExp) =>
+  const refused = (wish: Omit<BuilderRequest, "uploaded">, why: RegExp) =>
     assert.throws(() => chooseBuilder({ ...wish, uploaded }), why);
   refused({ settings: {} }, /need a builder image: upload one \(flynn build builder upload\)/);
   refused({ settings: { builder: "other" } }, /builder=other is no artifact of this app/);
