@@ -51,10 +51,11 @@ export const RouteProtocol = oneOf(
   "How the jobs are spoken to: h2c is HTTP/2 without TLS, which gRPC needs, trailers and streams both ways included. HTTP/1.1 when absent.",
 );
 export type RouteProtocol = Static<typeof RouteProtocol>;
+export const RatePeriod = oneOf(["second", "minute", "hour"]);
 export const RouteRate = object(
   {
     requests: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
-    per: oneOf(["second", "minute", "hour"]),
+    per: RatePeriod,
   },
   "What one client address (of IPv6: its /64) may ask of this route within the time, counted by each router for itself; more is answered 429 with Retry-After.",
 );

@@ -1,21 +1,30 @@
-// The loop that keeps one host's containers equal to its target: look, fold into the records, plan, apply, tell. A look at the
+// The loop that keeps one host's containers equal to its target: look, fold into the records, plan, apply, report. A look at the
 // engine happens at every change it announces, at every due time, and at least every 2 s.
 
 import { isFault } from "#api/fault.ts";
 import type { HostTarget } from "#api/hosts.ts";
 import type { JobReport, JobSpec } from "#api/jobs.ts";
 import type { Log } from "#lib/log.ts";
-import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
-import { deadline, sleep } from "#lib/time.ts";
+import { deadline } from "#lib/time.ts";
 import { createWake } from "#lib/wake.ts";
 import type { Addresses } from "./addresses.ts";
+import {
+  followingKept,
+  followingNext,
+  recordsAfterLook,
+  stoppingContainers,
+  targetOf,
+  unansweredJobs,
+  watchedContainers,
+} from "./agent-step.ts";
 import type { Apply } from "./apply.ts";
 import { carryOut } from "./carry-out.ts";
 import { type Container, type Engine, LABELS } from "./engine/engine.ts";
+import { followChanges } from "./engine-changes.ts";
 import type { EngineMonitor } from "./engine-monitor.ts";
 import { type Probe, watchHealth } from "./health.ts";
-import { type JobRecord, jobReport, observe, ownContainer, startFailed } from "./job-record.ts";
+import { type JobRecord, jobReport, ownContainer, startFailed } from "./job-record.ts";
 import { keptBeside } from "./keep-beside.ts";
 import { captureLogs } from "./logs/capture.ts";
 import { changeLines } from "./logs/change-lines.ts";
@@ -96,10 +105,9 @@ export function createAgent(options: AgentOptions): Agent {
     onError: (error, containerId) => log.warn({ err: error, containerId }, "container log is read again"),
   });
   const health = watchHealth({ signal, onChange: wake.ring, probe: options.probe });
+  const target = (): HostTarget | undefined => targetOf(following);
   const clock = () => ({ nowMs: monotonicMs(), now: new Date().toISOString() });
-  let target = options.target;
-  let fresh = false;
-  let quarantine: { restoredAt: string; sinceMs: number } | undefined;
+  let following = followingKept(options.target);
   let quarantined: { jobId: string; app: string }[] = [];
   let containers: Container[] = [];
   const kept = keptBeside({
@@ -118,48 +126,25 @@ export function createAgent(options: AgentOptions): Agent {
       logs.say(record, line).catch((error: unknown) => log.error({ err: error }, "log line not kept"));
   };
 
-  const look = async (stale: ReadonlySet<string>): Promise<void> => {
-    const jobs = new Map(target?.jobs.map((job) => [job.id, job]));
-    const found = Map.groupBy(containers, (container) => container.labels[LABELS.job] ?? "");
+  /** Follows what runs, and takes the look into the records. */
+  const takeIn = (stale: ReadonlySet<string>): void => {
+    const jobs = new Map(target()?.jobs.map((job) => [job.id, job]));
     const running = containers.filter(({ status }) => status === "running");
-    const stoppingIds = new Set(
-      [...records.values()].flatMap(({ jobId, containerId, stoppingSinceMs }) =>
-        stoppingSinceMs === undefined || containerId === undefined || work.busy().has(jobId) ? [] : [containerId],
-      ),
-    );
+    const stopping = stoppingContainers(records.values(), (jobId) => work.busy().has(jobId));
     capture.sync(containers);
-    stops.sync(running, ({ id }) => stoppingIds.has(id));
-    health.sync(
-      running.flatMap((container) => {
-        const job = jobs.get(container.labels[LABELS.job] ?? "");
-        const record = job && records.get(job.id);
-        const wasHealthy = record?.containerId === container.id && record.upSinceMs !== undefined;
-        const { id, address } = container;
-        return job ? [{ containerId: id, check: job.health, address, port: job.port, wasHealthy }] : [];
-      }),
-    );
-    for (const jobId of new Set([...jobs.keys(), ...found.keys(), ...records.keys()])) {
-      if (stale.has(jobId)) continue;
-      const container = ownContainer(found.get(jobId) ?? [], jobId);
-      const job = jobs.get(jobId);
-      if (job === undefined && container === undefined) {
-        if (records.delete(jobId)) kept.changed();
-        continue;
-      }
-      put(
-        observe({
-          job,
-          record: records.get(jobId),
-          container,
-          health: container && health.get(container.id),
-          captured: container !== undefined && capture.captured.has(container.id),
-          lastLine: container && capture.lastLine(container.id),
-          attached: attached.has(jobId),
-          emptyForMs: container && stops.emptyForMs(container),
-          ...clock(),
-        }),
-      );
-    }
+    stops.sync(running, ({ id }) => stopping.has(id));
+    health.sync(watchedContainers(running, jobs, records));
+    const besideOf = (jobId: string, container: Container | undefined) => ({
+      health: container && health.get(container.id),
+      captured: container !== undefined && capture.captured.has(container.id),
+      lastLine: container && capture.lastLine(container.id),
+      attached: attached.has(jobId),
+      emptyForMs: container && stops.emptyForMs(container),
+      ...clock(),
+    });
+    const { seen, gone } = recordsAfterLook({ jobs, records, containers, stale, besideOf });
+    for (const jobId of gone) if (records.delete(jobId)) kept.changed();
+    for (const record of seen) put(record);
   };
 
   const work = carryOut({
@@ -185,16 +170,15 @@ export function createAgent(options: AgentOptions): Agent {
     const stale = new Set<string>(work.busy().keys());
     if (monitor.answers?.() ?? monitor.healthy()) {
       containers = await list();
-      // How it ended is asked and not known yet: nothing is said or done of that job meanwhile.
-      for (const { status, unanswered, labels } of containers)
-        if (unanswered === "asked" && status !== "running" && status !== "created") stale.add(labels[LABELS.job] ?? "");
+      for (const jobId of unansweredJobs(containers)) stale.add(jobId);
       addresses.see(containers.flatMap(({ address }) => address ?? []));
       reach.see(containers);
-      await look(stale);
+      takeIn(stale);
     }
     const doing = new Map([...[...stale].map((jobId) => [jobId, "step"]), ...work.busy()] as [string, Step["do"]][]);
+    const fresh = following.state === "fresh" || following.state === "quarantine";
     const input = {
-      target,
+      target: target(),
       fresh,
       containers,
       records,
@@ -204,11 +188,11 @@ export function createAgent(options: AgentOptions): Agent {
       attached,
       excess: options.excess?.(),
       nowMs: monotonicMs(),
-      quarantineSinceMs: quarantine?.sinceMs,
+      quarantineSinceMs: following.state === "quarantine" ? following.sinceMs : undefined,
     };
     const decisions = plan(input);
     quarantined = quarantinedOf(decisions, containers);
-    if (target) for (const decision of steps(decisions)) work.begin(decision, target);
+    if (input.target) for (const decision of steps(decisions)) work.begin(decision, input.target);
     kept.keep(() => {
       const { nowMs, engineHealthy, captured } = input;
       const sets = { captured: [...captured], attached: [...attached] };
@@ -218,32 +202,13 @@ export function createAgent(options: AgentOptions): Agent {
     return Math.min(tickMs, nextDueMs(decisions) - monotonicMs());
   };
 
-  const followChanges = async (): Promise<void> => {
-    for (let failures = 1; !signal.aborted; failures++) {
-      try {
-        for await (const _ of engine.changes(signal)) {
-          failures = 0;
-          wake.ring();
-        }
-      } catch (error) {
-        log.debug({ err: error }, "engine events broke");
-      }
-      wake.ring();
-      await sleep(backoffMs(Math.max(1, failures), 200, 5_000), signal);
-    }
-  };
-
   return {
     setTarget(next) {
-      target = next;
-      fresh = true;
-      const restoredAt = next.quarantine?.restoredAt;
-      if (restoredAt !== quarantine?.restoredAt)
-        quarantine = restoredAt === undefined ? undefined : { restoredAt, sinceMs: monotonicMs() };
+      following = followingNext(following, next, monotonicMs());
       wake.ring();
       onChange();
     },
-    target: () => target,
+    target,
     quarantined: () => quarantined,
     wake: wake.ring,
     keep() {
@@ -251,27 +216,27 @@ export function createAgent(options: AgentOptions): Agent {
       wake.ring();
     },
     jobs() {
-      const wanted = new Set(target?.jobs.map(({ id }) => id));
+      const wanted = new Set(target()?.jobs.map(({ id }) => id));
       return [...records.values()].filter(({ jobId, state }) => wanted.has(jobId) || state !== "down").map(jobReport);
     },
     find: (jobId) => ({
-      job: target?.jobs.find(({ id }) => id === jobId),
+      job: target()?.jobs.find(({ id }) => id === jobId),
       record: records.get(jobId),
       container: ownContainer(containers, jobId),
     }),
     running: () => containers.filter(({ status }) => status === "running"),
     startFailed(jobId, reason) {
-      const job = target?.jobs.find(({ id }) => id === jobId);
+      const job = target()?.jobs.find(({ id }) => id === jobId);
       const record = records.get(jobId);
       if (record) put(startFailed(record, reason, { ...clock(), job }));
       wake.ring();
     },
     used: () => ({
-      images: new Set([...(target?.jobs ?? []), ...containers].map(({ image }) => image)),
-      logs: new Set([...(target?.jobs ?? []), ...records.values()].flatMap((job) => [job.app, logName(job)])),
+      images: new Set([...(target()?.jobs ?? []), ...containers].map(({ image }) => image)),
+      logs: new Set([...(target()?.jobs ?? []), ...records.values()].flatMap((job) => [job.app, logName(job)])),
     }),
     async run() {
-      const changes = followChanges();
+      const changes = followChanges({ engine, onChange: wake.ring, log, signal });
       let trouble = "";
       while (!signal.aborted) {
         const waitMs = await turn().then(
@@ -280,9 +245,8 @@ export function createAgent(options: AgentOptions): Agent {
             return ms;
           },
           (error: unknown) => {
-            const told = String(error);
-            if (told !== trouble) log.warn({ err: error }, "look at the engine failed");
-            trouble = told;
+            if (String(error) !== trouble) log.warn({ err: error }, "look at the engine failed");
+            trouble = String(error);
             return tickMs;
           },
         );

@@ -165,6 +165,7 @@ export const VALUES: Record<string, readonly unknown[]> = {
   product: ["PowerEdge R630"],
   claim: ["1f3a9c07d2b4e658"],
   cmdline: [["console=ttyS0,115200n8"]],
+  cloudConfig: ["#cloud-config\ntimezone: Europe/Berlin\n"],
   sshKeys: [["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0 ann@laptop"]],
   // How much
   cpuMillis: [500],
@@ -207,6 +208,8 @@ export const VALUES: Record<string, readonly unknown[]> = {
   lagSeconds: [0.4],
   offset: [0],
   percent: [5],
+  requests: [100],
+  per: ["minute"],
   canaryPercent: [5],
   pauseAfter: [1],
   batchSize: [2],

@@ -34,7 +34,11 @@ export function examplesOf({ nameOf }: Pick<Shapes, "nameOf">): Examples {
       );
     if (type === "boolean") return true;
     if (type === "integer" || type === "number") return Math.max(schema.minimum ?? 1, 1);
-    return type === "string" ? (schema.pattern === undefined ? "" : ANY.find((value) => fits(schema, value))) : {};
+    return type === "string"
+      ? schema.pattern === undefined
+        ? "text".slice(0, schema.minLength ?? 0)
+        : ANY.find((value) => fits(schema, value))
+      : {};
   };
   return {
     body: ({ id, body }) => BODIES[id] ?? make(body as Schema, "request"),

@@ -13,6 +13,7 @@ export interface Schema {
   default?: unknown;
   enum?: unknown[];
   pattern?: string;
+  minLength?: number;
   not?: object;
   minimum?: number;
   maximum?: number;

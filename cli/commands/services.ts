@@ -71,7 +71,7 @@ export const serviceCommands: readonly Command[] = [
   },
   {
     words: "service add",
-    summary: "Register a service that runs outside of the cluster, such as a database on a machine of its own",
+    summary: "Register a service outside of the cluster, such as a database on its own machine",
     args: [
       { name: "NAME", required: true },
       { name: "ADDRESS:PORT", required: true },

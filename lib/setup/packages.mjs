@@ -46,7 +46,7 @@ export const DEBIAN_SETS = {
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
     ...["python3-minimal", "python3-venv"],
   ],
-  soak: ["ovmf"],
+  soak: ["ovmf", "python3-websockets"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
   fresh: ["mmdebstrap", "debian-archive-keyring", "git", "procps"],
 };

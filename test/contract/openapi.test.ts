@@ -68,6 +68,7 @@ test("no shape is written twice: what has fields or a set of values has a name",
     assert.equal(
       [...seen.values()].filter((places) => places.length > 1),
       [],
+      "export each from its file in api/, under the name it is to have",
     );
   }
 });

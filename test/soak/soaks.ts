@@ -4,6 +4,7 @@ import { caStack } from "./ca-stack.ts";
 import { deployments } from "./deployments.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { leak } from "./leak.ts";
+import { protocols } from "./protocols.ts";
 
 export type Figures = Record<string, number | string>;
 
@@ -31,4 +32,5 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   deployments,
   "fuzz-long": fuzzLong,
   leak,
+  protocols,
 };
