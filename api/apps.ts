@@ -235,6 +235,7 @@ export const createRelease = endpoint({
   location: "/v1/apps/:app/releases/{id}",
   summary: "Make a release; what is left out is taken from the current one",
   permission: "app:write",
+  faults: ["precondition"],
   params: AppParams,
   status: 201,
   body: object({

@@ -49,7 +49,7 @@ routers are, unless the appliance was started with others.`,
   },
   {
     words: "network allow",
-    summary: "Let an app's jobs open connections to another app's, or to a service outside of the cluster",
+    summary: "Let an app's jobs connect to another app's, or to a service outside of the cluster",
     args: PAIR,
     flags: WAITING,
     more: `In force within a second, with no restart, on every port, and one way: answers come back, but TO opens no connection to FROM.

@@ -71,7 +71,7 @@ export const serviceCommands: readonly Command[] = [
   },
   {
     words: "service add",
-    summary: "Register a service that runs outside of the cluster, such as a database on a machine of its own",
+    summary: "Register a service outside of the cluster, such as a database on its own machine",
     args: [
       { name: "NAME", required: true },
       { name: "ADDRESS:PORT", required: true },
@@ -115,7 +115,7 @@ export const serviceCommands: readonly Command[] = [
   },
   {
     words: "service remove",
-    summary: "Take a service outside of the cluster out of the registry, with the network rules to it",
+    summary: "Forget a service outside of the cluster, with the network rules to it",
     args: [{ name: "NAME", required: true }],
     run: (call) =>
       withCluster(call, async (client) => {

@@ -68,8 +68,8 @@ const VALUES: Record<string, [values: string[], setting: Partial<UpConfig>]> = {
   state: [["/state"], { stateDir: "/state", imagesDir: "/state/images" }],
   salvage: [[], { salvage: true }],
 };
-/** Names where the other settings are, and is none itself: shown below. */
-const SPECIAL = ["config"];
+/** No settings: where the others are (shown below), and what is done with them. */
+const SPECIAL = ["config", "install", "uninstall"];
 
 const flagsOf = (words: string) => upCommands.find((command) => command.words === words)?.flags ?? [];
 const argv = (name: string, values: readonly string[]) =>
