@@ -4,7 +4,7 @@ import type { Endpoint } from "../endpoint.ts";
 import { FAULTS, type FaultCode } from "../fault.ts";
 
 export function faultsOf(endpoint: Endpoint): FaultCode[] {
-  const { method, path, permission, conditional, idempotent, upload, body } = endpoint;
+  const { method, path, permission, idempotent, upload, body } = endpoint;
   const changes = method !== "GET";
   const codes: (FaultCode | false)[] = [
     "invalid",
@@ -13,7 +13,7 @@ export function faultsOf(endpoint: Endpoint): FaultCode[] {
     permission !== "public" && "forbidden",
     (path.includes(":") || namesOthers(endpoint)) && "not-found",
     changes && "conflict",
-    conditional === true && "precondition",
+    changes && "precondition", // of If-Match, or somebody changed the same meanwhile
     (body !== undefined || upload !== undefined) && "too-large",
     changes && "no-capacity",
     "unavailable",

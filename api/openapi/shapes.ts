@@ -82,6 +82,11 @@ export function shapesOf(names: Names, uses: readonly (readonly [Schema, Way])[]
 
   const components: Record<string, object> = {};
   const written = (schema: Schema, way: Way): object => {
+    if (way === "request" || !isGrowing(schema)) return closed(schema, way);
+    const { description, ...known } = closed(schema, way) as Schema;
+    return { anyOf: [known, { type: "string" }], ...(description === undefined ? {} : { description }) };
+  };
+  const closed = (schema: Schema, way: Way): object => {
     const name = names.of(schema);
     if (name === undefined) return plain(schema, way);
     const isBoth = ways.get(name)?.size === 2 && isClosed(schema);
@@ -129,6 +134,9 @@ const partsOf = ({ properties, patternProperties, items, anyOf }: Schema): Schem
   ...(items ? [items] : []),
   ...(anyOf ?? []),
 ];
+
+/** A set of values that a newer control may have more of; one value alone tells shapes apart. */
+const isGrowing = ({ enum: values }: Schema): boolean => values !== undefined && values.length > 1;
 
 const isClosed = (schema: Schema): boolean =>
   schema.additionalProperties === false || partsOf(schema).some((part) => isClosed(part));

@@ -34,7 +34,7 @@ const COMMON = `Times are ISO 8601 in UTC. An id or a name is taken wherever an 
 
 Every refusal is a Fault: \`code\` is for programs, \`message\` for people. \`X-Request-Id\` may be sent (8-64 of letters, digits and ._-) and comes back.
 
-Replies may get new fields, and so do sets of values with each version; clients pass over what they do not know. Requests are closed: a field that is not known is refused, not passed over.
+Replies may have fields and values of sets that are newer than this document; clients pass over what they do not know. Requests are closed: a field that is not known is refused, not passed over.
 
 Streams (\`Accept: text/event-stream\`) send \`id:\` as the place to go on from (\`Last-Event-ID\`), an event \`current\` at the end of the past, a comment every 15 s, and an event \`fault\` when they end for a reason.`;
 

@@ -1,5 +1,5 @@
-// Stands before a real control and answers as a newer one would: every object of every reply has a field more. Plain HTTP on loopback, so
-// that any client can be pointed at it.
+// Stands before a real control and answers as a newer one would: every object of every reply has a field more, and states are some that are
+// not known yet. Plain HTTP on loopback, so that any client can be pointed at it.
 import { createServer, type Server } from "node:http";
 import { request } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -9,6 +9,8 @@ export interface NewerControl {
   url: string;
   close(): Promise<void>;
 }
+
+export const NEW_STATE = "resting";
 
 /** Objects whose names people choose: a field more would be one of theirs. */
 const MAPS = ["env", "tags", "processes", "details"];
@@ -46,7 +48,7 @@ function withMore(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   const fields = Object.entries(value).map(([name, part]): [string, unknown] => [
     name,
-    MAPS.includes(name) ? part : withMore(part),
+    MAPS.includes(name) ? part : name === "state" ? NEW_STATE : withMore(part),
   ]);
   return { ...Object.fromEntries(fields), fieldOfANewerControl: { since: "0.9.0" } };
 }

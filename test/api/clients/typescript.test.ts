@@ -10,7 +10,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { exec } from "#lib/exec.ts";
 import { GIB, type Rig, withRig } from "../../control/rig.ts";
-import { newerControl } from "./newer-control.ts";
+import { NEW_STATE, newerControl } from "./newer-control.ts";
 
 const DOCUMENT = fileURLToPath(new URL("../../../api/openapi.json", import.meta.url));
 const TSC = fileURLToPath(new URL("../../../node_modules/typescript/bin/tsc", import.meta.url));
@@ -45,6 +45,7 @@ const releases = await AppsService.listReleases("hello");
 const release = await AppsService.getRelease("hello", "v1");
 if (releases.items[0]?.id !== release.id) throw new Error("another release");
 const host: Host | undefined = (await HostsService.listHosts()).items[0];
+const hostState: string | undefined = host?.state;
 const memory: number | undefined = host?.capacity.memoryBytes;
 const drain = await DrainsService.createLogDrain({ url: "https://logs.example.com/" });
 await DrainsService.getLogDrain(drain.id);
@@ -57,7 +58,7 @@ const refusal = await AppsService.getApp("nobody").then(
   (error: unknown) => (error instanceof ApiError ? \`\${error.status} \${error.body.code}\` : String(error)),
 );
 const version: string = status.version;
-process.stdout.write(JSON.stringify({ names: names.sort(), refusal, timeoutMs, memory, hasToken: token.token.startsWith("fat_"), version }));
+process.stdout.write(JSON.stringify({ names: names.sort(), refusal, timeoutMs, memory, hostState, hasToken: token.token.startsWith("fat_"), version }));
 `;
 
 test("the client that a generator makes of the document compiles, and makes, reads, pages and removes with a real control", async () => {
@@ -97,8 +98,9 @@ test("the client that a generator makes of the document compiles, and makes, rea
           const newer = isNewer ? await newerControl(rig) : undefined;
           try {
             const { stdout } = await speak(rig, newer?.url ?? rig.url);
-            const { version, ...said } = JSON.parse(stdout) as Record<string, unknown>;
+            const { version, hostState, ...said } = JSON.parse(stdout) as Record<string, unknown>;
             assert.match(String(version), /^\d+\.\d+\.\d+/);
+            assert.is(hostState === NEW_STATE, isNewer, String(hostState));
             assert.equal(said, {
               names: ["hello", "shop"],
               refusal: "404 not-found",
