@@ -115,7 +115,7 @@ export const Profile = object({
   cloudConfig: Type.Optional(
     Type.String({
       minLength: 1,
-      maxLength: 65_536,
+      maxLength: 16_384,
       description:
         "A cloud-config document (YAML) of the user's own, merged into what the platform gives a host: bootcmd, runcmd, write_files, users, groups, ca_certs, timezone, phone_home. No place for secrets: whoever reads profiles reads it.",
     }),

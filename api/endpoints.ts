@@ -12,6 +12,7 @@ import * as drains from "./drains.ts";
 import type { Endpoint } from "./endpoint.ts";
 import * as externalServices from "./external-services.ts";
 import * as git from "./git.ts";
+import * as hostAgents from "./host-agents.ts";
 import * as hosts from "./hosts.ts";
 import * as jobs from "./jobs.ts";
 import * as keys from "./keys.ts";
@@ -51,7 +52,7 @@ export const NOUNS = {
   attach,
   logs,
   drains,
-  hosts,
+  hosts: { ...hosts, ...hostAgents },
   members,
   machines,
   disks,

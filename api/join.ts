@@ -11,7 +11,7 @@ import { deadline, sleep } from "#lib/time.ts";
 import { certificatePin, newCsr, newKeyPem } from "#lib/x509.ts";
 import { createClient } from "./client.ts";
 import { Fault, isFault } from "./fault.ts";
-import type { HostFacts } from "./hosts.ts";
+import type { HostFacts } from "./host-agents.ts";
 import { type JoinRole, joinCluster } from "./members.ts";
 import type { Tags } from "./schema.ts";
 import { ownHello, type PartName } from "./version.ts";

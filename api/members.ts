@@ -3,7 +3,7 @@ import { type Static, Type } from "typebox";
 import { DiskPolicy, Secrets } from "./boot.ts";
 import { WipeOrder } from "./disks.ts";
 import { endpoint } from "./endpoint.ts";
-import { HostFacts } from "./hosts.ts";
+import { HostFacts } from "./host-agents.ts";
 import { Id, IdParams, Name, object, oneOf, Tags, Time } from "./schema.ts";
 
 export const JoinRole = oneOf(["host", "router", "boot"]);

@@ -1,6 +1,6 @@
 // The frames of hosts: a report is compared with the state and what differs is written; a beat says that the last one still holds, so it
 // is compared again only when the state has changed meanwhile.
-import type { HostBeat, HostReport } from "#api/hosts.ts";
+import type { HostBeat, HostReport } from "#api/host-agents.ts";
 import type { Context } from "./context.ts";
 import type { HostChanges } from "./host-changes.ts";
 import { wholeReport } from "./report-changes.ts";

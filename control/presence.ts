@@ -1,6 +1,6 @@
 // What members last said, in memory: frames arrive every 2 s per member and are never written. What follows from silence is
 // decided in scheduler/liveness.ts; here is only when, on the monotonic clock, and the newest report.
-import type { HostBeat, HostReport } from "#api/hosts.ts";
+import type { HostBeat, HostReport } from "#api/host-agents.ts";
 import type { JoinRole } from "#api/members.ts";
 import type { RouterReport } from "#api/routes.ts";
 import type { Hello } from "#api/version.ts";

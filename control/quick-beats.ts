@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Ajv } from "ajv";
 import { FAULTS, type Fault, toFault } from "#api/fault.ts";
-import { beatHost, type HostBeat } from "#api/hosts.ts";
+import { beatHost, type HostBeat } from "#api/host-agents.ts";
 import { pruneUnknown } from "#api/prune.ts";
 import { formatHello, HELLO_HEADER } from "#api/version.ts";
 import type { Log } from "#lib/log.ts";

@@ -1,5 +1,5 @@
 // A report of what has changed made whole again, with the report that it says it is since. Pure.
-import { type HostReport, REPORTED_JOBS_MOST, REPORTED_REASONS_MOST } from "#api/hosts.ts";
+import { type HostReport, REPORTED_JOBS_MOST, REPORTED_REASONS_MOST } from "#api/host-agents.ts";
 
 /** Undefined when `before` is another report than the one it is since, or when it would be larger than any report that comes whole. */
 export function wholeReport(report: HostReport, before: HostReport | undefined): HostReport | undefined {

@@ -1,6 +1,6 @@
 // What follows from an agent's report: changes of jobs, of the host's own facts, and the boot steps it saw. A frame that
 // changes nothing writes nothing.
-import type { HostReport } from "#api/hosts.ts";
+import type { HostReport } from "#api/host-agents.ts";
 import { isOver, type Job, type JobReport } from "#api/jobs.ts";
 import type { Context } from "./context.ts";
 import { eventChanges, type NewEvent, plainText, timelineChanges } from "./events.ts";

@@ -1,6 +1,6 @@
 // What an agent does in one turn, as rules: whom it follows, what of a look is out of date, what is watched of a host's containers, and
 // what the look makes of the records. The agent (agent.ts) looks, asks these, and acts.
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { JobSpec } from "#api/jobs.ts";
 import { type Container, LABELS } from "./engine/engine.ts";
 import type { Watched } from "./health.ts";

@@ -2,7 +2,7 @@
 // engine happens at every change it announces, at every due time, and at least every 2 s.
 
 import { isFault } from "#api/fault.ts";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { JobReport, JobSpec } from "#api/jobs.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";

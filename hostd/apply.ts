@@ -1,6 +1,6 @@
 // Carries out one step on the engine. Starting a job is the long one: image, network, container, start, each bounded.
 import { Fault, isFault } from "#api/fault.ts";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep } from "#lib/time.ts";

@@ -1,5 +1,5 @@
 // Carries out what the plan decided, one step per job at a time, and folds what comes of it into the job's record.
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { joined, sleep } from "#lib/time.ts";

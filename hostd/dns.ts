@@ -1,7 +1,7 @@
 // Name servers of containers, always told explicitly: left alone, Docker falls back to public ones.
 import { readFileSync } from "node:fs";
 import { isIPv4 } from "node:net";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import { firstAddress } from "./network.ts";
 
 /** The host's own behind a local stub first, then the plain file. */

@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { Fault } from "#api/fault.ts";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import { readJson } from "#lib/files.ts";
 import { LABELS } from "./engine/engine.ts";
 import { plan, type Step } from "./plan.ts";

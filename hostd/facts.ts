@@ -3,7 +3,7 @@ import { createSocket } from "node:dgram";
 import { readdir, readFile, statfs } from "node:fs/promises";
 import { isIPv4 } from "node:net";
 import { arch, availableParallelism, hostname, networkInterfaces, totalmem } from "node:os";
-import type { HostFacts } from "#api/hosts.ts";
+import type { HostFacts } from "#api/host-agents.ts";
 import { exec } from "#lib/exec.ts";
 import { deadline } from "#lib/time.ts";
 

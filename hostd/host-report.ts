@@ -1,5 +1,5 @@
 // What control is told with each report, put together from what the loops know at that moment.
-import type { HostFacts, HostReport } from "#api/hosts.ts";
+import type { HostFacts, HostReport } from "#api/host-agents.ts";
 import type { JobReport } from "#api/jobs.ts";
 import type { Agent } from "./agent.ts";
 import type { EngineMonitor } from "./engine-monitor.ts";

@@ -1,6 +1,6 @@
 // How a job becomes a container: its name, labels and environment. The labels alone let a fresh hostd adopt what runs.
 import { createHash } from "node:crypto";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { JobSpec } from "#api/jobs.ts";
 import { type Container, type ContainerSpec, LABELS } from "./engine/engine.ts";
 

@@ -1,6 +1,6 @@
 // The bridge that jobs are on: made for the first job, and made anew when this host is given another subnet, once nothing uses the one
 // before. Until then what runs goes on in it, jobs to start wait, and control is told why.
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import { type BridgeNetwork, type Engine, isNetworkInUse } from "./engine/engine.ts";
 import { BRIDGE, NETWORK } from "./job-container.ts";
 import { firstAddress } from "./network.ts";

@@ -1,6 +1,6 @@
 // Keeps the kernel's routes and rules for the cluster's network and the bridge of this host's part of it, and the addresses that lead
 // to control, which jobs may reach.
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { Log } from "#lib/log.ts";
 import { createWake } from "#lib/wake.ts";
 import { addressesOf } from "./control-addresses.ts";

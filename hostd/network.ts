@@ -2,7 +2,7 @@
 // must be said in Docker's own firewall. Docker drops what comes from outside to an unpublished port; only DOCKER-USER, which it never
 // flushes, is ours to let it pass. Who may then come in is reach/rules.ts' to say: a drop in one table is not undone in another.
 import { isIPv4 } from "node:net";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 
 const IN_CHAIN = "FLYNN";
 const USER_CHAIN = "DOCKER-USER";

@@ -1,5 +1,5 @@
 // What this machine is, read at the start and kept: an address that comes or changes shows within seconds, the rest within a minute.
-import type { HostFacts } from "#api/hosts.ts";
+import type { HostFacts } from "#api/host-agents.ts";
 import type { Log } from "#lib/log.ts";
 import { every } from "#lib/time.ts";
 import { addressMark, type FactsOptions, readFacts } from "./facts.ts";

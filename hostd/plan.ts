@@ -1,6 +1,6 @@
 // The plan: what must be done so that this host's containers equal its target. Pure; every job gets a decision with its reason,
 // also when there is nothing to do, and a decision carries at most one step.
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { JobSpec, Task } from "#api/jobs.ts";
 import { formatDuration } from "#lib/units.ts";
 import { type Container, LABELS } from "./engine/engine.ts";

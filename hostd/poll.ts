@@ -1,7 +1,7 @@
 // Follows the host's target at control for as long as hostd lives; with control away it only tries again. A stream whose parts do not
 // fit together is left for a new one, which begins with the whole.
 import type { Client } from "#api/client.ts";
-import { type HostTarget, hostTarget } from "#api/hosts.ts";
+import { type HostTarget, hostTarget } from "#api/host-agents.ts";
 import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";

@@ -1,7 +1,7 @@
 // Fetches the stack's images in the background, one at a time, while no app's job waits for an image: one that
 // does ends the fetch, which is tried again later. What Docker fetches for a build meanwhile is the build's and goes on.
 import { statfs } from "node:fs/promises";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { joined, sleep } from "#lib/time.ts";

@@ -1,6 +1,6 @@
 // Which image of the stack this host fetches before a build asks for it: the runner first, which apps share layers with, then
 // the builder; and only while room enough is left for apps afterwards.
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 
 export interface Room {
   freeBytes: number;

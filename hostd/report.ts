@@ -1,7 +1,7 @@
 // Tells control what is: every 2 s, and at once when something changed. A report that fails is simply followed by the next.
 import type { Client } from "#api/client.ts";
 import { isFault } from "#api/fault.ts";
-import { beatHost, type HostReport, reportHost } from "#api/hosts.ts";
+import { beatHost, type HostReport, reportHost } from "#api/host-agents.ts";
 import type { Log } from "#lib/log.ts";
 import type { Wake } from "#lib/wake.ts";
 import { changedSince, type Rows, reportDigest, rowsOf } from "./report-digest.ts";

@@ -1,6 +1,6 @@
 // A target that comes in parts (HostTargetPart) made whole again: lists that grow with the cluster or with what runs here come as changes of
 // what the same stream sent before. Pure.
-import type { HostTarget, HostTargetPart } from "#api/hosts.ts";
+import type { HostTarget, HostTargetPart } from "#api/host-agents.ts";
 import type { Reach } from "#api/reach.ts";
 
 interface Changes<T> {

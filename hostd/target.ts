@@ -2,7 +2,7 @@
 // disk before it is acted on, so a restarted hostd with control away goes on where it was.
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import { readJson, writeFileAtomic } from "#lib/files.ts";
 import { isSubnet } from "./network.ts";
 

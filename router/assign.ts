@@ -116,7 +116,9 @@ export function* assignment(
     memo.placed++;
     const { accepted } = jobsOf(pool, memo);
     const kept = keepOrDrain(before, accepted, (s) => options.isBusy(`${name}/${slotName(s)}`));
-    const backend: Backend = { ...kept, pool: { id: pool.id, app: printableApp(pool.app) }, slots: [...kept.slots] };
+    const of = before.protocol === undefined ? {} : { protocol: before.protocol };
+    // Always in this order: what is on disk already is not written again.
+    const backend: Backend = { pool: { id: pool.id, app: printableApp(pool.app) }, ...of, slots: [...kept.slots] };
     const refusedBefore = refused.length;
     placeJobs(backend, accepted, refused);
     const isSettled = refused.length === refusedBefore && backend.slots.every((slot) => slot?.state !== "leaving");

@@ -1,5 +1,5 @@
-// Makes HAProxy equal to the newest target, and keeps it so: one turn at a time, each ending with a comparison of what
-// runs with what is wanted. A generation counts as served only after that comparison found no difference.
+// Makes HAProxy equal to the newest target, and keeps it so: one turn at a time (phase.ts says of which steps), each ending with a
+// comparison of what runs with what is wanted. A generation counts as served only after that comparison found no difference.
 
 import type { RouterReport, RouterTarget } from "#api/routes.ts";
 import { isFullDisk } from "#lib/full-disk.ts";
@@ -8,30 +8,18 @@ import { backoffMs } from "#lib/retry.ts";
 import { causeChain } from "#lib/run.ts";
 import { sleep } from "#lib/time.ts";
 import type { JobOf } from "./access-log.ts";
-import { type Assigned, assignment, newMemo, sparePorts } from "./assign.ts";
-import type { Assignment } from "./assignment.ts";
-import { type CertificateFiles, certificateReader, withoutRejected } from "./certificates.ts";
+import { sparePorts } from "./assign.ts";
 import { createDisk } from "./disk.ts";
 import { countDraining, drainingBackends } from "./draining.ts";
 import { createEqualiser } from "./equal.ts";
 import type { Haproxy } from "./haproxy.ts";
 import { createKeeper, readKept } from "./kept.ts";
-import { noMaps } from "./maps.ts";
-import { findBusyPorts, portProblem, portsInWait } from "./ports.ts";
-import {
-  isFull,
-  isSpared,
-  moreUrgent,
-  NO_OLD_WORKERS,
-  type OldWorkers,
-  type Pace,
-  type ReloadReason,
-  reloadWaitMs,
-  waitReason,
-} from "./reload.ts";
+import { after, FIRST, type Happening, nextStep, reasonOf, reloadInMs, type Step } from "./phase.ts";
+import { createPlanner, type Held, holdsNothing } from "./planner.ts";
+import { portsInWait } from "./ports.ts";
+import { isSpared, moreUrgent, NO_OLD_WORKERS, type OldWorkers, type Pace } from "./reload.ts";
 import { render, renderShape, shapeChange } from "./render.ts";
 import type { RenderOptions } from "./render-options.ts";
-import { inSlices } from "./slices.ts";
 import { ownerOf } from "./slot-owner.ts";
 import { trimmed } from "./trim.ts";
 import type { Processes } from "./verify.ts";
@@ -53,10 +41,6 @@ export interface ConvergeOptions {
   log: Log;
   verifyEveryMs?: number;
   pace?: Pace;
-}
-
-interface Held extends Assigned {
-  certificates: CertificateFiles;
 }
 
 export type RouterState = Omit<RouterReport, "address" | "localAddresses">;
@@ -89,188 +73,160 @@ export interface ConvergerWork {
   certificatesParsed: number;
 }
 
-const NO_FILES: CertificateFiles = new Map();
 const EMPTY: RouterTarget = { term: 0, generation: 0, clusterRange: "", peers: [], pools: [], routes: [] };
+const NO_PORTS: ReadonlySet<number> = new Set();
 
 export function createConverger(options: ConvergeOptions): Converger {
   const { haproxy, stateDir, backends, slots, log, verifyEveryMs = VERIFY_EVERY_MS, pace } = options;
   const { directory, httpPort, httpsPort } = options.render;
-  const hasHttps = httpsPort !== undefined;
-  const ownPorts = new Set<number | undefined>([httpPort, httpsPort]);
-  const reader = certificateReader();
   const keeper = createKeeper(stateDir, EMPTY);
   const disk = createDisk(haproxy, keeper, options.render);
-  const memo = newMemo();
+  let state = FIRST;
   let target = EMPTY;
-  let assigned: Held = { assignment: { backends: [] }, maps: noMaps(), certificates: new Map(), refused: [] };
-  /** File -> why HAProxy did not take it. */
-  const rejected = new Map<string, string>();
+  let held: Held = holdsNothing();
+  let haproxyPid: number | undefined;
+  let draining: RouterState["draining"] = [];
+
+  const listening = (): ReadonlySet<number> => (state.phase === "down" ? NO_PORTS : equaliser.listening());
+  const planner = createPlanner({ httpPort, httpsPort, backends, slots, isFree: haproxy.isFree, listening });
   const equaliser = createEqualiser<Held>({
     haproxy,
     directory,
     log,
     reject(wanted, file, certificate, why) {
       log.error({ why, certificate: certificate.id }, "certificate not taken");
-      rejected.set(file, why);
-      return withoutRejected(wanted, rejected);
+      return planner.reject(wanted, file, why);
     },
     store: (wanted) => disk.keep(target, wanted),
   });
-  let served = { term: 0, generation: 0 };
-  let failure = "not started";
-  let reloads = 0;
-  let reloadedAtMs = Number.NEGATIVE_INFINITY;
-  /** What runs lacks something that only a reload brings. */
-  let reloadFor: ReloadReason | undefined;
-  let old: OldWorkers = NO_OLD_WORKERS;
-  let haproxyPid: number | undefined;
-  let draining: RouterState["draining"] = [];
-  let bell = Promise.withResolvers<void>();
-  let change = Promise.withResolvers<void>();
-  let lastState = "";
-
-  const state = (): RouterState => ({
-    ...served,
-    healthy: failure === "",
-    reason: failure || reloadAwaited(),
-    haproxyPid,
-    reloads,
-    refused: [...waiting(), ...assigned.refused].slice(0, 100),
-    draining,
-  });
-  const announce = () => {
-    const text = JSON.stringify(state());
-    if (text === lastState) return;
-    lastState = text;
-    change.resolve();
-    change = Promise.withResolvers<void>();
-  };
-
-  const untilReloadMs = (reason: ReloadReason) =>
-    reloadWaitMs({ reason, old, pace, sinceReloadMs: performance.now() - reloadedAtMs });
-
-  const waiting = () => {
-    if (reloadFor === undefined || !isSpared(reloadFor, old)) return [];
-    const waitMs = untilReloadMs(reloadFor);
-    return portsInWait(assigned.assignment, { listening: listening(), old, waitMs });
-  };
-  /** Said while it takes long. */
-  const reloadAwaited = () => {
-    if (reloadFor === undefined || !(isFull(old) || isSpared(reloadFor, old))) return "";
-    const what = reloadFor === "all" ? "what is new is served" : "TCP ports change";
-    return waitReason(what, old, untilReloadMs(reloadFor));
-  };
-  /** None while HAProxy does not run. */
-  let isDown = false;
-  const listening = (): ReadonlySet<number> => (isDown ? new Set() : equaliser.listening());
-
-  const nextAssignment = async (sessions: ReadonlyMap<string, number>): Promise<Held> => {
-    const goal = target;
-    const { assignment: current } = assigned;
-    const { isFree } = haproxy;
-    const ports = { target: goal, assignment: current, listening: listening(), own: ownPorts, isFree };
-    const busyPorts = await findBusyPorts(ports);
-    const rule = assignment(current, goal, {
-      isBusy: (slot) => sessions.get(slot) !== 0,
-      portProblem: (port) => portProblem(port, ownPorts, busyPorts),
-      backends,
-      slots,
-      memo,
-    });
-    const next = await inSlices(rule);
-    const certificates = hasHttps ? await inSlices(reader.accept(goal.certificates, next.refused)) : NO_FILES;
-    for (const file of rejected.keys()) if (!certificates.has(file)) rejected.delete(file);
-    return withoutRejected({ ...next, certificates }, rejected);
-  };
-
-  const shape = () => renderShape(assigned.assignment, options.render);
-
-  const start = async () => {
-    const startedAtMs = performance.now();
-    equaliser.forget();
-    isDown = true;
-    assigned = { ...assigned, assignment: withoutTcp(assigned.assignment) }; // every port is looked at anew
-    assigned = await nextAssignment(new Map());
-    const whole = assigned;
-    trim();
-    await disk.keepAll(target, assigned).catch(async (error: unknown) => {
-      if (!isFullDisk(error)) throw error;
-      assigned = whole; // as it is on disk already
-      await disk.keepAll(target, assigned);
-    });
-    await haproxy.start(shape()).catch(async (error: unknown) => {
-      if (assigned.certificates.size === 0) throw error;
-      // One certificate that OpenSSL does not take would keep all the rest from being served: each is tried by itself.
-      log.error({ err: error }, "haproxy does not start, it is tried without certificates");
-      await haproxy.write(render({ ...assigned, certificates: new Map() }, options.render));
-      await haproxy.start(shape());
-    });
-    isDown = false;
-    reloadFor = undefined;
-    haproxyPid = (await haproxy.processes()).master;
-    log.info({ haproxyPid, tookMs: Math.round(performance.now() - startedAtMs) }, "haproxy started");
-  };
+  const clock = () => ({ nowMs: performance.now(), pace });
+  const shape = () => renderShape(held.assignment, options.render);
 
   /** Room nobody uses goes when HAProxy reads its configuration anew anyway. */
   const trim = () => {
-    const ports = new Set(sparePorts(target, assigned.assignment, { isWithoutGone: true }));
-    assigned = { ...assigned, assignment: trimmed(assigned.assignment, { backends, slots, ports }) };
+    const ports = new Set(sparePorts(target, held.assignment, { isWithoutGone: true }));
+    held = { ...held, assignment: trimmed(held.assignment, { backends, slots, ports }) };
   };
 
-  const reload = async () => {
-    reloadedAtMs = performance.now();
-    trim();
-    await disk.keepAll(target, assigned);
-    await haproxy.reload(shape()).catch((error: unknown) => {
-      // A port that somebody took a moment ago would fail every reload: new ones are looked at again first.
-      const tcp = assigned.assignment.tcp?.filter(({ port }) => listening().has(port)) ?? [];
-      assigned = { ...assigned, assignment: { ...assigned.assignment, tcp } };
-      throw error;
-    });
-    reloadFor = undefined;
+  const start = async (): Promise<Happening> => {
+    const startedAtMs = performance.now();
     equaliser.forget();
-    reloads++;
-    log.info({ reloads, tookMs: Math.round(performance.now() - reloadedAtMs) }, "haproxy reloaded");
-  };
-
-  /** What runs does not know all that is asked of it: it was started by another version, or without HTTPS. */
-  const replaceConfiguration = async (cause: unknown) => {
-    log.info({ err: cause }, "haproxy has another kind of configuration");
-    assigned = await nextAssignment(new Map());
-    await reload();
+    const { backends: kept } = held.assignment; // every port is looked at anew
+    held = await planner.plan(target, { backends: kept }, new Map());
+    const whole = held;
+    trim();
+    await disk.keepAll(target, held).catch(async (error: unknown) => {
+      if (!isFullDisk(error)) throw error;
+      held = whole; // as it is on disk already
+      await disk.keepAll(target, held);
+    });
+    await haproxy.start(shape()).catch(async (error: unknown) => {
+      if (held.certificates.size === 0) throw error;
+      // One certificate that OpenSSL does not take would keep all the rest from being served: each is tried by itself.
+      log.error({ err: error }, "haproxy does not start, it is tried without certificates");
+      await haproxy.write(render({ ...held, certificates: new Map() }, options.render));
+      await haproxy.start(shape());
+    });
+    haproxyPid = (await haproxy.processes()).master;
+    log.info({ haproxyPid, tookMs: Math.round(performance.now() - startedAtMs) }, "haproxy started");
+    return { kind: "started" };
   };
 
   const lookEveryMs = () => Math.max(verifyEveryMs, equaliser.lookTookMs() * LOOK_SHARE);
+  const equalise = async (goal: RouterTarget): Promise<Happening> => {
+    const isTargetNew = !keeper.has(goal);
+    const sessions = await haproxy.sessions(drainingBackends(held.assignment));
+    held = await planner.plan(goal, held.assignment, sessions);
+    if (performance.now() - equaliser.lookedAtMs() > lookEveryMs()) equaliser.forget();
+    const equal = await equaliser.equalise(held, isTargetNew);
+    held = equal.wanted;
+    const lacks = moreUrgent(equal.reload, shapeChange(haproxy.loadedShape(), shape()));
+    const isLacking = (lacks ?? state.lacks) !== undefined;
+    const old = isLacking ? oldWorkers(await haproxy.processes()) : state.old;
+    return { kind: "equalised", lacks, old, isProven: equaliser.isProven() };
+  };
+
+  const reload = async (): Promise<Happening> => {
+    const atMs = performance.now();
+    happen({ kind: "reloading", atMs });
+    trim();
+    await disk.keepAll(target, held);
+    await haproxy.reload(shape()).catch((error: unknown) => {
+      // A port that somebody took a moment ago would fail every reload: new ones are looked at again first.
+      const tcp = held.assignment.tcp?.filter(({ port }) => listening().has(port)) ?? [];
+      held = { ...held, assignment: { ...held.assignment, tcp } };
+      throw error;
+    });
+    equaliser.forget();
+    log.info({ reloads: state.reloads + 1, tookMs: Math.round(performance.now() - atMs) }, "haproxy reloaded");
+    return { kind: "reloaded" };
+  };
+
+  /** Counted after the drain and said together with the generation: "served and nothing open" is never said too early. */
+  const count = async ({ term, generation }: RouterTarget): Promise<Happening> => {
+    const leaving = drainingBackends(held.assignment);
+    draining = countDraining(held.assignment, leaving.length > 0 ? await haproxy.sessions(leaving) : new Map());
+    return { kind: "counted", goal: { term, generation } };
+  };
+
+  const steps: Record<Exclude<Step, "rest">, (goal: RouterTarget) => Promise<Happening>> = {
+    start,
+    equalise,
+    reload,
+    count,
+    async verify() {
+      await equaliser.verify(held, state.lacks);
+      return { kind: "verified" };
+    },
+  };
+  const happen = (happening: Happening) => {
+    state = after(state, happening);
+  };
 
   const turn = async () => {
-    if (!(await haproxy.isRunning())) {
-      log.error("haproxy ended");
-      await start();
-    }
+    const isRunning = await haproxy.isRunning();
+    if (!isRunning) log.error("haproxy ended");
+    happen({ kind: isRunning ? "woken" : "ended" });
     const goal = target;
-    const isTargetNew = !keeper.has(goal);
-    const sessions = await haproxy.sessions(drainingBackends(assigned.assignment));
-    assigned = await nextAssignment(sessions);
-    if (performance.now() - equaliser.lookedAtMs() > lookEveryMs()) equaliser.forget();
-    const equal = await equaliser.equalise(assigned, isTargetNew);
-    assigned = equal.wanted;
-    reloadFor = moreUrgent(reloadFor, moreUrgent(equal.reload, shapeChange(haproxy.loadedShape(), shape())));
-    if (reloadFor !== undefined) old = oldWorkers(await haproxy.processes());
-    if (reloadFor !== undefined && untilReloadMs(reloadFor) === 0) await reload();
-    const isWaitedFor = reloadFor !== undefined && !isSpared(reloadFor, old);
-    if (!isWaitedFor && !equaliser.isProven()) await equaliser.verify(assigned, reloadFor);
-    const leaving = drainingBackends(assigned.assignment);
-    // Counted after the drain and said together with the generation: "served and nothing open" is never said too early.
-    draining = countDraining(assigned.assignment, leaving.length > 0 ? await haproxy.sessions(leaving) : new Map());
-    if (!isWaitedFor) served = { term: goal.term, generation: goal.generation };
-    failure = "";
+    for (;;) {
+      const step = nextStep(state, clock());
+      if (step === "rest") return;
+      happen(await steps[step](goal));
+    }
   };
 
   const failed = (error: unknown) => {
-    const why = causeChain(error).join(": ");
-    const meanwhile = isDown ? "HAProxy starts" : "what was served before is served on, what is new";
+    const meanwhile = state.phase === "down" ? "HAProxy starts" : "what was served before is served on, what is new";
     const full = `the router's disk is full or read-only (look: df -h ${stateDir}); ${meanwhile} once there is room: `;
-    failure = `${isFullDisk(error) ? full : ""}${why}`.slice(0, 500);
+    const why = `${isFullDisk(error) ? full : ""}${causeChain(error).join(": ")}`.slice(0, 500);
+    happen({ kind: "failed", why });
+  };
+
+  /** Ports that wait for a reload which is put off. */
+  const waiting = () => {
+    const { lacks, old } = state;
+    if (lacks === undefined || !isSpared(lacks, old)) return [];
+    return portsInWait(held.assignment, { listening: listening(), old, waitMs: reloadInMs(state, clock()) });
+  };
+  const report = (): RouterState => ({
+    ...state.served,
+    healthy: state.why === "",
+    reason: reasonOf(state, clock()),
+    haproxyPid,
+    reloads: state.reloads,
+    refused: [...waiting(), ...held.refused].slice(0, 100),
+    draining,
+  });
+
+  let bell = Promise.withResolvers<void>();
+  let change = Promise.withResolvers<void>();
+  let lastReport = "";
+  const announce = () => {
+    const text = JSON.stringify(report());
+    if (text === lastReport) return;
+    lastReport = text;
+    change.resolve();
+    change = Promise.withResolvers<void>();
   };
 
   const pause = async (ms: number, signal: AbortSignal) => {
@@ -285,30 +241,47 @@ export function createConverger(options: ConvergeOptions): Converger {
       ]);
     }
   };
+  /** Until a target comes, HAProxy ends, or there is something to do. */
+  const rest = async (signal: AbortSignal) => {
+    const { failures, lacks } = state;
+    if (failures > 0) return await sleep(failures === 1 ? SETTLE_MS : backoffMs(failures, 50, 2_000), signal);
+    const idleMs = draining.length > 0 ? DRAIN_EVERY_MS : verifyEveryMs;
+    const reloadMs = lacks === undefined ? idleMs : Math.max(SETTLE_MS, reloadInMs(state, clock()));
+    await pause(Math.min(idleMs, reloadMs, disk.dueMs() ?? idleMs), signal);
+    if (disk.dueMs() !== 0 || signal.aborted) return;
+    await disk.writeDue().catch((error: unknown) => log.error({ err: error }, "haproxy's files were not written"));
+  };
 
-  const writeDue = () =>
-    disk.writeDue().catch((error: unknown) => log.error({ err: error }, "haproxy's files were not written"));
+  /** Takes over the HAProxy that runs. What that does not know is asked of it at once: it was started by another version, or without HTTPS. */
+  const adopt = async (): Promise<boolean> => {
+    if (!(await haproxy.adopt())) return false;
+    haproxyPid = (await haproxy.processes()).master;
+    log.info({ haproxyPid }, "haproxy adopted");
+    happen({ kind: "woken" });
+    await haproxy.running().catch(async (cause: unknown) => {
+      log.info({ err: cause }, "haproxy has another kind of configuration");
+      held = await planner.plan(target, held.assignment, new Map());
+      happen(await reload());
+    });
+    return true;
+  };
 
   return {
-    state,
+    state: report,
     target: () => target,
     changed: () => change.promise,
 
     async begin() {
       const kept = await readKept(stateDir);
       if (kept.target) target = kept.target;
-      if (kept.assignment) assigned = { ...assigned, assignment: kept.assignment };
+      if (kept.assignment) held = { ...held, assignment: kept.assignment };
       try {
-        if (await haproxy.adopt()) {
-          haproxyPid = (await haproxy.processes()).master;
-          log.info({ haproxyPid }, "haproxy adopted");
-          await haproxy.running().catch(replaceConfiguration);
-        } else await start();
+        if (!(await adopt())) happen(await start());
         await turn();
       } catch (error) {
         if (!isFullDisk(error)) throw error;
         failed(error); // HAProxy serves on, if it does; the rest is tried again by run
-        log.error({ err: error, reason: failure }, "the disk is full");
+        log.error({ err: error, reason: state.why }, "the disk is full");
       }
       announce();
     },
@@ -322,40 +295,29 @@ export function createConverger(options: ConvergeOptions): Converger {
     },
 
     async run(signal) {
-      for (let failures = 0; !signal.aborted; ) {
+      while (!signal.aborted) {
         bell = Promise.withResolvers<void>();
         try {
           await turn();
-          failures = 0;
         } catch (error) {
           equaliser.forget();
-          failures++;
           failed(error);
-          if (!signal.aborted) log.error({ err: error, failures }, "turn failed");
+          if (!signal.aborted) log.error({ err: error, failures: state.failures }, "turn failed");
         }
         announce();
-        if (failures > 0) await sleep(failures === 1 ? SETTLE_MS : backoffMs(failures, 50, 2_000), signal);
-        else {
-          const idleMs = draining.length > 0 ? DRAIN_EVERY_MS : verifyEveryMs;
-          const dueMs = disk.dueMs() ?? idleMs;
-          const reloadMs = reloadFor === undefined ? idleMs : Math.max(SETTLE_MS, untilReloadMs(reloadFor));
-          await pause(Math.min(idleMs, reloadMs, dueMs), signal);
-          if (disk.dueMs() === 0 && !signal.aborted) await writeDue();
-        }
+        await rest(signal);
       }
     },
 
-    jobOf: (slot) => ownerOf(assigned.assignment, slot),
+    jobOf: (slot) => ownerOf(held.assignment, slot),
     work: () => ({
-      pools: memo.placed,
+      pools: planner.placed(),
       ...equaliser.work(),
       rowsKept: keeper.written(),
       certificatesWritten: haproxy.certificates.written(),
-      certificatesParsed: reader.parsed(),
+      certificatesParsed: planner.parsed(),
     }),
   };
 }
 
 const oldWorkers = ({ old, oldest }: Processes): OldWorkers => ({ ...NO_OLD_WORKERS, ...oldest, count: old.length });
-
-const withoutTcp = ({ backends }: Assignment): Assignment => ({ backends });

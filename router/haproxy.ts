@@ -16,24 +16,14 @@ import { type CertificateStore, certificateStore } from "./certificate-store.ts"
 import { CERTIFICATE_LIST } from "./certificates.ts";
 import { ensureDefaultCertificate } from "./default-certificate.ts";
 import { HOP_SCRIPT, hopScript } from "./hop-script.ts";
-import { MAP_NAMES, type Maps, mapFile, noMaps } from "./maps.ts";
+import { noMaps } from "./maps.ts";
+import { readBack } from "./read-back.ts";
 import { OLD_WORKERS_MOST } from "./reload.ts";
 import type { Rendered } from "./render.ts";
 import { DEFAULT_CERTIFICATE } from "./render-options.ts";
-import { ask, askAll, runCommands } from "./runtime.ts";
+import { ask, runCommands } from "./runtime.ts";
 import { isLarge, type Scope } from "./scope.ts";
-import { inSlices } from "./slices.ts";
-import {
-  mapEntries,
-  type Processes,
-  parseCertificateList,
-  parseLookup,
-  parseProcesses,
-  parseServersState,
-  parseSessions,
-  type Running,
-  serversState,
-} from "./verify.ts";
+import { type Processes, parseProcesses, parseSessions, type Running } from "./verify.ts";
 
 const STDERR_KEPT_BYTES = 1 << 20;
 const LAST_ANSWERS_MS = 1_000;
@@ -100,7 +90,7 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
 
   if (httpsPort !== undefined) await ensureDefaultCertificate(path(DEFAULT_CERTIFICATE));
   const certificates = certificateStore(directory, workerSocket);
-  const maps = MAP_NAMES.map((name) => ({ name, file: path(mapFile(name)) }));
+  const back = readBack(directory, httpsPort !== undefined);
 
   let loaded: Loaded | undefined;
   const written = new Map<string, string>();
@@ -119,46 +109,6 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
     for (const id of ids) await signalProcess(id, "SIGKILL");
     for (const id of ids)
       await until(async () => !(await isAlive(id)), { what: `end of ${id.pid}`, timeoutMs: 5_000, everyMs: 10 });
-  };
-  const read = async (socket: string, prefix: string): Promise<Running> => {
-    const [state, list, ...texts] = await Promise.all([
-      ask(socket, `${prefix}show servers state`),
-      httpsPort === undefined ? undefined : ask(socket, `${prefix}show ssl crt-list ${path(CERTIFICATE_LIST)}`),
-      ...maps.map(({ file }) => ask(socket, `${prefix}show map ${file}`)),
-    ]);
-    const found: Partial<Maps> = {};
-    for (const [n, { name }] of maps.entries()) found[name] = await inSlices(mapEntries(texts[n]!));
-    return {
-      slots: await inSlices(serversState(state)),
-      maps: found as Maps,
-      certificates: list === undefined ? new Map() : parseCertificateList(list),
-    };
-  };
-  /** Brings `into` up to date: there is much beside what is in the scope. */
-  const readScope = async (socket: string, prefix: string, scope: Scope, into: Running): Promise<Running> => {
-    for (const backend of scope.backends.keys()) {
-      const state = await ask(socket, `${prefix}show servers state ${backend}`);
-      if (state.startsWith("Can't find backend")) continue; // an older worker has fewer
-      for (const [name, slot] of parseServersState(state)) into.slots.set(name, slot);
-    }
-    for (const { name, file } of maps) {
-      const keys = [...scope.keys[name]];
-      const replies = await askAll(
-        socket,
-        keys.map((key) => `get map ${file} ${key}`),
-        prefix,
-      );
-      for (const [n, key] of keys.entries()) {
-        const value = parseLookup(replies[n]!, key);
-        if (value === undefined) into.maps[name].delete(key);
-        else into.maps[name].set(key, value);
-      }
-    }
-    if (scope.certificates && httpsPort !== undefined)
-      into.certificates = parseCertificateList(
-        await ask(socket, `${prefix}show ssl crt-list ${path(CERTIFICATE_LIST)}`),
-      );
-    return into;
   };
   /** Those beyond the number; a worker that only has to answer what is under way is given a moment for it. */
   const endTooOld = async () => {
@@ -273,10 +223,9 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
       if (size > STDERR_KEPT_BYTES) await truncate(stderrFile);
     },
 
-    running: () => read(workerSocket, ""),
+    running: () => back.all(workerSocket),
 
-    readAgain: (before, scope) =>
-      isLarge(scope) ? read(workerSocket, "") : readScope(workerSocket, "", scope, before),
+    readAgain: (before, scope) => (isLarge(scope) ? back.all(workerSocket) : back.within(scope, before, workerSocket)),
 
     run: (commands) => runCommands(workerSocket, commands),
 
@@ -285,8 +234,8 @@ export async function createHaproxy(options: HaproxyOptions): Promise<Haproxy> {
         const prefix = `@!${pid} `;
         const reading =
           scope === undefined || isLarge(scope)
-            ? read(masterSocket, prefix)
-            : readScope(masterSocket, prefix, scope, { slots: new Map(), maps: noMaps(), certificates: new Map() });
+            ? back.all(masterSocket, prefix)
+            : back.within(scope, { slots: new Map(), maps: noMaps(), certificates: new Map() }, masterSocket, prefix);
         const running = await reading.catch(() => undefined); // it may end at any moment
         if (running === undefined) continue;
         const commands = await plan(running);

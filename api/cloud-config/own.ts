@@ -75,7 +75,8 @@ export const OwnConfig = object({
 });
 export type OwnConfig = Static<typeof OwnConfig>;
 
-export const OWN_MOST_BYTES = 64 * 1024;
+/** As much as clouds take; what strangers make of more could hold up whoever reads it. */
+const OWN_MOST_BYTES = 16 * 1024;
 const TAKEN = Object.keys(OwnConfig.properties);
 
 const NAMED = "a host is called as its machine";
@@ -123,14 +124,20 @@ export function readOwn(text: string): OwnConfig {
     new Fault("invalid", `cloud-config: ${[...new Set(problems)].slice(0, 10).join("; ")}`, {
       details: { field: "cloudConfig" },
     });
-  if (Buffer.byteLength(text) > OWN_MOST_BYTES) throw refuse("it is longer than 64 KiB");
+  if (Buffer.byteLength(text) > OWN_MOST_BYTES) throw refuse("it is longer than 16 KiB");
   const first = text.split("\n", 1)[0]!.trim();
   if (first.startsWith("#") && /^#(!|include|cloud-(?!config\b)|part-handler|upstart)/.test(first))
     throw refuse(`its first line is ${first.slice(0, 40)}; only #cloud-config documents are taken`);
   if (/^##\s*template:/.test(first)) throw refuse("templates are not taken: write the values");
-  const document = parseDocument(text, { version: "1.1", uniqueKeys: true, logLevel: "silent" });
+  const document = parseDocument(text, {
+    ...{ version: "1.1", uniqueKeys: true, logLevel: "silent" },
+    prettyErrors: false, // which cost a walk over the text for each
+  });
   const [error] = document.errors;
-  if (error) throw refuse(`it is not YAML: ${error.message.split("\n")[0]}`);
+  if (error) {
+    const line = text.slice(0, error.pos[0]).split("\n").length;
+    throw refuse(`it is not YAML: line ${line}: ${error.message.split("\n")[0]}`);
+  }
   const value = dataOf(document, refuse);
   if (value === null || value === undefined) return {};
   if (typeof value !== "object" || Array.isArray(value) || value instanceof Map || value instanceof Set)

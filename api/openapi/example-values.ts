@@ -165,7 +165,8 @@ export const VALUES: Record<string, readonly unknown[]> = {
   product: ["PowerEdge R630"],
   claim: ["1f3a9c07d2b4e658"],
   cmdline: [["console=ttyS0,115200n8"]],
-  cloudConfig: ["#cloud-config\ntimezone: Europe/Berlin\n"],
+  cloudConfig: ['#cloud-config\ntimezone: Europe/Berlin\nruncmd:\n- [sh, -c, "echo hello > /etc/hello"]\n'],
+  userData: ["#cloud-config\nwrite_files:\n- path: /etc/flynn/hostd.json\n  content: ...\n"],
   sshKeys: [["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0 ann@laptop"]],
   // How much
   cpuMillis: [500],

@@ -122,6 +122,11 @@ async function addCluster(call: Invocation): Promise<void> {
   await saveCluster(file, cluster, { makeDefault: call.on("default") });
   answer(cli, { name, url: cluster.url, pin }, () => cli.print(`Cluster "${name}" added.`));
   cli.say(await teachGit(cluster, cli.env));
+  for (const other of (await readClusters(file)).clusters)
+    if (other.url === cluster.url && other.pin !== pin)
+      cli.say(
+        `cluster ${other.name} was added for the same address with another certificate authority: git uses ${name} there now; if that cluster is gone: flynn cluster remove ${other.name}`,
+      );
 }
 
 /** As it was given; from stdin for `-`; else asked for. */

@@ -23,18 +23,18 @@ export function parseDotenv(source: string): Record<string, string> {
   while (at < text.length) {
     const begins = line;
     const end = endOfLine(text, at);
-    const head = /^[^\S\n]*(?:export[^\S\n]+)?([^\s=#]+)[^\S\n]*=[^\S\n]*/.exec(text.slice(at, end));
+    const head = /^([^\S\n]*(?:export[^\S\n]+)?([^\s=#]+)[^\S\n]*=)[^\S\n]*/.exec(text.slice(at, end));
     if (head === null) {
       if (!/^\s*(#|$)/.test(text.slice(at, end))) throw wrong(begins, "write a variable as NAME=VALUE");
       at = end + 1;
       line++;
       continue;
     }
-    const name = named(head[1]!, begins);
+    const name = named(head[2]!, begins);
     const first = lines.get(name);
     if (first !== undefined) throw wrong(begins, `${name} is there twice (first on line ${first})`);
     const start = at + head[0].length;
-    const read = /['"]/.test(text[start] ?? "") ? quoted(text, start, begins) : bare(text, start, end);
+    const read = /['"]/.test(text[start] ?? "") ? quoted(text, start, begins) : bare(text, at + head[1]!.length, end);
     if (read.value.includes("\0")) throw wrong(begins, `the value of ${name} holds a NUL character`);
     values.set(name, read.value);
     lines.set(name, begins);
@@ -50,9 +50,9 @@ interface Read {
   end: number;
 }
 
-/** To the end of the line, without blanks around it and without a comment. */
+/** To the end of the line, without blanks around it and without a comment, which begins after a blank: `A=#1e90ff` is a value. */
 function bare(text: string, start: number, end: number): Read {
-  const value = text.slice(start, end).replace(/(^|\s+)#.*$/s, "");
+  const value = text.slice(start, end).replace(/\s+#.*$/s, "");
   return { value: value.trim(), end };
 }
 
@@ -77,7 +77,8 @@ function quoted(text: string, start: number, line: number): Read {
     } else throw wrong(line, "something follows the closing quote");
   }
   const end = endOfLine(text, at);
-  if (!/^\s*(#.*)?$/.test(text.slice(at, end))) throw wrong(line, "something follows the closing quote");
+  // Lines may end in CRLF, and a comment takes all of its line.
+  if (!/^(\s*|\s+#.*)$/s.test(text.slice(at, end))) throw wrong(line, "something follows the closing quote");
   return { value, end };
 }
 

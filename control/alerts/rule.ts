@@ -3,7 +3,7 @@
 
 import type { Alert, AlertKind } from "#api/alerts.ts";
 import type { Certificate } from "#api/certificates.ts";
-import type { HostReport } from "#api/hosts.ts";
+import type { HostReport } from "#api/host-agents.ts";
 import type { Job } from "#api/jobs.ts";
 import type { Quarantine } from "#api/quarantine.ts";
 import type { DiskState } from "../disk/floor.ts";

@@ -1,6 +1,6 @@
 // app.json as Heroku and Dokku know it: what of it this platform does is read strictly, everything else is named in a warning.
 // Nothing of it is ever run by control; commands go into jobs, checks into process types.
-import { Fault } from "#api/fault.ts";
+import { Fault, isFault } from "#api/fault.ts";
 import type { HealthCheck } from "#api/jobs.ts";
 import { newSecret } from "#lib/ids.ts";
 import { checkOf } from "./app-json-check.ts";
@@ -119,8 +119,8 @@ function envOf(value: Json, note: Note): AppJson["env"] {
       note(`${where} is set by the platform for every job and is passed over`);
       continue;
     }
-    if (typeof given === "string") {
-      variables.push([name, { value: text(given, where, 8192), generated: false, required: false }]);
+    if (["string", "number", "boolean"].includes(typeof given)) {
+      variables.push([name, { value: asText(given, where, note), generated: false, required: false }]);
       continue;
     }
     const { value: preset, generator, required = true, description, ...rest } = record(given, where);
@@ -131,7 +131,7 @@ function envOf(value: Json, note: Note): AppJson["env"] {
     variables.push([
       name,
       {
-        ...(preset === undefined || preset === null ? {} : { value: text(preset, `${where}: value`, 8192) }),
+        ...(preset === undefined || preset === null ? {} : { value: asText(preset, `${where}: value`, note) }),
         generated: generator === "secret",
         required,
         ...(typeof description === "string" && description ? { description: plainWord(description, 200) } : {}),
@@ -139,6 +139,13 @@ function envOf(value: Json, note: Note): AppJson["env"] {
     ]);
   }
   return Object.fromEntries(variables);
+}
+
+/** Variables are text: a number or a truth value is taken as it is written. */
+function asText(value: Json, where: string, note: Note): string {
+  if (typeof value !== "number" && typeof value !== "boolean") return text(value, where, 8192);
+  note(`${where} is taken as text, ${JSON.stringify(String(value))}`);
+  return String(value);
 }
 
 function formationOf(value: Json, note: Note): AppJson["formation"] {
@@ -171,7 +178,10 @@ function scriptsOf(value: Json, note: Note): string | undefined {
       continue;
     }
     const command = text(given, where, 4096).trim();
-    if (command === "") throw refuse(where, "has no command");
+    if (command === "") {
+      note(`${where} is empty and is passed over`);
+      continue;
+    }
     if (release !== undefined && release !== command)
       throw refuse(where, "contradicts another release script; keep one of them");
     release = command;
@@ -195,16 +205,27 @@ function cronOf(value: Json, note: Note): AppJson["cron"] {
   if (value === undefined) return [];
   if (!Array.isArray(value) || value.length > 100) throw refuse("cron", "is to be a list of at most 100 entries");
   if (value.length > 0) note("cron entries are kept, and not run yet");
-  return value.map((given, at) => {
+  // Nothing runs them yet: one that is wrong costs its own entry, and not the push.
+  return value.flatMap((given, at) => {
     const where = `cron entry ${at + 1}`;
-    const { command, schedule } = record(given, where);
-    const when = text(schedule, `${where}: schedule`, 100).trim();
-    if (!/^(@[a-z]+|\S+(\s+\S+){4})$/.test(when))
-      throw refuse(`${where}: schedule`, "is to have five fields, such as 0 4 * * *, or a word such as @daily");
-    const line = text(command, `${where}: command`, 4096).trim();
-    if (line === "") throw refuse(where, "has no command");
-    return { command: line, schedule: when };
+    try {
+      return [cronEntry(given, where)];
+    } catch (error) {
+      if (!isFault(error, "invalid")) throw error;
+      note(`${error.message.replace(/^app\.json: /, "")}; it is passed over`);
+      return [];
+    }
   });
+}
+
+function cronEntry(given: Json, where: string): AppJson["cron"][number] {
+  const { command, schedule } = record(given, where);
+  const when = text(schedule, `${where}: schedule`, 100).trim();
+  if (!/^(@[a-z]+|\S+(\s+\S+){4})$/.test(when))
+    throw refuse(`${where}: schedule`, "is to have five fields, such as 0 4 * * *, or a word such as @daily");
+  const line = text(command, `${where}: command`, 4096).trim();
+  if (line === "") throw refuse(where, "has no command");
+  return { command: line, schedule: when };
 }
 
 function buildpacksOf(value: Json): string[] {

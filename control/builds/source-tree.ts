@@ -89,6 +89,10 @@ export function sourceTree(): SourceTree {
       if (before !== undefined && !(before === "directory" && kind === "directory"))
         refuse(path, "comes twice in the archive");
       const target = kind === "symlink" || kind === "link" ? targetOf(raw, path, kind, kinds) : undefined;
+      if (target === OUTSIDE) {
+        leftOut.add(`symlink ${quoted(path)} to ${quoted(raw.linkname ?? "")}, which is out of the tree,`);
+        return undefined;
+      }
       kinds.set(path, kind);
       const executable = ((raw.mode ?? 0) & 0o111) !== 0;
       return {
@@ -101,6 +105,8 @@ export function sourceTree(): SourceTree {
     },
   };
 }
+
+const OUTSIDE = Symbol("a symlink out of the tree");
 
 function kindOfEntry(raw: RawEntry, path: string): EntryKind {
   const sparse =
@@ -141,15 +147,16 @@ function isGitPart(path: string): boolean {
 }
 
 /**
- * A hard link's target is a file that came before it. A symlink's is relative and goes up (`../`) only at its beginning and no
- * further than the root: its own directory is a real one, so the way up is what it seems, and each link below is held to the same.
+ * A hard link's target is a file that came before it. A symlink's is made relative and goes up (`../`) only at its beginning and no
+ * further than the root: its own directory is a real one, so the way up is what it seems, and each link below is held to the same. One
+ * that leads out of the tree is left out: what nobody follows harms nobody, and what is followed is missing by its name.
  */
 function targetOf(
   raw: RawEntry,
   path: string,
   kind: "symlink" | "link",
   kinds: ReadonlyMap<string, EntryKind>,
-): string {
+): string | typeof OUTSIDE {
   const written = raw.linkname ?? "";
   if (kind === "link") {
     const target = normalPath(written);
@@ -158,13 +165,15 @@ function targetOf(
   }
   if (written === "" || /[\u0000-\u001f\u007f\ufffd]/.test(written) || Buffer.byteLength(written) > PATH_MOST_BYTES)
     refuse(path, "is a symlink with a target that is no path");
-  if (written.startsWith("/")) refuse(path, `is a symlink to ${quoted(written)}: out of the tree`);
+  if (written.startsWith("/")) return OUTSIDE;
   const parts = written.split("/").filter((part) => part !== "" && part !== ".");
-  const named = parts.findIndex((part) => part !== "..");
-  const up = named < 0 ? parts.length : named;
-  if (up > path.split("/").length - 1 || parts.slice(up).includes(".."))
-    refuse(path, `is a symlink to ${quoted(written)}: out of the tree`);
-  return written;
+  const real: string[] = [];
+  for (const part of parts)
+    if (part === ".." && real.length > 0 && real.at(-1) !== "..") real.pop();
+    else real.push(part);
+  if (real.filter((part) => part === "..").length > path.split("/").length - 1) return OUTSIDE;
+  const isPlain = parts.filter((part) => part === "..").length === real.filter((part) => part === "..").length;
+  return isPlain ? written : real.join("/") || ".";
 }
 
 function refuse(name: string, why: string): never {

@@ -148,9 +148,14 @@ async function rewrite(plain: Readable, { file, limits, signal, folder }: Rewrit
   } finally {
     release();
   }
-  const notes = tree.leftOut.size > 0 ? [".git is left out"] : [];
+  const left = [...tree.leftOut];
+  const notes = left.slice(0, NOTES_MOST).map((what) => `${what} is left out`);
+  if (left.length > NOTES_MOST) notes.push(`${left.length - NOTES_MOST} more like these are left out`);
   return { tree, texts, lfsPointers, entries: [...tree.paths()].length, sha256: hash.digest("hex"), notes };
 }
+
+/** Of what was left out so many are named. */
+const NOTES_MOST = 10;
 
 interface Findings {
   texts: Record<string, string>;

@@ -3,7 +3,7 @@
 import type { App } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import { type BuildSpec, DEFAULT_BUILD_LIMITS, hasEnded } from "#api/builds.ts";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { Job } from "#api/jobs.ts";
 import type { Stack } from "#api/stack.ts";
 import { openEnv } from "../apps/env-at-rest.ts";

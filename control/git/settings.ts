@@ -8,6 +8,11 @@ export interface GitSettings {
   packBytes: number;
 }
 
+/** Faults of old programs that history is full of and that harm nobody here: what is built is read from an archive, and held to rules then. */
+const HARMLESS_FAULTS = [
+  ...["zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate", "badDate"],
+  ...["missingSpaceBeforeEmail", "missingNameBeforeEmail", "duplicateEntries"],
+];
 /** Packing locks refs for a moment. */
 const LOCK_WAIT_MS = 3_000;
 
@@ -59,8 +64,7 @@ export function gitConfigText({ hooksDir, packBytes }: GitSettings): string {
         ["advertisePushOptions", false],
       ],
     ],
-    // Faults of old programs that history is full of and that harm nobody.
-    ['receive "fsck"', ["zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate"].map((id) => [id, "warn"])],
+    ['receive "fsck"', HARMLESS_FAULTS.map((id) => [id, "warn"])],
     [
       "pack",
       [

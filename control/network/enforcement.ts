@@ -1,6 +1,6 @@
 // How far hosts enforce their reach, from what they reported.
 import type { Static } from "typebox";
-import type { HostReport } from "#api/hosts.ts";
+import type { HostReport } from "#api/host-agents.ts";
 import type { NetworkHost } from "#api/network.ts";
 import type { Part } from "#api/status.ts";
 import type { Context } from "../context.ts";

@@ -1,5 +1,6 @@
 // Hosts: what operators do with them, and the agents' side (join, target, report).
 import { Fault } from "#api/fault.ts";
+import * as agents from "#api/host-agents.ts";
 import * as hosts from "#api/hosts.ts";
 import { isEnded, type Job } from "#api/jobs.ts";
 import * as members from "#api/members.ts";
@@ -200,7 +201,7 @@ export function mountHosts(
   mount(members.renewMember, ({ body, principal }) => renewMember(context, principal, body.csr));
 
   mount(
-    hosts.hostTarget,
+    agents.hostTarget,
     ({ params: { id } }) => forItself(id, feeds.targetOf(id)),
     ({ params: { id }, signal }) => {
       const takesParts = presence.members.get(id)?.hello?.capabilities.includes("job-parts") === true;
@@ -213,7 +214,7 @@ export function mountHosts(
     if (store.get(keys.host(id)) === undefined)
       throw new Fault("unauthenticated", `host ${id} was removed; join again`);
   };
-  mount(hosts.reportHost, async ({ params: { id }, body }) => {
+  mount(agents.reportHost, async ({ params: { id }, body }) => {
     checkMember(id, body.term);
     const known = await frames.report(id, body);
     return { term: store.term, seq: store.durableSeq, known, everyMs: pace() };
@@ -223,17 +224,17 @@ export function mountHosts(
     const known = await frames.beat(id, body);
     return { term: store.term, seq: store.durableSeq, known, everyMs: pace() };
   };
-  mount(hosts.beatHost, answerBeat);
+  mount(agents.beatHost, answerBeat);
   answerBeats(answerBeat);
 }
 
 /** No host is its own peer. One that takes parts leaves itself out by itself. */
-const forItself = (hostId: string, target: hosts.HostTarget): hosts.HostTarget => ({
+const forItself = (hostId: string, target: agents.HostTarget): agents.HostTarget => ({
   ...target,
   peers: target.peers.filter((peer) => peer.hostId !== hostId),
 });
 
-async function* wholeTargets(hostId: string, events: AsyncIterable<StreamEvent<hosts.HostTarget>>) {
+async function* wholeTargets(hostId: string, events: AsyncIterable<StreamEvent<agents.HostTarget>>) {
   for await (const event of events)
     yield event.data === undefined ? event : { ...event, data: forItself(hostId, event.data) };
 }

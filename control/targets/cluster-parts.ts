@@ -1,6 +1,6 @@
 // What is the same for every host and is read from all of their records: found again when one of them changes what it is read from, not
 // each time a target is built.
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import { buildTags } from "../builds/start.ts";
 import { PREFIX } from "../keys.ts";
 import type { HostRecord } from "../records.ts";

@@ -1,7 +1,7 @@
 // The hosts' target streams. A record wakes the hosts whose own target it changes, and no other; what it changes for all is sent to all,
 // a few at a time. Whether there is anything to send is a comparison of numbers: nothing is built, or kept, to find that out.
 import { Fault } from "#api/fault.ts";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { Job } from "#api/jobs.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { sleep } from "#lib/time.ts";

@@ -1,6 +1,6 @@
 // How a host's target travels to one that takes it in parts: jobs and apps grow with the host, peers and closed addresses with the cluster,
 // so after the first item of a stream only what changed of them is sent. A stream is read in order, so both ends mean the same by "before".
-import type { HostTarget, HostTargetPart } from "#api/hosts.ts";
+import type { HostTarget, HostTargetPart } from "#api/host-agents.ts";
 import type { ReachApp } from "#api/reach.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { isSameList } from "../network/reach.ts";

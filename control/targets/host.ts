@@ -3,7 +3,7 @@ import type { ProcessType } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
 import type { BuildSpec } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import {
   DEFAULT_HEALTH,
   DEFAULT_LIMITS,

@@ -2,7 +2,7 @@
 // nothing behind. A build does not outlive its hostd: what an earlier one left is ended and reported as failed.
 import { join } from "node:path";
 import type { BuildResult, BuildSpec } from "#api/builds.ts";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { JobReport } from "#api/jobs.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { joined, sleep } from "#lib/time.ts";

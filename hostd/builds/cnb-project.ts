@@ -1,9 +1,9 @@
 // What project.toml asks of a build with Cloud Native Buildpacks on this builder: which files, variables and buildpacks. Pure.
 import { isFault } from "#api/fault.ts";
 import { type ProjectBuildpack, type ProjectToml, parseProjectToml } from "#api/project-toml.ts";
+import { gitignore } from "#lib/gitignore.ts";
 import type { ImageFacts } from "./engine.ts";
 import { BuildFailure } from "./failure.ts";
-import { gitignore } from "./gitignore.ts";
 
 type Labels = Pick<ImageFacts, "labels">;
 

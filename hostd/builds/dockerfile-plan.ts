@@ -9,6 +9,8 @@ import {
   formatInstruction,
   type Instruction,
   parseDockerfile,
+  quotedWords,
+  variablesOf,
   wordsOf,
 } from "./dockerfile-syntax.ts";
 import { BUILD_LABELS } from "./engine.ts";
@@ -43,6 +45,9 @@ const REMOTE = /^\s*(?:[a-z][a-z0-9+.-]*:\/\/|git@|github\.com\/)/i;
 export function planDockerfile({ text, args, cacheKey, platform }: DockerfileInput): DockerfilePlan {
   const { escapeMark, instructions } = parseDockerfile(text);
   const variables: Record<string, string> = {};
+  /** Values that cannot be told here: they matter only where FROM uses them. */
+  const untold = new Set<string>();
+  const namesUntold = (word: string): string | undefined => variablesOf(word).find((name) => untold.has(name));
   const stages: string[] = [];
   const images: DockerfilePlan["images"] = [];
   const out = escapeMark === "\\" ? [] : [`# escape=${escapeMark}`];
@@ -64,6 +69,8 @@ export function planDockerfile({ text, args, cacheKey, platform }: DockerfileInp
       if (!BUILT_ON.test(wanted) && wanted !== platform)
         throw new DockerfileError(`line ${line}: this host builds for ${platform} only, not ${wanted.slice(0, 40)}`);
     }
+    const unknown = namesUntold(word);
+    if (unknown !== undefined) throw new DockerfileError(`line ${line}: the value of ${unknown} cannot be told`);
     const image = expandWord(word, escapeMark, variables);
     if (image === undefined || image === "")
       throw new DockerfileError(`line ${line}: the image that FROM names cannot be told: ${word.slice(0, 200)}`);
@@ -100,12 +107,14 @@ export function planDockerfile({ text, args, cacheKey, platform }: DockerfileInp
 
   /** Arguments before the first FROM are what its image may be named with. */
   const readArgs = ({ rest, line }: Instruction): void => {
-    for (const word of rest.split(/\s+/)) {
-      const [, name, standard] = /^([A-Za-z_][A-Za-z0-9_]*)(?:=(.*))?$/.exec(word) ?? [];
+    for (const word of quotedWords(rest, escapeMark)) {
+      const [, name, standard] = /^([A-Za-z_][A-Za-z0-9_]*)(?:=(.*))?$/s.exec(word) ?? [];
       if (name === undefined) throw new DockerfileError(`line ${line}: ARG with ${word.slice(0, 80)} cannot be read`);
+      const isTold = Object.hasOwn(args, name) || namesUntold(standard ?? "") === undefined;
       const value = Object.hasOwn(args, name) ? args[name] : expandWord(standard ?? "", escapeMark, variables);
-      if (value === undefined) throw new DockerfileError(`line ${line}: the value of ${name} cannot be told`);
-      variables[name] = value;
+      untold.delete(name);
+      if (value === undefined || !isTold) untold.add(name);
+      else variables[name] = value;
     }
   };
 

@@ -130,3 +130,27 @@ export function wordsOf(rest: string): string[] {
     }
   return rest.split(/\s+/).filter((word) => word !== "");
 }
+
+/** Names that a word's `$NAME` and `${NAME...}` stand for, or may. */
+export const variablesOf = (word: string): string[] =>
+  [...word.matchAll(/\$\{?([A-Za-z_][A-Za-z0-9_]*)/g)].map(([, name]) => name!);
+
+/** Words at blanks outside of quotes, their quotes left on. */
+export function quotedWords(text: string, escapeMark: string): string[] {
+  const words: string[] = [];
+  let word = "";
+  let quote = "";
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at]!;
+    if (quote === "" && /\s/.test(char)) {
+      if (word !== "") words.push(word);
+      word = "";
+      continue;
+    }
+    word += char;
+    if (char === escapeMark && quote !== "'" && at + 1 < text.length) word += text[++at]!;
+    else if (quote === char) quote = "";
+    else if (quote === "" && (char === "'" || char === '"')) quote = char;
+  }
+  return word === "" ? words : [...words, word];
+}

@@ -2,7 +2,7 @@
 // what the cluster's egress policy says. Asked of each address that is about to be connected to, whatever name led there.
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import { isWithin, plainAddress, rangesOf } from "#lib/address-ranges.ts";
 import { deadline } from "#lib/time.ts";
 

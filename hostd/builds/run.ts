@@ -1,7 +1,7 @@
 // What each kind of build is given to work with, and what it hands back.
 import type { BuildResult, BuildSpec } from "#api/builds.ts";
 import type { Client } from "#api/client.ts";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { Log } from "#lib/log.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { DiskFloor } from "./disk-floor.ts";

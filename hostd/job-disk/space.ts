@@ -2,7 +2,7 @@
 // when the reserve is touched and ends when half as much again is free, so that it does not come and go.
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { HostReport } from "#api/hosts.ts";
+import type { HostReport } from "#api/host-agents.ts";
 import type { Log } from "#lib/log.ts";
 import { every } from "#lib/time.ts";
 import { shortOfInodes } from "./rules.ts";

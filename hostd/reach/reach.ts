@@ -1,7 +1,7 @@
 // Keeps the kernel's table equal to what the target and this host's own jobs ask for: at each change at once, every 2 s looking
 // whether somebody flushed or altered it. No job and no build starts before the table that names it is in force. With control away
 // the last target holds; while the container engine does not answer, the jobs last seen do.
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { Log } from "#lib/log.ts";
 import { createWake } from "#lib/wake.ts";
 import { type Container, LABELS } from "../engine/engine.ts";

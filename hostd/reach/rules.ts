@@ -2,7 +2,7 @@
 // its connection to whom (conntrack's original tuple), replies too and never "established": what a removed rule let through is cut
 // with the rule. Both ends check: the sender's host the destination, the receiver's the source. What is not opened is refused.
 import { isIPv4 } from "node:net";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { Reach, ReachApp } from "#api/reach.ts";
 import { firstAddress } from "../network.ts";
 import { contains, merge, NOT_INTERNET, NOWHERE, parseRange, type Range, textOf } from "./ranges.ts";

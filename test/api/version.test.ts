@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { HostReport } from "#api/hosts.ts";
+import { HostReport } from "#api/host-agents.ts";
 import { pruneUnknown } from "#api/prune.ts";
 import {
   CAPABILITIES,

@@ -7,6 +7,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
+import { WebSocketServer } from "ws";
+import { type FrameSocket, frameSocket } from "#api/frame-socket.ts";
 import { formatEvent } from "#api/stream.ts";
 import { HELLO_HEADER } from "#api/version.ts";
 import { saveCluster } from "../../cli/clusters/clusters.ts";
@@ -38,6 +40,10 @@ export interface FakeControl {
   hello: string | undefined;
   /** The handler of a method and path; the last one given stays. Several answers are given in turn, the last for ever. */
   on(what: string, ...answers: (Answer | ((asked: Asked) => Answer))[]): void;
+  /** What the CLI is given to know this control. */
+  env: { FLYNN_HOME: string; HOME: string };
+  /** What is told each session with a job; without one there are none. */
+  session: ((socket: FrameSocket) => void) | undefined;
   /** The CLI with this control as its default cluster. */
   flynn(line: string | string[], options?: InvokeOptions): Promise<Invoked>;
   close(): Promise<void>;
@@ -96,6 +102,12 @@ export async function fakeControl(): Promise<FakeControl> {
     handle(req, res).catch(() => res.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const sockets = new WebSocketServer({ noServer: true, handleProtocols: (offered) => [...offered][0] ?? false });
+  server.on("upgrade", (req, socket, head) => {
+    const tell = control.session;
+    if (tell === undefined) socket.destroy();
+    else sockets.handleUpgrade(req, socket, head, (opened) => tell(frameSocket(opened)));
+  });
   const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const env = { FLYNN_HOME: join(directory, "home"), HOME: directory };
   await saveCluster(clustersFile(env), {
@@ -110,6 +122,8 @@ export async function fakeControl(): Promise<FakeControl> {
     url,
     pin: authority.pin,
     asked,
+    env,
+    session: undefined,
     hello: undefined,
     on: (what, ...given) => void answers.set(what, given),
     flynn: (line, options = {}) =>
@@ -119,6 +133,7 @@ export async function fakeControl(): Promise<FakeControl> {
         env: { ...env, ...options.env },
       }),
     async close() {
+      for (const socket of sockets.clients) socket.terminate();
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
       await rm(directory, { recursive: true, force: true });

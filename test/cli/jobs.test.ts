@@ -426,4 +426,38 @@ test("a followed timeline goes on where it broke", async () => {
 });
 
 test.after.each(closeFakes);
+test("restart web.1 is one request for that job, and waits until another is up in its place", async () => {
+  const control = await fakeControl();
+  const born = (id: string, n: number) => job(id, { createdAt: `2026-01-01T00:00:0${n}Z` });
+  control.on(
+    "GET /v1/apps/hello/jobs",
+    { json: { items: [born("job-b", 2), born("job-a", 1)] } },
+    { json: { items: [born("job-b", 2), job("job-c", { state: "starting" })] } },
+    { json: { items: [born("job-b", 2), job("job-c")] } },
+  );
+  control.on("POST /v1/apps/hello/restart", { json: { jobs: ["job-a"] }, status: 202 });
+  const { code, out, err } = await control.flynn("restart web.1 -a hello");
+  assert.equal([code, out], [0, "web.1 of hello restarted: one job\n"], err);
+  const sent = control.asked.filter(({ what }) => what.startsWith("POST"));
+  assert.equal(
+    sent.map(({ body }) => JSON.parse(String(body))),
+    [{ job: "job-a" }],
+  );
+  assert.ok(sent[0]!.headers["idempotency-key"]);
+});
+
+test("restart of a process is one request; where all is deployed instead, that is said and followed", async () => {
+  const control = await fakeControl();
+  control.on("GET /v1/apps/hello/jobs", { json: { items: [] } });
+  control.on("POST /v1/apps/hello/restart", { json: { jobs: [], version: 7, deploymentId: "d-1" }, status: 202 });
+  const { code, out, err } = await control.flynn("restart web -a hello --detach");
+  assert.equal([code, out], [0, "Deploying v7 of hello\n"], err);
+  assert.match(err, "no other job serves while web restarts");
+  control.on("POST /v1/apps/hello/restart", { json: { jobs: [] }, status: 202 });
+  assert.is(
+    (await control.flynn("restart worker -a hello")).out,
+    "worker of hello has no jobs; start some: flynn -a hello scale worker=1\n",
+  );
+});
+
 test.run();

@@ -1,9 +1,12 @@
 // Run as a program of its own: every parser of a tenant's text on texts made to take long. Names each before it begins, so that whoever
 // waits in vain knows which it was.
 import { Readable } from "node:stream";
+import { readOwn } from "#api/cloud-config/own.ts";
 import { parseProcfile } from "#api/procfile.ts";
 import { parseProjectToml } from "#api/project-toml.ts";
+import { gitignore } from "#lib/gitignore.ts";
 import { shownLine } from "#lib/output-text.ts";
+import { refusalOf } from "../../bootstrap/http/refusal.ts";
 import { parseAppJson } from "../../control/apps/app-json.ts";
 import { emptySubmodule } from "../../control/builds/facts.ts";
 import { withLastWords } from "../../control/builds/last-words.ts";
@@ -11,7 +14,6 @@ import { plainText } from "../../control/events.ts";
 import { checkImageConfig } from "../../control/image-config.ts";
 import { readOutput } from "../../hostd/builds/dockerfile-output.ts";
 import { parseDockerfile } from "../../hostd/builds/dockerfile-syntax.ts";
-import { gitignore } from "../../hostd/builds/gitignore.ts";
 import { parseReference } from "../../hostd/builds/image-reference.ts";
 import { dockerfileArgs } from "../../hostd/builds/installers.ts";
 import { lines } from "../../hostd/builds/lines.ts";
@@ -40,6 +42,8 @@ const PARSERS: Record<string, (text: string) => unknown> = {
   Procfile: parseProcfile,
   "project.toml": parseProjectToml,
   "app.json": parseAppJson,
+  "a cloud-config of one's own": (text) => readOwn(text.slice(0, 16_384)),
+  "a refusal of an initrd": refusalOf,
   "an image's configuration": (text) => checkImageConfig(text, "amd64"),
   "a line of HAProxy": (text) => accessLine(text, () => undefined),
   "a reason": plainText,

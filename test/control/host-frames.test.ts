@@ -1,7 +1,7 @@
 // A host that has nothing new to report is compared with the state only when the state has changed, and misses nothing by it.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { beatHost, type HostReport } from "#api/hosts.ts";
+import { beatHost, type HostReport } from "#api/host-agents.ts";
 import type { Job } from "#api/jobs.ts";
 import { hostChanges } from "../../control/host-changes.ts";
 import { beatEveryMs, hostFrames } from "../../control/host-frames.ts";

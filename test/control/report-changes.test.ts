@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { type HostReport, REPORTED_JOBS_MOST } from "#api/hosts.ts";
+import { type HostReport, REPORTED_JOBS_MOST } from "#api/host-agents.ts";
 import { wholeReport } from "../../control/report-changes.ts";
 import { changedSince, reportDigest, rowsOf } from "../../hostd/report-digest.ts";
 import { factsOf } from "./rig.ts";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { type Client, createClient } from "#api/client.ts";
 import type { Permission } from "#api/endpoint.ts";
-import * as hosts from "#api/hosts.ts";
+import * as agents from "#api/host-agents.ts";
 import type { JobReport } from "#api/jobs.ts";
 import * as members from "#api/members.ts";
 import { type RouterTarget, reportRouter, routerTarget } from "#api/routes.ts";
@@ -40,10 +40,10 @@ export interface Member {
 export interface FakeHost extends Member {
   /** Reports of the jobs in its target; each job's state comes from `state`. */
   states: Map<string, Partial<JobReport>>;
-  target: hosts.HostTarget | undefined;
+  target: agents.HostTarget | undefined;
   /** Version of its reach that it reports as enforced: its target's unless set; undefined as of an agent that knows of none. */
   enforced: () => number | undefined;
-  report(over?: Partial<hosts.HostReport>): Promise<unknown>;
+  report(over?: Partial<agents.HostReport>): Promise<unknown>;
   /** Follows the target and reports every 100 ms until `stop`. Jobs go up by themselves unless `states` says otherwise. */
   start(): void;
   stop(): Promise<void>;
@@ -94,7 +94,7 @@ export function fakeRegistry(refuse?: () => Error | undefined): Registry {
 }
 
 export const GIB = 1024 ** 3;
-export const factsOf = (name: string, n = 1): hosts.HostFacts => ({
+export const factsOf = (name: string, n = 1): agents.HostFacts => ({
   hostname: name,
   address: `10.1.0.${n}`,
   capacity: { cpuMillis: 4_000, memoryBytes: 8 * GIB, diskBytes: 10 * GIB },
@@ -220,7 +220,7 @@ export async function rig(
         target: undefined,
         enforced: () => host.target?.reach?.version,
         report: (more = {}) =>
-          host.client.call(hosts.reportHost, {
+          host.client.call(agents.reportHost, {
             params: { id: host.id },
             body: {
               term: host.target?.term ?? 0,
@@ -247,8 +247,8 @@ export async function rig(
           const { signal } = done;
           const follow = async () => {
             const input = { params: { id: host.id }, signal };
-            for await (const { data } of host.client.follow(hosts.hostTarget, input)) {
-              if (data && "jobs" in data) host.target = data as hosts.HostTarget; // whole: it says nothing of parts
+            for await (const { data } of host.client.follow(agents.hostTarget, input)) {
+              if (data && "jobs" in data) host.target = data as agents.HostTarget; // whole: it says nothing of parts
               await host.report().catch(() => undefined);
             }
           };

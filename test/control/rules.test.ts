@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Release } from "#api/apps.ts";
 import { isFault } from "#api/fault.ts";
-import type { HostReport } from "#api/hosts.ts";
+import type { HostReport } from "#api/host-agents.ts";
 import type { Job } from "#api/jobs.ts";
 import type { LogLine } from "#api/logs.ts";
 import type { RouterReport } from "#api/routes.ts";

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { updateFormation } from "#api/apps.ts";
-import { hostTarget } from "#api/hosts.ts";
+import { hostTarget } from "#api/host-agents.ts";
 import { type Job, listJobs } from "#api/jobs.ts";
 import { createService } from "#api/services.ts";
 import { until } from "#lib/time.ts";

@@ -7,7 +7,7 @@ import { text } from "node:stream/consumers";
 import type { TLSSocket } from "node:tls";
 import * as x509 from "@peculiar/x509";
 import { CONTROL_NAME, hostServerName } from "#api/client.ts";
-import type { HostReport, HostTarget } from "#api/hosts.ts";
+import type { HostReport, HostTarget } from "#api/host-agents.ts";
 import type { JoinReply, JoinRequest } from "#api/members.ts";
 import { formatEvent } from "#api/stream.ts";
 import { importKeyPair, KEY_ALGORITHM, newKeyPem } from "#lib/x509.ts";

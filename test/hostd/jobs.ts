@@ -1,5 +1,5 @@
 // Jobs, targets and containers for hostd's tests, each with only what the test is about.
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import { DEFAULT_HEALTH, type JobSpec } from "#api/jobs.ts";
 import { type Container, LABELS } from "../../hostd/engine/engine.ts";
 import { containerName, specHash } from "../../hostd/job-container.ts";

@@ -6,7 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Client } from "#api/client.ts";
-import type { HostTarget, HostTargetPart } from "#api/hosts.ts";
+import type { HostTarget, HostTargetPart } from "#api/host-agents.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import { pollTarget } from "../../hostd/poll.ts";

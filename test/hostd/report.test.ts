@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Fault } from "#api/fault.ts";
-import { beatHost, type HostReport } from "#api/hosts.ts";
+import { beatHost, type HostReport } from "#api/host-agents.ts";
 import { ownHello, silentHello } from "#api/version.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";

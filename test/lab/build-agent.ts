@@ -5,7 +5,7 @@ import { appendFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { hostBuildImage, hostBuildLog, hostBuildResult, hostBuildSlug } from "#api/builds.ts";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import { readText } from "#lib/files.ts";
 import { createLog } from "#lib/log.ts";
 import { run } from "#lib/run.ts";

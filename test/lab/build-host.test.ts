@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { BuildResult, BuildSpec } from "#api/builds.ts";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { JobReport } from "#api/jobs.ts";
 import { exec } from "#lib/exec.ts";
 import { readJson, readText } from "#lib/files.ts";

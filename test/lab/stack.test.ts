@@ -164,6 +164,17 @@ lab(
     assert.match(await app.get("/style.css", "--include", "--range", "0-0"), /^HTTP\/1\.1 206/);
     assert.match(await app.get("/docs", "--include"), /^HTTP\/1\.1 301[\s\S]*location: \/docs\/\r/i);
     assert.match(await app.get("/docs/"), "The docs of static");
+    assert.match(
+      await app.get("/docs", "--include"),
+      /^HTTP\/1\.1 301[\s\S]*[Ll]ocation: \/docs\//,
+      "a folder's links are relative",
+    );
+    assert.match(await app.get("/join", "--include"), /^HTTP\/1\.1 200[\s\S]*The page beside the folder/);
+    assert.match(
+      await app.get("/join/", "--include"),
+      /^HTTP\/1\.1 404[\s\S]*Nothing here, says static/,
+      "a folder without an index",
+    );
     assert.match(await app.get("/no/such", "--include"), /^HTTP\/1\.1 404[\s\S]*Nothing here, says static/);
     assert.match(await app.get("/../Staticfile", "--include", "--path-as-is"), /^HTTP\/1\.1 400/);
     await app.stop();

@@ -3,6 +3,7 @@ import { boots } from "./boots.ts";
 import { caStack } from "./ca-stack.ts";
 import { deployments } from "./deployments.ts";
 import { fuzzLong } from "./fuzz-long.ts";
+import { imageTwice } from "./image-twice.ts";
 import { leak } from "./leak.ts";
 import { protocols } from "./protocols.ts";
 
@@ -31,6 +32,7 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "ca-stack": caStack,
   deployments,
   "fuzz-long": fuzzLong,
+  "image-twice": imageTwice,
   leak,
   protocols,
 };

@@ -149,6 +149,9 @@ async function leaveOut(places: Places, say: Say): Promise<void> {
   const rules = parseSlugIgnore(text);
   for (const warning of rules.warnings) say.warn(warning);
   const count = await applySlugIgnore(places.app, rules);
+  const unused = rules.unused().map((line) => JSON.stringify(line.slice(0, 60)));
+  if (unused.length > 0)
+    say.detail(`.slugignore: nothing is called ${unused.slice(0, 5).join(", ")}${unused.length > 5 ? ", ..." : ""}`);
   say.detail(`.slugignore: ${count === 1 ? "1 entry" : `${count} entries`} left out`);
 }
 

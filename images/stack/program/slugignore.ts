@@ -1,22 +1,23 @@
-// .slugignore: what is in the repository and not wanted in the app. Lines as in .gitignore without its `!`; a line with a
-// slash inside is meant from the root, one without is meant at any depth.
+// .slugignore: what is in the repository and not wanted in the app. Lines as in .gitignore (gitignore(5)) without its `!`.
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { gitignore } from "#lib/gitignore.ts";
 
 export interface SlugIgnore {
   ignores(path: string, isDirectory: boolean): boolean;
   warnings: string[];
+  /** Patterns that nothing was ignored for so far, in their order. */
+  unused(): string[];
 }
 
 const PATTERNS_MOST = 500;
 
 export function parseSlugIgnore(text: string): SlugIgnore {
   const warnings: string[] = [];
-  const rules: { matches: RegExp; onlyDirectories: boolean }[] = [];
+  const rules: { line: string; names: (path: string, isFolder: boolean) => boolean; used: boolean }[] = [];
   const lines = text.replace(/^\ufeff/, "").split(/\r\n|\n|\r/);
-  for (const [at, raw] of lines.entries()) {
-    const line = raw.trim();
-    if (line === "" || line.startsWith("#")) continue;
+  for (const [at, line] of lines.entries()) {
+    if (line.trim() === "" || line.startsWith("#")) continue;
     if (line.startsWith("!")) {
       warnings.push(`.slugignore, line ${at + 1}: nothing can be taken back in with !; the line is passed over`);
       continue;
@@ -25,31 +26,17 @@ export function parseSlugIgnore(text: string): SlugIgnore {
       warnings.push(`.slugignore: only the first ${PATTERNS_MOST} lines are read`);
       break;
     }
-    const onlyDirectories = line.endsWith("/");
-    const bare = line.replace(/\/+$/, "");
-    if (bare === "") continue;
-    rules.push({ matches: toRegExp(bare), onlyDirectories });
+    rules.push({ line, names: gitignore([line]), used: false });
   }
-  const ignores = (path: string, isDirectory: boolean) =>
-    rules.some(({ matches, onlyDirectories }) => (isDirectory || !onlyDirectories) && matches.test(path));
-  return { ignores, warnings };
-}
-
-function toRegExp(pattern: string): RegExp {
-  const anchored = pattern.replace(/^\/+/, "").includes("/") || pattern.startsWith("/");
-  const body = pattern
-    .replace(/^\/+/, "")
-    .replace(/\*{3,}/g, "**")
-    .split(/(\*\*\/|\*\*|\*|\?)/)
-    .map((part) => {
-      if (part === "**/") return "(?:.*/)?";
-      if (part === "**") return ".*";
-      if (part === "*") return "[^/]*";
-      if (part === "?") return "[^/]";
-      return part.replace(/[.+^${}()|[\]\\*?]/g, "\\$&");
-    })
-    .join("");
-  return new RegExp(`${anchored ? "^" : "(?:^|/)"}${body}$`);
+  return {
+    warnings,
+    ignores(path, isDirectory) {
+      const rule = rules.find(({ names }) => names(path, isDirectory));
+      if (rule) rule.used = true;
+      return rule !== undefined;
+    },
+    unused: () => rules.filter(({ used }) => !used).map(({ line }) => line),
+  };
 }
 
 /** Removes what is ignored below `directory`; links are removed, never followed. Returns how many entries went. */

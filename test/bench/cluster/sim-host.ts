@@ -1,6 +1,6 @@
 // One simulated host: a target stream and a connection for reports, each job up a second after it was asked for.
 import { createHash, randomBytes } from "node:crypto";
-import type { HostReport, HostTargetPart } from "#api/hosts.ts";
+import type { HostReport, HostTargetPart } from "#api/host-agents.ts";
 import { formatHello, ownHello } from "#api/version.ts";
 import { changedSince, type Rows, rowsOf } from "../../../hostd/report-digest.ts";
 import { type Connection, openConnection } from "./connection.ts";

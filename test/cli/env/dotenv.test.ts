@@ -29,6 +29,20 @@ const value = fc
   .filter((text) => !text.includes("\0"));
 const environments = fc.dictionary(fc.stringMatching(/^X_[A-Za-z0-9_]{0,10}$/), value, { noNullPrototype: true });
 
+const READ: [line: string, value: string][] = [
+  ["A=#1e90ff", "#1e90ff"],
+  ["A=#1e90ff # blue", "#1e90ff"],
+  ["A=a#b", "a#b"],
+  ["A= # nothing", ""],
+  ["A=x # c\r\n", "x"],
+  ["A='x' # c\r\n", "x"],
+  ['A="x" # it\'s "c"\r\nB=1\r\n', "x"],
+  ["A='x'\r\n", "x"],
+];
+for (const [line, value] of READ)
+  test(`${JSON.stringify(line)} gives ${JSON.stringify(value)}, as sh reads it`, () =>
+    assert.is(parseDotenv(line)["A"], value));
+
 test("property: what is printed is what is read", () => {
   fc.assert(
     fc.property(environments, (env) => {

@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { AlertKind } from "#api/alerts.ts";
 import { AlertKind as KINDS } from "#api/alerts.ts";
-import type { HostReport } from "#api/hosts.ts";
+import type { HostReport } from "#api/host-agents.ts";
 import { commands } from "../../../cli/commands.ts";
 import type { AlertView } from "../../../control/alerts/rule.ts";
 import { nearEnd } from "../../../control/alerts/rules/certificates.ts";

@@ -126,14 +126,32 @@ test("a symlink stays in the tree whatever it is followed through, and keeps wha
     sizeBytes: 0,
     target: "../b",
   });
+  for (const [name, target, real] of [
+    ["a/b", "../c/../d", "../d"],
+    ["d/a", "x/../../b", "../b"],
+    ["d/a", "x/..", "."],
+    ["d/e/a", "../x/../../b", "../../b"],
+    ["a", "./b//c", "./b//c"],
+  ] as const)
+    assert.is(admitted(link(name, target))?.target, real, `${name} to ${target}: no way up but at the beginning`);
+});
+
+test("a symlink that leads out of the tree is left out and said, and what lies below its name is a plain folder's", () => {
   for (const [name, target] of [
     ["a", "../b"],
     ["d/a", "../../b"],
     ["a", "/etc"],
     ["a", ".."],
-    ["d/a", "x/../../b"],
-  ] as const)
-    assert.match(said(link(name, target)), /out of the tree/, `${name} to ${target}`);
+    ["a", "b/../../x"],
+    ["d/a", "x/../../../b"],
+  ] as const) {
+    const tree = sourceTree();
+    assert.is(tree.admit(link(name, target)), undefined, `${name} to ${target}`);
+    assert.equal([...tree.leftOut], [`symlink ${name} to ${target}, which is out of the tree,`]);
+    assert.is(tree.kindOf(name), undefined);
+    assert.is(tree.admit(entry(`${name}/x`))?.kind, "file");
+    assert.is(tree.kindOf(name), "directory");
+  }
   for (const target of ["", "a\nb", "a\u0000b"]) assert.match(said(link("a", target)), /target that is no path/);
 });
 

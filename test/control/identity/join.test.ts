@@ -5,6 +5,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type JoinGrant, postBootEvents, signJoinGrant } from "#api/boot.ts";
 import { type Fault, isFault } from "#api/fault.ts";
+import * as agents from "#api/host-agents.ts";
 import * as hosts from "#api/hosts.ts";
 import type { Job } from "#api/jobs.ts";
 import { getMachine, machineTimeline } from "#api/machines.ts";
@@ -85,7 +86,7 @@ async function joinInTheEnd(rig: Rig, token: string, key = newKeyPem()): Promise
 }
 
 const report = (rig: Rig, { client, id }: Member) =>
-  client.call(hosts.reportHost, {
+  client.call(agents.reportHost, {
     params: { id },
     body: { term: rig.store.term, seq: 0, facts: factsOf("h", 1), engine: { healthy: true, reason: "" }, jobs: [] },
   });
@@ -233,7 +234,7 @@ test("after a power cycle a machine is the same host with a new key, and its old
     const mine = await machine(rig);
     const before = await rig.join("host", { token: grantOf(boot, mine), facts: factsOf("h", 1) });
     await report(rig, before);
-    const stream = before.client.stream(hosts.hostTarget, { params: { id: before.id } });
+    const stream = before.client.stream(agents.hostTarget, { params: { id: before.id } });
     assert.is((await stream.next()).value?.event, "item");
     await begin(boot, mine, "boot-2");
     const after = await joinInTheEnd(rig, grantOf(boot, mine, { bootId: "boot-2" }));
@@ -397,7 +398,7 @@ test("a removed host is refused, its stream ends, and its machine may join anew"
     const mine = await machine(rig);
     const host = await rig.join("host", { token: grantOf(boot, mine), facts: factsOf("h", 1) });
     await report(rig, host);
-    const stream = host.client.stream(hosts.hostTarget, { params: { id: host.id } });
+    const stream = host.client.stream(agents.hostTarget, { params: { id: host.id } });
     await stream.next();
     await rig.admin.call(hosts.deleteHost, { params: { id: host.id } });
     assert.is(

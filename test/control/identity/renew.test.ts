@@ -9,6 +9,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { signJoinGrant } from "#api/boot.ts";
 import { type Fault, isFault } from "#api/fault.ts";
+import * as agents from "#api/host-agents.ts";
 import * as hosts from "#api/hosts.ts";
 import { machineTimeline } from "#api/machines.ts";
 import * as members from "#api/members.ts";
@@ -38,7 +39,7 @@ async function refusal(work: Promise<unknown>): Promise<Fault> {
   return error;
 }
 
-const target = (member: Member) => member.client.call(hosts.hostTarget, { params: { id: member.id } });
+const target = (member: Member) => member.client.call(agents.hostTarget, { params: { id: member.id } });
 
 async function renew(rig: Rig, { id, client }: Member, key = newKeyPem()): Promise<Member & { expiresAt: string }> {
   const body = { csr: await newCsr(key, id) };
@@ -109,7 +110,7 @@ test("a certificate of another authority is refused, not taken for a stranger wi
       const csrPem = await newCsr(key, id);
       const { certificate } = await other.issueMember({ role: "host", id, csrPem, days: 1 });
       const client = rig.client({ identity: { key, certificate } });
-      const { code, message } = await refusal(client.call(hosts.hostTarget, { params: { id } }));
+      const { code, message } = await refusal(client.call(agents.hostTarget, { params: { id } }));
       assert.is(code, "unauthenticated");
       assert.match(message, /not of this cluster/);
     } finally {
@@ -135,7 +136,7 @@ test("grants signed before a boot server's renewal, and by the new key before it
     const renewed = await renew(rig, boot);
     const host = await rig.join("host", { token: grantOf(renewed, id, "next"), facts });
     // Its first use.
-    const wrong = await refusal(renewed.client.call(hosts.hostTarget, { params: { id: host.id } }));
+    const wrong = await refusal(renewed.client.call(agents.hostTarget, { params: { id: host.id } }));
     assert.is(wrong.code, "forbidden");
     assert.is(rig.store.get<MemberRecord>(keys.bootServer(boot.id))?.value.next, undefined);
     assert.is.not((await rig.join("host", { token: early, facts })).id, host.id);
@@ -217,7 +218,7 @@ function presented(port: number): Promise<string> {
 test("control issues itself new certificates in time and shows them, and open streams go on", () =>
   withRig(async (rig) => {
     const member = await rig.join("host");
-    const stream = member.client.stream(hosts.hostTarget, { params: { id: member.id } });
+    const stream = member.client.stream(agents.hostTarget, { params: { id: member.id } });
     assert.is((await stream.next()).value?.event, "item");
     const before = await presented(rig.config.port);
     const authority = await openAuthority(join(rig.directory, "ca"));
@@ -293,7 +294,7 @@ test("a backup older than a renewal locks nobody out: the renewed certificate is
       const renewed = await renew(rig, joined);
       const ask = ({ client, id }: Member) =>
         role === "host"
-          ? client.call(hosts.hostTarget, { params: { id } })
+          ? client.call(agents.hostTarget, { params: { id } })
           : client.call(routes.routerTarget, { params: { id } });
       await ask(renewed);
       // The state of before the renewal is put back; the key on record is of a certificate that nobody has any more.

@@ -4,6 +4,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { listDeployments } from "#api/deployments.ts";
 import { isFault } from "#api/fault.ts";
+import * as agents from "#api/host-agents.ts";
 import * as hosts from "#api/hosts.ts";
 import { getJob, listJobs } from "#api/jobs.ts";
 import * as members from "#api/members.ts";
@@ -160,7 +161,7 @@ test("no listener and no stream is left when readers go, and none keeps the serv
         const client = n % 2 ? host.client : rig.admin;
         const stream =
           n % 2
-            ? client.stream(hosts.hostTarget, { params: { id: host.id }, signal: gone.signal })
+            ? client.stream(agents.hostTarget, { params: { id: host.id }, signal: gone.signal })
             : client.stream(listEvents, { signal: gone.signal });
         for await (const _item of stream);
       });

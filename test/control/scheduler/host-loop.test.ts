@@ -1,6 +1,6 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { HostReport } from "#api/hosts.ts";
+import type { HostReport } from "#api/host-agents.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import { keys, PREFIX } from "../../../control/keys.ts";

@@ -1,7 +1,7 @@
 // Whom a record wakes, and what it costs: one host's change builds one host's target, and no host misses one.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { HostTarget, HostTargetPart } from "#api/hosts.ts";
+import type { HostTarget, HostTargetPart } from "#api/host-agents.ts";
 import type { Job } from "#api/jobs.ts";
 import { sleep, until } from "#lib/time.ts";
 import { hostInputs } from "../../../control/host-inputs.ts";

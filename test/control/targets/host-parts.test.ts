@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { HostTarget } from "#api/hosts.ts";
+import type { HostTarget } from "#api/host-agents.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import type { TargetChange } from "../../../control/targets/host-feeds.ts";
 import { hostParts } from "../../../control/targets/host-parts.ts";

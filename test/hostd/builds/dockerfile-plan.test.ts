@@ -41,6 +41,8 @@ test("image names are spelled out, so that none is taken for an id of a local im
 test("what FROM and COPY --from name is found out through arguments, quotes and defaults", () => {
   assert.equal(images('ARG A="reg.example/x"\nARG V=1\nFROM ${A}:$V\n'), ["reg.example/x:1"]);
   assert.equal(images("ARG A=node\nFROM $A\n", { A: "ruby" }), ["docker.io/library/ruby:latest"]);
+  assert.equal(images('ARG MSG="hello world"\nARG V=1\nFROM alpine:$V\n'), ["docker.io/library/alpine:1"]);
+  assert.equal(images("ARG MSG='a b' V=3\nARG W=$" + "{V#x}\nFROM alpine:$V\n"), ["docker.io/library/alpine:3"]);
   assert.equal(images("ARG A\nFROM ${A:-python}${A:+x}\n"), ["docker.io/library/python:latest"]);
   assert.equal(images("ARG H=ost\nFROM h\\$H'x'\"y\"\n".replace("\\$", "$")), ["docker.io/library/hostxy:latest"]);
   assert.equal(images("FROM scratch AS a\nFROM A as b\nCOPY --from=a /x /x\nCOPY --from=0 /x /x\n"), []);
@@ -101,7 +103,7 @@ test("what is refused is refused with its line and why, in words that end", () =
     [`FROM \${${x(300)}\n`, `line 1: the image that FROM names cannot be told: \${${x(198)}`],
     ['FROM ""\n', 'line 1: the image that FROM names cannot be told: ""'],
     [`ARG 1${x(100)}\n`, `line 1: ARG with 1${x(79)} cannot be read`],
-    ["ARG A=${A#x}\n", "line 1: the value of A cannot be told"],
+    ["ARG A=${A#x}\nARG B=$A\nFROM x:$B\n", "line 3: the value of B cannot be told"],
     ["WORKDIR /x\nFROM x\n", "line 1: WORKDIR comes before the first FROM"],
     [`FROM x\nCOPY --${x(80)} a b\n`, `line 2: COPY --${x(58)} ${needs}`],
     [`FROM x\nCOPY --from=$${x(80)} a b\n`, `line 2: --from=$${x(52)} cannot be read; write it out`],

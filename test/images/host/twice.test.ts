@@ -1,5 +1,5 @@
 // The parts of an image that are made here come out the same when they are made again, elsewhere and later: other dates, other order,
-// other owner of the process. The whole image is built twice by `npm run soak -- image-twice`.
+// other owner of the process. The whole image is built twice by `npm run test:soak -- image-twice`.
 import { cp, mkdir, mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -190,7 +190,21 @@ test("static serves what its Staticfile says, as a page of one address when aske
   assert.is(call("static", "compile", at).status, 0);
   const text = await readFile(join(at.build, ".static/nginx.conf"), "utf8");
   assert.match(text, "root /app/dist;");
-  assert.match(text, "try_files $uri $uri/ $uri.html /index.html;");
+  assert.match(text, "try_files $uri $uri.html $uri/ /index.html;");
+  assert.match(text, "error_page 403 =200 /index.html;", "a folder without an index is an unknown address too");
+});
+
+test("static has a page before the folder of its name, and of a folder without an index nothing, unless folders are listed", async () => {
+  const conf = async (files: Record<string, string>) => {
+    const at = await place({ "index.html": "", "join.html": "", "join/x.html": "", ...files });
+    assert.is(call("static", "compile", at).status, 0);
+    return readFile(join(at.build, ".static/nginx.conf"), "utf8");
+  };
+  const plain = await conf({ Staticfile: "" });
+  assert.match(plain, "try_files $uri $uri.html $uri/ =404;");
+  assert.match(plain, "error_page 403 =404 @nothing; location @nothing { return 404; }");
+  assert.match(await conf({ "404.html": "" }), "error_page 404 /404.html; error_page 403 =404 /404.html;");
+  assert.not.match(await conf({ Staticfile: "directory: visible\n" }), "error_page 403");
 });
 
 test("python refuses another Python in words, before it installs anything", async () => {

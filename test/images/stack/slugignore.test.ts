@@ -16,7 +16,12 @@ for (const [pattern, ignored, kept] of [
   ["**/tmp", ["tmp", "a/tmp", "a/b/tmp"], ["tmpx"]],
   ["log/**", ["log/a", "log/a/b"], ["log"]],
   ["a.b+(c)", ["a.b+(c)"], ["axb+(c)", "a.bb(c)"]],
-  ["  spaced  ", ["spaced"], []],
+  ["spaced  ", ["spaced"], ["spaced  "]],
+  ["*.py[co]", ["a.pyc", "deep/b.pyo"], ["a.py", "a.pyd"]],
+  ["[Tt]est", ["test", "Test", "a/Test"], ["[Tt]est", "tests"]],
+  ["test # why", ["test # why"], ["test"]],
+  ["./img/", [], ["img", "img/a"]],
+  ["vendor\\ x", ["vendor x"], ["vendor"]],
 ] as const) {
   test(`${JSON.stringify(pattern)} takes ${ignored.join(", ")} and leaves ${kept.join(", ") || "the rest"}`, () => {
     const { ignores } = parseSlugIgnore(pattern);
@@ -37,6 +42,13 @@ test("comments and empty lines say nothing, a line with ! is warned about", () =
   assert.not.ok(ignores("# all", false));
   assert.is(warnings.length, 1);
   assert.match(warnings[0]!, "line 3");
+});
+
+test("patterns that nothing was called by are named, and only they", () => {
+  const rules = parseSlugIgnore("./img/\n*.py[co]\n# why\ntest # why\n");
+  assert.ok(rules.ignores("a.pyc", false));
+  assert.not.ok(rules.ignores("img", true));
+  assert.equal(rules.unused(), ["./img/", "test # why"]);
 });
 
 test("any text is read without an error, and a pattern of plain letters takes just itself", () => {

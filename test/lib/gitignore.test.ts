@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ExecError, exec } from "#lib/exec.ts";
-import { gitignore } from "../../../hostd/builds/gitignore.ts";
+import { gitignore } from "#lib/gitignore.ts";
 
 const FILES = [
   "a",
