@@ -224,6 +224,7 @@ export const getRelease = endpoint({
   path: "/v1/apps/:app/releases/:id",
   summary: "Show a release, by its id or vN",
   permission: "app:read",
+  faults: ["gone"],
   params: object({ app: Id, id: Id }),
   reply: ReleaseSummary,
 });

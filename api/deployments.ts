@@ -77,6 +77,7 @@ export const createDeployment = endpoint({
   location: "/v1/apps/:app/deployments/{id}",
   summary: "Deploy a release (by id or vN)",
   permission: "app:write",
+  faults: ["gone"],
   params: AppParams,
   status: 202,
   body: object({
@@ -140,6 +141,7 @@ export const rollbackApp = endpoint({
   location: "/v1/apps/:app/deployments/{id}",
   summary: "Deploy an earlier release, the previous one unless named",
   permission: "app:write",
+  faults: ["gone"],
   params: AppParams,
   status: 202,
   body: object({ release: Type.Optional(Type.String({ maxLength: 64 })) }),

@@ -260,6 +260,7 @@ export const createJob = endpoint({
   location: "/v1/jobs/{id}",
   summary: "Run a command once in a job of its own, with the release's image, environment and limits",
   permission: "app:write",
+  faults: ["gone"],
   params: AppParams,
   status: 201,
   body: object({

@@ -142,6 +142,7 @@ export const updateRoute = endpoint({
   path: "/v1/routes/:id",
   summary: "Change a route's process or options; null takes an option back. Domain, path and port stay",
   permission: "app:write",
+  faults: ["gone"],
   versioned: true,
   conditional: true,
   params: IdParams,

@@ -108,7 +108,7 @@ const appears = (context: Context, mac: string, is: (machine: Machine) => boolea
     { what: `machine ${mac} at control`, timeoutMs: 30_000 },
   );
 const eventsOf = async ({ appliance }: Context, type: string): Promise<Event[]> =>
-  (await appliance.api<{ items: Event[] }>("GET", `/v1/events?after=0&limit=1000&type=${type}`)).body.items;
+  (await appliance.api<{ items: Event[] }>("GET", `/v1/events?after=0&limit=1000&type=${type}`)).body.items.reverse();
 /** What nobody but a person may change. */
 const approvedPart = ({ id, name, macs, identity, state, approvedAt, bootId, hostId }: Machine) => ({
   id,

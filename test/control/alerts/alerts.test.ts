@@ -39,7 +39,7 @@ test("a host that falls silent is one alert, in the list, the status and the eve
       await until(async () => (await activeOf(rig)).length === 0, { what: "its end", timeoutMs: 20_000 });
       const { items: over } = await rig.admin.call(listAlerts, { query: { state: "cleared" } });
       assert.ok(over.find(({ id }) => id === alert.id)!.clearedAt! > alert.since);
-      const { items: events } = await rig.admin.call(listEvents, { query: { type: "alert" } });
+      const events = (await rig.admin.call(listEvents, { query: { type: "alert" } })).items.reverse();
       assert.equal(
         events.filter(({ subject }) => subject === alert.id).map(({ type, subject }) => [type, subject]),
         [

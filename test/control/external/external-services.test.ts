@@ -43,7 +43,7 @@ test("one is registered, listed with the services of apps, and says whether it a
       assert.equal([service.instances[0]!.state, service.instances[0]!.healthy], ["unhealthy", false]);
       failure = undefined;
       await state("up");
-      const events = (await rig.admin.call(listEvents)).items.map(({ type }) => type);
+      const events = (await rig.admin.call(listEvents)).items.reverse().map(({ type }) => type);
       assert.equal(
         events.filter((type) => type.startsWith("service.")),
         ["service.registered", "service.unhealthy", "service.up"],

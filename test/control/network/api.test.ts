@@ -184,7 +184,7 @@ test("who opened and closed what stands among the events", () =>
     await rig.admin.call(network.deleteNetworkRule, { params: { id } });
     const { items } = await rig.admin.call(listEvents, { query: { type: "network-rule" } });
     assert.equal(
-      items.map(({ type, app, message }) => `${type} ${app}: ${message}`),
+      items.reverse().map(({ type, app, message }) => `${type} ${app}: ${message}`),
       [
         "network-rule.created db: jobs of blog may open connections to jobs of db",
         "network-rule.removed db: jobs of blog may no longer open connections to jobs of db",
