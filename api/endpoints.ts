@@ -22,6 +22,7 @@ import * as members from "./members.ts";
 import * as network from "./network.ts";
 import * as pages from "./pages.ts";
 import * as quarantine from "./quarantine.ts";
+import * as routerAgents from "./router-agents.ts";
 import * as routes from "./routes.ts";
 import * as services from "./services.ts";
 import * as stack from "./stack.ts";
@@ -40,7 +41,7 @@ export const NOUNS = {
   jobs,
   services,
   "external-services": externalServices,
-  routes,
+  routes: { ...routes, ...routerAgents },
   certificates,
   pages,
   network,

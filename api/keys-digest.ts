@@ -1,6 +1,6 @@
 // Whether two sides have the same certificates and keys, in one line: what is the same need not be sent again.
 import { createHash } from "node:crypto";
-import type { RouterTarget } from "./routes.ts";
+import type { RouterTarget } from "./router-agents.ts";
 
 type Certificate = NonNullable<RouterTarget["certificates"]>[number];
 

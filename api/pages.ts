@@ -1,7 +1,7 @@
 // What visitors see in an app's place: the maintenance page while it is on, and an error page of the app's own.
 import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
-import { PAGE_BYTES } from "./routes.ts";
+import { PAGE_BYTES } from "./router-agents.ts";
 import { AppParams, nullable, object, Time } from "./schema.ts";
 
 const Html = Type.String({

@@ -2,7 +2,7 @@
 // decided in scheduler/liveness.ts; here is only when, on the monotonic clock, and the newest report.
 import type { HostBeat, HostReport } from "#api/host-agents.ts";
 import type { JoinRole } from "#api/members.ts";
-import type { RouterReport } from "#api/routes.ts";
+import type { RouterReport } from "#api/router-agents.ts";
 import type { Hello } from "#api/version.ts";
 import type { Life } from "./identity/principal.ts";
 

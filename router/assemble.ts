@@ -1,7 +1,7 @@
 // A whole target from the events that control sends it in: all of it, or what is different from the one before. What is wrong with
 // an event is thrown; the last good target stays. A row that is as before stays the same object, so that nobody looks at it again.
 import { isDeepStrictEqual } from "node:util";
-import type { RouterTarget, RouterTargetPart } from "#api/routes.ts";
+import type { RouterTarget, RouterTargetPart } from "#api/router-agents.ts";
 import { routeKey } from "./assignment.ts";
 
 type Pool = RouterTarget["pools"][number];

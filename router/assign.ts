@@ -2,7 +2,7 @@
 // A pool and a job never move while they are wanted, so a change touches only what changed; what leaves is drained first
 // and its slot is free again only when HAProxy has no session on it (reference: haproxy management.txt, "set server").
 import { isIPv4 } from "node:net";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import {
   type Assignment,
   type Backend,

@@ -1,5 +1,5 @@
 // What is where in HAProxy: backends and slots by position, and the names that follow from it.
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 
 /** `drain`: in the target, no new requests. `leaving`: no longer in the target, kept until its last request ends. */
 export type SlotState = "up" | "drain" | "leaving";

@@ -1,7 +1,7 @@
 // The certificates of a target as files HAProxy takes: named by their content, so that the same name is always the same
 // certificate and "which are loaded" is the whole comparison. One that cannot be used is refused by name, the others serve.
 import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { HOST, printable, type Refusal } from "./assignment.ts";
 
 export interface CertificateFile {

@@ -1,7 +1,7 @@
 // Makes HAProxy equal to the newest target, and keeps it so: one turn at a time (phase.ts says of which steps), each ending with a
 // comparison of what runs with what is wanted. A generation counts as served only after that comparison found no difference.
 
-import type { RouterReport, RouterTarget } from "#api/routes.ts";
+import type { RouterReport, RouterTarget } from "#api/router-agents.ts";
 import { isFullDisk } from "#lib/full-disk.ts";
 import type { Log } from "#lib/log.ts";
 import { backoffMs } from "#lib/retry.ts";

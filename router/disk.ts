@@ -1,6 +1,6 @@
 // What is wanted, on disk: target, assignment and certificates before anybody counts on them; the text HAProxy reads at its next start
 // or reload at once while it is short, otherwise in a quiet moment, and always before one.
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import type { Assignment, Backend } from "./assignment.ts";
 import type { CertificateFiles } from "./certificates.ts";
 import type { Haproxy } from "./haproxy.ts";

@@ -1,5 +1,5 @@
 // Which slots are being left, and how many requests they still have.
-import type { RouterReport } from "#api/routes.ts";
+import type { RouterReport } from "#api/router-agents.ts";
 import { type Assignment, namedBackends, type Slot, slotName } from "./assignment.ts";
 
 const isLeft = (slot: Slot | null): slot is Slot => slot !== null && slot.state !== "up";

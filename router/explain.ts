@@ -1,5 +1,5 @@
 // Which route, pool and slots would serve a request, and why not: the same rule as the maps of the frontend, in words.
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { type Assignment, backendName, poolKey, routeKey, slotName } from "./assignment.ts";
 import type { RunningSlot } from "./verify.ts";
 

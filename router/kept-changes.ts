@@ -1,5 +1,5 @@
 // A change of what is kept, as a line of the journal: the rows that are other objects than before, and what is gone. Pure.
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { type Assignment, type Backend, routeKey, type TargetRoute, type TcpBackend } from "./assignment.ts";
 
 type Pool = RouterTarget["pools"][number];

@@ -3,7 +3,7 @@
 // is beside it.
 import { open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { readJson, writeFileAtomic } from "#lib/files.ts";
 import type { Assignment } from "./assignment.ts";
 import { applied, type Change, changeBetween } from "./kept-changes.ts";

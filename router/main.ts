@@ -9,7 +9,7 @@ import { Fault } from "#api/fault.ts";
 import { readCa } from "#api/join.ts";
 import { asMember } from "#api/rejoin.ts";
 import { keepIdentity } from "#api/renew.ts";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { ownHello } from "#api/version.ts";
 import { removeUnfinished } from "#lib/files.ts";
 import { keepNewSpaceSmall } from "#lib/heap.ts";

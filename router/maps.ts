@@ -6,7 +6,7 @@
 //   sticky   backend/token -> slot                   where a cookie leads; only to slots that are up
 //   jobs     backend/slot -> token                   which cookie an answer of that slot sets
 import { createHash } from "node:crypto";
-import { PAGE_BYTES, type RouterTarget } from "#api/routes.ts";
+import { PAGE_BYTES, type RouterTarget } from "#api/router-agents.ts";
 import {
   type Backend,
   backendName,

@@ -1,6 +1,6 @@
 // Kernel routes from this machine to the subnets of the other hosts, so that HAProxy reaches every job.
 import { networkInterfaces } from "node:os";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { exec } from "#lib/exec.ts";
 import { LIST_ROUTES, parseKernelRoutes, routeCommands } from "#lib/ip-routes.ts";
 

@@ -1,5 +1,5 @@
 // TCP ports that cannot be listened on, or not yet, and why.
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { sparePorts } from "./assign.ts";
 import type { Assignment, Refusal } from "./assignment.ts";
 import { type OldWorkers, waitReason } from "./reload.ts";

@@ -1,7 +1,7 @@
 // Tells control what HAProxy serves: every 2 s, and at once when it changes.
 import { networkInterfaces } from "node:os";
 import type { Client } from "#api/client.ts";
-import { type RouterReport, reportRouter } from "#api/routes.ts";
+import { type RouterReport, reportRouter } from "#api/router-agents.ts";
 import { machineAddresses } from "#lib/address-ranges.ts";
 import type { Log } from "#lib/log.ts";
 import { joined, sleep } from "#lib/time.ts";

@@ -2,7 +2,7 @@
 import type { Client } from "#api/client.ts";
 import { isFault } from "#api/fault.ts";
 import { keysDigest } from "#api/keys-digest.ts";
-import { type RouterTarget, type RouterTargetPart, routerTarget } from "#api/routes.ts";
+import { type RouterTarget, type RouterTargetPart, routerTarget } from "#api/router-agents.ts";
 import type { Log } from "#lib/log.ts";
 import { joined, sleep } from "#lib/time.ts";
 import { assembler } from "./assemble.ts";

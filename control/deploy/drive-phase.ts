@@ -9,8 +9,9 @@ import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Tasks } from "../tasks/tasks.ts";
-import { beginning, type Outcome, releasing, type Turn } from "./changes.ts";
+import { beginning, releasing, type Turn } from "./changes.ts";
 import type { Clocks } from "./clocks.ts";
+import type { Outcome } from "./going-back.ts";
 import type { DeploymentRecord } from "./record.ts";
 import { hasReleasePhase, phaseStep, RELEASE_PROCESS } from "./release-phase.ts";
 

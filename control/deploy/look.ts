@@ -13,14 +13,13 @@ import {
   lettingGo,
   pausing,
   recalling,
-  returned,
   scaling,
   shownOf,
-  stranded,
   type Turn,
 } from "./changes.ts";
 import type { Clocks } from "./clocks.ts";
 import { comingId, countsOf, formationsBeside, type StoreView } from "./formations.ts";
+import { returned, stranded } from "./going-back.ts";
 import type { DeploymentRecord } from "./record.ts";
 import type { Progress, Step } from "./step.ts";
 

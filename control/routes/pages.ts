@@ -3,7 +3,7 @@
 import { Fault } from "#api/fault.ts";
 import type { AppPages } from "#api/pages.ts";
 import { getPages, updatePages } from "#api/pages.ts";
-import { PAGE_BYTES } from "#api/routes.ts";
+import { PAGE_BYTES } from "#api/router-agents.ts";
 import { findApp } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";

@@ -4,13 +4,13 @@ import { isDeepStrictEqual } from "node:util";
 import { Fault } from "#api/fault.ts";
 import { keysDigest } from "#api/keys-digest.ts";
 import {
-  deleteRouter,
   type RouterReport,
   type RouterTarget,
   type RouterTargetPart,
   reportRouter,
   routerTarget,
-} from "#api/routes.ts";
+} from "#api/router-agents.ts";
+import { deleteRouter } from "#api/routes.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { VERSION } from "#lib/version.ts";
 import type { Context } from "../context.ts";

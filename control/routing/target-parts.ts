@@ -1,7 +1,7 @@
 // How a router's target travels: in events of bounded size, however many pools there are, and each chain and key once, again only
 // when it changes. A stream is read in order, so "as before" always means the same to both ends.
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { RouterTarget, RouterTargetPart } from "#api/routes.ts";
+import type { RouterTarget, RouterTargetPart } from "#api/router-agents.ts";
 import type { StreamEvent } from "#api/stream.ts";
 
 /** Bytes after which another event begins: each is made and sent in one turn of the event loop. */

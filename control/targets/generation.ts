@@ -1,7 +1,7 @@
 // The routing generation: the seq at which what routers serve last changed. Computed when asked for, so a burst costs once, and from
 // what the records since then touched, so that one change costs the same with ten routes and with ten thousand.
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { RouterTarget, RouterTargetPart } from "#api/routes.ts";
+import type { RouterTarget, RouterTargetPart } from "#api/router-agents.ts";
 import type { LogRecord } from "../store/log.ts";
 import type { Store } from "../store/store.ts";
 import { type RouterTargetOptions, settingsOf, type TargetPool } from "./router.ts";

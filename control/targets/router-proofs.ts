@@ -2,7 +2,7 @@
 // report of another term proves nothing: its generations are those of a control that may have lost its last records. Nor does the
 // silence of all routers: HAProxy serves on with what it was told last.
 import type { Job } from "#api/jobs.ts";
-import type { RouterReport } from "#api/routes.ts";
+import type { RouterReport } from "#api/router-agents.ts";
 import type { TargetPool } from "./router.ts";
 
 export interface Routers {

@@ -3,7 +3,8 @@
 import type { Static } from "typebox";
 import type { Job } from "#api/jobs.ts";
 import type { AppPages } from "#api/pages.ts";
-import type { Backend, HttpRoute, Route, RouterTarget, TcpRoute } from "#api/routes.ts";
+import type { Backend, RouterTarget } from "#api/router-agents.ts";
+import type { HttpRoute, Route, TcpRoute } from "#api/routes.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ClusterSettings } from "../records.ts";
 import { asciiHtml } from "../routing/ascii-html.ts";

@@ -1,6 +1,7 @@
 // The rows of what routers serve, kept from record to record: what a record may have changed is worked out anew, and nothing else.
 import type { Job } from "#api/jobs.ts";
-import type { Route, RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
+import type { Route } from "#api/routes.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { CertificateRecord } from "../routing/certificates.ts";
 import type { LogRecord } from "../store/log.ts";

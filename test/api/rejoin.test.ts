@@ -8,7 +8,7 @@ import * as assert from "uvu/assert";
 import { createClient } from "#api/client.ts";
 import type { Identity } from "#api/join.ts";
 import { asMember, type Member } from "#api/rejoin.ts";
-import { routerTarget } from "#api/routes.ts";
+import { routerTarget } from "#api/router-agents.ts";
 import { createLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import { backupState, restoreState } from "../../control/store/restore.ts";

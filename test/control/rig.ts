@@ -10,7 +10,7 @@ import type { Permission } from "#api/endpoint.ts";
 import * as agents from "#api/host-agents.ts";
 import type { JobReport } from "#api/jobs.ts";
 import * as members from "#api/members.ts";
-import { type RouterTarget, reportRouter, routerTarget } from "#api/routes.ts";
+import { type RouterTarget, reportRouter, routerTarget } from "#api/router-agents.ts";
 import type { Hello } from "#api/version.ts";
 import { newSecret } from "#lib/ids.ts";
 import { silentLog } from "#lib/log.ts";

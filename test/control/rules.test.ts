@@ -6,7 +6,7 @@ import { isFault } from "#api/fault.ts";
 import type { HostReport } from "#api/host-agents.ts";
 import type { Job } from "#api/jobs.ts";
 import type { LogLine } from "#api/logs.ts";
-import type { RouterReport } from "#api/routes.ts";
+import type { RouterReport } from "#api/router-agents.ts";
 import { until } from "#lib/time.ts";
 import { makeRelease } from "../../control/apps/release.ts";
 import { fittingTail } from "../../control/deploy/record.ts";

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { RouterTarget, RouterTargetPart } from "#api/routes.ts";
+import type { RouterTarget, RouterTargetPart } from "#api/router-agents.ts";
 import { assembler } from "../../router/assemble.ts";
 import { applied, changeBetween } from "../../router/kept-changes.ts";
 import { target } from "./rig.ts";

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { type Assigned, assign } from "../../router/assign.ts";
 import { type Assignment, backendName } from "../../router/assignment.ts";
 import { target } from "./rig.ts";

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { assign } from "../../router/assign.ts";
 import { certificateReader } from "../../router/certificates.ts";
 import { diff } from "../../router/diff.ts";

@@ -3,7 +3,7 @@
 import { connect } from "node:net";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { PAGE_BYTES } from "#api/routes.ts";
+import { PAGE_BYTES } from "#api/router-agents.ts";
 import { until } from "#lib/time.ts";
 import { asciiHtml } from "../../control/routing/ascii-html.ts";
 import { freePort } from "../lib/free-port.ts";

@@ -8,7 +8,7 @@ import { Agent, request } from "node:https";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { every, until } from "#lib/time.ts";
 import { makeCertificate } from "../control/routing/certificates.ts";
 import { get, origin, type Rig, type RigOptions, startRig, target } from "./rig.ts";

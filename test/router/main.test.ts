@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { exec } from "#lib/exec.ts";
 import { readText } from "#lib/files.ts";
 import { processId, signalProcess } from "#lib/process-id.ts";

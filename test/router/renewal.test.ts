@@ -7,7 +7,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createClient } from "#api/client.ts";
 import { ensureIdentity, loadIdentity } from "#api/join.ts";
-import { routerTarget } from "#api/routes.ts";
+import { routerTarget } from "#api/router-agents.ts";
 import { stopChild } from "#lib/exec.ts";
 import { signalProcess } from "#lib/process-id.ts";
 import { until } from "#lib/time.ts";

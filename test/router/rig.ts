@@ -5,7 +5,7 @@ import { Agent, createServer, request, type Server, type ServerResponse } from "
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { type Log, silentLog } from "#lib/log.ts";
 import { every, until } from "#lib/time.ts";
 import { type Converger, createConverger } from "../../router/converge.ts";

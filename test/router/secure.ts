@@ -1,7 +1,7 @@
 // Certificates for a router's target, and a client that looks at what it is shown.
 import { once } from "node:events";
 import { connect, type TLSSocket } from "node:tls";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { type Made, makeCertificate } from "../control/routing/certificates.ts";
 
 type Certificate = NonNullable<RouterTarget["certificates"]>[number];

@@ -1,7 +1,7 @@
 // TCP connections through a router's rig: jobs that give back what they get, and clients that hold on.
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { until } from "#lib/time.ts";
 import { target } from "./rig.ts";
 

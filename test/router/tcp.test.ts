@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { until } from "#lib/time.ts";
 import { OLD_WORKERS_MOST } from "../../router/reload.ts";
 import { freePort } from "../lib/free-port.ts";

@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import type { Client } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { keysDigest } from "#api/keys-digest.ts";
-import type { RouterTarget, RouterTargetPart } from "#api/routes.ts";
+import type { RouterTarget, RouterTargetPart } from "#api/router-agents.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { ownHello } from "#api/version.ts";
 import { silentLog } from "#lib/log.ts";

@@ -4,7 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { RouterTarget, RouterTargetPart } from "#api/routes.ts";
+import type { RouterTarget, RouterTargetPart } from "#api/router-agents.ts";
 import { until } from "#lib/time.ts";
 import { assembler } from "../../router/assemble.ts";
 import type { ConvergerWork } from "../../router/converge.ts";

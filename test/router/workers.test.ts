@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { every, until } from "#lib/time.ts";
 import { OLD_WORKERS_MOST, PACE, RELOADS_SURVIVED } from "../../router/reload.ts";
 import { ask } from "../../router/runtime.ts";

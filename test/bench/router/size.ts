@@ -4,7 +4,7 @@ import type { ChildProcess } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import { copyAccessLog } from "../../../router/access-log.ts";

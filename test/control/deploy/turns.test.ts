@@ -3,18 +3,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { App, Formation } from "#api/apps.ts";
 import type { Job } from "#api/jobs.ts";
-import {
-  beginning,
-  completing,
-  ending,
-  hasNoWayBack,
-  releasing,
-  returned,
-  scaling,
-  stranded,
-  turningBack,
-} from "../../../control/deploy/changes.ts";
+import { beginning, completing, releasing, scaling } from "../../../control/deploy/changes.ts";
 import { comingId, countsOf, formationsBeside, lowered } from "../../../control/deploy/formations.ts";
+import { ending, hasNoWayBack, returned, stranded, turningBack } from "../../../control/deploy/going-back.ts";
 import type { DeploymentRecord } from "../../../control/deploy/record.ts";
 import { keys } from "../../../control/keys.ts";
 import type { Change } from "../../../control/store/store.ts";

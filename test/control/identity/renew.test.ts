@@ -13,7 +13,7 @@ import * as agents from "#api/host-agents.ts";
 import * as hosts from "#api/hosts.ts";
 import { machineTimeline } from "#api/machines.ts";
 import * as members from "#api/members.ts";
-import * as routes from "#api/routes.ts";
+import * as routerAgents from "#api/router-agents.ts";
 import { listEvents } from "#api/status.ts";
 import { silentLog } from "#lib/log.ts";
 import { deadline, until } from "#lib/time.ts";
@@ -295,7 +295,7 @@ test("a backup older than a renewal locks nobody out: the renewed certificate is
       const ask = ({ client, id }: Member) =>
         role === "host"
           ? client.call(agents.hostTarget, { params: { id } })
-          : client.call(routes.routerTarget, { params: { id } });
+          : client.call(routerAgents.routerTarget, { params: { id } });
       await ask(renewed);
       // The state of before the renewal is put back; the key on record is of a certificate that nobody has any more.
       const onRecord = { keySha256: "0".repeat(64), keyIssuedAt: stateAt };

@@ -7,7 +7,7 @@ import { type Fault, isFault } from "#api/fault.ts";
 import { listJobs } from "#api/jobs.ts";
 import * as network from "#api/network.ts";
 import type { Reach } from "#api/reach.ts";
-import { reportRouter } from "#api/routes.ts";
+import { reportRouter } from "#api/router-agents.ts";
 import { createService } from "#api/services.ts";
 import { listEvents } from "#api/status.ts";
 import { until } from "#lib/time.ts";

@@ -1,7 +1,7 @@
 // What control sends a router is what the router then has, however large it is, and no key travels twice.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { formatEvent, parseEvents } from "#api/stream.ts";
 import { inParts, partsOf } from "../../../control/routing/target-parts.ts";
 import { assembler } from "../../../router/assemble.ts";

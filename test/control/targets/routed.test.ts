@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { Job } from "#api/jobs.ts";
-import type { RouterReport } from "#api/routes.ts";
+import type { RouterReport } from "#api/router-agents.ts";
 import { keys } from "../../../control/keys.ts";
 import { type Routed, routed } from "../../../control/targets/routed.ts";
 import type { TargetPool } from "../../../control/targets/router.ts";

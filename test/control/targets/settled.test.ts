@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { RouterTarget } from "#api/routes.ts";
+import type { RouterTarget } from "#api/router-agents.ts";
 import { keys } from "../../../control/keys.ts";
 import type { LogRecord } from "../../../control/store/log.ts";
 import type { Change, Store } from "../../../control/store/store.ts";
