@@ -27,7 +27,8 @@ function sentence(violation: Violation, path: string, part: string): string {
   const { keyword, message, params, propertyName, data, parentSchema } = violation;
   const what = path || (part === "body" ? "the body" : `the ${part === "querystring" ? "query" : part}`);
   const inside = path ? ` in ${path}` : "";
-  if (propertyName !== undefined) return `${shown(propertyName)} is not a valid name${inside}`;
+  if (propertyName !== undefined || keyword === "propertyNames")
+    return `${shown(propertyName ?? params["propertyName"])} is not a valid name${inside}`;
   switch (keyword) {
     case "additionalProperties": {
       const name = shown(params["additionalProperty"]);

@@ -114,7 +114,7 @@ const KEPT_PATHS = [
   ...["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/resolv.conf", "/etc/systemd/network"],
 ];
 const KEPT_UNIT =
-  /^\/(etc|run|usr\/lib|lib)\/systemd\/system\/(flynn-[^/]*|docker\.service|containerd\.service|cloud-[^/]*)(\/flynn\.conf)?$/;
+  /^\/(etc|run|usr\/lib|lib)\/systemd\/system\/(flynn-[^/]*|cloud-[^/]*|(docker|containerd)\.service(\.d\/flynn\.conf)?)$/;
 
 const isOwnConfig = new Ajv({ strict: false, validateSchema: false, allErrors: true }).compile<OwnConfig>(OwnConfig);
 

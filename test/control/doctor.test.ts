@@ -7,7 +7,13 @@ import { diagnose } from "../../control/doctor.ts";
 const NOW = new Date("2026-01-01T12:00:00.000Z");
 const before = (seconds: number): string => new Date(NOW.getTime() - seconds * 1_000).toISOString();
 const machine = (over: Partial<Machine> = {}): Machine =>
-  ({ id: "m1", name: "node-1", state: "booting", ...over }) as unknown as Machine;
+  ({
+    id: "m1",
+    name: "node-1",
+    state: "booting",
+    identity: { mac: "52:54:00:00:00:01" },
+    ...over,
+  }) as unknown as Machine;
 const step = (stage: string, seconds: number, over: object = {}): TimelineEvent =>
   ({ stage, at: before(seconds), level: "info", message: `${stage} happened`, ...over }) as unknown as TimelineEvent;
 const told = (
