@@ -232,7 +232,8 @@ test("profiles are made and changed in parts", async () => {
   const key = join(directory, "id.pub");
   await writeFile(key, `${KEY}\n`);
   const line = ["profile", "set", "storage", "--disk", "find-empty", "--min-disk", "100GiB", "--tag", "disk=ssd"];
-  assert.is((await flynn([...line, "--cmdline", "console=ttyS0", "--ssh-key-file", key])).code, 0);
+  const made = await flynn([...line, "--cmdline", "console=ttyS0", "--ssh-key-file", key]);
+  assert.equal([made.code, made.err], [0, "Profile storage made; no profile had that name.\n"]);
   assert.is((await flynn("profile set storage --tag zone=a --tag disk- --secrets ram")).code, 0);
   const shown = JSON.parse((await flynn("profile show storage --json")).out) as Record<string, unknown>;
   assert.equal(shown, {
@@ -244,6 +245,11 @@ test("profiles are made and changed in parts", async () => {
     secrets: "ram",
     diskPolicy: { name: "find-empty", mode: "find-empty", minSizeBytes: 100 * 1024 ** 3 },
   });
+  assert.match((await flynn(["profile", "set", "storage", "--tag", "zone=b"])).err, /^Profile storage changed\.\n$/);
+  await writeFile(key, "# nobody now\n\n");
+  assert.is((await flynn(["profile", "set", "storage", "--ssh-key-file", key, "--cmdline", "none"])).code, 0);
+  const cleared = JSON.parse((await flynn("profile show storage --json")).out) as Record<string, unknown>;
+  assert.equal([cleared["sshKeys"], cleared["cmdline"], cleared["tags"]], [[], [], { zone: "b" }]);
   await writeFile(key, `-----BEGIN OPENSSH ${"PRIVATE"} KEY-----\n`);
   const secret = await flynn(["profile", "set", "storage", "--ssh-key-file", key]);
   assert.is(secret.code, 2);
