@@ -2,7 +2,7 @@
 
 import { Fault, isFault } from "#api/fault.ts";
 import { getStatus } from "#api/status.ts";
-import { clusterClient, saveCluster, writeClusters } from "../clusters/clusters.ts";
+import { clusterClient, defaultTodo, firstCluster, saveCluster, writeClusters } from "../clusters/clusters.ts";
 import { type Cluster, clustersFile, readClusters } from "../clusters/clusters-file.ts";
 import { unreachable } from "../clusters/connect.ts";
 import { forgetGit, teachGit } from "../git/git-settings.ts";
@@ -42,7 +42,7 @@ export const clusterCommands: readonly Command[] = [
         {
           titles: ["NAME", "URL", "PIN", ""],
           row: (cluster) => [cluster.name, cluster.url, cluster.pin, cluster.default ? "(default)" : ""],
-          none: "no cluster is known here; start one with `flynn up` or add one with `flynn cluster add`",
+          none: `no cluster is known here yet; ${firstCluster()}`,
         },
       );
     },
@@ -56,7 +56,7 @@ export const clusterCommands: readonly Command[] = [
       const known = await readClusters(file);
       if (name === undefined) {
         if (known.default === undefined)
-          throw new Fault("not-found", "there is no default cluster; see `flynn cluster list`");
+          throw new Fault("not-found", defaultTodo(known) ?? `no cluster is known here yet; ${firstCluster()}`);
         return answer(cli, { name: known.default }, () => cli.print(known.default!));
       }
       named(known.clusters, name);
@@ -79,14 +79,13 @@ export const clusterCommands: readonly Command[] = [
         await confirm(call, name, `${name} is the default cluster; its URL, pin and token kept here are lost.`);
       const clusters = known.clusters.filter((cluster) => cluster.name !== name);
       const { default: first, ...rest } = known;
-      await writeClusters(file, {
-        ...rest,
-        ...(first !== undefined && first !== name ? { default: first } : {}),
-        clusters,
-      });
+      const left = { ...rest, ...(first !== undefined && first !== name ? { default: first } : {}), clusters };
+      await writeClusters(file, left);
       const problem = await forgetGit(gone, clusters, cli.env);
       if (problem) cli.say(problem);
       answer(cli, { name }, () => cli.print(`Cluster "${name}" removed.`));
+      const todo = defaultTodo(left);
+      if (todo) cli.say(todo);
     },
   },
 ];

@@ -59,7 +59,8 @@ test.after(async () => {
 test("before any cluster is added, commands say how to get one", async () => {
   const { code, err } = await flynn("apps");
   assert.is(code, 3);
-  assert.match(err, "start one with `flynn up` or add one");
+  assert.match(err, "add one: flynn cluster add NAME https://10.77.0.1:7777 --pin PIN (asks for the token)");
+  assert.match(err, "or start one on this machine: flynn up");
 });
 
 test("a wrong pin, a wrong token and a dead address add nothing", async () => {
