@@ -16,6 +16,7 @@ export interface Surroundings {
   writeOut(text: string): void;
   writeErr(text: string): void;
   ask(question: string): Promise<string>;
+  askSecret(question: string): Promise<string>;
   readStdin(): Promise<string>;
   streams: SessionStreams;
   /** The CLI alone, without the tree (`cli/clone/tree.ts`). */
@@ -60,6 +61,7 @@ function invocation({ args, tail, flags }: Extract<Parsed, { type: "run" }>, aro
     say: (line) => around.writeErr(`${line}\n`),
     draw: (text) => around.writeErr(text),
     ask: around.ask,
+    askSecret: around.askSecret,
     readStdin: around.readStdin,
     streams: around.streams,
   };

@@ -137,7 +137,7 @@ async function tokenOf(cli: Cli, given: string | undefined): Promise<string> {
       "invalid",
       "the token is needed: as the third word, or - to read it from stdin; there is no terminal to ask on",
     );
-  return (await cli.ask("Token of that cluster (flynn token create NAME prints one): ")).trim();
+  return (await cli.askSecret("Token of that cluster (flynn token create NAME prints one; it is not shown here): ")).trim();
 }
 
 /** A token that may not read the status is a good token all the same. */
