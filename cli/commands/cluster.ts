@@ -4,7 +4,7 @@ import { Fault, isFault } from "#api/fault.ts";
 import { getStatus } from "#api/status.ts";
 import { clusterClient, defaultTodo, firstCluster, saveCluster, writeClusters } from "../clusters/clusters.ts";
 import { type Cluster, clustersFile, readClusters } from "../clusters/clusters-file.ts";
-import { unreachable } from "../clusters/connect.ts";
+import { tokenRefused, unreachable } from "../clusters/connect.ts";
 import { forgetGit, teachGit } from "../git/git-settings.ts";
 import { answer, answerList } from "../output/answer.ts";
 import { CONFIRM_FLAGS, confirm } from "../output/confirm.ts";
@@ -96,11 +96,8 @@ async function addCluster(call: Invocation): Promise<void> {
   const pin = call.text("pin");
   if (!/^[a-z0-9][a-z0-9._-]{0,62}$/i.test(name))
     throw new Fault("invalid", `cluster name ${name}: use letters, digits, dots and dashes`);
-  if (pin === undefined || !/^[A-Za-z0-9+/]{43}=$/.test(pin))
-    throw new Fault(
-      "invalid",
-      "the pin is needed: -p PIN, 44 characters of base64, as `flynn up` printed it at its first start",
-    );
+  if (pin === undefined) throw new Fault("invalid", `the pin is needed: --pin PIN, ${PIN_WANTED}`);
+  if (!/^[A-Za-z0-9+/]{43}=$/.test(pin)) throw new Fault("invalid", `--pin ${pin} is no pin: it is ${PIN_WANTED}`);
   const token = await tokenOf(cli, given);
   if (!/^[\x21-\x7e]+$/.test(token)) throw new Fault("invalid", "the token must be one word of printable characters");
   const file = clustersFile(cli.env);
@@ -116,7 +113,7 @@ async function addCluster(call: Invocation): Promise<void> {
     cluster.caPem = await fetchPinnedCa(cluster.url, pin);
     await checkToken(cluster, cli.signal);
   } catch (error) {
-    throw unreachable(error, cluster) ?? error;
+    throw unreachable(error, cluster) ?? tokenRefused(error) ?? error;
   }
   await saveCluster(file, cluster, { makeDefault: call.on("default") });
   answer(cli, { name, url: cluster.url, pin }, () => cli.print(`Cluster "${name}" added.`));
@@ -128,6 +125,9 @@ async function addCluster(call: Invocation): Promise<void> {
       );
 }
 
+const PIN_WANTED =
+  "44 characters of base64, the last one =; `flynn up` prints it at its first start, and `flynn cluster list` shows it where the cluster is known";
+
 /** As it was given; from stdin for `-`; else asked for. */
 async function tokenOf(cli: Cli, given: string | undefined): Promise<string> {
   if (given === "-") return (await cli.readStdin()).trim();
@@ -137,7 +137,9 @@ async function tokenOf(cli: Cli, given: string | undefined): Promise<string> {
       "invalid",
       "the token is needed: as the third word, or - to read it from stdin; there is no terminal to ask on",
     );
-  return (await cli.askSecret("Token of that cluster (flynn token create NAME prints one; it is not shown here): ")).trim();
+  return (
+    await cli.askSecret("Token of that cluster (flynn token create NAME prints one; it is not shown here): ")
+  ).trim();
 }
 
 /** A token that may not read the status is a good token all the same. */

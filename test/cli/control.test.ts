@@ -71,6 +71,17 @@ test("a wrong pin, a wrong token and a dead address add nothing", async () => {
   const token = await flynn(["cluster", "add", "-p", first.pin, "default", first.url, "wrong-token"]);
   assert.is(token.code, 4);
   assert.match(token.err, "the token is not known");
+  assert.not.match(pinned.err, "flynn token create");
+  assert.match(token.err, "or ask somebody who has the cluster for another: flynn token create NAME");
+  for (const noPin of [first.pin.slice(0, 40), `${first.pin}x`, "sha256:abc"]) {
+    const { code, err } = await flynn(["cluster", "add", "-p", noPin, "default", first.url, first.adminToken]);
+    assert.is(code, 2, noPin);
+    assert.ok(err.startsWith(`error: --pin ${noPin} is no pin: it is 44 characters of base64`), err);
+    assert.match(
+      err,
+      "`flynn up` prints it at its first start, and `flynn cluster list` shows it where the cluster is known",
+    );
+  }
   const port = await freePort();
   const dead = await flynn(["cluster", "add", "-p", first.pin, "default", `https://127.0.0.1:${port}`, "x"]);
   assert.is(dead.code, 1);
@@ -352,6 +363,7 @@ test("a script's token is the one line on stdout, adds the cluster elsewhere, do
   assert.is((await flynn("token revoke ci")).code, 0);
   const refused = await ci(["apps"]);
   assert.equal([refused.code, refused.out], [4, ""]);
+  assert.match(refused.err, "or ask somebody who has the cluster for another: flynn token create NAME");
   const wrong = await flynn("token create x --permissions app:admin");
   assert.is(wrong.code, 2);
   assert.match(wrong.err, /app:read/);
