@@ -168,9 +168,9 @@ export const releaseCommands: readonly Command[] = [
   },
   {
     words: "deployment show",
-    summary: "Show a deployment: the one under way, else the newest, unless named; -f follows it to its end",
+    summary: "Show a deployment: the one under way or the newest, unless named",
     args: [{ name: "ID" }],
-    flags: [{ name: "follow", short: "f", help: "Wait for its end" }],
+    flags: [{ name: "follow", short: "f", help: "Follow it to its end" }],
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
