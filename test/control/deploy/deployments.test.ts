@@ -443,7 +443,7 @@ test("the last of six new jobs crashes: it goes back job by job, never fewer tha
       /has failed and goes back to the earlier release/,
     );
     const second = await setEnv(rig, { B: "2" });
-    assert.equal((await rig.admin.call(apps.getEnv, { params: APP })).env, {}, "what failed is not built upon");
+    assert.equal((await rig.admin.call(apps.getEnv, { params: APP })).env, { B: "2" }, "what failed is not built upon");
     const waits = await show(second.deploymentId!);
     if (waits.state === "pending") assert.is(waits.step, "queued: v2 failed and goes back first");
     const failed = await ended(rig, first);

@@ -11,6 +11,7 @@ import { listEvents } from "#api/status.ts";
 import { until } from "#lib/time.ts";
 import { dialTcp } from "../../../control/external/health.ts";
 import { type Rig, withRig } from "../rig.ts";
+import { surplus } from "../surplus.ts";
 
 const faultOf = async (work: Promise<unknown>): Promise<string> =>
   await work.then(
@@ -90,6 +91,11 @@ test("who may write apps may let one reach it, and may not register one; with th
     await register(rig);
     const rule = await tenant.call(createNetworkRule, { body: { from: { name: "shop" }, to: { name: "legacy-db" } } });
     assert.equal([rule.to.kind, rule.to.name], ["service", "legacy-db"]);
+    assert.equal(
+      surplus(rig.store, Date.now()).filter((key) => key.startsWith("network-")),
+      [],
+      "no clean-up takes the rule",
+    );
     const back = { from: { kind: "service" as const, name: "legacy-db" }, to: { name: "shop" } };
     assert.match(await faultOf(tenant.call(createNetworkRule, { body: back })), /^invalid/);
     await rig.admin.call(external.deleteExternalService, { params: { name: "legacy-db" } });
