@@ -92,7 +92,7 @@ test("who may write apps may let one reach it, and may not register one; with th
     const rule = await tenant.call(createNetworkRule, { body: { from: { name: "shop" }, to: { name: "legacy-db" } } });
     assert.equal([rule.to.kind, rule.to.name], ["service", "legacy-db"]);
     assert.equal(
-      surplus(rig.store, Date.now()).filter((key) => key.startsWith("network-")),
+      surplus(rig.store, Date.now()).filter(({ key }) => key.startsWith("network-")),
       [],
       "no clean-up takes the rule",
     );
