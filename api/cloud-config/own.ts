@@ -145,6 +145,8 @@ export function readOwn(text: string): OwnConfig {
   const strange = Object.keys(value).filter((key) => !TAKEN.includes(key));
   if (strange.length > 0) throw refuse(...strange.map(whyNot));
   if (!isOwnConfig(value)) throw refuse(...(isOwnConfig.errors ?? []).flatMap((one) => wordsOf(one)));
+  const halves = placesOf(value, (text) => !text.isWellFormed());
+  if (halves.length > 0) throw refuse(...halves.map((at) => `${at}: holds half of a character (a lone surrogate)`));
   const problems = [...(value.write_files ?? []).flatMap(filesProblem), ...(value.users ?? []).flatMap(userProblem)];
   if (problems.length > 0) throw refuse(...problems);
   return value;
@@ -156,6 +158,15 @@ function dataOf(document: ReturnType<typeof parseDocument>, refuse: (...problems
   } catch (cause) {
     throw refuse(`it is not YAML that can be read: ${(cause as Error).message.split("\n")[0]}`);
   }
+}
+
+/** Where in it is text that is so: `runcmd[0]`, `write_files[1].content`. */
+function placesOf(value: unknown, isSo: (text: string) => boolean, at = ""): string[] {
+  if (typeof value === "string") return isSo(value) ? [at] : [];
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, one]) =>
+    placesOf(one, isSo, Array.isArray(value) ? `${at}[${key}]` : at === "" ? key : `${at}.${key}`),
+  );
 }
 
 function whyNot(key: string): string {
