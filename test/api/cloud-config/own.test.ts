@@ -118,6 +118,36 @@ const REFUSED: [what: string, text: string, why: RegExp][] = [
     "write_files: [{path: /etc/systemd/system/docker.service.d/flynn.conf, content: x}]",
     /write_files/,
   ],
+  ...[
+    ["/lib/flynn/hostd", "/usr/lib/flynn"],
+    ["/lib/systemd/network/1.network", "/usr/lib/systemd/network"],
+    ["/usr/lib/systemd/network/1.network", "/usr/lib/systemd/network"],
+    ["/usr/local/lib/systemd/network/1.network", "/usr/local/lib/systemd/network"],
+    ["/run/systemd/network/1.network", "/run/systemd/network"],
+    ["/var/run/systemd/network/1.network", "/run/systemd/network"],
+    ["/var/run/flynn/disk.json", "/run/flynn"],
+  ].map(([path, kept]): [string, string, RegExp] => [
+    `the platform's own by another name: ${path}`,
+    `write_files: [{path: ${path}, content: x}]`,
+    new RegExp(`write_files\\[0\\]: ${path}: ${kept} is the platform's own`),
+  ]),
+  ...["/lib", "/var/run", "/usr/local/lib", "/run"].map((above): [string, string, RegExp] => [
+    `a unit of ours in ${above}`,
+    `write_files: [{path: ${above}/systemd/system/flynn-hostd.service, content: x}]`,
+    /is a unit of the platform's/,
+  ]),
+  ...["/root", "/root/below", "/etc/flynn", "/lib/flynn", "/var/lib/docker/x"].map((home): [string, string, RegExp] => [
+    `a user at home in ${home}`,
+    `users: [{name: bob, homedir: ${home}}]`,
+    /users\[0\]: .* is (root's|the platform's own)/,
+  ]),
+  ...["/home/../root", "//root", "/root/", "/"].map((home): [string, string, RegExp] => [
+    `a home that is no whole path: ${home}`,
+    `users: [{name: bob, homedir: ${home}}]`,
+    /users\[0\]: write .* as a whole path/,
+  ]),
+  ["a second root", "users: [{name: bob, uid: 0}]", /users\[0\]\.uid: must be >= 1/],
+  ["a NUL in a command's words", 'runcmd: [["echo", "a\\0b"]]', /runcmd\[0\]/],
   ["a way around", "write_files: [{path: /etc/x/../flynn/hostd.json}]", /as a whole path/],
   ["a path that is none", "write_files: [{path: etc/x}]", /write_files\[0\].path: must match/],
   [
