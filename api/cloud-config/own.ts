@@ -111,7 +111,16 @@ const REFUSED: Readonly<Record<string, string>> = {
 
 /** Folders and files that the platform writes, or that it stands on. */
 const KEPT_PATHS = [
-  ...["/etc/flynn", "/run/flynn", "/usr/lib/flynn", "/var/lib/flynn", "/var/lib/docker", "/var/lib/cloud", "/root/.ssh", "/etc/ssh"],
+  ...[
+    "/etc/flynn",
+    "/run/flynn",
+    "/usr/lib/flynn",
+    "/var/lib/flynn",
+    "/var/lib/docker",
+    "/var/lib/cloud",
+    "/root/.ssh",
+    "/etc/ssh",
+  ],
   ...["/etc/cloud", "/etc/docker/daemon.json", "/etc/containerd", "/etc/live", "/etc/fstab", "/proc", "/sys", "/dev"],
   ...["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/resolv.conf"],
   ...["/etc", "/run", "/usr/lib", "/usr/local/lib"].map((above) => `${above}/systemd/network`),

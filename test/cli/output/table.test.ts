@@ -65,7 +65,7 @@ test("property: of what a terminal would act on, a line keeps our own colours al
     fc.string(),
     fc.constantFrom("\x1b", "\x1b[", "\x1b]8;;", "\x9b31m", "\x07", "\r", "31m", "\x1b[31m", "\x1b[8m", "\u202e"),
   );
-  fc.assert(
+  void fc.assert(
     fc.property(fc.array(piece), (pieces) => {
       const acted = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/;
       assert.not.match(onTerminal(pieces.join(""), true).replace(/\x1b\[([012]|3[1-6])m/g, ""), acted);
