@@ -286,6 +286,7 @@ export const updateEnv = endpoint({
   permission: "app:write",
   versioned: true,
   conditional: true,
+  faults: ["rate-limited"],
   params: AppParams,
   body: object({ env: EnvChanges }),
   reply: object({

@@ -54,6 +54,13 @@ test("one is registered, listed with the services of apps, and says whether it a
   );
 });
 
+test("an address with zeros before its numbers is refused: some read such a number as octal", () =>
+  withRig(async (rig) => {
+    for (const address of ["010.20.0.5", "10.20.0.05", "10.020.0.5", "10.20.00.5"])
+      assert.match(await faultOf(register(rig, { address })), /^invalid: .*address/, address);
+    assert.equal((await rig.admin.call(external.listExternalServices)).items, []);
+  }));
+
 test("a name means one thing: neither an app nor another service takes it, and it is free again when it is removed", () =>
   withRig(async (rig) => {
     await register(rig);
