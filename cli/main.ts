@@ -1,11 +1,11 @@
 // The `flynn` command: the process's own streams, signals and exit code around runCli.
 import { spawnSync } from "node:child_process";
 import process from "node:process";
-import { createInterface } from "node:readline/promises";
 import { text } from "node:stream/consumers";
 import { run } from "#lib/run.ts";
 import { isPacked } from "./clone/tree.ts";
 import { commands } from "./commands.ts";
+import { ask } from "./output/ask.ts";
 import { runCli } from "./run-cli.ts";
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -13,6 +13,14 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 run(async (signal) => {
+  const asking = (question: string, secret: boolean): Promise<string> =>
+    ask(question, {
+      input: process.stdin,
+      output: process.stderr,
+      signal,
+      interrupt: () => void process.emit("SIGINT", "SIGINT"),
+      secret,
+    });
   const code = await runCli(process.argv.slice(2), {
     commands,
     packed: isPacked,
@@ -28,14 +36,8 @@ run(async (signal) => {
     },
     writeOut: (written) => void process.stdout.write(written),
     writeErr: (written) => void process.stderr.write(written),
-    ask: async (question) => {
-      const lines = createInterface({ input: process.stdin, output: process.stderr });
-      try {
-        return await lines.question(question, { signal });
-      } finally {
-        lines.close();
-      }
-    },
+    ask: (question) => asking(question, false),
+    askSecret: (question) => asking(question, true),
     readStdin: () => text(process.stdin),
     streams: {
       input: process.stdin,

@@ -17,6 +17,7 @@ export interface Surroundings {
   writeOut(text: string): void;
   writeErr(text: string): void;
   ask(question: string): Promise<string>;
+  askSecret(question: string): Promise<string>;
   readStdin(): Promise<string>;
   streams: SessionStreams;
   /** The CLI alone, without the tree (`cli/clone/tree.ts`). */
@@ -63,6 +64,7 @@ function invocation({ args, tail, flags }: Extract<Parsed, { type: "run" }>, aro
     say: (line) => around.writeErr(`${terminal.err ? onTerminal(line, colour.err) : line}\n`),
     draw: (text) => around.writeErr(text),
     ask: (question) => around.ask(terminal.err ? onTerminal(question, colour.err) : question),
+    askSecret: (question) => around.askSecret(terminal.err ? onTerminal(question, colour.err) : question),
     readStdin: around.readStdin,
     streams: around.streams,
   };

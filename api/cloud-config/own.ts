@@ -80,6 +80,8 @@ export type OwnConfig = Static<typeof OwnConfig>;
 /** As much as clouds take; what strangers make of more could hold up whoever reads it. */
 const OWN_MOST_BYTES = 16 * 1024;
 const TAKEN = Object.keys(OwnConfig.properties);
+/** As many faults are named, then only counted. */
+const MOST_NAMED = 10;
 
 const NAMED = "a host is called as its machine";
 const LOGIN =
@@ -146,10 +148,13 @@ const isOwnConfig = new Ajv({ strict: false, validateSchema: false, allErrors: t
 
 /** The document as data; a Fault `invalid` that names each place where it cannot be used, and why. */
 export function readOwn(text: string): OwnConfig {
-  const refuse = (...problems: string[]) =>
-    new Fault("invalid", `cloud-config: ${[...new Set(problems)].slice(0, 10).join("; ")}`, {
+  const refuse = (...problems: string[]) => {
+    const all = [...new Set(problems)];
+    const more = all.length > MOST_NAMED ? [`and ${all.length - MOST_NAMED} more`] : [];
+    return new Fault("invalid", `cloud-config: ${[...all.slice(0, MOST_NAMED), ...more].join("; ")}`, {
       details: { field: "cloudConfig" },
     });
+  };
   if (Buffer.byteLength(text) > OWN_MOST_BYTES) throw refuse("it is longer than 16 KiB");
   const first = text.split("\n", 1)[0]!.trim();
   if (first.startsWith("#") && /^#(!|include|cloud-(?!config\b)|part-handler|upstart)/.test(first))
@@ -159,24 +164,33 @@ export function readOwn(text: string): OwnConfig {
     ...{ version: "1.1", uniqueKeys: true, logLevel: "silent" },
     prettyErrors: false, // which cost a walk over the text for each
   });
-  const [error] = document.errors;
-  if (error) {
-    const line = text.slice(0, error.pos[0]).split("\n").length;
-    throw refuse(`it is not YAML: line ${line}: ${error.message.split("\n")[0]}`);
-  }
+  const wrong = document.errors.slice(0, MOST_NAMED).map(({ pos, message }) => {
+    const line = text.slice(0, pos[0]).split("\n").length;
+    return `line ${line}: ${message.split("\n")[0]!.slice(0, 120)}`;
+  });
+  if (wrong.length > 0) throw refuse(`it is not YAML: ${[...new Set(wrong)].join("; ")}`);
   const value = dataOf(document, refuse);
   if (value === null || value === undefined) return {};
   if (typeof value !== "object" || Array.isArray(value) || value instanceof Map || value instanceof Set)
     throw refuse("it is not a map of keys, such as `runcmd: [[echo, hello]]`");
   const strange = Object.keys(value).filter((key) => !TAKEN.includes(key));
-  if (strange.length > 0) throw refuse(...strange.map(whyNot));
-  if (!isOwnConfig(value)) throw refuse(...(isOwnConfig.errors ?? []).flatMap((one) => wordsOf(one)));
+  const known = Object.fromEntries(Object.entries(value).filter(([key]) => TAKEN.includes(key)));
+  const problems = whyNot(strange);
+  if (!isOwnConfig(known)) problems.push(...deepest(isOwnConfig.errors ?? []).flatMap((one) => wordsOf(one)));
+  const { write_files, users } = known as { write_files?: unknown; users?: unknown };
+  if (Array.isArray(write_files))
+    problems.push(...write_files.flatMap((file, n) => (hasText(file, "path") ? filesProblem(file, n) : [])));
+  if (Array.isArray(users))
+    problems.push(...users.flatMap((user, n) => (hasText(user, "name") ? userProblem(user, n) : [])));
   const halves = placesOf(value, (text) => !text.isWellFormed());
-  if (halves.length > 0) throw refuse(...halves.map((at) => `${at}: holds half of a character (a lone surrogate)`));
-  const problems = [...(value.write_files ?? []).flatMap(filesProblem), ...(value.users ?? []).flatMap(userProblem)];
+  problems.push(...halves.map((at) => `${at}: holds half of a character (a lone surrogate)`));
   if (problems.length > 0) throw refuse(...problems);
-  return value;
+  return known as OwnConfig;
 }
+
+/** Whatever else is wrong with it. */
+const hasText = <K extends string>(value: unknown, key: K): value is Record<K, string> =>
+  typeof (value as Record<string, unknown> | null)?.[key] === "string";
 
 function dataOf(document: ReturnType<typeof parseDocument>, refuse: (...problems: string[]) => Fault): unknown {
   try {
@@ -195,10 +209,29 @@ function placesOf(value: unknown, isSo: (text: string) => boolean, at = ""): str
   );
 }
 
-function whyNot(key: string): string {
-  const shown = key.slice(0, 60).replace(/[^\x20-\x7e]/g, "?");
-  if (Object.hasOwn(REFUSED, key)) return `${shown}: ${REFUSED[key]}`;
-  return `${shown}: nothing on a host does it; there are ${TAKEN.join(", ")}`;
+/** Keys that are refused for the same reason together. */
+function whyNot(keys: readonly string[]): string[] {
+  const byReason = new Map<string, string[]>();
+  for (const key of keys) {
+    const why = Object.hasOwn(REFUSED, key)
+      ? REFUSED[key]!
+      : `nothing on a host does it; there are ${TAKEN.join(", ")}`;
+    const shown = key.slice(0, 60).replace(/[^\x20-\x7e]/g, "?");
+    byReason.set(why, [...(byReason.get(why) ?? []), shown]);
+  }
+  return [...byReason].map(([why, named]) => {
+    const more = named.length > MOST_NAMED ? ` and ${named.length - MOST_NAMED} more` : "";
+    return `${named.slice(0, MOST_NAMED).join(", ")}${more}: ${why}`;
+  });
+}
+
+/** Without the alternatives of what is wrong further in: of `runcmd: [[1]]` the 1, not that the list is no text. */
+function deepest(errors: readonly ErrorObject[]): ErrorObject[] {
+  const unmet = new Set(errors.filter(({ keyword }) => keyword === "anyOf").map(({ instancePath }) => instancePath));
+  const above = ({ instancePath }: ErrorObject): string[] =>
+    [...instancePath.matchAll(/\//g)].map(({ index }) => instancePath.slice(0, index));
+  const covered = new Set(errors.flatMap(above).filter((at) => unmet.has(at)));
+  return errors.filter(({ instancePath }) => !covered.has(instancePath));
 }
 
 function filesProblem({ path }: { path: string }, n: number): string[] {
@@ -213,10 +246,10 @@ function filesProblem({ path }: { path: string }, n: number): string[] {
 }
 
 /** A home gets files of its user, such as keys. */
-function userProblem({ name, homedir }: { name: string; homedir?: string }, n: number): string[] {
+function userProblem({ name, homedir }: { name: string; homedir?: unknown }, n: number): string[] {
   const at = `users[${n}]`;
   if (name === "root") return [`${at}: root is there already; ${LOGIN}`];
-  if (homedir === undefined) return [];
+  if (typeof homedir !== "string") return []; // said by the schema
   const shown = homedir.slice(0, 100);
   if (!isWhole(homedir)) return [`${at}: write ${shown} as a whole path, without . and .. and double /`];
   if (isIn("/root", homedir)) return [`${at}: its home ${shown} is root's`];

@@ -18,19 +18,20 @@ export async function changeApp(
   return changeTwice(once, `${app} is being changed by somebody else; nothing of this was done: try again`);
 }
 
-/** The same of a profile; one that is not there yet is made from what a new one has. */
+/** The same of a profile; one that is not there yet is `made` from what a new one has. */
 export async function changeProfile(
   client: Pick<Client, "call" | "read">,
   { name, signal }: { name: string; signal: AbortSignal },
   change: (before: Profile) => Profile,
-): Promise<Profile> {
-  const once = async (): Promise<Profile> => {
+): Promise<{ profile: Profile; made: boolean }> {
+  const once = async () => {
     const found = await client.read(getProfile, { params: { name }, signal }).catch((error: unknown) => {
       if (!isFault(error, "not-found")) throw error;
       return { reply: newProfile(name), etag: undefined };
     });
     const ifMatch = found.etag === undefined ? {} : { ifMatch: found.etag };
-    return client.call(putProfile, { params: { name }, body: change(found.reply), ...ifMatch, signal });
+    const input = { params: { name }, body: change(found.reply), ...ifMatch, signal };
+    return { profile: await client.call(putProfile, input), made: found.etag === undefined };
   };
   return changeTwice(once, `profile ${name} is being changed by somebody else; nothing of this was done: try again`);
 }

@@ -3,6 +3,7 @@ import { type Client, createClient } from "#api/client.ts";
 import { Fault } from "#api/fault.ts";
 import { ownHello } from "#api/version.ts";
 import { writeFileAtomic } from "#lib/files.ts";
+import { isPacked } from "../clone/tree.ts";
 import { type Cluster, type Clusters, readClusters } from "./clusters-file.ts";
 
 /** Adds the cluster, or replaces the one of that name; the first is the default. */
@@ -21,7 +22,18 @@ export async function writeClusters(file: string, clusters: Clusters): Promise<v
   await writeFileAtomic(file, `${JSON.stringify(clusters, null, 2)}\n`, { mode: 0o600 });
 }
 
-/** The cluster named, else the default one. Fault `not-found` says how to add one. */
+/** How to come by a first cluster. The CLI alone cannot start one. */
+export const firstCluster = (packed = isPacked): string =>
+  `add one: flynn cluster add NAME https://10.77.0.1:7777 --pin PIN (asks for the token)${packed ? "" : "; or start one on this machine: flynn up"}`;
+
+/** What to do when no cluster is the default; undefined when one is. */
+export function defaultTodo({ clusters, default: chosen }: Clusters): string | undefined {
+  if (chosen !== undefined || clusters.length === 0) return undefined;
+  const names = clusters.map(({ name }) => name);
+  return `none of the known clusters (${names.join(", ")}) is the default; choose one: flynn cluster default ${names.length === 1 ? names[0] : "NAME"}`;
+}
+
+/** The cluster named, else the default one. Fault `not-found` says how to come by one. */
 export async function chooseCluster(file: string, name: string | undefined): Promise<Cluster> {
   const known = await readClusters(file);
   const wanted = name ?? known.default;
@@ -30,7 +42,7 @@ export async function chooseCluster(file: string, name: string | undefined): Pro
     throw new Fault(
       "not-found",
       wanted === undefined
-        ? "no cluster is known here yet; start one with `flynn up` or add one: flynn cluster add -p PIN NAME URL TOKEN"
+        ? (defaultTodo(known) ?? `no cluster is known here yet; ${firstCluster()}`)
         : `no cluster named ${wanted}; see \`flynn cluster list\``,
     );
   return cluster;

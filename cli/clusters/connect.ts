@@ -20,7 +20,7 @@ export async function withCluster<T>(
   try {
     return await work(client, cluster);
   } catch (error) {
-    throw unreachable(error, cluster) ?? withTodo(error);
+    throw unreachable(error, cluster) ?? tokenRefused(error) ?? withTodo(error);
   } finally {
     client.close();
   }
@@ -36,6 +36,13 @@ export function unreachable(error: unknown, { name, url }: Pick<Cluster, "name" 
     ? "its certificate is not of the cluster that was added; if the cluster was made anew, add it again: flynn cluster add"
     : "is the appliance running (`flynn up`), and is this the right address (`flynn cluster list`)?";
   return new Fault("unavailable", `cluster ${name} does not answer at ${url}: ${message || code}; ${todo}`);
+}
+
+/** A token that control does not know, such as a revoked one: few are on the appliance's own machine, where control's words send them. */
+export function tokenRefused(error: unknown): Fault | undefined {
+  if (!isFault(error, "unauthenticated") || !error.message.startsWith("the token is not known")) return undefined;
+  const todo = "or ask somebody who has the cluster for another: flynn token create NAME";
+  return new Fault(error.code, `${error.message}; ${todo}`, error);
 }
 
 const LIST_OF: Record<string, string> = {

@@ -2,9 +2,9 @@
 
 import { Fault, isFault } from "#api/fault.ts";
 import { getStatus } from "#api/status.ts";
-import { clusterClient, saveCluster, writeClusters } from "../clusters/clusters.ts";
+import { clusterClient, defaultTodo, firstCluster, saveCluster, writeClusters } from "../clusters/clusters.ts";
 import { type Cluster, clustersFile, readClusters } from "../clusters/clusters-file.ts";
-import { unreachable } from "../clusters/connect.ts";
+import { tokenRefused, unreachable } from "../clusters/connect.ts";
 import { forgetGit, teachGit } from "../git/git-settings.ts";
 import { answer, answerList } from "../output/answer.ts";
 import { CONFIRM_FLAGS, confirm } from "../output/confirm.ts";
@@ -42,7 +42,7 @@ export const clusterCommands: readonly Command[] = [
         {
           titles: ["NAME", "URL", "PIN", ""],
           row: (cluster) => [cluster.name, cluster.url, cluster.pin, cluster.default ? "(default)" : ""],
-          none: "no cluster is known here; start one with `flynn up` or add one with `flynn cluster add`",
+          none: `no cluster is known here yet; ${firstCluster()}`,
         },
       );
     },
@@ -56,7 +56,7 @@ export const clusterCommands: readonly Command[] = [
       const known = await readClusters(file);
       if (name === undefined) {
         if (known.default === undefined)
-          throw new Fault("not-found", "there is no default cluster; see `flynn cluster list`");
+          throw new Fault("not-found", defaultTodo(known) ?? `no cluster is known here yet; ${firstCluster()}`);
         return answer(cli, { name: known.default }, () => cli.print(known.default!));
       }
       named(known.clusters, name);
@@ -79,14 +79,13 @@ export const clusterCommands: readonly Command[] = [
         await confirm(call, name, `${name} is the default cluster; its URL, pin and token kept here are lost.`);
       const clusters = known.clusters.filter((cluster) => cluster.name !== name);
       const { default: first, ...rest } = known;
-      await writeClusters(file, {
-        ...rest,
-        ...(first !== undefined && first !== name ? { default: first } : {}),
-        clusters,
-      });
+      const left = { ...rest, ...(first !== undefined && first !== name ? { default: first } : {}), clusters };
+      await writeClusters(file, left);
       const problem = await forgetGit(gone, clusters, cli.env);
       if (problem) cli.say(problem);
       answer(cli, { name }, () => cli.print(`Cluster "${name}" removed.`));
+      const todo = defaultTodo(left);
+      if (todo) cli.say(todo);
     },
   },
 ];
@@ -97,11 +96,8 @@ async function addCluster(call: Invocation): Promise<void> {
   const pin = call.text("pin");
   if (!/^[a-z0-9][a-z0-9._-]{0,62}$/i.test(name))
     throw new Fault("invalid", `cluster name ${name}: use letters, digits, dots and dashes`);
-  if (pin === undefined || !/^[A-Za-z0-9+/]{43}=$/.test(pin))
-    throw new Fault(
-      "invalid",
-      "the pin is needed: -p PIN, 44 characters of base64, as `flynn up` printed it at its first start",
-    );
+  if (pin === undefined) throw new Fault("invalid", `the pin is needed: --pin PIN, ${PIN_WANTED}`);
+  if (!/^[A-Za-z0-9+/]{43}=$/.test(pin)) throw new Fault("invalid", `--pin ${pin} is no pin: it is ${PIN_WANTED}`);
   const token = await tokenOf(cli, given);
   if (!/^[\x21-\x7e]+$/.test(token)) throw new Fault("invalid", "the token must be one word of printable characters");
   const file = clustersFile(cli.env);
@@ -117,7 +113,7 @@ async function addCluster(call: Invocation): Promise<void> {
     cluster.caPem = await fetchPinnedCa(cluster.url, pin);
     await checkToken(cluster, cli.signal);
   } catch (error) {
-    throw unreachable(error, cluster) ?? error;
+    throw unreachable(error, cluster) ?? tokenRefused(error) ?? error;
   }
   await saveCluster(file, cluster, { makeDefault: call.on("default") });
   answer(cli, { name, url: cluster.url, pin }, () => cli.print(`Cluster "${name}" added.`));
@@ -129,6 +125,9 @@ async function addCluster(call: Invocation): Promise<void> {
       );
 }
 
+const PIN_WANTED =
+  "44 characters of base64, the last one =; `flynn up` prints it at its first start, and `flynn cluster list` shows it where the cluster is known";
+
 /** As it was given; from stdin for `-`; else asked for. */
 async function tokenOf(cli: Cli, given: string | undefined): Promise<string> {
   if (given === "-") return (await cli.readStdin()).trim();
@@ -138,7 +137,9 @@ async function tokenOf(cli: Cli, given: string | undefined): Promise<string> {
       "invalid",
       "the token is needed: as the third word, or - to read it from stdin; there is no terminal to ask on",
     );
-  return (await cli.ask("Token of that cluster (flynn token create NAME prints one): ")).trim();
+  return (
+    await cli.askSecret("Token of that cluster (flynn token create NAME prints one; it is not shown here): ")
+  ).trim();
 }
 
 /** A token that may not read the status is a good token all the same. */

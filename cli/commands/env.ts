@@ -23,11 +23,23 @@ export const envCommands: readonly Command[] = [
   {
     words: "env",
     summary: "Show an app's variables",
-    flags: [{ name: "shell", short: "s", help: "Quoted, as sh, `env set -` and .env files read it back" }],
+    flags: [
+      { name: "shell", short: "s", help: "Quoted, as sh, `env set -` and .env files read it back" },
+      { name: "names", help: "Their names alone, no value" },
+    ],
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
+        if (call.on("shell") && call.on("names"))
+          throw new Fault("invalid", "--shell prints values, --names prints none: give one of them");
         const { env } = await client.call(getEnv, { params: { app: await appName(call) }, signal: cli.signal });
+        if (call.on("names")) {
+          const names = Object.keys(env).sort();
+          answer(cli, names, () => {
+            for (const name of names) cli.print(name);
+          });
+          return cli.say("(names alone; `flynn env` shows the values)");
+        }
         answer(cli, env, () => {
           if (call.on("shell")) {
             if (Object.keys(env).length > 0) cli.print(shown(cli, formatDotenv(env).trimEnd()));

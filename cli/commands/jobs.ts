@@ -6,6 +6,7 @@ import { getJob, type Job, listJobs, stopJob } from "#api/jobs.ts";
 import { formatDuration, formatSize } from "#lib/units.ts";
 import { appName } from "../apps/app.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
+import { jobNames } from "../jobs/job-names.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import type { Command } from "../parse/command.ts";
 import { findJob } from "./run.ts";
@@ -22,6 +23,14 @@ export const jobCommands: readonly Command[] = [
   {
     words: "ps",
     summary: "List an app's jobs, and why those wait that do",
+    more: [
+      "NAME is what `exec`, `restart`, `kill` and `log -j` take: web.1 is the oldest web job. Ended jobs and those of `flynn run` have",
+      "none: use the ID, or its beginning. MEMORY and DISK are in use some seconds ago.",
+      "",
+      "DISK is what the job has on its host's disk, of the most it may have (`flynn limit`). `ends beyond`: a job with more is ended and",
+      "started again, as after a crash. `writes fail beyond`: its host has quotas, and the job finds its disk full. `near`: it",
+      "has 80 % or more of its limit.",
+    ].join("\n"),
     flags: [
       { name: "all", help: "Ended jobs too" },
       { name: "type", short: "t", value: "TYPE", help: "Only jobs of this process" },
@@ -39,11 +48,13 @@ export const jobCommands: readonly Command[] = [
           }),
         ]);
         const hostNames = new Map(hosts.map(({ id, name }) => [id, name]));
+        const names = jobNames(items);
         const type = call.text("type");
         const jobs = items.filter((job) => type === undefined || job.process === type);
         answerList(cli, jobs, {
-          titles: ["ID", "TYPE", "STATE", "HOST", "RELEASE", "RESTARTS", "MEMORY", "DISK", "AGE", "REASON"],
+          titles: ["NAME", "ID", "TYPE", "STATE", "HOST", "RELEASE", "RESTARTS", "MEMORY", "DISK", "AGE", "REASON"],
           row: (job) => [
+            names.get(job.id) ?? "",
             job.id,
             job.process,
             job.desired === "run" || job.endedAt ? job.state : `${job.state}, ${job.desired}`,
@@ -91,8 +102,11 @@ export const jobCommands: readonly Command[] = [
   },
 ];
 
-/** `3.4 of 4 GiB (watch)`: a job under `watch` ends when it passes its limit, under `kernel` its writes fail. */
+/** `1 GiB of 4 GiB (ends beyond)`: under `watch` the agent counts, and ends a job that passes its limit; under `kernel` its writes fail. */
 function diskText({ usedBytes, limitBytes, enforcedBy }: NonNullable<Job["disk"]>): string {
-  const near = usedBytes >= limitBytes * 0.8 ? " !" : "";
-  return `${formatSize(usedBytes)} of ${formatSize(limitBytes)} (${enforcedBy})${near}`;
+  const near = usedBytes >= limitBytes * 0.8 ? "near, " : "";
+  const beyond = DISK_BEYOND[enforcedBy] ?? enforcedBy;
+  return `${formatSize(usedBytes)} of ${formatSize(limitBytes)} (${near}${beyond})`;
 }
+
+const DISK_BEYOND: Readonly<Record<string, string>> = { watch: "ends beyond", kernel: "writes fail beyond" };

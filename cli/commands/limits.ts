@@ -1,6 +1,7 @@
 // limit: a change is a new release of the same image, deployed as any release is.
 import { createRelease, listReleases, type ProcessChanges, ProcessType, type ReleaseSummary } from "#api/apps.ts";
 import type { Client } from "#api/client.ts";
+import { hasEnded, listDeployments } from "#api/deployments.ts";
 import { Fault } from "#api/fault.ts";
 import { DEFAULT_LIMITS } from "#api/jobs.ts";
 import { newId } from "#lib/ids.ts";
@@ -58,7 +59,13 @@ export const limitCommands: readonly Command[] = [
     run: (call) =>
       withCluster(call, async (client) => {
         const [process, ...words] = call.args as [string, ...string[]];
-        await release(client, call, { processChanges: { [process]: limitChanges(words) } }, "limits set");
+        const changes = limitChanges(words);
+        const now = await unchangedRelease(client, call, process, changes);
+        if (now === undefined) return release(client, call, { processChanges: { [process]: changes } }, "limits set");
+        const app = await appName(call);
+        answer(call.cli, { ...now, unchanged: true }, () =>
+          call.cli.print(`Nothing changed: v${now.version} of ${app} has these limits already`),
+        );
       }),
   },
 ];
@@ -83,6 +90,24 @@ export function limitChanges(words: readonly string[]): ProcessChanges {
     changes[limit.field] = amount ?? null;
   }
   return changes as ProcessChanges;
+}
+
+/** Pure: nothing of the process would be another. A field that is absent and one that is the default are not the same: defaults change. */
+export const areSet = (type: ReleaseSummary["processes"][string], changes: ProcessChanges): boolean =>
+  Object.entries(changes).every(([field, value]) => (type[field as keyof typeof type] ?? null) === value);
+
+/** The current release, when it is as `changes` want it. While a deployment is under way the app is headed for another: control decides. */
+async function unchangedRelease(
+  client: Client,
+  call: Invocation,
+  process: string,
+  changes: ProcessChanges,
+): Promise<ReleaseSummary | undefined> {
+  const input = { params: { app: await appName(call) }, signal: call.cli.signal };
+  const current = (await listAll(client, listReleases, input)).find((one) => one.current);
+  const type = current && Object.hasOwn(current.processes, process) ? current.processes[process] : undefined;
+  if (type === undefined || !areSet(type, changes)) return undefined;
+  return (await listAll(client, listDeployments, input)).every(hasEnded) ? current : undefined;
 }
 
 const whole = (text: string): number | undefined => (/^\d{1,9}$/.test(text) ? Number(text) : undefined);

@@ -69,13 +69,19 @@ export const profileCommands: readonly Command[] = [
       "",
       "  flynn profile set default --cloud-config own.yaml --ssh-key-file ~/.ssh/id_ed25519.pub",
       "",
-      "--cmdline, --ssh-key-file and --cloud-config replace what there was; --tag changes single tags (name- removes one).",
+      "--cmdline, --ssh-key-file and --cloud-config replace what there was: an empty file, or --cmdline none, clears it.",
+      "--tag changes single tags (name- removes one).",
       "A cloud-config of your own may have bootcmd, runcmd, write_files, users, groups, ca_certs, timezone and phone_home.",
     ].join("\n"),
     args: [PROFILE],
     flags: [
       { name: "image", value: "ID", help: "Boot image, or `current`" },
-      { name: "cmdline", value: "WORD", help: "Word for the kernel's command line", repeat: true },
+      {
+        name: "cmdline",
+        value: "WORD",
+        help: "Word for the kernel's command line; `none` alone: no word",
+        repeat: true,
+      },
       { name: "tag", value: "K=V", help: "Tag of the hosts it makes; K- removes it", repeat: true },
       {
         name: "disk",
@@ -96,7 +102,12 @@ export const profileCommands: readonly Command[] = [
         value: "PLACE",
         help: "disk: jobs' variables are kept on the state disk. ram: never on a disk; after a reboot jobs wait for control",
       },
-      { name: "ssh-key-file", value: "FILE", help: "Public key that logs in as root on hosts it makes", repeat: true },
+      {
+        name: "ssh-key-file",
+        value: "FILE",
+        help: "Public keys that log in as root on hosts it makes; an empty file removes them",
+        repeat: true,
+      },
       { name: "cloud-config", value: "FILE", help: "cloud-config (YAML) to add to ours; an empty file removes it" },
     ],
     run: set,
@@ -120,7 +131,9 @@ export const profileCommands: readonly Command[] = [
 async function set(call: Invocation): Promise<void> {
   const { cli, text, texts } = call;
   const name = call.args[0]!;
-  const sshKeys = (await Promise.all(texts("ssh-key-file").map(publicKeys))).flat();
+  const keyFiles = texts("ssh-key-file");
+  const sshKeys = (await Promise.all(keyFiles.map(publicKeys))).flat();
+  const cmdline = texts("cmdline");
   const own = text("cloud-config");
   const cloudConfig = own === undefined ? undefined : await ownConfig(own);
   const changed = ({ cloudConfig: ownBefore, ...before }: Profile): Profile => {
@@ -129,18 +142,22 @@ async function set(call: Invocation): Promise<void> {
     return {
       ...before,
       image: text("image") ?? before.image,
-      cmdline: texts("cmdline").length > 0 ? texts("cmdline") : before.cmdline,
+      cmdline: isNone(cmdline) ? [] : cmdline.length > 0 ? cmdline : before.cmdline,
       tags: Object.fromEntries(tags.filter((tag): tag is [string, string] => tag[1] !== null)),
-      sshKeys: sshKeys.length > 0 ? sshKeys : before.sshKeys,
+      sshKeys: keyFiles.length > 0 ? sshKeys : before.sshKeys,
       diskPolicy: diskPolicy(call, before.diskPolicy),
       ...secretsPlace(call),
       ...(kept === "" ? {} : { cloudConfig: kept }),
     };
   };
-  await withCluster(call, async (client) =>
-    show(cli, await changeProfile(client, { name, signal: cli.signal }, changed)),
-  );
+  await withCluster(call, async (client) => {
+    const { profile, made } = await changeProfile(client, { name, signal: cli.signal }, changed);
+    cli.say(`Profile ${name} ${made ? "made; no profile had that name" : "changed"}.`);
+    show(cli, profile);
+  });
 }
+
+const isNone = (words: readonly string[]): boolean => words.length === 1 && words[0] === "none";
 
 function diskPolicy({ text }: Invocation, before: DiskPolicy): DiskPolicy {
   const mode = text("disk");

@@ -168,14 +168,13 @@ export const releaseCommands: readonly Command[] = [
   },
   {
     words: "deployment show",
-    summary: "Show a deployment; -f follows it to its end",
-    args: [{ name: "ID", required: true }],
-    flags: [{ name: "follow", short: "f", help: "Wait for its end" }],
+    summary: "Show a deployment: the one under way or the newest, unless named",
+    args: [{ name: "ID" }],
+    flags: [{ name: "follow", short: "f", help: "Follow it to its end" }],
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli } = call;
-        const app = await appName(call);
-        const id = call.args[0]!;
+        const { app, id } = await namedOrLatest(call, client);
         if (call.on("follow")) await followDeployment({ client, cli, app, id });
         const deployment = await client.call(getDeployment, { params: { app, id }, signal: cli.signal });
         answer(cli, deployment, () => {
@@ -236,6 +235,18 @@ async function underWay(call: Invocation, client: Client): Promise<{ app: string
   const found = items.findLast((one) => !hasEnded(one));
   if (found === undefined)
     throw new Fault("conflict", `no deployment of ${app} is under way; see them with: flynn -a ${app} deployment list`);
+  return { app, id: found.id };
+}
+
+/** The deployment that is named, else the one under way, else the newest. */
+async function namedOrLatest(call: Invocation, client: Client): Promise<{ app: string; id: string }> {
+  const app = await appName(call);
+  const [named] = call.args;
+  if (named !== undefined) return { app, id: named };
+  // Newest first.
+  const all = await listAll(client, listDeployments, { params: { app }, signal: call.cli.signal });
+  const found = all.findLast((one) => !hasEnded(one)) ?? all[0];
+  if (found === undefined) throw new Fault("not-found", `${app} has no deployments yet; deploy an image: flynn deploy`);
   return { app, id: found.id };
 }
 

@@ -1,6 +1,6 @@
 // Which job a word means: its id, the unique beginning of one, or `web.1`: the first of its process by age.
 import { Fault } from "#api/fault.ts";
-import type { Job } from "#api/jobs.ts";
+import { isEnded, type Job } from "#api/jobs.ts";
 
 /** Pure: among the jobs of one app that are not over. */
 export function chooseJob(jobs: readonly Job[], word: string): Job {
@@ -20,6 +20,15 @@ export function ofProcess(jobs: readonly Job[], process: string): Job[] {
   return jobs
     .filter((job) => job.process === process && job.task === undefined)
     .sort((a, b) => (`${a.createdAt} ${a.id}` < `${b.createdAt} ${b.id}` ? -1 : 1));
+}
+
+/** Each job's `web.1`, as chooseJob takes it; those that have ended and those of `flynn run` have none. */
+export function jobNames(jobs: readonly Job[]): ReadonlyMap<string, string> {
+  const living = jobs.filter((job) => !isEnded(job));
+  const processes = [...new Set(living.map(({ process }) => process))];
+  return new Map(
+    processes.flatMap((process) => ofProcess(living, process).map(({ id }, n) => [id, `${process}.${n + 1}`] as const)),
+  );
 }
 
 /** The job a forward is for when none is named: one that is up, of web before others, the newest. */

@@ -66,6 +66,8 @@ export interface Cli {
   draw(text: string): void;
   /** Asks on the terminal and gives the line typed. */
   ask(question: string): Promise<string>;
+  /** The same, and what is typed is not shown. */
+  askSecret(question: string): Promise<string>;
   /** All of stdin. */
   readStdin(): Promise<string>;
   streams: SessionStreams;

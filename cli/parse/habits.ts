@@ -39,6 +39,15 @@ const NO_VOLUMES = {
   example: "flynn limit set web disk=8GB",
 };
 
+const REGIONS = {
+  instead: "there are no regions: a cluster is in one place, and tags of its hosts say where jobs run",
+  example: "flynn scale web=3,zone=a",
+};
+const ADDRESSES = {
+  instead: "apps have no addresses of their own: routers serve all of them, by name",
+  example: "flynn router list",
+};
+
 export const HABITS: readonly Habit[] = [
   // Apps.
   { words: "apps create", from: ["heroku", "fly"], as: "create" },
@@ -122,8 +131,8 @@ export const HABITS: readonly Habit[] = [
   { words: "config set", from: ["heroku"], as: "env set" },
   { words: "config unset", from: ["heroku"], as: "env unset" },
   { words: "config edit", from: ["heroku"], as: "env edit" },
-  { words: "secrets", from: ["fly"], as: "env" },
-  { words: "secrets list", from: ["fly"], as: "env" },
+  { words: "secrets", from: ["fly"], as: "env --names" },
+  { words: "secrets list", from: ["fly"], as: "env --names" },
   { words: "secrets set", from: ["fly"], as: "env set" },
   { words: "secrets unset", from: ["fly"], as: "env unset" },
   { words: "secrets import", from: ["fly"], as: "env set -" },
@@ -198,6 +207,9 @@ export const HABITS: readonly Habit[] = [
     instead: "a certificate is given as its two files",
     example: "flynn cert add --cert chain.pem --key key.pem",
   },
+  { words: "ips", from: ["fly"], ...ADDRESSES },
+  { words: "ips list", from: ["fly"], ...ADDRESSES },
+  { words: "ips allocate", from: ["fly"], ...ADDRESSES },
   // Data.
   { words: "addons create", from: ["heroku"], ...DATABASE },
   { words: "addons", from: ["heroku"], ...DATABASE },
@@ -263,6 +275,16 @@ export const HABITS: readonly Habit[] = [
   },
   { words: "cluster", from: ["flynn"], alone: true, as: "cluster list" },
   // The appliance.
+  { words: "regions", from: ["heroku", "fly"], ...REGIONS },
+  { words: "regions list", from: ["fly"], ...REGIONS },
+  { words: "platform regions", from: ["fly"], ...REGIONS },
+  {
+    words: "update",
+    from: ["heroku", "flynn", "others"],
+    instead:
+      "this command does not update itself: in a clone it is the clone's (git pull, npm install), the package of it is installed anew; what is here is said by",
+    example: "flynn version",
+  },
   {
     words: "backup",
     from: ["others"],

@@ -55,6 +55,7 @@ export const DEBIAN_SETS = {
 export const BASE_PACKAGES = [
   "apt",
   "bash",
+  "bsdutils",
   "coreutils",
   "dash",
   "diffutils",
@@ -73,6 +74,7 @@ export const PROGRAMS_OF = {
   systemd: ["systemd-analyze"],
   apt: ["apt-get", "apt-config"],
   bash: ["bash"],
+  bsdutils: ["script"],
   coreutils: [
     ...[
       "basename",

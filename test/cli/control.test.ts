@@ -59,7 +59,8 @@ test.after(async () => {
 test("before any cluster is added, commands say how to get one", async () => {
   const { code, err } = await flynn("apps");
   assert.is(code, 3);
-  assert.match(err, "start one with `flynn up` or add one");
+  assert.match(err, "add one: flynn cluster add NAME https://10.77.0.1:7777 --pin PIN (asks for the token)");
+  assert.match(err, "or start one on this machine: flynn up");
 });
 
 test("a wrong pin, a wrong token and a dead address add nothing", async () => {
@@ -70,6 +71,17 @@ test("a wrong pin, a wrong token and a dead address add nothing", async () => {
   const token = await flynn(["cluster", "add", "-p", first.pin, "default", first.url, "wrong-token"]);
   assert.is(token.code, 4);
   assert.match(token.err, "the token is not known");
+  assert.not.match(pinned.err, "flynn token create");
+  assert.match(token.err, "or ask somebody who has the cluster for another: flynn token create NAME");
+  for (const noPin of [first.pin.slice(0, 40), `${first.pin}x`, "sha256:abc"]) {
+    const { code, err } = await flynn(["cluster", "add", "-p", noPin, "default", first.url, first.adminToken]);
+    assert.is(code, 2, noPin);
+    assert.ok(err.startsWith(`error: --pin ${noPin} is no pin: it is 44 characters of base64`), err);
+    assert.match(
+      err,
+      "`flynn up` prints it at its first start, and `flynn cluster list` shows it where the cluster is known",
+    );
+  }
   const port = await freePort();
   const dead = await flynn(["cluster", "add", "-p", first.pin, "default", `https://127.0.0.1:${port}`, "x"]);
   assert.is(dead.code, 1);
@@ -232,7 +244,8 @@ test("profiles are made and changed in parts", async () => {
   const key = join(directory, "id.pub");
   await writeFile(key, `${KEY}\n`);
   const line = ["profile", "set", "storage", "--disk", "find-empty", "--min-disk", "100GiB", "--tag", "disk=ssd"];
-  assert.is((await flynn([...line, "--cmdline", "console=ttyS0", "--ssh-key-file", key])).code, 0);
+  const made = await flynn([...line, "--cmdline", "console=ttyS0", "--ssh-key-file", key]);
+  assert.equal([made.code, made.err], [0, "Profile storage made; no profile had that name.\n"]);
   assert.is((await flynn("profile set storage --tag zone=a --tag disk- --secrets ram")).code, 0);
   const shown = JSON.parse((await flynn("profile show storage --json")).out) as Record<string, unknown>;
   assert.equal(shown, {
@@ -244,6 +257,11 @@ test("profiles are made and changed in parts", async () => {
     secrets: "ram",
     diskPolicy: { name: "find-empty", mode: "find-empty", minSizeBytes: 100 * 1024 ** 3 },
   });
+  assert.match((await flynn(["profile", "set", "storage", "--tag", "zone=b"])).err, /^Profile storage changed\.\n$/);
+  await writeFile(key, "# nobody now\n\n");
+  assert.is((await flynn(["profile", "set", "storage", "--ssh-key-file", key, "--cmdline", "none"])).code, 0);
+  const cleared = JSON.parse((await flynn("profile show storage --json")).out) as Record<string, unknown>;
+  assert.equal([cleared["sshKeys"], cleared["cmdline"], cleared["tags"]], [[], [], { zone: "b" }]);
   await writeFile(key, `-----BEGIN OPENSSH ${"PRIVATE"} KEY-----\n`);
   const secret = await flynn(["profile", "set", "storage", "--ssh-key-file", key]);
   assert.is(secret.code, 2);
@@ -345,6 +363,7 @@ test("a script's token is the one line on stdout, adds the cluster elsewhere, do
   assert.is((await flynn("token revoke ci")).code, 0);
   const refused = await ci(["apps"]);
   assert.equal([refused.code, refused.out], [4, ""]);
+  assert.match(refused.err, "or ask somebody who has the cluster for another: flynn token create NAME");
   const wrong = await flynn("token create x --permissions app:admin");
   assert.is(wrong.code, 2);
   assert.match(wrong.err, /app:read/);

@@ -77,6 +77,18 @@ test("lines, or one value with its newlines, come from stdin", async () => {
   assert.is(sent(made).length, 2);
 });
 
+test("env --names, which `secrets list` is here, shows no value and says what does", async () => {
+  const made = await control();
+  for (const words of ["env --names", "secrets list"]) {
+    const { code, out, err } = await made.flynn(`${words} -a hello`);
+    assert.equal([code, out], [0, "CHANGE\nDROP\nKEEP\nLINES\n"], err);
+    assert.is(err, "(names alone; `flynn env` shows the values)\n");
+  }
+  const json = await made.flynn("env --names --json -a hello");
+  assert.equal(JSON.parse(json.out), ["CHANGE", "DROP", "KEEP", "LINES"]);
+  assert.is((await made.flynn("env --names --shell -a hello")).code, 2);
+});
+
 test("env --shell prints what env set - reads back", async () => {
   const made = await control();
   const { out } = await made.flynn("env -a hello --shell");

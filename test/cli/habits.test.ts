@@ -87,6 +87,12 @@ const FLY: readonly Word[] = [
 ];
 /** Of the review and the tables, beside those. */
 const MORE: readonly Word[] = [
+  ["regions", "!flynn scale web="],
+  ["regions list", "!flynn scale web="],
+  ["platform regions", "!flynn scale web="],
+  ["update", "!flynn version"],
+  ["ips", "!flynn router list"],
+  ["ips list", "!flynn router list"],
   ["pipelines:promote", "!flynn -a blog-production deploy --image"],
   ["access:add ann@example.com", "!flynn token create"],
   ["config:unset A", "env unset"],
@@ -178,6 +184,15 @@ for (const [typed, said] of [
     const given = answer(typed).slice(1);
     assert.is(given.slice(0, said.length), said);
   });
+
+test("secrets are listed by name, as fly does, and set as variables", () => {
+  for (const line of ["secrets list", "secrets", "secrets list -a blog"]) {
+    const parsed = parse(wordsOf(line), commands);
+    assert.equal(parsed.type === "run" && [parsed.command.words, parsed.flags.has("names")], ["env", true], line);
+  }
+  const set = parse(wordsOf("secrets set A=1"), commands);
+  assert.is(set.type === "run" && set.flags.has("names"), false);
+});
 
 test("what stands behind the command's words is its own, of whatever it reminds", () => {
   const parsed = parse(["run", "node", "-e", "1"], commands);

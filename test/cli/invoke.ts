@@ -27,6 +27,10 @@ export interface InvokeOptions {
 
 export async function invoke(argv: readonly string[], options: InvokeOptions = {}): Promise<Invoked> {
   const printed = { out: "", err: "" };
+  const typed = async (question: string): Promise<string> => {
+    if (options.typed === undefined) throw new Error(`asked: ${question}`);
+    return options.typed;
+  };
   const code = await runCli(argv, {
     commands: options.commands ?? commands,
     packed: options.packed ?? false,
@@ -42,10 +46,8 @@ export async function invoke(argv: readonly string[], options: InvokeOptions = {
       printed.err += text;
       options.onErr?.(text);
     },
-    ask: async (question) => {
-      if (options.typed === undefined) throw new Error(`asked: ${question}`);
-      return options.typed;
-    },
+    ask: typed,
+    askSecret: typed,
     readStdin: async () => options.stdin ?? "",
     streams: {
       input: Readable.from(options.stdin === undefined ? [] : [Buffer.from(options.stdin)]),

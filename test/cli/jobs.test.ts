@@ -223,15 +223,47 @@ test("ps names hosts, counts restarts and says why a job waits", async () => {
   const { code, out } = await control.flynn("ps -a hello");
   assert.is(code, 0);
   assert.equal(out.trimEnd().split("\n"), [
-    "ID     TYPE  STATE      HOST    RELEASE  RESTARTS  MEMORY    DISK                         AGE    REASON",
-    "job-1  web   up         node1   v2       2                   1 GiB of 4 GiB (watch)       1m05s",
-    "job-2  web   pending            v2       0                                                1m05s  no host carries the tag zone=a",
-    "job-3  web   up, drain  host-9  v2       0         87.5 MiB  3.5 GiB of 4 GiB (kernel) !  1m05s",
-    "job-4  web   crashed            v2       0                                                1m05s  exited 1: boom; next try in 3h10m",
-    "job-5  web   crashed            v2       0                                                1m05s  exited 1; next try now",
+    "NAME   ID     TYPE  STATE      HOST    RELEASE  RESTARTS  MEMORY    DISK                                         AGE    REASON",
+    "web.1  job-1  web   up         node1   v2       2                   1 GiB of 4 GiB (ends beyond)                 1m05s",
+    "web.2  job-2  web   pending            v2       0                                                                1m05s  no host carries the tag zone=a",
+    "web.3  job-3  web   up, drain  host-9  v2       0         87.5 MiB  3.5 GiB of 4 GiB (near, writes fail beyond)  1m05s",
+    "web.4  job-4  web   crashed            v2       0                                                                1m05s  exited 1: boom; next try in 3h10m",
+    "web.5  job-5  web   crashed            v2       0                                                                1m05s  exited 1; next try now",
   ]);
   assert.is(JSON.parse((await control.flynn("ps -a hello --json")).out).length, 5);
   assert.is(JSON.parse((await control.flynn("ps -a hello --json -t worker")).out).length, 0);
+});
+
+test("ps names jobs as exec, restart and kill take them, whatever else it shows or leaves out", async () => {
+  const control = await fakeControl();
+  const at = (minute: number) => ({ createdAt: `2026-01-01T00:0${minute}:00Z` });
+  const living = [job("job-c", at(3)), job("job-b", at(2)), job("job-w", { process: "worker", ...at(1) })];
+  const ended = job("job-a", { state: "down", endedAt: "2026-01-01T00:01:30Z", ...at(1) });
+  const task = job("job-t", {
+    process: "web",
+    task: { attach: false } as unknown as NonNullable<Job["task"]>,
+    ...at(0),
+  });
+  control.on("GET /v1/apps/hello/jobs", ({ query }) => ({
+    json: { items: query["all"] ? [ended, ...living, task] : [...living, task] },
+  }));
+  control.on("GET /v1/hosts", { json: { items: [] } });
+  control.on("POST /v1/jobs/job-c/stop", { json: job("job-c"), status: 202 });
+  control.on("GET /v1/jobs/job-c", { json: job("job-c") });
+  const names = async (flags: string) =>
+    Object.fromEntries(
+      (await control.flynn(`ps -a hello ${flags}`)).out
+        .split("\n")
+        .map((line) => /^(\S*) +(job-\w)/.exec(line) ?? [])
+        .filter(({ length }) => length > 0)
+        .map(([, name, id]) => [id, name]),
+    );
+  const all = { "job-b": "web.1", "job-c": "web.2", "job-w": "worker.1", "job-t": "" };
+  assert.equal(await names(""), all);
+  assert.equal(await names("--all"), { ...all, "job-a": "" });
+  assert.equal(await names("--type worker"), { "job-w": "worker.1" });
+  assert.is((await control.flynn("kill -a hello web.2")).out, "Job job-c killed.\n");
+  assert.match((await control.flynn("help ps")).out, /`ends beyond`: a job with more is ended/);
 });
 
 test("ps works with a token that may not read hosts", async () => {

@@ -2,6 +2,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { limitChanges } from "../../cli/commands/limits.ts";
+import { closeFakes, fakeControl } from "./fake-control.ts";
+
+test.after.each(closeFakes);
 
 test("limits become fields, and an empty one takes its field away", () => {
   assert.equal(limitChanges(["memory=512MiB", "cpu=0.5", "pids=100", "disk="]), {
@@ -39,6 +42,34 @@ test("CPU is taken as CPUs and as thousandths, and is the same", () => {
     ["cpu=1500m", 1_500],
   ] as const)
     assert.equal(limitChanges([word]), { cpuMillis: millis }, word);
+});
+
+test("limits that are so already make no release, unless the app is headed for another one", async () => {
+  const control = await fakeControl();
+  const release = {
+    ...{ id: "release-3", appId: "app-1", version: 3, artifactId: "artifact-1", envNames: [], description: "" },
+    ...{ createdAt: "2026-01-01T00:00:00Z", createdBy: "ann", current: true },
+    processes: { web: { port: 8080, memoryBytes: 1e9, cpuMillis: 500 } },
+  };
+  const deployment = { id: "deployment-1", state: "complete", toVersion: 3 };
+  control.on("GET /v1/apps/hello/releases", {
+    json: { items: [{ ...release, id: "r4", version: 4, current: false }, release] },
+  });
+  control.on("GET /v1/apps/hello/deployments", { json: { items: [deployment] } });
+  control.on("POST /v1/apps/hello/releases", { json: { ...release, id: "release-5", version: 5 }, status: 201 });
+  const limits = (words: string) => control.flynn(`limit set web ${words} --detach -a hello`);
+  const made = () => control.asked.filter(({ what }) => what.startsWith("POST")).length;
+  for (const same of ["memory=1GB cpu=500m", "cpu=0.5", "pids=", "disk= memory=1GB"]) {
+    const { code, out, err } = await limits(same);
+    assert.equal([code, out, err], [0, "Nothing changed: v3 of hello has these limits already\n", ""], same);
+  }
+  assert.is(JSON.parse((await limits("cpu=0.5 --json")).out).unchanged, true);
+  assert.is(made(), 0);
+  for (const other of ["memory=2GB cpu=0.5", "memory=", "pids=256"]) assert.is((await limits(other)).code, 0, other);
+  assert.is(made(), 3);
+  control.on("GET /v1/apps/hello/deployments", { json: { items: [{ ...deployment, state: "running" }] } });
+  assert.is((await limits("cpu=0.5")).out, "hello v5: limits set\n");
+  assert.is(made(), 4);
 });
 
 test.run();

@@ -14,6 +14,7 @@ import { commands } from "../../cli/commands.ts";
 import { makePackage } from "../../cli/pack/make.ts";
 import { rig } from "../control/rig.ts";
 import { fakeControl } from "./fake-control.ts";
+import { onTerminal } from "./on-terminal.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "flynn packed it's "));
 const packed = await makePackage(join(directory, "dist"));
@@ -98,6 +99,20 @@ for (const { name, node, major } of NODES) {
     assert.is(ci.code, 0, ci.err);
     const listed = JSON.parse((await inHome(node, other, ["apps", "--json"])).out);
     assert.ok(listed.some((each: { name: string }) => each.name === app));
+  });
+
+  test(`${name}: a token that is typed on a terminal is not shown`, async () => {
+    const other = join(directory, `typed by ${major}`);
+    await mkdir(other);
+    const { code, shown } = await onTerminal({
+      argv: [node, packed.file, "cluster", "add", "typed", control.url, "--pin", pin],
+      env: { HOME: other, PATH: "/usr/bin:/bin", GIT_CONFIG_NOSYSTEM: "1" },
+      cwd: other,
+      typed: [{ after: "not shown here): ", keys: `${control.token}\r` }],
+    });
+    assert.is(code, 0, shown);
+    assert.match(shown, 'Cluster "typed" added.');
+    assert.not.match(shown, control.token);
   });
 
   test(`${name}: git asks it for the token, and nobody else's`, async () => {

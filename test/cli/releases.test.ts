@@ -80,4 +80,25 @@ test("deployment show names the job of its release phase", async () => {
   assert.match(out, /Reason: +release phase: job-9 ended with exit code 3\n/);
 });
 
+test("deployment show without an ID shows the one under way, else the newest, else says that there is none", async () => {
+  const control = await fakeControl();
+  const one = (n: number, state: string) => deployment({ id: `deployment-${n}`, toVersion: n, state });
+  for (const n of [1, 2, 3]) control.on(`GET /v1/apps/hello/deployments/deployment-${n}`, { json: one(n, "x") });
+  for (const [states, shown] of [
+    [["pending", "running", "complete"], 2],
+    [["complete", "failed", "complete"], 3],
+    [["cancelled", "complete", "pending"], 1],
+  ] as const) {
+    const items = states.map((state, n) => one(3 - n, state));
+    control.on("GET /v1/apps/hello/deployments", { json: { items } });
+    const { code, out } = await control.flynn("deployment show -a hello");
+    assert.is(code, 0);
+    assert.match(out, new RegExp(`ID: +deployment-${shown}\\n`), states.join());
+  }
+  control.on("GET /v1/apps/hello/deployments", { json: { items: [] } });
+  const none = await control.flynn("deployment show -a hello");
+  assert.is(none.code, 3);
+  assert.match(none.err, "hello has no deployments yet");
+});
+
 test.run();

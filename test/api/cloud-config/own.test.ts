@@ -193,6 +193,42 @@ for (const [what, text, why] of REFUSED)
     assert.unreachable("it was taken");
   });
 
+test("all that is wrong is named at once, whatever kind of fault each is, and more than ten are counted", () => {
+  const said = (text: string): string => {
+    try {
+      readOwn(text);
+    } catch (error) {
+      return (error as Error).message;
+    }
+    throw new Error("it was taken");
+  };
+  const mixed = said(`packages: [vim]
+package_update: true
+run_cmd: [a]
+timezone: 5
+runcmd: [[1]]
+users: [{name: root}, {name: ann, sudo: ALL}, {gecos: no name}]
+write_files: [{path: /etc/flynn/x}, {path: /etc/y, permissions: 0600}]
+`);
+  for (const part of [
+    "packages, package_update: a host's root is in RAM",
+    "run_cmd: nothing on a host does it",
+    "timezone: must be string",
+    "runcmd[0][0]: must be string",
+    "users[0]: root is there already",
+    "users[1].sudo: there is no sudo on a host",
+    "users[2]: must have required",
+    "write_files[0]: /etc/flynn/x: /etc/flynn is the platform's own",
+    "write_files[1].permissions: must be string",
+  ])
+    assert.ok(mixed.includes(part), `${part} is not in: ${mixed}`);
+  assert.not.match(mixed, "runcmd[0]: ");
+  const many = said(`users: [${Array.from({ length: 14 }, () => "{name: root}").join(", ")}]`);
+  assert.ok(many.includes("users[9]: ") && !many.includes("users[10]: "), many);
+  assert.ok(many.endsWith("; and 4 more"), many);
+  assert.match(said("timezone: UTC\ntimezone: UTC\nruncmd: [a]\nruncmd: [b]\n"), /line 2: .*; line 4: /);
+});
+
 test("the user's files come before the agent's, the user's commands after its start, and nothing of ours is lost", () => {
   const merged = readText(seedWith(FULL));
   assert.equal(

@@ -2,6 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { createRelease, getApp, getFormation, listReleases, updateApp, updateEnv } from "#api/apps.ts";
+import type { Profile } from "#api/boot.ts";
 import type { Client } from "#api/client.ts";
 import { listDeployments } from "#api/deployments.ts";
 import { isFault } from "#api/fault.ts";
@@ -63,13 +64,14 @@ test("two people change different parts of a profile at once, and both hold: nob
       await asked;
       return found;
     };
-    const both = await changeProfile({ call: admin.call, read: slow }, wish, (before) => ({
+    const { profile: both } = await changeProfile({ call: admin.call, read: slow }, wish, (before) => ({
       ...before,
       tags: { ...before.tags, zone: "a" },
     }));
     assert.equal([both.secrets, both.tags], ["ram", { zone: "a" }]);
-    const made = await changeProfile(admin, { ...wish, name: "storage" }, (before) => ({ ...before, secrets: "ram" }));
-    assert.equal([made.name, made.diskPolicy.mode, made.secrets], ["storage", "ram", "ram"]);
+    const change = (before: Profile): Profile => ({ ...before, secrets: "ram" });
+    const { profile: stored, made } = await changeProfile(admin, { ...wish, name: "storage" }, change);
+    assert.equal([stored.name, stored.diskPolicy.mode, stored.secrets, made], ["storage", "ram", "ram", true]);
   }));
 
 test("one who is overtaken twice is told, and has changed nothing", () =>

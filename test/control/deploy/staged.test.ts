@@ -173,7 +173,10 @@ test("a pause survives a restart of control; what waits behind it says so, and o
     const id = await deploy(rig, { release: await release(rig, { A: "1" }), pauseAfter: 1 });
     await paused(rig, id);
     const next = await deploy(rig, { release: await release(rig, { B: "1" }) });
-    assert.match((await shown(rig, next)).step, /v2 is paused; to go on: flynn deployment resume, to go back: flynn deployment cancel/);
+    assert.match(
+      (await shown(rig, next)).step,
+      /v2 is paused; to go on: flynn deployment resume, to go back: flynn deployment cancel/,
+    );
     await act(rig, next, "pause");
     await rig.restart();
     assert.ok((await shown(rig, id)).pausedAt);
