@@ -271,7 +271,8 @@ export const getEnv = endpoint({
   id: "getEnv",
   method: "GET",
   path: "/v1/apps/:app/env",
-  summary: "The current release's environment, or that of the first one while it is on its way",
+  summary:
+    "The environment that the next change is made on: that of the newest release that is deployed or on its way there",
   permission: "app:write",
   versioned: true,
   params: AppParams,
@@ -285,6 +286,7 @@ export const updateEnv = endpoint({
   permission: "app:write",
   versioned: true,
   conditional: true,
+  faults: ["rate-limited"],
   params: AppParams,
   body: object({ env: EnvChanges }),
   reply: object({

@@ -62,6 +62,7 @@ export type RouteRate = Static<typeof RouteRate>;
 export const Canary = object(
   {
     releaseId: Id,
+    version: Type.Optional(Type.Integer({ minimum: 1, description: "Of the release, as people know it." })),
     percent: SharePercent,
   },
   "The release's jobs get this share of the route's requests, and no others of the app's; the rest go to the app's other jobs. Where either have no healthy job, the others take all. Ends when the deployment to the release resumes or ends.",

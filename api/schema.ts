@@ -55,8 +55,8 @@ export const Time = Type.String({
   description: "ISO 8601, UTC, such as 2026-01-31T12:00:00Z.",
 });
 export const Ipv4 = Type.String({
-  pattern: "^(25[0-5]|2[0-4]\\d|1?\\d?\\d)(\\.(25[0-5]|2[0-4]\\d|1?\\d?\\d)){3}$",
-  description: "IPv4 address.",
+  pattern: "^(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)(\\.(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)){3}$",
+  description: "IPv4 address, no zeros before its numbers.",
 });
 /** Text that may become an argument or a variable of a process: anything but NUL (execve ends there). */
 export const ProcessText = (maxLength: number) =>

@@ -1,8 +1,9 @@
 // One invocation: parse, run, print the error once, give the exit code. Everything it touches comes in.
 import { FAULTS, Fault, isFault } from "#api/fault.ts";
+import { shownJson } from "#lib/output-text.ts";
 import { causeChain } from "#lib/run.ts";
 import { needsClone } from "./clone/tree.ts";
-import { plain } from "./output/text.ts";
+import { onTerminal, plain } from "./output/text.ts";
 import type { Cli, Command, Invocation, SessionStreams, Terminal } from "./parse/command.ts";
 import { helpText } from "./parse/help.ts";
 import { type Parsed, parse } from "./parse/parse.ts";
@@ -49,19 +50,21 @@ export async function runCli(argv: readonly string[], around: Surroundings): Pro
 function invocation({ args, tail, flags }: Extract<Parsed, { type: "run" }>, around: Surroundings): Invocation {
   const { env, cwd, signal, terminal, commands } = around;
   const colours = !env["NO_COLOR"] && !flags.has("no-color") && env["TERM"] !== "dumb";
+  const colour = { out: colours && terminal.out, err: colours && terminal.err };
+  const shown = (line: string) => (flags.has("json") ? shownJson(line) : onTerminal(line, colour.out));
   const cli: Cli = {
     env,
     cwd,
     signal,
     json: flags.has("json"),
     terminal,
-    colour: { out: colours && terminal.out, err: colours && terminal.err },
+    colour,
     commands,
-    print: (line) => around.writeOut(`${line}\n`),
-    say: (line) => around.writeErr(`${line}\n`),
+    print: (line) => around.writeOut(`${terminal.out ? shown(line) : line}\n`),
+    say: (line) => around.writeErr(`${terminal.err ? onTerminal(line, colour.err) : line}\n`),
     draw: (text) => around.writeErr(text),
-    ask: around.ask,
-    askSecret: around.askSecret,
+    ask: (question) => around.ask(terminal.err ? onTerminal(question, colour.err) : question),
+    askSecret: (question) => around.askSecret(terminal.err ? onTerminal(question, colour.err) : question),
     readStdin: around.readStdin,
     streams: around.streams,
   };
@@ -86,7 +89,8 @@ function report(error: unknown, { terminal, writeErr }: Surroundings, json: bool
   if (json) {
     const message = [...new Set(causeChain(fault))].join(": ");
     const { code, retry, details } = fault;
-    writeErr(`${JSON.stringify({ code, message, exit, retry, ...(details ? { details } : {}) })}\n`);
+    const line = JSON.stringify({ code, message, exit, retry, ...(details ? { details } : {}) });
+    writeErr(`${terminal.err ? shownJson(line) : line}\n`);
     return exit;
   }
   const request = fault.code === "internal" && fault.details?.["requestId"];

@@ -58,6 +58,8 @@ export interface ReleaseRecord extends Omit<Release, "env"> {
   sealed?: string;
   /** In the clear, as releases were kept before they were sealed; sealed at the next start. */
   env?: Record<string, string>;
+  /** The release whose image, variables and processes it took over where nothing else was said; missing in records of before 0.2. */
+  madeFromId?: string;
 }
 
 export interface MemberRecord {

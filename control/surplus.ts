@@ -8,6 +8,7 @@ import { isEnded, type Job } from "#api/jobs.ts";
 import { liveJobs } from "./apps/find.ts";
 import { type BuildPlan, buildsOf } from "./builds/record.ts";
 import { deploymentsOf } from "./deploy/record.ts";
+import { externalById } from "./external/service.ts";
 import { expiredTokens } from "./identity/tokens.ts";
 import { expiredMachines } from "./identity/unapproved.ts";
 import { buriedImages } from "./image-sweep.ts";
@@ -47,11 +48,13 @@ function* finds(store: Store, nowMs: number): Generator<Find> {
           .map(({ key }) => key),
     ];
   yield [PREFIX.tokens, () => expiredTokens(store, nowMs - EXPIRED_TOKEN_KEPT_MS)];
-  // Rules end with their apps; one that names no app, after a salvage, opens nothing and goes.
+  // Rules end with their apps and services; one that names no app, after a salvage, opens nothing and goes.
   const isThere = (id: string) =>
     store.get<App>(keys.app(id))?.value.deleting === undefined && store.get(keys.app(id)) !== undefined;
+  const isTarget = ({ kind, id }: NetworkRuleRecord["to"]) =>
+    kind === "service" ? externalById(store, id) !== undefined : isThere(id);
   for (const { key, value } of store.list<NetworkRuleRecord>(PREFIX.networkRules))
-    yield [key, () => (isThere(value.from.id) && isThere(value.to.id) ? [] : ruleEnd(value).map((end) => end.key))];
+    yield [key, () => (isThere(value.from.id) && isTarget(value.to) ? [] : ruleEnd(value).map((end) => end.key))];
   yield [
     PREFIX.machines,
     () =>

@@ -6,7 +6,8 @@ export interface Network {
   prefix: number;
 }
 
-const DOTTED = /^(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}$/;
+/** A zero before a byte is refused, as inet_pton does: other readers take such a byte as octal, and texts of one address would differ. */
+const DOTTED = /^(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}$/;
 
 export function isAddress(text: string): boolean {
   return DOTTED.test(text);

@@ -10,6 +10,10 @@ const withoutEscapes = (text: string): string => text.replace(ESCAPES, "");
 /** Line feeds and tabs stay. */
 export const shownText = (text: string): string => withoutEscapes(text).replace(CONTROLS, "");
 
+/** JSON of the same value, of which a terminal acts on nothing: what is no text in it as `\uNNNN`. */
+export const shownJson = (json: string): string =>
+  json.replace(CONTROLS, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 /** A whole output: CR ends a line. */
 export const shownOutput = (text: string): string => withoutEscapes(text).replace(/\r\n?/g, "\n").replace(CONTROLS, "");
 

@@ -13,6 +13,9 @@ const MAINTENANCE_RETRY_S = 300;
 /** Fronts one behind the other that are looked through for the client's address. */
 const FRONTS_DEEP = 4;
 
+/** A listener of both families, a front or the PROXY protocol may name an IPv4 client as ::ffff:192.0.2.1; ipmask makes IPv4 of that. */
+const AS_IPV4 = "http-request set-src src,ipmask(32,128) if { src ::ffff:0:0/96 }";
+
 /** Pages of apps are shown as documents of no origin: no scripts, no forms, nothing from elsewhere. */
 const SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; sandbox";
 
@@ -40,6 +43,7 @@ export function renderFrontend(options: RenderOptions): string {
       `log-format "${logFormat(options)}"`,
       ...refusals(),
       ...(hasFronts ? client(isFront) : []),
+      ...(hasFronts || proxySources.length > 0 || bind.includes(":") ? [AS_IPV4] : []),
       ...ownHeaders(options),
       ...route(options),
       ...routeOptions(options),

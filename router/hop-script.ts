@@ -7,9 +7,17 @@ export const DROP_NAMED = "drop_named";
 export const TOO_MANY_NAMED = "txn.named_too_many";
 const NAMED_MOST = 50;
 
-/** What frames a request and where it goes is no option of a connection, whoever names it. */
+/**
+ * No option of a connection, whoever names it: what frames a request and where it goes, and what a front says of its client, who may
+ * have written the Connection that the front passed on.
+ */
+const KEPT = [
+  "host connection upgrade te content-length transfer-encoding",
+  "forwarded x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-port x-real-ip x-request-id",
+].flatMap((names) => names.split(" "));
+
 export const hopScript = `\
-local kept = { host = true, connection = true, upgrade = true, te = true, ["content-length"] = true, ["transfer-encoding"] = true }
+local kept = { ${KEPT.map((name) => `["${name}"] = true`).join(", ")} }
 core.register_action("${DROP_NAMED}", { "http-req" }, function(txn)
   local values = txn.http:req_get_headers()["connection"] or {}
   local names = 0

@@ -12,7 +12,9 @@ const some = <T extends TSchema>(items: T) => Type.Array(items, { minItems: 1, m
 const line = (pattern = "^[^\\x00\\r\\n]+$") => Type.String({ minLength: 1, maxLength: 4096, pattern });
 const ACCOUNT = "^[a-z_][a-z0-9_-]{0,31}$";
 /** A command as a list of words, or as a line for the shell. */
-const Commands = some(Type.Union([line("^[^\\x00]+$"), some(Type.String({ maxLength: 8192 }))]));
+const Commands = some(
+  Type.Union([line("^[^\\x00]+$"), some(Type.String({ maxLength: 8192, pattern: "^[^\\x00]*$" }))]),
+);
 
 const User = object({
   name: line(ACCOUNT),
@@ -111,12 +113,36 @@ const REFUSED: Readonly<Record<string, string>> = {
 
 /** Folders and files that the platform writes, or that it stands on. */
 const KEPT_PATHS = [
-  ...["/etc/flynn", "/usr/lib/flynn", "/var/lib/flynn", "/var/lib/docker", "/var/lib/cloud", "/root/.ssh", "/etc/ssh"],
+  ...[
+    "/etc/flynn",
+    "/run/flynn",
+    "/usr/lib/flynn",
+    "/var/lib/flynn",
+    "/var/lib/docker",
+    "/var/lib/cloud",
+    "/root/.ssh",
+    "/etc/ssh",
+  ],
   ...["/etc/cloud", "/etc/docker/daemon.json", "/etc/containerd", "/etc/live", "/etc/fstab", "/proc", "/sys", "/dev"],
-  ...["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/resolv.conf", "/etc/systemd/network"],
+  ...["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/resolv.conf"],
+  ...["/etc", "/run", "/usr/lib", "/usr/local/lib"].map((above) => `${above}/systemd/network`),
 ];
+/** Links on a host to folders, by their other name. */
+const TWINS: readonly (readonly [RegExp, string])[] = [
+  [/^\/(?=(bin|sbin|lib|lib32|lib64)(\/|$))/, "/usr/"],
+  [/^\/var\/run(?=\/|$)/, "/run"],
+];
+const realPath = (path: string): string => TWINS.reduce((text, [twin, real]) => text.replace(twin, real), path);
+const isIn = (folder: string, path: string): boolean => path === folder || path.startsWith(`${folder}/`);
+/** What of the platform's a path is in. */
+const keptOf = (path: string): string | undefined => KEPT_PATHS.find((one) => isIn(one, realPath(path)));
+const isWhole = (path: string): boolean =>
+  path
+    .slice(1)
+    .split("/")
+    .every((part) => part !== "" && part !== "." && part !== "..");
 const KEPT_UNIT =
-  /^\/(etc|run|usr\/lib|lib)\/systemd\/system\/(flynn-[^/]*|cloud-[^/]*|(docker|containerd)\.service(\.d\/flynn\.conf)?)$/;
+  /^\/(etc|run|usr\/lib|usr\/local\/lib)\/systemd\/system\/(flynn-[^/]*|cloud-[^/]*|(docker|containerd)\.service(\.d\/flynn\.conf)?)$/;
 
 const isOwnConfig = new Ajv({ strict: false, validateSchema: false, allErrors: true }).compile<OwnConfig>(OwnConfig);
 
@@ -156,6 +182,8 @@ export function readOwn(text: string): OwnConfig {
     problems.push(...write_files.flatMap((file, n) => (hasText(file, "path") ? filesProblem(file, n) : [])));
   if (Array.isArray(users))
     problems.push(...users.flatMap((user, n) => (hasText(user, "name") ? userProblem(user, n) : [])));
+  const halves = placesOf(value, (text) => !text.isWellFormed());
+  problems.push(...halves.map((at) => `${at}: holds half of a character (a lone surrogate)`));
   if (problems.length > 0) throw refuse(...problems);
   return known as OwnConfig;
 }
@@ -170,6 +198,15 @@ function dataOf(document: ReturnType<typeof parseDocument>, refuse: (...problems
   } catch (cause) {
     throw refuse(`it is not YAML that can be read: ${(cause as Error).message.split("\n")[0]}`);
   }
+}
+
+/** Where in it is text that is so: `runcmd[0]`, `write_files[1].content`. */
+function placesOf(value: unknown, isSo: (text: string) => boolean, at = ""): string[] {
+  if (typeof value === "string") return isSo(value) ? [at] : [];
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, one]) =>
+    placesOf(one, isSo, Array.isArray(value) ? `${at}[${key}]` : at === "" ? key : `${at}.${key}`),
+  );
 }
 
 /** Keys that are refused for the same reason together. */
@@ -199,24 +236,26 @@ function deepest(errors: readonly ErrorObject[]): ErrorObject[] {
 
 function filesProblem({ path }: { path: string }, n: number): string[] {
   const at = `write_files[${n}]`;
-  if (
-    path
-      .split("/")
-      .some(
-        (part, m, all) =>
-          part === ".." || part === "." || (part === "" && m > 0) || (m === all.length - 1 && part === ""),
-      )
-  )
-    return [`${at}: write ${path.slice(0, 100)} as a whole path, without . and .. and double /`];
-  const kept = KEPT_PATHS.find((one) => path === one || path.startsWith(`${one}/`));
-  if (kept !== undefined) return [`${at}: ${path.slice(0, 100)}: ${kept} is the platform's own`];
-  return KEPT_UNIT.test(path)
-    ? [`${at}: ${path.slice(0, 100)} is a unit of the platform's; write a drop-in of another name`]
+  const shown = path.slice(0, 100);
+  if (!isWhole(path)) return [`${at}: write ${shown} as a whole path, without . and .. and double /`];
+  const kept = keptOf(path);
+  if (kept !== undefined) return [`${at}: ${shown}: ${kept} is the platform's own`];
+  return KEPT_UNIT.test(realPath(path))
+    ? [`${at}: ${shown} is a unit of the platform's; write a drop-in of another name`]
     : [];
 }
 
-const userProblem = ({ name }: { name: string }, n: number): string[] =>
-  name === "root" ? [`users[${n}]: root is there already; ${LOGIN}`] : [];
+/** A home gets files of its user, such as keys. */
+function userProblem({ name, homedir }: { name: string; homedir?: unknown }, n: number): string[] {
+  const at = `users[${n}]`;
+  if (name === "root") return [`${at}: root is there already; ${LOGIN}`];
+  if (typeof homedir !== "string") return []; // said by the schema
+  const shown = homedir.slice(0, 100);
+  if (!isWhole(homedir)) return [`${at}: write ${shown} as a whole path, without . and .. and double /`];
+  if (isIn("/root", homedir)) return [`${at}: its home ${shown} is root's`];
+  const kept = keptOf(homedir);
+  return kept === undefined ? [] : [`${at}: its home ${shown}: ${kept} is the platform's own`];
+}
 
 const REASONS: Readonly<Record<string, string>> = {
   sudo: "there is no sudo on a host; its only other user with rights is root",

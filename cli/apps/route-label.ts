@@ -21,7 +21,8 @@ export function routeOptions(route: Route): string {
           route.hstsSeconds !== undefined && `HSTS ${route.hstsSeconds} s`,
           route.protocol,
           route.rate && `${route.rate.requests} a ${route.rate.per} from a client`,
-          route.canary && `canary ${route.canary.percent}% of ${route.canary.releaseId}`,
+          route.canary &&
+            `canary ${route.canary.percent}% for ${route.canary.version === undefined ? route.canary.releaseId : `v${route.canary.version}`}`,
         ];
   return options.filter(Boolean).join(", ");
 }

@@ -76,21 +76,27 @@ interface Page {
 }
 type ListEndpoint = Endpoint & { reply: Endpoint["reply"] };
 
-/** Every item of a list, all pages of it. */
+/** More than any list has: a million items of the smallest pages. */
+const PAGES_MOST = 10_000;
+
+/** Every item of a list, all pages of it; a Fault when they lead round or have no end. */
 export async function listAll<E extends ListEndpoint>(
   client: Client,
   endpoint: E,
   input: { params?: object; query?: Query<E>; signal?: AbortSignal } = {},
 ): Promise<Reply<E> extends { items: (infer T)[] } ? T[] : never> {
   const items: unknown[] = [];
-  let cursor: string | undefined;
-  do {
+  const asked = new Set<string | undefined>();
+  for (let cursor: string | undefined, more = true; more; more = cursor !== undefined) {
+    if (asked.has(cursor) || asked.size === PAGES_MOST)
+      throw new Fault("internal", `the server's list ${endpoint.path} is without end; what it answers is wrong`);
+    asked.add(cursor);
     const page = (await client.call(endpoint, {
       ...input,
       query: { ...(input.query as object), ...(cursor ? { cursor } : {}) },
     } as never)) as Page;
     items.push(...page.items);
     cursor = page.nextCursor;
-  } while (cursor !== undefined);
+  }
   return items as never;
 }

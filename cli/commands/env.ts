@@ -12,9 +12,12 @@ import { differenceOf, type EnvChanges, editEnv } from "../env/edit.ts";
 import { envName } from "../env/name.ts";
 import { answer } from "../output/answer.ts";
 import { plain } from "../output/text.ts";
-import type { Command, Invocation } from "../parse/command.ts";
+import type { Cli, Command, Invocation } from "../parse/command.ts";
 
 const DETACH = { name: "detach", help: "Do not wait for the deployment" };
+
+/** A terminal only shows it; a pipe gets every byte. */
+const shown = (cli: Cli, value: string): string => (cli.terminal.out ? plain(value, { lines: true }) : value);
 
 export const envCommands: readonly Command[] = [
   {
@@ -39,11 +42,11 @@ export const envCommands: readonly Command[] = [
         }
         answer(cli, env, () => {
           if (call.on("shell")) {
-            if (Object.keys(env).length > 0) cli.print(formatDotenv(env).trimEnd());
+            if (Object.keys(env).length > 0) cli.print(shown(cli, formatDotenv(env).trimEnd()));
             return;
           }
           for (const [name, value] of Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1)))
-            cli.print(`${name}=${cli.terminal.out ? plain(value, { lines: true }) : value}`);
+            cli.print(`${name}=${shown(cli, value)}`);
         });
       }),
   },
@@ -59,7 +62,7 @@ export const envCommands: readonly Command[] = [
         const { env } = await client.call(getEnv, { params: { app }, signal: cli.signal });
         const value = Object.hasOwn(env, name) ? env[name] : undefined;
         if (value === undefined) throw new Fault("not-found", `app ${app} has no variable ${name}; see \`flynn env\``);
-        answer(cli, { [name]: value }, () => cli.print(value));
+        answer(cli, { [name]: value }, () => cli.print(shown(cli, value)));
       }),
   },
   {

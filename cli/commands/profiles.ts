@@ -9,6 +9,7 @@ import { listAll, withCluster } from "../clusters/connect.ts";
 import { answer, answerList } from "../output/answer.ts";
 import { CONFIRM_FLAGS, confirm } from "../output/confirm.ts";
 import { printFacts } from "../output/table.ts";
+import { plain } from "../output/text.ts";
 import type { Cli, Command, Invocation } from "../parse/command.ts";
 
 const PROFILE = { name: "PROFILE", required: true } as const;
@@ -52,8 +53,10 @@ export const profileCommands: readonly Command[] = [
         const [name] = call.args as [string];
         const rendered = await client.call(renderProfile, { params: { name }, signal: call.cli.signal });
         answer(call.cli, rendered, () => {
-          call.cli.print(rendered.userData.trimEnd());
-          if (rendered.cmdline.length > 0) call.cli.print(`# kernel command line: ${rendered.cmdline.join(" ")}`);
+          const shown = (text: string) => (call.cli.terminal.out ? plain(text, { lines: true }) : text);
+          call.cli.print(shown(rendered.userData.trimEnd()));
+          if (rendered.cmdline.length > 0)
+            call.cli.print(shown(`# kernel command line: ${rendered.cmdline.join(" ")}`));
         });
       }),
   },

@@ -5,15 +5,15 @@ import { type Cluster, type Clusters, clustersFile, readClusters } from "../clus
 /** The answer to git's question; undefined when no cluster of this user's has that address. */
 export async function credential(asked: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
   const fields = new Map(asked.split("\n").map((line) => line.split(/=(.*)/s, 2) as [string, string]));
-  const asksFor = `${fields.get("protocol")}://${fields.get("host")}`;
-  const origin = URL.canParse(asksFor) ? new URL(asksFor).origin : undefined;
+  // As text and not as a URL: one with a path, a user or a query in its host would be read as the address before or after it.
+  const origin = `${fields.get("protocol")}://${fields.get("host")}`.toLowerCase().replace(/^(https:.*):443$/, "$1");
   const known = await readClusters(clustersFile(env));
   const cluster = answering(known, origin);
   return cluster && `username=flynn\npassword=${cluster.token}`;
 }
 
 /** Which of this user's clusters answers at an address. */
-export function answering(known: Clusters, origin: string | undefined): Cluster | undefined {
+export function answering(known: Clusters, origin: string): Cluster | undefined {
   const newest = known.clusters.findLast(({ url }) => url === origin);
   const same = known.clusters.filter(({ url, pin }) => url === origin && pin === newest?.pin);
   return same.find(({ name }) => name === known.default) ?? newest;

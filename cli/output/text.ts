@@ -14,6 +14,15 @@ export function paint(text: string, colour: Colour | undefined, on: boolean): st
   return on && colour !== undefined && text !== "" ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text;
 }
 
+const PAINTED = new RegExp(`(\\x1b\\[(?:${[0, ...Object.values(CODES)].join("|")})m)`);
+
+/** Lines as a terminal may get them, whatever a server put into them: of escape sequences only colours are left. */
+export const onTerminal = (text: string, colour: boolean): string =>
+  text
+    .split(PAINTED)
+    .map((part, n) => (n % 2 === 0 ? shownText(part) : colour ? part : ""))
+    .join("");
+
 /** The colour of a state's word: green is well, yellow is under way, red needs somebody. */
 export function stateColour(state: string): Colour | undefined {
   if (["ok", "up", "ready", "complete"].includes(state)) return "green";

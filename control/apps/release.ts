@@ -113,7 +113,8 @@ export function nextRelease(
   const version = (newest?.version ?? 0) + 1;
   const from = before ?? newest;
   const frame = { appId: app.id, version, by, at: at.toISOString() };
-  return sealRelease(secrets, makeRelease(from && openRelease(secrets, from), requested, frame));
+  const made = sealRelease(secrets, makeRelease(from && openRelease(secrets, from), requested, frame));
+  return from === undefined ? made : { ...made, madeFromId: from.id };
 }
 
 export function releaseEvent(app: App, release: ReleaseRecord): NewEvent {
@@ -127,6 +128,6 @@ export function releaseEvent(app: App, release: ReleaseRecord): NewEvent {
 }
 
 export function summary(release: ReleaseRecord, currentId: string | undefined): ReleaseSummary {
-  const { env, envNames, sealed: _, ...rest } = release;
+  const { env, envNames, sealed: _, madeFromId: __, ...rest } = release;
   return { ...rest, envNames: envNames ?? Object.keys(env ?? {}).sort(), current: release.id === currentId };
 }

@@ -43,6 +43,15 @@ export async function watchDeployment(look: Look): Promise<Deployed> {
     );
     return { type: "live" };
   }
+  const ahead = deployments.running(build.appId);
+  if (state === "pending" && ahead !== undefined && ahead.id !== deployment.id && isPaused(ahead)) {
+    const { name } = app.value;
+    await log.writeOnce(
+      bang(`${name} ${version} waits: v${ahead.toVersion} is paused, and somebody has to say how it goes on`) +
+        detail(`to go on: flynn -a ${name} deployment resume; to go back: flynn -a ${name} deployment cancel`),
+    );
+    return { type: "live" };
+  }
   if (isPaused(deployment)) {
     await tellProgress(look, deployment);
     const { name } = app.value;

@@ -33,7 +33,10 @@ export async function startTurn(look: Look): Promise<Turn> {
   await giveFirstEnv(look, appJson);
   const stack = context.store.get<Stack>(keys.stack)?.value;
   if (choice.kind === "buildpacks" && stack === undefined)
-    throw new Fault("invalid", "this cluster has no stack to build with yet: flynn stack build");
+    throw new Fault(
+      "invalid",
+      "this cluster has no stack to build with yet; who runs the appliance makes it there: flynn stack build",
+    );
   await log.writeOnce(
     step(choice.kind === "buildpacks" ? `${choice.words} on the stack ${stack!.name}` : choice.words),
   );

@@ -6,7 +6,7 @@ import type { Job } from "#api/jobs.ts";
 import { eventChanges } from "../events.ts";
 import { keys } from "../keys.ts";
 import type { ReleaseRecord } from "../records.ts";
-import { canariesBegun, canariesEnded } from "../routing/canary.ts";
+import { canariesAtStart, canariesEnded } from "../routing/canary.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
 import {
@@ -39,7 +39,7 @@ export function beginning(
   { app, jobs, at }: { app: Entry<App>; jobs: readonly Job[]; at: Date },
 ): Turn {
   const { id: appId, releaseId } = app.value;
-  const { toReleaseId, canaryPercent } = deployment;
+  const { toReleaseId, canaryPercent, pauseAfter } = deployment;
   const release = store.get<ReleaseRecord>(keys.release(appId, toReleaseId))?.value;
   const old = releaseId === undefined ? undefined : store.get<Formation>(keys.formation(appId, releaseId))?.value;
   const there = store.get<Formation>(keys.formation(appId, toReleaseId))?.value;
@@ -73,10 +73,14 @@ export function beginning(
     },
     more: [
       { key: keys.formation(appId, toReleaseId), value: formation },
-      // Before the first job comes, so that no request slips through.
-      ...(canaryPercent === undefined || same
-        ? []
-        : canariesBegun(store, appId, names, { releaseId: toReleaseId, percent: canaryPercent })),
+      // Before the first job comes, so that no request slips through; a share is of a staged deployment, and of no other.
+      ...canariesAtStart(store, appId, {
+        toReleaseId,
+        toVersion: deployment.toVersion,
+        isStaged: pauseAfter !== undefined,
+        ...(canaryPercent === undefined || pauseAfter === undefined || same ? {} : { percent: canaryPercent }),
+        processes: names,
+      }),
     ],
     expect: [{ key: app.key, version: app.version }],
   };
@@ -134,32 +138,32 @@ export function scaling(
   return [withCounts(key, formation, comingCounts), ...lowered(going, { totals: goingCounts, jobs, last })];
 }
 
-/** It waits for somebody to say how it goes on. */
+/** It waits for somebody to say how it goes on. `by`: who paused it by hand, which is not the pause it comes to by itself. */
 export function pausing(
   store: StoreView,
   { id, toVersion }: DeploymentRecord,
   app: App,
-  { words, at, by = "deployer" }: { words: string; at: Date; by?: string },
+  { words, at, by }: { words: string; at: Date; by?: string },
 ): Turn {
   return {
-    changed: { pausedAt: at.toISOString(), pauseAfter: undefined, step: words },
+    changed: { pausedAt: at.toISOString(), ...(by === undefined ? { pauseAfter: undefined } : {}), step: words },
     more: eventChanges(store, at, {
       type: "deployment.paused",
       subject: id,
       app: app.name,
-      actor: by,
+      actor: by ?? "deployer",
       message: `the deployment of v${toVersion} of ${app.name} is paused`,
     }),
     expect: [],
   };
 }
 
-/** It goes on; with `pauseAfter` to the next pause, and canaries stay as they are. */
+/** It goes on; with `pauseAfter`, or its own that it has not come to, to that pause, and canaries stay as they are. */
 export function resuming(
   store: StoreView,
-  { id, appId, toReleaseId, toVersion }: DeploymentRecord,
+  { id, appId, toReleaseId, toVersion, pauseAfter: own }: DeploymentRecord,
   app: App,
-  { pauseAfter, at, by }: { pauseAfter?: number | undefined; at: Date; by: string },
+  { pauseAfter = own, at, by }: { pauseAfter?: number | undefined; at: Date; by: string },
 ): Turn {
   return {
     changed: { pausedAt: undefined, pauseAfter, step: "resumed" },

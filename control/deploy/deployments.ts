@@ -136,6 +136,19 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
     return entry;
   };
 
+  /** Deployments that wait, of releases made from that of this one with the same image. */
+  const queuedOn = ({ appId, toReleaseId }: DeploymentRecord): Entry<DeploymentRecord>[] => {
+    const release = (id: string) => store.get<ReleaseRecord>(keys.release(appId, id))?.value;
+    const from = new Set([toReleaseId]);
+    return unended(appId).flatMap((one) => {
+      const made = release(one.toReleaseId);
+      if (one.state !== "pending" || made?.madeFromId === undefined || !from.has(made.madeFromId)) return [];
+      if (made.artifactId !== release(toReleaseId)?.artifactId) return [];
+      from.add(made.id);
+      return get(appId, one.id) ?? [];
+    });
+  };
+
   return {
     get,
     draft,
@@ -161,6 +174,11 @@ export function deployments(context: Context, parts: DeployParts): Deployments {
     async cancel(app, id, by) {
       const entry = underWay(app, id);
       const { key, value, version } = entry;
+      // What was only changed about it goes with it; what has an image of its own comes all the same.
+      for (const queued of queuedOn(value)) {
+        const reason = `v${value.toVersion}, which it was made from, was cancelled by ${by}`;
+        await callOff(queued, { state: "cancelled", reason });
+      }
       const cancel = `cancelled by ${by}`;
       // One that waits its turn has changed nothing yet, and need not wait to be called off.
       if (value.state === "pending") await callOff(entry, { state: "cancelled", reason: cancel });

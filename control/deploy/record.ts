@@ -47,7 +47,7 @@ export function shownDeployment(record: DeploymentRecord, ahead: DeploymentRecor
   const { toVersion, goingBack, pausedAt } = ahead;
   const why =
     pausedAt !== undefined
-      ? `v${toVersion} is paused; go on with: flynn deployment resume`
+      ? `v${toVersion} is paused; to go on: flynn deployment resume, to go back: flynn deployment cancel`
       : goingBack === undefined
         ? `v${toVersion} is deployed first`
         : `v${toVersion} ${goingBack === "failed" ? "failed" : "was cancelled"} and goes back first`;

@@ -80,8 +80,12 @@ export function nextStep(progress: Progress): Step {
       keeping(progress) ??
       moving(progress) ??
       leaving(progress));
-  return step ?? { type: "complete" };
+  return step ?? (hasArrived(progress) ? { type: "complete" } : { type: "wait", words: "there is no next step" });
 }
+
+/** All that is to come was asked for; nothing is complete before that. */
+const hasArrived = ({ wanted, comingCounts }: Progress): boolean =>
+  Object.entries(wanted).every(([process, count]) => (comingCounts[process] ?? 0) >= count);
 
 /** On the way back what goes and serves nobody goes at once, and what comes takes its place. */
 function falling(progress: Progress): Step | undefined {
@@ -226,14 +230,18 @@ function moving(progress: Progress): Step | undefined {
 }
 
 /** No more comes than it is to pause at, whatever the strategy takes at a time; of a process that is so far nothing goes before the pause. */
-function cappedAt(next: Moved, { pauseAfter, comingCounts, goingCounts }: Progress): Moved {
+function cappedAt(next: Moved, { pauseAfter, wanted, comingCounts, goingCounts }: Progress): Moved {
   if (pauseAfter === undefined) return next;
   const capped: Moved = { ...next, comingCounts: {}, goingCounts: { ...next.goingCounts } };
   for (const [process, count] of Object.entries(next.comingCounts)) {
     const there = comingCounts[process] ?? 0;
     capped.comingCounts[process] = Math.min(count, Math.max(pauseAfter, there));
     const going = goingCounts[process];
-    if (capped.comingCounts[process] === there && going !== undefined && there >= Math.min(pauseAfter, count))
+    if (
+      capped.comingCounts[process] === there &&
+      going !== undefined &&
+      there >= Math.min(pauseAfter, wanted[process] ?? count)
+    )
       capped.goingCounts[process] = going;
   }
   return capped;

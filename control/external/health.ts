@@ -1,7 +1,7 @@
 // Whether external services answer: a TCP connection each, a few at a time, every ten seconds. Kept in memory; what changes is an event.
 import { connect } from "node:net";
 import { causeChain } from "#lib/run.ts";
-import { every } from "#lib/time.ts";
+import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
@@ -24,7 +24,7 @@ export interface ExternalWatch {
 const EVERY_MS = 10_000;
 const DIAL_MS = 3_000;
 const AT_A_TIME = 16;
-/** Failures in a row that make it unhealthy: one lost packet does not. */
+/** Failures in a row that make one that answered unhealthy: one lost packet does not. */
 const FAILURES = 2;
 
 interface Seen extends ExternalHealth {
@@ -37,6 +37,7 @@ export function watchExternal(
   { dial = dialTcp, everyMs = EVERY_MS }: { dial?: Dial | undefined; everyMs?: number | undefined } = {},
 ): ExternalWatch {
   const seen = new Map<string, Seen>();
+  const woken = createWake();
   const endpointOf = ({ address, port }: Pick<ExternalServiceRecord, "address" | "port">) => `${address}:${port}`;
 
   const look = async (service: ExternalServiceRecord, signal: AbortSignal): Promise<void> => {
@@ -46,15 +47,11 @@ export function watchExternal(
     const before = seen.get(service.id);
     const same = before?.endpoint === endpoint ? before : undefined;
     const failures = failure === undefined ? 0 : (same?.failures ?? 0) + 1;
-    const state =
-      failures === 0
-        ? "up"
-        : failures >= FAILURES || same?.state === "unhealthy"
-          ? "unhealthy"
-          : (same?.state ?? "unknown");
+    const isSpared = failures < FAILURES && same?.state === "up";
+    const state = failures === 0 || isSpared ? "up" : "unhealthy";
     const reason = state === "unhealthy" ? (failure ?? "") : "";
     seen.set(service.id, { endpoint, failures, state, reason, checkedAt: now().toISOString() });
-    if (state === "unknown" || (same?.state ?? "unknown") === state) return;
+    if (same?.state === state) return;
     if (state === "up" && same === undefined) return; // as everybody expects
     await store.commit({
       actor: "registry",
@@ -67,6 +64,24 @@ export function watchExternal(
     });
   };
 
+  const lookAtAll = async (signal: AbortSignal): Promise<void> => {
+    const services = store.list<ExternalServiceRecord>(PREFIX.externalServices).map(({ value }) => value);
+    const ids = new Set(services.map(({ id }) => id));
+    for (const id of seen.keys()) if (!ids.has(id)) seen.delete(id);
+    const rest = services.values();
+    const lane = async () => {
+      for (const service of rest) {
+        if (signal.aborted) return;
+        if (store.get(keys.externalService(service.name)) === undefined) continue;
+        await look(service, signal).catch((error: unknown) => {
+          if (store.ended) throw error;
+          log.warn({ service: service.name, causes: causeChain(error) }, "an external service was not looked at");
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: AT_A_TIME }, lane));
+  };
+
   return {
     of(service) {
       const found = seen.get(service.id);
@@ -75,22 +90,16 @@ export function watchExternal(
       return { state, reason, ...(checkedAt === undefined ? {} : { checkedAt }) };
     },
     async run(signal) {
-      for await (const _ of every(everyMs, signal)) {
-        const services = store.list<ExternalServiceRecord>(PREFIX.externalServices).map(({ value }) => value);
-        const ids = new Set(services.map(({ id }) => id));
-        for (const id of seen.keys()) if (!ids.has(id)) seen.delete(id);
-        const rest = services.values();
-        const lane = async () => {
-          for (const service of rest) {
-            if (signal.aborted) return;
-            if (store.get(keys.externalService(service.name)) === undefined) continue;
-            await look(service, signal).catch((error: unknown) => {
-              if (store.ended) throw error;
-              log.warn({ service: service.name, causes: causeChain(error) }, "an external service was not looked at");
-            });
-          }
-        };
-        await Promise.all(Array.from({ length: AT_A_TIME }, lane));
+      const stop = store.onDurable(({ mutations }) => {
+        if (mutations.some(({ key, value }) => key.startsWith(PREFIX.externalServices) && value !== null)) woken.ring();
+      });
+      try {
+        while (!signal.aborted) {
+          await lookAtAll(signal);
+          await woken.wait(everyMs, signal);
+        }
+      } finally {
+        stop();
       }
     },
   };

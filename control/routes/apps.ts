@@ -12,8 +12,9 @@ import { checkContent, contentVersion } from "../content-version.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import { unkept } from "../deploy/formations.ts";
+import { isPaused } from "../deploy/record.ts";
 import { RELEASE_PROCESS } from "../deploy/release-phase.ts";
-import { stagingOf } from "../deploy/staging.ts";
+import { earlierCount, scaledWhilePaused, stagingOf } from "../deploy/staging.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX, padded } from "../keys.ts";
 import type { Mount } from "../mount.ts";
@@ -187,7 +188,7 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
   const basis = (app: apps.App) => deployments.headed(app) ?? releasesOf(store, app.id).at(-1);
   mount(apps.getEnv, ({ params, etag }) => {
     const { value: app } = findApp(store, params.app);
-    const env = envOf(currentRelease(store, app) ?? basis(app));
+    const env = envOf(basis(app));
     etag(envVersion(env));
     return { env };
   });
@@ -233,7 +234,9 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
   mount(apps.updateFormation, async ({ params, body, principal, ifMatch, etag }) => {
     await deployments.settled(findApp(store, params.app).value.id);
     const { value: app } = findApp(store, params.app);
-    if (deployments.running(app.id))
+    const running = deployments.running(app.id);
+    const staged = running !== undefined && isPaused(running) ? deployments.get(app.id, running.id) : undefined;
+    if (running !== undefined && staged === undefined)
       throw new Fault("conflict", `app ${app.name} is being deployed; scale it when that has ended`, { retry: true });
     const { key, value, version } = formation(app);
     const { processes } = currentRelease(store, app)!;
@@ -254,7 +257,11 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
         ...Object.fromEntries(
           Object.entries(body).map(([name, { count, tags }]) => [
             name,
-            { count, tags: tags ?? value.processes[name]?.tags ?? {} },
+            {
+              // While a deployment is paused the earlier release has all but those that the new one took over.
+              count: staged === undefined ? count : earlierCount(staged.value, value, { process: name, count }),
+              tags: tags ?? value.processes[name]?.tags ?? {},
+            },
           ]),
         ),
       },
@@ -264,9 +271,13 @@ export function mountApps(mount: Mount, context: Context, { deployments }: AppPa
       .join(", ");
     const { seq } = await store.commit({
       actor: principal.name,
-      expect: [{ key, version: ifMatch ?? version }],
+      expect: [
+        { key, version: ifMatch ?? version },
+        ...(staged === undefined ? [] : [{ key: staged.key, version: staged.version }]),
+      ],
       mutations: [
         { key, value: next },
+        ...(staged === undefined ? [] : [{ key: staged.key, value: scaledWhilePaused(staged.value, next, body) }]),
         ...eventChanges(store, now(), {
           type: "app.scaled",
           subject: app.id,

@@ -7,7 +7,7 @@ import { findApp, findRelease } from "../apps/find.ts";
 import type { Context } from "../context.ts";
 import type { Deployments } from "../deploy/deployments.ts";
 import { formationsBeside } from "../deploy/formations.ts";
-import { type DeploymentRecord, deploymentsOf, shownDeployment } from "../deploy/record.ts";
+import { type DeploymentRecord, deploymentsOf, isLive, shownDeployment } from "../deploy/record.ts";
 import { releaseBefore } from "../deploy/release-before.ts";
 import { stagingOf } from "../deploy/staging.ts";
 import { stateFeed } from "../feed.ts";
@@ -78,6 +78,12 @@ export function mountDeployments(mount: Mount, { store }: Context, deployer: Dep
     const { value: app } = findApp(store, params.app);
     const made = await earlier<string>();
     if (made !== undefined) return find(app, made);
+    const running = deployer.running(app.id);
+    if (body.release === undefined && running !== undefined && running.goingBack === undefined && !isLive(running))
+      throw new Fault(
+        "conflict",
+        `v${running.toVersion} of ${app.name} is on its way and not there yet; call it off: flynn -a ${app.name} deployment cancel; or name the release to come after it: flynn -a ${app.name} rollback vN`,
+      );
     const release = body.release === undefined ? previous(store, app) : findRelease(store, app.id, body.release);
     // What a deployment that could not go back left serving goes with this one.
     const nothingElse =

@@ -68,7 +68,7 @@ export function mountExternalServices(mount: Mount, context: Context, watch: Pic
   mount(external.updateExternalService, async ({ params, body, principal, ifMatch, etag }) => {
     const { key, value, version } = findExternal(store, params.name);
     const next: ExternalServiceRecord = { ...value, ...body };
-    if (next.address !== value.address) check(next.address);
+    if (body.address !== undefined) check(body.address);
     const { seq } = await store.commit({
       actor: principal.name,
       expect: [{ key, version: ifMatch ?? version }],

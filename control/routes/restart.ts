@@ -16,6 +16,7 @@ import type { Change } from "../store/store.ts";
 export function mountRestart(mount: Mount, context: Context, { deployments }: { deployments: Deployments }): void {
   const { store, now } = context;
   mount(restartApp, async ({ params, body, principal, idempotent, earlier }) => {
+    await deployments.settled(findApp(store, params.app).value.id);
     const { value: app } = findApp(store, params.app);
     const made = await earlier<Reply<typeof restartApp>>();
     if (made !== undefined) return made;
@@ -25,6 +26,13 @@ export function mountRestart(mount: Mount, context: Context, { deployments }: { 
     const restart = restartOf(app.name, current, liveJobs(store, app.id), body);
     const { changes, expect, reply } =
       restart.type === "stop" ? stopped(app, restart.jobs, principal.name) : deployed(app, principal.name);
+    const running = deployments.running(app.id);
+    if (restart.type !== "stop" && running !== undefined)
+      throw new Fault(
+        "conflict",
+        `v${running.toVersion} of ${app.name} is ${running.pausedAt === undefined ? "being deployed" : "paused on its way"}: its jobs are new anyway; restart a single one with: flynn -a ${app.name} restart web.1`,
+        { retry: true },
+      );
     const { result } = await store.commit({
       actor: principal.name,
       ...idempotent,

@@ -21,7 +21,10 @@ export function mountStack(mount: Mount, { store, now }: Pick<Context, "store" |
   mount(stack.getStack, () => {
     const found = current();
     if (found === undefined)
-      throw new Fault("not-found", "this cluster has no stack to build with yet: flynn stack build");
+      throw new Fault(
+        "not-found",
+        "this cluster has no stack to build with yet; who runs the appliance makes it there: flynn stack build",
+      );
     return found;
   });
 

@@ -33,7 +33,7 @@ export function canaryOf(
       "conflict",
       `v${found.version} is what ${app.name} runs, so there is nothing to share with; name a release that is to come`,
     );
-  return { releaseId: found.id, percent };
+  return { releaseId: found.id, version: found.version, percent };
 }
 
 /** Every http route of the app that gives the release a share. */
@@ -49,7 +49,7 @@ const withCanary = (store: Routes, appId: string, releaseId: string): Entry<Http
 export function canariesHeld(store: Routes, appId: string, releaseId: string): Change[] {
   return withCanary(store, appId, releaseId).map(({ key, value }) => ({
     key,
-    value: { ...value, canary: { releaseId, percent: 0 } },
+    value: { ...value, canary: { ...value.canary, releaseId, percent: 0 } },
   }));
 }
 
@@ -58,10 +58,27 @@ export function canariesEnded(store: Routes, appId: string, releaseId: string): 
   return withCanary(store, appId, releaseId).map(({ key, value: { canary: _, ...value } }) => ({ key, value }));
 }
 
-/** A share of every http route of the app that leads to one of these processes. */
-export function canariesBegun(store: Routes, appId: string, processes: readonly string[], canary: Canary): Change[] {
-  return store
-    .list<Route>(PREFIX.routes)
-    .filter(({ value }) => value.appId === appId && value.type === "http" && processes.includes(value.process))
-    .map(({ key, value }) => ({ key, value: { ...value, canary } as Route }));
+/**
+ * When a deployment begins: what other releases had is over. A staged one begins with the share that it was given, or that routes gave its
+ * release before; any other has none.
+ */
+export function canariesAtStart(
+  store: Routes,
+  appId: string,
+  {
+    toReleaseId: releaseId,
+    toVersion: version,
+    isStaged,
+    percent,
+    processes,
+  }: { toReleaseId: string; toVersion: number; isStaged: boolean; percent?: number; processes: readonly string[] },
+): Change[] {
+  return store.list<Route>(PREFIX.routes).flatMap(({ key, value }) => {
+    if (value.appId !== appId || value.type !== "http") return [];
+    if (percent !== undefined && processes.includes(value.process))
+      return [{ key, value: { ...value, canary: { releaseId, version, percent } } }];
+    const { canary, ...plain } = value;
+    if (canary === undefined || (isStaged && canary.releaseId === releaseId)) return [];
+    return [{ key, value: plain }];
+  });
 }

@@ -40,14 +40,14 @@ test.after(async () => {
 const shareOf = async () => ((await control.admin.call(listRoutes)).items[0] as HttpRoute).canary?.percent;
 
 test("a canary: one job with 5 % of the requests, then 20 %, then all of it", async () => {
-  const { id } = await control.admin.call(createRelease, { params, body: { env: { A: "1" } } });
+  await control.admin.call(createRelease, { params, body: { env: { A: "1" } } });
   const begun = await flynn("-a", "hello", "deployment", "create", "v2", "--canary", "5%");
   assert.is(begun.code, 0, begun.err);
   assert.match(begun.out, /^v2 of hello waits, paused: web: new 1 of 3; to go on: flynn -a hello deployment resume/);
   assert.is(await shareOf(), 5);
   const more = await flynn("route", "update", "hello.test", "--canary", "20%");
   assert.match(more.out, /canary 20%/, more.err);
-  assert.match((await flynn("route", "list")).out, new RegExp(`canary 20% of ${id}`));
+  assert.match((await flynn("route", "list")).out, /canary 20% for v2/);
   const next = await flynn("-a", "hello", "deployment", "resume", "--pause-after", "2");
   assert.match(next.out, /new 2 of 3/, next.err);
   assert.is(await shareOf(), 20, "on the way to the next pause it stays");

@@ -49,6 +49,27 @@ test("property: what is not refused holds each machine's own address of this net
   );
 });
 
+test("an address with zeros before its numbers is none: it would pass for another than the one it is", () => {
+  const card = "52:54:00:00:00:01";
+  for (const given of [
+    { router: "10.20.0.02" },
+    { dns: ["010.20.0.3"], router: "10.20.0.2" },
+    { ntp: ["10.20.00.3"] },
+    { reservations: [[card, "10.20.0.01"]] as const },
+    {
+      reservations: [
+        [card, "10.20.0.5"],
+        ["52:54:00:00:00:02", "10.20.0.05"],
+      ] as const,
+    },
+  ])
+    assert.equal(
+      wrongSettings({ ...right, ...given }).map(({ why }) => why),
+      ["is not an IPv4 address, such as 10.20.0.1"],
+      JSON.stringify(given),
+    );
+});
+
 test("this machine may be the gateway, the name server and the time server", () => {
   assert.equal(wrongSettings({ ...right, router: own, dns: [own], ntp: [own] }), []);
 });

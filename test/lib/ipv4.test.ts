@@ -1,4 +1,5 @@
 // Addresses and networks, against arithmetic that does no bit tricks.
+import { isIPv4 } from "node:net";
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -37,6 +38,21 @@ test("addresses are four bytes without a zero before them, and nothing else is o
     assert.not(isAddress(text), text);
   for (const text of ["a.b.c.d", "1.2.3.", ".1.2.3", "1..2.3", "::1", "1.2.3.4\n", "-1.2.3.4", "1.2.3.4/24"])
     assert.not(isAddress(text), text);
+  for (const text of ["010.0.0.1", "10.20.0.05", "10.00.0.1", "08.8.8.8", "1.2.3.007"]) {
+    assert.not(isAddress(text), text);
+    assert.is(parseNetwork(`${text}/24`), undefined);
+  }
+});
+
+test("property: a text is an address here when Node's inet_pton says so", () => {
+  const byte = fc.oneof(fc.integer({ min: 0, max: 300 }).map(String), fc.stringMatching(/^\d{0,4}$/));
+  fc.assert(
+    fc.property(fc.array(byte, { minLength: 3, maxLength: 5 }), (bytes) => {
+      const text = bytes.join(".");
+      assert.is(isAddress(text), isIPv4(text), text);
+    }),
+    { numRuns: 2_000 },
+  );
 });
 
 test("property: an address is its number and back, as its bytes are read", () => {

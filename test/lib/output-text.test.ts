@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { shownLine, shownOutput, shownText } from "#lib/output-text.ts";
+import { shownJson, shownLine, shownOutput, shownText } from "#lib/output-text.ts";
 
 test("escapes and control characters go, text and tabs stay, and CR ends a line", () => {
   const ROWS: [from: string, to: string][] = [
@@ -20,6 +20,17 @@ test("escapes and control characters go, text and tabs stay, and CR ends a line"
     ["\u00e9 \u4f60 \u{1f600}", "\u00e9 \u4f60 \u{1f600}"],
   ];
   for (const [from, to] of ROWS) assert.is(shownOutput(from), to, JSON.stringify(from));
+});
+
+test("property: JSON for a terminal is the same value, in characters that it only shows", () => {
+  const text = fc.oneof(fc.string(), fc.constantFrom("\u009b2J", "\u202e", "\u007f", "\u2028", "\u001b[2J"));
+  fc.assert(
+    fc.property(fc.dictionary(text, fc.array(text)), (value) => {
+      const shown = shownJson(JSON.stringify(value, null, 2));
+      assert.equal(JSON.parse(shown), JSON.parse(JSON.stringify(value)));
+      assert.not.match(shown, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u202e]/);
+    }),
+  );
 });
 
 test("of a line that was written over the last state is shown, and a long one is cut", () => {

@@ -135,6 +135,58 @@ test("each request of a front's connection has a client of its own", async () =>
   );
 });
 
+const SAID = [
+  "X-Forwarded-For: 203.0.113.7",
+  HTTPS,
+  "X-Forwarded-Host: www.example.com",
+  "X-Forwarded-Port: 8443",
+  "X-Request-Id: of-the-front",
+];
+
+for (const named of [
+  "X-Forwarded-For",
+  "x-forwarded-proto",
+  "X-Forwarded-Host, X-Forwarded-Port",
+  "X-Request-Id",
+  "X-Real-IP, Forwarded, Host",
+])
+  test(`a client that names ${named} in Connection takes nothing off what the front says, as none does off ours (RFC 9110 7.6.1)`, async () => {
+    const rig = await served({ trustedFronts: [FRONT] });
+    for (const host of ["a.test", "r.test"]) {
+      const { head, got } = await ask(rig, { host, headers: [`Connection: ${named}`, ...SAID, "X-Real-IP: 6.6.6.6"] });
+      assert.match(head, /^HTTP\/1\.1 200 /, host);
+      assert.is(got["host"], host);
+      assert.is(got["x-forwarded-for"], "203.0.113.7");
+      assert.is(got["x-real-ip"], "203.0.113.7");
+      assert.is(got["x-forwarded-proto"], "https");
+      assert.is(got["x-forwarded-host"], "www.example.com");
+      assert.is(got["x-forwarded-port"], "8443");
+      assert.is(got["x-request-id"], "of-the-front");
+    }
+  });
+
+for (const bind of ["127.0.0.1", "0.0.0.0", "::"])
+  test(`an IPv4 client is named as one when ${bind} is listened on, whoever says who it is`, async () => {
+    const rig = await served({ bind, trustedFronts: [FRONT, "127.0.5.1"] });
+    const client = async (asked: Asked) => {
+      const { got } = await ask(rig, asked);
+      assert.is(got["x-real-ip"], got["x-forwarded-for"]);
+      return got["x-real-ip"];
+    };
+    assert.is(await client({ from: "127.0.0.8" }), "127.0.0.8");
+    assert.is(await client({}), FRONT);
+    for (const said of ["203.0.113.7", "::ffff:203.0.113.7", "::ffff:203.0.113.7, ::ffff:127.0.5.1"])
+      assert.is(await client({ headers: [`X-Forwarded-For: ${said}`] }), "203.0.113.7", said);
+    for (const said of ["2001:db8::7", "2002:cb00:7107::1", "64:ff9b::cb00:7107"])
+      assert.is(await client({ headers: [`X-Forwarded-For: ${said}`] }), said, "is no IPv4 client");
+  });
+
+test("nor is it named otherwise by the PROXY protocol", async () => {
+  const rig = await served({ proxySources: [FRONT] });
+  const { got } = await ask(rig, { before: "PROXY TCP6 ::ffff:203.0.113.7 ::ffff:127.0.0.1 12345 80\r\n" });
+  assert.equal([got["x-real-ip"], got["x-forwarded-for"]], ["203.0.113.7", "203.0.113.7"]);
+});
+
 const V2_IPV6 = Buffer.concat([
   Buffer.from("0d0a0d0a000d0a515549540a21210024", "hex"),
   Buffer.from("20010db8000000000000000000000007", "hex"),

@@ -74,6 +74,18 @@ test("a client has so many requests and no more, is told when to come again, and
   assert.equal(await statuses(5, () => ask(rig, { from: "127.0.0.7" })), [200, 200, 200, 200, 200]);
 });
 
+test("behind a front no client is another one by naming X-Forwarded-For in Connection, or as IPv6", async () => {
+  const rig = await served([limited(hourly(3))], { bind: "::", trustedFronts: ["127.0.0.9"] });
+  const as = (address: string, connection: string) => () =>
+    ask(rig, { from: "127.0.0.9", headers: { "x-forwarded-for": address, connection } });
+  assert.equal(await statuses(4, as("203.0.113.7", "close")), [200, 200, 200, 429]);
+  assert.equal(await statuses(2, as("203.0.113.7", "close, x-forwarded-for")), [429, 429]);
+  assert.equal(await statuses(2, as("203.0.113.7", "close, X-Real-IP, Forwarded, X-Forwarded-For")), [429, 429]);
+  assert.equal(await statuses(1, as("::ffff:203.0.113.7", "close")), [429]);
+  assert.equal(await statuses(4, as("::ffff:203.0.113.8", "close")), [200, 200, 200, 429]);
+  assert.equal(await statuses(4, () => ask(rig, { from: "127.0.0.7" })), [200, 200, 200, 429]);
+});
+
 test("each route counts by itself, and one without a rate counts nothing", async () => {
   const rig = await served([
     limited(hourly(2), { routes: ["a.test", "a.test/api"] }),

@@ -118,6 +118,36 @@ const REFUSED: [what: string, text: string, why: RegExp][] = [
     "write_files: [{path: /etc/systemd/system/docker.service.d/flynn.conf, content: x}]",
     /write_files/,
   ],
+  ...[
+    ["/lib/flynn/hostd", "/usr/lib/flynn"],
+    ["/lib/systemd/network/1.network", "/usr/lib/systemd/network"],
+    ["/usr/lib/systemd/network/1.network", "/usr/lib/systemd/network"],
+    ["/usr/local/lib/systemd/network/1.network", "/usr/local/lib/systemd/network"],
+    ["/run/systemd/network/1.network", "/run/systemd/network"],
+    ["/var/run/systemd/network/1.network", "/run/systemd/network"],
+    ["/var/run/flynn/disk.json", "/run/flynn"],
+  ].map(([path, kept]): [string, string, RegExp] => [
+    `the platform's own by another name: ${path}`,
+    `write_files: [{path: ${path}, content: x}]`,
+    new RegExp(`write_files\\[0\\]: ${path}: ${kept} is the platform's own`),
+  ]),
+  ...["/lib", "/var/run", "/usr/local/lib", "/run"].map((above): [string, string, RegExp] => [
+    `a unit of ours in ${above}`,
+    `write_files: [{path: ${above}/systemd/system/flynn-hostd.service, content: x}]`,
+    /is a unit of the platform's/,
+  ]),
+  ...["/root", "/root/below", "/etc/flynn", "/lib/flynn", "/var/lib/docker/x"].map((home): [string, string, RegExp] => [
+    `a user at home in ${home}`,
+    `users: [{name: bob, homedir: ${home}}]`,
+    /users\[0\]: .* is (root's|the platform's own)/,
+  ]),
+  ...["/home/../root", "//root", "/root/", "/"].map((home): [string, string, RegExp] => [
+    `a home that is no whole path: ${home}`,
+    `users: [{name: bob, homedir: ${home}}]`,
+    /users\[0\]: write .* as a whole path/,
+  ]),
+  ["a second root", "users: [{name: bob, uid: 0}]", /users\[0\]\.uid: must be >= 1/],
+  ["a NUL in a command's words", 'runcmd: [["echo", "a\\0b"]]', /runcmd\[0\]/],
   ["a way around", "write_files: [{path: /etc/x/../flynn/hostd.json}]", /as a whole path/],
   ["a path that is none", "write_files: [{path: etc/x}]", /write_files\[0\].path: must match/],
   [
@@ -130,6 +160,12 @@ const REFUSED: [what: string, text: string, why: RegExp][] = [
   ["sudo", "users: [{name: a, sudo: ALL}]", /there is no sudo on a host/],
   ["a password of a user in clear", "users: [{name: a, plain_text_passwd: x}]", /openssl passwd -6/],
   ["a hash that is none", "users: [{name: a, passwd: secret}]", /users\[0\].passwd/],
+  ["half of a character in a command", 'runcmd: ["a\\ud800b"]', /runcmd\[0\]: holds half of a character/],
+  [
+    "half of a character in a file",
+    'write_files: [{path: /opt/a, content: "x"}, {path: /opt/b, content: "\\udc00"}]',
+    /write_files\[1\]\.content: holds half of a character/,
+  ],
   ["a command that is a number", "runcmd: [[1]]", /runcmd\[0\]\[0\]: must be string/],
   ["an empty list", "runcmd: []", /runcmd: must NOT have fewer than 1 items/],
   ["a script", "#!/bin/sh\necho hello", /first line is #!\/bin\/sh; only #cloud-config documents are taken/],
@@ -227,6 +263,16 @@ async function cloudInitSays(text: string): Promise<string> {
   }
 }
 
+test("characters that PyYAML refuses, of a file in another encoding or of a program, reach the host as they are", async () => {
+  const content = "it\u0092s \u009b2J \u007f \ufffe \uffff \ufeff a\u0085b\u2028c \u{1f600}\n";
+  const own = `write_files: [{path: /opt/motd, content: ${JSON.stringify(content)}}]\nbootcmd: ["echo \u0092", "a\tb"]\n`;
+  const reader = "import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.stdin.buffer.read())))";
+  const { stdout } = await exec(["/usr/bin/python3", "-c", reader], { input: seedWith(own), timeoutMs: 60_000 });
+  const read = JSON.parse(stdout) as { write_files: { content: string }[]; bootcmd: string[] };
+  assert.is(read.write_files[0]!.content, content);
+  assert.equal(read.bootcmd, ["echo \u0092", "a\tb"]);
+});
+
 test("`cloud-init schema` agrees: what a machine gets, with and without a cloud-config of the user's own, is valid", async () => {
   for (const text of [seedWith(FULL), seedWith("#cloud-config\n"), FULL])
     assert.match(await cloudInitSays(text), /Valid cloud-config/);
@@ -234,7 +280,15 @@ test("`cloud-init schema` agrees: what a machine gets, with and without a cloud-
 });
 
 const word = fc.stringMatching(/^[a-z][a-z0-9]{0,8}$/);
-const textOf = fc.string({ maxLength: 20 });
+/** With what readers of YAML refuse or break lines at. */
+const character = fc.oneof(
+  { weight: 4, arbitrary: fc.string({ minLength: 1, maxLength: 1 }) },
+  fc.integer({ min: 1, max: 0x1f }).map((code) => String.fromCharCode(code)),
+  fc.integer({ min: 0x7f, max: 0x9f }).map((code) => String.fromCharCode(code)),
+  fc.constantFrom("\u2028", "\u2029", "\u202e", "\ufeff", "\ufffe", "\uffff", "\ud800", "\udc00", "\u{1f600}"),
+);
+const textOf = fc.string({ unit: character, maxLength: 20 });
+const wholeText = textOf.filter((text) => text.isWellFormed());
 const commands = fc.array(fc.oneof(textOf, fc.array(textOf, { maxLength: 4 })), { maxLength: 3 });
 const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
 const documents = fc.record(
@@ -285,8 +339,8 @@ const documents = fc.record(
 );
 
 /** Most of these are to be taken, so that what is taken is looked at often. */
-const line = fc.string({ minLength: 1, maxLength: 20 }).filter((text) => !text.includes("\0"));
-const command = fc.oneof(line, fc.array(textOf, { minLength: 1, maxLength: 4 }));
+const line = wholeText.filter((text) => text !== "");
+const command = fc.oneof(line, fc.array(wholeText, { minLength: 1, maxLength: 4 }));
 const right = fc.record(
   {
     bootcmd: fc.array(command, { minLength: 1, maxLength: 3 }),
@@ -297,7 +351,7 @@ const right = fc.record(
       fc.record(
         {
           path: word.map((one) => `/etc/own-${one}`),
-          content: textOf,
+          content: wholeText,
           permissions: fc.constantFrom("0644", "600"),
           append: fc.boolean(),
         },
@@ -324,6 +378,9 @@ const right = fc.record(
   { requiredKeys: [] },
 );
 
+const textsOf = (value: unknown): string[] =>
+  typeof value === "string" ? [value] : Object.values(Object(value) as object).flatMap(textsOf);
+
 test("property: what is taken is right by cloud-init's schema, and comes back from the document as it went in", async () => {
   const theirs = new Ajv({ strict: false, validateSchema: false, validateFormats: false, allErrors: true }).compile(
     JSON.parse(await readFile(SCHEMA, "utf8")) as object,
@@ -340,6 +397,7 @@ test("property: what is taken is right by cloud-init's schema, and comes back fr
         return;
       }
       taken++;
+      assert.ok(textsOf(own).every((one) => one.isWellFormed()));
       assert.equal(own, JSON.parse(JSON.stringify(document)));
       assert.ok(theirs(own), JSON.stringify([own, theirs.errors]));
     }),

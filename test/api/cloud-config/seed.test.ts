@@ -4,6 +4,7 @@ import * as assert from "uvu/assert";
 import { parse } from "yaml";
 import { renderCloudConfig, renderYaml } from "#api/cloud-config/document.ts";
 import { metaData, seedOf, userData, vendorData } from "#api/cloud-config/seed.ts";
+import { exec } from "#lib/exec.ts";
 import { progressOf } from "../../../bootstrap/http/progress.ts";
 import { matchesGolden } from "../../golden/golden.ts";
 
@@ -107,6 +108,47 @@ test("property: any text and any name survives a YAML 1.1 reader", () => {
     }),
     { numRuns: 300 },
   );
+});
+
+/** Characters that readers of YAML refuse, break lines at or take for marks. */
+const strange = fc.oneof(
+  fc.integer({ min: 0, max: 0x1f }).map((code) => String.fromCharCode(code)),
+  fc.integer({ min: 0x7f, max: 0xa0 }).map((code) => String.fromCharCode(code)),
+  fc.constantFrom(
+    "\u2028",
+    "\u2029",
+    "\u202e",
+    "\ufeff",
+    "\ufffd",
+    "\ufffe",
+    "\uffff",
+    "\u{1f600}",
+    "\u{1fffe}",
+    "\u{10ffff}",
+  ),
+  fc.constantFrom("\n", " ", "\t", "\\", '"', "'", "#", ":", "- ", "é"),
+);
+const anyText = fc
+  .array(fc.oneof(strange, fc.string({ unit: "grapheme", maxLength: 5 })), { maxLength: 30 })
+  .map((parts) => parts.join(""));
+
+test("property: PyYAML, which cloud-init reads with, reads back any text and any name", async () => {
+  // A start of it takes longer than a document does: all of them at once.
+  const records = fc.sample(fc.dictionary(anyText, fc.oneof(anyText, fc.array(anyText))), 500);
+  const documents = records.map((record) => renderYaml({ ...record }));
+  const reader =
+    "import json, sys, yaml; print(json.dumps([yaml.safe_load(text.encode()) or {} for text in json.load(sys.stdin)]))";
+  // The system's own, which has cloud-init's modules.
+  const { stdout } = await exec(["/usr/bin/python3", "-c", reader], {
+    timeoutMs: 60_000,
+    input: JSON.stringify(documents),
+  });
+  for (const [n, one] of (JSON.parse(stdout) as unknown[]).entries())
+    assert.equal(one, { ...records[n] }, JSON.stringify(documents[n]));
+});
+
+test("half of a character is escaped, where it cannot be written at all", () => {
+  assert.is(renderYaml({ a: "x\ud800y" }), 'a: "x\\ud800y"\n');
 });
 
 test("what YAML 1.1 has types of its own for is quoted: PyYAML fails on it where it is plain", () => {

@@ -1,8 +1,13 @@
 // The line that git starts the CLI with, and what git is told of TLS: on Linux, macOS and Windows, with what is found in paths there.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { exec } from "#lib/exec.ts";
-import { answering } from "../../../cli/git/credential.ts";
+import { saveCluster } from "../../../cli/clusters/clusters.ts";
+import { clustersFile } from "../../../cli/clusters/clusters-file.ts";
+import { answering, credential } from "../../../cli/git/credential.ts";
 import { tlsSettings } from "../../../cli/git/git-settings.ts";
 import { credentialHelper, quoted } from "../../../cli/git/own-command.ts";
 
@@ -68,6 +73,50 @@ test("of clusters at one address the newest one's authority answers; the default
   assert.is(chosen([cluster("mine", "1"), cluster("ci", "1")], "mine"), "mine");
   assert.is(chosen([cluster("mine", "1"), cluster("ci", "1")]), "ci");
   assert.is(chosen([cluster("else", "1", "https://b:7777")], "else"), undefined);
+});
+
+test("a token is given to exactly the host and port of its cluster, however a URL would read what was asked for", async () => {
+  const home = await mkdtemp(join(tmpdir(), "flynn-credential-"));
+  try {
+    const env = { FLYNN_HOME: home, HOME: home };
+    for (const url of ["https://good:7777", "https://plain"])
+      await saveCluster(clustersFile(env), {
+        name: new URL(url).hostname,
+        url,
+        pin: "p",
+        caPem: "pem",
+        token: "secret",
+      });
+    const answer = (protocol: string, host: string) => credential(`protocol=${protocol}\nhost=${host}\n\n`, env);
+    for (const host of ["good:7777", "GOOD:7777", "plain", "plain:443"])
+      assert.is(await answer("https", host), "username=flynn\npassword=secret", host);
+    for (const host of [
+      ...[
+        "good:7777/x.evil",
+        "good:7777/",
+        "good:7777?.evil",
+        "good:7777#.evil",
+        "good:7777\\.evil",
+        "x.evil@good:7777",
+      ],
+      ...[
+        "good",
+        "good:443",
+        "good:07777",
+        "good:7777 ",
+        "good:7777\r",
+        "\tgood:7777",
+        "good:77777",
+        "x.good:7777",
+        "",
+      ],
+    ])
+      assert.is(await answer("https", host), undefined, JSON.stringify(host));
+    for (const protocol of ["http", "https://good:7777/", "https://good:7777?", ""])
+      assert.is(await answer(protocol, "good:7777"), undefined, protocol);
+  } finally {
+    await rm(home, { recursive: true, force: true });
+  }
 });
 
 test.run();

@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { age } from "../../../cli/output/answer.ts";
 import { tableLines } from "../../../cli/output/table.ts";
-import { clock, paint, plain } from "../../../cli/output/text.ts";
+import { clock, onTerminal, paint, plain } from "../../../cli/output/text.ts";
 
 const TITLES = ["ID", "STATE", "REASON"];
 const ROWS = [
@@ -58,6 +58,21 @@ test("plain text never holds a control character, whatever went in", () => {
       assert.not.match(plain(pieces.join(""), { lines: true }), /[\x00-\x08\x0b-\x1f\x7f-\x9f]/);
     }),
   );
+});
+
+test("property: of what a terminal would act on, a line keeps our own colours alone, and none where they are off", () => {
+  const piece = fc.oneof(
+    fc.string(),
+    fc.constantFrom("\x1b", "\x1b[", "\x1b]8;;", "\x9b31m", "\x07", "\r", "31m", "\x1b[31m", "\x1b[8m", "\u202e"),
+  );
+  void fc.assert(
+    fc.property(fc.array(piece), (pieces) => {
+      const acted = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/;
+      assert.not.match(onTerminal(pieces.join(""), true).replace(/\x1b\[([012]|3[1-6])m/g, ""), acted);
+      assert.not.match(onTerminal(pieces.join(""), false), acted);
+    }),
+  );
+  assert.is(onTerminal(paint("x", "red", true), true), "\x1b[31mx\x1b[0m");
 });
 
 test("plain text keeps what is printable", () => {

@@ -55,6 +55,17 @@ async function faultOf(work: Promise<unknown>): Promise<string> {
   );
 }
 
+test("changes of variables that outrun their deployments are told to wait, as the API's document has it", () =>
+  withRig(
+    async (rig) => {
+      await service(rig);
+      // Nothing is driven here: every change waits.
+      for (let n = 1; n < 20; n++) await setEnv(rig, { N: String(n) });
+      assert.is(await faultOf(setEnv(rig, { N: "20" })), "rate-limited");
+    },
+    { loops: false },
+  ));
+
 test("one call makes a service: app, release, route and jobs, once however often it is asked", () =>
   withRig(async (rig) => {
     const [host] = await running(rig, 2, 1);
@@ -443,7 +454,7 @@ test("the last of six new jobs crashes: it goes back job by job, never fewer tha
       /has failed and goes back to the earlier release/,
     );
     const second = await setEnv(rig, { B: "2" });
-    assert.equal((await rig.admin.call(apps.getEnv, { params: APP })).env, {}, "what failed is not built upon");
+    assert.equal((await rig.admin.call(apps.getEnv, { params: APP })).env, { B: "2" }, "what failed is not built upon");
     const waits = await show(second.deploymentId!);
     if (waits.state === "pending") assert.is(waits.step, "queued: v2 failed and goes back first");
     const failed = await ended(rig, first);

@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import * as apps from "#api/apps.ts";
 import * as deployments from "#api/deployments.ts";
 import { isFault } from "#api/fault.ts";
-import { type Job, listJobs } from "#api/jobs.ts";
+import { type Job, listJobs, restartApp } from "#api/jobs.ts";
 import { createRoute, type HttpRoute, listRoutes, updateRoute } from "#api/routes.ts";
 import * as services from "#api/services.ts";
 import { until } from "#lib/time.ts";
@@ -67,10 +67,6 @@ test("a deployment pauses after one new job with every old one serving, and goes
     assert.is(found.state, "running");
     assert.ok(found.pausedAt);
     assert.equal([(await up(rig, 1)).length, (await up(rig, 2)).length], [3, 1]);
-    assert.match(
-      await faultOf(rig.admin.call(apps.updateFormation, { params: APP, body: { web: { count: 5 } } })),
-      /^conflict/,
-    );
     await act(rig, id, "resume", { pauseAfter: 2 });
     const second = await until20("the second pause", async () => {
       const now = await shown(rig, id);
@@ -177,7 +173,10 @@ test("a pause survives a restart of control; what waits behind it says so, and o
     const id = await deploy(rig, { release: await release(rig, { A: "1" }), pauseAfter: 1 });
     await paused(rig, id);
     const next = await deploy(rig, { release: await release(rig, { B: "1" }) });
-    assert.match((await shown(rig, next)).step, /v2 is paused; go on with: flynn deployment resume/);
+    assert.match(
+      (await shown(rig, next)).step,
+      /v2 is paused; to go on: flynn deployment resume, to go back: flynn deployment cancel/,
+    );
     await act(rig, next, "pause");
     await rig.restart();
     assert.ok((await shown(rig, id)).pausedAt);
@@ -212,6 +211,92 @@ test("what makes no sense is refused in words", () =>
     const id = await deploy(rig, { release: made });
     await ended(rig, id);
     assert.is((await routesOf(rig))[0]!.canary, undefined);
+  }));
+
+test("every strategy pauses with as many serving as it keeps, and ends with all of the new release", () =>
+  withRig(async (rig) => {
+    await rig.router();
+    await running(rig, 3);
+    for (const strategy of ["one-down-one-up", "in-batches", "all-at-once"] as const) {
+      await rig.admin.call(apps.updateApp, { params: APP, body: { strategy } });
+      const id = await deploy(rig, { release: await release(rig, { S: strategy }), pauseAfter: 1, canaryPercent: 5 });
+      await paused(rig, id);
+      const serving = (await jobs(rig)).filter(({ state, desired }) => state === "up" && desired === "run");
+      assert.ok(serving.length >= (strategy === "one-down-one-up" ? 2 : 3), `${strategy}: ${serving.length}`);
+      await act(rig, id, "resume");
+      const found = await ended(rig, id);
+      assert.is(found.state, "complete", strategy);
+      assert.is((await up(rig, found.toVersion)).length, 3, strategy);
+    }
+  }));
+
+test("one that waits its turn is paused and resumed by hand, and comes to its own pause with its canary all the same", () =>
+  withRig(async (rig) => {
+    const router = await rig.router();
+    await running(rig, 2);
+    const first = await deploy(rig, { release: await release(rig, { A: "1" }), pauseAfter: 1 });
+    await paused(rig, first);
+    const next = await deploy(rig, { release: await release(rig, { B: "1" }), pauseAfter: 1, canaryPercent: 5 });
+    await act(rig, next, "pause");
+    await act(rig, next, "resume");
+    await act(rig, first, "resume");
+    await ended(rig, first);
+    assert.match((await paused(rig, next)).step, /new 1 of 2/);
+    assert.is((await routesOf(rig))[0]!.canary?.percent, 5);
+    await act(rig, next, "resume");
+    await ended(rig, next);
+    assert.is((await routesOf(rig))[0]!.canary, undefined);
+    assert.ok(router.seen.length > 0);
+  }));
+
+test("what was only changed about a release that is called off is called off with it; a restart and a rollback say what to do", () =>
+  withRig(async (rig) => {
+    await running(rig, 2);
+    const id = await deploy(rig, { release: await release(rig, { BAD: "1" }), pauseAfter: 1, canaryPercent: 5 });
+    await paused(rig, id);
+    assert.match(
+      await faultOf(rig.admin.call(restartApp, { params: APP, body: {} })),
+      /^conflict: v2 of hello is paused/,
+    );
+    const back = rig.admin.call(deployments.rollbackApp, { params: APP, body: {} });
+    assert.match(await faultOf(back), /^conflict: v2 of hello is on its way .*deployment cancel/);
+    const { deploymentId } = await rig.admin.call(apps.updateEnv, { params: APP, body: { env: { MORE: "1" } } });
+    assert.equal((await rig.admin.call(apps.getEnv, { params: APP })).env, { BAD: "1", MORE: "1" });
+    await act(rig, id, "cancel");
+    assert.is((await ended(rig, id)).state, "cancelled");
+    const queued = await ended(rig, deploymentId!);
+    assert.equal([queued.state, /v2, which it was made from, was cancelled/.test(queued.reason)], ["cancelled", true]);
+    assert.equal((await rig.admin.call(apps.getEnv, { params: APP })).env, {});
+    assert.is((await up(rig, 1)).length, 2);
+  }));
+
+test("an app is scaled while a deployment of it is paused: the earlier release takes the load, and the new one reaches that count", () =>
+  withRig(async (rig) => {
+    await running(rig, 2);
+    const id = await deploy(rig, { release: await release(rig, { A: "1" }), pauseAfter: 1, canaryPercent: 5 });
+    await paused(rig, id);
+    await rig.admin.call(apps.updateFormation, { params: APP, body: { web: { count: 4 } } });
+    await until20("four earlier jobs", async () => (await up(rig, 1)).length === 4);
+    assert.is((await up(rig, 2)).length, 1);
+    await act(rig, id, "resume");
+    assert.is((await ended(rig, id)).state, "complete");
+    assert.is((await up(rig, 2)).length, 4);
+  }));
+
+test("a share that was given by hand ends with the first deployment that is not staged", () =>
+  withRig(async (rig) => {
+    const router = await rig.router();
+    await running(rig, 2);
+    await deploy(rig, { release: await release(rig, { A: "1" }) });
+    await until20("v2", async () => (await up(rig, 2)).length === 2);
+    const [route] = await routesOf(rig);
+    const give = { params: { id: route!.id }, body: { canary: { release: "v1", percent: 1 } } };
+    await until20("it to be taken", async () => (await faultOf(rig.admin.call(updateRoute, give))) === "no fault");
+    const from = router.seen.length;
+    const id = await deploy(rig, { release: "v1" });
+    await ended(rig, id);
+    assert.is((await routesOf(rig))[0]!.canary, undefined);
+    for (const { routes } of router.seen.slice(from)) assert.is(routes[0]!.canary, undefined);
   }));
 
 test.run();

@@ -358,4 +358,29 @@ test("property: stopped at any counts in between, by any strategy, it goes on an
   );
 });
 
+test("property: whatever the strategy and the counts, a staged deployment comes to its pause, and never to an end before it", () => {
+  fc.assert(
+    fc.property(fresh, fc.integer({ min: 1, max: 4 }), (sample, pauseAfter) => {
+      let { comingCounts, goingCounts } = sample;
+      const { strategy, wanted } = sample;
+      if (Object.values(wanted).every((count) => count === 0)) return;
+      for (let turn = 0; turn < 200; turn++) {
+        const [comingJobs, goingJobs] = [jobsOf(comingCounts), jobsOf(goingCounts)];
+        const batch = sample.batchSize === undefined ? {} : { batchSize: sample.batchSize };
+        const now = { strategy, ...batch, wanted, comingCounts, goingCounts, comingJobs, goingJobs, pauseAfter };
+        const step = nextStep(progress(now));
+        if (step.type === "pause") {
+          for (const [process, count] of Object.entries(wanted))
+            assert.ok((comingCounts[process] ?? 0) >= Math.min(count, pauseAfter), process);
+          return;
+        }
+        assert.is(step.type, "scale");
+        if (step.type !== "scale") return;
+        ({ comingCounts, goingCounts } = step);
+      }
+      throw new Error("it comes to no pause");
+    }),
+  );
+});
+
 test.run();

@@ -11,6 +11,7 @@ import { listEvents } from "#api/status.ts";
 import { until } from "#lib/time.ts";
 import { dialTcp } from "../../../control/external/health.ts";
 import { type Rig, withRig } from "../rig.ts";
+import { surplus } from "../surplus.ts";
 
 const faultOf = async (work: Promise<unknown>): Promise<string> =>
   await work.then(
@@ -53,6 +54,13 @@ test("one is registered, listed with the services of apps, and says whether it a
   );
 });
 
+test("an address with zeros before its numbers is refused: some read such a number as octal", () =>
+  withRig(async (rig) => {
+    for (const address of ["010.20.0.5", "10.20.0.05", "10.020.0.5", "10.20.00.5"])
+      assert.match(await faultOf(register(rig, { address })), /^invalid: .*address/, address);
+    assert.equal((await rig.admin.call(external.listExternalServices)).items, []);
+  }));
+
 test("a name means one thing: neither an app nor another service takes it, and it is free again when it is removed", () =>
   withRig(async (rig) => {
     await register(rig);
@@ -90,6 +98,11 @@ test("who may write apps may let one reach it, and may not register one; with th
     await register(rig);
     const rule = await tenant.call(createNetworkRule, { body: { from: { name: "shop" }, to: { name: "legacy-db" } } });
     assert.equal([rule.to.kind, rule.to.name], ["service", "legacy-db"]);
+    assert.equal(
+      surplus(rig.store, Date.now()).filter(({ key }) => key.startsWith("network-")),
+      [],
+      "no clean-up takes the rule",
+    );
     const back = { from: { kind: "service" as const, name: "legacy-db" }, to: { name: "shop" } };
     assert.match(await faultOf(tenant.call(createNetworkRule, { body: back })), /^invalid/);
     await rig.admin.call(external.deleteExternalService, { params: { name: "legacy-db" } });
