@@ -18,7 +18,10 @@ const escaped = (character: string): string => `\\u${character.charCodeAt(0).toS
 const TYPED_IN_1_1 = new Set(["<<", "="]);
 /** A tab ends plain text in PyYAML; in a block it stands. */
 const PLAIN_TAB = /^[^\n]*\t[^\n]*$/;
-const needsQuotes = (text: string): boolean => TYPED_IN_1_1.has(text) || UNPRINTABLE.test(text) || PLAIN_TAB.test(text);
+/** A block loses blanks of a line that has nothing else. */
+const BLANK_LINE = /^[ \t]+$/m;
+const needsQuotes = (text: string): boolean =>
+  TYPED_IN_1_1.has(text) || [UNPRINTABLE, PLAIN_TAB, BLANK_LINE].some((pattern) => pattern.test(text));
 
 export function renderYaml(value: object): string {
   const customTags = (tags: Tags): Tags =>

@@ -147,6 +147,10 @@ test("property: PyYAML, which cloud-init reads with, reads back any text and any
     assert.equal(one, { ...records[n] }, JSON.stringify(documents[n]));
 });
 
+test("a text of blank lines keeps its blanks", () => {
+  for (const text of [" \n", "a\n \nb\n", "\t\n", "  \n\n"]) assert.is(read(renderYaml({ text })).text, text);
+});
+
 test("half of a character is escaped, where it cannot be written at all", () => {
   assert.is(renderYaml({ a: "x\ud800y" }), 'a: "x\\ud800y"\n');
 });
