@@ -45,7 +45,7 @@ export async function followDeployment({ client, cli, app, id }: FollowOptions):
       brokeMs = undefined;
       const why = data.goingBack === undefined ? "" : `${data.goingBack}: ${data.reason}; `;
       if (data.step !== "" && !hasEnded(data)) shown.step(`v${data.toVersion}: ${why}${data.step}`);
-      if (data.pausedAt !== undefined && data.step.startsWith("paused")) {
+      if (data.pausedAt !== undefined && data.goingBack === undefined && !hasEnded(data)) {
         shown.end();
         return data;
       }
