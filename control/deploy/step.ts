@@ -80,7 +80,13 @@ export function nextStep(progress: Progress): Step {
       keeping(progress) ??
       moving(progress) ??
       leaving(progress));
-  return step ?? (hasArrived(progress) ? { type: "complete" } : { type: "wait", words: "there is no next step" });
+  return step ?? (hasArrived(progress) ? { type: "complete" } : lost(progress));
+}
+
+/** No rule has a next step though not all came: it is not taken for the end, and not waited on for ever. */
+function lost({ sinceProgressMs, timeoutMs }: Progress): Step {
+  const words = "there is no next step, and not all jobs were asked for";
+  return sinceProgressMs < timeoutMs ? { type: "wait", words } : { type: "fail", reason: words, jobIds: [] };
 }
 
 /** All that is to come was asked for; nothing is complete before that. */
