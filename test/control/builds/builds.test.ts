@@ -83,6 +83,13 @@ test("a build whose deployment is staged ends at the pause, and says how to go o
     );
     const id = build.deploymentId!;
     assert.is((await control.admin.call(getDeployment, { params: { ...params, id } })).state, "running");
+    const behind = await ended("hello", (await send("hello", NODE_APP)).id);
+    assert.is(behind.state, "succeeded", behind.reason);
+    assert.match(
+      await log("hello", behind.id),
+      / ! {5}hello v3 waits: v2 is paused, [^\n]*\n {7}to go on: flynn -a hello deployment resume; to go back:/,
+      "a push behind it ends and says what it waits for",
+    );
     await control.admin.call(resumeDeployment, { params: { ...params, id }, body: {} });
     const complete = async () =>
       (await control.admin.call(getDeployment, { params: { ...params, id } })).state === "complete";
