@@ -5,8 +5,8 @@ import { MachineIdentity, Observed } from "./machine-identity.ts";
 import { Id, listOf, Mac, Name, Nothing, object, oneOf, PageQuery, TagChanges, Tags, Time } from "./schema.ts";
 
 export const MachineState = oneOf(
-  ["discovered", "approved", "booting", "ready", "lost", "rejected"],
-  "discovered: seen, waits for approval. approved: may boot. booting: a boot was seen, no agent yet. ready: its agent reports. lost: its agent fell silent. rejected: a person said no; it gets no boot file.",
+  ["discovered", "approved", "booting", "ready", "lost", "off", "failed", "rescue", "erasing", "rejected"],
+  "discovered: seen, waits for approval. approved: may boot. booting: a boot was seen, no agent yet. ready: its agent reports. lost: its agent fell silent. off: switched off by an order. failed: too many boots in a row ended before `ready`; the reason says where. rescue: runs the rescue shell. erasing: an order to wipe is being carried out. rejected: a person said no; it gets no boot file.",
 );
 export type MachineState = Static<typeof MachineState>;
 
@@ -80,6 +80,14 @@ export const STAGES = [
   "disk",
   "docker",
   "ready",
+  "inventory",
+  "order",
+  "power",
+  "wipe",
+  "install",
+  "fallback",
+  "rescue",
+  "rollout",
   "job-placed",
   "job-up",
   "route-live",
