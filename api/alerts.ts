@@ -12,6 +12,7 @@ export const AlertKind = oneOf([
   "router-down",
   "router-behind",
   "machine-waits",
+  "machine-fell-back",
   "certificate-ends",
   "member-certificate-ends",
   "control-certificate-ends",

@@ -5,6 +5,7 @@
 // So a machine can boot while control is away; control accepts each nonce once.
 import { type KeyLike, sign, verify } from "node:crypto";
 import { type Static, Type } from "typebox";
+import { BootGuard } from "./boot-guard.ts";
 import { WipeOrder } from "./disks.ts";
 import { endpoint } from "./endpoint.ts";
 import { Fault } from "./fault.ts";
@@ -138,6 +139,7 @@ export const BootMachine = object({
   profile: Profile,
   tags: Tags,
   wipeOrder: Type.Optional(WipeOrder),
+  guard: Type.Optional(BootGuard),
 });
 export type BootMachine = Static<typeof BootMachine>;
 

@@ -1,5 +1,6 @@
 // Machines: metal (or a VM) as the boot server sees it, before and while it is a host. Its state moves only on evidence.
 import { type Static, Type } from "typebox";
+import { FallbackStage } from "./boot-guard.ts";
 import { endpoint } from "./endpoint.ts";
 import { MachineIdentity, Observed } from "./machine-identity.ts";
 import { Id, listOf, Mac, Name, Nothing, object, oneOf, PageQuery, TagChanges, Tags, Time } from "./schema.ts";
@@ -27,6 +28,15 @@ export const Pending = object({
 });
 export type Pending = Static<typeof Pending>;
 
+/** What a machine does since its boots ended before `ready`, until a person decides anew. */
+export const MachineFallback = object({
+  stage: FallbackStage,
+  imageId: Type.Optional(Type.Unsafe<string>({ ...Id, description: "What it boots instead." })),
+  reason: Type.String({ maxLength: 400 }),
+  at: Time,
+});
+export type MachineFallback = Static<typeof MachineFallback>;
+
 export const Machine = object({
   id: Id,
   name: Name,
@@ -52,6 +62,13 @@ export const Machine = object({
   tags: Tags,
   hostId: Type.Optional(Id),
   imageId: Type.Optional(Id),
+  lastGoodImageId: Type.Optional(
+    Type.Unsafe<string>({ ...Id, description: "The boot image it was last seen `ready` with." }),
+  ),
+  pinnedImageId: Type.Optional(
+    Type.Unsafe<string>({ ...Id, description: "Set by a rollout: the boot image it boots instead of the current one." }),
+  ),
+  fallback: Type.Optional(MachineFallback),
   bootId: Type.Optional(Id),
   joinedBootId: Type.Optional(
     Type.Unsafe<string>({ ...Id, description: "The boot whose grant was used last; its token is used up." }),

@@ -28,6 +28,8 @@ export interface BootServerOptions {
   config: BootConfig;
   timeline: Timeline;
   grant: (boot: BootRecord) => string;
+  /** Control is heard. True unless given. */
+  controlIsThere?: () => boolean;
   log: Log;
   neighbours?: Neighbours;
   /** Requests per second and address on the boot plane. */
@@ -119,6 +121,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     sight,
     grant,
     progressed: dhcp.progressed,
+    ...(options.controlIsThere ? { controlIsThere: options.controlIsThere } : {}),
   });
   const http = await bootHttpServer({
     address,

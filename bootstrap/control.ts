@@ -33,6 +33,8 @@ export interface ControlLinkOptions {
 
 export interface ControlLink {
   grant(boot: BootRecord): string;
+  /** Our stream of its target is open, as far as we know. */
+  isThere(): boolean;
   /** Runs until the signal ends; throws when control refuses us for good. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -46,6 +48,7 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
   const copyPath = join(stateDir, "target.json");
   let signer: { id: string; key: KeyObject } | undefined;
   let term = 0;
+  let isThere = false;
   let urls: readonly string[] = controlUrls; // and those that the target names
 
   const known = await loadIdentity(directory);
@@ -69,11 +72,13 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
   ): Promise<void> {
     const { id } = identity;
     const onBreak = (error: unknown) => {
+      isThere = false;
       log.warn({ err: error }, "control is away, the last target stands");
       told(error);
     };
     for await (const event of client.follow(bootTarget, { params: { id }, signal, onBreak })) {
       const target = event.data;
+      isThere = true;
       if (event.event !== "item") continue;
       pruneUnknown(BootTarget, target);
       if (!isTarget(target)) {
@@ -96,6 +101,7 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
   }
 
   return {
+    isThere: () => isThere,
     grant(boot) {
       if (signer === undefined) throw new Fault("unavailable", "the boot server has no certificate yet");
       const { machineId, bootId, mac, tokenHash } = boot;

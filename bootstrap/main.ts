@@ -23,7 +23,11 @@ run(async (signal) => {
   const timeline = await openTimeline({ path: `${config.stateDir}/events.journal`, log });
   stack.defer(() => timeline.close());
   const caPem = await readCa(config.caFile);
-  const server = await bootServer({ config, timeline, log, grant: (boot) => link.grant(boot) });
+  const server = await bootServer({
+    ...{ config, timeline, log },
+    grant: (boot) => link.grant(boot),
+    controlIsThere: () => link.isThere(),
+  });
   stack.defer(() => server.close());
   const link = await controlLink({ ...config, caPem, timeline, log, onTarget: server.setTarget });
   const scan = async () => {

@@ -134,6 +134,19 @@ export const ControlConfig = Type.Object({
     maximum: 365,
     description: "Life of the certificates of hosts, routers and boot servers; they renew after two thirds of it.",
   }),
+  bootTries: Type.Integer({
+    default: 3,
+    minimum: 1,
+    maximum: 100,
+    description:
+      "Boots of a machine that end before it is ready, after which it is given the last image that worked, and after as many more the rescue prompt.",
+  }),
+  bootTriesWithinMs: Type.Integer({
+    default: 1_800_000,
+    minimum: 1_000,
+    maximum: 3_600_000,
+    description: "So many boots count when they fall into this time.",
+  }),
   hostLostAfterMs: Type.Integer({
     default: 10_000,
     minimum: 2_000,

@@ -4,6 +4,8 @@ export const PREFIX = {
   hosts: "hosts/",
   machines: "machines/",
   machineDisks: "machine-disks/",
+  machineLives: "machine-lives/",
+  rollouts: "rollouts/",
   profiles: "profiles/",
   bootImages: "boot-images/",
   bootServers: "boot-servers/",
@@ -56,6 +58,11 @@ export const keys = {
   machine: (id: string) => `${PREFIX.machines}${id}`,
   /** Its disks as last reported, and the order to wipe one. */
   machineDisks: (id: string) => `${PREFIX.machineDisks}${id}`,
+  /** Its boots that count against it: machine-life/life.ts. */
+  machineLife: (id: string) => `${PREFIX.machineLives}${id}`,
+  /** The boot image that any machine was last seen `ready` with. */
+  lastGoodBootImage: "cluster/last-good-boot-image",
+  rollout: (id: string) => `${PREFIX.rollouts}${id}`,
   profile: (name: string) => `${PREFIX.profiles}${name}`,
   bootImage: (id: string) => `${PREFIX.bootImages}${id}`,
   currentBootImage: "cluster/current-boot-image",

@@ -6,6 +6,7 @@ import type { Context } from "./context.ts";
 import { eventChanges, type NewEvent, plainText, timelineChanges } from "./events.ts";
 import { isInSubnet } from "./identity/subnets.ts";
 import { keys } from "./keys.ts";
+import { readyWith } from "./machine-life/records.ts";
 import { isSameList } from "./network/reach.ts";
 import type { HostRecord, MachineRecord } from "./records.ts";
 import type { Change } from "./store/store.ts";
@@ -193,10 +194,10 @@ function machineChanges(
       message: `first job up: ${up.app} ${up.process} ${up.id} at ${up.address}:${up.port}`,
     });
   const result: Change[] = steps.length === 0 ? [] : timelineChanges(store, at, machine.id, steps);
-  if (healthy && machine.state !== "ready")
-    result.push({
-      key: keys.machine(machine.id),
-      value: { ...machine, state: "ready", reason: "", lastSeenAt: at.toISOString() },
-    });
+  if (healthy && machine.state !== "ready") {
+    const { machine: ready, changes: life } = readyWith(store, machine);
+    const value: MachineRecord = { ...ready, state: "ready", lastSeenAt: at.toISOString() };
+    result.push({ key: keys.machine(machine.id), value }, ...life);
+  }
   return result;
 }

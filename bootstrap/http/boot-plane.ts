@@ -28,6 +28,8 @@ export interface BootPlaneOptions {
   grant: (boot: BootRecord) => string;
   /** The machine took what DHCP offered. */
   progressed: (mac: string) => void;
+  /** Control is heard: what it has not said of a boot did not happen. True unless given. */
+  controlIsThere?: () => boolean;
   /** Monotonic milliseconds. */
   nowMs?: () => number;
 }
@@ -72,12 +74,14 @@ export function createBootPlane({
   sight,
   grant,
   progressed,
+  controlIsThere = () => true,
   nowMs = () => performance.now(),
 }: BootPlaneOptions): BootPlane {
   const lastChoice = new Map<string, { text: string; atMs: number }>();
   const refusalIsNews = onceIn(REFUSAL_MS, nowMs);
   const refusals = rateLimit({ ...REFUSALS, nowMs });
-  const who = whoIs({ machines, images, tokens, sight });
+  const who = whoIs({ machines, images, tokens, sight, controlIsThere });
+  const rescues = rescueCount(nowMs);
 
   function refused(use: Extract<Use, { ok: false }>, what: string, source: Source): Answer {
     if (use.boot) {
@@ -123,7 +127,7 @@ export function createBootPlane({
   }
 
   async function scriptFor(
-    { claimed, observed, source, choice }: Asker,
+    { claimed, observed, source, choice, why }: Asker,
     platform: string | undefined,
   ): Promise<string> {
     const { mac } = claimed;
@@ -151,16 +155,26 @@ export function createBootPlane({
       case "refused":
         throw new Error("a refused request has no script");
       case "local-disk":
-        tell("script", "told to boot its own disk");
+        tell("script", "told to boot its own disk", { detail: { given: "local-disk" } });
         return localDiskScript({ platform });
-      case "rescue":
-        tell("script", `given the rescue shell of image ${choice.image.manifest.id}`);
-        return rescueScript({ base, mac, image: scriptImage(choice.image, choice.machine) });
+      case "rescue": {
+        const lines = why === undefined ? [] : [`Flynn: ${why}`, "Flynn: to try again: flynn machine approve NAME"];
+        if (why !== undefined && rescues(choice.machine)) {
+          tell("note", "it came back from the rescue prompt again and again, and is given none any more", {
+            level: "warning",
+          });
+          return waitScript({ base, mac, lines });
+        }
+        tell("script", `given the rescue shell of image ${choice.image.manifest.id}${why ? `: ${why}` : ""}`, {
+          detail: { given: "rescue" },
+        });
+        return rescueScript({ base, mac, image: scriptImage(choice.image, choice.machine), lines });
+      }
       case "boot": {
         const imageId = choice.image.manifest.id;
         const { token, boot } = await tokens.mint({ machineId: choice.machine.id, imageId, mac, source });
         const text = bootScript({ base, mac, token, image: scriptImage(choice.image, choice.machine) });
-        tell("script", `given boot image ${imageId}`, {
+        tell("script", `given boot image ${imageId}${why ? `: ${why}` : ""}`, {
           bootId: boot.bootId,
           imageId,
           detail: { address: source.address },
@@ -224,6 +238,20 @@ export function createBootPlane({
       return { status: 200, type: TEXT, body: "ok\n" };
     },
     bootAt: who.bootAt,
+  };
+}
+
+/** True for a machine that was given a rescue prompt as often as it may boot before it is ready: it does not stay there. */
+function rescueCount(nowMs: () => number): (machine: BootMachine) => boolean {
+  const given = new Map<string, number[]>();
+  return ({ id, guard }) => {
+    if (guard === undefined) return false;
+    const times = (given.get(id) ?? []).filter((atMs) => nowMs() - atMs <= guard.withinMs);
+    if (times.length >= guard.boots) return true;
+    given.delete(id);
+    given.set(id, [...times, nowMs()]);
+    if (given.size > 8192) given.delete(given.keys().next().value!);
+    return false;
   };
 }
 

@@ -19,6 +19,8 @@ export interface ScriptOptions {
 }
 
 const RETRY_SECONDS = 5;
+/** What a console says before a kernel takes it over stands there for so long. */
+const READ_SECONDS = 10;
 
 /** Boot `image`; `token` opens this boot's seed and beacons. */
 export function bootScript({ base, mac, token, image }: ScriptOptions & { token: string; image: ScriptImage }): string {
@@ -34,9 +36,15 @@ export function bootScript({ base, mac, token, image }: ScriptOptions & { token:
 }
 
 /** Boot `image` to a root shell on the console, with no token and no seed: nothing secret, no agent. */
-export function rescueScript({ base, mac, image }: ScriptOptions & { image: ScriptImage }): string {
+export function rescueScript({
+  base,
+  mac,
+  image,
+  lines = [],
+}: ScriptOptions & { image: ScriptImage; lines?: readonly string[] }): string {
+  const told = lines.length === 0 ? [] : [...lines.map((line) => `echo ${consoleText(line)}`), `sleep ${READ_SECONDS}`];
   const words = ["cloud-init=disabled", "systemd.unit=rescue.target", "systemd.setenv=SYSTEMD_SULOGIN_FORCE=1"];
-  return script([...kernelLines(base, mac, image, words), ":fail", ...retryLines(base, mac)]);
+  return script([...told, ...kernelLines(base, mac, image, words), ":fail", ...retryLines(base, mac)]);
 }
 
 /** Nothing to boot yet: say why on the console and ask again. */

@@ -42,6 +42,8 @@ export interface Tokens {
   check(token: string, source: Source): Use;
   /** The newest live boot of this source, for what carries no token (kernel, initrd, squashfs). */
   bootAt(source: Source): BootRecord | undefined;
+  /** Boots of a machine that are remembered, oldest first. */
+  bootsOf(machineId: string): BootRecord[];
   /** These boots have joined. */
   joined(bootIds: readonly string[]): void;
   boots(): BootRecord[];
@@ -140,6 +142,10 @@ export function createTokens({ save, ttlMs = 15 * 60_000, nowMs = steadyNow }: T
         void save(boot).catch(() => undefined); // the next target says it again
       }
     },
+    bootsOf: (machineId) =>
+      [...byHash.values()]
+        .filter((boot) => boot.machineId === machineId)
+        .sort((a, b) => a.mintedAtMs - b.mintedAtMs || (a.bootId < b.bootId ? -1 : 1)),
     boots: () => [...byHash.values()],
     replay(record) {
       const before = byHash.get(record.tokenHash);

@@ -5,6 +5,7 @@ import type { Claimed, Observed } from "#api/machine-identity.ts";
 import type { Images } from "../images.ts";
 import { type BootChoice, chooseBoot } from "./boot-choice.ts";
 import { identityOfQuery } from "./claim.ts";
+import { guarded } from "./guard.ts";
 import type { Machines } from "./machines.ts";
 import type { Sight, Source } from "./sight.ts";
 import type { BootRecord, Tokens, Use } from "./tokens.ts";
@@ -12,8 +13,9 @@ import type { BootRecord, Tokens, Use } from "./tokens.ts";
 export interface WhoOptions {
   machines: Pick<Machines, "find" | "target">;
   images: Pick<Images, "get" | "refusal">;
-  tokens: Pick<Tokens, "check" | "use" | "bootAt">;
+  tokens: Pick<Tokens, "check" | "use" | "bootAt" | "bootsOf">;
   sight: Pick<Sight, "sourceOf" | "observed">;
+  controlIsThere: () => boolean;
 }
 
 /** Somebody who asks for a script: what it says, what was seen of it, and what it is to boot. */
@@ -22,6 +24,8 @@ export interface Asker {
   observed: Observed;
   source: Source;
   choice: BootChoice;
+  /** Why it is given another boot than it is to have. */
+  why?: string;
 }
 
 /** Somebody who shows a boot's token. */
@@ -46,7 +50,7 @@ export interface Who {
   bootAt(address: string): BootRecord | undefined;
 }
 
-export function whoIs({ machines, images, tokens, sight }: WhoOptions): Who {
+export function whoIs({ machines, images, tokens, sight, controlIsThere }: WhoOptions): Who {
   const { sourceOf } = sight;
   return {
     isSeen(address) {
@@ -58,15 +62,18 @@ export function whoIs({ machines, images, tokens, sight }: WhoOptions): Who {
       if (claimed === undefined) return undefined;
       const source = sourceOf(address, claimed.mac);
       const observed = sight.observed(source, claimed.mac);
+      const known = machines.find(claimed.mac);
+      const { machine, why } =
+        known === undefined ? { machine: known } : guarded(known, tokens.bootsOf(known.id), controlIsThere());
       const choice = chooseBoot({
         target: machines.target,
-        machine: machines.find(claimed.mac),
+        machine,
         claimed,
         observed,
         imageOf: images.get,
         refusalOf: images.refusal,
       });
-      return { claimed, observed, source, choice };
+      return { claimed, observed, source, choice, ...(why === undefined ? {} : { why }) };
     },
     shows(token, address) {
       const source = sourceOf(address);

@@ -305,6 +305,8 @@ function machineJoined(store: Store, worth: Worth, host: HostRecord, at: Date): 
   const value: MachineRecord = {
     ...rest,
     ...(pending && pending.kind !== "two-sessions" ? { pending } : {}),
+    // Its agent is there; that it is ready is for the agent to show.
+    state: "booting",
     hostId: host.id,
     bootId,
     joinedBootId: bootId,

@@ -8,6 +8,8 @@ import { newId } from "#lib/ids.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, type NewEvent, timelineChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
+import { fallenBack, lifeAfter, type MachineLife } from "../machine-life/life.ts";
+import { guardSettings, lastGoodImage, lifeOf } from "../machine-life/records.ts";
 import { hostName } from "../names.ts";
 import type { MachineRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
@@ -95,6 +97,8 @@ export function machineAfter(
     });
   }
   if (event.stage === "boot-failed") next.reason = event.message;
+  if (event.detail?.["given"] === "rescue")
+    Object.assign(next, { state: next.fallback ? "failed" : "rescue", reason: next.fallback?.reason ?? "" });
   return next;
 }
 
@@ -155,8 +159,12 @@ export interface Observer {
 interface Touched {
   entry: Entry<MachineRecord>;
   next: MachineRecord;
-  steps: BootEvent[];
+  /** Its boots that count; undefined while nothing was seen of any. */
+  life?: MachineLife;
+  steps: TimelineStep[];
 }
+
+type TimelineStep = Pick<BootEvent, "at" | "stage" | "level" | "message" | "bootId" | "detail">;
 
 export function observer(context: Context): Observer {
   const { store, config, now, log, presence } = context;
@@ -209,6 +217,7 @@ export function observer(context: Context): Observer {
         known.next = machineAfter(before, { event, outcome, twin, auto, hostAlive });
         known.steps.push(event);
         touched.set(entry.key, known);
+        if (outcome.kind === "boot") count(known, event, tell);
         const { name, id, pending, approvedAt } = known.next;
         if (pending !== undefined && pending !== before.pending)
           tell(`machine.${pending.kind}`, id, `machine ${name}: ${pending.reason}`);
@@ -229,6 +238,23 @@ export function observer(context: Context): Observer {
       });
     },
   };
+
+  /** Its boots so far, and what those that failed make of it. */
+  function count(known: Touched, event: BootEvent, tell: (type: string, subject: string, message: string) => void): void {
+    const before = known.life ?? lifeOf(store, known.next.id);
+    const life = lifeAfter(before, event);
+    if (life === before) return;
+    known.life = life;
+    const settings = guardSettings(config);
+    const fell = fallenBack(known.next, life, { settings, lastGood: lastGoodImage(store), at: event.at });
+    if (fell === undefined) return;
+    known.next = fell.machine;
+    known.life = fell.life;
+    const { reason: message, detail } = fell;
+    const level = fell.stage === "rescue" ? ("error" as const) : ("warning" as const);
+    known.steps.push({ at: event.at, stage: "fallback", level, message, bootId: event.bootId, detail });
+    tell("machine.fallback", fell.machine.id, `machine ${fell.machine.name}: ${message}`);
+  }
 
   async function write(
     actor: string,
@@ -252,6 +278,7 @@ export function observer(context: Context): Observer {
       const { entry, next, steps } = one;
       if (isNew(one) || JSON.stringify(next) !== JSON.stringify(entry.value))
         changes.push({ key: entry.key, value: next });
+      if (one.life !== undefined) changes.push({ key: keys.machineLife(next.id), value: one.life });
       const last = store.list<{ stage: string; message: string }>(keys.timelineOf(next.id)).at(-1)?.value;
       const news = steps.filter(({ stage, message }, n) => {
         const before = n === 0 ? last : steps[n - 1];

@@ -12,6 +12,7 @@ import { stateFeed } from "../feed.ts";
 import { parsePublicKey } from "../git/public-key.ts";
 import { observer } from "../identity/observe.ts";
 import { keys, PREFIX } from "../keys.ts";
+import { afterDecisionOnAll } from "../machine-life/records.ts";
 import type { Mount } from "../mount.ts";
 import { page, pageOf } from "../paging.ts";
 import type { MachineRecord } from "../records.ts";
@@ -99,6 +100,7 @@ export function mountBoot(mount: Mount, context: Context): void {
       actor: principal.name,
       mutations: [
         { key: keys.currentBootImage, value: id },
+        ...afterDecisionOnAll(store, () => true),
         ...eventChanges(store, now(), {
           type: "boot-image.rollout",
           subject: id,
@@ -144,6 +146,7 @@ export function mountBoot(mount: Mount, context: Context): void {
       ...(ifMatch === undefined ? {} : { expect: [{ key, version: ifMatch }] }),
       mutations: [
         { key, value: body },
+        ...afterDecisionOnAll(store, ({ profile }) => profile === params.name),
         ...eventChanges(store, now(), {
           type: "profile.changed",
           subject: params.name,

@@ -11,6 +11,8 @@ import { eventChanges, type NewTimelineEvent, timelineChanges } from "../events.
 import { machineCalled } from "../find-machine.ts";
 import { adoptedBy, approvedAfter, refuseStale, rejectedAfter } from "../identity/machine-decision.ts";
 import { keys, PREFIX } from "../keys.ts";
+import { decidedAnew } from "../machine-life/life.ts";
+import { afterDecision } from "../machine-life/records.ts";
 import type { Mount } from "../mount.ts";
 import { page } from "../paging.ts";
 import type { MachineRecord } from "../records.ts";
@@ -34,9 +36,10 @@ export function mountMachines(mount: Mount, context: Context): void {
     changed: Partial<MachineRecord>,
     actor: string,
     message: string,
-    { version = entry.version, step }: { version?: number | undefined; step?: Step } = {},
+    { version = entry.version, step, decides }: { version?: number | undefined; step?: Step; decides?: boolean } = {},
   ): Promise<machines.Machine> => {
-    const value: MachineRecord = { ...entry.value, ...changed };
+    const decided = decides ? afterDecision(store, entry.value) : { machine: entry.value, changes: [] };
+    const value: MachineRecord = { ...decided.machine, ...changed };
     if (value.pending === undefined) delete value.pending;
     const all = store.list<MachineRecord>(PREFIX.machines);
     if (all.some((other) => other.value.name === value.name && other.value.id !== value.id))
@@ -48,6 +51,7 @@ export function mountMachines(mount: Mount, context: Context): void {
       expect: [{ key: entry.key, version }],
       mutations: [
         { key: entry.key, value },
+        ...decided.changes,
         ...(step === undefined ? [] : timelineChanges(store, now(), value.id, [step])),
         ...eventChanges(store, now(), { type: "machine.changed", subject: value.id, actor, message }),
       ],
@@ -57,7 +61,7 @@ export function mountMachines(mount: Mount, context: Context): void {
 
   const gone = (id: string): Change[] => [
     { key: keys.machine(id), value: null },
-    ...(store.get(keys.machineDisks(id)) ? [{ key: keys.machineDisks(id), value: null }] : []),
+    ...[keys.machineDisks(id), keys.machineLife(id)].flatMap((key) => (store.get(key) ? [{ key, value: null }] : [])),
     ...store.list(keys.timelineOf(id)).map(({ key }) => ({ key, value: null })),
   ];
 
@@ -88,6 +92,7 @@ export function mountMachines(mount: Mount, context: Context): void {
     const { name = entry.value.name, profile = entry.value.profile, target = entry.value.target } = body;
     return change(entry, { name, profile, target, tags }, principal.name, `machine ${entry.value.name} was changed`, {
       version: ifMatch,
+      decides: profile !== entry.value.profile || body.target !== undefined,
     });
   });
   mount(machines.approveMachine, ({ params, body, principal, ifMatch }) => {
@@ -100,11 +105,17 @@ export function mountMachines(mount: Mount, context: Context): void {
         `machine ${entry.value.name} ${pending.reason}; to make it a machine of its own, reject it first`,
       );
     if (ifMatch === undefined) refuseStale(entry.value, body.claim);
-    const approved = { ...approvedAfter(entry.value, principal.name, now()), name, profile };
+    const approved = {
+      ...approvedAfter(decidedAnew(entry.value), principal.name, now()),
+      name,
+      profile,
+    };
     const accepted = pending?.kind === "changed" ? `; accepted: ${pending.reason}` : "";
-    const isNews = entry.value.approvedAt === undefined || pending !== undefined;
+    const { fallback } = entry.value;
+    const isNews = entry.value.approvedAt === undefined || pending !== undefined || fallback !== undefined;
     return change(entry, approved, principal.name, `machine ${name} was approved${accepted}`, {
       version: ifMatch,
+      decides: true,
       ...(isNews ? { step: { stage: "approved", message: `approved by ${principal.name}${accepted}` } } : {}),
     });
   });

@@ -3,6 +3,7 @@ import type { BootImage, BootTarget, Profile } from "#api/boot.ts";
 import type { MachineDisks } from "#api/disks.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
+import { bootGuardOf, guardSettings } from "../machine-life/records.ts";
 import type { ClusterSettings, MachineRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
 
@@ -26,7 +27,9 @@ export function bootTargetOf({
       const profile =
         store.get<Profile>(keys.profile(machine.profile))?.value ?? store.get<Profile>(keys.profile("default"))!.value;
       const order = store.get<MachineDisks>(keys.machineDisks(machine.id))?.value.order;
-      const imageId = profile.image === "current" ? current : profile.image;
+      const { fallback } = machine;
+      const own = machine.pinnedImageId ?? (profile.image === "current" ? current : profile.image);
+      const imageId = fallback?.imageId ?? own;
       return {
         id: machine.id,
         hostname: machine.name,
@@ -35,11 +38,12 @@ export function bootTargetOf({
         ...(machine.identity.serial ? { serial: machine.identity.serial } : {}),
         ...(machine.state === "rejected" ? { rejected: true } : {}),
         ...(machine.joinedBootId ? { joinedBootId: machine.joinedBootId } : {}),
-        target: machine.target,
+        target: fallback?.stage === "rescue" && machine.target === "boot" ? "rescue" : machine.target,
         ...(imageId ? { imageId } : {}),
         profile,
         tags: { ...profile.tags, ...machine.tags },
         ...(order ? { wipeOrder: order } : {}),
+        guard: bootGuardOf(store, machine, guardSettings(config)),
       };
     }),
     images,

@@ -214,3 +214,26 @@ function waiting({ id, name }: MachineRecord, { reason, at }: NonNullable<Machin
     since: at,
   };
 }
+
+export const machineFellBack: AlertRule = {
+  kind: "machine-fell-back",
+  raiseAfterMs: 0, // so many boots were counted already
+  clearAfterMs: 0,
+  all: "flynn machine list",
+  wanted: ({ machines }) =>
+    machines.flatMap(({ id, name, fallback }): WantedAlert[] => {
+      if (fallback === undefined) return [];
+      const { stage, imageId, reason, at } = fallback;
+      const boots = imageId === undefined ? "goes on trying" : `boots ${imageId} instead`;
+      return [
+        {
+          subject: { kind: "machine", id, name },
+          severity: stage === "rescue" ? "critical" : "warning",
+          what: stage === "rescue" ? `machine ${name} cannot boot` : `machine ${name} ${boots}`,
+          why: `${reason}. When the cause is gone, let it try again: flynn machine approve ${name}`,
+          next: `flynn machine explain ${name}`,
+          since: at,
+        },
+      ];
+    }),
+};

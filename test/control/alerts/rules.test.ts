@@ -102,6 +102,21 @@ const TABLE: Record<
     ],
     not: [{ machines: [machine(), machine({ state: "discovered" })] }],
   },
+  "machine-fell-back": {
+    raised: [
+      [
+        { machines: [machine({ fallback: { stage: "image", imageId: "old", reason: "3 boots", at: AT } })] },
+        "warning",
+        /boots old instead.*3 boots.*flynn machine approve.*flynn machine explain/s,
+      ],
+      [
+        { machines: [machine({ state: "failed", fallback: { stage: "rescue", reason: "6 boots", at: AT } })] },
+        "critical",
+        /cannot boot.*6 boots/s,
+      ],
+    ],
+    not: [{ machines: [machine(), machine({ state: "booting" })] }],
+  },
   "certificate-ends": {
     raised: [
       [
@@ -254,6 +269,7 @@ const SECONDS: Record<AlertKind, [raise: number, clear: number]> = {
   "router-down": [15, 30],
   "router-behind": [60, 30],
   "machine-waits": [0, 0],
+  "machine-fell-back": [0, 0],
   "certificate-ends": [0, 0],
   "member-certificate-ends": [60, 60],
   "control-certificate-ends": [60, 60],
