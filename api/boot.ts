@@ -234,16 +234,6 @@ export const registerBootImage = endpoint({
   }),
   reply: BootImage,
 });
-export const rolloutBootImage = endpoint({
-  id: "rolloutBootImage",
-  method: "POST",
-  path: "/v1/boot-images/:id/rollout",
-  summary: "Make an image the one that machines boot next",
-  permission: "machine:write",
-  params: IdParams,
-  body: Nothing,
-  reply: BootImage,
-});
 
 export const listProfiles = endpoint({
   id: "listProfiles",

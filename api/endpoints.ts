@@ -17,11 +17,13 @@ import * as hosts from "./hosts.ts";
 import * as jobs from "./jobs.ts";
 import * as keys from "./keys.ts";
 import * as logs from "./logs.ts";
+import * as machineOrders from "./machine-orders.ts";
 import * as machines from "./machines.ts";
 import * as members from "./members.ts";
 import * as network from "./network.ts";
 import * as pages from "./pages.ts";
 import * as quarantine from "./quarantine.ts";
+import * as rollouts from "./rollouts.ts";
 import * as routerAgents from "./router-agents.ts";
 import * as routes from "./routes.ts";
 import * as services from "./services.ts";
@@ -56,8 +58,10 @@ export const NOUNS = {
   hosts: { ...hosts, ...hostAgents },
   members,
   machines,
+  "machine-orders": machineOrders,
   disks,
   boot,
+  rollouts,
   quarantine,
   alerts,
   tokens,

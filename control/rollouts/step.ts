@@ -1,0 +1,175 @@
+// What a rollout does next. Pure: from its records and from what is seen of its machines, so it goes on after a restart of control as if
+// nothing had been. One thing at a time: each step is one commit, and the next look sees what it did.
+import type { RolloutMachineState, RolloutState } from "#api/rollouts.ts";
+
+/** What is seen of a machine now. */
+export interface Seen {
+  /** Its host reports, and its engine works. */
+  ready: boolean;
+  /** No job is on its host, and none is on its way there. */
+  drained: boolean;
+  /** The image of the boot that it is ready with. */
+  imageId: string | undefined;
+  /** A boot after the one that it was told to end has joined. */
+  bootedAnew: boolean;
+  /** Its boots came to nothing, or its initrd said no: why. */
+  refused?: string | undefined;
+  /** Why it cannot be told to boot anew; undefined while that is not known. */
+  cannot?: string | undefined;
+  /** Something else is done to it: an order of a person. */
+  busy?: string | undefined;
+  /** Milliseconds in the state it is in. */
+  sinceMs: number;
+}
+
+export interface RolloutMachineView {
+  id: string;
+  name: string;
+  stage: number;
+  state: RolloutMachineState;
+  /** What it boots when it goes back. */
+  fromImageId: string | undefined;
+  seen: Seen;
+}
+
+export interface Progress {
+  state: RolloutState;
+  imageId: string;
+  stage: number;
+  stages: number;
+  maxUnavailable: number;
+  /** Why it goes back, and what it is then. */
+  goingBack?: { reason: string; to: "failed" | "cancelled" };
+  /** In the order they are taken. */
+  machines: readonly RolloutMachineView[];
+  /** What of the apps speaks against going on: for good. */
+  broken?: string | undefined;
+  /** The same, of what may yet get well: nothing further is begun meanwhile. */
+  unwell?: string | undefined;
+  /** Milliseconds that all there is in this stage must still be well. */
+  gateLeftMs: number;
+  /** Milliseconds since the stage's last machine came, and the longest it may take to be well for long enough. */
+  gateSinceMs: number;
+  gateMostMs: number;
+  drainMostMs: number;
+  bootMostMs: number;
+}
+
+export type Step =
+  | { type: "wait"; words: string }
+  | { type: "drain" | "reboot" | "arrive" | "back" | "drain-back" | "reboot-back"; machineId: string; words: string }
+  | { type: "skip" | "stuck"; machineId: string; words: string }
+  | { type: "stage"; stage: number; words: string }
+  | { type: "turn-back"; reason: string; to: "failed" | "cancelled" }
+  | { type: "end"; state: "done" | "failed" | "cancelled"; reason: string };
+
+/** A machine whose agent was told to reboot, and is still heard, may be on its way down. */
+const SETTLED_MS = 30_000;
+
+const DOWN: ReadonlySet<RolloutMachineState> = new Set(["draining", "rebooting", "back-draining", "back-rebooting"]);
+
+/** Machines that are down by what the rollout did: on their way, or back and not well. */
+export const unavailable = (machines: readonly Pick<RolloutMachineView, "state" | "seen">[]): number =>
+  machines.filter(({ state, seen }) => DOWN.has(state) || ((state === "ready" || state === "back") && !seen.ready))
+    .length;
+
+export function nextStep(progress: Progress): Step {
+  return progress.state === "going-back" ? backward(progress) : forward(progress);
+}
+
+function forward(progress: Progress): Step {
+  const { machines, stage, stages, state, maxUnavailable, broken, unwell } = progress;
+  const fail = (reason: string): Step => ({ type: "turn-back", reason, to: "failed" });
+  if (broken !== undefined) return fail(broken);
+  for (const machine of machines) {
+    const step = onTheWay(machine, progress);
+    if (step !== undefined) return step;
+  }
+  const waiting = machines.filter((each) => each.stage <= stage && each.state === "waiting");
+  const down = unavailable(machines);
+  const under = machines.filter(({ state: each }) => DOWN.has(each)).map(({ name }) => name);
+  const words = (text: string): Step => ({ type: "wait", words: text });
+  if (state === "paused") return words(under.length > 0 ? `paused; still on their way: ${named(under)}` : "paused");
+  const [next] = waiting;
+  if (next !== undefined) {
+    if (next.seen.cannot !== undefined) return { type: "skip", machineId: next.id, words: next.seen.cannot };
+    if (unwell !== undefined) return bounded(progress, unwell);
+    if (down >= maxUnavailable) return bounded(progress, under.length > 0 ? `waits for ${named(under)}` : notWell(machines));
+    if (next.seen.busy !== undefined) return words(`${next.name} waits: ${next.seen.busy}`);
+    return { type: "drain", machineId: next.id, words: "its jobs move elsewhere" };
+  }
+  if (under.length > 0) return words(`waits for ${named(under)}`);
+  if (down > 0) return bounded(progress, notWell(machines));
+  if (unwell !== undefined) return bounded(progress, unwell);
+  if (progress.gateLeftMs > 0) return words("all is well so far, and has to stay so for a while");
+  if (stage + 1 < stages) return { type: "stage", stage: stage + 1, words: "the next stage begins" };
+  return { type: "end", state: "done", reason: "" };
+}
+
+/** What is not well is waited for, and not for ever. */
+function bounded({ gateSinceMs, gateMostMs }: Progress, words: string): Step {
+  return gateSinceMs <= gateMostMs
+    ? { type: "wait", words }
+    : { type: "turn-back", reason: `it did not get well: ${words}`, to: "failed" };
+}
+
+/** One that was begun: its own next step, the end of the whole, or nothing yet. */
+function onTheWay({ id, name, state, seen }: RolloutMachineView, progress: Progress): Step | undefined {
+  const { imageId, drainMostMs, bootMostMs } = progress;
+  const fail = (reason: string): Step => ({ type: "turn-back", reason: `${name}: ${reason}`, to: "failed" });
+  if (state === "draining") {
+    if (!seen.ready) return fail("its host was lost while its jobs moved elsewhere");
+    if (seen.drained) return { type: "reboot", machineId: id, words: `told to boot ${imageId}` };
+    return seen.sinceMs > drainMostMs ? fail("its jobs did not move elsewhere in time") : undefined;
+  }
+  if (state !== "rebooting") return undefined;
+  if (seen.refused !== undefined) return fail(seen.refused);
+  if (seen.ready && seen.bootedAnew)
+    return seen.imageId === imageId
+      ? { type: "arrive", machineId: id, words: `ready with ${imageId}` }
+      : fail(`it came back with ${seen.imageId ?? "another image"}`);
+  return seen.sinceMs > bootMostMs ? fail("it did not come back in time") : undefined;
+}
+
+function backward(progress: Progress): Step {
+  const { machines, maxUnavailable, drainMostMs, bootMostMs, goingBack } = progress;
+  const under = machines.filter(({ state }) => DOWN.has(state));
+  for (const machine of under) {
+    const { id: machineId, state, seen, fromImageId, name } = machine;
+    const from = fromImageId ?? "what it booted before";
+    if (state === "draining") return { type: "back", machineId, words: "keeps what it has" };
+    if (state === "rebooting") return { type: "reboot-back", machineId, words: `is to boot ${from} again` };
+    if (state === "back-draining") {
+      // It goes back whatever its jobs do: what it runs is what failed.
+      if (seen.drained || seen.sinceMs > drainMostMs || !seen.ready)
+        return { type: "reboot-back", machineId, words: `told to boot ${from} again` };
+      continue;
+    }
+    const isBack = seen.ready && (fromImageId === undefined || seen.imageId === fromImageId);
+    if (isBack && (seen.bootedAnew || seen.sinceMs > SETTLED_MS))
+      return { type: "back", machineId, words: `ready with ${from}` };
+    if (seen.refused !== undefined && seen.sinceMs > SETTLED_MS)
+      return { type: "stuck", machineId, words: `${seen.refused}; when the cause is gone: flynn machine approve ${name}` };
+    if (seen.sinceMs > bootMostMs)
+      return {
+        type: "stuck",
+        machineId,
+        words: `it did not come back in time; switch it off and on, and it boots ${from}`,
+      };
+  }
+  const next = machines.findLast(({ state }) => state === "ready");
+  if (next !== undefined) {
+    if (under.length < maxUnavailable)
+      return { type: "drain-back", machineId: next.id, words: "its jobs move elsewhere before it goes back" };
+    return { type: "wait", words: `goes back; waits for ${named(under.map(({ name }) => name))}` };
+  }
+  if (under.length > 0) return { type: "wait", words: `goes back; waits for ${named(under.map(({ name }) => name))}` };
+  const { reason, to } = goingBack ?? { reason: "", to: "failed" };
+  return { type: "end", state: to, reason };
+}
+
+const notWell = (machines: readonly RolloutMachineView[]): string =>
+  `waits for ${named(machines.filter(({ state, seen }) => state === "ready" && !seen.ready).map(({ name }) => name))} to be well`;
+
+const named = (names: readonly string[]): string =>
+  names.length > 4 ? `${names.slice(0, 4).join(", ")} and ${names.length - 4} more` : names.join(", ");
