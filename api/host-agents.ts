@@ -68,6 +68,12 @@ export const HostTarget = object({
     }),
   ),
   stack: Type.Optional(TargetStack),
+  reboot: Type.Optional(
+    object(
+      { orderId: Id, bootId: HostFacts.properties.bootId },
+      "End this boot of the kernel and begin another. Of any other boot it was obeyed already, and says nothing.",
+    ),
+  ),
 });
 export type HostTarget = Static<typeof HostTarget>;
 

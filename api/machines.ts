@@ -66,7 +66,10 @@ export const Machine = object({
     Type.Unsafe<string>({ ...Id, description: "The boot image it was last seen `ready` with." }),
   ),
   pinnedImageId: Type.Optional(
-    Type.Unsafe<string>({ ...Id, description: "Set by a rollout: the boot image it boots instead of the current one." }),
+    Type.Unsafe<string>({
+      ...Id,
+      description: "Set by a rollout: the boot image it boots instead of the current one.",
+    }),
   ),
   fallback: Type.Optional(MachineFallback),
   bootId: Type.Optional(Id),

@@ -39,10 +39,15 @@ export const Rollout = object({
     from: Type.Optional(Type.Unsafe<string>({ ...Id, description: "What was current before." })),
   }),
   state: RolloutState,
-  stages: Type.Array(RolloutStage, { description: "Empty: it became current at once, and machines take it at their next boot." }),
+  stages: Type.Array(RolloutStage, {
+    description: "Empty: it became current at once, and machines take it at their next boot.",
+  }),
   stage: Type.Integer({ minimum: 0, description: "The one under way, from 0." }),
   step: Type.String({ maxLength: 400, description: "What is being done, in plain words." }),
-  reason: Type.String({ maxLength: 400, description: "Why it went back or stands still; empty when there is nothing to say." }),
+  reason: Type.String({
+    maxLength: 400,
+    description: "Why it went back or stands still; empty when there is nothing to say.",
+  }),
   maxUnavailable: Type.Integer({ minimum: 1, description: "Machines that are taken down at a time." }),
   gateSeconds: Type.Integer({ minimum: 0, description: "How long machines and jobs of a stage have to be well." }),
   counts: Type.Unsafe<Partial<Record<RolloutMachineState, number>>>(

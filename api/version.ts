@@ -17,7 +17,7 @@ export type PartName = Static<typeof PartName>;
 /** What a peer may count on. A name is never used again for anything else. */
 export const CAPABILITIES: Record<PartName, readonly string[]> = {
   control: ["alerts", "beats", "builds", "reach", "renewal", "report-changes", "sessions", "target-changes"],
-  hostd: ["builds", "disks", "job-parts", "parts", "reach", "renewal", "sessions", "space"],
+  hostd: ["builds", "disks", "job-parts", "parts", "reach", "reboot", "renewal", "sessions", "space"],
   router: ["certificates", "renewal", "request-log", "tcp"],
   "boot-server": ["observed", "relay", "renewal"],
   cli: [],

@@ -26,6 +26,7 @@ import { profileCommands } from "./commands/profiles.ts";
 import { quarantineCommands } from "./commands/quarantine.ts";
 import { releaseCommands } from "./commands/releases.ts";
 import { restartCommands } from "./commands/restart.ts";
+import { rolloutCommands } from "./commands/rollouts.ts";
 import { routerCommands } from "./commands/routers.ts";
 import { routeCommands } from "./commands/routes.ts";
 import { runCommands } from "./commands/run.ts";
@@ -49,6 +50,7 @@ export const commands: readonly Command[] = [
   ...machineCommands,
   ...hostCommands,
   ...imageCommands,
+  ...rolloutCommands,
   ...stackCommands,
   ...profileCommands,
   ...appCommands,

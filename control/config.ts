@@ -147,6 +147,17 @@ export const ControlConfig = Type.Object({
     maximum: 3_600_000,
     description: "So many boots count when they fall into this time.",
   }),
+  rolloutDrainMs: Type.Integer({
+    default: 900_000,
+    minimum: 1_000,
+    description:
+      "Longest wait for a machine's jobs to move elsewhere before a rollout takes it, and for a stage to get well.",
+  }),
+  rolloutBootMs: Type.Integer({
+    default: 1_200_000,
+    minimum: 1_000,
+    description: "Longest wait for a machine to come back with what is rolled out.",
+  }),
   hostLostAfterMs: Type.Integer({
     default: 10_000,
     minimum: 2_000,

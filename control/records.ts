@@ -28,6 +28,8 @@ export interface HostRecord {
   draining?: true;
   /** ISO time; a flapping host gets no new jobs before it. */
   heldUntil?: string;
+  /** Its agent is to end this boot of its kernel; whichever it runs after that has obeyed. */
+  reboot?: { orderId: string; bootId: string };
   machineId?: string;
   address?: string;
   /** Every other one of its machine, as last reported. */

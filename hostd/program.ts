@@ -19,6 +19,7 @@ import { hostReport } from "./host-report.ts";
 import { logStore } from "./logs/store.ts";
 import { joinCluster } from "./membership.ts";
 import { pollTarget } from "./poll.ts";
+import { rebooter } from "./reboot.ts";
 import { trustRegistry } from "./registry-trust.ts";
 import { sendReports } from "./report.ts";
 import { jobChanges } from "./sessions/job-changes.ts";
@@ -36,6 +37,8 @@ export interface ProgramParts extends Partial<Engines> {
   wayTo?: (urls: readonly string[]) => Promise<string | undefined>;
   /** The clock that certificates are renewed by. */
   nowMs?: () => number;
+  /** Ends this boot of the machine; by systemd unless given. */
+  reboot?: (signal: AbortSignal) => Promise<void>;
 }
 
 export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: ProgramParts = {}): Promise<void> {
@@ -155,7 +158,9 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     log,
     signal,
   });
+  const rebootOnOrder = rebooter({ bootId, ...(parts.reboot ? { reboot: parts.reboot } : {}), log, signal });
   const onTarget = (target: HostTarget): void => {
+    rebootOnOrder(target);
     log.info({ term: target.term, seq: target.seq, jobs: target.jobs.length }, "target received");
     if (!monitor.healthy()) log.warn("the engine does not work; the target waits for it");
     else events.add("ready", "info", "the agent follows its target and Docker works");

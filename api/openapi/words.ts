@@ -26,6 +26,8 @@ export const TAGS: Record<Noun, string> = {
   "machine-orders": "What machines were ordered to do: how far it is, and how it ended.",
   disks: "A machine's disks, and the one order by which a person gives one up.",
   boot: "Boot images and profiles.",
+  rollouts:
+    "What is given to machines in stages: a boot image. Each stage has to be well before the next, and what fails goes back by itself.",
   quarantine: "What hosts run and a restored state does not know.",
   alerts: "Conditions that somebody should act on.",
   tokens: "Access tokens.",

@@ -25,7 +25,8 @@ export function guarded(machine: BootMachine, boots: readonly BootRecord[], cont
     })
     .map(({ bootId, imageId, mintedAtMs }) => ({ bootId, imageId, atMs: mintedAtMs }));
   const found = fallbackAfter(guard, failed);
-  if (found === undefined) return { machine, ...(guard.stage === "rescue" && guard.reason ? { why: guard.reason } : {}) };
+  if (found === undefined)
+    return { machine, ...(guard.stage === "rescue" && guard.reason ? { why: guard.reason } : {}) };
   const { stage, imageId, reason } = found;
   return {
     machine: {

@@ -1,14 +1,16 @@
 // image: boot images. They are built by images/main.ts as a child process, and registered by their signed manifest.
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type BootImage, listBootImages, registerBootImage, rolloutBootImage } from "#api/boot.ts";
+import { type BootImage, getBootImage, listBootImages, registerBootImage } from "#api/boot.ts";
 import type { Client } from "#api/client.ts";
 import { Fault, isFault } from "#api/fault.ts";
+import { rolloutBootImage } from "#api/rollouts.ts";
 import { formatSize } from "#lib/units.ts";
 import { runImageBuilder } from "../clone/image-builder.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import type { Command, Flag, Invocation } from "../parse/command.ts";
+import { imageRollbackCommand, imageRolloutCommand } from "./rollouts.ts";
 
 /** What images/main.ts prints on stdout. */
 interface Built {
@@ -69,18 +71,8 @@ export const imageCommands: readonly Command[] = [
         }),
       ),
   },
-  {
-    words: "image rollout",
-    summary: "Make an image the one that machines boot next",
-    args: [{ name: "ID", required: true, offers: "images" }],
-    run: (call) =>
-      withCluster(call, async (client) => {
-        const { cli } = call;
-        const params = { id: call.args[0]! };
-        const image = await client.call(rolloutBootImage, { params, body: {}, signal: cli.signal });
-        answer(cli, image, () => cli.print(`Machines boot image ${image.id} next`));
-      }),
-  },
+  imageRolloutCommand,
+  imageRollbackCommand,
 ];
 
 async function build(call: Invocation): Promise<void> {
@@ -124,7 +116,8 @@ async function register(client: Client, directory: string, rollout: boolean, sig
     ),
   );
   const image = await client.call(registerBootImage, { body: { manifest: manifest!, signature: signature! }, signal });
-  return rollout && !image.current
-    ? await client.call(rolloutBootImage, { params: { id: image.id }, body: {}, signal })
-    : image;
+  if (!rollout || image.current) return image;
+  const params = { id: image.id };
+  await client.call(rolloutBootImage, { params, body: {}, signal });
+  return client.call(getBootImage, { params, signal });
 }

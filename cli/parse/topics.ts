@@ -12,7 +12,7 @@ export const TOPICS: readonly { title: string; words: readonly string[] }[] = [
     title: "Clusters and who may use them",
     words: ["cluster", "token", "status", "alerts", "alert", "doctor", "version"],
   },
-  { title: "Machines and hosts", words: ["machine", "host", "profile", "image", "quarantine"] },
+  { title: "Machines and hosts", words: ["machine", "host", "profile", "image", "rollout", "quarantine"] },
   { title: "The appliance", words: ["up", "down", "stack"] },
 ];
 export const REST = "Others";
@@ -67,6 +67,10 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   "profile show": "flynn profile show default",
   "release show": "flynn release show v3",
   rollback: "flynn rollback v3",
+  "rollout cancel": "flynn rollout cancel ro-1n8q5fkabcdefghi",
+  "rollout pause": "flynn rollout pause ro-1n8q5fkabcdefghi",
+  "rollout resume": "flynn rollout resume ro-1n8q5fkabcdefghi",
+  "rollout show": "flynn rollout show -f ro-1n8q5fkabcdefghi",
   "route add http": "flynn route add http blog.example.com",
   "route add tcp": "flynn route add tcp -s db",
   "route remove": "flynn route remove blog.example.com",

@@ -240,7 +240,11 @@ export function observer(context: Context): Observer {
   };
 
   /** Its boots so far, and what those that failed make of it. */
-  function count(known: Touched, event: BootEvent, tell: (type: string, subject: string, message: string) => void): void {
+  function count(
+    known: Touched,
+    event: BootEvent,
+    tell: (type: string, subject: string, message: string) => void,
+  ): void {
     const before = known.life ?? lifeOf(store, known.next.id);
     const life = lifeAfter(before, event);
     if (life === before) return;

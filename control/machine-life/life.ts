@@ -13,6 +13,8 @@ export interface LifeBoot {
   seen?: string;
   /** It said itself that it goes no further, or was given something else since. */
   over?: true;
+  /** Its initrd said no: it will say so again. */
+  refused?: true;
 }
 
 export interface MachineLife {
@@ -43,22 +45,28 @@ export function lifeAfter(
   life: MachineLife,
   { stage, level, bootId, imageId, at, message, detail }: Omit<BootEvent, "eventId" | "claimed" | "observed">,
 ): MachineLife {
-  if (detail?.["given"] !== undefined) return ended(life);
+  if (detail?.["given"] !== undefined) return lastOver(life);
   // Ids sort by when boots began: what is told late of an earlier one counts no more.
   if (bootId === undefined || (life.after !== undefined && bootId <= life.after)) return life;
   const known = life.boots.find((boot) => boot.bootId === bootId);
   if (known === undefined && stage !== "script") return life;
   const boot: LifeBoot = known ?? { bootId, ...(imageId ? { imageId } : {}), atMs: Date.parse(at) };
-  const refused = stage === "boot-failed" && level === "error";
-  const seen = refused ? message.slice(0, 160) : boot.over ? undefined : STEPS[stage];
-  const next: LifeBoot = { ...boot, ...(seen ? { seen } : {}), ...(refused ? { over: true as const } : {}) };
+  const ended = stage === "boot-failed" && level === "error";
+  const refused = ended && detail?.["refusal"] !== undefined;
+  const seen = ended ? message.slice(0, 160) : boot.over ? undefined : STEPS[stage];
+  const next: LifeBoot = {
+    ...boot,
+    ...(seen ? { seen } : {}),
+    ...(ended ? { over: true as const } : {}),
+    ...(refused ? { refused: true as const } : {}),
+  };
   if (known !== undefined && next.seen === known.seen && next.over === known.over) return life;
   const boots = known === undefined ? [...life.boots, next] : life.boots.map((each) => (each === known ? next : each));
   return { ...life, boots: boots.slice(-BOOTS_KEPT) };
 }
 
 /** It was given something else than a boot of its own: what it booted last is over. */
-function ended(life: MachineLife): MachineLife {
+function lastOver(life: MachineLife): MachineLife {
   const last = life.boots.at(-1);
   if (last === undefined || last.over) return life;
   return { ...life, boots: life.boots.with(-1, { ...last, over: true }) };

@@ -20,12 +20,12 @@ const SPREAD_BY = ["zone", "rack"];
 /** In the order they are taken. `seed`: another one is another order. */
 export function spread(candidates: readonly Candidate[], seed: string): string[] {
   const rank = (text: string) => createHash("sha256").update(`${seed}\n${text}`).digest("hex");
-  const groupOf = ({ tags, profile }: Candidate) => JSON.stringify([...SPREAD_BY.map((tag) => tags[tag] ?? ""), profile]);
+  const groupOf = ({ tags, profile }: Candidate) =>
+    JSON.stringify([...SPREAD_BY.map((tag) => tags[tag] ?? ""), profile]);
   const ranked = [...candidates].sort((a, b) => (rank(a.id) < rank(b.id) ? -1 : 1));
   const groups = [...Map.groupBy(ranked, groupOf)].sort(([a], [b]) => (rank(a) < rank(b) ? -1 : 1));
   const taken: string[] = [];
-  for (let n = 0; taken.length < ranked.length; n++)
-    for (const [, group] of groups) if (group[n] !== undefined) taken.push(group[n].id);
+  for (let n = 0; taken.length < ranked.length; n++) taken.push(...groups.flatMap(([, group]) => group[n]?.id ?? []));
   return taken;
 }
 

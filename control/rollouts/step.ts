@@ -4,6 +4,8 @@ import type { RolloutMachineState, RolloutState } from "#api/rollouts.ts";
 
 /** What is seen of a machine now. */
 export interface Seen {
+  /** It is no host of the cluster any more, or no machine. */
+  gone: boolean;
   /** Its host reports, and its engine works. */
   ready: boolean;
   /** No job is on its host, and none is on its way there. */
@@ -68,12 +70,17 @@ const SETTLED_MS = 30_000;
 
 const DOWN: ReadonlySet<RolloutMachineState> = new Set(["draining", "rebooting", "back-draining", "back-rebooting"]);
 
+/** Nothing more comes of them in this rollout. */
+const OVER: ReadonlySet<RolloutMachineState> = new Set(["skipped", "back", "stuck"]);
+
 /** Machines that are down by what the rollout did: on their way, or back and not well. */
 export const unavailable = (machines: readonly Pick<RolloutMachineView, "state" | "seen">[]): number =>
   machines.filter(({ state, seen }) => DOWN.has(state) || ((state === "ready" || state === "back") && !seen.ready))
     .length;
 
 export function nextStep(progress: Progress): Step {
+  const gone = progress.machines.find(({ state, seen }) => seen.gone && !OVER.has(state));
+  if (gone !== undefined) return { type: "skip", machineId: gone.id, words: "it was removed" };
   return progress.state === "going-back" ? backward(progress) : forward(progress);
 }
 
@@ -94,7 +101,8 @@ function forward(progress: Progress): Step {
   if (next !== undefined) {
     if (next.seen.cannot !== undefined) return { type: "skip", machineId: next.id, words: next.seen.cannot };
     if (unwell !== undefined) return bounded(progress, unwell);
-    if (down >= maxUnavailable) return bounded(progress, under.length > 0 ? `waits for ${named(under)}` : notWell(machines));
+    if (down >= maxUnavailable)
+      return under.length > 0 ? words(`waits for ${named(under)}`) : bounded(progress, notWell(machines));
     if (next.seen.busy !== undefined) return words(`${next.name} waits: ${next.seen.busy}`);
     return { type: "drain", machineId: next.id, words: "its jobs move elsewhere" };
   }
@@ -149,7 +157,11 @@ function backward(progress: Progress): Step {
     if (isBack && (seen.bootedAnew || seen.sinceMs > SETTLED_MS))
       return { type: "back", machineId, words: `ready with ${from}` };
     if (seen.refused !== undefined && seen.sinceMs > SETTLED_MS)
-      return { type: "stuck", machineId, words: `${seen.refused}; when the cause is gone: flynn machine approve ${name}` };
+      return {
+        type: "stuck",
+        machineId,
+        words: `${seen.refused}; when the cause is gone: flynn machine approve ${name}`,
+      };
     if (seen.sinceMs > bootMostMs)
       return {
         type: "stuck",

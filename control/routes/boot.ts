@@ -94,23 +94,6 @@ export function mountBoot(mount: Mount, context: Context): void {
     }
     return image(id);
   });
-  mount(boot.rolloutBootImage, async ({ params, principal }) => {
-    const { id } = image(params.id);
-    await store.commit({
-      actor: principal.name,
-      mutations: [
-        { key: keys.currentBootImage, value: id },
-        ...afterDecisionOnAll(store, () => true),
-        ...eventChanges(store, now(), {
-          type: "boot-image.rollout",
-          subject: id,
-          actor: principal.name,
-          message: `machines boot image ${id} from now on`,
-        }),
-      ],
-    });
-    return image(id);
-  });
 
   mount(boot.listProfiles, ({ query }) => page(store.list<boot.Profile>(PREFIX.profiles), query, ({ value }) => value));
   mount(boot.getProfile, ({ params, etag }) => {

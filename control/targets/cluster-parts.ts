@@ -19,6 +19,7 @@ interface Kept {
   peer?: HostTarget["peers"][number];
   subnet: string;
   tags: string;
+  reboot: string | undefined;
   /** What of it counts for where builds go. */
   builds: string | undefined;
 }
@@ -26,10 +27,11 @@ interface Kept {
 export function clusterParts(newest: Store): ClusterParts {
   const store = newest.durable;
   const kept = new Map<string, Kept>();
-  const read = ({ id, subnet, address, tags, state, cordoned }: HostRecord): Kept => ({
+  const read = ({ id, subnet, address, tags, state, cordoned, reboot }: HostRecord): Kept => ({
     ...(address === undefined ? {} : { peer: { hostId: id, subnet, address } }),
     subnet,
     tags: JSON.stringify(tags),
+    reboot: reboot?.orderId,
     builds: state === "ready" && !cordoned ? tags["build"] : undefined,
   });
   for (const { value } of store.list<HostRecord>(PREFIX.hosts)) kept.set(value.id, read(value));
@@ -50,7 +52,7 @@ export function clusterParts(newest: Store): ClusterParts {
       const formerTags = JSON.stringify(tags);
       if (before?.builds !== after?.builds) tags = buildTags(store);
       return {
-        own: before?.subnet !== after?.subnet || before?.tags !== after?.tags,
+        own: before?.subnet !== after?.subnet || before?.tags !== after?.tags || before?.reboot !== after?.reboot,
         everywhere: !isPeerSame || JSON.stringify(tags) !== formerTags,
       };
     },

@@ -95,6 +95,7 @@ export function hostTargetOf(
     builds: builds.filter((spec) => spec !== undefined).sort((a, b) => (a.id < b.id ? -1 : 1)),
     reach: reaches.of(hostId),
     ...(stack === undefined ? {} : { stack: { ...stack, prefetch: mayBuild } }),
+    ...(host.reboot === undefined ? {} : { reboot: host.reboot }),
   };
 }
 

@@ -16,6 +16,7 @@ import { type Loops, loops } from "../loops.ts";
 import { machineOrders } from "../machine-orders/book.ts";
 import { machineFollower } from "../machine-state.ts";
 import { hostsBehind, onProof } from "../network/enforcement.ts";
+import { rollouts } from "../rollouts/rollouts.ts";
 import { storeImage } from "../routes/artifacts.ts";
 import { createHostLoop } from "../scheduler/host-loop.ts";
 import { createScheduler } from "../scheduler/scheduler.ts";
@@ -83,6 +84,7 @@ export function createActors(context: Context, parts: ControlParts, { routes, ro
   ];
   return {
     ...{ tasks, scheduler, hostLoop, hosts, archive, external, logDrains, deployer, builds, git, kept, alerts, orders },
+    rollouts: rollouts(context, { isFree: scheduler.isFree, alerts: alerts.active }),
     tokens: accessTokens(context),
     image: storeImage(context, images),
     followers,

@@ -15,6 +15,7 @@ import { mountLogDrains } from "../routes/log-drains.ts";
 import { mountMachineOrders } from "../routes/machine-orders.ts";
 import { mountMachines } from "../routes/machines.ts";
 import { mountNetwork } from "../routes/network.ts";
+import { mountRollouts } from "../routes/rollouts.ts";
 import { mountRouters } from "../routes/routers.ts";
 import { mountStack } from "../routes/stack.ts";
 import { mountStatus } from "../routes/status.ts";
@@ -33,7 +34,7 @@ interface Wired {
 
 export function mountCluster({ mount, answerBeats }: ApiServer, { context, views, actors, images }: Wired): void {
   const { store, room, reaches, registry } = context;
-  const { alerts, scheduler, hostLoop, kept, git, tokens, logDrains, orders } = actors;
+  const { alerts, scheduler, hostLoop, kept, git, tokens, logDrains, orders, rollouts } = actors;
   const { feeds, changes, routes } = views;
   mountAlerts(mount, alerts);
   mountQuarantine(mount, { store, now: context.now });
@@ -52,6 +53,7 @@ export function mountCluster({ mount, answerBeats }: ApiServer, { context, views
   mountMachineOrders(mount, context, orders);
   mountDisks(mount, context);
   mountBoot(mount, context);
+  mountRollouts(mount, context, rollouts);
   mountHosts(mount, context, { feeds, frames: hostFrames(context, changes), answerBeats, isFree: scheduler.isFree });
   mountRouters(mount, context, routes);
   mountKeys(mount, git.keys);

@@ -19,12 +19,37 @@ const found = (over: object, failed: FailedBoot[]) => {
 
 for (const [claim, over, failed, expected] of [
   ["two boots are no loop", { imageId: "good" }, boots("new", 1, 2), undefined],
-  ["three are: the last image that worked comes back", { imageId: "good" }, boots("new", 1, 2, 3), ["image", "good", "boot-0003"]],
+  [
+    "three are: the last image that worked comes back",
+    { imageId: "good" },
+    boots("new", 1, 2, 3),
+    ["image", "good", "boot-0003"],
+  ],
   ["three in more than half an hour are not", { imageId: "good" }, boots("new", 1, 20, 40), undefined],
-  ["of boots far apart those of the last half hour count", { imageId: "good" }, boots("new", 1, 40, 50, 60), ["image", "good", "boot-0060"]],
-  ["as many more end at the rescue prompt", { stage: "image", imageId: "good" }, boots("good", 4, 5, 6), ["rescue", "good", "boot-0006"]],
-  ["told of all at once, it ends there too", { imageId: "good" }, [...boots("new", 1, 2, 3), ...boots("good", 4, 5, 6)], ["rescue", "good", "boot-0006"]],
-  ["where the same image is the only one that ever worked, it is tried on", { imageId: "new" }, boots("new", 1, 2, 3), ["image", undefined, "boot-0003"]],
+  [
+    "of boots far apart those of the last half hour count",
+    { imageId: "good" },
+    boots("new", 1, 40, 50, 60),
+    ["image", "good", "boot-0060"],
+  ],
+  [
+    "as many more end at the rescue prompt",
+    { stage: "image", imageId: "good" },
+    boots("good", 4, 5, 6),
+    ["rescue", "good", "boot-0006"],
+  ],
+  [
+    "told of all at once, it ends there too",
+    { imageId: "good" },
+    [...boots("new", 1, 2, 3), ...boots("good", 4, 5, 6)],
+    ["rescue", "good", "boot-0006"],
+  ],
+  [
+    "where the same image is the only one that ever worked, it is tried on",
+    { imageId: "new" },
+    boots("new", 1, 2, 3),
+    ["image", undefined, "boot-0003"],
+  ],
   ["the first image of a cluster too", {}, boots("new", 1, 2, 3), ["image", undefined, "boot-0003"]],
   ["and then it is the rescue prompt", {}, boots("new", 1, 2, 3, 4, 5, 6), ["rescue", undefined, "boot-0006"]],
   ["nothing comes after the rescue prompt", { stage: "rescue", imageId: "good" }, boots("good", 7, 8, 9), undefined],
@@ -44,7 +69,10 @@ test("however boots come, what follows of them one by one is what follows of all
   fc.assert(
     fc.property(fc.array(fc.nat(20), { maxLength: 20 }), fc.integer({ min: 1, max: 4 }), (gaps, most) => {
       let minute = 0;
-      const all = gaps.flatMap((gap) => boots("new", (minute += gap + 1)));
+      const all = gaps.flatMap((gap) => {
+        minute += gap + 1;
+        return boots("new", minute);
+      });
       const rule = { boots: most, withinMs: 30 * MINUTE, imageId: "good" };
       let stage: "image" | "rescue" | undefined;
       let after = "";

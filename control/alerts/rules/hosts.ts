@@ -13,7 +13,8 @@ export const hostLost: AlertRule = {
   all: "flynn host list",
   wanted: ({ hosts, brake }) =>
     hosts
-      .filter(({ state }) => state === "lost")
+      // One that was told to boot anew is silent while it does; whoever told it says when it takes too long.
+      .filter(({ state, reboot }) => state === "lost" && reboot === undefined)
       .map((host) => ({
         subject: subjectOf(host),
         severity: "critical",

@@ -29,9 +29,21 @@ const seeded = three.map((boot) => ({ ...boot, uses: { "user-data": { firstAtMs:
 
 for (const [claim, one, boots, there, expected] of [
   ["a first boot is its own", machine(), [], true, ["boot", "new", false]],
-  ["after three that came to nothing it gets the last image that worked", machine(), three, true, ["boot", "good", true]],
+  [
+    "after three that came to nothing it gets the last image that worked",
+    machine(),
+    three,
+    true,
+    ["boot", "good", true],
+  ],
   ["so it does with control away", machine(), three, false, ["boot", "good", true]],
-  ["what control counted already does not count again", machine({ guard: { ...GUARD, after: "boot-1" } }), three, true, ["boot", "new", false]],
+  [
+    "what control counted already does not count again",
+    machine({ guard: { ...GUARD, after: "boot-1" } }),
+    three,
+    true,
+    ["boot", "new", false],
+  ],
   [
     "after three more it gets the rescue prompt",
     machine(),
@@ -41,8 +53,20 @@ for (const [claim, one, boots, there, expected] of [
   ],
   ["a boot that got its seed and never joined failed", machine(), seeded, true, ["boot", "good", true]],
   ["unless control is away: then its agent waits, as all do", machine(), seeded, false, ["boot", "new", false]],
-  ["one that boots its own disk is left alone", machine({ target: "local-disk" }), three, true, ["local-disk", "new", false]],
-  ["a control that counts nothing is followed to the letter", bootMachine(MAC, { imageId: "new" }), three, true, ["boot", "new", false]],
+  [
+    "one that boots its own disk is left alone",
+    machine({ target: "local-disk" }),
+    three,
+    true,
+    ["local-disk", "new", false],
+  ],
+  [
+    "a control that counts nothing is followed to the letter",
+    bootMachine(MAC, { imageId: "new" }),
+    three,
+    true,
+    ["boot", "new", false],
+  ],
   [
     "the reason of a rescue that control decided on goes to the console",
     machine({ target: "rescue", guard: { ...GUARD, stage: "rescue", reason: "3 boots" } }),

@@ -2,9 +2,9 @@
 // Loops end, over a real control: the boot server tells what it saw, and what the machine is to boot changes.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { putProfile, rolloutBootImage } from "#api/boot.ts";
+import { getProfile, putProfile } from "#api/boot.ts";
 import { approveMachine, getMachine, machineTimeline, updateMachine } from "#api/machines.ts";
-import { getProfile } from "#api/boot.ts";
+import { rolloutBootImage } from "#api/rollouts.ts";
 import { listEvents } from "#api/status.ts";
 import { keys } from "../../../control/keys.ts";
 import type { MachineRecord } from "../../../control/records.ts";
