@@ -10,6 +10,7 @@ import { WipeOrder } from "./disks.ts";
 import { endpoint } from "./endpoint.ts";
 import { Fault } from "./fault.ts";
 import { Claimed, Observed } from "./machine-identity.ts";
+import { BootOnceTarget } from "./machine-life.ts";
 import { Level, MachineTarget, Stage } from "./machines.ts";
 import {
   Id,
@@ -140,6 +141,12 @@ export const BootMachine = object({
   tags: Tags,
   wipeOrder: Type.Optional(WipeOrder),
   guard: Type.Optional(BootGuard),
+  once: Type.Optional(
+    object(
+      { id: Id, target: BootOnceTarget },
+      "Given at one boot instead of `target`; an id that was given is not given again.",
+    ),
+  ),
 });
 export type BootMachine = Static<typeof BootMachine>;
 

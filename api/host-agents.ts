@@ -43,6 +43,11 @@ export const TargetStack = object(
   "Images by digest that builds on this host use; hosts keep them, also as flynn/builder and flynn/runner.",
 );
 
+export const RebootOrder = object(
+  { orderId: Id, bootId: HostFacts.properties.bootId },
+  "End this boot of the kernel and begin another. Of any other boot it was obeyed already, and says nothing.",
+);
+
 /** Everything one host should be; pushed whole at each change. hostd refuses a term smaller than it has seen. */
 export const HostTarget = object({
   term: Type.Integer(),
@@ -68,12 +73,7 @@ export const HostTarget = object({
     }),
   ),
   stack: Type.Optional(TargetStack),
-  reboot: Type.Optional(
-    object(
-      { orderId: Id, bootId: HostFacts.properties.bootId },
-      "End this boot of the kernel and begin another. Of any other boot it was obeyed already, and says nothing.",
-    ),
-  ),
+  reboot: Type.Optional(RebootOrder),
 });
 export type HostTarget = Static<typeof HostTarget>;
 

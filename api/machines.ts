@@ -3,6 +3,7 @@ import { type Static, Type } from "typebox";
 import { FallbackStage } from "./boot-guard.ts";
 import { endpoint } from "./endpoint.ts";
 import { MachineIdentity, Observed } from "./machine-identity.ts";
+import { BootOnceTarget } from "./machine-life.ts";
 import { Id, listOf, Mac, Name, Nothing, object, oneOf, PageQuery, TagChanges, Tags, Time } from "./schema.ts";
 
 export const MachineState = oneOf(
@@ -72,6 +73,9 @@ export const Machine = object({
     }),
   ),
   fallback: Type.Optional(MachineFallback),
+  bootOnce: Type.Optional(
+    object({ orderId: Id, target: BootOnceTarget }, "Its next network boot is given that, and no other is."),
+  ),
   bootId: Type.Optional(Id),
   joinedBootId: Type.Optional(
     Type.Unsafe<string>({ ...Id, description: "The boot whose grant was used last; its token is used up." }),

@@ -14,11 +14,14 @@ import { autoexecScript } from "./http/ipxe.ts";
 import { bootHttpServer } from "./http/server.ts";
 import { createMachines } from "./identity/machines.ts";
 import { kernelNeighbours, type Neighbours } from "./identity/neighbours.ts";
+import { createOnce, type OnceRecord } from "./identity/once.ts";
 import { createSight } from "./identity/sight.ts";
 import { type BootRecord, createTokens } from "./identity/tokens.ts";
 import { openImages } from "./images.ts";
 import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
+import { rootPeers } from "./root-peers.ts";
+import { rootSources } from "./root-sources.ts";
 import { dhcpSteps, httpFileSteps, tftpSteps, transferStep } from "./steps.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
@@ -73,6 +76,14 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     log,
   });
   stack.defer(() => tokenJournal.close());
+  const once = createOnce({ save: (record) => onceJournal.append(record) });
+  const onceJournal = await openJournal<OnceRecord>({
+    path: join(stateDir, "once.journal"),
+    replay: once.replay,
+    live: once.given,
+    log,
+  });
+  stack.defer(() => onceJournal.close());
 
   const { network, relays, refused } = config;
   const leasedTo = (ip: string) => {
@@ -112,6 +123,11 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     throw await listenFault("udp", address, 69, "TFTP server", cause);
   });
   stack.defer(() => tftp.close());
+  const sources = rootSources();
+  const peers = rootPeers({
+    boots: tokens.boots,
+    squashfsOf: (imageId) => images.get(imageId)?.manifest.squashfs.sha256,
+  });
   const plane = createBootPlane({
     base,
     machines,
@@ -120,7 +136,13 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     timeline,
     sight,
     grant,
+    async rootFrom({ manifest }, mac, source) {
+      // Behind a relay nobody of ours is beside it.
+      const near = source.relay === undefined ? await peers.of(manifest.squashfs.sha256, source.address) : [];
+      return sources.take(mac, near);
+    },
     progressed: dhcp.progressed,
+    once,
     ...(options.controlIsThere ? { controlIsThere: options.controlIsThere } : {}),
   });
   const http = await bootHttpServer({
@@ -132,6 +154,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     admits: sight.admits,
     onBootFile: httpFileSteps(fetching),
     onTransfer: (transfer, boot, ip) => {
+      if (boot && transfer.artefact.part === "squashfs") sources.done(boot.mac);
       if (boot) timeline.record(transferStep(transfer, boot, sight.observed(sight.sourceOf(ip), boot.mac)));
     },
     log,
@@ -144,7 +167,11 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     setTarget(target) {
       sight.setJobNetworks(target.jobNetworks ?? []);
       machines.setTarget(target);
-      tokens.joined(target.machines.flatMap(({ joinedBootId }) => joinedBootId ?? []));
+      once.setTarget(target);
+      const joined = target.machines.flatMap(({ joinedBootId }) => joinedBootId ?? []);
+      tokens.joined(joined);
+      const over = new Set(joined);
+      for (const { bootId, mac } of tokens.boots()) if (over.has(bootId)) sources.done(mac);
     },
     scanImages: () => images.scan(),
     close: () => parts.disposeAsync(),

@@ -60,6 +60,8 @@ export const BODIES: Record<string, unknown> = {
   adoptMachine: { card: "52:54:00:00:00:02" },
   approveMachine: { name: "rack1-node3", profile: "default" },
   rejectMachine: {},
+  bootMachineOnce: { target: "rescue" },
+  rolloutBootImage: { stages: ["1", "10%", "all"], maxUnavailable: 1, gateSeconds: 60 },
   updateMachine: { tags: { rack: "1" }, target: "boot" },
   wipeMachineDisk: { fingerprint: "9c".repeat(32) },
   putProfile: {

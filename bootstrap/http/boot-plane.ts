@@ -5,11 +5,13 @@ import { metaData, type SeedFile, seedOf, userData, vendorData } from "#api/clou
 import { BOOTS_ONLY, type Claimed, unbootableTodo } from "#api/machine-identity.ts";
 import { type BootChoice, WAITS_FOR_APPROVAL } from "../identity/boot-choice.ts";
 import type { Machines } from "../identity/machines.ts";
+import type { Once } from "../identity/once.ts";
 import type { Sight, Source } from "../identity/sight.ts";
 import type { BootRecord, Tokens, Use } from "../identity/tokens.ts";
 import { type Asker, whoIs } from "../identity/who.ts";
 import type { Images, VerifiedImage } from "../images.ts";
 import { rateLimit } from "../rate.ts";
+import type { RootSource } from "../root-sources.ts";
 import { onceIn } from "../steps.ts";
 import type { Timeline } from "../timeline.ts";
 import { bootScript, localDiskScript, refusalScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
@@ -26,8 +28,12 @@ export interface BootPlaneOptions {
   sight: Pick<Sight, "sourceOf" | "observed">;
   /** A join grant for this boot, good once. */
   grant: (boot: BootRecord) => string;
+  /** Where this machine is to fetch its root image from. */
+  rootFrom: (image: VerifiedImage, mac: string, source: Source) => Promise<RootSource>;
   /** The machine took what DHCP offered. */
   progressed: (mac: string) => void;
+  /** Boots that are something else once; none unless given. */
+  once?: Pick<Once, "of" | "give">;
   /** Control is heard: what it has not said of a boot did not happen. True unless given. */
   controlIsThere?: () => boolean;
   /** Monotonic milliseconds. */
@@ -60,8 +66,12 @@ const STILL_WAITS_MS = 15_000;
 /** One refusal of a card in this time is told, and so many of all cards. */
 const REFUSAL_MS = 60_000;
 const REFUSALS = { perSecond: 0.5, burst: 20, maxKeys: 1 };
-const BEACONS: Record<string, { stage: "script" | "boot-failed"; level: "info" | "error"; message: string }> = {
+const BEACONS: Record<
+  string,
+  { stage: "script" | "squashfs" | "boot-failed"; level: "info" | "error"; message: string }
+> = {
   ipxe: { stage: "script", level: "info", message: "iPXE runs the boot script" },
+  peer: { stage: "squashfs", level: "info", message: "fetched root.squashfs from a host beside it" },
   fail: { stage: "boot-failed", level: "error", message: "iPXE could not load or start the image; it tries again" },
 };
 
@@ -73,14 +83,17 @@ export function createBootPlane({
   timeline,
   sight,
   grant,
+  rootFrom,
   progressed,
+  once = { of: () => undefined, give: async () => undefined },
   controlIsThere = () => true,
   nowMs = () => performance.now(),
 }: BootPlaneOptions): BootPlane {
   const lastChoice = new Map<string, { text: string; atMs: number }>();
   const refusalIsNews = onceIn(REFUSAL_MS, nowMs);
+  const turnIsNews = onceIn(REFUSAL_MS, nowMs);
   const refusals = rateLimit({ ...REFUSALS, nowMs });
-  const who = whoIs({ machines, images, tokens, sight, controlIsThere });
+  const who = whoIs({ machines, images, tokens, sight, once, controlIsThere });
   const rescues = rescueCount(nowMs);
 
   function refused(use: Extract<Use, { ok: false }>, what: string, source: Source): Answer {
@@ -127,13 +140,25 @@ export function createBootPlane({
   }
 
   async function scriptFor(
-    { claimed, observed, source, choice, why }: Asker,
+    { claimed, observed, source, choice, why, orderId }: Asker,
     platform: string | undefined,
   ): Promise<string> {
     const { mac } = claimed;
     const news = isNews(mac, choice);
     const tell = (stage: "script" | "wait-approval" | "note", message: string, more: object = {}) => {
       if (news) timeline.record({ claimed, observed, stage, message, ...more });
+    };
+    /** Before it is given: it is given once. */
+    const spend = async (given: string): Promise<void> => {
+      if (orderId === undefined) return;
+      await once.give(orderId);
+      timeline.record({
+        claimed,
+        observed,
+        stage: "order",
+        message: `given once, as ordered: ${given}`,
+        detail: { orderId },
+      });
     };
     switch (choice.kind) {
       case "wait": {
@@ -155,6 +180,7 @@ export function createBootPlane({
       case "refused":
         throw new Error("a refused request has no script");
       case "local-disk":
+        await spend("its own disk");
         tell("script", "told to boot its own disk", { detail: { given: "local-disk" } });
         return localDiskScript({ platform });
       case "rescue": {
@@ -165,6 +191,7 @@ export function createBootPlane({
           });
           return waitScript({ base, mac, lines });
         }
+        await spend("the rescue shell");
         tell("script", `given the rescue shell of image ${choice.image.manifest.id}${why ? `: ${why}` : ""}`, {
           detail: { given: "rescue" },
         });
@@ -172,12 +199,20 @@ export function createBootPlane({
       }
       case "boot": {
         const imageId = choice.image.manifest.id;
+        const root = await rootFrom(choice.image, mac, source);
+        if (root.from === "nowhere") {
+          const why = `${root.loading} machines load their images, it waits for its turn`;
+          if (turnIsNews(mac)) timeline.record({ claimed, observed, stage: "note", message: why });
+          return waitScript({ base, mac, lines: [`Flynn: ${why}`] });
+        }
+        await spend(`image ${imageId}`);
         const { token, boot } = await tokens.mint({ machineId: choice.machine.id, imageId, mac, source });
-        const text = bootScript({ base, mac, token, image: scriptImage(choice.image, choice.machine) });
+        const peer = root.from === "peer" ? { peer: root.address } : {};
+        const text = bootScript({ base, mac, token, image: scriptImage(choice.image, choice.machine), ...peer });
         tell("script", `given boot image ${imageId}${why ? `: ${why}` : ""}`, {
           bootId: boot.bootId,
           imageId,
-          detail: { address: source.address },
+          detail: { address: source.address, ...(root.from === "peer" ? { rootFrom: root.address } : {}) },
         });
         return text;
       }

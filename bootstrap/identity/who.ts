@@ -5,8 +5,9 @@ import type { Claimed, Observed } from "#api/machine-identity.ts";
 import type { Images } from "../images.ts";
 import { type BootChoice, chooseBoot } from "./boot-choice.ts";
 import { identityOfQuery } from "./claim.ts";
-import { guarded } from "./guard.ts";
+import { type Guarded, guarded } from "./guard.ts";
 import type { Machines } from "./machines.ts";
+import type { Once } from "./once.ts";
 import type { Sight, Source } from "./sight.ts";
 import type { BootRecord, Tokens, Use } from "./tokens.ts";
 
@@ -15,6 +16,7 @@ export interface WhoOptions {
   images: Pick<Images, "get" | "refusal">;
   tokens: Pick<Tokens, "check" | "use" | "bootAt" | "bootsOf">;
   sight: Pick<Sight, "sourceOf" | "observed">;
+  once: Pick<Once, "of">;
   controlIsThere: () => boolean;
 }
 
@@ -26,6 +28,8 @@ export interface Asker {
   choice: BootChoice;
   /** Why it is given another boot than it is to have. */
   why?: string;
+  /** The order by which it is given this once. */
+  orderId?: string;
 }
 
 /** Somebody who shows a boot's token. */
@@ -50,8 +54,15 @@ export interface Who {
   bootAt(address: string): BootRecord | undefined;
 }
 
-export function whoIs({ machines, images, tokens, sight, controlIsThere }: WhoOptions): Who {
+export function whoIs({ machines, images, tokens, sight, once, controlIsThere }: WhoOptions): Who {
   const { sourceOf } = sight;
+  /** As a person ordered for once, else as it is to boot, else what its failed boots make of that. */
+  const toBoot = (known: BootMachine | undefined, ordered: BootMachine["once"]): Partial<Guarded> => {
+    if (known === undefined) return {};
+    if (ordered !== undefined && ordered.target !== "inventory")
+      return { machine: { ...known, target: ordered.target } };
+    return guarded(known, tokens.bootsOf(known.id), controlIsThere());
+  };
   return {
     isSeen(address) {
       const { card, relay } = sourceOf(address);
@@ -63,8 +74,8 @@ export function whoIs({ machines, images, tokens, sight, controlIsThere }: WhoOp
       const source = sourceOf(address, claimed.mac);
       const observed = sight.observed(source, claimed.mac);
       const known = machines.find(claimed.mac);
-      const { machine, why } =
-        known === undefined ? { machine: known } : guarded(known, tokens.bootsOf(known.id), controlIsThere());
+      const ordered = known && once.of(known);
+      const { machine, why } = toBoot(known, ordered);
       const choice = chooseBoot({
         target: machines.target,
         machine,
@@ -73,7 +84,12 @@ export function whoIs({ machines, images, tokens, sight, controlIsThere }: WhoOp
         imageOf: images.get,
         refusalOf: images.refusal,
       });
-      return { claimed, observed, source, choice, ...(why === undefined ? {} : { why }) };
+      const isGiven = choice.kind === "boot" || choice.kind === "rescue" || choice.kind === "local-disk";
+      return {
+        ...{ claimed, observed, source, choice },
+        ...(why === undefined ? {} : { why }),
+        ...(ordered && isGiven ? { orderId: ordered.id } : {}),
+      };
     },
     shows(token, address) {
       const source = sourceOf(address);

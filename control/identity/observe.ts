@@ -97,6 +97,7 @@ export function machineAfter(
     });
   }
   if (event.stage === "boot-failed") next.reason = event.message;
+  if (next.bootOnce !== undefined && event.detail?.["orderId"] === next.bootOnce.orderId) delete next.bootOnce;
   if (event.detail?.["given"] === "rescue")
     Object.assign(next, { state: next.fallback ? "failed" : "rescue", reason: next.fallback?.reason ?? "" });
   return next;

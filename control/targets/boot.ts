@@ -43,6 +43,7 @@ export function bootTargetOf({
         profile,
         tags: { ...profile.tags, ...machine.tags },
         ...(order ? { wipeOrder: order } : {}),
+        ...(machine.bootOnce ? { once: { id: machine.bootOnce.orderId, target: machine.bootOnce.target } } : {}),
         guard: bootGuardOf(store, machine, guardSettings(config)),
       };
     }),

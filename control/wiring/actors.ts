@@ -13,6 +13,7 @@ import { accessTokens } from "../identity/tokens.ts";
 import { createLogDrains } from "../log-drains/log-drains.ts";
 import { logs } from "../logs/logs.ts";
 import { type Loops, loops } from "../loops.ts";
+import { machineVerbs } from "../machine-life/verbs.ts";
 import { machineOrders } from "../machine-orders/book.ts";
 import { machineFollower } from "../machine-state.ts";
 import { hostsBehind, onProof } from "../network/enforcement.ts";
@@ -84,6 +85,7 @@ export function createActors(context: Context, parts: ControlParts, { routes, ro
   ];
   return {
     ...{ tasks, scheduler, hostLoop, hosts, archive, external, logDrains, deployer, builds, git, kept, alerts, orders },
+    verbs: machineVerbs(context, orders, { isFree: scheduler.isFree }),
     rollouts: rollouts(context, { isFree: scheduler.isFree, alerts: alerts.active }),
     tokens: accessTokens(context),
     image: storeImage(context, images),

@@ -12,6 +12,7 @@ import { mountDisks } from "../routes/disks.ts";
 import { mountHosts } from "../routes/hosts.ts";
 import { mountKeys } from "../routes/keys.ts";
 import { mountLogDrains } from "../routes/log-drains.ts";
+import { mountMachineLife } from "../routes/machine-life.ts";
 import { mountMachineOrders } from "../routes/machine-orders.ts";
 import { mountMachines } from "../routes/machines.ts";
 import { mountNetwork } from "../routes/network.ts";
@@ -34,7 +35,7 @@ interface Wired {
 
 export function mountCluster({ mount, answerBeats }: ApiServer, { context, views, actors, images }: Wired): void {
   const { store, room, reaches, registry } = context;
-  const { alerts, scheduler, hostLoop, kept, git, tokens, logDrains, orders, rollouts } = actors;
+  const { alerts, scheduler, hostLoop, kept, git, tokens, logDrains, orders, rollouts, verbs } = actors;
   const { feeds, changes, routes } = views;
   mountAlerts(mount, alerts);
   mountQuarantine(mount, { store, now: context.now });
@@ -51,6 +52,7 @@ export function mountCluster({ mount, answerBeats }: ApiServer, { context, views
   });
   mountMachines(mount, context);
   mountMachineOrders(mount, context, orders);
+  mountMachineLife(mount, context, verbs);
   mountDisks(mount, context);
   mountBoot(mount, context);
   mountRollouts(mount, context, rollouts);

@@ -9,11 +9,12 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { listAlerts } from "#api/alerts.ts";
 import { createApp } from "#api/apps.ts";
-import { postBootEvents } from "#api/boot.ts";
+import { listBootImages, postBootEvents } from "#api/boot.ts";
 import { createBuild } from "#api/builds.ts";
 import { createCertificate } from "#api/certificates.ts";
 import { getDeployment, listDeployments } from "#api/deployments.ts";
 import { type Job, listJobs } from "#api/jobs.ts";
+import { rolloutBootImage } from "#api/rollouts.ts";
 import { createService } from "#api/services.ts";
 import { setStack, uploadStackImage } from "#api/stack.ts";
 import { until } from "#lib/time.ts";
@@ -105,6 +106,13 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   "machine list": () => [],
   "machine show": () => ["52:54:00:00:00:01"],
   "machine timeline": () => ["52:54:00:00:00:01"],
+  "machine status": () => ["52:54:00:00:00:01"],
+  "machine tag": () => ["52:54:00:00:00:01"],
+  "rollout list": () => [],
+  "rollout show": async () => {
+    const params = { id: (await control.admin.call(listBootImages, {})).items[0]!.id };
+    return [(await control.admin.call(rolloutBootImage, { params, body: {} })).id];
+  },
   "machine orders": () => ["52:54:00:00:00:01"],
   "machine explain": () => ["52:54:00:00:00:01"],
   alerts: () => [],
@@ -155,7 +163,7 @@ const LINES = new Set(["log"]); // one object a line: jobs.test.ts
 const TEXT = new Set(["completion", "complete", "git-credential"]); // scripts and bare names for shells
 const CHANGES = new Set(
   `up, down, remote add, redeploy, key add, key remove, token create, token revoke, log-drain add, log-drain remove, build cancel, build set, build unset, build builder upload, build cache clear, cluster add, cluster remove, cluster backup, cluster restore, cluster token, machine approve, machine reject, machine adopt, machine wipe, host cordon, host drain, host uncordon,
-   host token, host remove, image build, image register, image rollout, stack build, profile set, profile remove, create, delete, deploy,
+   host token, host remove, image build, image register, image rollout, image rollback, rollout pause, rollout resume, rollout cancel, machine boot-once, machine reprovision, machine rename, machine forget, stack build, profile set, profile remove, create, delete, deploy,
    rollback, deployment cancel, env set, env unset, env edit, deploy set, deploy unset, kill, run, exec, ps forward,
    restart, limit set, route add http, route add tcp, route update, route remove, cert add, cert update, cert remove, maintenance on, maintenance off,
    error-page set, error-page remove, router remove, network allow, network remove, deployment create, deployment pause, deployment resume, service add, service update, service remove, quarantine keep, quarantine end`.split(

@@ -56,6 +56,14 @@ export const WHO_MAY: Record<string, Who> = {
   "PATCH /v1/machines/:id": "machine:write",
   "DELETE /v1/machines/:id": "machine:write",
 
+  "POST /v1/machines/:id/boot-once": "machine:write",
+  "POST /v1/machines/:id/reprovision": "machine:write",
+  "GET /v1/rollouts": "machine:read",
+  "GET /v1/rollouts/:id": "machine:read",
+  "POST /v1/rollouts/:id/pause": "machine:write",
+  "POST /v1/rollouts/:id/resume": "machine:write",
+  "POST /v1/rollouts/:id/cancel": "machine:write",
+
   "GET /v1/boot-images": "machine:read",
   "GET /v1/boot-images/:id": "machine:read",
   "POST /v1/boot-images": "machine:write",

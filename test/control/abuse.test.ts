@@ -242,10 +242,12 @@ const MADE_BY: Record<string, object> = {
   redeploy: {},
   wipeMachineDisk: { fingerprint: "1".repeat(64) },
   signalJob: { signal: "HUP" },
+  bootMachineOnce: { target: "rescue" },
+  reprovisionMachine: {},
 };
 /** Those that make nothing that lasts: repeated, they say what is so already; another ticket opens no second session by itself. */
 const MAKE_NOTHING =
-  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment cancelMachineOrder pauseDeployment resumeDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
+  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment cancelMachineOrder pauseDeployment resumeDeployment pauseRollout resumeRollout cancelRollout cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
 
 test("an Idempotency-Key of another request is a conflict for every POST that makes or does something once, before it does", () =>
   withRig(async (rig) => {
@@ -400,6 +402,7 @@ const CONTENT = new Set(
     "listAlerts query.cursor",
     "listMachines query.cursor",
     "listMachineOrders query.cursor",
+    "listRollouts query.cursor",
     "listHosts query.cursor",
     "listApps query.cursor",
     "listReleases query.cursor",

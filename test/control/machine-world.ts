@@ -122,7 +122,8 @@ export async function world(rig: Rig): Promise<World> {
     };
     const once = async (signal: AbortSignal): Promise<void> => {
       const machine = (await it.target()).machines.find((each) => each.id === id);
-      if (machine === undefined || machine.target !== "boot" || machine.imageId === undefined) return sleep(100, signal);
+      if (machine === undefined || machine.target !== "boot" || machine.imageId === undefined)
+        return sleep(100, signal);
       const { imageId } = machine;
       const bootId = bootIdOf(++boots);
       await it.tell(mac, "script", { bootId, imageId, message: `given boot image ${imageId}` });
@@ -134,7 +135,8 @@ export async function world(rig: Rig): Promise<World> {
         await it.tell(mac, "boot-failed", { bootId, imageId, level: "error", message, detail: { refusal: "memory" } });
         return sleep(100, signal);
       }
-      if (fate === "hangs") return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+      if (fate === "hangs")
+        return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
       await agent({ bootId, n, fate, signal });
     };
     const agent = async (of: { bootId: string; n: number; fate: Fate; signal: AbortSignal }): Promise<void> => {

@@ -68,7 +68,8 @@ const allReady = (rig: Rig, image: string, machines: FakeMachine[]) =>
     what: `every machine ready with ${image}`,
     ...LONG,
   });
-const begin = ({ admin }: Rig, wish: RolloutWish) => admin.call(rolloutBootImage, { params: { id: "new" }, body: wish });
+const begin = ({ admin }: Rig, wish: RolloutWish) =>
+  admin.call(rolloutBootImage, { params: { id: "new" }, body: wish });
 const show = ({ admin }: Rig, { id }: Pick<Rollout, "id">) => admin.call(getRollout, { params: { id } });
 const cordoned = async ({ admin }: Rig) => (await admin.call(listHosts, {})).items.filter((host) => host.cordoned);
 
@@ -193,8 +194,14 @@ test("without stages it is current at once, and nobody is told to reboot", () =>
       [[], [], []],
     );
     machines[0]!.powerCycle();
-    await until(async () => (await imagesOf(rig, machines))[0] === "ready new", { what: "the first with new", ...LONG });
-    assert.equal((await rig.admin.call(listRollouts, { query: {} })).items.map(({ id }) => id), [rollout.id]);
+    await until(async () => (await imagesOf(rig, machines))[0] === "ready new", {
+      what: "the first with new",
+      ...LONG,
+    });
+    assert.equal(
+      (await rig.admin.call(listRollouts, { query: {} })).items.map(({ id }) => id),
+      [rollout.id],
+    );
   }));
 
 for (const state of ["draining", "rebooting", "ready", "back-draining", "back-rebooting"])

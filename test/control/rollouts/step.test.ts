@@ -2,7 +2,13 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { nextStep, type Progress, type RolloutMachineView, type Seen, unavailable } from "../../../control/rollouts/step.ts";
+import {
+  nextStep,
+  type Progress,
+  type RolloutMachineView,
+  type Seen,
+  unavailable,
+} from "../../../control/rollouts/step.ts";
 
 const well: Seen = {
   gone: false,
@@ -41,48 +47,167 @@ const newOne = { imageId: "new", bootedAnew: true };
 const TABLE: [claim: string, Progress, type: string, words?: RegExp][] = [
   ["the first is drained", progress([machine(1, "waiting"), machine(2, "waiting")]), "drain m1"],
   ["one at a time", progress([machine(1, "draining"), machine(2, "waiting")]), "wait", /waits for node-1/],
-  ["two where two may be down", progress([machine(1, "draining"), machine(2, "waiting")], { maxUnavailable: 2 }), "drain m2"],
-  ["one that came back and is lost counts as down", progress([machine(1, "ready", { ready: false }), machine(2, "waiting")]), "wait", /node-1 to be well/],
-  ["and is not waited for for ever", progress([machine(1, "ready", { ready: false }), machine(2, "waiting")], { gateSinceMs: 2_000 }), "turn-back", /did not get well/],
-  ["drained, it boots the image", progress([machine(1, "draining", { drained: true })]), "reboot m1", /told to boot new/],
-  ["jobs that do not leave end it", progress([machine(1, "draining", { sinceMs: 2_000 })]), "turn-back", /node-1: its jobs did not move/],
-  ["a host that is lost meanwhile too", progress([machine(1, "draining", { ready: false })]), "turn-back", /lost while/],
+  [
+    "two where two may be down",
+    progress([machine(1, "draining"), machine(2, "waiting")], { maxUnavailable: 2 }),
+    "drain m2",
+  ],
+  [
+    "one that came back and is lost counts as down",
+    progress([machine(1, "ready", { ready: false }), machine(2, "waiting")]),
+    "wait",
+    /node-1 to be well/,
+  ],
+  [
+    "and is not waited for for ever",
+    progress([machine(1, "ready", { ready: false }), machine(2, "waiting")], { gateSinceMs: 2_000 }),
+    "turn-back",
+    /did not get well/,
+  ],
+  [
+    "drained, it boots the image",
+    progress([machine(1, "draining", { drained: true })]),
+    "reboot m1",
+    /told to boot new/,
+  ],
+  [
+    "jobs that do not leave end it",
+    progress([machine(1, "draining", { sinceMs: 2_000 })]),
+    "turn-back",
+    /node-1: its jobs did not move/,
+  ],
+  [
+    "a host that is lost meanwhile too",
+    progress([machine(1, "draining", { ready: false })]),
+    "turn-back",
+    /lost while/,
+  ],
   ["before it went down it is not back", progress([machine(1, "rebooting")]), "wait"],
   ["ready with the image of a new boot it takes jobs again", progress([machine(1, "rebooting", newOne)]), "arrive m1"],
-  ["a new boot of the old image is not what was asked for", progress([machine(1, "rebooting", { bootedAnew: true })]), "turn-back", /came back with old/],
-  ["one that refuses in the initrd ends it at once", progress([machine(1, "rebooting", { ready: false, refused: "its initrd refused" })]), "turn-back", /node-1: its initrd refused/],
-  ["one that never comes back too, in the end", progress([machine(1, "rebooting", { ready: false, sinceMs: 2_000 })]), "turn-back", /did not come back/],
-  ["a stage is well for a while before the next", progress([machine(1, "ready", newOne), machine(2, "waiting", {}, 1)], { stages: 2, gateLeftMs: 5 }), "wait", /so far/],
-  ["then the next begins", progress([machine(1, "ready", newOne), machine(2, "waiting", {}, 1)], { stages: 2 }), "stage"],
+  [
+    "a new boot of the old image is not what was asked for",
+    progress([machine(1, "rebooting", { bootedAnew: true })]),
+    "turn-back",
+    /came back with old/,
+  ],
+  [
+    "one that refuses in the initrd ends it at once",
+    progress([machine(1, "rebooting", { ready: false, refused: "its initrd refused" })]),
+    "turn-back",
+    /node-1: its initrd refused/,
+  ],
+  [
+    "one that never comes back too, in the end",
+    progress([machine(1, "rebooting", { ready: false, sinceMs: 2_000 })]),
+    "turn-back",
+    /did not come back/,
+  ],
+  [
+    "a stage is well for a while before the next",
+    progress([machine(1, "ready", newOne), machine(2, "waiting", {}, 1)], { stages: 2, gateLeftMs: 5 }),
+    "wait",
+    /so far/,
+  ],
+  [
+    "then the next begins",
+    progress([machine(1, "ready", newOne), machine(2, "waiting", {}, 1)], { stages: 2 }),
+    "stage",
+  ],
   ["after the last it is done", progress([machine(1, "ready", newOne)]), "end done"],
   ["with nobody to take it, too", progress([], { stages: 0 }), "end done"],
-  ["a job that keeps crashing ends it", progress([machine(1, "ready", newOne)], { broken: "web crashes" }), "turn-back", /web crashes/],
-  ["a job that is not well holds it up", progress([machine(1, "ready", newOne), machine(2, "waiting")], { unwell: "web starts" }), "wait", /web starts/],
-  ["and ends it when it stays so", progress([machine(1, "ready", newOne)], { unwell: "web starts", gateSinceMs: 2_000 }), "turn-back", /web starts/],
+  [
+    "a job that keeps crashing ends it",
+    progress([machine(1, "ready", newOne)], { broken: "web crashes" }),
+    "turn-back",
+    /web crashes/,
+  ],
+  [
+    "a job that is not well holds it up",
+    progress([machine(1, "ready", newOne), machine(2, "waiting")], { unwell: "web starts" }),
+    "wait",
+    /web starts/,
+  ],
+  [
+    "and ends it when it stays so",
+    progress([machine(1, "ready", newOne)], { unwell: "web starts", gateSinceMs: 2_000 }),
+    "turn-back",
+    /web starts/,
+  ],
   ["paused it begins nothing", progress([machine(1, "waiting")], { state: "paused" }), "wait", /^paused$/],
-  ["paused it ends what it began", progress([machine(1, "draining", { drained: true })], { state: "paused" }), "reboot m1"],
-  ["paused it goes back all the same when that fails", progress([machine(1, "rebooting", { refused: "no" })], { state: "paused" }), "turn-back"],
-  ["a host that is lost already is left for its next boot", progress([machine(1, "waiting", { ready: false, cannot: "its host is lost" })]), "skip m1"],
-  ["one that a person orders about is waited for", progress([machine(1, "waiting", { busy: "an order" })]), "wait", /an order/],
-  ["one that was removed is left out, whatever it was at", progress([machine(1, "rebooting", { gone: true })]), "skip m1"],
+  [
+    "paused it ends what it began",
+    progress([machine(1, "draining", { drained: true })], { state: "paused" }),
+    "reboot m1",
+  ],
+  [
+    "paused it goes back all the same when that fails",
+    progress([machine(1, "rebooting", { refused: "no" })], { state: "paused" }),
+    "turn-back",
+  ],
+  [
+    "a host that is lost already is left for its next boot",
+    progress([machine(1, "waiting", { ready: false, cannot: "its host is lost" })]),
+    "skip m1",
+  ],
+  [
+    "one that a person orders about is waited for",
+    progress([machine(1, "waiting", { busy: "an order" })]),
+    "wait",
+    /an order/,
+  ],
+  [
+    "one that was removed is left out, whatever it was at",
+    progress([machine(1, "rebooting", { gone: true })]),
+    "skip m1",
+  ],
   ["back: what only lost its jobs gets them again", progress([machine(1, "draining")], back), "back m1"],
-  ["back: what boots is to boot what it had", progress([machine(1, "rebooting", { ready: false })], back), "reboot-back m1"],
-  ["back: what is well is drained first, the last one first", progress([machine(1, "ready", newOne), machine(2, "ready", newOne)], back), "drain-back m2"],
+  [
+    "back: what boots is to boot what it had",
+    progress([machine(1, "rebooting", { ready: false })], back),
+    "reboot-back m1",
+  ],
+  [
+    "back: what is well is drained first, the last one first",
+    progress([machine(1, "ready", newOne), machine(2, "ready", newOne)], back),
+    "drain-back m2",
+  ],
   ["back: one at a time", progress([machine(1, "ready", newOne), machine(2, "back-draining", newOne)], back), "wait"],
-  ["back: drained it boots", progress([machine(1, "back-draining", { drained: true, ...newOne })], back), "reboot-back m1"],
-  ["back: jobs that do not leave do not keep it", progress([machine(1, "back-draining", { sinceMs: 2_000, ...newOne })], back), "reboot-back m1"],
+  [
+    "back: drained it boots",
+    progress([machine(1, "back-draining", { drained: true, ...newOne })], back),
+    "reboot-back m1",
+  ],
+  [
+    "back: jobs that do not leave do not keep it",
+    progress([machine(1, "back-draining", { sinceMs: 2_000, ...newOne })], back),
+    "reboot-back m1",
+  ],
   ["back: ready with what it had", progress([machine(1, "back-rebooting", { bootedAnew: true })], back), "back m1"],
   ["back: still ready with the new one it is not back", progress([machine(1, "back-rebooting", newOne)], back), "wait"],
-  ["back: one that never went down is back after a while", progress([machine(1, "back-rebooting", { sinceMs: 40_000 })], { ...back, bootMostMs: 60_000 }), "back m1"],
-  ["back: one that does not come is said to be stuck", progress([machine(1, "back-rebooting", { ready: false, sinceMs: 2_000 })], back), "stuck m1", /switch it off and on/],
+  [
+    "back: one that never went down is back after a while",
+    progress([machine(1, "back-rebooting", { sinceMs: 40_000 })], { ...back, bootMostMs: 60_000 }),
+    "back m1",
+  ],
+  [
+    "back: one that does not come is said to be stuck",
+    progress([machine(1, "back-rebooting", { ready: false, sinceMs: 2_000 })], back),
+    "stuck m1",
+    /switch it off and on/,
+  ],
   ["back: with all back it has failed", progress([machine(1, "back"), machine(2, "waiting")], back), "end failed"],
-  ["back: called off it is cancelled", progress([machine(1, "waiting")], { ...back, goingBack: { reason: "ann", to: "cancelled" } }), "end cancelled"],
+  [
+    "back: called off it is cancelled",
+    progress([machine(1, "waiting")], { ...back, goingBack: { reason: "ann", to: "cancelled" } }),
+    "end cancelled",
+  ],
 ];
 
 for (const [claim, at, expected, words] of TABLE)
   test(claim, () => {
     const step = nextStep(at);
-    const name = step.type === "end" ? `end ${step.state}` : "machineId" in step ? `${step.type} ${step.machineId}` : step.type;
+    const name =
+      step.type === "end" ? `end ${step.state}` : "machineId" in step ? `${step.type} ${step.machineId}` : step.type;
     assert.is(name, expected, JSON.stringify(step));
     const said = "words" in step ? step.words : step.reason;
     if (words) assert.match(said, words);
@@ -90,7 +215,19 @@ for (const [claim, at, expected, words] of TABLE)
 
 /** What becomes of a machine that boots the image. */
 type Fate = "well" | "refuses" | "never" | "crashes" | "old" | "stuck" | "jobs stay" | "removed";
-const FATES: Fate[] = ["well", "well", "well", "well", "refuses", "never", "crashes", "old", "stuck", "jobs stay", "removed"];
+const FATES: Fate[] = [
+  "well",
+  "well",
+  "well",
+  "well",
+  "refuses",
+  "never",
+  "crashes",
+  "old",
+  "stuck",
+  "jobs stay",
+  "removed",
+];
 
 /** A world of machines, each with its fate, driven by the rule alone. Returns how it ended. */
 function played(fates: Fate[], stages: number[], most: number, cancelAt: number) {
@@ -98,7 +235,12 @@ function played(fates: Fate[], stages: number[], most: number, cancelAt: number)
     fate,
     image: "old",
     up: true,
-    ...machine(n, "waiting", {}, stages.findIndex((end) => n < end)),
+    ...machine(
+      n,
+      "waiting",
+      {},
+      stages.findIndex((end) => n < end),
+    ),
   }));
   let state: Progress["state"] = "running";
   let goingBack: Progress["goingBack"];
@@ -161,7 +303,8 @@ function played(fates: Fate[], stages: number[], most: number, cancelAt: number)
 }
 
 test("whatever becomes of machines, it ends; all have the new image or none that could go back has", () => {
-  const stagesOf = (count: number, cuts: number[]) => [...new Set([...cuts.map((cut) => Math.min(cut, count)), count])].sort((a, b) => a - b);
+  const stagesOf = (count: number, cuts: number[]) =>
+    [...new Set([...cuts.map((cut) => Math.min(cut, count)), count])].sort((a, b) => a - b);
   fc.assert(
     fc.property(
       fc.array(fc.constantFrom(...FATES), { minLength: 1, maxLength: 8 }),
@@ -174,7 +317,10 @@ test("whatever becomes of machines, it ends; all have the new image or none that
           assert.ok(all.every(({ state: at, image }) => (at === "ready" && image === "new") || at === "skipped"));
         else
           assert.ok(
-            all.every(({ state: at, image, fate }) => image === "old" || at === "stuck" || at === "skipped" || fate === "removed"),
+            all.every(
+              ({ state: at, image, fate }) =>
+                image === "old" || at === "stuck" || at === "skipped" || fate === "removed",
+            ),
             JSON.stringify(all.map(({ state: at, fate, image }) => [at, fate, image])),
           );
       },

@@ -27,6 +27,7 @@ const UNFILLED = new Set([
   "listCertificates",
   "listKeys",
   "listMachineOrders",
+  "listRollouts",
 ]);
 
 async function fill(rig: Rig): Promise<void> {

@@ -1,0 +1,217 @@
+// Orders to boot: something else once, or anew. Each is carried out by looking at what is, and goes on after a restart of control: what an
+// order is at stands in the order, and what follows from it is decided by a pure rule.
+
+import { Fault, isFault } from "#api/fault.ts";
+import type { BootOnceTarget } from "#api/machine-life.ts";
+import type { MachineOrder } from "#api/machine-orders.ts";
+import { causeChain } from "#lib/run.ts";
+import { createWake } from "#lib/wake.ts";
+import type { Context } from "../context.ts";
+import type { Idempotent } from "../http/idempotency-key.ts";
+import { keys, PREFIX } from "../keys.ts";
+import type { MachineOrders } from "../machine-orders/book.ts";
+import type { HostRecord, MachineRecord } from "../records.ts";
+import { machinesOf, openRollout } from "../rollouts/record.ts";
+import type { Entry } from "../store/entry.ts";
+import type { Change } from "../store/store.ts";
+import { afterDecision, lifeOf } from "./records.ts";
+import { nextOfReprovision, type ReprovisionSeen } from "./reprovision.ts";
+
+export interface MachineVerbs {
+  bootOnce(machine: Entry<MachineRecord>, target: BootOnceTarget, by: By): Promise<MachineOrder>;
+  reprovision(machine: Entry<MachineRecord>, by: By): Promise<MachineOrder>;
+  /** Carries out what is open until the signal aborts. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export interface By {
+  by: string;
+  idempotent?: Idempotent;
+}
+
+export interface VerbParts {
+  /** No job is on that host, and none is on its way there. */
+  isFree: (hostId: string) => boolean;
+}
+
+const TICK_MS = 500;
+const ON_THE_WAY = /draining|rebooting/;
+const LATER = "switch it off and on";
+
+export function machineVerbs(context: Context, book: MachineOrders, { isFree }: VerbParts): MachineVerbs {
+  const { store, log, config, presence } = context;
+  const hostOf = ({ hostId }: MachineRecord) =>
+    hostId === undefined ? undefined : store.get<HostRecord>(keys.host(hostId));
+  const approvedOnly = ({ value }: Entry<MachineRecord>): void => {
+    if (value.approvedAt === undefined)
+      throw new Fault("conflict", `machine ${value.name} is not approved; see: flynn machine approve ${value.name}`);
+  };
+  /** Its host takes jobs again, unless a person had closed it before. */
+  const released = (machine: MachineRecord | undefined, order: Pick<MachineOrder, "detail">): Change[] => {
+    const host = machine && hostOf(machine);
+    if (host === undefined || order.detail?.["drained"] !== 1) return [];
+    const { draining: _, reboot: __, ...value } = host.value;
+    return [
+      { key: host.key, value: { ...value, cordoned: order.detail["cordonedBefore"] === 1 } satisfies HostRecord },
+    ];
+  };
+  const machineOf = ({ machineId }: Pick<MachineOrder, "machineId">) =>
+    store.get<MachineRecord>(keys.machine(machineId));
+
+  book.cancelsBy("boot-once", (order) => {
+    const entry = machineOf(order);
+    if (entry?.value.bootOnce?.orderId !== order.id) return [];
+    const { bootOnce: _, ...value } = entry.value;
+    return [{ key: entry.key, value }];
+  });
+  book.cancelsBy("reprovision", (order) => released(machineOf(order)?.value, order));
+
+  /** Why its agent cannot be told to reboot; undefined when it can. */
+  const deaf = (host: HostRecord | undefined): string | undefined => {
+    if (host === undefined) return "it is no host";
+    if (host.state !== "ready") return `its host is ${host.state}`;
+    if (host.bootId === undefined) return "its host has not said which boot it is";
+    const can = presence.members.get(host.id)?.hello?.capabilities.includes("reboot");
+    return can ? undefined : "its agent cannot be told to reboot";
+  };
+
+  const clocks = new Map<string, { phase: string; atMs: number }>();
+  const sinceMs = ({ id }: MachineOrder, phase: string): number => {
+    const known = clocks.get(id);
+    const from = known?.phase === phase ? known : { phase, atMs: presence.nowMs() };
+    clocks.set(id, from);
+    return presence.nowMs() - from.atMs;
+  };
+
+  const carryOutOnce = async (order: MachineOrder): Promise<void> => {
+    const machine = machineOf(order)?.value;
+    if (machine === undefined) return book.end(order, { state: "failed", reason: "the machine was forgotten" });
+    if (machine.bootOnce?.orderId === order.id) return;
+    await book.end(order, { state: "done", reason: `it was given ${order.detail?.["target"]} at a boot` });
+  };
+
+  const carryOutAnew = async (order: MachineOrder): Promise<void> => {
+    const machine = machineOf(order)?.value;
+    if (machine === undefined) return book.end(order, { state: "failed", reason: "the machine was forgotten" });
+    const host = hostOf(machine);
+    const phase = order.detail?.["phase"] === "drain" ? "drain" : "boot";
+    const last = lifeOf(store, machine.id).boots.at(-1);
+    const refused = machine.fallback?.reason ?? (last?.refused ? last.seen : undefined);
+    const seen: ReprovisionSeen = {
+      phase,
+      drained: host === undefined || isFree(host.value.id),
+      deaf: deaf(host?.value),
+      ready: machine.state === "ready" && (host === undefined || host.value.state === "ready"),
+      bootedAnew: (machine.joinedBootId ?? "") !== (order.detail?.["endedBootId"] ?? ""),
+      imageId: machine.imageId,
+      ...(refused === undefined ? {} : { refused }),
+      sinceMs: sinceMs(order, phase),
+      drainMostMs: config.rolloutDrainMs,
+      bootMostMs: config.rolloutBootMs,
+    };
+    const step = nextOfReprovision(seen);
+    if (step.type === "wait") return;
+    if (step.type === "end")
+      return book.end(order, { state: step.state, reason: step.reason }, released(machine, order));
+    const change: Change[] =
+      step.type === "reboot" && host !== undefined
+        ? [
+            {
+              key: host.key,
+              value: { ...host.value, reboot: { orderId: order.id, bootId: host.value.bootId! } } satisfies HostRecord,
+            },
+          ]
+        : [];
+    await book.step(order, { step: step.words, detail: { phase: "boot" } }, change);
+  };
+
+  return {
+    async bootOnce(entry, target, { by, idempotent }) {
+      approvedOnly(entry);
+      const { value } = entry;
+      if (target === "inventory")
+        throw new Fault("conflict", `machine ${value.name} is approved: what it is made of is told by its host`);
+      return book.open({
+        machine: value,
+        kind: "boot-once",
+        actor: by,
+        step: `its next network boot is given ${target}`,
+        detail: { target },
+        ...(idempotent ? { idempotent } : {}),
+        also: (orderId) => ({
+          expect: [{ key: entry.key, version: entry.version }],
+          mutations: [{ key: entry.key, value: { ...value, bootOnce: { orderId, target } } satisfies MachineRecord }],
+        }),
+      });
+    },
+    async reprovision(entry, { by, idempotent }) {
+      approvedOnly(entry);
+      const { value } = entry;
+      if (value.target !== "boot")
+        throw new Fault(
+          "conflict",
+          `the next boot of machine ${value.name} is ${value.target}; make it boot its image first`,
+        );
+      const rollout = openRollout(store)?.value;
+      if (
+        rollout &&
+        machinesOf(store, rollout.id).some(
+          (one) => one.value.machineId === value.id && ON_THE_WAY.test(one.value.state),
+        )
+      )
+        throw new Fault("conflict", `rollout ${rollout.id} boots machine ${value.name} anew just now`);
+      const host = hostOf(value);
+      const why = deaf(host?.value);
+      const drains = host !== undefined && why === undefined;
+      const { machine, changes } = afterDecision(store, value);
+      return book.open({
+        machine: value,
+        kind: "reprovision",
+        actor: by,
+        step: drains ? `jobs of host ${host.value.name} move elsewhere` : `${why}: ${LATER}`,
+        detail: {
+          phase: drains ? "drain" : "boot",
+          ...(value.joinedBootId === undefined ? {} : { endedBootId: value.joinedBootId }),
+          ...(drains ? { drained: 1, cordonedBefore: host.value.cordoned ? 1 : 0 } : {}),
+        },
+        quietMs: config.rolloutDrainMs + config.rolloutBootMs,
+        ...(idempotent ? { idempotent } : {}),
+        also: () => ({
+          expect: [{ key: entry.key, version: entry.version }],
+          mutations: [
+            { key: entry.key, value: machine },
+            ...changes,
+            ...(drains ? [{ key: host.key, value: { ...host.value, cordoned: true, draining: true as const } }] : []),
+          ],
+        }),
+      });
+    },
+    async run(signal) {
+      const woken = createWake();
+      const stop = store.onDurable(({ mutations }) => {
+        if (mutations.some(({ key }) => WAKES.some((prefix) => key.startsWith(prefix)))) woken.ring();
+      });
+      try {
+        while (!signal.aborted) {
+          const open = book.allOpen();
+          for (const id of clocks.keys()) if (!open.some((order) => order.id === id)) clocks.delete(id);
+          for (const order of open) {
+            try {
+              if (order.kind === "boot-once") await carryOutOnce(order);
+              if (order.kind === "reprovision") await carryOutAnew(order);
+            } catch (error) {
+              if (store.ended) throw error;
+              if (!isFault(error, "precondition"))
+                log.error({ order: order.id, causes: causeChain(error) }, "an order did not go on, it is tried again");
+            }
+          }
+          await woken.wait(TICK_MS, signal);
+        }
+      } finally {
+        stop();
+      }
+    },
+  };
+}
+
+const WAKES = [PREFIX.machineOrders, PREFIX.machines, PREFIX.machineLives, PREFIX.hosts];
