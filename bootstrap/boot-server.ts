@@ -19,7 +19,7 @@ import { type BootRecord, createTokens } from "./identity/tokens.ts";
 import { openImages } from "./images.ts";
 import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
-import { dhcpSteps, httpFileSteps, tftpSteps, transferStep } from "./steps.ts";
+import { dhcpSteps, httpFileSteps, tftpSteps, transferStep, unknownFileSteps } from "./steps.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
 import type { Timeline } from "./timeline.ts";
@@ -106,6 +106,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     log,
     admits: sight.admits,
     onTransfer: tftpSteps(fetching),
+    onUnknownName: unknownFileSteps(fetching),
   }).catch(async (cause) => {
     throw await listenFault("udp", address, 69, "TFTP server", cause);
   });
