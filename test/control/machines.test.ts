@@ -22,7 +22,7 @@ import {
   type TimelineEvent,
 } from "#api/machines.ts";
 import { getStatus, listEvents } from "#api/status.ts";
-import { diagnose } from "../../control/doctor.ts";
+import { diagnose } from "../../control/doctor/diagnose.ts";
 import { eventChanges, eventsToTrim, plainText } from "../../control/events.ts";
 import { approvedAfter, rejectedAfter } from "../../control/identity/machine-decision.ts";
 import { approval, approvedOf, machineAfter, newMachine, type Sighting } from "../../control/identity/observe.ts";
