@@ -77,6 +77,17 @@ export const DiskPolicy = object({
   wwn: Type.Optional(Type.String({ maxLength: 128 })),
   path: Type.Optional(Type.String({ pattern: "^/dev/[a-zA-Z0-9/_.:-]+$" })),
   minSizeBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  maxSizeBytes: Type.Optional(Type.Integer({ minimum: 1 })),
+  transport: Type.Optional(
+    Type.String({ pattern: "^[a-z0-9-]{1,16}$", description: "Only disks attached so, such as nvme, sata or sas." }),
+  ),
+  media: Type.Optional(oneOf(["ssd", "hdd"], "Only disks of which the kernel says so.")),
+  prefer: Type.Optional(
+    oneOf(
+      ["largest", "smallest"],
+      "Which of several that are empty; largest when left out. A name, never a permission.",
+    ),
+  ),
   verify: Type.Optional(DiskVerify),
 });
 export type DiskPolicy = Static<typeof DiskPolicy>;
