@@ -3,6 +3,9 @@ import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
 import { Id, IdParams, Nothing, object, oneOf, Sha256, Time } from "./schema.ts";
 
+export const DiskMedia = oneOf(["ssd", "hdd"], "As the kernel says; of a virtual disk that is anything.");
+export type DiskMedia = Static<typeof DiskMedia>;
+
 /** How a host stands to a disk, whatever its policy: what a policy may do with it follows. */
 export const DiskStanding = oneOf(
   ["ours", "begun", "open", "full", "unfit"],
@@ -22,7 +25,7 @@ export const MachineDisk = object({
     Type.Array(Type.String({ maxLength: 256 }), { maxItems: 32, description: "Its other names, below /dev/disk." }),
   ),
   transport: Type.Optional(DiskText(16, "How it is attached, as the kernel says: nvme, sata, sas, virtio, usb.")),
-  media: Type.Optional(oneOf(["ssd", "hdd"], "As the kernel says; of a virtual disk that is anything.")),
+  media: Type.Optional(DiskMedia),
   holds: DiskText(300, "What is on it, in plain words."),
   contents: Type.Optional(
     Type.Array(Type.String({ maxLength: 300 }), {

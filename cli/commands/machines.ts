@@ -18,6 +18,7 @@ import { printFacts, printTable } from "../output/table.ts";
 import { paint, plain } from "../output/text.ts";
 import type { Cli, Command, Invocation } from "../parse/command.ts";
 import { disksCommand } from "./disks.ts";
+import { machineOrdersCommand } from "./machine-orders.ts";
 import { wipeCommand } from "./wipe.ts";
 
 const MACHINE = { name: "MACHINE", required: true, offers: "machines" } as const;
@@ -169,6 +170,7 @@ export const machineCommands: readonly Command[] = [
     run: timeline,
   },
   disksCommand,
+  machineOrdersCommand,
   wipeCommand,
   {
     words: "machine explain",

@@ -55,6 +55,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   "machine approve": "flynn machine approve node-0145bf",
   "machine disks": "flynn machine disks node-0145bf",
   "machine explain": "flynn machine explain node-0145bf",
+  "machine orders": "flynn machine orders node-0145bf",
   "machine reject": "flynn machine reject node-0145bf",
   "machine show": "flynn machine show node-0145bf",
   "machine timeline": "flynn machine timeline -f node-0145bf",

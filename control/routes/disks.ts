@@ -138,6 +138,6 @@ const shown = (disk: disks.MachineDisk): disks.MachineDisk => ({
   ...disk,
   holds: plainText(disk.holds),
   path: plainText(disk.path),
-  ...(disk.contents ? { contents: disk.contents.map(plainText) } : {}),
-  ...(disk.links ? { links: disk.links.map(plainText) } : {}),
+  ...(disk.contents ? { contents: disk.contents.map((line) => plainText(line)) } : {}),
+  ...(disk.links ? { links: disk.links.map((link) => plainText(link)) } : {}),
 });
