@@ -1,8 +1,11 @@
 // DHCP decisions and finished transfers as steps of a machine's timeline, in plain words. Firmware repeats itself: the same
 // step of the same machine within half a minute is told once.
-import { BOOTS_ONLY, type Observed, unbootable, unbootableTodo } from "#api/machine-identity.ts";
+import { BOOTS_ONLY, type Claimed, type Observed, unbootable, unbootableTodo } from "#api/machine-identity.ts";
 import { formatDuration, formatSize } from "#lib/units.ts";
+import { type Loader, loaderOf } from "./dhcp/boot-files.ts";
 import type { Client } from "./dhcp/classify.ts";
+import type { Ladder } from "./dhcp/ladder.ts";
+import type { Lesson } from "./dhcp/learnt.ts";
 import type { Decision } from "./dhcp/offer.ts";
 import type { Transfer } from "./http/artefacts.ts";
 import type { BootFileFetch } from "./http/boot-file.ts";
@@ -64,18 +67,53 @@ export function dhcpSteps({ timeline, mode }: { timeline: Sink; mode: "full" | "
   };
 }
 
+/** What was learnt of a machine's firmware, where it is not what every firmware does. */
+export function loaderSteps({ timeline }: { timeline: Sink }) {
+  const isNews = onceIn(REPEAT_MS);
+  return {
+    refused(client: Client, loader: Loader, next: Loader | undefined): void {
+      if (!isNews(`${client.mac} ${loader}`)) return;
+      const message =
+        loader === "ipxe"
+          ? "it fetched iPXE and came back as firmware: it did not run it, as with Secure Boot on; it is offered Debian's signed shim and GRUB now"
+          : "it fetched the signed shim and came back as firmware without asking for its script; it is offered iPXE again";
+      timeline.record({
+        claimed: identityOfClient(client),
+        stage: "note",
+        level: "warning",
+        message,
+        detail: { loader, ...(next === undefined ? {} : { next }), firmware: client.firmware },
+      });
+    },
+    learnt({ rung, loader, kind, product }: Lesson, claimed: Claimed, observed: Observed): void {
+      if (rung === 0 && loader === "ipxe") return;
+      const by = loader === "shim" ? "by the signed shim and GRUB" : "by iPXE";
+      const shape = ["both offers at once", "the direct offer alone", "port 4011 alone"][rung]!;
+      timeline.record({
+        claimed,
+        observed,
+        stage: "note",
+        message: `learnt of its firmware: it boots ${by}, from ${shape}; kept for its next boots, and tried first with others of its kind`,
+        detail: { loader, offer: shape, firmware: kind, ...(product === undefined ? {} : { product }) },
+      });
+    },
+  };
+}
+
 interface Fetching {
   timeline: Sink;
   cardAt: (address: string) => string | undefined;
-  progressed: (mac: string) => void;
+  ladder: Pick<Ladder, "progressed" | "fetched">;
 }
 
-export function tftpSteps({ timeline, cardAt, progressed }: Fetching) {
+export function tftpSteps({ timeline, cardAt, ladder }: Fetching) {
   const isNews = onceIn(REPEAT_MS);
   return (event: TransferEvent): void => {
     const mac = cardAt(event.client.address);
     if (mac === undefined || event.kind === "start") return;
-    progressed(mac);
+    ladder.progressed(mac);
+    const loader = loaderOf(event.name);
+    if (event.kind === "done" && loader !== undefined) ladder.fetched(mac, loader);
     const seen = { claimed: { mac }, observed: { card: mac, address: event.client.address } };
     const detail = { file: event.name, bytes: event.bytes, retransmits: event.retransmits };
     if (event.kind === "done") {
@@ -93,12 +131,14 @@ export function tftpSteps({ timeline, cardAt, progressed }: Fetching) {
 }
 
 /** What UEFI HTTP firmware fetches instead: the same step of a boot, by the other way. */
-export function httpFileSteps({ timeline, cardAt, progressed }: Fetching) {
+export function httpFileSteps({ timeline, cardAt, ladder }: Fetching) {
   const isNews = onceIn(REPEAT_MS);
   return ({ name, sizeBytes, complete, durationMs }: BootFileFetch, address: string): void => {
     const mac = cardAt(address);
     if (mac === undefined) return;
-    progressed(mac);
+    ladder.progressed(mac);
+    const loader = loaderOf(name);
+    if (complete && loader !== undefined) ladder.fetched(mac, loader);
     if (!isNews(`http ${mac} ${name} ${complete}`)) return;
     const took = formatDuration(durationMs);
     timeline.record({
