@@ -1,13 +1,11 @@
 // The two languages that boot scripts are written in: iPXE's, and GRUB's. Who gets which script is boot-plane.ts.
 import type { Loader } from "./dhcp/boot-files.ts";
 import { bootGrub, localDiskGrub, refusalGrub, rescueGrub, waitGrub } from "./grub/script.ts";
-import type { ScriptImage, ScriptOptions } from "./http/boot-words.ts";
+import type { BootOptions, ScriptImage, ScriptOptions } from "./http/boot-words.ts";
 import { bootScript, localDiskScript, refusalScript, rescueScript, waitScript } from "./http/ipxe.ts";
 
 export interface Scripts {
-  /** Who runs it, as people say it. */
-  name: string;
-  boot(options: ScriptOptions & { token: string; image: ScriptImage }): string;
+  boot(options: BootOptions): string;
   rescue(options: ScriptOptions & { image: ScriptImage }): string;
   wait(options: ScriptOptions & { lines: readonly string[] }): string;
   localDisk(options: { platform: string | undefined }): string;
@@ -16,7 +14,6 @@ export interface Scripts {
 
 export const SCRIPTS: Readonly<Record<Loader, Scripts>> = {
   ipxe: {
-    name: "iPXE",
     boot: bootScript,
     rescue: rescueScript,
     wait: waitScript,
@@ -24,7 +21,6 @@ export const SCRIPTS: Readonly<Record<Loader, Scripts>> = {
     refusal: refusalScript,
   },
   shim: {
-    name: "GRUB",
     boot: bootGrub,
     rescue: rescueGrub,
     wait: ({ lines }) => waitGrub(lines),

@@ -7,10 +7,10 @@ import type { Client } from "./dhcp/classify.ts";
 import type { Ladder } from "./dhcp/ladder.ts";
 import type { Lesson } from "./dhcp/learnt.ts";
 import type { Decision } from "./dhcp/offer.ts";
-import type { Transfer } from "./http/artefacts.ts";
 import type { BootFileFetch } from "./http/boot-file.ts";
 import { identityOfClient } from "./identity/claim.ts";
 import type { BootRecord } from "./identity/tokens.ts";
+import type { Transfer } from "./images.ts";
 import type { TransferEvent } from "./tftp/server.ts";
 import type { Happening, Timeline } from "./timeline.ts";
 

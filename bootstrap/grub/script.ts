@@ -3,6 +3,7 @@
 // otherwise); what could end those does not pass `word` or `consoleText`. GRUB has no `||` and no `goto`: a script that fails
 // ends, and the first script's loop asks again.
 import {
+  type BootOptions,
   bootWords,
   consoleText,
   digest,
@@ -14,15 +15,15 @@ import {
   word,
 } from "../http/boot-words.ts";
 
-/** Boot `image`; `token` opens this boot's seed and beacons. */
-export function bootGrub({ base, mac, token, image }: ScriptOptions & { token: string; image: ScriptImage }): string {
+/** Boot `image`; `token` opens this boot's seed and beacons; `peer` is a host that has the root image. */
+export function bootGrub({ base, mac, token, image, peer }: BootOptions): string {
   const beacon = (stage: string) => `cat ${file(base, `/e/${word(token)}/${stage}`)}`;
-  return script([beacon("grub"), ...kernelLines(base, mac, image, [seedWord(base, token)]), beacon("fail")]);
+  return script([beacon("grub"), ...kernelLines({ base, mac, peer }, image, [seedWord(base, token)]), beacon("fail")]);
 }
 
 /** Boot `image` to a root shell on the console, with no token and no seed: nothing secret, no agent. */
 export function rescueGrub({ base, mac, image }: ScriptOptions & { image: ScriptImage }): string {
-  return script(kernelLines(base, mac, image, RESCUE_WORDS));
+  return script(kernelLines({ base, mac }, image, RESCUE_WORDS));
 }
 
 /** Nothing to boot yet: say why on the console; the loop asks again. */
@@ -74,8 +75,13 @@ export function startGrub({ base }: { base: string }): string {
   ]);
 }
 
-function kernelLines(base: string, mac: string, image: ScriptImage, extra: readonly string[]): string[] {
-  const words = bootWords({ base, mac }, image, extra).map((one) => `'${word(one)}'`);
+function kernelLines(
+  options: ScriptOptions & { peer?: string | undefined },
+  image: ScriptImage,
+  extra: readonly string[],
+): string[] {
+  const { base } = options;
+  const words = bootWords(options, image, extra).map((one) => `'${word(one)}'`);
   return [
     `if linux ${file(base, `/a/sha256-${digest(image.kernelSha256)}/vmlinuz`)} ${words.join(" ")}; then`,
     `  if initrd ${file(base, `/a/sha256-${digest(image.initrdSha256)}/initrd`)}; then`,

@@ -11,7 +11,10 @@ import type { BootRecord, Tokens, Use } from "../identity/tokens.ts";
 import { type Asker, whoIs } from "../identity/who.ts";
 import type { Images, VerifiedImage } from "../images.ts";
 import { rateLimit } from "../rate.ts";
+
+import type { RootSource } from "../root-sources.ts";
 import { SCRIPTS } from "../scripts.ts";
+
 import { onceIn } from "../steps.ts";
 import type { Timeline } from "../timeline.ts";
 import type { ScriptImage } from "./boot-words.ts";
@@ -28,6 +31,8 @@ export interface BootPlaneOptions {
   sight: Pick<Sight, "sourceOf" | "observed">;
   /** A join grant for this boot, good once. */
   grant: (boot: BootRecord) => string;
+  /** Where this machine is to fetch its root image from. */
+  rootFrom: (image: VerifiedImage, mac: string, source: Source) => Promise<RootSource>;
   /** This loader runs on the machine: it took what DHCP offered. */
   ran: (claimed: Claimed, observed: Observed, loader: Loader) => void;
   /** Monotonic milliseconds. */
@@ -64,9 +69,13 @@ const REFUSALS = { perSecond: 0.5, burst: 20, maxKeys: 1 };
 /** Whoever asked how long its script is gets that very one, when it asks for it at once. */
 const ANNOUNCED_MS = 10_000;
 const ANNOUNCED_MOST = 1024;
-const BEACONS: Record<string, { stage: "script" | "boot-failed"; level: "info" | "error"; message: string }> = {
+const BEACONS: Record<
+  string,
+  { stage: "script" | "squashfs" | "boot-failed"; level: "info" | "error"; message: string }
+> = {
   ipxe: { stage: "script", level: "info", message: "iPXE runs the boot script" },
   grub: { stage: "script", level: "info", message: "GRUB runs the boot script" },
+  peer: { stage: "squashfs", level: "info", message: "fetched root.squashfs from a host beside it" },
   fail: { stage: "boot-failed", level: "error", message: "it could not load or start the image; it tries again" },
 };
 
@@ -78,12 +87,14 @@ export function createBootPlane({
   timeline,
   sight,
   grant,
+  rootFrom,
   ran,
   nowMs = () => performance.now(),
 }: BootPlaneOptions): BootPlane {
   const lastChoice = new Map<string, { text: string; atMs: number }>();
   const heads = new Map<string, { kind: BootChoice["kind"]; body: string; atMs: number }>();
   const refusalIsNews = onceIn(REFUSAL_MS, nowMs);
+  const turnIsNews = onceIn(REFUSAL_MS, nowMs);
   const refusals = rateLimit({ ...REFUSALS, nowMs });
   const who = whoIs({ machines, images, tokens, sight });
 
@@ -168,12 +179,19 @@ export function createBootPlane({
         return scripts.rescue({ base, mac, image: scriptImage(choice.image, choice.machine) });
       case "boot": {
         const imageId = choice.image.manifest.id;
+        const root = await rootFrom(choice.image, mac, source);
+        if (root.from === "nowhere") {
+          const why = `${root.loading} machines load their images, it waits for its turn`;
+          if (turnIsNews(mac)) timeline.record({ claimed, observed, stage: "note", message: why });
+          return scripts.wait({ base, mac, lines: [`Flynn: ${why}`] });
+        }
         const { token, boot } = await tokens.mint({ machineId: choice.machine.id, imageId, mac, source });
-        const text = scripts.boot({ base, mac, token, image: scriptImage(choice.image, choice.machine) });
+        const peer = root.from === "peer" ? { peer: root.address } : {};
+        const text = scripts.boot({ base, mac, token, image: scriptImage(choice.image, choice.machine), ...peer });
         tell("script", `given boot image ${imageId}`, {
           bootId: boot.bootId,
           imageId,
-          detail: { address: source.address },
+          detail: { address: source.address, ...(root.from === "peer" ? { rootFrom: root.address } : {}) },
         });
         return text;
       }

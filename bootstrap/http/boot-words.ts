@@ -2,6 +2,7 @@
 // for everything that is not ours: hostile SMBIOS text cannot become a command.
 import { isKernelWord } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
+import { IMAGE_PEER_PORT, imagePeerPath } from "#api/image-peers.ts";
 
 export interface ScriptImage {
   kernelSha256: string;
@@ -17,6 +18,14 @@ export interface ScriptOptions {
   mac: string;
 }
 
+export interface BootOptions extends ScriptOptions {
+  /** Opens this boot's seed and beacons. */
+  token: string;
+  image: ScriptImage;
+  /** A host that has the root image. */
+  peer?: string;
+}
+
 export const RETRY_SECONDS = 5;
 export const RESCUE_WORDS = [
   "cloud-init=disabled",
@@ -27,15 +36,19 @@ export const RESCUE_WORDS = [
 export const seedWord = (base: string, token: string): string => `ds=nocloud-net;s=${base}/s/${word(token)}/`;
 
 /** The kernel's command line, a word each, as both languages pass it on. */
-export function bootWords({ base, mac }: ScriptOptions, image: ScriptImage, extra: readonly string[]): string[] {
+export function bootWords(
+  { base, mac, peer }: ScriptOptions & { peer?: string | undefined },
+  image: ScriptImage,
+  extra: readonly string[],
+): string[] {
+  const path = imagePeerPath(digest(image.squashfsSha256));
+  // A peer may be gone by then, or give something else: the initrd goes on with ours.
+  const root =
+    peer === undefined
+      ? [`fetch=${base}${path}`]
+      : [`fetch=http://${word(peer)}:${IMAGE_PEER_PORT}${path}`, `flynn.root=${base}${path}`];
   const own = image.cmdline.some((one) => one === "boot=live") ? [] : ["boot=live"];
-  return [
-    ...own,
-    ...image.cmdline.map(word),
-    `fetch=${base}/a/sha256-${digest(image.squashfsSha256)}/root.squashfs`,
-    `BOOTIF=01-${word(mac).replaceAll(":", "-")}`,
-    ...extra,
-  ];
+  return [...own, ...image.cmdline.map(word), ...root, `BOOTIF=01-${word(mac).replaceAll(":", "-")}`, ...extra];
 }
 
 /** One word of a script line, as it is; anything a script would read as more than that is a Fault `invalid`. */

@@ -2,6 +2,7 @@
 // no control byte and nothing iPXE would expand or split on: hostile SMBIOS text cannot become a command.
 import { scriptUrl } from "../dhcp/boot-files.ts";
 import {
+  type BootOptions,
   bootWords,
   consoleText,
   digest,
@@ -13,12 +14,12 @@ import {
   word,
 } from "./boot-words.ts";
 
-/** Boot `image`; `token` opens this boot's seed and beacons. */
-export function bootScript({ base, mac, token, image }: ScriptOptions & { token: string; image: ScriptImage }): string {
+/** Boot `image`; `token` opens this boot's seed and beacons; `peer` is a host that has the root image. */
+export function bootScript({ base, mac, token, image, peer }: BootOptions): string {
   return script([
     `imgfetch --name beacon ${base}/e/${word(token)}/ipxe ||`,
     "imgfree",
-    ...kernelLines(base, mac, image, [seedWord(base, token)]),
+    ...kernelLines(base, mac, image, [seedWord(base, token)], peer),
     ":fail",
     `imgfetch --name beacon ${base}/e/${word(token)}/fail ||`,
     ...retryLines(base, mac),
@@ -59,8 +60,8 @@ export function autoexecScript({ base }: { base: string }): string {
   ]);
 }
 
-function kernelLines(base: string, mac: string, image: ScriptImage, extra: readonly string[]): string[] {
-  const words = ["initrd=initrd", ...bootWords({ base, mac }, image, extra)];
+function kernelLines(base: string, mac: string, image: ScriptImage, extra: readonly string[], peer?: string): string[] {
+  const words = ["initrd=initrd", ...bootWords({ base, mac, peer }, image, extra)];
   return [
     `kernel --name vmlinuz ${base}/a/sha256-${digest(image.kernelSha256)}/vmlinuz ${words.join(" ")} || goto fail`,
     `initrd --name initrd ${base}/a/sha256-${digest(image.initrdSha256)}/initrd || goto fail`,
