@@ -20,7 +20,7 @@ import { listenFault } from "./listen-fault.ts";
 import { readLoaders } from "./loaders.ts";
 import { rootPeers } from "./root-peers.ts";
 import { rootSources } from "./root-sources.ts";
-import { dhcpSteps, httpFileSteps, loaderSteps, tftpSteps, transferStep } from "./steps.ts";
+import { dhcpSteps, httpFileSteps, loaderSteps, tftpSteps, transferStep, unknownFileSteps } from "./steps.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
 import type { Timeline } from "./timeline.ts";
@@ -119,6 +119,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     log,
     admits: sight.admits,
     onTransfer: tftpSteps(fetching),
+    onUnknownName: unknownFileSteps(fetching),
   }).catch(async (cause) => {
     throw await listenFault("udp", address, 69, "TFTP server", cause);
   });

@@ -45,6 +45,10 @@ export function loaderOf(name: string): Loader | undefined {
   return (["ipxe", "shim"] as const).find((loader) => Object.values(FILES).some((files) => files[loader] === name));
 }
 
+/** What shim and GRUB look for beside themselves and do without. */
+export const isOptional = (name: string): boolean =>
+  /^\/?((revocations_\w+|shim_certificate_\d+|mm\w+|fb\w+)\.efi|grub\/.*\.(lst|mod|pf2|gz|mo))$/.test(name);
+
 /** The script's address; iPXE fills in what only it knows, escaped by itself. */
 export function scriptUrl(base: string, mac: string): string {
   return `${base}/boot.ipxe?mac=${mac}&uuid=\${uuid}&serial=\${serial:uristring}&arch=\${buildarch}&platform=\${platform}&vendor=\${manufacturer:uristring}&product=\${product:uristring}`;

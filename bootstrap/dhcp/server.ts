@@ -7,7 +7,7 @@ import { listenFault } from "../listen-fault.ts";
 import { rateLimit } from "../rate.ts";
 import { type Loader, loadersFor } from "./boot-files.ts";
 import { type Client, classify } from "./classify.ts";
-import type { OfferConfig, OfferMachine, Reply } from "./exchange.ts";
+import type { OfferConfig, OfferMachine, Reply, Rung } from "./exchange.ts";
 import { createLadder, type Ladder, type Shown } from "./ladder.ts";
 import type { Learnt } from "./learnt.ts";
 import type { Lease, Leases } from "./leases.ts";
@@ -29,7 +29,7 @@ export interface DhcpServerOptions {
   /** The machine of a client, or undefined when the table of unknown machines is full. */
   machineOf: (client: Client) => OfferMachine | undefined;
   /** Told every decision that was not ignored, after its replies left. */
-  onStep?: (client: Client, decision: Decision) => void;
+  onStep?: (client: Client, decision: Decision, rung: Rung) => void;
   /** A machine fetched a loader and came back as firmware: `next` is what it is offered now. */
   onLoaderRefused?: (client: Client, refused: Loader, next: Loader | undefined) => void;
   learnt?: Learnt | undefined;
@@ -103,7 +103,8 @@ export async function dhcpServer(options: DhcpServerOptions): Promise<DhcpServer
       { mac: client.mac, kind: client.kind, step: decision.step, reason: decision.reason },
       "DHCP packet decided",
     );
-    if (decision.step !== "ignored" || decision.otherServer || decision.noBootFile) options.onStep?.(client, decision);
+    const { step, otherServer, noBootFile, problem } = decision;
+    if (step !== "ignored" || otherServer || noBootFile || problem) options.onStep?.(client, decision, rung);
   }
 
   function shownTo(client: Client, isDiscover: boolean): Shown {

@@ -137,6 +137,10 @@ async function route(
     const body = await readBody(request);
     return body === undefined ? wrong(413, "too large\n") : answer(plane.refusal(parts[1]!, body, from));
   }
+  if (method === "POST" && parts.length === 3 && parts[0] === "e" && parts[2] === "trouble") {
+    const body = await readBody(request);
+    return body === undefined ? wrong(413, "too large\n") : answer(plane.trouble(parts[1]!, body, from));
+  }
   if (method === "POST" && parts.length === 2 && parts[0] === "p") {
     const body = await readBody(request);
     return body === undefined ? wrong(413, "too large\n") : answer(plane.progress(parts[1]!, body, from));

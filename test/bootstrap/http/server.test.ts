@@ -267,7 +267,12 @@ test("a script for one card asked from another gets a bare no; the operator is t
       assert.equal([status, body], [403, "no\n"]);
     }
     assert.equal(stages(events), ["refused"]);
-    assert.equal(events[0]!.detail, { claimed: MAC, observed: "52:54:00:00:00:66", address: "127.0.0.1" });
+    assert.equal(events[0]!.detail, {
+      code: "not-its-card",
+      claimed: MAC,
+      observed: "52:54:00:00:00:66",
+      address: "127.0.0.1",
+    });
     assert.equal(events[0]!.claimed, { mac: MAC }, "what it said of its body goes nowhere");
     clock.nowMs = 59_999;
     await get(scriptPath());
@@ -389,7 +394,7 @@ test("why an initrd ended its boot is on the timeline with that boot; what is no
     const { stage, level, message, bootId, detail } = events.at(-1)!;
     assert.equal(
       [stage, level, message, detail],
-      ["boot-failed", "error", `its initrd refused to boot: ${why}`, { refusal: "memory" }],
+      ["boot-failed", "error", `its initrd refused to boot: ${why}`, { refusal: "memory", code: "initrd-memory" }],
     );
     assert.is(bootId, events[0]!.bootId);
     for (const bad of ["", "memory", "memory ", "Memory full", "a-b c", "x".repeat(500)])
@@ -399,6 +404,22 @@ test("why an initrd ended its boot is on the timeline with that boot; what is no
     assert.is((await get(`/e/${token}/refused`)).status, 404, "a beacon is another thing");
     await say("fetch a\u001b[2Jb\nc");
     assert.match(events.at(-1)!.message, /refused to boot: a\?\[2Jb\?c$/);
+  }));
+
+test("why an agent is no member yet is on the timeline with its boot, and with the boot's token only", () =>
+  withServer([bootMachine(MAC)], async ({ get, events }) => {
+    const token = tokenIn((await get(scriptPath())).body);
+    const say = (body: string, of = token) => get(`/e/${of}/trouble`, { method: "POST", body });
+    assert.is((await say("clock certificate is not yet valid")).status, 200);
+    await say("clock certificate is not yet valid");
+    const { stage, level, message, detail } = events.at(-1)!;
+    assert.equal(
+      [stage, level, message, detail],
+      ["note", "warning", "its agent cannot join: certificate is not yet valid", { code: "agent-clock" }],
+    );
+    assert.is(events.filter((event) => event.detail?.["code"] === "agent-clock").length, 1, "once in a while");
+    assert.is((await say("constructor x")).status, 400);
+    assert.is((await say("clock x", "A".repeat(43))).status, 403);
   }));
 
 test("a foreign token is refused with a bare no and an event, and a boot's own retries are served", () =>
