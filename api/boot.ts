@@ -37,6 +37,7 @@ export const BootImageManifest = Type.Object({
   kernel: Type.Object({ sha256: Sha256, sizeBytes: Type.Integer(), version: Type.Optional(Type.String()) }),
   initrd: Type.Object({ sha256: Sha256, sizeBytes: Type.Integer() }),
   squashfs: Type.Object({ sha256: Sha256, sizeBytes: Type.Integer() }),
+  uki: Type.Optional(Type.Object({ sha256: Sha256, sizeBytes: Type.Integer() })),
   cmdline: Type.Array(Type.String({ pattern: "^[\\x21-\\x7e]+$" })),
   memoryNeedBytes: Type.Integer({ description: "Least memory a machine needs to boot this image, in bytes." }),
 });

@@ -13,6 +13,7 @@ import { buildStack } from "./stack/build.ts";
 
 const usage =
   "usage: images/main.ts build --out DIR --cache DIR --signing-key FILE [--arch amd64|arm64] [--lz4] [--offline] [--hostd-bundle FILE]\n" +
+  "         [--uki [--uki-key FILE --uki-cert FILE] [--boot-server URL]]\n" +
   "       images/main.ts stack --cache DIR [--offline]";
 
 function options(argv: readonly string[]) {
@@ -26,6 +27,10 @@ function options(argv: readonly string[]) {
       "hostd-bundle": { type: "string" },
       "hostd-entry": { type: "string", default: resolve(import.meta.dirname, "../hostd/main.ts") },
       arch: { type: "string", default: thisArchitecture() },
+      uki: { type: "boolean", default: false },
+      "uki-key": { type: "string" },
+      "uki-cert": { type: "string" },
+      "boot-server": { type: "string" },
       lz4: { type: "boolean", default: false },
       offline: { type: "boolean", default: false },
     },
@@ -41,7 +46,18 @@ function options(argv: readonly string[]) {
   if (!out || !cache || !signingKey) throw new Error("--out, --cache and --signing-key are needed");
   const architecture = ARCHITECTURES.find((one) => one === values.arch);
   if (architecture === undefined) throw new Error(`--arch is ${ARCHITECTURES.join(" or ")}, not ${values.arch}`);
-  return { ...values, command, out, cache, signingKey, architecture } as const;
+  const { "uki-key": key, "uki-cert": certificate, "boot-server": bootServer } = values;
+  if ((key === undefined) !== (certificate === undefined)) throw new Error("--uki-key and --uki-cert go together");
+  if (!values.uki && (key ?? bootServer) !== undefined)
+    throw new Error("--uki-key, --uki-cert and --boot-server are for --uki");
+  if (bootServer !== undefined && !/^http:\/\/[0-9a-z.-]+(:\d+)?$/.test(bootServer))
+    throw new Error("--boot-server is such as http://10.0.0.1:7780");
+  const keys =
+    key === undefined || certificate === undefined
+      ? undefined
+      : { keyFile: resolve(key), certificateFile: resolve(certificate) };
+  const uki = values.uki ? { keys, bootServer } : undefined;
+  return { ...values, command, out, cache, signingKey, architecture, uki } as const;
 }
 
 run(async (signal) => {
@@ -76,6 +92,7 @@ run(async (signal) => {
     fast: given.lz4,
     offline: given.offline,
     epochSeconds: sourceDateEpoch(),
+    uki: given.uki,
     say,
     signal,
   });

@@ -104,11 +104,14 @@ function explainOpen(
 
 function explainTags(fleet: Fleet, ask: Ask, open: readonly number[], all: readonly number[]): string {
   const { architecture, tags: wanted } = apart(ask.tags);
-  const elsewhere = all.filter((slot) => fleet.state[slot] !== ELIGIBLE && carries(tagsOf(fleet, slot), ask.tags)).length;
+  const elsewhere = all.filter(
+    (slot) => fleet.state[slot] !== ELIGIBLE && carries(tagsOf(fleet, slot), ask.tags),
+  ).length;
   const but = (one: string, more: string) =>
     elsewhere === 0 ? "" : ` (${plural(elsewhere, "host")} out of use ${elsewhere === 1 ? one : more})`;
   const isOther = (slot: number) => apart(tagsOf(fleet, slot)).architecture !== architecture;
-  if (architecture !== undefined && open.every(isOther)) return `no host ${doesNot(fleet, open, ask)}${but("is", "are")}`;
+  if (architecture !== undefined && open.every(isOther))
+    return `no host ${doesNot(fleet, open, ask)}${but("is", "are")}`;
   const missing = Object.keys(wanted).filter((key) => {
     const one = { [key]: wanted[key]! };
     return !open.some((slot) => carries(tagsOf(fleet, slot), one));
@@ -194,7 +197,8 @@ function amounts(need: Resources): string {
 function doesNot(fleet: Fleet, slots: readonly number[], { tags: all, release }: Ask): string {
   const { architecture, tags } = apart(all);
   const fits = (slot: number) => apart(tagsOf(fleet, slot)).architecture === architecture;
-  if (architecture !== undefined && !slots.some(fits)) return `is ${architecture}, and ${forWhom(release, architecture)}`;
+  if (architecture !== undefined && !slots.some(fits))
+    return `is ${architecture}, and ${forWhom(release, architecture)}`;
   return `carries ${tagList(tags)}`;
 }
 

@@ -22,6 +22,7 @@ import { tieSegment } from "./segment.ts";
 import { signingKey, signManifest } from "./signature.ts";
 import { makeSquashfs, squashfsArguments } from "./squashfs.ts";
 import { debianTree, newestTreeKey } from "./tree.ts";
+import { makeUki, ownKeys, requireUki, type UkiKeys } from "./uki.ts";
 import { withWorkDirectory } from "./work.ts";
 
 export interface BuildOptions {
@@ -37,6 +38,8 @@ export interface BuildOptions {
   /** Take the newest cached tree instead of asking the archives which packages there are. */
   offline: boolean;
   epochSeconds?: number;
+  /** A signed unified kernel image beside the rest. */
+  uki?: { keys?: UkiKeys; bootServer?: string };
   say: (line: string) => void;
   signal: AbortSignal;
 }
@@ -56,6 +59,7 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
   await requirePrograms(path);
   const emulator = await emulatorOf({ architecture, path });
   await mkdir(outDirectory, { recursive: true });
+  if (options.uki !== undefined) await requireUki(architecture, path);
   const key = await signingKey(signingKeyFile);
   return await withWorkDirectory(cacheDirectory, async (workDirectory) => {
     const sources = offline ? [] : await debianSources(recipe);
@@ -73,7 +77,13 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
       throw new Error(
         `no Debian tree of ${architecture} in ${cacheDirectory} yet: the first build needs the package archives`,
       );
-    const inputs = await inputsDigest({ architecture, treeKey, host, fast, epochSeconds: options.epochSeconds });
+    const uki = options.uki && {
+      bootServer: options.uki.bootServer,
+      keys: options.uki.keys ?? (await ownKeys(`${signingKeyFile}-uki`, { environment, signal })),
+    };
+    const signed = uki && [await digestFile(uki.keys.certificateFile), uki.bootServer ?? ""];
+    const { epochSeconds: epoch } = options;
+    const inputs = await inputsDigest({ architecture, treeKey, host, fast, epochSeconds: epoch, signed });
     const publicKeyFile = `${signingKeyFile}.pub`;
     const existing = await findImage(outDirectory, inputs);
     if (existing) {
@@ -123,6 +133,13 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
     const segment = tieSegment(tie, epochSeconds, fast ? [] : custom.microcode);
     await writeFile(join(staged, imageFiles.initrd), prependSegment(segment, initrd));
     await cp(custom.kernel.path, join(staged, imageFiles.kernel));
+    if (uki !== undefined) {
+      say("making the signed unified kernel image");
+      const [kernelFile, initrdPath] = [join(staged, imageFiles.kernel), join(staged, imageFiles.initrd)];
+      const cmdline = recipe.cmdlineOf(architecture);
+      const output = join(staged, imageFiles.uki);
+      await makeUki({ kernelFile, initrdFile: initrdPath, cmdline, ...uki, output, workDirectory, ...dated });
+    }
 
     const manifest = createManifest({
       name: "host",
@@ -131,6 +148,7 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
       kernel: { ...(await digestFile(join(staged, imageFiles.kernel))), version: custom.kernel.version },
       initrd: await digestFile(join(staged, imageFiles.initrd)),
       squashfs,
+      ...(uki === undefined ? {} : { uki: await digestFile(join(staged, imageFiles.uki)) }),
       cmdline: recipe.cmdlineOf(architecture),
       packages: custom.packages,
       memoryNeedBytes,
@@ -187,6 +205,7 @@ async function inputsDigest(from: {
   host: Agent;
   fast: boolean;
   epochSeconds?: number;
+  signed?: unknown;
 }): Promise<string> {
   const { architecture, treeKey, host, fast, epochSeconds = "newest package" } = from;
   const units = [recipe.maskedUnits, recipe.enabledUnits, recipe.disabledUnits];
@@ -204,6 +223,7 @@ async function inputsDigest(from: {
     epochSeconds,
     digestBytes(host.bundle),
     await digestFile(host.nodePath),
+    ...(from.signed === undefined ? [] : [from.signed]),
   ]);
 }
 
@@ -239,7 +259,8 @@ async function findImage(
 }
 
 async function isWhole(directory: string, manifest: Manifest): Promise<boolean> {
-  for (const part of ["kernel", "initrd", "squashfs"] as const) {
+  for (const part of ["kernel", "initrd", "squashfs", "uki"] as const) {
+    if (manifest[part] === undefined) continue;
     const found = await digestFile(join(directory, imageFiles[part])).catch(() => undefined);
     if (found?.sha256 !== manifest[part].sha256) return false;
   }

@@ -40,20 +40,26 @@ test("jobs are placed on hosts of their image's architecture, and a host that sa
   await appFor(w, "b", "amd64", 2);
   const s = w.start();
   await s.settled();
-  assert.equal([hostsOf(w.live("a")), hostsOf(w.live("b"))], [["arm", "arm"], ["old", "pc"]]);
+  assert.equal(
+    [hostsOf(w.live("a")), hostsOf(w.live("b"))],
+    [
+      ["arm", "arm"],
+      ["old", "pc"],
+    ],
+  );
   assert.is(await s.scheduler.sweep(never), 0);
 });
 
-test("a job whose image is for no host there is waits in words, and goes to the first such host that joins", async ({ w }) => {
+test("a job whose image is for no host there is waits in words, and goes to the first such host that joins", async ({
+  w,
+}) => {
   await w.host("pc", { architecture: "amd64" });
   await appFor(w, "a", "arm64", 1);
   const s = w.start();
   await s.settled();
   const [job] = w.live("a");
   assert.equal([job?.hostId, job?.reason], [undefined, "no host in use is arm64, and the image is for arm64"]);
-  assert.equal(s.scheduler.explain(job!), [
-    { host: "pc", fits: false, why: "is amd64, and the image is for arm64" },
-  ]);
+  assert.equal(s.scheduler.explain(job!), [{ host: "pc", fits: false, why: "is amd64, and the image is for arm64" }]);
   assert.equal(job?.tags, {}, "nothing of it is among the tags that people gave");
   await w.host("arm", { architecture: "arm64" });
   await s.settled();
