@@ -95,9 +95,13 @@ test("what a machine boots: its own image, its profile's, the current one; or th
   assert.is(idOf(choose({ machine: own })), "own");
   assert.is(idOf(choose({ machine: profiled })), "pinned");
   assert.is(idOf(choose({ target: target([], "latest") })), "latest");
-  assert.equal(choose(), { kind: "wait", why: "there is no boot image yet: flynn image build" });
+  assert.equal(choose(), { kind: "wait", code: "no-image", why: "there is no boot image yet: flynn image build" });
   const refused = choose({ machine: own, imageOf: () => undefined, refusalOf: () => "initrd is missing" });
-  assert.equal(refused, { kind: "wait", why: "boot image own cannot be served: initrd is missing" });
+  assert.equal(refused, {
+    kind: "wait",
+    code: "image-not-servable",
+    why: "boot image own cannot be served: initrd is missing",
+  });
 });
 
 test("a command line that iPXE could not pass on is told to people, and the machine waits", () => {
@@ -145,6 +149,7 @@ test("a machine boots, or into a rescue shell, or from its own disk, as it was t
 test("an image of which nothing is here and nothing is known is said to be not here", () => {
   assert.equal(choose({ machine: bootMachine(MAC, { imageId: "own" }), imageOf: () => undefined }), {
     kind: "wait",
+    code: "image-not-servable",
     why: "boot image own cannot be served: its files are not here",
   });
 });
@@ -184,6 +189,8 @@ test("a machine boots the image of its own processor, whatever control took it f
   assert.is(idOf(of(uefi, { machine: bootMachine(MAC, { imageId: "pc" }) })), "arm");
   assert.equal(of(uefi, { target: { ...both, images: images.slice(0, 1) } as unknown as BootTarget }), {
     kind: "wait",
+    code: "no-image-for-architecture",
+    architecture: "arm64",
     why: "there is no boot image for arm64 yet: flynn image build --arch arm64",
   });
   const pinned = bootMachine(MAC, { profile: { ...bootMachine(MAC).profile, image: "pc" } });
@@ -194,11 +201,12 @@ test("a machine boots the image of its own processor, whatever control took it f
 });
 
 test("without a target or approval the words are those that a stranger gets", () => {
-  const waits = { kind: "wait", why: "waiting for approval" };
+  const waits = { kind: "wait", code: "waits-for-approval", why: "waiting for approval" };
   assert.equal(choose({ machine: undefined }), waits);
   assert.equal(choose({ machine: bootMachine(MAC, { target: "wait" }) }), waits);
   assert.equal(choose({ target: undefined }), {
     kind: "wait",
+    code: "target-unknown",
     why: "the boot server has not heard from the control plane yet",
   });
 });
