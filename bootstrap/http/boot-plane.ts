@@ -157,7 +157,10 @@ export function createBootPlane({
         const { why, note, code, architecture } = choice;
         const level = note === undefined ? {} : { level: "warning" };
         const stage = why === WAITS_FOR_APPROVAL ? "wait-approval" : "note";
-        tell(stage, note ?? why, { detail: { code, address: source.address, ...(architecture ? { architecture } : {}) }, ...level });
+        tell(stage, note ?? why, {
+          detail: { code, address: source.address, ...(architecture ? { architecture } : {}) },
+          ...level,
+        });
         return waitScript({ base, mac, lines: waitLines(why, claimed) });
       }
       case "unsupported": {

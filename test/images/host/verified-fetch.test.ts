@@ -222,7 +222,10 @@ for (const shell of ["dash", "busybox"]) {
     assert.ok(mounted, said);
     assert.match(said, /the boot server: machine SN1 waits for approval/);
     assert.is(asked.length, 2);
-    assert.match(asked[0]!, /^\/boot\.env\?mac=52:54:00:00:00:01&uuid=11111111-2222-3333-4444-555555555555&serial=SN-1\(id\)&/);
+    assert.match(
+      asked[0]!,
+      /^\/boot\.env\?mac=52:54:00:00:00:01&uuid=11111111-2222-3333-4444-555555555555&serial=SN-1\(id\)&/,
+    );
     assert.match(asked[0]!, /&arch=\w+&platform=efi$/);
     assert.match(cmdline, /^boot=live .* quiet ds=nocloud-net;s=http:\/\/127\.0\.0\.1:\d+\/s\/tok_1\/\n$/);
   });
@@ -230,8 +233,14 @@ for (const shell of ["dash", "busybox"]) {
   test(`${under}: a signed image takes nothing from an answer but what it asks for, in its form`, async () => {
     for (const [answer, reason] of [
       [(port: number) => goes(port, "a".repeat(64)), /gives this machine another image/],
-      [(port: number) => goes(port).replace("/root.squashfs", "/$(reboot).squashfs"), /gives this machine another image/],
-      [() => "DO=stop\nWHY=it is told to boot its own disk\n", /REFUSED: the boot server: it is told to boot its own disk/],
+      [
+        (port: number) => goes(port).replace("/root.squashfs", "/$(reboot).squashfs"),
+        /gives this machine another image/,
+      ],
+      [
+        () => "DO=stop\nWHY=it is told to boot its own disk\n",
+        /REFUSED: the boot server: it is told to boot its own disk/,
+      ],
       [() => "#!ipxe\nboot\n", /does not say what to boot/],
       [undefined, /does not say what to boot/],
     ] as const) {
