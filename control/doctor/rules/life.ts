@@ -39,7 +39,10 @@ export const LIFE_RULES: readonly Rule[] = [
     find(boot) {
       const scripts = loop(boot);
       if (scripts.length < LOOP_BOOTS) return undefined;
-      const far = furthest(boot.events.slice(boot.events.indexOf(scripts[0]!)))!;
+      const newest = boot.events.indexOf(scripts.at(-1)!);
+      const far = furthest(boot.events.slice(boot.events.indexOf(scripts[0]!), newest))!;
+      const now = furthest(boot.events.slice(newest))!;
+      if (rankOf(now) > rankOf(far)) return undefined; // this one gets further than those before
       return {
         what: `it began ${scripts.length} boots within an hour and none became ready; the furthest came to ${far.stage}`,
         todo: "look at its console at that step; give it its last good image: flynn image rollout",
