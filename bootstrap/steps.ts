@@ -5,10 +5,10 @@ import { BOOTS_ONLY, type Observed, unbootable, unbootableTodo } from "#api/mach
 import { formatDuration, formatSize } from "#lib/units.ts";
 import type { Client } from "./dhcp/classify.ts";
 import { type Decision, WRONG_NETWORK } from "./dhcp/offer.ts";
-import type { Transfer } from "./http/artefacts.ts";
 import type { BootFileFetch } from "./http/boot-file.ts";
 import { identityOfClient } from "./identity/claim.ts";
 import type { BootRecord } from "./identity/tokens.ts";
+import type { Transfer } from "./images.ts";
 import { isProbe } from "./preflight/card.ts";
 import type { TransferEvent } from "./tftp/server.ts";
 import type { Happening, Timeline } from "./timeline.ts";

@@ -10,6 +10,7 @@ import type { BootRecord, Tokens, Use } from "../identity/tokens.ts";
 import { type Asker, whoIs } from "../identity/who.ts";
 import type { Images, VerifiedImage } from "../images.ts";
 import { rateLimit } from "../rate.ts";
+import type { RootSource } from "../root-sources.ts";
 import { onceIn } from "../steps.ts";
 import type { Happening, Timeline } from "../timeline.ts";
 import { bootScript, localDiskScript, refusalScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
@@ -26,6 +27,8 @@ export interface BootPlaneOptions {
   sight: Pick<Sight, "sourceOf" | "observed">;
   /** A join grant for this boot, good once. */
   grant: (boot: BootRecord) => string;
+  /** Where this machine is to fetch its root image from. */
+  rootFrom: (image: VerifiedImage, mac: string, source: Source) => Promise<RootSource>;
   /** The machine took what DHCP offered. */
   progressed: (mac: string) => void;
   /** Monotonic milliseconds. */
@@ -68,6 +71,7 @@ const BEACONS: Record<string, Pick<Happening, "stage" | "level" | "message" | "d
     message: "iPXE could not load or start the image; it tries again",
     detail: { code: "ipxe-failed" },
   },
+  peer: { stage: "squashfs", level: "info", message: "fetched root.squashfs from a host beside it" },
 };
 /** An agent that is no member asks again every few seconds, and says so each time. */
 const TROUBLE_MS = 60_000;
@@ -80,12 +84,14 @@ export function createBootPlane({
   timeline,
   sight,
   grant,
+  rootFrom,
   progressed,
   nowMs = () => performance.now(),
 }: BootPlaneOptions): BootPlane {
   const lastChoice = new Map<string, { text: string; atMs: number }>();
   const refusalIsNews = onceIn(REFUSAL_MS, nowMs);
   const troubleIsNews = onceIn(TROUBLE_MS, nowMs);
+  const turnIsNews = onceIn(REFUSAL_MS, nowMs);
   const refusals = rateLimit({ ...REFUSALS, nowMs });
   const who = whoIs({ machines, images, tokens, sight });
 
@@ -171,12 +177,19 @@ export function createBootPlane({
         return rescueScript({ base, mac, image: scriptImage(choice.image, choice.machine) });
       case "boot": {
         const imageId = choice.image.manifest.id;
+        const root = await rootFrom(choice.image, mac, source);
+        if (root.from === "nowhere") {
+          const why = `${root.loading} machines load their images, it waits for its turn`;
+          if (turnIsNews(mac)) timeline.record({ claimed, observed, stage: "note", message: why });
+          return waitScript({ base, mac, lines: [`Flynn: ${why}`] });
+        }
         const { token, boot } = await tokens.mint({ machineId: choice.machine.id, imageId, mac, source });
-        const text = bootScript({ base, mac, token, image: scriptImage(choice.image, choice.machine) });
+        const peer = root.from === "peer" ? { peer: root.address } : {};
+        const text = bootScript({ base, mac, token, image: scriptImage(choice.image, choice.machine), ...peer });
         tell("script", `given boot image ${imageId}`, {
           bootId: boot.bootId,
           imageId,
-          detail: { address: source.address },
+          detail: { address: source.address, ...(root.from === "peer" ? { rootFrom: root.address } : {}) },
         });
         return text;
       }

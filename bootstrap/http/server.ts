@@ -2,15 +2,15 @@
 // Content-Length, nothing redirects, nothing is chunked, and large files hold no memory of their own.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { SEED_FILES, type SeedFile } from "#api/cloud-config/seed.ts";
+import { chunkCache } from "#lib/file-server/chunks.ts";
+import { sendFile } from "#lib/file-server/send-file.ts";
 import type { Log } from "#lib/log.ts";
 import type { BootRecord } from "../identity/tokens.ts";
-import type { Images } from "../images.ts";
+import type { Images, Transfer } from "../images.ts";
 import { listenFault } from "../listen-fault.ts";
 import { type RateLimit, rateLimit } from "../rate.ts";
-import { sendArtefact, type Transfer } from "./artefacts.ts";
 import { type BootFileFetch, sendBootFile } from "./boot-file.ts";
 import type { Answer, BootPlane } from "./boot-plane.ts";
-import { chunkCache } from "./chunks.ts";
 
 export interface BootHttpOptions {
   address: string;
@@ -102,8 +102,8 @@ async function route(
     const artefact = images.artefact(parts[1]!.slice(7), parts[2]!);
     if (artefact === undefined) return wrong(404, "no such file\n");
     const boot = plane.bootAt(from);
-    const transfer = await sendArtefact(request, response, artefact, chunks);
-    if (transfer) options.onTransfer?.(transfer, boot, from);
+    const sent = await sendFile(request, response, artefact, chunks);
+    if (sent) options.onTransfer?.({ artefact, ...sent }, boot, from);
     return;
   }
   if (!limits.requests.take(from)) return tooMany(response);
