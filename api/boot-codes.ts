@@ -26,7 +26,9 @@ export const BOOT_CODES = {
   "tftp-unknown-file": "tftp: it asked for a file that is not served (`file`)",
   "http-broken-off": "tftp: UEFI HTTP boot stopped in the middle (`file`)",
   "transfer-stopped": "kernel, initrd, squashfs: it stopped in the middle (`bytes`, `sizeBytes`)",
+  "root-from-peer": "squashfs: it fetched its root image from a host beside it",
   // The boot script, by the boot server
+  "waits-turn": "note: so many machines load their images that it waits (`loading`)",
   "ipxe-runs": "script: iPXE runs the boot script",
   "ipxe-failed": "boot-failed: iPXE could not load or start the image",
   "waits-for-approval": "wait-approval: nobody approved it",

@@ -65,13 +65,18 @@ const REFUSAL_MS = 60_000;
 const REFUSALS = { perSecond: 0.5, burst: 20, maxKeys: 1 };
 const BEACONS: Record<string, Pick<Happening, "stage" | "level" | "message" | "detail">> = {
   ipxe: { stage: "script", level: "info", message: "iPXE runs the boot script", detail: { code: "ipxe-runs" } },
+  peer: {
+    stage: "squashfs",
+    level: "info",
+    message: "fetched root.squashfs from a host beside it",
+    detail: { code: "root-from-peer" },
+  },
   fail: {
     stage: "boot-failed",
     level: "error",
     message: "iPXE could not load or start the image; it tries again",
     detail: { code: "ipxe-failed" },
   },
-  peer: { stage: "squashfs", level: "info", message: "fetched root.squashfs from a host beside it" },
 };
 /** An agent that is no member asks again every few seconds, and says so each time. */
 const TROUBLE_MS = 60_000;
@@ -90,8 +95,8 @@ export function createBootPlane({
 }: BootPlaneOptions): BootPlane {
   const lastChoice = new Map<string, { text: string; atMs: number }>();
   const refusalIsNews = onceIn(REFUSAL_MS, nowMs);
-  const troubleIsNews = onceIn(TROUBLE_MS, nowMs);
   const turnIsNews = onceIn(REFUSAL_MS, nowMs);
+  const troubleIsNews = onceIn(TROUBLE_MS, nowMs);
   const refusals = rateLimit({ ...REFUSALS, nowMs });
   const who = whoIs({ machines, images, tokens, sight });
 
@@ -180,7 +185,14 @@ export function createBootPlane({
         const root = await rootFrom(choice.image, mac, source);
         if (root.from === "nowhere") {
           const why = `${root.loading} machines load their images, it waits for its turn`;
-          if (turnIsNews(mac)) timeline.record({ claimed, observed, stage: "note", message: why });
+          if (turnIsNews(mac))
+            timeline.record({
+              claimed,
+              observed,
+              stage: "note",
+              message: why,
+              detail: { code: "waits-turn", loading: root.loading },
+            });
           return waitScript({ base, mac, lines: [`Flynn: ${why}`] });
         }
         const { token, boot } = await tokens.mint({ machineId: choice.machine.id, imageId, mac, source });
