@@ -62,8 +62,8 @@ export const keys = {
   machineDisks: (id: string) => `${PREFIX.machineDisks}${id}`,
   /** Its boots that count against it: machine-life/life.ts. */
   machineLife: (id: string) => `${PREFIX.machineLives}${id}`,
-  /** The boot image that any machine was last seen `ready` with. */
-  lastGoodBootImage: "cluster/last-good-boot-image",
+  /** The boot image that any machine of an architecture was last seen `ready` with. */
+  lastGoodBootImage: (architecture: string) => `cluster/last-good-boot-image-${architecture}`,
   rollout: (id: string) => `${PREFIX.rollouts}${id}`,
   rolloutMachine: (id: string, machineId: string) => `${PREFIX.rolloutMachines}${id}/${machineId}`,
   rolloutMachinesOf: (id: string) => `${PREFIX.rolloutMachines}${id}/`,
@@ -71,7 +71,9 @@ export const keys = {
   machineOrdersOf: (machineId: string) => `${PREFIX.machineOrders}${machineId}/`,
   profile: (name: string) => `${PREFIX.profiles}${name}`,
   bootImage: (id: string) => `${PREFIX.bootImages}${id}`,
-  currentBootImage: "cluster/current-boot-image",
+  /** Of each architecture; amd64 was the only one. */
+  currentBootImage: (architecture: string) =>
+    `cluster/current-boot-image${architecture === "amd64" ? "" : `-${architecture}`}`,
   bootServer: (id: string) => `${PREFIX.bootServers}${id}`,
   router: (id: string) => `${PREFIX.routers}${id}`,
   app: (id: string) => `${PREFIX.apps}${id}`,

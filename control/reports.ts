@@ -62,6 +62,7 @@ export function hostAfter(host: HostRecord, { facts, engine, space }: HostReport
     state,
     reason,
     capacity: facts.capacity,
+    architecture: facts.architecture,
     agentVersion: facts.agentVersion,
     bootId: facts.bootId,
     ...(facts.address ? { address: facts.address } : {}),
@@ -177,7 +178,11 @@ function machineChanges(
   // That a host is ready is said here, on evidence, once; the agent's own word for it is not repeated.
   const steps: Parameters<typeof timelineChanges>[3] = (report.events ?? [])
     .filter(({ stage, level }) => stage !== "ready" || level !== "info")
-    .map((event) => ({ ...event, bootId: machine.bootId }));
+    .map(({ code, ...event }) => ({
+      ...event,
+      bootId: machine.bootId,
+      ...(code === undefined ? {} : { detail: { code } }),
+    }));
   if (healthy && !seen.has("ready"))
     steps.push({
       stage: "ready",

@@ -1,10 +1,11 @@
 // The one decision of the DHCP side: a packet, what we know of its machine, and the leases -> the replies and what changes.
 // Full mode gives addresses and boot files; proxy mode gives boot files beside the LAN's own DHCP server. The shapes of the
 // replies are those that firmware was measured to accept (test/bootstrap/dhcp/offer.test.ts has the table).
+import type { BootCode } from "#api/boot-codes.ts";
 import { contains } from "#lib/ipv4.ts";
-import type { Platform } from "./architectures.ts";
+import { bootFile } from "./boot-files.ts";
 import type { Client } from "./classify.ts";
-import type { OfferConfig, OfferInput, OfferMachine, Reply } from "./exchange.ts";
+import type { OfferInput, OfferMachine, Reply } from "./exchange.ts";
 import type { Lease } from "./leases.ts";
 import * as option from "./options.ts";
 import { MESSAGE, OPTION } from "./options.ts";
@@ -24,12 +25,14 @@ export interface Decision {
   noBootFile?: boolean;
   /** Another DHCP server the client named. */
   otherServer?: string;
+  /** It was ignored because of this, which somebody should know of. */
+  problem?: BootCode;
 }
+
+export const WRONG_NETWORK = "wrong network";
 
 const OFFER_HOLD_MS = 30_000;
 const MAX_RELAY_INFO_BYTES = 255;
-
-const BOOT_FILES: Record<Platform, string> = { "bios-x86": "undionly.kpxe", "uefi-x64": "snponly.efi" };
 
 export function offer(input: OfferInput): Decision {
   const { packet, config } = input;
@@ -39,10 +42,9 @@ export function offer(input: OfferInput): Decision {
   if ((packet.options.get(OPTION.relayAgent)?.length ?? 0) > MAX_RELAY_INFO_BYTES)
     return ignore("relay information too long");
   if (input.port === 4011) return bootServer(input, type);
-  if (config.mode === "proxy")
-    return type === MESSAGE.discover ? proxyOffers(input) : ignore("the LAN's DHCP server answers this");
+  if (config.mode === "proxy") return type === MESSAGE.discover ? proxyOffers(input) : lansOwn(input, type);
   if (packet.giaddr !== NO_ADDRESS && !contains(config.network, packet.giaddr))
-    return ignore("relayed from a network we have no addresses for");
+    return { ...ignore(`relay ${packet.giaddr} is of a network we have no addresses for`), problem: "wrong-network" };
   switch (type) {
     case MESSAGE.discover:
       return fullOffer(input);
@@ -59,23 +61,9 @@ export function offer(input: OfferInput): Decision {
   }
 }
 
-/** What the client is to load next: iPXE a script, HTTP firmware a URL, PXE firmware a TFTP name; undefined for nothing. */
-export function bootFile(client: Client, config: OfferConfig): string | undefined {
-  const base = `http://${config.address}:${config.httpPort}`;
-  if (client.kind === "ipxe") return scriptUrl(base, client.mac);
-  if (client.kind === "os" || client.platform === undefined) return undefined;
-  const name = BOOT_FILES[client.platform];
-  return client.kind === "pxe" ? name : `${base}/ipxe/${name}`;
-}
-
-/** The script's address; iPXE fills in what only it knows, escaped by itself. */
-export function scriptUrl(base: string, mac: string): string {
-  return `${base}/boot.ipxe?mac=${mac}&uuid=\${uuid}&serial=\${serial:uristring}&arch=\${buildarch}&platform=\${platform}&vendor=\${manufacturer:uristring}&product=\${product:uristring}`;
-}
-
 function proxyOffers(input: OfferInput): Decision {
   const { client, machine, rung } = input;
-  const file = machine.mayBoot ? bootFile(client, input.config) : undefined;
+  const file = machine.mayBoot ? bootFile(client, input.config, input.loader) : undefined;
   if (file === undefined) return { ...ignore(whyNoFile(client, machine)), noBootFile: machine.mayBoot };
   const direct = reply(input, MESSAGE.offer, { boot: file, vendor: "direct" });
   if (client.kind !== "pxe") return { step: "offer", replies: [direct] };
@@ -84,11 +72,17 @@ function proxyOffers(input: OfferInput): Decision {
   return { step: "offer", replies: rung === 0 ? [direct, indirect] : [rung === 1 ? direct : indirect] };
 }
 
+/** Not ours to answer; a request says whose address the client takes. */
+function lansOwn({ packet }: OfferInput, type: number): Decision {
+  const server = type === MESSAGE.request ? option.address(packet.options, OPTION.serverId) : undefined;
+  return { ...ignore("the LAN's DHCP server answers this"), ...(server === undefined ? {} : { otherServer: server }) };
+}
+
 function bootServer(input: OfferInput, type: number): Decision {
-  const { client, machine, source, config } = input;
+  const { client, machine, source, config, loader } = input;
   if (type !== MESSAGE.request && type !== MESSAGE.inform && type !== MESSAGE.discover)
     return ignore("not a boot server request");
-  const file = machine.mayBoot ? bootFile(client, config) : undefined;
+  const file = machine.mayBoot ? bootFile(client, config, loader) : undefined;
   if (file === undefined) return { ...ignore(whyNoFile(client, machine)), noBootFile: machine.mayBoot };
   const ack = reply(input, MESSAGE.ack, { boot: file, vendor: "direct" });
   // iPXE drops an answer from port 67, EDK2 one that is broadcast: from 4011 to where the request came from.
@@ -98,7 +92,7 @@ function bootServer(input: OfferInput, type: number): Decision {
 function fullOffer(input: OfferInput): Decision {
   const { packet, client, leases, config, nowMs } = input;
   const address = leases.choose(client.mac, option.address(packet.options, OPTION.requestedAddress), nowMs);
-  if (address === undefined) return ignore("no free address in the range");
+  if (address === undefined) return { ...ignore("no free address in the range"), problem: "pool-empty" };
   const held = leases.byMac(client.mac);
   const stillBound = held?.address === address && held.state === "bound" && held.expiresAtMs > nowMs;
   const lease: Lease = { mac: client.mac, address, state: "offered", expiresAtMs: nowMs + OFFER_HOLD_MS };
@@ -129,7 +123,7 @@ function fullRequest(input: OfferInput): Decision {
   }
   const asked = packet.ciaddr !== NO_ADDRESS ? packet.ciaddr : wish;
   if (asked === undefined) return ignore("a request for no address");
-  if (!contains(config.network, asked)) return nak(input, "wrong network");
+  if (!contains(config.network, asked)) return nak(input, WRONG_NETWORK);
   if (own?.address === asked) {
     const refusal = leases.refusal(client.mac, asked, input.nowMs);
     if (refusal === undefined) return acknowledge(input, asked);
@@ -181,8 +175,8 @@ function nak({ packet, config }: OfferInput, reason: string): Decision {
 }
 
 // Option 60 in an answer that also gives the address sends the firmware to port 4011 unless 43.6 = 8 goes with it.
-function bootOptions({ client, machine, rung, config }: OfferInput): ReplyContent {
-  const boot = machine.mayBoot ? bootFile(client, config) : undefined;
+function bootOptions({ client, machine, rung, loader, config }: OfferInput): ReplyContent {
+  const boot = machine.mayBoot ? bootFile(client, config, loader) : undefined;
   return boot === undefined ? {} : { boot, vendor: rung === 0 || client.kind === "http" ? "direct" : "plain" };
 }
 

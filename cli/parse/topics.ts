@@ -54,6 +54,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   "machine adopt": "flynn machine adopt node-77aa10 node-0145bf",
   "machine approve": "flynn machine approve node-0145bf",
   "machine boot-once": "flynn machine boot-once node-0145bf rescue",
+  "machine disks": "flynn machine disks node-0145bf",
   "machine explain": "flynn machine explain node-0145bf",
   "machine forget": "flynn machine forget node-0145bf",
   "machine orders": "flynn machine orders node-0145bf",

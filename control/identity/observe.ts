@@ -98,7 +98,7 @@ export function machineAfter(
   }
   if (event.stage === "boot-failed") next.reason = event.message;
   if (next.bootOnce !== undefined && event.detail?.["orderId"] === next.bootOnce.orderId) delete next.bootOnce;
-  if (event.detail?.["given"] === "rescue")
+  if (event.stage === "script" && event.detail?.["code"] === "rescue")
     Object.assign(next, { state: next.fallback ? "failed" : "rescue", reason: next.fallback?.reason ?? "" });
   return next;
 }
@@ -251,7 +251,7 @@ export function observer(context: Context): Observer {
     if (life === before) return;
     known.life = life;
     const settings = guardSettings(config);
-    const fell = fallenBack(known.next, life, { settings, lastGood: lastGoodImage(store), at: event.at });
+    const fell = fallenBack(known.next, life, { settings, lastGood: lastGoodImage(store, known.next), at: event.at });
     if (fell === undefined) return;
     known.next = fell.machine;
     known.life = fell.life;

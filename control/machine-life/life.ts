@@ -31,6 +31,8 @@ export interface GuardSettings {
 
 export const NO_LIFE: MachineLife = { boots: [] };
 const BOOTS_KEPT = 32;
+/** What a script may be that begins no boot of ours. */
+const OTHERWISE: ReadonlySet<string> = new Set(["rescue", "own-disk"]);
 
 const STEPS: Partial<Record<BootEvent["stage"], string>> = {
   kernel: "it fetched its kernel and nothing after",
@@ -45,7 +47,7 @@ export function lifeAfter(
   life: MachineLife,
   { stage, level, bootId, imageId, at, message, detail }: Omit<BootEvent, "eventId" | "claimed" | "observed">,
 ): MachineLife {
-  if (detail?.["given"] !== undefined) return lastOver(life);
+  if (stage === "script" && OTHERWISE.has(String(detail?.["code"]))) return lastOver(life);
   // Ids sort by when boots began: what is told late of an earlier one counts no more.
   if (bootId === undefined || (life.after !== undefined && bootId <= life.after)) return life;
   const known = life.boots.find((boot) => boot.bootId === bootId);

@@ -1,5 +1,6 @@
 // Where a machine's life is kept, and the changes that others write with theirs: `ready`, a person's decision, what a boot server saw.
 import type { BootGuard } from "#api/boot-guard.ts";
+import { imageArchitecture } from "#api/machine-identity.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { MachineRecord } from "../records.ts";
@@ -10,7 +11,12 @@ import { begunAnew, decidedAnew, type GuardSettings, type MachineLife, NO_LIFE }
 export const lifeOf = (store: Reader, machineId: string): MachineLife =>
   store.get<MachineLife>(keys.machineLife(machineId))?.value ?? NO_LIFE;
 
-export const lastGoodImage = (store: Reader): string | undefined => store.get<string>(keys.lastGoodBootImage)?.value;
+/** Of boot images; what does not say is as the first machines were. */
+export const architectureOf = ({ identity }: Pick<MachineRecord, "identity">): string =>
+  imageArchitecture(identity.architecture) ?? "amd64";
+
+export const lastGoodImage = (store: Reader, machine: Pick<MachineRecord, "identity">): string | undefined =>
+  store.get<string>(keys.lastGoodBootImage(architectureOf(machine)))?.value;
 
 export const guardSettings = ({ bootTries, bootTriesWithinMs }: Context["config"]): GuardSettings => ({
   boots: bootTries,
@@ -20,7 +26,7 @@ export const guardSettings = ({ bootTries, bootTriesWithinMs }: Context["config"
 /** What boot servers count by. */
 export function bootGuardOf(store: Reader, machine: MachineRecord, settings: GuardSettings): BootGuard {
   const { after } = lifeOf(store, machine.id);
-  const imageId = machine.lastGoodImageId ?? lastGoodImage(store);
+  const imageId = machine.lastGoodImageId ?? lastGoodImage(store, machine);
   const { stage, reason } = machine.fallback ?? {};
   return {
     ...settings,
@@ -45,9 +51,9 @@ export function readyWith(store: Reader, machine: MachineRecord): { machine: Mac
       ...(bootId === undefined || life.after === bootId
         ? []
         : [{ key: keys.machineLife(machine.id), value: begunAnew(life, bootId) }]),
-      ...(imageId === undefined || lastGoodImage(store) === imageId
+      ...(imageId === undefined || lastGoodImage(store, machine) === imageId
         ? []
-        : [{ key: keys.lastGoodBootImage, value: imageId }]),
+        : [{ key: keys.lastGoodBootImage(architectureOf(machine)), value: imageId }]),
     ],
   };
 }

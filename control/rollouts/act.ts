@@ -2,7 +2,7 @@
 import type { Context } from "../context.ts";
 import { eventChanges, plainText, timelineChanges } from "../events.ts";
 import { keys } from "../keys.ts";
-import { afterDecision, afterDecisionOnAll } from "../machine-life/records.ts";
+import { afterDecision, afterDecisionOnAll, architectureOf } from "../machine-life/records.ts";
 import type { HostRecord, MachineRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change, Commit } from "../store/store.ts";
@@ -53,7 +53,7 @@ export function turnOf(
       const end = done ? "every stage is well; it is the current image" : reason;
       return changed(
         { state, reason: plainText(reason), step: done ? end : "went back", endedAt: at.toISOString() },
-        ...(done ? [{ key: keys.currentBootImage, value: rollout.subject.id }] : []),
+        ...(done ? [{ key: keys.currentBootImage(rollout.architecture), value: rollout.subject.id }] : []),
         ...unpin,
         ...anew,
         ...rolloutsToTrim(store).map((old) => ({ key: old, value: null })),
@@ -149,7 +149,7 @@ function pinned(
 /** As it was pinned before; when that is another image now than it booted, pinned to that one. */
 function withPin(store: Context["store"], machine: MachineRecord, record: RolloutMachineRecord): MachineRecord {
   const { pinnedImageId: _, ...value } = machine;
-  const current = store.get<string>(keys.currentBootImage)?.value;
+  const current = store.get<string>(keys.currentBootImage(architectureOf(machine)))?.value;
   const { fromImageId: from, pinnedBefore } = record;
   const pin = pinnedBefore ?? (from !== undefined && from !== current ? from : undefined);
   return pin === undefined ? value : { ...value, pinnedImageId: pin };

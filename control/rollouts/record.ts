@@ -10,6 +10,8 @@ export const ROLLOUTS_KEPT = 30;
 export interface RolloutRecord extends Omit<Rollout, "counts" | "machines"> {
   /** Why it goes back, and what it is then. */
   goingBack?: { reason: string; to: "failed" | "cancelled" };
+  /** Of the image: machines of another one boot none of it. */
+  architecture: string;
   /** Apps that were not well when it began: nothing is concluded from them. */
   unwellBefore: string[];
 }
@@ -36,7 +38,7 @@ export const machinesOf = (store: Reader, id: string): Entry<RolloutMachineRecor
   store.list<RolloutMachineRecord>(keys.rolloutMachinesOf(id)).sort((a, b) => a.value.order - b.value.order);
 
 export function shownRollout(store: Reader, record: RolloutRecord, { whole }: { whole: boolean }): Rollout {
-  const { goingBack: _, unwellBefore: __, ...shown } = record;
+  const { goingBack: _, unwellBefore: __, architecture: ___, ...shown } = record;
   const machines = machinesOf(store, record.id).map(({ value }) => value);
   const counts: Partial<Record<RolloutMachineState, number>> = {};
   for (const { state } of machines) counts[state] = (counts[state] ?? 0) + 1;

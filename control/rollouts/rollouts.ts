@@ -1,6 +1,6 @@
 // Rollouts as server-side objects: one at a time, driven to its end, resumed after a restart of control. A client that goes away changes
 // nothing.
-import type { Profile } from "#api/boot.ts";
+import type { BootImage, Profile } from "#api/boot.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import { hasEnded, type Rollout, type RolloutWish } from "#api/rollouts.ts";
 import { newId } from "#lib/ids.ts";
@@ -9,7 +9,7 @@ import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
 import { eventChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
-import { afterDecisionOnAll } from "../machine-life/records.ts";
+import { afterDecisionOnAll, architectureOf } from "../machine-life/records.ts";
 import type { HostRecord, MachineRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
@@ -76,10 +76,11 @@ export function rollouts(context: Context, parts: LookParts): Rollouts {
   };
 
   /** Machines that are hosts now, and boot the current image. */
-  const candidates = (): MachineRecord[] =>
+  const candidates = (architecture: string): MachineRecord[] =>
     store.list<MachineRecord>(PREFIX.machines).flatMap(({ value }) => {
       const profile = store.get<Profile>(keys.profile(value.profile))?.value;
       const host = value.hostId && store.get<HostRecord>(keys.host(value.hostId))?.value;
+      if (architectureOf(value) !== architecture) return [];
       const takes =
         value.approvedAt !== undefined && value.target === "boot" && (profile?.image ?? "current") === "current";
       return takes && host && host.state === "ready" ? [value] : [];
@@ -136,8 +137,12 @@ export function rollouts(context: Context, parts: LookParts): Rollouts {
         );
       const id = newId("ro");
       const at = now().toISOString();
-      const from = store.get<string>(keys.currentBootImage)?.value;
-      const stages = names === undefined ? [] : cohorts(spread(candidates(), imageId), names);
+      const image = store.get<Omit<BootImage, "current">>(keys.bootImage(imageId))?.value;
+      if (image === undefined) throw new Fault("not-found", `no boot image ${imageId}`);
+      const { architecture } = image;
+      const current = keys.currentBootImage(architecture);
+      const from = store.get<string>(current)?.value;
+      const stages = names === undefined ? [] : cohorts(spread(candidates(architecture), imageId), names);
       const atOnce = names === undefined;
       const record: RolloutRecord = {
         id,
@@ -152,10 +157,11 @@ export function rollouts(context: Context, parts: LookParts): Rollouts {
         createdAt: at,
         createdBy: by.slice(0, 128),
         ...(atOnce ? { endedAt: at } : {}),
+        architecture,
         unwellBefore: unwellApps(context, parts.alerts()),
       };
       const message = atOnce
-        ? `machines boot image ${imageId} from now on`
+        ? `${architecture} machines boot image ${imageId} from now on`
         : `image ${imageId} is rolled out in stages: ${names.join(", ")}`;
       const key = keys.rollout(id);
       await store.commit({
@@ -164,7 +170,7 @@ export function rollouts(context: Context, parts: LookParts): Rollouts {
         mutations: [
           { key, value: record },
           ...rows(id, stages),
-          ...(atOnce ? [{ key: keys.currentBootImage, value: imageId }, ...afterDecisionOnAll(store, () => true)] : []),
+          ...(atOnce ? [{ key: current, value: imageId }, ...afterDecisionOnAll(store, () => true)] : []),
           ...rolloutsToTrim(store).map((old) => ({ key: old, value: null })),
           ...eventChanges(store, now(), { type: "boot-image.rollout", subject: imageId, actor: by, message }),
         ],

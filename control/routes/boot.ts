@@ -76,13 +76,14 @@ export function mountBoot(mount: Mount, context: Context): void {
       createdAt,
       ...(kernel.version ? { kernelVersion: kernel.version } : {}),
     };
+    const current = keys.currentBootImage(architecture);
     if (known === undefined) {
       await store.commit({
         actor: principal.name,
         ...idempotent,
         mutations: [
           { key: keys.bootImage(id), value },
-          ...(store.get(keys.currentBootImage) ? [] : [{ key: keys.currentBootImage, value: id }]),
+          ...(store.get(current) ? [] : [{ key: current, value: id }]),
           ...eventChanges(store, now(), {
             type: "boot-image.registered",
             subject: id,

@@ -1,5 +1,4 @@
 // Rollouts: begin one, watch it, let it stand still, call it off.
-import { Fault } from "#api/fault.ts";
 import * as rollouts from "#api/rollouts.ts";
 import type { Context } from "../context.ts";
 import { stateFeed } from "../feed.ts";
@@ -9,10 +8,9 @@ import { page } from "../paging.ts";
 import type { Rollouts } from "../rollouts/rollouts.ts";
 
 export function mountRollouts(mount: Mount, { store }: Context, book: Rollouts): void {
-  mount(rollouts.rolloutBootImage, ({ params, body, principal }) => {
-    if (store.get(keys.bootImage(params.id)) === undefined) throw new Fault("not-found", `no boot image ${params.id}`);
-    return book.start(params.id, { ...body, by: principal.name });
-  });
+  mount(rollouts.rolloutBootImage, ({ params, body, principal }) =>
+    book.start(params.id, { ...body, by: principal.name }),
+  );
   mount(rollouts.listRollouts, ({ query }) => {
     const all = book.list().map((value) => ({ key: `${value.createdAt} ${value.id}`, value }));
     return page(all, query, ({ value }) => value, { falling: true });

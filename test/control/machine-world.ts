@@ -62,7 +62,7 @@ export async function world(rig: Rig): Promise<World> {
         ...{ kernel: file, initrd: file, squashfs: file },
         createdAt: "2026-01-01T00:00:00.000Z",
       };
-      const now = { key: keys.currentBootImage, value: id };
+      const now = { key: keys.currentBootImage("amd64"), value: id };
       const mutations = [{ key: keys.bootImage(id), value }, ...(current ? [now] : [])];
       await rig.store.commit({ actor: "test", mutations });
     },

@@ -19,7 +19,7 @@ async function boot({ target, tell }: World): Promise<string> {
   const bootId = bootIdOf(++boots);
   const [machine] = (await target()).machines;
   if (machine!.target !== "boot") {
-    await tell(MAC, "script", { message: "given the rescue shell", detail: { given: machine!.target } });
+    await tell(MAC, "script", { message: "given the rescue shell", detail: { code: machine!.target } });
     return machine!.target;
   }
   const imageId = machine!.imageId!;
@@ -85,7 +85,7 @@ test("the boot server's own word for a rescue prompt, given while control was aw
     for (let n = 0; n < 3; n++)
       await at.tell(MAC, "script", { bootId: bootIdOf(++boots), imageId: "old", message: "given boot image old" });
     assert.is((await machineOf(rig)).fallback?.stage, "image");
-    await at.tell(MAC, "script", { message: "given the rescue shell", detail: { given: "rescue" } });
+    await at.tell(MAC, "script", { message: "given the rescue shell", detail: { code: "rescue" } });
     const { state, fallback } = await machineOf(rig);
     assert.equal([state, fallback?.stage], ["failed", "rescue"]);
   }, quiet));

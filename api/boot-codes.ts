@@ -1,0 +1,91 @@
+// What a step of a machine's timeline is, in one word for programs: `detail.code` of an event. Its message is for people and may be
+// worded anew at any time; the boot doctor (control/doctor) follows the code. Beside each: its stage, who records it, its other details.
+
+export const BOOT_CODES = {
+  // DHCP, by the boot server
+  "address-taken": "offer: it asked for the address of this server's offer (`server`, `address`)",
+  "other-server": "note: it took the offer of another DHCP server, where we give addresses (`server`)",
+  "boot-server-asked": "offer: it asked port 4011 and was answered",
+  "boot-server-again": "offer: it asks port 4011 again and again, so that no answer reaches it (`asked`)",
+  rung: "offer: the shape of offer that it is shown now, or that it booted by (`rung`: 0 both, 1 direct, 2 port 4011)",
+  "firmware-learnt": "offer: what was learnt of this kind of firmware (`rung`, `loader`, `vendor`)",
+  "loader-refused":
+    "note: it fetched a loader and came back as firmware, as with Secure Boot on (`loader`, `next`: what it is offered now)",
+  "late-link":
+    "discover: its first request said that it had asked for a while already (`secs`): the switch port came up late",
+  "pool-empty": "note: no free address in the range",
+  nak: "note: it was refused the address it asked for (`why`)",
+  "wrong-network": "note: it asked for an address of another network, or through a relay of one (`network`)",
+  declined: "note: it declined its address, which somebody else has (`address`)",
+  "no-boot-file": "note: nothing here boots on its architecture (`architecture`)",
+  "rogue-server": "note: a DHCP server that was not there before answers its like (`server`, `card`)",
+  "ipxe-without-http": "discover: it runs an iPXE that speaks no HTTP",
+  // TFTP and HTTP, by the boot server
+  "tftp-unanswered": "tftp: our first answers never reached it (`file`)",
+  "tftp-stalled": "tftp: it stopped in the middle (`file`, `block`, `blocks`)",
+  "tftp-loss": "tftp: the transfer was given up after many lost packets (`file`, `retransmits`, `blocks`)",
+  "tftp-broken-off": "tftp: its firmware ended the transfer with an error (`file`, `error`)",
+  "tftp-unknown-file": "tftp: it asked for a file that is not served (`file`)",
+  "http-broken-off": "tftp: UEFI HTTP boot stopped in the middle (`file`)",
+  "transfer-stopped": "kernel, initrd, squashfs: it stopped in the middle (`bytes`, `sizeBytes`)",
+  "root-from-peer": "squashfs: it fetched its root image from a host beside it",
+  // The boot script, by the boot server
+  "waits-turn": "note: so many machines load their images that it waits (`loading`)",
+  "ipxe-runs": "script: iPXE or GRUB runs the boot script",
+  "ipxe-failed": "boot-failed: iPXE or GRUB could not load or start the image",
+  "waits-for-approval": "wait-approval: nobody approved it",
+  changed: "wait-approval: a known card with other SMBIOS values",
+  "target-unknown": "note: this boot server has not heard from control yet",
+  "no-image": "note: there is no boot image",
+  "no-image-for-architecture": "note: there is no boot image of its architecture (`architecture`)",
+  "image-not-servable": "note: its boot image is not served (`image`, `why`)",
+  "kernel-word": "note: a word of its kernel command line cannot be used",
+  "cloud-config": "note: its profile's cloud-config cannot be used",
+  "own-disk": "script: told to boot its own disk",
+  rescue: "script: given the rescue shell",
+  "not-its-card": "refused: somebody asked to boot as this card from another one",
+  // The initrd's refusals, by the boot server
+  "initrd-memory": "boot-failed: too little memory for the image",
+  "initrd-no-port": "boot-failed: no network port: no driver or firmware for it in the image",
+  "initrd-no-address": "boot-failed: no DHCP answer in the initrd",
+  "initrd-fetch": "boot-failed: the root image could not be fetched",
+  "initrd-hash": "boot-failed: the root image is not the one the initrd belongs to",
+  "initrd-image": "boot-failed: the image or its command line is incomplete",
+  // The boot's token, by the boot server
+  "token-other-card": "token-refused: used by another card or address than it was given to",
+  "token-joined": "token-refused: its host has joined already",
+  "token-expired": "token-refused: older than its time",
+  "token-superseded": "token-refused: a later boot of the machine ended it",
+  "token-machine-gone": "token-refused: the machine may not boot any more",
+  "cloud-init-failed": "cloud-init: a module failed (`name`, `result`)",
+  // The agent before it is a member, told to the boot server with the boot's token
+  "agent-unreachable": "note: the agent cannot reach control",
+  "agent-clock": "note: the agent finds certificates not valid at the time it has",
+  "agent-certificate": "note: the agent does not trust control's certificate",
+  "agent-version": "note: control and the agent do not understand each other's version",
+  "agent-refused": "note: control refused the agent for good",
+  // Joins, by control
+  "join-withheld": "token-refused: another live session of this machine reports",
+  "join-waits": "note: its former session has to be silent first",
+  "join-replayed": "token-refused: the grant was used already",
+  "join-refused": "token-refused: control refused the join",
+  // The agent
+  "disk-none": "disk: there is no disk that may be used",
+  "disk-not-empty": "disk: the disk that could be used holds something",
+  "disk-missing": "disk: the disk that the policy names is not there",
+  "disk-failed": "disk: the disk could not be prepared or mounted",
+  "wipe-refused": "wipe or disk: nothing was wiped, since the disk is not the one that was shown",
+  // Power and life, by control
+  "power-on": "power: switched on by an order",
+  "power-off": "power: switched off by an order",
+  "power-cycle": "power: switched off and on by an order",
+  "power-ignored": "power: the order was taken and the machine's power did not change",
+  "bmc-password": "power or order: its BMC refuses the name or password",
+  "bmc-factory-password": "power: its BMC has the password it was made with",
+  "bmc-unreachable": "power or order: its BMC does not answer",
+  "wol-only": "power or order: it has no BMC, and Wake-on-LAN can only switch it on",
+  "override-set": "power: its next boot was set to the network",
+  "override-ignored": "power: its next boot was set, and it booted something else",
+  "loop-guard": "fallback: too many boots in a row ended before `ready` (`boots`, `image`)",
+} as const;
+export type BootCode = keyof typeof BOOT_CODES;
