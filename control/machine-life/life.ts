@@ -54,7 +54,9 @@ export function lifeAfter(
   if (known === undefined && stage !== "script") return life;
   const boot: LifeBoot = known ?? { bootId, ...(imageId ? { imageId } : {}), atMs: Date.parse(at) };
   const ended = stage === "boot-failed" && level === "error";
-  const refused = ended && detail?.["refusal"] !== undefined;
+  const refusal = detail?.["refusal"];
+  // A wire that was down is up the next time.
+  const refused = ended && refusal !== undefined && refusal !== "network" && refusal !== "fetch";
   const seen = ended ? message.slice(0, 160) : boot.over ? undefined : STEPS[stage];
   const next: LifeBoot = {
     ...boot,

@@ -18,7 +18,8 @@ import {
   rolloutBootImage,
 } from "#api/rollouts.ts";
 import { createService } from "#api/services.ts";
-import { until } from "#lib/time.ts";
+import { deadline, until } from "#lib/time.ts";
+import { PREFIX } from "../../../control/keys.ts";
 import { type FakeMachine, type World, world } from "../machine-world.ts";
 import { type Rig, withRig } from "../rig.ts";
 
@@ -88,11 +89,18 @@ async function ended(rig: Rig, rollout: Pick<Rollout, "id">, most = 1): Promise<
   return seen;
 }
 
-const isAt = (rig: Rig, rollout: Rollout, state: string) =>
-  until(async () => (await show(rig, rollout)).machines!.some((one) => one.state === state), {
-    what: `a machine ${state}`,
-    ...LONG,
-  });
+/** Resolves once it was written that a machine is at that; ask before it can be. */
+const seenAt = (rig: Rig, state: string): Promise<void> =>
+  deadline(
+    new Promise((resolve) => {
+      rig.store.onDurable(({ mutations }) => {
+        const at = mutations.map(({ value }) => value as { state?: string } | null);
+        if (mutations.some(({ key }, n) => key.startsWith(PREFIX.rolloutMachines) && at[n]?.state === state)) resolve();
+      });
+    }),
+    LONG.timeoutMs,
+    `a machine ${state}`,
+  );
 
 test("an image goes to one machine, then to all; each boots it once, and it is current at the end", () =>
   withCluster(async ({ rig, machines }) => {
@@ -208,12 +216,13 @@ for (const state of ["draining", "rebooting", "ready", "back-draining", "back-re
   test(`control restarted while a machine is ${state}: it goes on, and nothing is done twice`, () =>
     withCluster(async ({ rig, machines }) => {
       const back = state.startsWith("back");
+      const there = [seenAt(rig, state), seenAt(rig, "ready")];
       const rollout = await begin(rig, { stages: ["1", "all"], gateSeconds: back ? 600 : 0 });
       if (back) {
-        await isAt(rig, rollout, "ready");
+        await there[1];
         await rig.admin.call(cancelRollout, { params: { id: rollout.id }, body: {} });
       }
-      await isAt(rig, rollout, state);
+      await there[0];
       await rig.restart();
       const end = await ended(rig, rollout);
       assert.is(end.state, back ? "cancelled" : "done", end.reason);
