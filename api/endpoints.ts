@@ -17,6 +17,7 @@ import * as hosts from "./hosts.ts";
 import * as jobs from "./jobs.ts";
 import * as keys from "./keys.ts";
 import * as logs from "./logs.ts";
+import * as machineOrders from "./machine-orders.ts";
 import * as machines from "./machines.ts";
 import * as members from "./members.ts";
 import * as network from "./network.ts";
@@ -56,6 +57,7 @@ export const NOUNS = {
   hosts: { ...hosts, ...hostAgents },
   members,
   machines,
+  "machine-orders": machineOrders,
   disks,
   boot,
   quarantine,

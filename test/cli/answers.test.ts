@@ -105,6 +105,7 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   "machine list": () => [],
   "machine show": () => ["52:54:00:00:00:01"],
   "machine timeline": () => ["52:54:00:00:00:01"],
+  "machine orders": () => ["52:54:00:00:00:01"],
   "machine explain": () => ["52:54:00:00:00:01"],
   alerts: () => [],
   "alert show": async () => {
