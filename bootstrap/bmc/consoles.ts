@@ -76,7 +76,11 @@ export function consoleBook({
           waiting += bytes.length;
           // A looker that reads too slowly misses what a serial line cannot wait with.
           if (waiting > 4 << 20) return end("it reads too slowly");
-          line = line.then(() => frames.sendData("stdout", bytes)).then(() => void (waiting -= bytes.length));
+          line = line
+            .then(() => frames.sendData("stdout", bytes))
+            .then(() => {
+              waiting -= bytes.length;
+            });
         },
         end,
       });
@@ -119,7 +123,7 @@ export function consoleBook({
     kept(machineId) {
       const found = byMachine.get(machineId)?.console;
       if (found === undefined) return { text: "" };
-      return { text: found.kept().toString("latin1"), since: found.since };
+      return { text: found.kept().toString("base64"), since: found.since };
     },
     async close() {
       for (const stop of sessions.values()) stop.abort();
