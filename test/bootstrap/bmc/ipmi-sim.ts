@@ -8,8 +8,8 @@ import { join } from "node:path";
 import type { BmcAccess } from "#api/power.ts";
 import { stopChild } from "#lib/exec.ts";
 import { until } from "#lib/time.ts";
-import { freePort } from "../../lib/free-port.ts";
 import { ipmiSwitch } from "../../../bootstrap/bmc/ipmi.ts";
+import { freePort } from "../../lib/free-port.ts";
 
 export interface IpmiSim extends AsyncDisposable {
   bmc: BmcAccess;
@@ -121,7 +121,9 @@ exit 0
 
 function lanConf(options: { directory: string; port: number; serialPort: number; solPort: number }): string {
   const { directory, port, serialPort, solPort } = options;
-  const rights = ["callback", "user", "operator", "admin"].map((who) => `    allowed_auths_${who} none md2 md5 straight`);
+  const rights = ["callback", "user", "operator", "admin"].map(
+    (who) => `    allowed_auths_${who} none md2 md5 straight`,
+  );
   return `name "lab"
 set_working_mc 0x20
   startlan 1

@@ -1,9 +1,10 @@
 // A Redfish service that behaves as well, or as badly, as a test wants: over TLS with a certificate of its own, sessions, ETags, tasks.
+
+import { X509Certificate } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
-import { X509Certificate } from "node:crypto";
 import type { BmcAccess } from "#api/power.ts";
 import { makeCertificate } from "../../control/routing/certificates.ts";
 
@@ -29,7 +30,12 @@ export interface RedfishFake extends AsyncDisposable {
 export const SYSTEM = "/redfish/v1/Systems/1";
 const made: { certificate: string; key: string }[] = [];
 
-export function send(reply: ServerResponse, status: number, value?: unknown, headers: Record<string, string> = {}): true {
+export function send(
+  reply: ServerResponse,
+  status: number,
+  value?: unknown,
+  headers: Record<string, string> = {},
+): true {
   reply.writeHead(status, { "content-type": "application/json", ...headers });
   reply.end(value === undefined ? "" : typeof value === "string" ? value : JSON.stringify(value));
   return true;
@@ -117,7 +123,8 @@ export async function redfishFake(): Promise<RedfishFake> {
       fake.sessions.delete(url.split("/").at(-1)!);
       return send(reply, 204);
     }
-    if (method === "GET" && url === "/redfish/v1/Systems") return send(reply, 200, { Members: [{ "@odata.id": SYSTEM }] });
+    if (method === "GET" && url === "/redfish/v1/Systems")
+      return send(reply, 200, { Members: [{ "@odata.id": SYSTEM }] });
     if (method === "GET" && url === SYSTEM) return send(reply, 200, fake.system, { etag: fake.etag });
     if (method === "PATCH" && url === SYSTEM) {
       const match = request.headers["if-match"];

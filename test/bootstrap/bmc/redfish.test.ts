@@ -12,11 +12,22 @@ import { type RedfishFake, redfishFake, SYSTEM, send } from "./redfish-fake.ts";
 const signal = AbortSignal.timeout(50_000);
 
 async function withFake(
-  body: (fake: RedfishFake, open: (options?: { timeoutMs?: number; systemId?: string; taskMs?: number }) => Switch) => Promise<void>,
+  body: (
+    fake: RedfishFake,
+    open: (options?: { timeoutMs?: number; systemId?: string; taskMs?: number }) => Switch,
+  ) => Promise<void>,
 ): Promise<void> {
   await using fake = await redfishFake();
   const opened: Switch[] = [];
-  const open = ({ timeoutMs = 5_000, systemId, taskMs = 2_000 }: { timeoutMs?: number; systemId?: string; taskMs?: number } = {}) => {
+  const open = ({
+    timeoutMs = 5_000,
+    systemId,
+    taskMs = 2_000,
+  }: {
+    timeoutMs?: number;
+    systemId?: string;
+    taskMs?: number;
+  } = {}) => {
     const { address = "", user = "", password = "", pinSha256 = "" } = fake.bmc;
     const way = transport({ address, pinSha256, timeoutMs });
     const session = redfishSession({ transport: way, address, user, password, pollMs: 10, taskMs, busyMs: 500 });
@@ -106,7 +117,12 @@ test("fields of the wrong type count as missing", () =>
 
 test("links to another host, or out of the service, are not followed", () =>
   withFake(async (fake, open) => {
-    for (const link of ["https://169.254.169.254/redfish/v1/Systems/1", "/etc/passwd", "//evil.test/redfish/v1", "/redfish/v1/../../x"]) {
+    for (const link of [
+      "https://169.254.169.254/redfish/v1/Systems/1",
+      "/etc/passwd",
+      "//evil.test/redfish/v1",
+      "/redfish/v1/../../x",
+    ]) {
       fake.before = (request, reply) =>
         request.url === "/redfish/v1/Systems" && send(reply, 200, { Members: [{ "@odata.id": link }] });
       assert.is(await codeOf(open().power(signal)), "bmc-system", link);
@@ -136,7 +152,9 @@ test("a wrong password is said to be one, and one that may only look too", () =>
   withFake(async (fake, open) => {
     const device = open();
     fake.before = (request, reply) =>
-      request.method === "POST" && request.url!.includes("Reset") && send(reply, 403, { error: { message: "no\u001b[2J rights" } });
+      request.method === "POST" &&
+      request.url!.includes("Reset") &&
+      send(reply, 403, { error: { message: "no\u001b[2J rights" } });
     const error = await device.on(signal).catch((refused: unknown) => refused);
     assert.is(troubleCode(error), "bmc-privilege");
     assert.not.match((error as Error).message, /\u001b/);
@@ -149,7 +167,8 @@ test("a wrong password is said to be one, and one that may only look too", () =>
 test("a service that is busy is asked again; for ever busy is said so", () =>
   withFake(async (fake, open) => {
     let busy = 2;
-    fake.before = (request, reply) => request.url === SYSTEM && busy-- > 0 && send(reply, 503, {}, { "retry-after": "0" });
+    fake.before = (request, reply) =>
+      request.url === SYSTEM && busy-- > 0 && send(reply, 503, {}, { "retry-after": "0" });
     assert.is(await open().power(signal), "off");
     fake.before = (request, reply) => request.url === SYSTEM && send(reply, 503, {});
     assert.is(await codeOf(open().power(signal)), "bmc-busy");
