@@ -69,8 +69,6 @@ export const BODIES: Record<string, unknown> = {
     pinSha256: "4f".repeat(32),
   },
   orderPower: { action: "cycle", boot: "pxe" },
-  lookAtMachineBmc: {},
-  createConsoleSession: {},
   wipeMachineDisk: { fingerprint: "9c".repeat(32) },
   putProfile: {
     name: "storage",
