@@ -5,6 +5,7 @@ import { deployments } from "./deployments.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
 import { leak } from "./leak.ts";
+import { packets } from "./packets.ts";
 import { protocols } from "./protocols.ts";
 
 export type Figures = Record<string, number | string>;
@@ -34,5 +35,6 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
   leak,
+  packets,
   protocols,
 };
