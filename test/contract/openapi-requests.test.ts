@@ -65,6 +65,8 @@ async function world(rig: Rig): Promise<(id: string) => Record<string, string>> 
     updateMachine: macOf(1),
     adoptMachine: macOf(4),
     wipeMachineDisk: macOf(1),
+    putMachineBmc: macOf(1),
+    orderPower: macOf(1),
     rejectMachine: macOf(3),
     updateHost: "h1",
     updateRoute: route,
