@@ -195,7 +195,7 @@ test("image list prints the size of each part and the memory a machine needs", a
   const { out } = await flynn("image", "list");
   const [titles = "", row = ""] = out.split("\n");
   for (const title of ["KERNEL SIZE", "INITRD", "ROOT", "MEMORY NEED"]) assert.match(titles, title);
-  assert.match(row, /^img1 +host +68\.4 KiB +87\.9 KiB +2\.9 MiB +1 GiB +\S+ +\(current\)$/);
+  assert.match(row, /^img1 +host +amd64 +68\.4 KiB +87\.9 KiB +2\.9 MiB +1 GiB +\S+ +\(current\)$/);
 });
 
 test("machine explain says where it stands and the command that goes on", async () => {
