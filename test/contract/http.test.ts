@@ -158,7 +158,7 @@ test("who has an object as it is gets 304 without a body, and the whole of it on
   }));
 
 /** Secrets told once, or parts of something else: there is nothing to be read later. */
-const NO_LOCATION = ["createJoinToken", "joinCluster", "createSession", "uploadStackImage"];
+const NO_LOCATION = ["createJoinToken", "joinCluster", "createSession", "createConsoleSession", "uploadStackImage"];
 
 test("what a POST made is where its Location says, and every 201 has one", () =>
   withAsk(async (ask, rig) => {
@@ -237,7 +237,8 @@ test("an object of each list can be read by itself", () => {
 
 /** Each makes what a second one would make again: nothing is kept by them, or their own content says that they are the same. */
 const MAKES_NO_SECOND = [
-  "createSession", // a ticket that opens one session, good for 30 s
+  "createConsoleSession", // a ticket that opens one session, good for 30 s
+  "createSession", // the same
   "joinCluster", // its token is good once
 ];
 
@@ -270,6 +271,7 @@ const bodies: Record<string, string> = {
     runner: `sha256:${"0".repeat(64)}`,
   }),
   createSession: '{"kind":"attach"}',
+  putMachineBmc: '{"kind":"wake"}',
   updateCertificate: '{"chain":"x","key":"x"}',
 };
 const queries: Record<string, string> = { forwardJob: "?port=1" };

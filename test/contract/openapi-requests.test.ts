@@ -20,12 +20,13 @@ import { type Rig, withRig } from "../control/rig.ts";
 import { makeCertificate } from "../control/routing/certificates.ts";
 
 const REFUSED: Record<string, Fault["code"]> = {
-  // Keys, signatures, images and disks of one's own are not in an example.
+  // Keys, signatures, images, disks and BMCs of one's own are not in an example.
   createCertificate: "invalid",
   updateCertificate: "invalid",
   registerBootImage: "unavailable",
   setStack: "invalid",
   wipeMachineDisk: "conflict",
+  orderPower: "conflict",
   decideQuarantine: "not-found",
   // No host runs anything here: the deployment does not end and is not paused, the job waits.
   updateFormation: "conflict",
