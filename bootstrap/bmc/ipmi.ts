@@ -95,7 +95,7 @@ const DEVICES: Partial<Record<BootDevice, { word: string; reads: RegExp }>> = {
 /** Whether it is on, switching it, and what it boots once. */
 export function ipmiSwitch({ bmc, timeoutMs = TIMEOUT_MS, program = "ipmitool" }: IpmiOptions): Switch {
   const { address = "", password = "" } = bmc;
-  const run = async (command: readonly string[], signal: AbortSignal): Promise<string> => {
+  const told = async (command: readonly string[], signal: AbortSignal): Promise<string> => {
     const env = { PATH: process.env["PATH"] ?? "/usr/bin:/bin", LC_ALL: "C", IPMI_PASSWORD: password };
     try {
       const argv = [program, ...ipmiArgv(bmc, command)];
@@ -110,18 +110,18 @@ export function ipmiSwitch({ bmc, timeoutMs = TIMEOUT_MS, program = "ipmitool" }
     }
   };
   const raw = async (signal: AbortSignal): Promise<PowerState> =>
-    powerOf(await run(["chassis", "power", "status"], signal));
+    powerOf(await told(["chassis", "power", "status"], signal));
   return {
     power: raw,
-    on: async (signal) => void (await run(["chassis", "power", "on"], signal)),
-    off: async (hard, signal) => void (await run(["chassis", "power", hard ? "off" : "soft"], signal)),
+    on: async (signal) => void (await told(["chassis", "power", "on"], signal)),
+    off: async (hard, signal) => void (await told(["chassis", "power", hard ? "off" : "soft"], signal)),
     async bootOnce(device: BootDevice, mode: BootMode | undefined, signal: AbortSignal): Promise<string> {
       const known = DEVICES[device];
       if (known === undefined)
         throw trouble("bmc-unsupported", "IPMI knows no UEFI HTTP boot: order pxe, or use the BMC's Redfish");
       const options = mode === "uefi" ? ["options=efiboot"] : [];
-      await run(["chassis", "bootdev", known.word, ...options], signal);
-      const reads = forcedDevice(await run(["chassis", "bootparam", "get", "5"], signal));
+      await told(["chassis", "bootdev", known.word, ...options], signal);
+      const reads = forcedDevice(await told(["chassis", "bootparam", "get", "5"], signal));
       if (reads === undefined || !known.reads.test(reads))
         throw trouble(
           "boot-override",

@@ -237,8 +237,8 @@ test("an object of each list can be read by itself", () => {
 
 /** Each makes what a second one would make again: nothing is kept by them, or their own content says that they are the same. */
 const MAKES_NO_SECOND = [
-  "createConsoleSession", // the same, for a machine's console
-  "createSession", // a ticket that opens one session, good for 30 s
+  "createConsoleSession", // a ticket that opens one session, good for 30 s
+  "createSession", // the same
   "joinCluster", // its token is good once
 ];
 

@@ -20,7 +20,7 @@ import { type Rig, withRig } from "../control/rig.ts";
 import { makeCertificate } from "../control/routing/certificates.ts";
 
 const REFUSED: Record<string, Fault["code"]> = {
-  // Keys, signatures, images and disks of one's own are not in an example.
+  // Keys, signatures, images, disks and BMCs of one's own are not in an example.
   createCertificate: "invalid",
   updateCertificate: "invalid",
   registerBootImage: "unavailable",

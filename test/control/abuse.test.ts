@@ -430,7 +430,6 @@ const CONTENT = new Set(
     "addKey body.publicKey",
     "registerBootImage body.manifest",
     "registerBootImage body.signature",
-    "putMachineBmc body.password",
     "putProfile body.cloudConfig",
     "putProfile body.diskPolicy.name",
     "putProfile body.diskPolicy.serial",
