@@ -23,6 +23,7 @@ import * as machines from "./machines.ts";
 import * as members from "./members.ts";
 import * as network from "./network.ts";
 import * as pages from "./pages.ts";
+import * as power from "./power.ts";
 import * as quarantine from "./quarantine.ts";
 import * as rollouts from "./rollouts.ts";
 import * as routerAgents from "./router-agents.ts";
@@ -60,6 +61,7 @@ export const NOUNS = {
   members,
   machines,
   "machine-orders": { ...machineOrders, ...machineLife },
+  power,
   disks,
   boot,
   rollouts,

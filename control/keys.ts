@@ -8,6 +8,7 @@ export const PREFIX = {
   rollouts: "rollouts/",
   rolloutMachines: "rollout-machines/",
   machineOrders: "machine-orders/",
+  machineBmcs: "machine-bmcs/",
   profiles: "profiles/",
   bootImages: "boot-images/",
   bootServers: "boot-servers/",
@@ -68,6 +69,8 @@ export const keys = {
   rolloutMachine: (id: string, machineId: string) => `${PREFIX.rolloutMachines}${id}/${machineId}`,
   rolloutMachinesOf: (id: string) => `${PREFIX.rolloutMachines}${id}/`,
   machineOrder: (machineId: string, id: string) => `${PREFIX.machineOrders}${machineId}/${id}`,
+  /** How it is switched; the password sealed. */
+  machineBmc: (machineId: string) => `${PREFIX.machineBmcs}${machineId}`,
   machineOrdersOf: (machineId: string) => `${PREFIX.machineOrders}${machineId}/`,
   profile: (name: string) => `${PREFIX.profiles}${name}`,
   bootImage: (id: string) => `${PREFIX.bootImages}${id}`,

@@ -4,6 +4,7 @@ export interface ReprovisionSeen {
   /** drain: its jobs move elsewhere. boot: it was told to boot anew, or somebody has to switch it off and on. */
   phase: "drain" | "boot";
   drained: boolean;
+  hostLives: boolean;
   /** Why its agent cannot be told; undefined when it can. */
   deaf: string | undefined;
   ready: boolean;
@@ -23,10 +24,10 @@ export type ReprovisionStep =
   | { type: "end"; state: "done" | "failed"; reason: string };
 
 export function nextOfReprovision(seen: ReprovisionSeen): ReprovisionStep {
-  const { phase, drained, deaf, ready, bootedAnew, imageId, refused, sinceMs, drainMostMs, bootMostMs } = seen;
+  const { phase, drained, hostLives, deaf, ready, bootedAnew, imageId, refused, sinceMs, drainMostMs, bootMostMs } = seen;
   if (ready && bootedAnew) return { type: "end", state: "done", reason: `ready with image ${imageId ?? "unknown"}` };
   if (phase === "drain") {
-    if (deaf !== undefined) return { type: "by-hand", words: `${deaf}: switch it off and on` };
+    if (deaf !== undefined && (drained || !hostLives)) return { type: "by-hand", words: deaf };
     if (drained) return { type: "reboot", words: "no job runs on it; told to reboot" };
     if (sinceMs > drainMostMs)
       return { type: "end", state: "failed", reason: "its jobs did not move elsewhere in time; it goes on as it was" };

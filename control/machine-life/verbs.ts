@@ -10,6 +10,7 @@ import type { Context } from "../context.ts";
 import type { Idempotent } from "../http/idempotency-key.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { MachineOrders } from "../machine-orders/book.ts";
+import { bmcOf } from "../power/bmcs.ts";
 import type { HostRecord, MachineRecord } from "../records.ts";
 import { machinesOf, openRollout } from "../rollouts/record.ts";
 import type { Entry } from "../store/entry.ts";
@@ -36,7 +37,6 @@ export interface VerbParts {
 
 const TICK_MS = 500;
 const ON_THE_WAY = /draining|rebooting/;
-const LATER = "switch it off and on";
 
 export function machineVerbs(context: Context, book: MachineOrders, { isFree }: VerbParts): MachineVerbs {
   const { store, log, config, presence } = context;
@@ -75,6 +75,13 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
     return can ? undefined : "its agent cannot be told to reboot";
   };
 
+  /** By its BMC where it has one that can, else by a person. */
+  const byHand = ({ id }: MachineRecord, why: string): { step: string; detail?: Record<string, number> } => {
+    const bmc = bmcOf(store, id);
+    if (bmc === undefined || bmc.kind === "wake") return { step: `${why}: switch it off and on` };
+    return { step: `${why}: its BMC switches it off and on`, detail: { cycle: 1, hard: 1 } };
+  };
+
   const clocks = new Map<string, { phase: string; atMs: number }>();
   const sinceMs = ({ id }: MachineOrder, phase: string): number => {
     const known = clocks.get(id);
@@ -100,6 +107,7 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
     const seen: ReprovisionSeen = {
       phase,
       drained: host === undefined || isFree(host.value.id),
+      hostLives: host?.value.state === "ready",
       deaf: deaf(host?.value),
       ready: machine.state === "ready" && (host === undefined || host.value.state === "ready"),
       bootedAnew: (machine.joinedBootId ?? "") !== (order.detail?.["endedBootId"] ?? ""),
@@ -122,7 +130,8 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
             },
           ]
         : [];
-    await book.step(order, { step: step.words, detail: { phase: "boot" } }, change);
+    const hand = step.type === "by-hand" ? byHand(machine, step.words) : { step: step.words };
+    await book.step(order, { step: hand.step, detail: { phase: "boot", ...hand.detail } }, change);
   };
 
   return {
@@ -162,17 +171,19 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
         throw new Fault("conflict", `rollout ${rollout.id} boots machine ${value.name} anew just now`);
       const host = hostOf(value);
       const why = deaf(host?.value);
-      const drains = host !== undefined && why === undefined;
+      const drains = host?.value.state === "ready" ? host : undefined;
+      const hand = drains ? undefined : byHand(value, why ?? "it is no host");
       const { machine, changes } = afterDecision(store, value);
       return book.open({
         machine: value,
         kind: "reprovision",
         actor: by,
-        step: drains ? `jobs of host ${host.value.name} move elsewhere` : `${why}: ${LATER}`,
+        step: hand?.step ?? `jobs of host ${drains?.value.name} move elsewhere`,
         detail: {
           phase: drains ? "drain" : "boot",
           ...(value.joinedBootId === undefined ? {} : { endedBootId: value.joinedBootId }),
-          ...(drains ? { drained: 1, cordonedBefore: host.value.cordoned ? 1 : 0 } : {}),
+          ...(drains ? { drained: 1, cordonedBefore: drains.value.cordoned ? 1 : 0 } : {}),
+          ...hand?.detail,
         },
         quietMs: config.rolloutDrainMs + config.rolloutBootMs,
         ...(idempotent ? { idempotent } : {}),
@@ -181,7 +192,7 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
           mutations: [
             { key: entry.key, value: machine },
             ...changes,
-            ...(drains ? [{ key: host.key, value: { ...host.value, cordoned: true, draining: true as const } }] : []),
+            ...(drains ? [{ key: drains.key, value: { ...drains.value, cordoned: true, draining: true as const } }] : []),
           ],
         }),
       });

@@ -17,6 +17,7 @@ import { machineVerbs } from "../machine-life/verbs.ts";
 import { machineOrders } from "../machine-orders/book.ts";
 import { machineFollower } from "../machine-state.ts";
 import { hostsBehind, onProof } from "../network/enforcement.ts";
+import { power } from "../power/power.ts";
 import { rollouts } from "../rollouts/rollouts.ts";
 import { storeImage } from "../routes/artifacts.ts";
 import { createHostLoop } from "../scheduler/host-loop.ts";
@@ -40,6 +41,7 @@ export function createActors(context: Context, parts: ControlParts, { routes, ro
   });
   const hostLoop = createHostLoop({ store, log, presence, scheduler, ttlMs: config.hostLostAfterMs });
   const orders = machineOrders(context, { monotonicMs });
+  const switching = power(context, orders);
   const hosts = hostClients(context, identity);
   const archive = logs(context, hosts);
   const external = watchExternal(context, parts.external);
@@ -84,7 +86,22 @@ export function createActors(context: Context, parts: ControlParts, { routes, ro
     { name: "alerts", take: alerts.apply, reads: ["indexes"] },
   ];
   return {
-    ...{ tasks, scheduler, hostLoop, hosts, archive, external, logDrains, deployer, builds, git, kept, alerts, orders },
+    ...{
+      tasks,
+      scheduler,
+      hostLoop,
+      hosts,
+      archive,
+      external,
+      logDrains,
+      deployer,
+      builds,
+      git,
+      kept,
+      alerts,
+      orders,
+      switching,
+    },
     verbs: machineVerbs(context, orders, { isFree: scheduler.isFree }),
     rollouts: rollouts(context, { isFree: scheduler.isFree, alerts: alerts.active }),
     tokens: accessTokens(context),

@@ -54,7 +54,7 @@ export function mountCluster({ mount, answerBeats }: ApiServer, { context, views
   mountMachineOrders(mount, context, orders);
   mountMachineLife(mount, context, verbs);
   mountDisks(mount, context);
-  mountBoot(mount, context);
+  mountBoot(mount, context, actors.switching);
   mountRollouts(mount, context, rollouts);
   mountHosts(mount, context, { feeds, frames: hostFrames(context, changes), answerBeats, isFree: scheduler.isFree });
   mountRouters(mount, context, routes);

@@ -26,6 +26,7 @@ const IMAGE = [
   "xz-utils",
   "e2fsprogs",
   "ipxe",
+  "ipmitool",
 ];
 
 export const DEBIAN_SETS = {
@@ -44,7 +45,7 @@ export const DEBIAN_SETS = {
   ],
   test: [
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
-    ...["python3-minimal", "python3-venv"],
+    ...["python3-minimal", "python3-venv", "openipmi", "ipmitool"],
   ],
   soak: ["ovmf", "python3-websockets", "proot", "qemu-user-static"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
@@ -128,6 +129,8 @@ export const PROGRAMS_OF = {
   e2fsprogs: ["dumpe2fs", "debugfs", "e2fsck", "mkfs.ext2", "mkfs.ext4"],
   git: ["git"],
   haproxy: ["haproxy"],
+  ipmitool: ["ipmitool"],
+  openipmi: ["ipmi_sim"],
   iproute2: ["ip", "ss", "tc"],
   iptables: ["iptables", "iptables-restore", "iptables-save"],
   kmod: ["depmod", "modprobe"],

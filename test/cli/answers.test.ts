@@ -14,6 +14,7 @@ import { createBuild } from "#api/builds.ts";
 import { createCertificate } from "#api/certificates.ts";
 import { getDeployment, listDeployments } from "#api/deployments.ts";
 import { type Job, listJobs } from "#api/jobs.ts";
+import { putMachineBmc } from "#api/power.ts";
 import { rolloutBootImage } from "#api/rollouts.ts";
 import { createService } from "#api/services.ts";
 import { setStack, uploadStackImage } from "#api/stack.ts";
@@ -65,6 +66,8 @@ test.before(async () => {
   };
   const events = [{ ...event, stage: "discover" as const, message: "firmware looks for a boot server" }];
   await boot.client.call(postBootEvents, { params: { id: boot.id }, body: { events } });
+  const bmc = { kind: "ipmi" as const, address: "192.0.2.9", user: "flynn", password: "geheim12" };
+  await admin.call(putMachineBmc, { params: { id: identity.mac }, body: bmc });
   const image = await writeImage(directory);
   await copyFile(image.keyFile, imageKey);
   const digests: string[] = [];
@@ -114,6 +117,8 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
     const params = { id: (await control.admin.call(listBootImages, {})).items[0]!.id };
     return [(await control.admin.call(rolloutBootImage, { params, body: {} })).id];
   },
+  "machine bmc show": () => ["52:54:00:00:00:01"],
+  "machine power status": () => ["52:54:00:00:00:01"],
   "machine orders": () => ["52:54:00:00:00:01"],
   "machine explain": () => ["52:54:00:00:00:01"],
   alerts: () => [],
@@ -163,7 +168,7 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
 const LINES = new Set(["log"]); // one object a line: jobs.test.ts
 const TEXT = new Set(["completion", "complete", "git-credential"]); // scripts and bare names for shells
 const CHANGES = new Set(
-  `up, down, remote add, redeploy, key add, key remove, token create, token revoke, log-drain add, log-drain remove, build cancel, build set, build unset, build builder upload, build cache clear, cluster add, cluster remove, cluster backup, cluster restore, cluster token, machine approve, machine reject, machine adopt, machine wipe, host cordon, host drain, host uncordon,
+  `up, down, remote add, redeploy, key add, key remove, token create, token revoke, log-drain add, log-drain remove, build cancel, build set, build unset, build builder upload, build cache clear, cluster add, cluster remove, cluster backup, cluster restore, cluster token, machine approve, machine reject, machine adopt, machine wipe, machine bmc set, machine bmc remove, machine power on, machine power off, machine power cycle, machine console, host cordon, host drain, host uncordon,
    host token, host remove, image build, image register, image rollout, image rollback, rollout pause, rollout resume, rollout cancel, machine boot-once, machine reprovision, machine rename, machine forget, stack build, profile set, profile remove, create, delete, deploy,
    rollback, deployment cancel, env set, env unset, env edit, deploy set, deploy unset, kill, run, exec, ps forward,
    restart, limit set, route add http, route add tcp, route update, route remove, cert add, cert update, cert remove, maintenance on, maintenance off,

@@ -6,6 +6,7 @@ import { nextOfReprovision, type ReprovisionSeen } from "../../../control/machin
 const seen: ReprovisionSeen = {
   phase: "drain",
   drained: false,
+  hostLives: true,
   deaf: undefined,
   ready: true,
   bootedAnew: false,
@@ -20,9 +21,9 @@ for (const [claim, over, type, words] of [
   ["jobs that stay end it, and it goes on as it was", { sinceMs: 2_000 }, "end", /as it was/],
   [
     "an agent that is gone leaves it to a person",
-    { deaf: "its host is lost" },
+    { deaf: "its host is lost", hostLives: false },
     "by-hand",
-    /its host is lost: switch it off and on/,
+    /its host is lost/,
   ],
   ["told, and still ready with the old boot, it is waited for", { phase: "boot" }, "wait", undefined],
   ["ready with a new boot it is done", { phase: "boot", bootedAnew: true }, "end", /ready with image img/],

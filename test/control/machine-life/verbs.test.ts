@@ -6,6 +6,7 @@ import { listHosts } from "#api/hosts.ts";
 import { bootMachineOnce, reprovisionMachine } from "#api/machine-life.ts";
 import { cancelMachineOrder, getMachineOrder, isOver, type MachineOrder } from "#api/machine-orders.ts";
 import { getMachine } from "#api/machines.ts";
+import { bmcWork, putMachineBmc, reportOrder } from "#api/power.ts";
 import { until } from "#lib/time.ts";
 import { type FakeMachine, macOf, type World, world } from "../machine-world.ts";
 import { type Rig, withRig } from "../rig.ts";
@@ -161,6 +162,40 @@ test("one whose host is lost waits for somebody to switch it off and on; taken b
     machine.plugIn();
     assert.is((await ended(rig, again)).state, "done");
     assert.equal(machine.obeyed, []);
+  }));
+
+test("one with a BMC is switched off and on by it, once, and done when it is ready", () =>
+  withMachine(async (rig, { server }, machine) => {
+    const bmc = { kind: "ipmi" as const, address: "10.99.0.2", user: "ops", password: "a longer word" };
+    await rig.admin.call(putMachineBmc, { params: ID, body: bmc });
+    machine.unplug();
+    await until(async () => (await hostOf(rig)).state === "lost", { what: "its host lost", ...LONG });
+    const done = new AbortController();
+    const cycled: string[] = [];
+    const work = async () => {
+      const params = { id: server.id };
+      for await (const { data } of server.client.follow(bmcWork, { params, signal: done.signal })) {
+        const asked = data?.orders.find(({ order }) => !cycled.includes(order));
+        if (asked === undefined) continue;
+        assert.is(asked.action, "cycle");
+        cycled.push(asked.order);
+        const end = { state: "done" as const, reason: "it is on" };
+        const body = { step: "off and on", power: "on" as const, end };
+        await server.client.call(reportOrder, { params: { ...params, order: asked.order }, body });
+        machine.plugIn();
+      }
+    };
+    const working = work();
+    try {
+      const order = await anew(rig);
+      assert.match(order.step, /its BMC switches it off and on/);
+      const { state, reason } = await ended(rig, order);
+      assert.equal([state, reason], ["done", "ready with image img"]);
+      assert.equal(cycled, [order.id]);
+    } finally {
+      done.abort();
+      await working;
+    }
   }));
 
 test.run();
