@@ -24,7 +24,8 @@ export type ReprovisionStep =
   | { type: "end"; state: "done" | "failed"; reason: string };
 
 export function nextOfReprovision(seen: ReprovisionSeen): ReprovisionStep {
-  const { phase, drained, hostLives, deaf, ready, bootedAnew, imageId, refused, sinceMs, drainMostMs, bootMostMs } = seen;
+  const { phase, drained, hostLives, deaf, ready, bootedAnew, imageId, refused, sinceMs, drainMostMs, bootMostMs } =
+    seen;
   if (ready && bootedAnew) return { type: "end", state: "done", reason: `ready with image ${imageId ?? "unknown"}` };
   if (phase === "drain") {
     if (deaf !== undefined && (drained || !hostLives)) return { type: "by-hand", words: deaf };

@@ -192,7 +192,9 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
           mutations: [
             { key: entry.key, value: machine },
             ...changes,
-            ...(drains ? [{ key: drains.key, value: { ...drains.value, cordoned: true, draining: true as const } }] : []),
+            ...(drains
+              ? [{ key: drains.key, value: { ...drains.value, cordoned: true, draining: true as const } }]
+              : []),
           ],
         }),
       });
