@@ -1,5 +1,5 @@
 // Rollouts as the store keeps them. The machines have rows of their own: of hundreds one changes at a time.
-import type { Rollout, RolloutMachine, RolloutMachineState, RolloutState } from "#api/rollouts.ts";
+import type { Rollout, RolloutMachine, RolloutMachineState } from "#api/rollouts.ts";
 import { hasEnded } from "#api/rollouts.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Entry, Reader } from "../store/entry.ts";
@@ -56,5 +56,3 @@ export function rolloutsToTrim(store: Reader): string[] {
     .slice(0, Math.max(0, ended.length - ROLLOUTS_KEPT))
     .flatMap(({ key, value }) => [key, ...machinesOf(store, value.id).map((machine) => machine.key)]);
 }
-
-export const isStill = (state: RolloutState): boolean => state === "running" || state === "paused";
