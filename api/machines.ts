@@ -1,5 +1,6 @@
 // Machines: metal (or a VM) as the boot server sees it, before and while it is a host. Its state moves only on evidence.
 import { type Static, Type } from "typebox";
+import { CheckWords } from "./check-words.ts";
 import { endpoint } from "./endpoint.ts";
 import { MachineIdentity, Observed } from "./machine-identity.ts";
 import { Id, listOf, Mac, Name, Nothing, object, oneOf, PageQuery, TagChanges, Tags, Time } from "./schema.ts";
@@ -24,6 +25,9 @@ export const Pending = object({
   claim: Type.Optional(
     Type.String({ description: "Fingerprint of what waits; a decision names it, so that it answers what was read." }),
   ),
+  words: Type.Optional(
+    Type.String({ maxLength: 80, description: "Six words of the card, UUID and serial that wait; its console shows them." }),
+  ),
 });
 export type Pending = Static<typeof Pending>;
 
@@ -44,6 +48,12 @@ export const Machine = object({
     Type.Unsafe<Observed>({ ...Observed, description: "What the boot server saw itself when it last asked." }),
   ),
   pending: Type.Optional(Pending),
+  check: Type.Optional(
+    Type.Unsafe<CheckWords>({
+      ...CheckWords,
+      description: "Of a machine that waits for approval: six words to compare with those on its console.",
+    }),
+  ),
   refusedClaim: Type.Optional(
     Type.Unsafe<MachineIdentity>({ ...MachineIdentity, description: "The change that a person refused last." }),
   ),
@@ -126,9 +136,19 @@ const claim = Type.Optional(
     maxLength: 16,
     pattern: "^[0-9a-f]+$",
     description:
-      "`claim` of what waits (`pending`), as it was read. Needed when something waits, unless If-Match is given.",
+      "`claim` of what waits (`pending`, else `check`), as it was read. Needed when something is pending or an agent has signed its inventory, unless If-Match is given.",
   }),
 );
+
+/** What a decision on the machine names: the key's fingerprint of one whose agent has signed, else of what is pending, else of its claim. */
+export function claimToDecide({
+  approvedAt,
+  check,
+  pending,
+}: Pick<Machine, "approvedAt" | "check" | "pending">): string | undefined {
+  const waiting = approvedAt === undefined ? check : undefined;
+  return waiting?.by === "key" ? waiting.claim : (pending?.claim ?? waiting?.claim);
+}
 
 const MachineParams = object({
   id: Type.String({ maxLength: 64, pattern: "^[a-zA-Z0-9][a-zA-Z0-9._:-]*$", description: "Id, name or MAC." }),

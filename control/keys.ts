@@ -4,6 +4,7 @@ export const PREFIX = {
   hosts: "hosts/",
   machines: "machines/",
   machineDisks: "machine-disks/",
+  machineInventory: "machine-inventory/",
   profiles: "profiles/",
   bootImages: "boot-images/",
   bootServers: "boot-servers/",
@@ -56,6 +57,8 @@ export const keys = {
   machine: (id: string) => `${PREFIX.machines}${id}`,
   /** Its disks as last reported, and the order to wipe one. */
   machineDisks: (id: string) => `${PREFIX.machineDisks}${id}`,
+  /** What it is made of, as it last said. */
+  machineInventory: (id: string) => `${PREFIX.machineInventory}${id}`,
   profile: (name: string) => `${PREFIX.profiles}${name}`,
   bootImage: (id: string) => `${PREFIX.bootImages}${id}`,
   currentBootImage: "cluster/current-boot-image",

@@ -1,5 +1,6 @@
 // What a person's word makes of a machine: approved, rejected, adopted. Only here does what was approved change. Pure.
 import { Fault } from "#api/fault.ts";
+import { claimToDecide } from "#api/machines.ts";
 import type { MachineRecord } from "../records.ts";
 import { sha256Hex } from "./principal.ts";
 
@@ -7,9 +8,17 @@ import { sha256Hex } from "./principal.ts";
 export const claimOf = (...what: unknown[]): string => sha256Hex(JSON.stringify(what)).slice(0, 8);
 
 /** A decision answers what was read: when something else waits by now, nothing is decided. */
-export function refuseStale({ name, pending }: MachineRecord, claim: string | undefined): void {
-  if (claim === pending?.claim) return;
-  const shows = pending ? `${pending.reason} (claim ${pending.claim})` : "nothing of it waits for a decision";
+export function refuseStale(machine: MachineRecord, claim: string | undefined): void {
+  const { name, pending, check, approvedAt } = machine;
+  const waiting = claimToDecide(machine);
+  if (claim === waiting) return;
+  const signed = approvedAt === undefined && check?.by === "key";
+  // Card, UUID and serial alone name nobody for certain: a decision on them may leave them out.
+  if (claim === undefined && pending === undefined && !signed) return;
+  const shows =
+    waiting === undefined
+      ? "nothing of it waits for a decision"
+      : `${pending?.reason ?? `its six words are ${check?.words}`} (claim ${waiting})`;
   throw new Fault(
     "conflict",
     claim === undefined
@@ -32,6 +41,7 @@ export function approvedAfter(machine: MachineRecord, by: string, at: Date): Par
     reason: "",
     identity: { ...kept, ...(uuid ? { uuid } : {}), ...(serial ? { serial } : {}) },
     pending: undefined,
+    check: undefined,
     approvedAt: machine.approvedAt ?? at.toISOString(),
     approvedBy: machine.approvedBy ?? by,
   };
@@ -47,6 +57,7 @@ export function rejectedAfter(machine: MachineRecord): Partial<MachineRecord> {
     reason: `rejected; \`flynn machine approve ${name}\` lets it boot after all`,
     target: "wait",
     pending: undefined,
+    check: undefined,
     approvedAt: undefined,
     approvedBy: undefined,
   };

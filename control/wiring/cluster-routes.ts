@@ -9,6 +9,7 @@ import { mountQuarantine } from "../restored.ts";
 import { mountAlerts } from "../routes/alerts.ts";
 import { mountBoot } from "../routes/boot.ts";
 import { mountDisks } from "../routes/disks.ts";
+import { mountInventory } from "../routes/inventory.ts";
 import { mountHosts } from "../routes/hosts.ts";
 import { mountKeys } from "../routes/keys.ts";
 import { mountLogDrains } from "../routes/log-drains.ts";
@@ -49,6 +50,7 @@ export function mountCluster({ mount, answerBeats }: ApiServer, { context, views
   });
   mountMachines(mount, context);
   mountDisks(mount, context);
+  mountInventory(mount, context);
   mountBoot(mount, context);
   mountHosts(mount, context, { feeds, frames: hostFrames(context, changes), answerBeats, isFree: scheduler.isFree });
   mountRouters(mount, context, routes);
