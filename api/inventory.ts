@@ -187,8 +187,7 @@ export function signedReport({ report, key, signature }: SignedInventory, mac: s
   try {
     const spki = createPublicKey({ key: Buffer.from(key, "base64"), format: "der", type: "spki" });
     good =
-      spki.asymmetricKeyType === "ed25519" &&
-      verify(null, Buffer.from(report), spki, Buffer.from(signature, "base64"));
+      spki.asymmetricKeyType === "ed25519" && verify(null, Buffer.from(report), spki, Buffer.from(signature, "base64"));
   } catch {
     good = false;
   }

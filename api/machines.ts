@@ -26,7 +26,10 @@ export const Pending = object({
     Type.String({ description: "Fingerprint of what waits; a decision names it, so that it answers what was read." }),
   ),
   words: Type.Optional(
-    Type.String({ maxLength: 80, description: "Six words of the card, UUID and serial that wait; its console shows them." }),
+    Type.String({
+      maxLength: 80,
+      description: "Six words of the card, UUID and serial that wait; its console shows them.",
+    }),
   ),
 });
 export type Pending = Static<typeof Pending>;

@@ -10,13 +10,16 @@ import { type BootConfig, offerConfig } from "./config.ts";
 import { createLeases, type Lease } from "./dhcp/leases.ts";
 import { type DhcpServer, dhcpServer } from "./dhcp/server.ts";
 import { createBootPlane } from "./http/boot-plane.ts";
+import { createInventoryRoom } from "./http/inventory.ts";
 import { autoexecScript } from "./http/ipxe.ts";
 import { bootHttpServer } from "./http/server.ts";
+import { inventoryKey } from "./identity/inventory-nonce.ts";
 import { createMachines } from "./identity/machines.ts";
 import { kernelNeighbours, type Neighbours } from "./identity/neighbours.ts";
 import { createSight } from "./identity/sight.ts";
 import { type BootRecord, createTokens } from "./identity/tokens.ts";
 import { openImages } from "./images.ts";
+import { createInventories, type Inventories } from "./inventories.ts";
 import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
 import { dhcpSteps, httpFileSteps, tftpSteps, transferStep } from "./steps.ts";
@@ -39,6 +42,8 @@ export interface BootServer {
   /** Looks for boot images; until the first time none is served, and machines wait. */
   scanImages(): Promise<void>;
   readonly dhcp: DhcpServer;
+  /** On their way to control. */
+  readonly inventories: Inventories;
   close(): Promise<void>;
 }
 
@@ -110,6 +115,9 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     throw await listenFault("udp", address, 69, "TFTP server", cause);
   });
   stack.defer(() => tftp.close());
+  const inventories = createInventories({ log });
+  const key = await inventoryKey(join(stateDir, "inventory.key"));
+  const inventory = createInventoryRoom({ base, key, machines, sight, timeline, inventories });
   const plane = createBootPlane({
     base,
     machines,
@@ -117,6 +125,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     tokens,
     timeline,
     sight,
+    inventory,
     grant,
     progressed: dhcp.progressed,
   });
@@ -124,11 +133,13 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     address,
     port: config.httpPort,
     plane,
+    inventory,
     images,
     bootFiles,
     admits: sight.admits,
     onBootFile: httpFileSteps(fetching),
-    onTransfer: (transfer, boot, ip) => {
+    onTransfer: (transfer, token, ip) => {
+      const boot = token ?? inventory.bootAt(ip);
       if (boot) timeline.record(transferStep(transfer, boot, sight.observed(sight.sourceOf(ip), boot.mac)));
     },
     log,
@@ -138,6 +149,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   const parts = stack.move();
   return {
     dhcp,
+    inventories,
     setTarget(target) {
       sight.setJobNetworks(target.jobNetworks ?? []);
       machines.setTarget(target);

@@ -24,6 +24,7 @@ export const TAGS: Record<Noun, string> = {
   members: "How hosts, routers and boot servers become members.",
   machines: "Metal as the boot server sees it, before and while it is a host.",
   disks: "A machine's disks, and the one order by which a person gives one up.",
+  inventory: "What machines are made of, as they say.",
   boot: "Boot images and profiles.",
   quarantine: "What hosts run and a restored state does not know.",
   alerts: "Conditions that somebody should act on.",

@@ -1,6 +1,7 @@
 // What the boot plane answers, apart from HTTP itself: script, beacon, seed and progress of one machine's boot. Every answer
 // puts its step on the machine's timeline. A refusal is a bare "no": who asked, and as whom, is for the operator alone.
 import type { BootMachine } from "#api/boot.ts";
+import { checkOf } from "#api/check-words.ts";
 import { metaData, type SeedFile, seedOf, userData, vendorData } from "#api/cloud-config/seed.ts";
 import { BOOTS_ONLY, type Claimed, unbootableTodo } from "#api/machine-identity.ts";
 import { type BootChoice, WAITS_FOR_APPROVAL } from "../identity/boot-choice.ts";
@@ -12,7 +13,16 @@ import type { Images, VerifiedImage } from "../images.ts";
 import { rateLimit } from "../rate.ts";
 import { onceIn } from "../steps.ts";
 import type { Timeline } from "../timeline.ts";
-import { bootScript, localDiskScript, refusalScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
+import type { InventoryRoom } from "./inventory.ts";
+import {
+  bootScript,
+  inventoryScript,
+  localDiskScript,
+  refusalScript,
+  rescueScript,
+  type ScriptImage,
+  waitScript,
+} from "./ipxe.ts";
 import { progressOf } from "./progress.ts";
 import { refusalOf } from "./refusal.ts";
 
@@ -24,6 +34,7 @@ export interface BootPlaneOptions {
   tokens: Tokens;
   timeline: Pick<Timeline, "record">;
   sight: Pick<Sight, "sourceOf" | "observed">;
+  inventory: Pick<InventoryRoom, "offer">;
   /** A join grant for this boot, good once. */
   grant: (boot: BootRecord) => string;
   /** The machine took what DHCP offered. */
@@ -70,6 +81,7 @@ export function createBootPlane({
   tokens,
   timeline,
   sight,
+  inventory,
   grant,
   progressed,
   nowMs = () => performance.now(),
@@ -115,7 +127,13 @@ export function createBootPlane({
     const text = JSON.stringify([choice.kind, "why" in choice && choice.why, "note" in choice && choice.note]);
     const now = nowMs();
     const last = lastChoice.get(mac);
-    if (choice.kind !== "boot" && last?.text === text && now - last.atMs < STILL_WAITS_MS) return false;
+    if (
+      choice.kind !== "boot" &&
+      choice.kind !== "inventory" &&
+      last?.text === text &&
+      now - last.atMs < STILL_WAITS_MS
+    )
+      return false;
     lastChoice.delete(mac);
     lastChoice.set(mac, { text, atMs: now });
     if (lastChoice.size > 8192) lastChoice.delete(lastChoice.keys().next().value!);
@@ -138,6 +156,24 @@ export function createBootPlane({
         const stage = why === WAITS_FOR_APPROVAL ? "wait-approval" : "note";
         tell(stage, note ?? why, { detail: { address: source.address }, ...level });
         return waitScript({ base, mac, lines: waitLines(why, claimed) });
+      }
+      case "inventory": {
+        const imageId = choice.image.manifest.id;
+        const offer = inventory.offer(claimed, source, imageId);
+        const detail = { address: source.address };
+        if ("why" in offer) {
+          tell("wait-approval", `waiting for approval, without an inventory: ${offer.why}`, { detail });
+          return waitScript({ base, mac, lines: waitLines(WAITS_FOR_APPROVAL, claimed) });
+        }
+        tell(
+          "script",
+          `waits for approval; given boot image ${imageId} without any secret, to say what it is made of`,
+          {
+            imageId,
+            detail,
+          },
+        );
+        return inventoryScript({ base, mac, image: scriptImage(choice.image), url: offer.url });
       }
       case "unsupported": {
         const { what } = choice;
@@ -227,18 +263,23 @@ export function createBootPlane({
   };
 }
 
-function scriptImage({ manifest }: VerifiedImage, machine: BootMachine): ScriptImage {
+function scriptImage({ manifest }: VerifiedImage, machine?: BootMachine): ScriptImage {
   return {
     kernelSha256: manifest.kernel.sha256,
     initrdSha256: manifest.initrd.sha256,
     squashfsSha256: manifest.squashfs.sha256,
-    cmdline: [...manifest.cmdline, ...machine.profile.cmdline],
+    cmdline: [...manifest.cmdline, ...(machine?.profile.cmdline ?? [])],
   };
 }
 
-function waitLines(why: string, { mac, serial }: Claimed): string[] {
+function waitLines(why: string, claimed: Claimed): string[] {
+  const { mac, serial } = claimed;
   const who = serial === undefined ? mac : `${mac} (serial ${serial})`;
   return why === WAITS_FOR_APPROVAL
-    ? [`Flynn: machine ${who} waits for approval`, `Flynn: run: flynn machine approve ${mac}`]
+    ? [
+        `Flynn: machine ${who} waits for approval`,
+        `Flynn: its six words: ${checkOf(claimed).words}`,
+        `Flynn: run: flynn machine approve ${mac}`,
+      ]
     : [`Flynn: machine ${who}: ${why}`];
 }

@@ -39,6 +39,23 @@ export function rescueScript({ base, mac, image }: ScriptOptions & { image: Scri
   return script([...kernelLines(base, mac, image, words), ":fail", ...retryLines(base, mac)]);
 }
 
+/** Boot `image` as one that only says what the machine is made of, at `url`: no token and no seed, nothing secret. */
+export function inventoryScript({
+  base,
+  mac,
+  image,
+  url,
+}: ScriptOptions & { image: ScriptImage; url: string }): string {
+  const words = ["cloud-init=disabled", "systemd.unit=flynn-inventory.target", `flynn.inventory=${word(url)}`];
+  return script([
+    "echo Flynn: this machine waits for approval and says meanwhile what it is made of",
+    "imgfree",
+    ...kernelLines(base, mac, image, words),
+    ":fail",
+    ...retryLines(base, mac),
+  ]);
+}
+
 /** Nothing to boot yet: say why on the console and ask again. */
 export function waitScript({ base, mac, lines }: ScriptOptions & { lines: readonly string[] }): string {
   return script([...lines.map((line) => `echo ${consoleText(line)}`), ...retryLines(base, mac)]);

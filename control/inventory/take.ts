@@ -29,9 +29,9 @@ export async function takeWaiting({ store, now }: Context, actor: string, sent: 
     const [problem] = isReport.errors ?? [];
     throw new Fault("invalid", `the inventory is wrong at ${problem?.instancePath || "its top"}: ${problem?.message}`);
   }
-  const entry = store
-    .list<MachineRecord>(PREFIX.machines)
-    .find(({ value }) => value.macs.includes(sent.mac)) as Entry<MachineRecord> | undefined;
+  const entry = store.list<MachineRecord>(PREFIX.machines).find(({ value }) => value.macs.includes(sent.mac)) as
+    | Entry<MachineRecord>
+    | undefined;
   if (entry === undefined) throw new Fault("not-found", `no machine with card ${sent.mac} is known yet`);
   const machine = entry.value;
   const { uuid, serial, mac } = said;
@@ -50,7 +50,13 @@ export async function takeWaiting({ store, now }: Context, actor: string, sent: 
       actor,
       message: `machine ${machine.name}: another agent reports from its card; the six words were "${machine.check!.words}" and are "${check.words}" now: compare them with its console`,
     });
-  const kept: MachineInventory = { machineId: machine.id, takenBy: "waiting", at: at.toISOString(), check, report: said };
+  const kept: MachineInventory = {
+    machineId: machine.id,
+    takenBy: "waiting",
+    at: at.toISOString(),
+    check,
+    report: said,
+  };
   await store.commit({
     actor,
     expect: [{ key: entry.key, version: entry.version }],
@@ -80,7 +86,12 @@ export async function takeHosts({ store, now }: Context, hostId: string, actor: 
     expect: [{ key, version: before?.version ?? 0 }],
     mutations: [
       { key, value: kept },
-      ...timelineChanges(store, at, machine.id, own.map((step) => ({ ...step, bootId: machine.bootId }))),
+      ...timelineChanges(
+        store,
+        at,
+        machine.id,
+        own.map((step) => ({ ...step, bootId: machine.bootId })),
+      ),
     ],
   });
 }
@@ -102,9 +113,13 @@ function isTwoAgents({ check: before }: MachineRecord, after: CheckWords): boole
 function contradictions({ identity }: MachineRecord, { uuid, serial }: InventoryReport): string[] {
   const found: string[] = [];
   if (identity.uuid !== undefined && uuid !== undefined && !sameUuid(identity.uuid, uuid))
-    found.push(`its agent says UUID ${uuid}, its firmware said ${identity.uuid}: do not approve it before you know why`);
+    found.push(
+      `its agent says UUID ${uuid}, its firmware said ${identity.uuid}: do not approve it before you know why`,
+    );
   if (identity.serial !== undefined && serial !== undefined && identity.serial !== serial)
-    found.push(`its agent says serial ${serial}, its firmware said ${identity.serial}: do not approve it before you know why`);
+    found.push(
+      `its agent says serial ${serial}, its firmware said ${identity.serial}: do not approve it before you know why`,
+    );
   return found;
 }
 

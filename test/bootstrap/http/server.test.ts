@@ -13,10 +13,12 @@ import { until } from "#lib/time.ts";
 import type { Transfer } from "../../../bootstrap/http/artefacts.ts";
 import { createBootPlane } from "../../../bootstrap/http/boot-plane.ts";
 import { bootHttpServer } from "../../../bootstrap/http/server.ts";
+import { createInventoryRoom } from "../../../bootstrap/http/inventory.ts";
 import { createMachines } from "../../../bootstrap/identity/machines.ts";
 import { createSight } from "../../../bootstrap/identity/sight.ts";
 import { createTokens } from "../../../bootstrap/identity/tokens.ts";
 import { openImages } from "../../../bootstrap/images.ts";
+import { createInventories } from "../../../bootstrap/inventories.ts";
 import type { Happening } from "../../../bootstrap/timeline.ts";
 import { bootMachine, bootTarget, type ImageFixture, writeImage } from "../image-fixture.ts";
 
@@ -56,17 +58,26 @@ async function withServer(
   const transfers: Transfer[] = [];
   const wire: Rig["wire"] = { card: MAC };
   const clock = { nowMs: 0 };
+  const base = "http://127.0.0.1:7780";
+  const timeline = { record: (event: Happening) => void events.push(event) };
+  const sight = createSight({
+    network: { address: "127.0.0.0", prefix: 8 },
+    relays: [],
+    neighbours: () => wire.card,
+  });
+  const inventories = createInventories({ log: silentLog(), nowMs: () => clock.nowMs });
+  const inventory = createInventoryRoom({
+    ...{ base, key: Buffer.alloc(32, 7), machines: known, sight, timeline, inventories },
+    nowMs: () => clock.nowMs,
+  });
   const plane = createBootPlane({
-    base: "http://127.0.0.1:7780",
+    base,
     machines: known,
     images,
     tokens: createTokens({ save: async () => undefined }),
-    timeline: { record: (event) => void events.push(event) },
-    sight: createSight({
-      network: { address: "127.0.0.0", prefix: 8 },
-      relays: [],
-      neighbours: () => wire.card,
-    }),
+    timeline,
+    sight,
+    inventory,
     grant: (boot) => `fjg_${boot.bootId}`,
     progressed: () => undefined,
     nowMs: () => clock.nowMs,
@@ -77,6 +88,7 @@ async function withServer(
     address: "127.0.0.1",
     port: 0,
     plane,
+    inventory,
     images,
     bootFiles,
     onTransfer,
