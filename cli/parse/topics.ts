@@ -54,6 +54,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   "machine adopt": "flynn machine adopt node-77aa10 node-0145bf",
   "machine approve": "flynn machine approve node-0145bf",
   "machine explain": "flynn machine explain node-0145bf",
+  "machine inventory": "flynn machine inventory node-0145bf",
   "machine reject": "flynn machine reject node-0145bf",
   "machine show": "flynn machine show node-0145bf",
   "machine timeline": "flynn machine timeline -f node-0145bf",

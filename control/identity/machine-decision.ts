@@ -41,7 +41,6 @@ export function approvedAfter(machine: MachineRecord, by: string, at: Date): Par
     reason: "",
     identity: { ...kept, ...(uuid ? { uuid } : {}), ...(serial ? { serial } : {}) },
     pending: undefined,
-    check: undefined,
     approvedAt: machine.approvedAt ?? at.toISOString(),
     approvedBy: machine.approvedBy ?? by,
   };
@@ -57,7 +56,6 @@ export function rejectedAfter(machine: MachineRecord): Partial<MachineRecord> {
     reason: `rejected; \`flynn machine approve ${name}\` lets it boot after all`,
     target: "wait",
     pending: undefined,
-    check: undefined,
     approvedAt: undefined,
     approvedBy: undefined,
   };

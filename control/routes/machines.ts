@@ -38,7 +38,7 @@ export function mountMachines(mount: Mount, context: Context): void {
   ): Promise<machines.Machine> => {
     const value: MachineRecord = { ...entry.value, ...changed };
     if (value.pending === undefined) delete value.pending;
-    if (value.check === undefined) delete value.check;
+    if (value.approvedAt !== undefined || value.state === "rejected") delete value.check; // nothing to compare any more
     const all = store.list<MachineRecord>(PREFIX.machines);
     if (all.some((other) => other.value.name === value.name && other.value.id !== value.id))
       throw new Fault("conflict", `a machine is named ${value.name} already`);

@@ -2,7 +2,7 @@
 // says what the machine is made of, shows six words on every console, and asks until a person has decided.
 import { request } from "node:http";
 import { join } from "node:path";
-import { writeFile } from "node:fs/promises";
+import { appendFile } from "node:fs/promises";
 import { exec } from "#lib/exec.ts";
 import { readStart } from "#lib/read-start.ts";
 import { sleep } from "#lib/time.ts";
@@ -18,6 +18,8 @@ export interface InventoryCommandOptions {
   /** Ends this boot. */
   end?: (how: "reboot" | "poweroff") => Promise<void>;
   askMs?: number;
+  /** So long the last words stand before the boot ends. */
+  farewellMs?: number;
 }
 
 const ASK_MS = 5_000;
@@ -29,7 +31,7 @@ const ANSWER_MS = 10_000;
 const FAREWELL_MS = 5_000;
 
 export async function inventoryCommand(options: InventoryCommandOptions): Promise<number> {
-  const { signal, proc = "/proc", sys = "/sys", dev = "/dev", end = endBoot, askMs = ASK_MS } = options;
+  const { signal, proc = "/proc", sys = "/sys", dev = "/dev", end = endBoot, askMs = ASK_MS, farewellMs = FAREWELL_MS } = options;
   const boot = inventoryBoot(await readStart(join(proc, "cmdline"), 8192));
   if (boot === undefined) {
     process.stderr.write("hostd inventory: this boot is none for an inventory (no flynn.inventory=http://... on the kernel's command line)\n");
@@ -77,7 +79,7 @@ export async function inventoryCommand(options: InventoryCommandOptions): Promis
     last = told.state;
     if (act === "restart" || act === "power-off") {
       await say(FAREWELLS[told.state] ?? FAREWELLS["no"]!);
-      await sleep(FAREWELL_MS, signal);
+      await sleep(farewellMs, signal);
       await end(act === "restart" ? "reboot" : "poweroff");
       return 0;
     }
@@ -126,5 +128,5 @@ async function onConsoles({ sys, dev }: { sys: string; dev: string }, lines: rea
   const names = (active ?? "console").split(/\s+/).filter((name) => /^[a-zA-Z0-9]{1,16}$/.test(name));
   const text = lines.map((line) => `${line}\r\n`).join("");
   // A console that is not there (a serial line that the board does not have) is no reason to wait.
-  await Promise.allSettled(names.map((name) => writeFile(join(dev, name), text)));
+  await Promise.allSettled(names.map((name) => appendFile(join(dev, name), text)));
 }

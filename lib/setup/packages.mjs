@@ -45,6 +45,7 @@ export const DEBIAN_SETS = {
   test: [
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
     ...["python3-minimal", "python3-venv"],
+    ...["ethtool", "ipmitool", "smartmontools"],
   ],
   soak: ["ovmf", "python3-websockets"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
@@ -71,7 +72,10 @@ export const BASE_PACKAGES = [
 
 /** Programs that we start, by the package that brings them. */
 export const PROGRAMS_OF = {
-  systemd: ["systemd-analyze"],
+  systemd: ["systemctl", "systemd-analyze", "systemd-detect-virt"],
+  ethtool: ["ethtool"],
+  ipmitool: ["ipmitool"],
+  smartmontools: ["smartctl"],
   apt: ["apt-get", "apt-config"],
   bash: ["bash"],
   bsdutils: ["script"],
