@@ -2,10 +2,10 @@
 // that lives in that boot's memory), afterwards by its host once a boot. All of it is what the machine says.
 import { createPublicKey, verify } from "node:crypto";
 import { type Static, type TProperties, Type } from "typebox";
-import { CheckWords } from "./check-words.ts";
 import { endpoint } from "./endpoint.ts";
 import { Fault } from "./fault.ts";
 import { Observed } from "./machine-identity.ts";
+import { CheckWords } from "./machines.ts";
 import { Id, IdParams, Ipv4, Mac, Nothing, object, oneOf, Sha256, Time } from "./schema.ts";
 
 /** Printable ASCII: the agent replaces what is not. */

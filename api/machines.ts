@@ -1,6 +1,5 @@
 // Machines: metal (or a VM) as the boot server sees it, before and while it is a host. Its state moves only on evidence.
 import { type Static, Type } from "typebox";
-import { CheckWords } from "./check-words.ts";
 import { endpoint } from "./endpoint.ts";
 import { MachineIdentity, Observed } from "./machine-identity.ts";
 import { Id, listOf, Mac, Name, Nothing, object, oneOf, PageQuery, TagChanges, Tags, Time } from "./schema.ts";
@@ -33,6 +32,21 @@ export const Pending = object({
   ),
 });
 export type Pending = Static<typeof Pending>;
+
+export const CheckWords = object({
+  words: Type.String({
+    maxLength: 80,
+    pattern: "^[a-z]+( [a-z]+){5}$",
+    description: "Six words; the machine's console shows them too while it waits.",
+  }),
+  by: oneOf(
+    ["key", "claim"],
+    "key: of a key that the machine's agent made in this boot and signed its inventory with. claim: of card, UUID and serial alone, which another machine can say too.",
+  ),
+  claim: Type.String({ pattern: "^[0-9a-f]{16}$", description: "The same as a fingerprint; a decision may name it." }),
+  at: Time,
+});
+export type CheckWords = Static<typeof CheckWords>;
 
 export const Machine = object({
   id: Id,

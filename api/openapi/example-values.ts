@@ -156,6 +156,7 @@ export const VALUES: Record<string, readonly unknown[]> = {
   ticket: ["k3Q..."],
   permissions: [["app:read", "app:write"]],
   // Machines
+  words: ["helium laser pagoda burrow lady brief"],
   uuid: ["4c4c4544-0038-4d10-8052-b4c04f4a3132"],
   serial: ["8M8RJ12"],
   "MachineDisk.serial": ["S5GXNF0R712345"],
@@ -315,6 +316,7 @@ export const LEFT_OUT: ReadonlySet<string> = new Set([
   "LogDrain.lastError",
   "LogLine.partial",
   "Machine.pending",
+  "Machine.check",
   "Machine.refusedClaim",
   "MachineDisks.order",
   "MachineDisks.last",

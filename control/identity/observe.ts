@@ -2,9 +2,9 @@
 // state moves only on what was seen of it: a script served is not a boot, a boot is not a host. Nothing claimed or observed
 // changes what was approved.
 import type { BootEvent } from "#api/boot.ts";
-import { type CheckWords, checkOf } from "#api/check-words.ts";
+import { checkOf } from "#api/check-words.ts";
 import { type Approved, type MachineIdentity, type Outcome, outcomeOf, sameBody } from "#api/machine-identity.ts";
-import type { Machine } from "#api/machines.ts";
+import type { CheckWords, Machine } from "#api/machines.ts";
 import { newId } from "#lib/ids.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, type NewEvent, timelineChanges } from "../events.ts";

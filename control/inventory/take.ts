@@ -1,12 +1,12 @@
 // An inventory that came in becomes the machine's: of one that waits for approval by its boot server, of a host by itself. Before
 // approval the six words follow from the agent's key, and a decision binds to them. Nothing in a report changes what was approved.
 import { Ajv } from "ajv";
-import type { CheckWords } from "#api/check-words.ts";
 import { checkOf } from "#api/check-words.ts";
 import type { Body } from "#api/endpoint.ts";
 import { Fault } from "#api/fault.ts";
 import { InventoryReport, type MachineInventory, type reportMachineInventory, signedReport } from "#api/inventory.ts";
 import { outcomeOf, sameUuid } from "#api/machine-identity.ts";
+import type { CheckWords } from "#api/machines.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, type NewEvent, timelineChanges } from "../events.ts";
 import { approvedOf } from "../identity/observe.ts";

@@ -24,8 +24,9 @@ export interface CollectOptions {
   readDisks?: (signal: AbortSignal) => Promise<InventoryReport["disks"]>;
 }
 
-const DISKS_MS = 60_000;
-const BMC_MS = 20_000;
+const DISKS_MS = 90_000;
+const BMC_MS = 40_000;
+const NICS_MS = 60_000;
 const TABLE_MOST_BYTES = 1 << 20;
 const CPUINFO_MOST_BYTES = 4 << 20;
 const SECURE_BOOT = "firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
@@ -43,18 +44,21 @@ export async function collect(options: CollectOptions): Promise<InventoryReport 
     }
   };
   const dmi = await smbiosOf(sys);
-  const [nics, disks, cpu, ecc, bmc, firmware, tpm, virtualisation, uuid, serial] = await Promise.all([
-    within("network cards", 20_000, readNics({ sys, lldp, signal }), []),
-    within("disks", DISKS_MS, (options.readDisks ?? readInventoryDisks)(signal), []),
+  // Before the disks, whose reading keeps the threads of file access busy.
+  const [cpu, ecc, firmware, tpm, uuid, serial] = await Promise.all([
     textOf(`${proc}/cpuinfo`, CPUINFO_MOST_BYTES),
     eccOf(sys),
-    dmi.hasBmc ? within("BMC", BMC_MS, bmcOf(signal), undefined) : undefined,
     firmwareOf(sys, dmi),
     textOf(`${sys}/class/tpm/tpm0/tpm_version_major`),
-    virtualisationOf(signal),
     textOf(`${sys}/class/dmi/id/product_uuid`),
     textOf(`${sys}/class/dmi/id/product_serial`),
   ]);
+  const [nics, virtualisation, bmc] = await Promise.all([
+    within("network cards", NICS_MS, readNics({ sys, lldp, signal }), []),
+    virtualisationOf(signal),
+    dmi.hasBmc ? within("BMC", BMC_MS, bmcOf(signal), undefined) : undefined,
+  ]);
+  const disks = await within("disks", DISKS_MS, (options.readDisks ?? readInventoryDisks)(signal), []);
   const mac = options.mac ?? nics.find((nic) => nic.mac !== undefined)?.mac;
   if (mac === undefined) return undefined;
   const read = parseCpuinfo(cpu ?? "");
@@ -103,7 +107,7 @@ async function firmwareOf(sys: string, { bios }: Smbios): Promise<InventoryRepor
 
 async function bmcOf(signal: AbortSignal): Promise<InventoryReport["bmc"]> {
   await exec(["modprobe", "-qa", "ipmi_si", "ipmi_devintf"], { timeoutMs: 10_000, signal }).catch(() => undefined);
-  const ask = (...words: string[]) => exec(["ipmitool", ...words], { timeoutMs: 8_000, signal });
+  const ask = (...words: string[]) => exec(["ipmitool", ...words], { timeoutMs: 15_000, signal });
   const lan = parseLanPrint((await ask("lan", "print")).stdout);
   const firmware = parseMcInfo((await ask("mc", "info")).stdout);
   return lan === undefined && firmware === undefined ? undefined : { ...lan, ...field("firmware", firmware) };
@@ -111,7 +115,7 @@ async function bmcOf(signal: AbortSignal): Promise<InventoryReport["bmc"]> {
 
 /** systemd's word; its exit code is 1 on metal. */
 async function virtualisationOf(signal: AbortSignal): Promise<string | undefined> {
-  const { stdout } = await exec(["systemd-detect-virt", "--vm"], { timeoutMs: 5_000, signal }).catch(() => ({
+  const { stdout } = await exec(["systemd-detect-virt", "--vm"], { timeoutMs: 20_000, signal }).catch(() => ({
     stdout: "",
   }));
   return told(stdout, 32);

@@ -31,7 +31,7 @@ export async function readNics({ sys, lldp, signal }: NicsOptions): Promise<Nic[
         textOf(`${at}/speed`),
         linkOf(`${at}/device/driver`),
         textOf(`${at}/ifindex`),
-        exec(["ethtool", "-i", name], { timeoutMs: 5_000, signal }).then(
+        exec(["ethtool", "-i", name], { timeoutMs: 20_000, signal }).then(
           ({ stdout }) => stdout,
           () => "",
         ),

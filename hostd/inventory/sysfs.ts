@@ -4,7 +4,8 @@ import { basename } from "node:path";
 import { readStart } from "#lib/read-start.ts";
 import { deadline } from "#lib/time.ts";
 
-const READ_MS = 5_000;
+/** Files of the kernel answer at once; an emulated machine that starts ten programs at a time does not. */
+const READ_MS = 30_000;
 
 /** The first bytes; undefined when there are none to be had (a card without carrier refuses `speed`). */
 export async function textOf(path: string, mostBytes = 4096): Promise<string | undefined> {

@@ -64,7 +64,7 @@ export function parseLsblkMore(
 
 /** `ethtool -i`: the card's firmware. */
 export function parseEthtool(text: string): string | undefined {
-  return told(/^firmware-version:\s*(.*)$/m.exec(text.slice(0, 4096))?.[1], 64);
+  return told(/^firmware-version:[ \t]*(.*)$/m.exec(text.slice(0, 4096))?.[1], 64);
 }
 
 /** `ipmitool lan print`; undefined when it names neither card nor address. */
@@ -80,7 +80,7 @@ export function parseLanPrint(text: string): InventoryReport["bmc"] {
 
 /** `ipmitool mc info` */
 export const parseMcInfo = (text: string): string | undefined =>
-  told(/^Firmware Revision\s*:\s*(.*)$/m.exec(text.slice(0, 16_384))?.[1], 32);
+  told(/^Firmware Revision[ \t]*:[ \t]*(.*)$/m.exec(text.slice(0, 16_384))?.[1], 32);
 
 function objectOf(text: string): unknown {
   try {

@@ -446,6 +446,7 @@ const CONTENT = new Set(
     "reportHost body.events[].message",
     ...["path", "model", "serial", "wwn", "holds"].map((field) => `reportHostDisks body.disks[].${field}`),
     "reportHostDisks body.wipe.reason",
+    "reportMachineInventory body.report",
     "hostBuildLog body.text",
     "hostBuildResult body.reason",
     "hostBuildResult body.detected",
