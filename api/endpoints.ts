@@ -18,6 +18,7 @@ import * as inventory from "./inventory.ts";
 import * as jobs from "./jobs.ts";
 import * as keys from "./keys.ts";
 import * as logs from "./logs.ts";
+import * as machineOrders from "./machine-orders.ts";
 import * as machines from "./machines.ts";
 import * as members from "./members.ts";
 import * as network from "./network.ts";
@@ -57,6 +58,7 @@ export const NOUNS = {
   hosts: { ...hosts, ...hostAgents },
   members,
   machines,
+  "machine-orders": machineOrders,
   disks,
   inventory,
   boot,

@@ -22,7 +22,9 @@ import { openImages } from "./images.ts";
 import { createInventories, type Inventories } from "./inventories.ts";
 import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
-import { dhcpSteps, httpFileSteps, tftpSteps, transferStep } from "./steps.ts";
+import { rootPeers } from "./root-peers.ts";
+import { rootSources } from "./root-sources.ts";
+import { dhcpSteps, httpFileSteps, tftpSteps, transferStep, unknownFileSteps } from "./steps.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
 import type { Timeline } from "./timeline.ts";
@@ -111,6 +113,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     log,
     admits: sight.admits,
     onTransfer: tftpSteps(fetching),
+    onUnknownName: unknownFileSteps(fetching),
   }).catch(async (cause) => {
     throw await listenFault("udp", address, 69, "TFTP server", cause);
   });
@@ -118,6 +121,11 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   const inventories = createInventories({ log });
   const key = await inventoryKey(join(stateDir, "inventory.key"));
   const inventory = createInventoryRoom({ base, key, machines, sight, timeline, inventories });
+  const sources = rootSources();
+  const peers = rootPeers({
+    boots: tokens.boots,
+    squashfsOf: (imageId) => images.get(imageId)?.manifest.squashfs.sha256,
+  });
   const plane = createBootPlane({
     base,
     machines,
@@ -127,6 +135,11 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     sight,
     inventory,
     grant,
+    async rootFrom({ manifest }, mac, source) {
+      // Behind a relay nobody of ours is beside it.
+      const near = source.relay === undefined ? await peers.of(manifest.squashfs.sha256, source.address) : [];
+      return sources.take(mac, near);
+    },
     progressed: dhcp.progressed,
   });
   const http = await bootHttpServer({
@@ -140,6 +153,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     onBootFile: httpFileSteps(fetching),
     onTransfer: (transfer, token, ip) => {
       const boot = token ?? inventory.bootAt(ip);
+      if (boot && transfer.artefact.part === "squashfs") sources.done(boot.mac);
       if (boot) timeline.record(transferStep(transfer, boot, sight.observed(sight.sourceOf(ip), boot.mac)));
     },
     log,
@@ -153,7 +167,10 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     setTarget(target) {
       sight.setJobNetworks(target.jobNetworks ?? []);
       machines.setTarget(target);
-      tokens.joined(target.machines.flatMap(({ joinedBootId }) => joinedBootId ?? []));
+      const joined = target.machines.flatMap(({ joinedBootId }) => joinedBootId ?? []);
+      tokens.joined(joined);
+      const over = new Set(joined);
+      for (const { bootId, mac } of tokens.boots()) if (over.has(bootId)) sources.done(mac);
     },
     scanImages: () => images.scan(),
     close: () => parts.disposeAsync(),

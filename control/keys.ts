@@ -5,6 +5,7 @@ export const PREFIX = {
   machines: "machines/",
   machineDisks: "machine-disks/",
   machineInventory: "machine-inventory/",
+  machineOrders: "machine-orders/",
   profiles: "profiles/",
   bootImages: "boot-images/",
   bootServers: "boot-servers/",
@@ -59,6 +60,8 @@ export const keys = {
   machineDisks: (id: string) => `${PREFIX.machineDisks}${id}`,
   /** What it is made of, as it last said. */
   machineInventory: (id: string) => `${PREFIX.machineInventory}${id}`,
+  machineOrder: (machineId: string, id: string) => `${PREFIX.machineOrders}${machineId}/${id}`,
+  machineOrdersOf: (machineId: string) => `${PREFIX.machineOrders}${machineId}/`,
   profile: (name: string) => `${PREFIX.profiles}${name}`,
   bootImage: (id: string) => `${PREFIX.bootImages}${id}`,
   currentBootImage: "cluster/current-boot-image",

@@ -23,6 +23,7 @@ export const TAGS: Record<Noun, string> = {
   hosts: "Machines that run jobs.",
   members: "How hosts, routers and boot servers become members.",
   machines: "Metal as the boot server sees it, before and while it is a host.",
+  "machine-orders": "What machines were ordered to do: how far it is, and how it ended.",
   disks: "A machine's disks, and the one order by which a person gives one up.",
   inventory: "What machines are made of, as they say.",
   boot: "Boot images and profiles.",

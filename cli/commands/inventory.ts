@@ -91,7 +91,12 @@ function firmwareWords({ mode, secureBoot, vendor, version, date }: InventoryRep
   return [mode === "uefi" ? `UEFI${secure}` : "BIOS", vendor, version, date].filter(Boolean).join(" ");
 }
 
-function memoryWords({ totalBytes, correction, correctedErrors, uncorrectedErrors }: InventoryReport["memory"]): string {
+function memoryWords({
+  totalBytes,
+  correction,
+  correctedErrors,
+  uncorrectedErrors,
+}: InventoryReport["memory"]): string {
   const errors =
     correctedErrors === undefined
       ? "no controller counts errors"

@@ -1,6 +1,7 @@
 // machine: metal as the boot server sees it, its timeline and the boot doctor's word on it.
 import { sameWords } from "#api/check-words.ts";
 import type { Client } from "#api/client.ts";
+import { Fault } from "#api/fault.ts";
 import {
   adoptMachine,
   approveMachine,
@@ -13,14 +14,15 @@ import {
   rejectMachine,
   type TimelineEvent,
 } from "#api/machines.ts";
-import { Fault } from "#api/fault.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
 import { printExplanation } from "../output/explanation.ts";
 import { printFacts, printTable } from "../output/table.ts";
 import { paint, plain } from "../output/text.ts";
 import type { Cli, Command, Invocation } from "../parse/command.ts";
+import { disksCommand } from "./disks.ts";
 import { checkWords, inventoryCommand } from "./inventory.ts";
+import { machineOrdersCommand } from "./machine-orders.ts";
 import { wipeCommand } from "./wipe.ts";
 
 const MACHINE = { name: "MACHINE", required: true, offers: "machines" } as const;
@@ -186,6 +188,8 @@ export const machineCommands: readonly Command[] = [
     run: timeline,
   },
   inventoryCommand,
+  disksCommand,
+  machineOrdersCommand,
   wipeCommand,
   {
     words: "machine explain",

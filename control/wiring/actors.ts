@@ -13,6 +13,7 @@ import { accessTokens } from "../identity/tokens.ts";
 import { createLogDrains } from "../log-drains/log-drains.ts";
 import { logs } from "../logs/logs.ts";
 import { type Loops, loops } from "../loops.ts";
+import { machineOrders } from "../machine-orders/book.ts";
 import { machineFollower } from "../machine-state.ts";
 import { hostsBehind, onProof } from "../network/enforcement.ts";
 import { storeImage } from "../routes/artifacts.ts";
@@ -36,6 +37,7 @@ export function createActors(context: Context, parts: ControlParts, { routes, ro
     isDrained: (job, drainSeq) => routers.areHeard() && served.isDrained(job, drainSeq),
   });
   const hostLoop = createHostLoop({ store, log, presence, scheduler, ttlMs: config.hostLostAfterMs });
+  const orders = machineOrders(context, { monotonicMs });
   const hosts = hostClients(context, identity);
   const archive = logs(context, hosts);
   const external = watchExternal(context, parts.external);
@@ -80,7 +82,7 @@ export function createActors(context: Context, parts: ControlParts, { routes, ro
     { name: "alerts", take: alerts.apply, reads: ["indexes"] },
   ];
   return {
-    ...{ tasks, scheduler, hostLoop, hosts, archive, external, logDrains, deployer, builds, git, kept, alerts },
+    ...{ tasks, scheduler, hostLoop, hosts, archive, external, logDrains, deployer, builds, git, kept, alerts, orders },
     tokens: accessTokens(context),
     image: storeImage(context, images),
     followers,

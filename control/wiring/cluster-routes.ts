@@ -13,6 +13,7 @@ import { mountHosts } from "../routes/hosts.ts";
 import { mountInventory } from "../routes/inventory.ts";
 import { mountKeys } from "../routes/keys.ts";
 import { mountLogDrains } from "../routes/log-drains.ts";
+import { mountMachineOrders } from "../routes/machine-orders.ts";
 import { mountMachines } from "../routes/machines.ts";
 import { mountNetwork } from "../routes/network.ts";
 import { mountRouters } from "../routes/routers.ts";
@@ -33,7 +34,7 @@ interface Wired {
 
 export function mountCluster({ mount, answerBeats }: ApiServer, { context, views, actors, images }: Wired): void {
   const { store, room, reaches, registry } = context;
-  const { alerts, scheduler, hostLoop, kept, git, tokens, logDrains } = actors;
+  const { alerts, scheduler, hostLoop, kept, git, tokens, logDrains, orders } = actors;
   const { feeds, changes, routes } = views;
   mountAlerts(mount, alerts);
   mountQuarantine(mount, { store, now: context.now });
@@ -49,6 +50,7 @@ export function mountCluster({ mount, answerBeats }: ApiServer, { context, views
     ],
   });
   mountMachines(mount, context);
+  mountMachineOrders(mount, context, orders);
   mountDisks(mount, context);
   mountInventory(mount, context);
   mountBoot(mount, context);

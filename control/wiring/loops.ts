@@ -14,7 +14,7 @@ type Loop = (signal: AbortSignal) => Promise<void>;
 
 export function loopsOf(context: Context, parts: ControlParts, actors: Actors): Record<string, Loop> {
   const { store, log, now, room } = context;
-  const { scheduler, hostLoop, deployer, logDrains, alerts, builds, git, tokens, external } = actors;
+  const { scheduler, hostLoop, deployer, logDrains, alerts, builds, git, tokens, external, orders } = actors;
   const read = ownAddresses(parts);
   const known = read();
   const sweeper = imageSweeper({ store, images: parts.images, log });
@@ -31,6 +31,7 @@ export function loopsOf(context: Context, parts: ControlParts, actors: Actors): 
     git: (signal) => git.run(signal),
     tokens: tokens.run,
     external: external.run,
+    orders: orders.run,
     addresses: (signal) => keepOwnAddresses({ store, known, read, log, signal }),
     subnets: (signal) => growSubnets({ store, isFree: scheduler.isFree, now, log, signal }),
     retention: (signal) => retentionLoop(store, { log, signal, images: sweeper }),

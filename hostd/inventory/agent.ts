@@ -11,7 +11,9 @@ export interface InventoryBoot {
 
 /** Undefined: this boot is none for an inventory. */
 export function inventoryBoot(cmdline: string): InventoryBoot | undefined {
-  const url = /(?:^|\s)flynn\.inventory=(http:\/\/[0-9a-z.:[\]-]{1,80}\/i\/[A-Za-z0-9_-]{40})(?=\s|$)/.exec(cmdline)?.[1];
+  const url = /(?:^|\s)flynn\.inventory=(http:\/\/[0-9a-z.:[\]-]{1,80}\/i\/[A-Za-z0-9_-]{40})(?=\s|$)/.exec(
+    cmdline,
+  )?.[1];
   return url === undefined ? undefined : { url, mac: bootCard(cmdline) };
 }
 

@@ -102,7 +102,11 @@ async function firmwareOf(sys: string, { bios }: Smbios): Promise<InventoryRepor
   );
   // Four bytes of attributes, then the value.
   const secure = isUefi ? (await bytesOf(`${sys}/${SECURE_BOOT}`, 8))?.[4] : undefined;
-  return { mode: isUefi ? "uefi" : "bios", ...field("secureBoot", secure === undefined ? undefined : secure === 1), ...bios };
+  return {
+    mode: isUefi ? "uefi" : "bios",
+    ...field("secureBoot", secure === undefined ? undefined : secure === 1),
+    ...bios,
+  };
 }
 
 async function bmcOf(signal: AbortSignal): Promise<InventoryReport["bmc"]> {

@@ -1,8 +1,9 @@
 // `hostd inventory`: what the image runs on a machine that nobody approved yet. It holds no secret, writes no disk and opens no port: it
 // says what the machine is made of, shows six words on every console, and asks until a person has decided.
+
+import { appendFile } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
-import { appendFile } from "node:fs/promises";
 import { exec } from "#lib/exec.ts";
 import { readStart } from "#lib/read-start.ts";
 import { sleep } from "#lib/time.ts";
@@ -31,10 +32,20 @@ const ANSWER_MS = 10_000;
 const FAREWELL_MS = 5_000;
 
 export async function inventoryCommand(options: InventoryCommandOptions): Promise<number> {
-  const { signal, proc = "/proc", sys = "/sys", dev = "/dev", end = endBoot, askMs = ASK_MS, farewellMs = FAREWELL_MS } = options;
+  const {
+    signal,
+    proc = "/proc",
+    sys = "/sys",
+    dev = "/dev",
+    end = endBoot,
+    askMs = ASK_MS,
+    farewellMs = FAREWELL_MS,
+  } = options;
   const boot = inventoryBoot(await readStart(join(proc, "cmdline"), 8192));
   if (boot === undefined) {
-    process.stderr.write("hostd inventory: this boot is none for an inventory (no flynn.inventory=http://... on the kernel's command line)\n");
+    process.stderr.write(
+      "hostd inventory: this boot is none for an inventory (no flynn.inventory=http://... on the kernel's command line)\n",
+    );
     return 2;
   }
   const { url, mac } = boot;
@@ -75,7 +86,9 @@ export async function inventoryCommand(options: InventoryCommandOptions): Promis
     }
     refusals = told.state === "no" ? refusals + 1 : 0;
     if (told.state !== last && (told.state === "no" || told.state === "silent"))
-      await say(`Flynn: the boot server ${told.state === "no" ? "refuses this machine's word" : "does not answer"}; it is asked again`);
+      await say(
+        `Flynn: the boot server ${told.state === "no" ? "refuses this machine's word" : "does not answer"}; it is asked again`,
+      );
     last = told.state;
     if (act === "restart" || act === "power-off") {
       await say(FAREWELLS[told.state] ?? FAREWELLS["no"]!);
@@ -90,7 +103,8 @@ export async function inventoryCommand(options: InventoryCommandOptions): Promis
 
 const FAREWELLS: Partial<Record<Told["state"], string>> = {
   approved: "Flynn: approved. The machine restarts and boots as a host.",
-  rejected: "Flynn: a person rejected this machine. It switches off; switched on again it goes on with its own boot order.",
+  rejected:
+    "Flynn: a person rejected this machine. It switches off; switched on again it goes on with its own boot order.",
   no: "Flynn: the boot server does not know this boot any more. The machine restarts and asks anew.",
 };
 
@@ -102,7 +116,8 @@ async function endBoot(how: "reboot" | "poweroff"): Promise<void> {
 function ask(url: string, signal: AbortSignal, body?: string): Promise<Told> {
   return new Promise((resolve) => {
     const silent = () => resolve({ state: "silent" });
-    const headers = body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
+    const headers =
+      body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
     const method = body === undefined ? "GET" : "POST";
     const asked = request(url, { method, headers, agent: false, signal, timeout: ANSWER_MS }, (answer) => {
       const chunks: Buffer[] = [];

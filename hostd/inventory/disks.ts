@@ -1,7 +1,8 @@
 // Disks with what is written on them (state-disk/probe.ts reads that) and their own word on their health. A disk that answers nothing
 // costs its own time alone.
-import { ExecError, exec } from "#lib/exec.ts";
+
 import type { InventoryReport } from "#api/inventory.ts";
+import { ExecError, exec } from "#lib/exec.ts";
 import { deadline } from "#lib/time.ts";
 import type { Disk } from "../state-disk/disk.ts";
 import { parseLsblk, readDisk } from "../state-disk/probe.ts";
@@ -47,7 +48,10 @@ export async function readInventoryDisks(signal: AbortSignal): Promise<Row[]> {
 }
 
 /** What is on it, for people; without a cluster whose machine this would be. Pure. */
-export function holdsOf(disk: Pick<Disk, "mark" | "signature" | "label" | "holders" | "zeroEnds">, parts: readonly string[]) {
+export function holdsOf(
+  disk: Pick<Disk, "mark" | "signature" | "label" | "holders" | "zeroEnds">,
+  parts: readonly string[],
+) {
   const { mark, signature, label, holders, zeroEnds } = disk;
   if (typeof mark === "object")
     return `Flynn state disk of machine ${mark.machineName} of cluster ${mark.cluster.slice(0, 12)}`;

@@ -1,6 +1,7 @@
 // Network cards that have a device behind them, and what is at the other end of their cables.
-import { exec } from "#lib/exec.ts";
+
 import type { InventoryReport } from "#api/inventory.ts";
+import { exec } from "#lib/exec.ts";
 import { neighbourOf } from "./lldp.ts";
 import { bytesOf, linkOf, namesIn, textOf } from "./sysfs.ts";
 import { cut, field, natural, told } from "./text.ts";
@@ -36,7 +37,8 @@ export async function readNics({ sys, lldp, signal }: NicsOptions): Promise<Nic[
           () => "",
         ),
       ]);
-      const frames = natural(index) === undefined ? undefined : await bytesOf(`${lldp}/${natural(index)}`, LLDP_MOST_BYTES);
+      const frames =
+        natural(index) === undefined ? undefined : await bytesOf(`${lldp}/${natural(index)}`, LLDP_MOST_BYTES);
       const mac = address !== undefined && /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(address) ? address : undefined;
       const mbps = natural(speed);
       return {

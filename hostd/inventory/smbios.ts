@@ -52,7 +52,13 @@ export function parseSmbios(table: Buffer): Smbios {
 }
 
 const SYSTEM_MEMORY = 3;
-const CORRECTIONS: Record<number, string> = { 3: "none", 4: "parity", 5: "single-bit ECC", 6: "multi-bit ECC", 7: "CRC" };
+const CORRECTIONS: Record<number, string> = {
+  3: "none",
+  4: "parity",
+  5: "single-bit ECC",
+  6: "multi-bit ECC",
+  7: "CRC",
+};
 const KINDS: Record<number, string> = {
   15: "SDRAM",
   18: "DDR",

@@ -126,7 +126,17 @@ test("a kept target of a newer control is used; what this version does not know 
     const timeline = await openTimeline({ path: join(stateDir, "events.journal"), log });
     const seen: BootTarget[] = [];
     const onTarget = (each: BootTarget) => seen.push(each);
-    await controlLink({ stateDir, controlUrls: [], caPem: "", name: "b", joinTokenFile: "", timeline, inventories, log, onTarget });
+    await controlLink({
+      stateDir,
+      controlUrls: [],
+      caPem: "",
+      name: "b",
+      joinTokenFile: "",
+      timeline,
+      inventories,
+      log,
+      onTarget,
+    });
     assert.equal(seen, [target]);
     await timeline.close();
   } finally {
@@ -211,7 +221,17 @@ test("a boot server that control's older state does not know joins again with th
     const timeline = await openTimeline({ path: join(stateDir, "events.journal"), log });
     const targets: BootTarget[] = [];
     const onTarget = (target: BootTarget) => targets.push(target);
-    const options = { stateDir, controlUrls: [url], caPem, name: "boot", joinTokenFile, timeline, inventories, log, onTarget };
+    const options = {
+      stateDir,
+      controlUrls: [url],
+      caPem,
+      name: "boot",
+      joinTokenFile,
+      timeline,
+      inventories,
+      log,
+      onTarget,
+    };
     const link = await controlLink(options);
     const controller = new AbortController();
     const running = link.run(controller.signal);

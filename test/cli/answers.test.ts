@@ -13,17 +13,17 @@ import { postBootEvents } from "#api/boot.ts";
 import { createBuild } from "#api/builds.ts";
 import { createCertificate } from "#api/certificates.ts";
 import { getDeployment, listDeployments } from "#api/deployments.ts";
-import { type Job, listJobs } from "#api/jobs.ts";
 import type { InventoryReport, MachineInventory } from "#api/inventory.ts";
+import { type Job, listJobs } from "#api/jobs.ts";
 import { listMachines } from "#api/machines.ts";
 import { createService } from "#api/services.ts";
 import { setStack, uploadStackImage } from "#api/stack.ts";
 import { until } from "#lib/time.ts";
 import { certificatePin } from "#lib/x509.ts";
-import { keys } from "../../control/keys.ts";
 import { saveCluster } from "../../cli/clusters/clusters.ts";
 import { clustersFile } from "../../cli/clusters/clusters-file.ts";
 import { commands } from "../../cli/commands.ts";
+import { keys } from "../../control/keys.ts";
 import { writeImage } from "../bootstrap/image-fixture.ts";
 import { archive } from "../control/builds/world.ts";
 import { type FakeHost, rig } from "../control/rig.ts";
@@ -117,12 +117,19 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   "cluster list": () => [],
   "cluster default": () => [],
   "machine list": () => [],
+  "machine disks": () => ["52:54:00:00:00:01"],
   "machine show": () => ["52:54:00:00:00:01"],
   "machine timeline": () => ["52:54:00:00:00:01"],
+  "machine orders": () => ["52:54:00:00:00:01"],
   "machine explain": () => ["52:54:00:00:00:01"],
   "machine inventory": async () => {
     const { items } = await control.admin.call(listMachines, {});
-    const value: MachineInventory = { machineId: items[0]!.id, takenBy: "host", at: items[0]!.lastSeenAt, report: REPORT };
+    const value: MachineInventory = {
+      machineId: items[0]!.id,
+      takenBy: "host",
+      at: items[0]!.lastSeenAt,
+      report: REPORT,
+    };
     const mutations = [{ key: keys.machineInventory(items[0]!.id), value }];
     await control.store.commit({ actor: "test", mutations });
     return ["52:54:00:00:00:01"];

@@ -66,7 +66,10 @@ test("control and the boot server wait by the monotonic clock too, over a restar
 const COUNTED: Readonly<Record<string, string>> = {
   "control/alerts/view.ts": "certificates' own dates",
   "control/builds/source.ts": "a file's own date, in an archive",
-  "control/doctor.ts": "how long a machine was silent, for people: over restarts",
+  "control/doctor/boot.ts": "how long a machine was silent, for people: over restarts",
+  "control/doctor/diagnose.ts": "the same: how long ago",
+  "control/doctor/rules/life.ts": "the same: of several boots",
+  "control/doctor/rules/power.ts": "the same: since an order",
   "control/git/removed.ts": "days since a repository was removed: the date given is `unhurriedNow`'s",
   "control/identity/join.ts": "until when grants and tokens are good: the date given is `unhurriedNow`'s",
   "control/identity/next-key.ts": "how long the key before is taken: the date given is `unhurriedNow`'s",

@@ -245,7 +245,7 @@ const MADE_BY: Record<string, object> = {
 };
 /** Those that make nothing that lasts: repeated, they say what is so already; another ticket opens no second session by itself. */
 const MAKE_NOTHING =
-  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment pauseDeployment resumeDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
+  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment cancelMachineOrder pauseDeployment resumeDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
 
 test("an Idempotency-Key of another request is a conflict for every POST that makes or does something once, before it does", () =>
   withRig(async (rig) => {
@@ -303,7 +303,12 @@ test("a stale If-Match loses wherever one is taken, and where none is taken one 
       if (endpoint.method === "GET" || endpoint.upload !== undefined || !isOfPeople(endpoint)) continue;
       const noun = /[A-Z][a-z]+$/.exec(endpoint.id)?.[0] ?? "";
       const name = noun === "Service" ? "svc" : "plain";
-      const filled = { app: "hello", name, ...(params[noun] ? { id: params[noun] } : { id: "nothing" }) };
+      const filled = {
+        app: "hello",
+        name,
+        ...(params[noun] ? { id: params[noun] } : { id: "nothing" }),
+        order: "nothing",
+      };
       const bodies = { putProfile: profile, updateEnv: { env: {} }, adoptMachine: { card: "nothing" } };
       const body = (bodies as Record<string, object>)[endpoint.id] ?? {};
       const input = { params: filled, ifMatch: '"999999999"', ...(endpoint.body ? { body } : {}) } as never;
@@ -394,6 +399,7 @@ const CONTENT = new Set(
     "machineTimeline query.cursor",
     "listAlerts query.cursor",
     "listMachines query.cursor",
+    "listMachineOrders query.cursor",
     "listHosts query.cursor",
     "listApps query.cursor",
     "listReleases query.cursor",
@@ -444,7 +450,9 @@ const CONTENT = new Set(
     "reportHost body.subnetWaits",
     "reportHost body.jobs[].reason",
     "reportHost body.events[].message",
-    ...["path", "model", "serial", "wwn", "holds"].map((field) => `reportHostDisks body.disks[].${field}`),
+    ...["path", "model", "serial", "wwn", "transport", "links[]", "holds", "contents[]"].map(
+      (field) => `reportHostDisks body.disks[].${field}`,
+    ),
     "reportHostDisks body.wipe.reason",
     "reportMachineInventory body.report",
     "hostBuildLog body.text",

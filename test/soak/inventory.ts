@@ -17,7 +17,14 @@ const WORDS = /waits for approval\. Its six words are\s+([a-z]+(?: [a-z]+){5})\s
 
 export const inventory: Soak = {
   what: "an emulated machine reports what it is made of before approval, and its words are those of the appliance",
-  covers: ["hostd/inventory", "bootstrap/http", "bootstrap/identity", "control/inventory", "images/host", "test/soak/inventory.ts"],
+  covers: [
+    "hostd/inventory",
+    "bootstrap/http",
+    "bootstrap/identity",
+    "control/inventory",
+    "images/host",
+    "test/soak/inventory.ts",
+  ],
   async run({ signal, say }) {
     const scope = await openScope({ signals: false });
     const stop = () => void scope.close().catch(() => undefined);
@@ -49,7 +56,13 @@ async function run(scope: Scope, say: (line: string) => void): Promise<Record<st
   const inventoryMs = performance.now() - begunMs;
 
   const { name, id } = machine;
-  const wrong = await appliance.tryFlynn(["machine", "approve", name, "--words", "acorn acorn acorn acorn acorn acorn"]);
+  const wrong = await appliance.tryFlynn([
+    "machine",
+    "approve",
+    name,
+    "--words",
+    "acorn acorn acorn acorn acorn acorn",
+  ]);
   ok(wrong.code !== 0 && /nothing was decided/.test(wrong.stderr), wrong.stderr);
   await appliance.flynn(["machine", "approve", name, "--words", machine.check!.words]);
   await metal.waitForConsole(/Flynn: approved\. The machine restarts/, 60_000);
@@ -98,7 +111,9 @@ async function seen(appliance: Appliance, metal: Machine, say: (line: string) =>
   const text = await appliance.flynn(["machine", "inventory", machine.name]);
   say(text);
   ok(text.includes(machine.check!.words) && text.includes(metal.mac) && text.includes("/dev/vda"), text);
-  const { report } = JSON.parse(await appliance.flynn(["machine", "inventory", machine.name, "--json"])) as MachineInventory;
+  const { report } = JSON.parse(
+    await appliance.flynn(["machine", "inventory", machine.name, "--json"]),
+  ) as MachineInventory;
   same(report.uuid, metal.uuid);
   same(report.serial, metal.serial);
   same(report.disks[0]?.holds, "zeros at both ends");

@@ -6,6 +6,7 @@ import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
 import { inventory } from "./inventory.ts";
 import { leak } from "./leak.ts";
+import { packets } from "./packets.ts";
 import { protocols } from "./protocols.ts";
 
 export type Figures = Record<string, number | string>;
@@ -36,5 +37,6 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "image-twice": imageTwice,
   inventory,
   leak,
+  packets,
   protocols,
 };

@@ -64,6 +64,7 @@ async function withRoom(work: (rig: Rig) => Promise<void>, key = KEY): Promise<v
     ...{ base, machines, images, timeline, sight, inventory, nowMs },
     tokens: createTokens({ save: async () => undefined }),
     grant: () => "fjg_secret",
+    rootFrom: async () => ({ from: "us" }),
     progressed: () => undefined,
   });
   const server = await bootHttpServer({
@@ -117,7 +118,10 @@ test("with `inventory` it is given the current image and where to report, and no
     const { status, body } = await get(`/boot.ipxe?mac=${MAC}&uuid=${UUID}&serial=CZ1234`);
     assert.is(status, 200);
     assert.match(body, `/a/sha256-${fixture.manifest.kernel.sha256}/vmlinuz`);
-    assert.match(body, / systemd\.unit=flynn-inventory\.target flynn\.inventory=http:\/\/127\.0\.0\.1:7780\/i\/[\w-]{40} /);
+    assert.match(
+      body,
+      / systemd\.unit=flynn-inventory\.target flynn\.inventory=http:\/\/127\.0\.0\.1:7780\/i\/[\w-]{40} /,
+    );
     assert.not.match(body, /ds=nocloud|\/s\/|\/e\/|fjg_/);
     const [script] = events.filter(({ stage }) => stage === "script");
     assert.match(script!.message, /without any secret/);
@@ -226,8 +230,14 @@ test("a machine whose initrd refuses, or whose agent is never heard, waits in it
     await get(`${path}/refused`, "memory this image needs 1024 MiB of memory, the machine has 512 MiB");
     assert.is(await inventoryPath(), undefined);
     const told = events.map(({ stage, message }) => `${stage}: ${message}`);
-    assert.ok(told.some((line) => /^boot-failed: .*needs 1024 MiB/.test(line)), told.join("\n"));
-    assert.ok(told.some((line) => /^wait-approval: .*without an inventory: .*needs 1024 MiB/.test(line)), told.join("\n"));
+    assert.ok(
+      told.some((line) => /^boot-failed: .*needs 1024 MiB/.test(line)),
+      told.join("\n"),
+    );
+    assert.ok(
+      told.some((line) => /^wait-approval: .*without an inventory: .*needs 1024 MiB/.test(line)),
+      told.join("\n"),
+    );
 
     wire.card = OTHER;
     const given: boolean[] = [];

@@ -165,7 +165,10 @@ test("a machine that starts over loses its agent's words until the agent of the 
     await reports(of, at(140));
     assert.is((await machine()).check!.words, checkOf({ mac: MAC, uuid: UUID, serial: "CZ1234" }, of.key).words);
     const { items } = await rig.admin.call(listEvents, {});
-    assert.not.ok(items.some(({ type }) => type === "machine.words-changed"), "which is no second agent");
+    assert.not.ok(
+      items.some(({ type }) => type === "machine.words-changed"),
+      "which is no second agent",
+    );
   }));
 
 test("who is not seen to have the card, who forges, and who is approved are not heard", () =>
@@ -185,7 +188,11 @@ test("who is not seen to have the card, who forges, and who is approved are not 
       { nics: Array.from({ length: 33 }, () => report().nics[0]) },
     ];
     for (const over of wrong)
-      assert.is(await codeOf(reports(signed(over as Partial<InventoryReport>), at(5))), "invalid", JSON.stringify(over));
+      assert.is(
+        await codeOf(reports(signed(over as Partial<InventoryReport>), at(5))),
+        "invalid",
+        JSON.stringify(over),
+      );
     assert.is((await machine()).check!.by, "claim");
     assert.is(await codeOf(rig.admin.call(getMachineInventory, { params: { id: MAC } })), "not-found");
     await rig.admin.call(approveMachine, { params: { id: MAC }, body: {} });

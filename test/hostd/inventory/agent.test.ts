@@ -69,7 +69,10 @@ async function withMachine(work: (of: Awaited<ReturnType<typeof machineFiles>>) 
 
 test("the kernel's command line says whom to tell and which card it booted from; anything else is no boot for an inventory", () => {
   const url = `http://10.77.0.1:7780/i/${NONCE}`;
-  assert.equal(inventoryBoot(`boot=live BOOTIF=01-52-54-00-00-00-01 flynn.inventory=${url} quiet\n`), { url, mac: MAC });
+  assert.equal(inventoryBoot(`boot=live BOOTIF=01-52-54-00-00-00-01 flynn.inventory=${url} quiet\n`), {
+    url,
+    mac: MAC,
+  });
   assert.equal(inventoryBoot(`flynn.inventory=${url}`), { url, mac: undefined });
   for (const wrong of [
     "boot=live ds=nocloud-net;s=http://10.77.0.1:7780/s/token/",
@@ -185,7 +188,8 @@ test("it reports once, signed by a key of its own, and restarts when it was appr
   withMachine(async (of) => {
     const { reports, ended, code } = await runAgent(of, ({ reports: sent, asks }) => ({
       status: 200,
-      body: asks > 3 ? { state: "approved" } : { state: "waiting", ...(sent[0] ? { claim: claimOf(sent[0]).claim } : {}) },
+      body:
+        asks > 3 ? { state: "approved" } : { state: "waiting", ...(sent[0] ? { claim: claimOf(sent[0]).claim } : {}) },
     }));
     assert.is(reports.length, 1);
     const [{ report, key, signature }] = reports as [SignedInventory];

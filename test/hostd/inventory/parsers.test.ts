@@ -38,7 +38,8 @@ test("processors: two sockets of two cores with two threads each, and the flags 
 });
 
 test("processors of Arm have no name and no sockets: each counts as a core of one socket", () => {
-  const block = (n: number) => `processor\t: ${n}\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd aes crc32 atomics\nCPU part\t: 0xd0c\n`;
+  const block = (n: number) =>
+    `processor\t: ${n}\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd aes crc32 atomics\nCPU part\t: 0xd0c\n`;
   assert.equal(parseCpuinfo(`${block(0)}\n${block(1)}\n`), {
     model: "",
     sockets: 1,
@@ -162,7 +163,10 @@ test("SMART: of an ATA disk its reallocated sectors, of NVMe its wear; a disk wi
     nvme_smart_health_information_log: { percentage_used: 3, media_errors: 0 },
   };
   assert.equal(parseSmart(JSON.stringify(nvme)), { healthy: true, wearPercent: 3, mediaErrors: 0 });
-  assert.is(parseSmart('{"smartctl":{"exit_status":1,"messages":[{"string":"Unable to detect device type"}]}}'), undefined);
+  assert.is(
+    parseSmart('{"smartctl":{"exit_status":1,"messages":[{"string":"Unable to detect device type"}]}}'),
+    undefined,
+  );
   assert.is(parseSmart(""), undefined);
 });
 
@@ -200,15 +204,29 @@ test("what is on a disk is said in words; only zeros at both ends are said to be
   const nothing = { holders: [], zeroEnds: true };
   assert.is(holdsOf(nothing, []), "zeros at both ends");
   assert.match(holdsOf({ ...nothing, zeroEnds: false }, []), /bytes other than zero/);
-  const windows = holdsOf({ signature: "gpt", holders: ["sda1", "sda2"], zeroEnds: false }, ["vfat (EFI)", "ntfs (Data)"]);
+  const windows = holdsOf({ signature: "gpt", holders: ["sda1", "sda2"], zeroEnds: false }, [
+    "vfat (EFI)",
+    "ntfs (Data)",
+  ]);
   assert.is(windows, "gpt: vfat (EFI), ntfs (Data)");
   assert.is(holdsOf({ signature: "ext4", label: "home", holders: [], zeroEnds: false }, []), "ext4 (label home)");
   const mark = { cluster: "ab".repeat(32), machineId: "m1", machineName: "node-7", state: "ready" } as never;
-  assert.is(holdsOf({ mark, holders: [], zeroEnds: false }, []), "Flynn state disk of machine node-7 of cluster abababababab");
+  assert.is(
+    holdsOf({ mark, holders: [], zeroEnds: false }, []),
+    "Flynn state disk of machine node-7 of cluster abababababab",
+  );
 });
 
 test("filler that makers left is nothing, and hostile text is cut and plain", () => {
-  for (const text of ["To Be Filled By O.E.M.", "Not Specified", "Default string", "NO DIMM", "0000000000", " ", "Unknown"])
+  for (const text of [
+    "To Be Filled By O.E.M.",
+    "Not Specified",
+    "Default string",
+    "NO DIMM",
+    "0000000000",
+    " ",
+    "Unknown",
+  ])
     assert.is(told(text, 64), undefined, text);
   fc.assert(
     fc.property(fc.string({ unit: "binary", maxLength: 400 }), fc.integer({ min: 1, max: 96 }), (text, most) => {
