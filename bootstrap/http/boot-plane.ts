@@ -170,6 +170,12 @@ export function createBootPlane({
     const tell = (stage: "script" | "wait-approval" | "note", message: string, more: object = {}) => {
       if (news) timeline.record({ claimed, observed, stage, message, ...more });
     };
+    const turnScript = (loading: number) => {
+      const why = `${loading} machines load their images, it waits for its turn`;
+      const detail = { code: "waits-turn", loading };
+      if (turnIsNews(mac)) timeline.record({ claimed, observed, stage: "note", message: why, detail });
+      return waitScript({ base, mac, lines: [`Flynn: ${why}`] });
+    };
     switch (choice.kind) {
       case "wait": {
         const { why, note, code } = choice;
@@ -179,22 +185,20 @@ export function createBootPlane({
         return waitScript({ base, mac, lines: waitLines(why, claimed) });
       }
       case "inventory": {
-        const imageId = choice.image.manifest.id;
+        const { image } = choice;
+        const imageId = image.manifest.id;
+        const detail = { code: "waits-for-approval", address: source.address };
+        const root = await rootFrom(image, mac, source);
+        if (root.from === "nowhere") return turnScript(root.loading);
         const offer = inventory.offer(claimed, source, imageId);
-        const detail = { address: source.address };
         if ("why" in offer) {
           tell("wait-approval", `waiting for approval, without an inventory: ${offer.why}`, { detail });
           return waitScript({ base, mac, lines: waitLines(WAITS_FOR_APPROVAL, claimed) });
         }
-        tell(
-          "script",
-          `waits for approval; given boot image ${imageId} without any secret, to say what it is made of`,
-          {
-            imageId,
-            detail,
-          },
-        );
-        return inventoryScript({ base, mac, image: scriptImage(choice.image), url: offer.url });
+        const message = `waits for approval; given boot image ${imageId} without any secret, to say what it is made of`;
+        tell("script", message, { imageId, detail: { address: source.address } });
+        const peer = root.from === "peer" ? { peer: root.address } : {};
+        return inventoryScript({ base, mac, image: scriptImage(image), url: offer.url, ...peer });
       }
       case "unsupported": {
         const { what } = choice;
@@ -219,18 +223,7 @@ export function createBootPlane({
       case "boot": {
         const imageId = choice.image.manifest.id;
         const root = await rootFrom(choice.image, mac, source);
-        if (root.from === "nowhere") {
-          const why = `${root.loading} machines load their images, it waits for its turn`;
-          if (turnIsNews(mac))
-            timeline.record({
-              claimed,
-              observed,
-              stage: "note",
-              message: why,
-              detail: { code: "waits-turn", loading: root.loading },
-            });
-          return waitScript({ base, mac, lines: [`Flynn: ${why}`] });
-        }
+        if (root.from === "nowhere") return turnScript(root.loading);
         const { token, boot } = await tokens.mint({ machineId: choice.machine.id, imageId, mac, source });
         const peer = root.from === "peer" ? { peer: root.address } : {};
         const text = bootScript({ base, mac, token, image: scriptImage(choice.image, choice.machine), ...peer });

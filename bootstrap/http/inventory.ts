@@ -133,7 +133,7 @@ export function createInventoryRoom({
       if (nowMs() - boot.toldAtMs >= STILL_WAITS_MS) {
         boot.toldAtMs = nowMs();
         const message = "waiting for approval; its agent shows the six words on its console";
-        const detail = { address };
+        const detail = { code: "waits-for-approval", address };
         timeline.record({ claimed: { mac }, observed: observedOf(who), stage: "wait-approval", message, detail });
       }
       return decided("waiting", inventories.known(mac));

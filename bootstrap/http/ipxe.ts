@@ -52,12 +52,13 @@ export function inventoryScript({
   mac,
   image,
   url,
-}: ScriptOptions & { image: ScriptImage; url: string }): string {
+  peer,
+}: ScriptOptions & { image: ScriptImage; url: string; peer?: string }): string {
   const words = ["cloud-init=disabled", "systemd.unit=flynn-inventory.target", `flynn.inventory=${word(url)}`];
   return script([
     "echo Flynn: this machine waits for approval and says meanwhile what it is made of",
     "imgfree",
-    ...kernelLines(base, mac, image, words),
+    ...kernelLines(base, mac, image, words, peer),
     ":fail",
     ...retryLines(base, mac),
   ]);
