@@ -13,9 +13,11 @@ import { bytesOf, namesIn, textOf } from "./sysfs.ts";
 import { cut, field, natural, told } from "./text.ts";
 import { parseLanPrint, parseMcInfo } from "./tools.ts";
 
+/** What the machine says it is: what its six words stand for. */
+export type Identity = Pick<InventoryReport, "mac" | "uuid" | "serial">;
+
 export interface CollectOptions {
-  /** The card it booted from; the first one when left out. */
-  mac?: string | undefined;
+  identity: Identity;
   signal: AbortSignal;
   /** Roots, for tests. */
   sys?: string;
@@ -31,9 +33,20 @@ const TABLE_MOST_BYTES = 1 << 20;
 const CPUINFO_MOST_BYTES = 4 << 20;
 const SECURE_BOOT = "firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
-/** Undefined for a machine without a network card: nobody could ask for it. */
-export async function collect(options: CollectOptions): Promise<InventoryReport | undefined> {
-  const { signal, sys = "/sys", proc = "/proc", lldp = "/run/systemd/netif/lldp" } = options;
+/** `mac`: the card it booted from, else the first one. Undefined for a machine without any: nobody could ask for it. */
+export async function readIdentity(mac: string | undefined, sys = "/sys"): Promise<Identity | undefined> {
+  const [uuid, serial, first] = await Promise.all([
+    textOf(`${sys}/class/dmi/id/product_uuid`),
+    textOf(`${sys}/class/dmi/id/product_serial`),
+    mac ?? firstCard(sys),
+  ]);
+  if (first === undefined) return undefined;
+  const said = told(serial, 64)?.replaceAll(" ", "-");
+  return { mac: first, ...field("uuid", uuidOf(uuid)), ...field("serial", said) };
+}
+
+export async function collect(options: CollectOptions): Promise<InventoryReport> {
+  const { identity, signal, sys = "/sys", proc = "/proc", lldp = "/run/systemd/netif/lldp" } = options;
   const unread: string[] = [];
   const within = async <T>(what: string, ms: number, work: Promise<T>, else_: T): Promise<T> => {
     try {
@@ -45,13 +58,11 @@ export async function collect(options: CollectOptions): Promise<InventoryReport 
   };
   const dmi = await smbiosOf(sys);
   // Before the disks, whose reading keeps the threads of file access busy.
-  const [cpu, ecc, firmware, tpm, uuid, serial] = await Promise.all([
+  const [cpu, ecc, firmware, tpm] = await Promise.all([
     textOf(`${proc}/cpuinfo`, CPUINFO_MOST_BYTES),
     eccOf(sys),
     firmwareOf(sys, dmi),
     textOf(`${sys}/class/tpm/tpm0/tpm_version_major`),
-    textOf(`${sys}/class/dmi/id/product_uuid`),
-    textOf(`${sys}/class/dmi/id/product_serial`),
   ]);
   const [nics, virtualisation, bmc] = await Promise.all([
     within("network cards", NICS_MS, readNics({ sys, lldp, signal }), []),
@@ -59,13 +70,9 @@ export async function collect(options: CollectOptions): Promise<InventoryReport 
     dmi.hasBmc ? within("BMC", BMC_MS, bmcOf(signal), undefined) : undefined,
   ]);
   const disks = await within("disks", DISKS_MS, (options.readDisks ?? readInventoryDisks)(signal), []);
-  const mac = options.mac ?? nics.find((nic) => nic.mac !== undefined)?.mac;
-  if (mac === undefined) return undefined;
   const read = parseCpuinfo(cpu ?? "");
   return fitted({
-    mac,
-    ...field("uuid", uuidOf(uuid)),
-    ...field("serial", told(serial, 64)?.replaceAll(" ", "-")),
+    ...identity,
     system: dmi.system,
     firmware,
     cpu: { ...read, model: read.model || (dmi.cpuModel ?? "") },
@@ -77,6 +84,15 @@ export async function collect(options: CollectOptions): Promise<InventoryReport 
     ...field("virtualisation", virtualisation),
     unread: unread.slice(0, 16),
   });
+}
+
+async function firstCard(sys: string): Promise<string | undefined> {
+  for (const name of await namesIn(`${sys}/class/net`)) {
+    const at = `${sys}/class/net/${name}`;
+    const address = (await namesIn(`${at}/device`)).length > 0 ? await textOf(`${at}/address`) : undefined;
+    if (address !== undefined && /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(address)) return address;
+  }
+  return undefined;
 }
 
 async function smbiosOf(sys: string): Promise<Smbios> {

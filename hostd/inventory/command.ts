@@ -8,7 +8,7 @@ import { exec } from "#lib/exec.ts";
 import { readStart } from "#lib/read-start.ts";
 import { sleep } from "#lib/time.ts";
 import { type Act, actOf, consoleLines, inventoryBoot, signerOf, type Told, toldBy } from "./agent.ts";
-import { collect } from "./collect.ts";
+import { collect, readIdentity } from "./collect.ts";
 import { textOf } from "./sysfs.ts";
 
 export interface InventoryCommandOptions {
@@ -50,17 +50,18 @@ export async function inventoryCommand(options: InventoryCommandOptions): Promis
   }
   const { url, mac } = boot;
   const say = (...lines: string[]) => onConsoles({ sys, dev }, lines);
-  await say("Flynn: reading what this machine is made of; nothing is written");
-  const read = () => collect({ mac, sys, proc, signal });
-  let report = await read();
-  if (report === undefined) {
+  const identity = await readIdentity(mac, sys);
+  if (identity === undefined) {
     await say("Flynn: no network card was found, so nobody can be told");
     return 1;
   }
-  const signer = signerOf(report);
-  const shown = consoleLines(report, signer.words);
+  const signer = signerOf(identity);
+  const shown = consoleLines(identity, signer.words);
+  await say(...shown, "Flynn: reading what this machine is made of; nothing is written");
+  const read = () => collect({ identity, sys, proc, signal });
+  let report = await read();
   const startedMs = performance.now();
-  let [shownMs, refusals, reads, news, last] = [Number.NEGATIVE_INFINITY, 0, 0, true, ""];
+  let [shownMs, refusals, reads, news, last] = [startedMs, 0, 0, true, ""];
 
   while (!signal.aborted) {
     if (performance.now() - shownMs >= SHOW_EVERY_MS) {
@@ -71,11 +72,8 @@ export async function inventoryCommand(options: InventoryCommandOptions): Promis
     if (performance.now() - startedMs >= dueMs) {
       reads++;
       const again = await read();
-      // Another UUID or serial than the words stand for is no machine of this boot.
-      if (again !== undefined && again.uuid === report.uuid && again.serial === report.serial) {
-        news ||= JSON.stringify(again) !== JSON.stringify(report);
-        report = again;
-      }
+      news ||= JSON.stringify(again) !== JSON.stringify(report);
+      report = again;
     }
     let told = await ask(url, signal);
     let act: Act = actOf(told, { claim: signer.claim, refusals });

@@ -9,7 +9,7 @@ import { retry } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
 import { readOutcome } from "../state-disk/outcome.ts";
 import { bootCard } from "./agent.ts";
-import { collect } from "./collect.ts";
+import { collect, readIdentity } from "./collect.ts";
 
 /** After the jobs' start, and after a switch's next LLDP frame. */
 const LATER_MS = 45_000;
@@ -27,8 +27,9 @@ export async function reportInventory(options: {
   await sleep(laterMs, signal);
   if (signal.aborted) return;
   const cmdline = await readStart("/proc/cmdline", 8192);
-  const report = await collect({ mac: bootCard(cmdline), signal });
-  if (report === undefined) return;
+  const identity = await readIdentity(bootCard(cmdline));
+  if (identity === undefined) return;
+  const report = await collect({ identity, signal });
   await retry(
     () =>
       client.call(reportHostInventory, { params: { id: hostId }, body: { report }, signal }).catch((error: unknown) => {

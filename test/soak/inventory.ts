@@ -12,7 +12,8 @@ import { addMachine, type Machine } from "../lab/qemu.ts";
 import { openScope, type Scope } from "../lab/scope.ts";
 import type { Soak } from "./soaks.ts";
 
-const BOOT_MS = 480_000;
+/** One alone takes two minutes. */
+const BOOT_MS = 900_000;
 const WORDS = /waits for approval\. Its six words are\s+([a-z]+(?: [a-z]+){5})\s/g;
 
 export const inventory: Soak = {
@@ -52,7 +53,7 @@ async function run(scope: Scope, say: (line: string) => void): Promise<Record<st
   const metal = await addMachine(scope, appliance.lan, { name: "unknown1" });
   const begunMs = performance.now();
   await metal.powerOn();
-  const machine = await seen(appliance, metal, say);
+  const machine = await seen(appliance, metal, begunMs, say);
   const inventoryMs = performance.now() - begunMs;
 
   const { name, id } = machine;
@@ -98,10 +99,18 @@ async function record(appliance: Appliance, mac?: string): Promise<MachineRecord
 }
 
 /** The machine once its inventory has come in: what is on its console, and what the appliance shows of it. */
-async function seen(appliance: Appliance, metal: Machine, say: (line: string) => void): Promise<MachineRecord> {
-  await metal.waitForConsole(new RegExp(WORDS), BOOT_MS);
-  const scope = { signal: AbortSignal.timeout(BOOT_MS) };
-  const machine = await eventually(scope, metal, "its inventory", 60_000, async () => {
+async function seen(
+  appliance: Appliance,
+  metal: Machine,
+  begunMs: number,
+  say: (line: string) => void,
+): Promise<MachineRecord> {
+  const scope = { signal: AbortSignal.timeout(2 * BOOT_MS) };
+  await eventually(scope, metal, "six words on its console", BOOT_MS, async () =>
+    new RegExp(WORDS).test(metal.console()),
+  );
+  say(`six words are on its console after ${Math.round((performance.now() - begunMs) / 1_000)} s`);
+  const machine = await eventually(scope, metal, "its inventory", BOOT_MS, async () => {
     const found = await record(appliance);
     return found?.check?.by === "key" ? found : undefined;
   });

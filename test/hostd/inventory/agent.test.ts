@@ -13,7 +13,7 @@ import * as assert from "uvu/assert";
 import { checkOf } from "#api/check-words.ts";
 import { InventoryReport, type SignedInventory } from "#api/inventory.ts";
 import { actOf, inventoryBoot, REFUSALS_MOST, toldBy } from "../../../hostd/inventory/agent.ts";
-import { collect, fitted } from "../../../hostd/inventory/collect.ts";
+import { collect, fitted, readIdentity } from "../../../hostd/inventory/collect.ts";
 import { inventoryCommand } from "../../../hostd/inventory/command.ts";
 import { dimm, lldpFrame, savedFrames, structure, table } from "./fixtures.ts";
 
@@ -108,41 +108,41 @@ test("what each answer makes it do: report when another or no report is known, r
 test("the report of a machine is what its files say, and passes the schema", () =>
   withMachine(async ({ sys, proc, lldp }) => {
     const report = await collect({
-      ...{ mac: MAC, sys, proc, lldp, signal: new AbortController().signal },
+      ...{ identity: (await readIdentity(MAC, sys))!, sys, proc, lldp, signal: new AbortController().signal },
       readDisks: async () => [{ path: "/dev/sda", sizeBytes: 5, removable: false, holds: "ext4" }],
     });
     const ajv = new Ajv({ strict: false, validateSchema: false });
     assert.ok(ajv.validate(InventoryReport, report), ajv.errorsText());
-    assert.equal([report!.uuid, report!.serial, report!.system.product], [UUID, "CZ1234", "Box 9"]);
-    assert.equal(report!.tpm, { version: "2.0" });
-    assert.equal([report!.memory.correctedErrors, report!.memory.dimms[0]!.serial], [3, "77"]);
-    assert.equal(report!.nics.length, 1);
-    assert.equal([report!.nics[0]!.speedMbps, report!.nics[0]!.neighbour!.system], [1000, "tor-3"]);
+    assert.equal([report.uuid, report.serial, report.system.product], [UUID, "CZ1234", "Box 9"]);
+    assert.equal(report.tpm, { version: "2.0" });
+    assert.equal([report.memory.correctedErrors, report.memory.dimms[0]!.serial], [3, "77"]);
+    assert.equal(report.nics.length, 1);
+    assert.equal([report.nics[0]!.speedMbps, report.nics[0]!.neighbour!.system], [1000, "tor-3"]);
   }));
 
 test("a reader that fails is a line of the report, and the others stand", () =>
   withMachine(async ({ sys, proc, lldp }) => {
     const report = await collect({
-      ...{ mac: MAC, sys, proc, lldp, signal: new AbortController().signal },
+      ...{ identity: (await readIdentity(MAC, sys))!, sys, proc, lldp, signal: new AbortController().signal },
       readDisks: () => Promise.reject(new Error("lsblk exited 1")),
     });
-    assert.equal(report!.disks, []);
-    assert.equal(report!.unread, ["disks: lsblk exited 1"]);
-    assert.is(report!.cpu.model, "Some CPU");
+    assert.equal(report.disks, []);
+    assert.equal(report.unread, ["disks: lsblk exited 1"]);
+    assert.is(report.cpu.model, "Some CPU");
   }));
 
 test("a report that would be too long to send loses details, never its meaning, and says so", () =>
   withMachine(async ({ sys, proc, lldp }) => {
     const disk = { path: "/dev/sda", sizeBytes: 5, removable: false, holds: "x".repeat(200), serial: "y".repeat(96) };
     const small = await collect({
-      ...{ mac: MAC, sys, proc, lldp, signal: new AbortController().signal },
+      ...{ identity: (await readIdentity(MAC, sys))!, sys, proc, lldp, signal: new AbortController().signal },
       readDisks: async () => Array.from({ length: 64 }, () => disk),
     });
-    const short = fitted(small!, 8_000);
+    const short = fitted(small, 8_000);
     assert.ok(JSON.stringify(short).length <= 8_000);
     assert.ok(short.disks.length > 0);
     assert.match(short.unread.join(), /too long/);
-    assert.is(fitted(small!, 1e9), small);
+    assert.is(fitted(small, 1e9), small);
   }));
 
 interface Seen {
