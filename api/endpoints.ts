@@ -29,6 +29,7 @@ import * as services from "./services.ts";
 import * as stack from "./stack.ts";
 import * as status from "./status.ts";
 import * as tokens from "./tokens.ts";
+import * as wipes from "./wipes.ts";
 
 export function isEndpoint(value: unknown): value is Endpoint {
   return typeof value === "object" && value !== null && "path" in value && "permission" in value && "reply" in value;
@@ -58,7 +59,7 @@ export const NOUNS = {
   members,
   machines,
   "machine-orders": machineOrders,
-  disks,
+  disks: { ...disks, ...wipes },
   boot,
   quarantine,
   alerts,

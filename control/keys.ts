@@ -4,6 +4,7 @@ export const PREFIX = {
   hosts: "hosts/",
   machines: "machines/",
   machineDisks: "machine-disks/",
+  machineWipes: "machine-wipes/",
   machineOrders: "machine-orders/",
   profiles: "profiles/",
   bootImages: "boot-images/",
@@ -57,6 +58,8 @@ export const keys = {
   machine: (id: string) => `${PREFIX.machines}${id}`,
   /** Its disks as last reported, and the order to wipe one. */
   machineDisks: (id: string) => `${PREFIX.machineDisks}${id}`,
+  /** Its last order to wipe, disk by disk, and the proofs of all. */
+  machineWipe: (id: string) => `${PREFIX.machineWipes}${id}`,
   machineOrder: (machineId: string, id: string) => `${PREFIX.machineOrders}${machineId}/${id}`,
   machineOrdersOf: (machineId: string) => `${PREFIX.machineOrders}${machineId}/`,
   profile: (name: string) => `${PREFIX.profiles}${name}`,

@@ -107,6 +107,7 @@ export const PROGRAMS_OF = {
   "util-linux": [
     "blkdiscard",
     "blkid",
+    "blockdev",
     "findmnt",
     "flock",
     "lsblk",

@@ -241,6 +241,7 @@ const MADE_BY: Record<string, object> = {
   registerBootImage: { manifest: "{}", signature: "x" },
   redeploy: {},
   wipeMachineDisk: { fingerprint: "1".repeat(64) },
+  startMachineWipe: { fingerprints: ["1".repeat(64)] },
   signalJob: { signal: "HUP" },
 };
 /** Those that make nothing that lasts: repeated, they say what is so already; another ticket opens no second session by itself. */
@@ -452,6 +453,7 @@ const CONTENT = new Set(
     "reportHost body.events[].message",
     ...["path", "model", "serial", "wwn", "transport", "links[]", "holds", "contents[]"].map((field) => `reportHostDisks body.disks[].${field}`),
     "reportHostDisks body.wipe.reason",
+    ...["step", "progress", "evidence.did"].map((field) => `reportHostWipe body.${field}`),
     "hostBuildLog body.text",
     "hostBuildResult body.reason",
     "hostBuildResult body.detected",
