@@ -70,7 +70,10 @@ export const HostTarget = object({
   ),
   stack: Type.Optional(TargetStack),
   wipes: Type.Optional(
-    Type.Array(WipeTask, { maxItems: 64, description: "Disks that a person ordered to be wiped, one after the other." }),
+    Type.Array(WipeTask, {
+      maxItems: 64,
+      description: "Disks that a person ordered to be wiped, one after the other.",
+    }),
   ),
 });
 export type HostTarget = Static<typeof HostTarget>;
@@ -158,10 +161,21 @@ export const HostReport = object({
     Type.Unsafe<string>({ ...Digest, description: "Of what the host's beats say is still so, made by the host." }),
   ),
   events: Type.Optional(
-    Type.Array(object({ at: Time, stage: Stage, level: Level, message: Type.String({ maxLength: 400 }) }), {
-      maxItems: 50,
-      description: "Boot steps the agent saw (disk, docker, ready), sent once.",
-    }),
+    Type.Array(
+      object({
+        at: Time,
+        stage: Stage,
+        level: Level,
+        message: Type.String({ maxLength: 400 }),
+        code: Type.Optional(
+          Type.String({
+            pattern: "^[a-z][a-z0-9-]{0,39}$",
+            description: "What it is (`detail.code` of the timeline).",
+          }),
+        ),
+      }),
+      { maxItems: 50, description: "Boot steps the agent saw (disk, docker, ready), sent once." },
+    ),
   ),
 });
 export type HostReport = Static<typeof HostReport>;

@@ -116,7 +116,23 @@ export type TimelineEvent = Static<typeof TimelineEvent>;
 
 export const Explanation = object({
   summary: Type.String({ description: "One sentence: where it stands and why." }),
-  findings: Type.Array(object({ level: Level, what: Type.String(), evidence: Type.String(), todo: Type.String() })),
+  findings: Type.Array(
+    object({
+      level: Level,
+      rule: Type.Optional(Type.String({ description: "Which rule of the boot doctor says so, in one word." })),
+      what: Type.String(),
+      evidence: Type.String({ description: "The events that it follows from, in words." }),
+      todo: Type.String(),
+      events: Type.Optional(
+        Type.Array(object({ seq: Type.Integer(), at: Time, stage: Stage, message: Type.String() }), {
+          description: "The same events of its timeline.",
+        }),
+      ),
+    }),
+  ),
+  facts: Type.Optional(
+    Type.Array(Type.String(), { description: "What was learnt of its firmware, and its order, a sentence each." }),
+  ),
 });
 export type Explanation = Static<typeof Explanation>;
 

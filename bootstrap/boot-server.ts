@@ -19,7 +19,9 @@ import { type BootRecord, createTokens } from "./identity/tokens.ts";
 import { openImages } from "./images.ts";
 import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
-import { dhcpSteps, httpFileSteps, tftpSteps, transferStep } from "./steps.ts";
+import { rootPeers } from "./root-peers.ts";
+import { rootSources } from "./root-sources.ts";
+import { dhcpSteps, httpFileSteps, tftpSteps, transferStep, unknownFileSteps } from "./steps.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
 import type { Timeline } from "./timeline.ts";
@@ -106,10 +108,16 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     log,
     admits: sight.admits,
     onTransfer: tftpSteps(fetching),
+    onUnknownName: unknownFileSteps(fetching),
   }).catch(async (cause) => {
     throw await listenFault("udp", address, 69, "TFTP server", cause);
   });
   stack.defer(() => tftp.close());
+  const sources = rootSources();
+  const peers = rootPeers({
+    boots: tokens.boots,
+    squashfsOf: (imageId) => images.get(imageId)?.manifest.squashfs.sha256,
+  });
   const plane = createBootPlane({
     base,
     machines,
@@ -118,6 +126,11 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     timeline,
     sight,
     grant,
+    async rootFrom({ manifest }, mac, source) {
+      // Behind a relay nobody of ours is beside it.
+      const near = source.relay === undefined ? await peers.of(manifest.squashfs.sha256, source.address) : [];
+      return sources.take(mac, near);
+    },
     progressed: dhcp.progressed,
   });
   const http = await bootHttpServer({
@@ -129,6 +142,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     admits: sight.admits,
     onBootFile: httpFileSteps(fetching),
     onTransfer: (transfer, boot, ip) => {
+      if (boot && transfer.artefact.part === "squashfs") sources.done(boot.mac);
       if (boot) timeline.record(transferStep(transfer, boot, sight.observed(sight.sourceOf(ip), boot.mac)));
     },
     log,
@@ -141,7 +155,10 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     setTarget(target) {
       sight.setJobNetworks(target.jobNetworks ?? []);
       machines.setTarget(target);
-      tokens.joined(target.machines.flatMap(({ joinedBootId }) => joinedBootId ?? []));
+      const joined = target.machines.flatMap(({ joinedBootId }) => joinedBootId ?? []);
+      tokens.joined(joined);
+      const over = new Set(joined);
+      for (const { bootId, mac } of tokens.boots()) if (over.has(bootId)) sources.done(mac);
     },
     scanImages: () => images.scan(),
     close: () => parts.disposeAsync(),

@@ -7,21 +7,22 @@ import { join } from "node:path";
 import { Ajv } from "ajv";
 import { BootImageManifest } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
+import type { FileVersion, Sent } from "#lib/file-server/send-file.ts";
 import { readText } from "#lib/files.ts";
 import type { Log } from "#lib/log.ts";
 
 export const FILE_NAMES = { kernel: "vmlinuz", initrd: "initrd", squashfs: "root.squashfs" } as const;
 export type ImagePart = keyof typeof FILE_NAMES;
 
-export interface Artefact {
+export interface Artefact extends FileVersion {
   imageId: string;
   part: ImagePart;
   name: string;
-  path: string;
-  sha256: string;
-  sizeBytes: number;
-  /** The version that was hashed; another one is not served. */
-  mtimeMs: number;
+}
+
+/** A file of an image that went out, or a part of it. */
+export interface Transfer extends Sent {
+  artefact: Artefact;
 }
 
 export interface VerifiedImage {

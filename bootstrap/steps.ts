@@ -1,18 +1,22 @@
 // DHCP decisions and finished transfers as steps of a machine's timeline, in plain words. Firmware repeats itself: the same
 // step of the same machine within half a minute is told once.
+import type { BootCode } from "#api/boot-codes.ts";
 import { BOOTS_ONLY, type Observed, unbootable, unbootableTodo } from "#api/machine-identity.ts";
 import { formatDuration, formatSize } from "#lib/units.ts";
 import type { Client } from "./dhcp/classify.ts";
-import type { Decision } from "./dhcp/offer.ts";
-import type { Transfer } from "./http/artefacts.ts";
+import { type Decision, WRONG_NETWORK } from "./dhcp/offer.ts";
 import type { BootFileFetch } from "./http/boot-file.ts";
 import { identityOfClient } from "./identity/claim.ts";
 import type { BootRecord } from "./identity/tokens.ts";
+import type { Transfer } from "./images.ts";
+import { isProbe } from "./preflight/card.ts";
 import type { TransferEvent } from "./tftp/server.ts";
 import type { Happening, Timeline } from "./timeline.ts";
 
 const REPEAT_MS = 30_000;
 const MAX_REMEMBERED = 16_384;
+/** EDK2 asks port 4011 four times before it gives up. */
+const BOOT_SERVER_ASKS = 3;
 const KIND_WORDS: Record<Client["kind"], string> = {
   pxe: "firmware",
   http: "UEFI HTTP firmware",
@@ -22,44 +26,89 @@ const KIND_WORDS: Record<Client["kind"], string> = {
 
 type Sink = Pick<Timeline, "record">;
 
-export function dhcpSteps({ timeline, mode }: { timeline: Sink; mode: "full" | "proxy" }) {
-  const isNews = onceIn(REPEAT_MS);
+export function dhcpSteps({ timeline, mode, nowMs }: { timeline: Sink; mode: "full" | "proxy"; nowMs?: () => number }) {
+  const isNews = onceIn(REPEAT_MS, nowMs);
+  const asked = countIn(REPEAT_MS, nowMs);
   return (client: Client, decision: Decision): void => {
     const { mac, kind } = client;
+    if (isProbe(mac)) return;
     const claimed = identityOfClient(client);
     const who = KIND_WORDS[kind];
-    if (decision.otherServer !== undefined && mode === "full" && isNews(`other ${decision.otherServer}`)) {
-      const message = `another DHCP server answers on this network: ${decision.otherServer}; use proxy mode, or switch it off`;
-      timeline.record({ claimed, stage: "note", level: "warning", message, detail: { server: decision.otherServer } });
-    }
+    const note = (code: BootCode, message: string, detail: Record<string, string | number> = {}) =>
+      timeline.record({ claimed, stage: "note", level: "warning", message, detail: { code, ...detail } });
+    const { otherServer: server } = decision;
+    // Of an operating system once for all: it takes its address from whom it likes. Of a machine that boots, each: it boots from there.
+    if (server !== undefined && mode === "full" && isNews(`other ${kind === "os" ? "" : mac} ${server}`))
+      note("other-server", `another DHCP server answers on this network: ${server}; use proxy mode, or switch it off`, {
+        server,
+      });
     if (kind === "os") return;
+    const detail: Record<string, string> = { kind };
     if (decision.noBootFile) {
       const todo = unbootableTodo(unbootable(claimed) ?? "");
-      const message = `${decision.reason}; ${BOOTS_ONLY}: ${todo}`;
-      if (isNews(`no file ${mac}`)) timeline.record({ claimed, stage: "note", level: "warning", message });
+      const { architecture = "unknown" } = claimed;
+      if (isNews(`no file ${mac}`))
+        note("no-boot-file", `${decision.reason}; ${BOOTS_ONLY}: ${todo}`, { architecture });
       return;
     }
-    const first = decision.replies[0]?.packet;
-    const detail: Record<string, string> = {
-      kind,
-      ...(first && first.yiaddr !== "0.0.0.0" ? { address: first.yiaddr } : {}),
-      ...(first?.file ? { file: first.file } : {}),
-    };
-    if (decision.step === "offer") {
-      if (isNews(`discover ${mac} ${kind}`))
-        timeline.record({ claimed, stage: "discover", message: `${who} looks for a boot server`, detail: { kind } });
-      if (isNews(`offer ${mac} ${kind}`))
-        timeline.record({ claimed, stage: "offer", message: `${who} was offered what to boot`, detail });
-    } else if (decision.step === "boot-file" && isNews(`4011 ${mac}`)) {
+    if (decision.problem !== undefined) {
+      if (isNews(`${decision.problem} ${mac}`)) note(decision.problem, `${who} got no answer: ${decision.reason}`);
+      return;
+    }
+    const taken = decision.step === "ack" ? decision.lease?.address : undefined;
+    if ((taken !== undefined || (server !== undefined && mode === "proxy")) && isNews(`taken ${mac} ${kind}`)) {
+      const from = server === undefined ? "" : ` of DHCP server ${server}`;
       timeline.record({
         claimed,
         stage: "offer",
-        message: `${who} asked port 4011 and was told what to boot`,
-        detail,
+        message: `${who} takes ${taken === undefined ? "the address" : `address ${taken}`}${from}`,
+        detail: {
+          ...detail,
+          code: "address-taken",
+          ...(taken === undefined ? {} : { address: taken }),
+          ...(server === undefined ? {} : { server }),
+        },
       });
+      return;
+    }
+    const first = decision.replies[0]?.packet;
+    Object.assign(detail, {
+      ...(first && first.yiaddr !== "0.0.0.0" ? { address: first.yiaddr } : {}),
+      ...(first?.file ? { file: first.file } : {}),
+    });
+    if (decision.step === "offer") {
+      const withoutHttp: Record<string, string> = client.isBareIpxe ? { code: "ipxe-without-http" } : {};
+      if (isNews(`discover ${mac} ${kind}`))
+        timeline.record({
+          claimed,
+          stage: "discover",
+          message: `${client.isBareIpxe ? "iPXE without HTTP" : who} looks for a boot server`,
+          detail: { kind, ...withoutHttp },
+        });
+      if (isNews(`offer ${mac} ${kind}`))
+        timeline.record({ claimed, stage: "offer", message: `${who} was offered what to boot`, detail });
+    } else if (decision.step === "boot-file") {
+      if (isNews(`4011 ${mac}`))
+        timeline.record({
+          claimed,
+          stage: "offer",
+          message: `${who} asked port 4011 and was told what to boot`,
+          detail: { ...detail, code: "boot-server-asked" },
+        });
+      const times = asked(mac);
+      if (times === BOOT_SERVER_ASKS)
+        timeline.record({
+          claimed,
+          stage: "offer",
+          level: "warning",
+          message: `${who} asked port 4011 ${times} times in a row: no answer reaches it`,
+          detail: { ...detail, code: "boot-server-again", asked: times },
+        });
     } else if (decision.step === "nak" || decision.step === "decline") {
-      const verb = decision.step === "nak" ? "was refused the address it asked for" : "declined its address";
-      timeline.record({ claimed, stage: "note", level: "warning", message: `${who} ${verb}: ${decision.reason}` });
+      const { step, reason = "" } = decision;
+      const verb = step === "nak" ? "was refused the address it asked for" : "declined its address";
+      const code = step === "decline" ? "declined" : reason === WRONG_NETWORK ? "wrong-network" : "nak";
+      note(code, `${who} ${verb}: ${reason}`, { why: reason });
     }
   };
 }
@@ -77,18 +126,67 @@ export function tftpSteps({ timeline, cardAt, progressed }: Fetching) {
     if (mac === undefined || event.kind === "start") return;
     progressed(mac);
     const seen = { claimed: { mac }, observed: { card: mac, address: event.client.address } };
-    const detail = { file: event.name, bytes: event.bytes, retransmits: event.retransmits };
+    const { name: file, bytes, retransmits } = event;
+    const detail = { file, bytes, retransmits };
     if (event.kind === "done") {
       timeline.record({
         ...seen,
         stage: "tftp",
-        message: `fetched ${event.name}: ${formatSize(event.bytes)} in ${formatDuration(event.ms)}`,
+        message: `fetched ${file}: ${formatSize(bytes)} in ${formatDuration(event.ms)}`,
         detail,
       });
-    } else if (event.why === "timeout" && isNews(`tftp ${mac} ${event.name}`)) {
-      const message = `${event.name} stopped at ${formatSize(event.bytes)} of ${formatSize(event.sizeBytes)}: ${event.detail}`;
-      timeline.record({ ...seen, stage: "tftp", level: "warning", message, detail });
+      return;
     }
+    const code = abortCode(event);
+    if (code === undefined || !isNews(`tftp ${mac} ${file}`)) return;
+    const blocks = Math.floor(event.sizeBytes / event.blksize) + 1;
+    const block = Math.floor(bytes / event.blksize);
+    const message = `${file} stopped at ${formatSize(bytes)} of ${formatSize(event.sizeBytes)}: ${event.detail}`;
+    timeline.record({
+      ...seen,
+      stage: "tftp",
+      level: "warning",
+      message,
+      detail: { ...detail, code, block, blocks, error: event.detail.slice(0, 100) },
+    });
+  };
+}
+
+/** Resends of a transfer that only stopped: those of its last window, some ten times. */
+const RESENDS_OF_A_STOP = 12;
+
+/** What an end before the last block means; undefined for one that says nothing. */
+function abortCode({ why, bytes, retransmits, windowsize }: TransferEvent & { kind: "aborted" }): BootCode | undefined {
+  const lossy = retransmits > RESENDS_OF_A_STOP * windowsize;
+  switch (why) {
+    case "timeout":
+      return bytes === 0 ? "tftp-unanswered" : lossy ? "tftp-loss" : "tftp-stalled";
+    case "time-limit":
+      return "tftp-loss";
+    case "client-error":
+      return lossy ? "tftp-loss" : "tftp-broken-off";
+    default:
+      return undefined;
+  }
+}
+
+/**
+ * Firmware and shim ask for files that need not be there, so this is no warning: that nothing else was fetched is what the doctor
+ * looks at.
+ */
+export function unknownFileSteps({ timeline, cardAt }: Pick<Fetching, "timeline" | "cardAt">) {
+  const isNews = onceIn(REPEAT_MS);
+  return (name: string, address: string): void => {
+    const mac = cardAt(address);
+    const file = name.slice(0, 100);
+    if (mac === undefined || !isNews(`${mac} ${file}`)) return;
+    timeline.record({
+      claimed: { mac },
+      observed: { card: mac, address },
+      stage: "note",
+      message: `asked for ${file}, which is not served`,
+      detail: { code: "tftp-unknown-file", file },
+    });
   };
 }
 
@@ -109,7 +207,7 @@ export function httpFileSteps({ timeline, cardAt, progressed }: Fetching) {
       message: complete
         ? `fetched ${name} over HTTP: ${formatSize(sizeBytes)} in ${took}`
         : `${name} over HTTP stopped after ${took}: the machine went away`,
-      detail: { file: name, ...(complete ? { bytes: sizeBytes } : {}) },
+      detail: { file: name, ...(complete ? { bytes: sizeBytes } : { code: "http-broken-off" }) },
     });
   };
 }
@@ -126,7 +224,11 @@ export function transferStep(transfer: Transfer, boot: BootRecord, observed: Obs
     stage: artefact.part,
     level: complete ? "info" : "warning",
     message: `${complete ? "fetched " : ""}${artefact.name}: ${size} in ${formatDuration(durationMs)}`,
-    detail: { bytes: sentBytes, ms: Math.round(durationMs) },
+    detail: {
+      bytes: sentBytes,
+      ms: Math.round(durationMs),
+      ...(complete ? {} : { code: "transfer-stopped", sizeBytes: askedBytes }),
+    },
   };
 }
 
@@ -139,5 +241,19 @@ export function onceIn(ms: number, nowMs: () => number = () => performance.now()
     last.set(what, before !== undefined && now - before < ms ? before : now);
     if (last.size > MAX_REMEMBERED) last.delete(last.keys().next().value!);
     return before === undefined || now - before >= ms;
+  };
+}
+
+/** How often this was so, with no more than this time between one and the next. */
+function countIn(ms: number, nowMs: () => number = () => performance.now()): (what: string) => number {
+  const last = new Map<string, { times: number; atMs: number }>();
+  return (what) => {
+    const now = nowMs();
+    const before = last.get(what);
+    const times = before !== undefined && now - before.atMs < ms ? before.times + 1 : 1;
+    last.delete(what);
+    last.set(what, { times, atMs: now });
+    if (last.size > MAX_REMEMBERED) last.delete(last.keys().next().value!);
+    return times;
   };
 }

@@ -177,7 +177,11 @@ function machineChanges(
   // That a host is ready is said here, on evidence, once; the agent's own word for it is not repeated.
   const steps: Parameters<typeof timelineChanges>[3] = (report.events ?? [])
     .filter(({ stage, level }) => stage !== "ready" || level !== "info")
-    .map((event) => ({ ...event, bootId: machine.bootId }));
+    .map(({ code, ...event }) => ({
+      ...event,
+      bootId: machine.bootId,
+      ...(code === undefined ? {} : { detail: { code } }),
+    }));
   if (healthy && !seen.has("ready"))
     steps.push({
       stage: "ready",

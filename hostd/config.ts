@@ -54,7 +54,9 @@ export const HostdConfig = Type.Object({
     description: "Kept log lines of all apps; beyond it the app with most gives its oldest.",
   }),
   runDir: Type.String({ default: "/run/flynn", description: "What this boot did: disk.json." }),
-  machineId: Type.Optional(Type.String({ maxLength: 64, description: "The machine as control knows it; in the seed." })),
+  machineId: Type.Optional(
+    Type.String({ maxLength: 64, description: "The machine as control knows it; in the seed." }),
+  ),
   tags: Type.Unsafe<Static<typeof Tags>>({
     ...Tags,
     default: {},

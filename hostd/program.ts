@@ -16,6 +16,7 @@ import { dockerEngines, type Engines } from "./engines.ts";
 import { openFront } from "./front.ts";
 import { hostNetwork, OWN_BRIDGES } from "./host-network.ts";
 import { hostReport } from "./host-report.ts";
+import { imagePeer } from "./image-peer.ts";
 import { logStore } from "./logs/store.ts";
 import { joinCluster } from "./membership.ts";
 import { pollTarget } from "./poll.ts";
@@ -26,8 +27,8 @@ import { loadState, recordsAfter, saveState } from "./state-file.ts";
 import { jobStops } from "./stop/stop.ts";
 import { loadTarget, removeTarget } from "./target.ts";
 import { upkeep } from "./upkeep.ts";
-import { openWipes } from "./wipe/loop.ts";
 import { watchUsage } from "./usage.ts";
+import { openWipes } from "./wipe/loop.ts";
 
 export interface ProgramParts extends Partial<Engines> {
   log?: Log;
@@ -141,6 +142,13 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     port: config.port,
   });
   parts.onListen?.(server.port);
+  const { address } = membership.facts();
+  // A machine that cannot give its image on is a host all the same.
+  const peer = address
+    ? await imagePeer({ address, log }).catch(
+        (error: unknown) => void log.warn({ err: error }, "its root image is not given on"),
+      )
+    : undefined;
   const builds = openBuilds({
     config,
     engine: buildEngine,
@@ -234,6 +242,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     await Promise.allSettled(loops);
     client.close();
     await server.close();
+    await peer?.close();
     await logs.close();
   }
 }

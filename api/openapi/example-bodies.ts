@@ -61,6 +61,7 @@ export const BODIES: Record<string, unknown> = {
   approveMachine: { name: "rack1-node3", profile: "default" },
   rejectMachine: {},
   updateMachine: { tags: { rack: "1" }, target: "boot" },
+  startMachineWipe: { fingerprints: ["9c".repeat(32)], method: "auto", verify: "all" },
   wipeMachineDisk: { fingerprint: "9c".repeat(32) },
   putProfile: {
     name: "storage",

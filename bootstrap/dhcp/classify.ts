@@ -14,6 +14,8 @@ export interface Client {
   archs: number[];
   /** What it is, as far as option 93 or its card tells; undefined for numbers that nobody registered. */
   type: MachineType | undefined;
+  /** An iPXE without HTTP, which needs another one first; its `kind` is that of firmware. */
+  isBareIpxe: boolean;
   /** Which boot file is for it; undefined when there is none. */
   platform: Platform | undefined;
 }
@@ -42,6 +44,7 @@ export function classify(packet: Packet): Client | undefined {
     archs,
     type,
     platform: type?.platform,
+    isBareIpxe: option.userClasses(packet.options).includes("iPXE") && !isHttpCapableIpxe(packet.options),
   };
 }
 

@@ -1,6 +1,7 @@
 // The one decision of the DHCP side: a packet, what we know of its machine, and the leases -> the replies and what changes.
 // Full mode gives addresses and boot files; proxy mode gives boot files beside the LAN's own DHCP server. The shapes of the
 // replies are those that firmware was measured to accept (test/bootstrap/dhcp/offer.test.ts has the table).
+import type { BootCode } from "#api/boot-codes.ts";
 import { contains } from "#lib/ipv4.ts";
 import type { Platform } from "./architectures.ts";
 import type { Client } from "./classify.ts";
@@ -24,7 +25,11 @@ export interface Decision {
   noBootFile?: boolean;
   /** Another DHCP server the client named. */
   otherServer?: string;
+  /** It was ignored because of this, which somebody should know of. */
+  problem?: BootCode;
 }
+
+export const WRONG_NETWORK = "wrong network";
 
 const OFFER_HOLD_MS = 30_000;
 const MAX_RELAY_INFO_BYTES = 255;
@@ -39,10 +44,9 @@ export function offer(input: OfferInput): Decision {
   if ((packet.options.get(OPTION.relayAgent)?.length ?? 0) > MAX_RELAY_INFO_BYTES)
     return ignore("relay information too long");
   if (input.port === 4011) return bootServer(input, type);
-  if (config.mode === "proxy")
-    return type === MESSAGE.discover ? proxyOffers(input) : ignore("the LAN's DHCP server answers this");
+  if (config.mode === "proxy") return type === MESSAGE.discover ? proxyOffers(input) : lansOwn(input, type);
   if (packet.giaddr !== NO_ADDRESS && !contains(config.network, packet.giaddr))
-    return ignore("relayed from a network we have no addresses for");
+    return { ...ignore(`relay ${packet.giaddr} is of a network we have no addresses for`), problem: "wrong-network" };
   switch (type) {
     case MESSAGE.discover:
       return fullOffer(input);
@@ -84,6 +88,12 @@ function proxyOffers(input: OfferInput): Decision {
   return { step: "offer", replies: rung === 0 ? [direct, indirect] : [rung === 1 ? direct : indirect] };
 }
 
+/** Not ours to answer; a request says whose address the client takes. */
+function lansOwn({ packet }: OfferInput, type: number): Decision {
+  const server = type === MESSAGE.request ? option.address(packet.options, OPTION.serverId) : undefined;
+  return { ...ignore("the LAN's DHCP server answers this"), ...(server === undefined ? {} : { otherServer: server }) };
+}
+
 function bootServer(input: OfferInput, type: number): Decision {
   const { client, machine, source, config } = input;
   if (type !== MESSAGE.request && type !== MESSAGE.inform && type !== MESSAGE.discover)
@@ -98,7 +108,7 @@ function bootServer(input: OfferInput, type: number): Decision {
 function fullOffer(input: OfferInput): Decision {
   const { packet, client, leases, config, nowMs } = input;
   const address = leases.choose(client.mac, option.address(packet.options, OPTION.requestedAddress), nowMs);
-  if (address === undefined) return ignore("no free address in the range");
+  if (address === undefined) return { ...ignore("no free address in the range"), problem: "pool-empty" };
   const held = leases.byMac(client.mac);
   const stillBound = held?.address === address && held.state === "bound" && held.expiresAtMs > nowMs;
   const lease: Lease = { mac: client.mac, address, state: "offered", expiresAtMs: nowMs + OFFER_HOLD_MS };
@@ -129,7 +139,7 @@ function fullRequest(input: OfferInput): Decision {
   }
   const asked = packet.ciaddr !== NO_ADDRESS ? packet.ciaddr : wish;
   if (asked === undefined) return ignore("a request for no address");
-  if (!contains(config.network, asked)) return nak(input, "wrong network");
+  if (!contains(config.network, asked)) return nak(input, WRONG_NETWORK);
   if (own?.address === asked) {
     const refusal = leases.refusal(client.mac, asked, input.nowMs);
     if (refusal === undefined) return acknowledge(input, asked);

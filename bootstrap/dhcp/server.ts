@@ -98,7 +98,8 @@ export async function dhcpServer(options: DhcpServerOptions): Promise<DhcpServer
       { mac: client.mac, kind: client.kind, step: decision.step, reason: decision.reason },
       "DHCP packet decided",
     );
-    if (decision.step !== "ignored" || decision.otherServer || decision.noBootFile) options.onStep?.(client, decision);
+    const { step, otherServer, noBootFile, problem } = decision;
+    if (step !== "ignored" || otherServer || noBootFile || problem) options.onStep?.(client, decision);
   }
 
   function send({ packet, from, to }: Reply): Promise<void> {

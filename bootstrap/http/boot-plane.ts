@@ -10,11 +10,12 @@ import type { BootRecord, Tokens, Use } from "../identity/tokens.ts";
 import { type Asker, whoIs } from "../identity/who.ts";
 import type { Images, VerifiedImage } from "../images.ts";
 import { rateLimit } from "../rate.ts";
+import type { RootSource } from "../root-sources.ts";
 import { onceIn } from "../steps.ts";
-import type { Timeline } from "../timeline.ts";
+import type { Happening, Timeline } from "../timeline.ts";
 import { bootScript, localDiskScript, refusalScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
 import { progressOf } from "./progress.ts";
-import { refusalOf } from "./refusal.ts";
+import { agentTroubleOf, refusalOf } from "./refusal.ts";
 
 export interface BootPlaneOptions {
   /** `http://10.77.0.1:7780` */
@@ -26,6 +27,8 @@ export interface BootPlaneOptions {
   sight: Pick<Sight, "sourceOf" | "observed">;
   /** A join grant for this boot, good once. */
   grant: (boot: BootRecord) => string;
+  /** Where this machine is to fetch its root image from. */
+  rootFrom: (image: VerifiedImage, mac: string, source: Source) => Promise<RootSource>;
   /** The machine took what DHCP offered. */
   progressed: (mac: string) => void;
   /** Monotonic milliseconds. */
@@ -45,6 +48,8 @@ export interface BootPlane {
   beacon(token: string, stage: string, address: string): Answer;
   /** Why an initrd ended its boot, in its own words. */
   refusal(token: string, body: string, address: string): Answer;
+  /** Why an agent is no member yet, in its own words. */
+  trouble(token: string, body: string, address: string): Answer;
   seed(token: string, file: SeedFile, address: string): Promise<Answer>;
   progress(token: string, body: string, address: string): Answer;
   /** The boot that an address is in the middle of. */
@@ -58,10 +63,23 @@ const STILL_WAITS_MS = 15_000;
 /** One refusal of a card in this time is told, and so many of all cards. */
 const REFUSAL_MS = 60_000;
 const REFUSALS = { perSecond: 0.5, burst: 20, maxKeys: 1 };
-const BEACONS: Record<string, { stage: "script" | "boot-failed"; level: "info" | "error"; message: string }> = {
-  ipxe: { stage: "script", level: "info", message: "iPXE runs the boot script" },
-  fail: { stage: "boot-failed", level: "error", message: "iPXE could not load or start the image; it tries again" },
+const BEACONS: Record<string, Pick<Happening, "stage" | "level" | "message" | "detail">> = {
+  ipxe: { stage: "script", level: "info", message: "iPXE runs the boot script", detail: { code: "ipxe-runs" } },
+  peer: {
+    stage: "squashfs",
+    level: "info",
+    message: "fetched root.squashfs from a host beside it",
+    detail: { code: "root-from-peer" },
+  },
+  fail: {
+    stage: "boot-failed",
+    level: "error",
+    message: "iPXE could not load or start the image; it tries again",
+    detail: { code: "ipxe-failed" },
+  },
 };
+/** An agent that is no member asks again every few seconds, and says so each time. */
+const TROUBLE_MS = 60_000;
 
 export function createBootPlane({
   base,
@@ -71,11 +89,14 @@ export function createBootPlane({
   timeline,
   sight,
   grant,
+  rootFrom,
   progressed,
   nowMs = () => performance.now(),
 }: BootPlaneOptions): BootPlane {
   const lastChoice = new Map<string, { text: string; atMs: number }>();
   const refusalIsNews = onceIn(REFUSAL_MS, nowMs);
+  const turnIsNews = onceIn(REFUSAL_MS, nowMs);
+  const troubleIsNews = onceIn(TROUBLE_MS, nowMs);
   const refusals = rateLimit({ ...REFUSALS, nowMs });
   const who = whoIs({ machines, images, tokens, sight });
 
@@ -87,7 +108,7 @@ export function createBootPlane({
         stage: "token-refused",
         level: "warning",
         message: `boot token refused for ${what}: ${use.reason}`,
-        detail: { status: use.status },
+        detail: { status: use.status, ...(use.code === undefined ? {} : { code: use.code }) },
       });
     }
     return { ...NO, status: use.status };
@@ -106,7 +127,7 @@ export function createBootPlane({
       stage: "refused",
       level: "warning",
       message: `somebody asked to boot as card ${mac} from ${source.address}, which is ${seen}; refused`,
-      detail: { claimed: mac, observed: card ?? "none", address: source.address },
+      detail: { code: "not-its-card", claimed: mac, observed: card ?? "none", address: source.address },
     });
   }
 
@@ -133,16 +154,17 @@ export function createBootPlane({
     };
     switch (choice.kind) {
       case "wait": {
-        const { why, note } = choice;
+        const { why, note, code } = choice;
         const level = note === undefined ? {} : { level: "warning" };
         const stage = why === WAITS_FOR_APPROVAL ? "wait-approval" : "note";
-        tell(stage, note ?? why, { detail: { address: source.address }, ...level });
+        tell(stage, note ?? why, { detail: { code, address: source.address }, ...level });
         return waitScript({ base, mac, lines: waitLines(why, claimed) });
       }
       case "unsupported": {
         const { what } = choice;
         const message = `firmware is ${what}; ${BOOTS_ONLY}: ${unbootableTodo(what)}`;
-        tell("note", message, { level: "warning" });
+        const { architecture = "unknown" } = claimed;
+        tell("note", message, { level: "warning", detail: { code: "no-boot-file", architecture } });
         return refusalScript([`Flynn: this machine's firmware is ${what}`, `Flynn: ${BOOTS_ONLY}`]);
       }
       case "rejected":
@@ -151,19 +173,35 @@ export function createBootPlane({
       case "refused":
         throw new Error("a refused request has no script");
       case "local-disk":
-        tell("script", "told to boot its own disk");
+        tell("script", "told to boot its own disk", { detail: { code: "own-disk" } });
         return localDiskScript({ platform });
       case "rescue":
-        tell("script", `given the rescue shell of image ${choice.image.manifest.id}`);
+        tell("script", `given the rescue shell of image ${choice.image.manifest.id}`, {
+          detail: { code: "rescue" },
+        });
         return rescueScript({ base, mac, image: scriptImage(choice.image, choice.machine) });
       case "boot": {
         const imageId = choice.image.manifest.id;
+        const root = await rootFrom(choice.image, mac, source);
+        if (root.from === "nowhere") {
+          const why = `${root.loading} machines load their images, it waits for its turn`;
+          if (turnIsNews(mac))
+            timeline.record({
+              claimed,
+              observed,
+              stage: "note",
+              message: why,
+              detail: { code: "waits-turn", loading: root.loading },
+            });
+          return waitScript({ base, mac, lines: [`Flynn: ${why}`] });
+        }
         const { token, boot } = await tokens.mint({ machineId: choice.machine.id, imageId, mac, source });
-        const text = bootScript({ base, mac, token, image: scriptImage(choice.image, choice.machine) });
+        const peer = root.from === "peer" ? { peer: root.address } : {};
+        const text = bootScript({ base, mac, token, image: scriptImage(choice.image, choice.machine), ...peer });
         tell("script", `given boot image ${imageId}`, {
           bootId: boot.bootId,
           imageId,
-          detail: { address: source.address },
+          detail: { address: source.address, ...(root.from === "peer" ? { rootFrom: root.address } : {}) },
         });
         return text;
       }
@@ -199,6 +237,15 @@ export function createBootPlane({
       const told = refusalOf(body);
       if (told === undefined) return { status: 400, type: TEXT, body: "a code and a text\n" };
       timeline.record({ ...who.seenOf(use.boot, source), stage: "boot-failed", level: "error", ...told });
+      return { status: 200, type: TEXT, body: "ok\n" };
+    },
+    trouble(token, body, address) {
+      const { use, source } = who.shows(token, address);
+      if (!use.ok) return refused(use, "trouble of its agent", source);
+      const told = agentTroubleOf(body);
+      if (told === undefined) return { status: 400, type: TEXT, body: "a code and a text\n" };
+      if (troubleIsNews(`${use.boot.bootId} ${told.detail.code}`))
+        timeline.record({ ...who.seenOf(use.boot, source), stage: "note", level: "warning", ...told });
       return { status: 200, type: TEXT, body: "ok\n" };
     },
     async seed(token, file, address) {

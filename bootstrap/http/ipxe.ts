@@ -2,6 +2,7 @@
 // no control byte and nothing iPXE would expand or split on: hostile SMBIOS text cannot become a command.
 import { isKernelWord } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
+import { IMAGE_PEER_PORT, imagePeerPath } from "#api/image-peers.ts";
 import { scriptUrl } from "../dhcp/offer.ts";
 
 export interface ScriptImage {
@@ -20,13 +21,19 @@ export interface ScriptOptions {
 
 const RETRY_SECONDS = 5;
 
-/** Boot `image`; `token` opens this boot's seed and beacons. */
-export function bootScript({ base, mac, token, image }: ScriptOptions & { token: string; image: ScriptImage }): string {
+/** Boot `image`; `token` opens this boot's seed and beacons; `peer` is a host that has the root image. */
+export function bootScript({
+  base,
+  mac,
+  token,
+  image,
+  peer,
+}: ScriptOptions & { token: string; image: ScriptImage; peer?: string }): string {
   const seed = `ds=nocloud-net;s=${base}/s/${word(token)}/`;
   return script([
     `imgfetch --name beacon ${base}/e/${word(token)}/ipxe ||`,
     "imgfree",
-    ...kernelLines(base, mac, image, [seed]),
+    ...kernelLines(base, mac, image, [seed], peer),
     ":fail",
     `imgfetch --name beacon ${base}/e/${word(token)}/fail ||`,
     ...retryLines(base, mac),
@@ -68,14 +75,19 @@ export function autoexecScript({ base }: { base: string }): string {
   ]);
 }
 
-function kernelLines(base: string, mac: string, image: ScriptImage, extra: readonly string[]): string[] {
-  const squashfs = `${base}/a/sha256-${digest(image.squashfsSha256)}/root.squashfs`;
+function kernelLines(base: string, mac: string, image: ScriptImage, extra: readonly string[], peer?: string): string[] {
+  const path = imagePeerPath(digest(image.squashfsSha256));
+  // A peer may be gone by then, or give something else: the initrd goes on with ours.
+  const root =
+    peer === undefined
+      ? [`fetch=${base}${path}`]
+      : [`fetch=http://${word(peer)}:${IMAGE_PEER_PORT}${path}`, `flynn.root=${base}${path}`];
   const own = image.cmdline.some((one) => one === "boot=live") ? [] : ["boot=live"];
   const words = [
     "initrd=initrd",
     ...own,
     ...image.cmdline.map(word),
-    `fetch=${squashfs}`,
+    ...root,
     `BOOTIF=01-${word(mac).replaceAll(":", "-")}`,
     ...extra,
   ];

@@ -26,7 +26,12 @@ export function progressOf(body: string): Progress | undefined {
     message: `cloud-init ${name} ${verb}`,
     level: failed ? "warning" : "info",
     detail: failed
-      ? { name, result, description: plain((report as Record<string, unknown>)["description"]) }
+      ? {
+          code: "cloud-init-failed",
+          name,
+          result,
+          description: plain((report as Record<string, unknown>)["description"]),
+        }
       : { name },
   };
 }

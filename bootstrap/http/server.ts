@@ -2,15 +2,15 @@
 // Content-Length, nothing redirects, nothing is chunked, and large files hold no memory of their own.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { SEED_FILES, type SeedFile } from "#api/cloud-config/seed.ts";
+import { chunkCache } from "#lib/file-server/chunks.ts";
+import { sendFile } from "#lib/file-server/send-file.ts";
 import type { Log } from "#lib/log.ts";
 import type { BootRecord } from "../identity/tokens.ts";
-import type { Images } from "../images.ts";
+import type { Images, Transfer } from "../images.ts";
 import { listenFault } from "../listen-fault.ts";
 import { type RateLimit, rateLimit } from "../rate.ts";
-import { sendArtefact, type Transfer } from "./artefacts.ts";
 import { type BootFileFetch, sendBootFile } from "./boot-file.ts";
 import type { Answer, BootPlane } from "./boot-plane.ts";
-import { chunkCache } from "./chunks.ts";
 
 export interface BootHttpOptions {
   address: string;
@@ -102,8 +102,8 @@ async function route(
     const artefact = images.artefact(parts[1]!.slice(7), parts[2]!);
     if (artefact === undefined) return wrong(404, "no such file\n");
     const boot = plane.bootAt(from);
-    const transfer = await sendArtefact(request, response, artefact, chunks);
-    if (transfer) options.onTransfer?.(transfer, boot, from);
+    const sent = await sendFile(request, response, artefact, chunks);
+    if (sent) options.onTransfer?.({ artefact, ...sent }, boot, from);
     return;
   }
   if (!limits.requests.take(from)) return tooMany(response);
@@ -124,6 +124,10 @@ async function route(
   if (method === "POST" && parts.length === 3 && parts[0] === "e" && parts[2] === "refused") {
     const body = await readBody(request);
     return body === undefined ? wrong(413, "too large\n") : answer(plane.refusal(parts[1]!, body, from));
+  }
+  if (method === "POST" && parts.length === 3 && parts[0] === "e" && parts[2] === "trouble") {
+    const body = await readBody(request);
+    return body === undefined ? wrong(413, "too large\n") : answer(plane.trouble(parts[1]!, body, from));
   }
   if (method === "POST" && parts.length === 2 && parts[0] === "p") {
     const body = await readBody(request);

@@ -1,13 +1,15 @@
 // What a machine's next network boot is: wait, an image, its own disk, a rescue shell, or nothing; and why. Who it is comes first
 // (api/machine-identity.ts). `why` is for the console, so it names nothing that the asker did not know; `note` is for people.
+
 import { type BootMachine, type BootTarget, isKernelWord } from "#api/boot.ts";
+import type { BootCode } from "#api/boot-codes.ts";
 import { readOwn } from "#api/cloud-config/own.ts";
 import { isFault } from "#api/fault.ts";
 import { type Claimed, type Observed, outcomeOf, unbootable } from "#api/machine-identity.ts";
 import type { VerifiedImage } from "../images.ts";
 
 export type BootChoice =
-  | { kind: "wait"; why: string; note?: string }
+  | { kind: "wait"; why: string; code: BootCode; note?: string }
   | { kind: "boot" | "rescue"; machine: BootMachine; image: VerifiedImage }
   | { kind: "local-disk"; machine: BootMachine }
   /** There is no image for such a machine, whoever approves it: it goes on with its own boot order. */
@@ -33,25 +35,35 @@ export function chooseBoot({ target, machine, claimed, observed, imageOf, refusa
   if (outcome.kind === "refused" || outcome.kind === "dropped") return { kind: "refused" };
   const what = unbootable(claimed);
   if (what !== undefined) return { kind: "unsupported", what };
-  if (target === undefined) return { kind: "wait", why: "the boot server has not heard from the control plane yet" };
+  if (target === undefined)
+    return { kind: "wait", code: "target-unknown", why: "the boot server has not heard from the control plane yet" };
   if (outcome.kind === "rejected") return { kind: "rejected" };
   if (outcome.kind === "changed")
-    return { kind: "wait", why: WAITS_FOR_APPROVAL, note: `a known card, but ${outcome.differs.join("; ")}` };
-  if (machine === undefined || outcome.kind === "discovered") return { kind: "wait", why: WAITS_FOR_APPROVAL };
+    return {
+      kind: "wait",
+      code: "changed",
+      why: WAITS_FOR_APPROVAL,
+      note: `a known card, but ${outcome.differs.join("; ")}`,
+    };
+  const waits: BootChoice = { kind: "wait", code: "waits-for-approval", why: WAITS_FOR_APPROVAL };
+  if (machine === undefined || outcome.kind === "discovered") return waits;
   if (machine.target === "local-disk") return { kind: "local-disk", machine };
-  if (machine.target === "wait") return { kind: "wait", why: WAITS_FOR_APPROVAL };
+  if (machine.target === "wait") return waits;
   const imageId = imageIdOf(machine, target);
-  if (imageId === undefined) return { kind: "wait", why: "there is no boot image yet: flynn image build" };
+  if (imageId === undefined)
+    return { kind: "wait", code: "no-image", why: "there is no boot image yet: flynn image build" };
   const image = imageOf(imageId);
   if (image === undefined)
     return {
       kind: "wait",
+      code: "image-not-servable",
       why: `boot image ${imageId} cannot be served: ${refusalOf(imageId) ?? "its files are not here"}`,
     };
   const wrong = [...image.manifest.cmdline, ...machine.profile.cmdline].find((one) => !isKernelWord(one));
   if (wrong !== undefined)
     return {
       kind: "wait",
+      code: "kernel-word",
       why: "its kernel command line cannot be used; flynn machine explain says why",
       note: `${JSON.stringify(wrong.slice(0, 80))} cannot stand in a kernel command line; set profile ${machine.profile.name} again without it, such as: flynn profile set ${machine.profile.name} --cmdline console=ttyS0`,
     };
@@ -59,6 +71,7 @@ export function chooseBoot({ target, machine, claimed, observed, imageOf, refusa
   if (ownWrong !== undefined)
     return {
       kind: "wait",
+      code: "cloud-config",
       why: "its profile's cloud-config cannot be used; flynn machine explain says why",
       note: `profile ${machine.profile.name}: ${ownWrong}; set it again: flynn profile set ${machine.profile.name} --cloud-config FILE`,
     };

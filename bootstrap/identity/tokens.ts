@@ -2,6 +2,7 @@
 // often as it needs to while the token lives; the boot's join uses it up, a later boot of the machine ends it.
 // Kept on disk by hash, so a restart of the boot server neither breaks a running boot nor forgets an ended token.
 import { createHash } from "node:crypto";
+import type { BootCode } from "#api/boot-codes.ts";
 import { newId, newSecret } from "#lib/ids.ts";
 import { steadyNow } from "#lib/time.ts";
 import type { Source } from "./sight.ts";
@@ -26,7 +27,7 @@ export interface BootRecord {
 
 export type Use =
   | { ok: true; boot: BootRecord; first: boolean }
-  | { ok: false; status: 403 | 410; reason: string; boot?: BootRecord };
+  | { ok: false; status: 403 | 410; reason: string; code?: BootCode; boot?: BootRecord };
 
 export interface Tokens {
   /** A new boot of this machine; its older tokens end here. The token is returned once and kept only as a hash. */
@@ -82,10 +83,11 @@ export function createTokens({ save, ttlMs = 15 * 60_000, nowMs = steadyNow }: T
     if (!isBoundTo(boot, source)) {
       const from = `${source.address} (card ${source.card ?? "unknown"})`;
       const to = `${boot.address} (card ${boot.hardware ?? "behind a relay"})`;
-      return { ok: false, status: 403, reason: `used from ${from}, given to ${to}`, boot };
+      return { ok: false, status: 403, reason: `used from ${from}, given to ${to}`, code: "token-other-card", boot };
     }
-    if (boot.revoked) return { ok: false, status: 410, reason: "a later boot of this machine ended it", boot };
-    if (nowMs() > boot.mintedAtMs + ttlMs) return { ok: false, status: 410, reason: "too old", boot };
+    const ended = (code: BootCode, reason: string): Use => ({ ok: false, status: 410, reason, code, boot });
+    if (boot.revoked) return ended("token-superseded", "a later boot of this machine ended it");
+    if (nowMs() > boot.mintedAtMs + ttlMs) return ended("token-expired", "too old");
     return { ok: true, boot, first: false };
   }
 
@@ -116,7 +118,7 @@ export function createTokens({ save, ttlMs = 15 * 60_000, nowMs = steadyNow }: T
       const checked = check(token, source);
       if (!checked.ok) return checked;
       const { boot } = checked;
-      if (boot.joined) return { ok: false, status: 410, reason: "its host has joined", boot };
+      if (boot.joined) return { ok: false, status: 410, reason: "its host has joined", code: "token-joined", boot };
       const first = boot.uses[path] === undefined;
       if (first) {
         boot.uses[path] = { firstAtMs: nowMs() };

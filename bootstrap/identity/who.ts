@@ -81,7 +81,7 @@ export function whoIs({ machines, images, tokens, sight }: WhoOptions): Who {
       const machine = machines.find(boot.mac);
       if (machine === undefined || machine.rejected || target === undefined || machine.id !== boot.machineId) {
         const reason = "the machine may not boot any more";
-        return { ok: false, use: { ok: false, status: 410, reason, boot }, source };
+        return { ok: false, use: { ok: false, status: 410, reason, code: "token-machine-gone", boot }, source };
       }
       return { ok: true, boot, source, first, machine, target };
     },

@@ -60,6 +60,8 @@ export interface TftpOptions {
   /** All transfers answer from `port`, told apart by the client's address and port. */
   singlePort?: boolean;
   onTransfer?: (event: TransferEvent) => void;
+  /** Somebody asked for a name that is not served. */
+  onUnknownName?: (name: string, address: string) => void;
   /** False: packets of this address are dropped before they are read. */
   admits?: (address: string) => boolean;
   /** Monotonic clock in milliseconds. */
@@ -240,6 +242,7 @@ export async function tftpServer(options: TftpOptions): Promise<TftpServer> {
   function onUnknownName(name: string, client: TftpClient): void {
     counts.notFound++;
     if (!closed) refuse(main, client, ERROR_CODE.notFound, "not found");
+    options.onUnknownName?.(name, client.address);
     if (namesLogged.has(name) || namesLogged.size >= MAX_NAMES_LOGGED) return;
     namesLogged.add(name);
     log.info({ name: name.slice(0, 200), client: client.address }, "tftp name not served");

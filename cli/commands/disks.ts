@@ -1,7 +1,7 @@
 // machine disks: what is on a machine's disks, what its profile's policy would do with each, and the proofs of those that were wiped.
 import { getProfile } from "#api/boot.ts";
-import { planDisks } from "#api/disk-plan.ts";
 import type { Client } from "#api/client.ts";
+import { planDisks } from "#api/disk-plan.ts";
 import { getMachineDisks, type MachineDisks } from "#api/disks.ts";
 import { getMachine } from "#api/machines.ts";
 import { getMachineWipe } from "#api/wipes.ts";

@@ -70,10 +70,15 @@ async function wipe(call: Invocation): Promise<void> {
       if (wanted !== undefined || call.on("take")) throw new Fault("invalid", "--all takes no DISK and no --take");
       const disks = known.disks.filter(({ canWipe }) => canWipe);
       const left = known.disks.filter(({ canWipe }) => !canWipe);
-      if (disks.length === 0) throw new Fault("not-found", `machine ${machine.name} reported no disk that can be wiped`);
+      if (disks.length === 0)
+        throw new Fault("not-found", `machine ${machine.name} reported no disk that can be wiped`);
       for (const { path, holds } of left) cli.say(`${path} ${holds}: it is not wiped`);
       const what = disks.map(({ path, sizeBytes }) => `${path} (${formatSize(sizeBytes)})`).join(", ");
-      await confirm(call, `${machine.name}/${disks.length}`, `all that is on ${disks.length} disks of ${machine.name} is lost: ${what}.`);
+      await confirm(
+        call,
+        `${machine.name}/${disks.length}`,
+        `all that is on ${disks.length} disks of ${machine.name} is lost: ${what}.`,
+      );
       return start(call, client, machine.id, disks);
     }
     if (wanted === undefined) return show(cli, machine.name, known);

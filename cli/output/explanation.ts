@@ -4,7 +4,7 @@ import type { Explanation } from "#api/machines.ts";
 import type { Cli } from "../parse/command.ts";
 import { paint, plain } from "./text.ts";
 
-export function printExplanation(cli: Cli, { summary, findings }: Static<typeof Explanation>): void {
+export function printExplanation(cli: Cli, { summary, findings, facts = [] }: Static<typeof Explanation>): void {
   cli.print(plain(summary));
   for (const { level, what, evidence, todo } of findings) {
     const colour = level === "error" ? "red" : level === "warning" ? "yellow" : undefined;
@@ -12,4 +12,5 @@ export function printExplanation(cli: Cli, { summary, findings }: Static<typeof 
     if (evidence) cli.print(`    seen: ${plain(evidence)}`);
     if (todo) cli.print(`    do:   ${plain(todo)}`);
   }
+  for (const fact of facts) cli.print(`  ${plain(fact)}`);
 }

@@ -62,8 +62,14 @@ export async function noteWithheld(
   if (machine === undefined || !(sessions ? isNews(store, `sessions ${id}`, SESSIONS_AGAIN_MS) : first)) return;
   const { bootId } = readJoinGrant(request.token)!;
   const step = sessions
-    ? { stage: "token-refused" as const, level: "warning" as const, bootId, message: `a join was withheld: ${message}` }
-    : { stage: "note" as const, bootId, message };
+    ? {
+        stage: "token-refused" as const,
+        level: "warning" as const,
+        bootId,
+        message: `a join was withheld: ${message}`,
+        detail: { code: "join-withheld" },
+      }
+    : { stage: "note" as const, bootId, message, detail: { code: "join-waits" } };
   await store.commit({
     actor: "control",
     mutations: [
@@ -92,7 +98,13 @@ export async function noteRefusal({ store, now, log }: Context, request: JoinReq
     mutations: [
       ...(machine
         ? timelineChanges(store, at, machine.id, [
-            { stage: "token-refused", level: "warning", bootId: grant!.bootId, message: `a join was refused: ${why}` },
+            {
+              stage: "token-refused",
+              level: "warning",
+              bootId: grant!.bootId,
+              message: `a join was refused: ${why}`,
+              detail: { code: refusal.details?.["replayed"] ? "join-replayed" : "join-refused" },
+            },
           ])
         : []),
       ...eventChanges(store, at, {

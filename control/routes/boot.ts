@@ -17,7 +17,14 @@ import { page, pageOf } from "../paging.ts";
 import type { MachineRecord } from "../records.ts";
 import { bootImages, bootTargetOf } from "../targets/boot.ts";
 
-const FED_BY = [PREFIX.machines, PREFIX.machineDisks, PREFIX.machineWipes, PREFIX.profiles, PREFIX.bootImages, "cluster/"];
+const FED_BY = [
+  PREFIX.machines,
+  PREFIX.machineDisks,
+  PREFIX.machineWipes,
+  PREFIX.profiles,
+  PREFIX.bootImages,
+  "cluster/",
+];
 
 export function mountBoot(mount: Mount, context: Context): void {
   const { store, now, presence, config } = context;

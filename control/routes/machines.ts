@@ -6,7 +6,8 @@ import * as machines from "#api/machines.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
-import { diagnose } from "../doctor.ts";
+import { circumstancesOf } from "../doctor/circumstances.ts";
+import { diagnose } from "../doctor/diagnose.ts";
 import { eventChanges, type NewTimelineEvent, timelineChanges } from "../events.ts";
 import { machineCalled } from "../find-machine.ts";
 import { adoptedBy, approvedAfter, refuseStale, rejectedAfter } from "../identity/machine-decision.ts";
@@ -21,7 +22,7 @@ const IDLE_MS = 60_000;
 type Step = Omit<NewTimelineEvent, "machineId">;
 
 export function mountMachines(mount: Mount, context: Context): void {
-  const { store, now, presence } = context;
+  const { store, now } = context;
 
   const find = (text: string) => machineCalled(store, text);
   const timeline = (id: string, bootId?: string) =>
@@ -203,11 +204,6 @@ export function mountMachines(mount: Mount, context: Context): void {
   );
   mount(machines.explainMachine, ({ params }) => {
     const { value: machine } = find(params.id);
-    const host = machine.hostId ? presence.hosts.get(machine.hostId) : undefined;
-    return diagnose(machine, timeline(machine.id), {
-      now: now(),
-      bootServers: presence.bootServersThere(),
-      hostSeenAt: host?.at,
-    });
+    return diagnose(machine, timeline(machine.id), circumstancesOf(context, machine));
   });
 }

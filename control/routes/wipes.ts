@@ -72,7 +72,11 @@ export function mountWipes(mount: Mount, { store, now, jobs }: Context, book: Ma
         mutations: [
           {
             key: keys.machineWipe(machine.id),
-            value: { ...{ machineId: machine.id, orderId, method, verify }, disks: disks.map(asGivenUp), proofs: value.proofs },
+            value: {
+              ...{ machineId: machine.id, orderId, method, verify },
+              disks: disks.map(asGivenUp),
+              proofs: value.proofs,
+            },
           },
         ],
       }),
@@ -96,7 +100,10 @@ export function mountWipes(mount: Mount, { store, now, jobs }: Context, book: Ma
       const [proof] = next.proofs;
       const told =
         disk.state === "done" && proof !== undefined
-          ? { level: "info" as const, message: `${disk.path} (${disk.serial ?? "no serial number"}) is wiped: ${proof.did}; ${proof.result}, in ${Math.round(proof.seconds)} s` }
+          ? {
+              level: "info" as const,
+              message: `${disk.path} (${disk.serial ?? "no serial number"}) is wiped: ${proof.did}; ${proof.result}, in ${Math.round(proof.seconds)} s`,
+            }
           : disk.state === "failed"
             ? { level: "warning" as const, message: `${disk.path} is not wiped: ${disk.step}` }
             : undefined;
@@ -106,17 +113,23 @@ export function mountWipes(mount: Mount, { store, now, jobs }: Context, book: Ma
         mutations: [
           { key: keys.machineWipe(machine.id), value: next },
           ...(disk.state === "running" && !isOver(order) ? erasing(machine, disk.path) : []),
-          ...(told ? timelineChanges(store, now(), machine.id, [{ stage: "wipe", bootId: machine.bootId, ...told }]) : []),
+          ...(told
+            ? timelineChanges(store, now(), machine.id, [{ stage: "wipe", bootId: machine.bootId, ...told }])
+            : []),
         ],
       });
     }
     if (isOver(order)) return {};
     const end = endOf(next);
-    if (end !== undefined) await book.end(order, end, readyAgain(store.get<MachineRecord>(keys.machine(machine.id))?.value));
+    if (end !== undefined)
+      await book.end(order, end, readyAgain(store.get<MachineRecord>(keys.machine(machine.id))?.value));
     else
       await book.step(order, {
         step: body.step,
-        percent: percentOf({ ...next, disks: next.disks.map((one) => (one === disk ? { ...one, percent: body.percent } : one)) }),
+        percent: percentOf({
+          ...next,
+          disks: next.disks.map((one) => (one === disk ? { ...one, percent: body.percent } : one)),
+        }),
         ...(body.progress === undefined ? {} : { detail: { progress: plainText(body.progress, 200) } }),
       });
     return {};
@@ -134,7 +147,16 @@ function wantedDisk({ name }: MachineRecord, disks: readonly MachineDisk[], fing
   return disk;
 }
 
-function asGivenUp({ path, model, serial, wwn, sizeBytes, fingerprint, holds, contents = [] }: MachineDisk): wipes.WipingDisk {
+function asGivenUp({
+  path,
+  model,
+  serial,
+  wwn,
+  sizeBytes,
+  fingerprint,
+  holds,
+  contents = [],
+}: MachineDisk): wipes.WipingDisk {
   return {
     ...{ fingerprint, path, sizeBytes, state: "waiting", step: "", percent: 0 },
     ...(model ? { model } : {}),
@@ -146,7 +168,12 @@ function asGivenUp({ path, model, serial, wwn, sizeBytes, fingerprint, holds, co
 
 const erasing = (machine: MachineRecord, path: string): Change[] =>
   machine.state === "ready"
-    ? [{ key: keys.machine(machine.id), value: { ...machine, state: "erasing", reason: `${path} is wiped, as a person ordered` } }]
+    ? [
+        {
+          key: keys.machine(machine.id),
+          value: { ...machine, state: "erasing", reason: `${path} is wiped, as a person ordered` },
+        },
+      ]
     : [];
 
 const readyAgain = (machine: MachineRecord | undefined): Change[] =>

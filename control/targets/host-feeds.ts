@@ -91,8 +91,7 @@ export function hostFeeds(
       else if (key.startsWith(PREFIX.machineOrders)) {
         const order = value as unknown as MachineOrder | null;
         if (order?.kind === "wipe" && isOver(order)) touch(hostOf(order.machineId), seq);
-      }
-      else {
+      } else {
         const prefix = OF_BUILDS.find((each) => key.startsWith(each));
         if (prefix === undefined) continue;
         for (const hostId of buildHosts(key.slice(prefix.length).split("/", 1)[0]!)) touch(hostId, seq);

@@ -18,7 +18,11 @@ export interface WipeReport {
 const isEnded = ({ state }: Pick<WipingDisk, "state">): boolean => state === "done" || state === "failed";
 
 /** After what the host said of one disk; the first end of a disk stands. */
-export function afterReport(wipe: MachineWipe, report: WipeReport, order: { by: string; machine: string }): MachineWipe {
+export function afterReport(
+  wipe: MachineWipe,
+  report: WipeReport,
+  order: { by: string; machine: string },
+): MachineWipe {
   const disk = wipe.disks.find(({ fingerprint }) => fingerprint === report.fingerprint);
   if (disk === undefined || isEnded(disk) || wipe.orderId === undefined) return wipe;
   // Done is only what was proven.
@@ -41,7 +45,17 @@ function proofOf(
     verify === "all" && read >= disk.sizeBytes
       ? `all ${disk.sizeBytes} bytes read as zero`
       : `${read} of ${disk.sizeBytes} bytes, in samples, read as zero; what lies between was not read`;
-  return { ...disk, ...evidence, did: plainText(evidence.did), orderId, orderedBy: by, machineId, machine, verify, result };
+  return {
+    ...disk,
+    ...evidence,
+    did: plainText(evidence.did),
+    orderId,
+    orderedBy: by,
+    machineId,
+    machine,
+    verify,
+    result,
+  };
 }
 
 /** Of all disks together, in hundredths. */
@@ -61,7 +75,13 @@ export function endOf({ disks, verify }: MachineWipe): { state: "done" | "failed
       state: "done",
       reason: `${paths}: wiped, and ${verify === "samples" ? "samples" : "every byte"} read back as zero`,
     };
-  return { state: "failed", reason: failed.map(({ path, step }) => `${path}: ${step}`).join("; ").slice(0, 400) };
+  return {
+    state: "failed",
+    reason: failed
+      .map(({ path, step }) => `${path}: ${step}`)
+      .join("; ")
+      .slice(0, 400),
+  };
 }
 
 /** What is still to be wiped; nothing once the order is over. */

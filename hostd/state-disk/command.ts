@@ -85,14 +85,24 @@ export async function diskCommand(options: DiskCommandOptions): Promise<void> {
     } else if (choice.do === "use") {
       await mountDisk(choice.path, mountPoint, signal);
       Object.assign(outcome, { did: made ? "format" : "use", path: choice.path, reason: choice.reason });
-    } else Object.assign(outcome, { reason: choice.reason, warn: choice.do === "ram" && choice.warn === true });
+    } else
+      Object.assign(outcome, {
+        reason: choice.reason,
+        warn: choice.do === "ram" && choice.warn === true,
+        ...(choice.do === "ram" && choice.code !== undefined ? { code: choice.code } : {}),
+      });
     if (outcome.wipe?.did === "refused")
-      await addNote(runDir, { key: "disk:wipe", level: "warning", message: outcome.wipe.reason });
+      await addNote(runDir, {
+        key: "disk:wipe",
+        level: "warning",
+        message: outcome.wipe.reason,
+        code: "wipe-refused",
+      });
   } catch (error) {
     if (signal.aborted) throw error;
     log.error({ err: error }, "state disk could not be prepared");
     const reason = `state in RAM: ${causeChain(error).join(": ")}`.slice(0, 380);
-    Object.assign(outcome, { did: "ram", path: undefined, warn: true, reason });
+    Object.assign(outcome, { did: "ram", path: undefined, warn: true, reason, code: "disk-failed" });
   }
   if (outcome.did === "ram") await mountRam(mountPoint, signal);
   await layOut({ seedFile, mountPoint, directories, log, signal });

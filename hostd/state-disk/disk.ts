@@ -1,7 +1,9 @@
 // Which disk keeps this host's state. Pure, and the most careful rule of all: a disk is written only when every byte of it was read
 // as zero, when it carries our own mark, or when a person gave up what is on it; everything in doubt is left alone and the host
 // lives in RAM.
+
 import type { DiskPolicy } from "#api/boot.ts";
+import type { BootCode } from "#api/boot-codes.ts";
 import { hasName, misfit, preferred } from "#api/disk-plan.ts";
 import type { DiskStanding, WipeOrder } from "#api/disks.ts";
 import { formatSize } from "#lib/units.ts";
@@ -53,7 +55,7 @@ export interface Disk {
 export type DiskChoice =
   | { do: "use"; path: string; reason: string }
   | { do: "take"; path: string; begin: Beginning; orderId: string; reason: string }
-  | { do: "ram"; reason: string; warn?: boolean };
+  | { do: "ram"; reason: string; warn?: boolean; code?: BootCode };
 
 export interface Circumstances {
   owner: DiskOwner;
@@ -140,13 +142,14 @@ export function chooseDisk(disks: readonly Disk[], policy: DiskPolicy, circumsta
   const { owner, order, refused = new Map<string, string>() } = circumstances;
   const by = `policy ${policy.name}`;
   if (policy.mode === "ram") return { do: "ram", reason: `state in RAM: ${by} uses no disk` };
-  const ram = (why: string, warn = false): DiskChoice => ({
+  const ram = (why: string, warn: boolean, code: BootCode): DiskChoice => ({
     do: "ram",
     reason: `state in RAM: ${why} (${by})`,
     ...(warn ? { warn } : {}),
+    code,
   });
   const named = policy.mode === "named" ? namedDisk(disks, policy) : undefined;
-  if (typeof named === "string") return ram(named);
+  if (typeof named === "string") return ram(named, false, "disk-missing");
   const among = named === undefined ? disks : [named];
 
   const given = order && among.find((disk) => disk.path === ordered(disks, order, owner).path);
@@ -160,7 +163,8 @@ export function chooseDisk(disks: readonly Disk[], policy: DiskPolicy, circumsta
     };
 
   const ours = among.filter((disk) => isStateDisk(disk, owner));
-  if (ours.length > 1) return ram(`${ours.map(({ path }) => path).join(" and ")} both carry this host's mark`, true);
+  if (ours.length > 1)
+    return ram(`${ours.map(({ path }) => path).join(" and ")} both carry this host's mark`, true, "disk-not-empty");
   if (ours[0])
     return {
       do: "use",
@@ -191,8 +195,9 @@ export function chooseDisk(disks: readonly Disk[], policy: DiskPolicy, circumsta
     (disk) => unfitBecause(disk) === undefined && misfit(disk, policy) === undefined,
   );
   const hint = only && more.length === 0 ? `. ${wipeHint(owner.machineName, only.path)}` : "";
-  if (named !== undefined) return ram(`${seen}${hint}`, warn);
-  return ram(`no empty disk${seen ? `: ${seen}${hint}` : ", and no disk at all"}`, warn);
+  if (named !== undefined) return ram(`${seen}${hint}`, warn, "disk-not-empty");
+  if (!seen) return ram("no empty disk, and no disk at all", warn, "disk-none");
+  return ram(`no empty disk: ${seen}${hint}`, warn, only === undefined ? "disk-none" : "disk-not-empty");
 }
 
 function namedDisk(disks: readonly Disk[], policy: DiskPolicy): Disk | string {

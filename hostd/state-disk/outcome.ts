@@ -1,6 +1,7 @@
 // What `hostd disk` and the run after it leave in /run/flynn for the agent: what was decided (disk.json), and what came of it since
 // (disk-notes.json). In memory, so it is of this boot.
 import { join } from "node:path";
+import type { BootCode } from "#api/boot-codes.ts";
 import type { MachineDisk, WipeOutcome } from "#api/disks.ts";
 import { readJson, writeFileAtomic } from "#lib/files.ts";
 
@@ -12,6 +13,8 @@ export interface DiskOutcome {
   reason: string;
   /** Something that a person should look at. */
   warn: boolean;
+  /** What it is, in one word (api/boot-codes.ts). */
+  code?: BootCode;
   disks: MachineDisk[];
   wipe?: WipeOutcome;
 }
@@ -22,6 +25,7 @@ export interface DiskNote {
   at: string;
   level: "info" | "warning";
   message: string;
+  code?: BootCode;
 }
 
 const NOTES_MOST = 40;

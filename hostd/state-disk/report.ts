@@ -39,7 +39,8 @@ export async function reportDisks(options: {
   for await (const _ of every(NOTES_EVERY_MS, signal)) {
     const more = existsSync(laterFile(runDir));
     const notes = await readNotes(runDir);
-    for (const { key, level, message, at } of notes.slice(seen)) events.add("disk", level, message, { key, at });
+    for (const { key, level, message, at, code } of notes.slice(seen))
+      events.add("disk", level, message, { key, at, ...(code === undefined ? {} : { code }) });
     if (notes.length > seen) onNote();
     seen = notes.length;
     if (!more) break;

@@ -37,7 +37,10 @@ export function findDisk(disks: readonly Disk[], task: WipeTask, owner: DiskOwne
       why: `${named.path} holds something else now than when it was given up${task.begun ? " or wiped" : ""}; nothing more was erased`,
     };
   }
-  return { do: "fail", why: `no disk here is the one of this order (${task.path}, ${task.serial ?? "no serial number"})` };
+  return {
+    do: "fail",
+    why: `no disk here is the one of this order (${task.path}, ${task.serial ?? "no serial number"})`,
+  };
 }
 
 function fit(disk: Disk, resumed: boolean): Found {

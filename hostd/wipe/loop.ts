@@ -92,7 +92,14 @@ export function openWipes(options: WipesOptions): Wipes {
       // Control knows that it began before the disk does.
       await reportEnd(task, "running", `${disk.path}: begins${resumed ? " again, after it was cut off" : ""}`, 0);
       if (both.signal.aborted) return;
-      const evidence = await wipe({ disk, task, owner: owner(), canDiscard: can, onProgress: progress.tell, signal: both.signal });
+      const evidence = await wipe({
+        disk,
+        task,
+        owner: owner(),
+        canDiscard: can,
+        onProgress: progress.tell,
+        signal: both.signal,
+      });
       await progress.end();
       await reportEnd(task, "done", `${disk.path}: wiped and read back`, 100, { evidence });
       log.info({ path: disk.path, evidence }, "disk wiped");

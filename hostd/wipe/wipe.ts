@@ -35,7 +35,13 @@ export async function wipeDisk(options: WipeOptions): Promise<WipeEvidence> {
   });
   let erased = 0;
   try {
-    const mark = { ...owner, state: "wiping" as const, fileSystem: fileSystemOf(owner, disk), sizeBytes, orderId: task.orderId };
+    const mark = {
+      ...owner,
+      state: "wiping" as const,
+      fileSystem: fileSystemOf(owner, disk),
+      sizeBytes,
+      orderId: task.orderId,
+    };
     await writeFirst(held, encodeMark(mark), sizeBytes);
     const means = meansOf(task.method, options.canDiscard);
     for (const [n, one] of means.entries()) {
@@ -45,13 +51,15 @@ export async function wipeDisk(options: WipeOptions): Promise<WipeEvidence> {
       } catch (cause) {
         // A means that a disk has not got leaves it as it was; the next one writes every byte.
         if (signal.aborted || isLast || !isUnsupported(cause)) throw cause;
-        if (task.method === "secure") throw new Error(`${path} has no secure erase that this host can use; --method zero writes zeros`, { cause });
+        if (task.method === "secure")
+          throw new Error(`${path} has no secure erase that this host can use; --method zero writes zeros`, { cause });
         continue;
       }
       did.push(WORDS[one]);
       const found = await readBack(options, held);
       if (found.end === "data") {
-        if (isLast) throw new Error(`byte ${found.byte} of ${path} is not zero after zeros were written; the disk is faulty`);
+        if (isLast)
+          throw new Error(`byte ${found.byte} of ${path} is not zero after zeros were written; the disk is faulty`);
         continue;
       }
       if (found.end !== "clean") throw new Error("reading it back ended early");

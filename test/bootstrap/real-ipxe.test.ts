@@ -59,7 +59,7 @@ test("an unknown machine's ROM is offered the script, says who it is, and waits"
   );
   assert.equal(
     events.map((event) => event.stage),
-    ["discover", "offer", "wait-approval"],
+    ["discover", "offer", "offer", "wait-approval"],
   );
   const { claimed: identity, observed } = events.at(-1)!;
   assert.is(observed.card, identity.mac);
@@ -76,7 +76,7 @@ test("an approved machine's ROM runs the script: beacon, then kernel and initrd 
   );
   assert.equal(
     events.map((event) => event.stage),
-    ["discover", "offer", "script", "script", "kernel", "initrd"],
+    ["discover", "offer", "offer", "script", "script", "kernel", "initrd"],
   );
   assert.match(text, "serial=LAB-METAL", "iPXE filled in what only it knows");
 });

@@ -4,7 +4,8 @@ import * as assert from "uvu/assert";
 import { classify } from "../../bootstrap/dhcp/classify.ts";
 import { createLeases } from "../../bootstrap/dhcp/leases.ts";
 import { offer } from "../../bootstrap/dhcp/offer.ts";
-import { dhcpSteps, httpFileSteps, onceIn, tftpSteps, transferStep } from "../../bootstrap/steps.ts";
+import { newProbeCard } from "../../bootstrap/preflight/card.ts";
+import { dhcpSteps, httpFileSteps, onceIn, tftpSteps, transferStep, unknownFileSteps } from "../../bootstrap/steps.ts";
 import type { Happening } from "../../bootstrap/timeline.ts";
 import { bios, MAC, uefi } from "./dhcp/packets.ts";
 
@@ -102,21 +103,97 @@ test("a step of a machine is told once in a while, another machine's kind of cli
 test("an operating system is no news; a boot file of port 4011, a refusal and a declined address are", () => {
   for (const step of ["offer", "nak", "decline"]) assert.equal(told([{ step }], "os"), []);
   assert.equal(told([{ step: "boot-file", ...reply("0.0.0.0", "x") }, { step: "boot-file" }]), [
-    ["offer", undefined, "firmware asked port 4011 and was told what to boot", { kind: "pxe", file: "x" }],
+    [
+      "offer",
+      undefined,
+      "firmware asked port 4011 and was told what to boot",
+      { kind: "pxe", file: "x", code: "boot-server-asked" },
+    ],
   ]);
   assert.equal(told([{ step: "nak" }, { step: "decline" }]), [
-    ["note", "warning", "firmware was refused the address it asked for: why", undefined],
-    ["note", "warning", "firmware declined its address: why", undefined],
+    ["note", "warning", "firmware was refused the address it asked for: why", { code: "nak", why: "why" }],
+    ["note", "warning", "firmware declined its address: why", { code: "declined", why: "why" }],
   ]);
   for (const step of ["ack", "release", "silence"]) assert.equal(told([{ step }]), []);
+});
+
+test("a client that asks port 4011 for the third time in a row gets no answer of ours, and is told of once", () => {
+  const asks = Array.from({ length: 5 }, () => ({ step: "boot-file" }));
+  assert.equal(
+    told(asks).map(([, level, , detail]) => [level, (detail as { code: string }).code]),
+    [
+      [undefined, "boot-server-asked"],
+      ["warning", "boot-server-again"],
+    ],
+  );
+  assert.is(told(asks.slice(0, 2)).length, 1);
+});
+
+test("whose address firmware takes is a step, in both modes; why it got none is a warning with its code", () => {
+  const taken = (mode: "full" | "proxy", decision: object) =>
+    told([decision, decision], "pxe", mode).map(([stage, , message, detail]) => [stage, message, detail]);
+  assert.equal(taken("full", { step: "ack", lease: { address: "10.77.0.50" } }), [
+    ["offer", "firmware takes address 10.77.0.50", { kind: "pxe", code: "address-taken", address: "10.77.0.50" }],
+  ]);
+  assert.equal(taken("proxy", { step: "ignored", otherServer: "10.77.0.9" }), [
+    [
+      "offer",
+      "firmware takes the address of DHCP server 10.77.0.9",
+      { kind: "pxe", code: "address-taken", server: "10.77.0.9" },
+    ],
+  ]);
+  assert.equal(told([{ step: "ignored", problem: "pool-empty", reason: "no free address in the range" }]), [
+    ["note", "warning", "firmware got no answer: no free address in the range", { code: "pool-empty" }],
+  ]);
+  assert.equal(told([{ step: "nak", reason: "wrong network" }])[0]![3], {
+    code: "wrong-network",
+    why: "wrong network",
+  });
+});
+
+test("the made-up card that looks for DHCP servers is no machine", () => {
+  const events: Happening[] = [];
+  const tell = dhcpSteps({ timeline: { record: (event) => void events.push(event) }, mode: "full" });
+  tell({ mac: newProbeCard(), kind: "pxe", archs: [] } as never, { step: "offer", replies: [] } as never);
+  assert.equal(events, []);
 });
 
 test("another DHCP server is told of once, where we give addresses ourselves, whoever it answered", () => {
   const other = { step: "silence", otherServer: "10.77.0.9" };
   const warning = "another DHCP server answers on this network: 10.77.0.9; use proxy mode, or switch it off";
-  const said = [["note", "warning", warning, { server: "10.77.0.9" }]];
-  assert.equal([told([other, other]), told([other], "os"), told([other], "pxe", "proxy")], [said, said, []]);
+  const said = [["note", "warning", warning, { code: "other-server", server: "10.77.0.9" }]];
+  assert.equal([told([other, other]), told([other], "os"), told([other], "os", "proxy")], [said, said, []]);
   assert.is(told([other, { ...other, otherServer: "10.77.0.8" }]).length, 2);
+});
+
+test("how a transfer ended before its last block has a code of its own", () => {
+  const ended = (event: object) =>
+    fetched({ kind: "aborted", blksize: 512, windowsize: 1, detail: "why", ...event }).recorded.map(
+      ({ detail }) => detail!["code"],
+    );
+  assert.equal(ended({ why: "timeout", bytes: 0 }), ["tftp-unanswered"]);
+  assert.equal(ended({ why: "timeout", retransmits: 9 }), ["tftp-stalled"]);
+  assert.equal(ended({ why: "timeout", retransmits: 13 }), ["tftp-loss"]);
+  assert.equal(ended({ why: "timeout", retransmits: 13, windowsize: 4 }), ["tftp-stalled"]);
+  assert.equal(ended({ why: "time-limit" }), ["tftp-loss"]);
+  assert.equal(ended({ why: "client-error" }), ["tftp-broken-off"]);
+  assert.equal(ended({ why: "superseded" }), []);
+  const { detail } = fetched({ kind: "aborted", why: "timeout", detail: "why", blksize: 512, windowsize: 1 })
+    .recorded[0]!;
+  assert.equal([detail!["block"], detail!["blocks"]], [2, 5]);
+});
+
+test("a name that is not served is a step of no level, once", () => {
+  const recorded: Happening[] = [];
+  const tell = unknownFileSteps({
+    timeline: { record: (event) => void recorded.push(event) },
+    cardAt: (address) => (address === "10.77.0.50" ? MAC : undefined),
+  });
+  for (const address of ["10.77.0.50", "10.77.0.50", "10.77.0.66"]) tell("pxelinux.0", address);
+  assert.equal(
+    recorded.map(({ message, level, detail }) => [message, level, detail]),
+    [["asked for pxelinux.0, which is not served", undefined, { code: "tftp-unknown-file", file: "pxelinux.0" }]],
+  );
 });
 
 function fetched(...events: object[]) {
@@ -204,7 +281,7 @@ test("a part of a boot image that was sent whole is a step of that boot; one tha
     ...step,
     level: "warning",
     message: "vmlinuz: stopped at 1 KiB of 2 KiB in 1.5s",
-    detail: { bytes: 1024, ms: 1500 },
+    detail: { bytes: 1024, ms: 1500, code: "transfer-stopped", sizeBytes: 2048 },
   });
 });
 

@@ -26,6 +26,7 @@ const REFUSED: Record<string, Fault["code"]> = {
   registerBootImage: "unavailable",
   setStack: "invalid",
   wipeMachineDisk: "conflict",
+  startMachineWipe: "conflict",
   decideQuarantine: "not-found",
   // No host runs anything here: the deployment does not end and is not paused, the job waits.
   updateFormation: "conflict",
@@ -65,6 +66,7 @@ async function world(rig: Rig): Promise<(id: string) => Record<string, string>> 
     updateMachine: macOf(1),
     adoptMachine: macOf(4),
     wipeMachineDisk: macOf(1),
+    startMachineWipe: macOf(1),
     rejectMachine: macOf(3),
     updateHost: "h1",
     updateRoute: route,

@@ -52,7 +52,7 @@ export const WHO_MAY: Record<string, Who> = {
   "DELETE /v1/machines/:id/wipe": "machine:write",
   "GET /v1/machines/:id/wipes": "machine:read",
   "POST /v1/machines/:id/wipes": "machine:write",
-  "PUT /v1/hosts/:id/wipes": "agent",
+  "PUT /v1/hosts/:id/wipes": "host",
   "POST /v1/machines/:id/approve": "machine:write",
   "POST /v1/machines/:id/reject": "machine:write",
   "POST /v1/machines/:id/adopt": "machine:write",

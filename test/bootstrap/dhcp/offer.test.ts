@@ -249,7 +249,7 @@ test("what gets no answer is silence for a reason that an operator can read", ()
     [{ ...bios(), op: 2 }, FULL, {}, "not a request"],
     [typeless, FULL, {}, "no message type"],
     [bios({ giaddr: "10.77.0.2", extra: [relay(256)] }), FULL, {}, "relay information too long"],
-    [bios({ giaddr: "10.88.0.2" }), FULL, {}, "relayed from a network we have no addresses for"],
+    [bios({ giaddr: "10.88.0.2" }), FULL, {}, "relay 10.88.0.2 is of a network we have no addresses for"],
     [bios({ type: MESSAGE.offer }), FULL, {}, "a server's message"],
     [bios({ type: MESSAGE.ack }), FULL, {}, "a server's message"],
     [bios({ type: MESSAGE.request }), PROXY, {}, "the LAN's DHCP server answers this"],

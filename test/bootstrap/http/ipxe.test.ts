@@ -25,6 +25,12 @@ const image = {
 };
 
 test("the boot script is the golden one", () => matchesGolden("boot.ipxe", bootScript({ base, mac, token, image })));
+test("beside a host that has the root image it is fetched there, and the boot server's own URL is named for when that fails", () => {
+  const text = bootScript({ base, mac, token, image, peer: "10.77.0.60" });
+  const path = `/a/sha256-${image.squashfsSha256}/root.squashfs`;
+  assert.ok(text.includes(` fetch=http://10.77.0.60:7781${path} flynn.root=${base}${path} `));
+  assert.throws(() => bootScript({ base, mac, token, image, peer: "10.77.0.60 || shell" }));
+});
 test("the rescue script has neither a token nor a seed", () => {
   const text = rescueScript({ base, mac, image });
   assert.not.match(text, token);

@@ -10,13 +10,14 @@ import { parse } from "yaml";
 import type { BootMachine } from "#api/boot.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
-import type { Transfer } from "../../../bootstrap/http/artefacts.ts";
 import { createBootPlane } from "../../../bootstrap/http/boot-plane.ts";
 import { bootHttpServer } from "../../../bootstrap/http/server.ts";
 import { createMachines } from "../../../bootstrap/identity/machines.ts";
 import { createSight } from "../../../bootstrap/identity/sight.ts";
 import { createTokens } from "../../../bootstrap/identity/tokens.ts";
+import type { Transfer } from "../../../bootstrap/images.ts";
 import { openImages } from "../../../bootstrap/images.ts";
+import type { RootSource } from "../../../bootstrap/root-sources.ts";
 import type { Happening } from "../../../bootstrap/timeline.ts";
 import { bootMachine, bootTarget, type ImageFixture, writeImage } from "../image-fixture.ts";
 
@@ -37,6 +38,8 @@ interface Rig {
   /** The network card the requests seem to come from. */
   wire: { card: string | undefined };
   clock: { nowMs: number };
+  /** Where root images are to come from. */
+  root: { source: RootSource };
   get(path: string, options?: { method?: string; headers?: Record<string, string>; body?: string }): Promise<Reply>;
   scanImages(): Promise<void>;
 }
@@ -56,6 +59,7 @@ async function withServer(
   const transfers: Transfer[] = [];
   const wire: Rig["wire"] = { card: MAC };
   const clock = { nowMs: 0 };
+  const loads: Rig["root"] = { source: { from: "us" } };
   const plane = createBootPlane({
     base: "http://127.0.0.1:7780",
     machines: known,
@@ -68,6 +72,7 @@ async function withServer(
       neighbours: () => wire.card,
     }),
     grant: (boot) => `fjg_${boot.bootId}`,
+    rootFrom: async () => loads.source,
     progressed: () => undefined,
     nowMs: () => clock.nowMs,
   });
@@ -92,6 +97,7 @@ async function withServer(
       port,
       wire,
       clock,
+      root: loads,
       scanImages: images.scan,
       get: (path, options) => get(port, path, options),
     });
@@ -258,7 +264,12 @@ test("a script for one card asked from another gets a bare no; the operator is t
       assert.equal([status, body], [403, "no\n"]);
     }
     assert.equal(stages(events), ["refused"]);
-    assert.equal(events[0]!.detail, { claimed: MAC, observed: "52:54:00:00:00:66", address: "127.0.0.1" });
+    assert.equal(events[0]!.detail, {
+      code: "not-its-card",
+      claimed: MAC,
+      observed: "52:54:00:00:00:66",
+      address: "127.0.0.1",
+    });
     assert.equal(events[0]!.claimed, { mac: MAC }, "what it said of its body goes nowhere");
     clock.nowMs = 59_999;
     await get(scriptPath());
@@ -354,6 +365,23 @@ test("an approved machine: script, beacon, kernel, seed, progress; each on the t
     );
   }));
 
+test("a machine that finds no place to load from waits its turn, in words, without a token; then it is sent to a host beside it", () =>
+  withServer([bootMachine(MAC)], async ({ get, events, root, fixture }) => {
+    root.source = { from: "nowhere", loading: 60 };
+    const waiting = (await get(scriptPath())).body;
+    assert.match(waiting, /60 machines load their images, it waits for its turn/);
+    assert.is(tokenIn(waiting), "");
+    await get(scriptPath());
+    assert.equal(stages(events), ["note"], "once, however often it asks");
+    root.source = { from: "peer", address: "127.0.0.9" };
+    const script = (await get(scriptPath())).body;
+    assert.match(script, new RegExp(`fetch=http://127.0.0.9:7781/a/sha256-${fixture.manifest.squashfs.sha256}/`));
+    assert.match(script, /flynn\.root=http:\/\/127\.0\.0\.1:7780\/a\//);
+    assert.is(events.at(-1)!.detail?.["rootFrom"], "127.0.0.9");
+    await get(`/e/${tokenIn(script)}/peer`);
+    assert.equal(stages(events).slice(-2), ["script", "squashfs"]);
+  }));
+
 test("why an initrd ended its boot is on the timeline with that boot; what is not of its form is nobody's word", () =>
   withServer([bootMachine(MAC)], async ({ get, events }) => {
     const token = tokenIn((await get(scriptPath())).body);
@@ -363,7 +391,7 @@ test("why an initrd ended its boot is on the timeline with that boot; what is no
     const { stage, level, message, bootId, detail } = events.at(-1)!;
     assert.equal(
       [stage, level, message, detail],
-      ["boot-failed", "error", `its initrd refused to boot: ${why}`, { refusal: "memory" }],
+      ["boot-failed", "error", `its initrd refused to boot: ${why}`, { refusal: "memory", code: "initrd-memory" }],
     );
     assert.is(bootId, events[0]!.bootId);
     for (const bad of ["", "memory", "memory ", "Memory full", "a-b c", "x".repeat(500)])
@@ -373,6 +401,22 @@ test("why an initrd ended its boot is on the timeline with that boot; what is no
     assert.is((await get(`/e/${token}/refused`)).status, 404, "a beacon is another thing");
     await say("fetch a\u001b[2Jb\nc");
     assert.match(events.at(-1)!.message, /refused to boot: a\?\[2Jb\?c$/);
+  }));
+
+test("why an agent is no member yet is on the timeline with its boot, and with the boot's token only", () =>
+  withServer([bootMachine(MAC)], async ({ get, events }) => {
+    const token = tokenIn((await get(scriptPath())).body);
+    const say = (body: string, of = token) => get(`/e/${of}/trouble`, { method: "POST", body });
+    assert.is((await say("clock certificate is not yet valid")).status, 200);
+    await say("clock certificate is not yet valid");
+    const { stage, level, message, detail } = events.at(-1)!;
+    assert.equal(
+      [stage, level, message, detail],
+      ["note", "warning", "its agent cannot join: certificate is not yet valid", { code: "agent-clock" }],
+    );
+    assert.is(events.filter((event) => event.detail?.["code"] === "agent-clock").length, 1, "once in a while");
+    assert.is((await say("constructor x")).status, 400);
+    assert.is((await say("clock x", "A".repeat(43))).status, 403);
   }));
 
 test("a foreign token is refused with a bare no and an event, and a boot's own retries are served", () =>

@@ -94,9 +94,13 @@ test("what a machine boots: its own image, its profile's, the current one; or th
   assert.is(idOf(choose({ machine: own })), "own");
   assert.is(idOf(choose({ machine: profiled })), "pinned");
   assert.is(idOf(choose({ target: target([], "latest") })), "latest");
-  assert.equal(choose(), { kind: "wait", why: "there is no boot image yet: flynn image build" });
+  assert.equal(choose(), { kind: "wait", code: "no-image", why: "there is no boot image yet: flynn image build" });
   const refused = choose({ machine: own, imageOf: () => undefined, refusalOf: () => "initrd is missing" });
-  assert.equal(refused, { kind: "wait", why: "boot image own cannot be served: initrd is missing" });
+  assert.equal(refused, {
+    kind: "wait",
+    code: "image-not-servable",
+    why: "boot image own cannot be served: initrd is missing",
+  });
 });
 
 test("a command line that iPXE could not pass on is told to people, and the machine waits", () => {
@@ -144,6 +148,7 @@ test("a machine boots, or into a rescue shell, or from its own disk, as it was t
 test("an image of which nothing is here and nothing is known is said to be not here", () => {
   assert.equal(choose({ machine: bootMachine(MAC, { imageId: "own" }), imageOf: () => undefined }), {
     kind: "wait",
+    code: "image-not-servable",
     why: "boot image own cannot be served: its files are not here",
   });
 });
@@ -163,11 +168,12 @@ test("a machine that no image is for is sent on, approved or not; what is not kn
 });
 
 test("without a target or approval the words are those that a stranger gets", () => {
-  const waits = { kind: "wait", why: "waiting for approval" };
+  const waits = { kind: "wait", code: "waits-for-approval", why: "waiting for approval" };
   assert.equal(choose({ machine: undefined }), waits);
   assert.equal(choose({ machine: bootMachine(MAC, { target: "wait" }) }), waits);
   assert.equal(choose({ target: undefined }), {
     kind: "wait",
+    code: "target-unknown",
     why: "the boot server has not heard from the control plane yet",
   });
 });

@@ -73,7 +73,14 @@ export interface Take {
 
 export async function take(
   disks: readonly FileDisk[],
-  options: { folder: string; policy?: DiskPolicy; who?: DiskOwner; order?: WipeOrder; withinMs?: number; givenUp?: string[] },
+  options: {
+    folder: string;
+    policy?: DiskPolicy;
+    who?: DiskOwner;
+    order?: WipeOrder;
+    withinMs?: number;
+    givenUp?: string[];
+  },
 ): Promise<Take> {
   const { folder, policy = findEmpty, who = owner, order, withinMs, givenUp = [] } = options;
   const refused: Take["refused"] = [];

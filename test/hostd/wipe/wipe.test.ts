@@ -11,8 +11,8 @@ import { until } from "#lib/time.ts";
 import { findDisk } from "../../../hostd/wipe/find.ts";
 import { openWipes } from "../../../hostd/wipe/loop.ts";
 import { meansOf } from "../../../hostd/wipe/methods.ts";
-import { discardPart, wipeDisk } from "../../../hostd/wipe/wipe.ts";
-import { type FileDisk, look, makeDisk, MIB, owner, signal, take, withFolder } from "../state-disk/fixture.ts";
+import { type discardPart, wipeDisk } from "../../../hostd/wipe/wipe.ts";
+import { type FileDisk, look, MIB, makeDisk, owner, signal, take, withFolder } from "../state-disk/fixture.ts";
 
 type Part = Parameters<typeof discardPart>[0];
 
@@ -23,7 +23,13 @@ async function zeroPart({ path, at, length }: Part): Promise<void> {
 }
 
 async function used(folder: string): Promise<FileDisk> {
-  return makeDisk(join(folder, "disk"), { content: [[0, "somebody's"], [5 * MIB, "data"], [-4, "end!"]] });
+  return makeDisk(join(folder, "disk"), {
+    content: [
+      [0, "somebody's"],
+      [5 * MIB, "data"],
+      [-4, "end!"],
+    ],
+  });
 }
 
 const taskOf = async (disk: FileDisk, more: Partial<WipeTask> = {}): Promise<WipeTask> => ({
@@ -68,12 +74,22 @@ test("a disk that says it forgot and did not is written over, and the proof says
 test("a disk that keeps a byte is no wiped disk", () =>
   withFolder(async (folder) => {
     const disk = await used(folder);
-    const options = { disk, task: await taskOf(disk), owner, canDiscard: false, erasePart: async () => undefined, signal };
+    const options = {
+      disk,
+      task: await taskOf(disk),
+      owner,
+      canDiscard: false,
+      erasePart: async () => undefined,
+      signal,
+    };
     const why = await wipeDisk({ ...options, onProgress: () => undefined }).then(
       () => "wiped",
       (error: Error) => `${error.message}: ${(error.cause as Error).message}`,
     );
-    assert.match(why, /all that was on .* is lost: byte 5242880 of .* is not zero after zeros were written; the disk is faulty/);
+    assert.match(
+      why,
+      /all that was on .* is lost: byte 5242880 of .* is not zero after zeros were written; the disk is faulty/,
+    );
   }));
 
 test("what a power cut ends is gone on with by the next boot, is never taken meanwhile, and no other order touches it", () =>
@@ -87,7 +103,9 @@ test("what a power cut ends is gone on with by the next boot, is never taken mea
       cut.signal.throwIfAborted();
     };
     const options = { disk, task, owner, canDiscard: false, onProgress: () => undefined };
-    const why = await wipeDisk({ ...options, erasePart: half, signal: cut.signal }).catch((error: Error) => error.message);
+    const why = await wipeDisk({ ...options, erasePart: half, signal: cut.signal }).catch(
+      (error: Error) => error.message,
+    );
     assert.match(String(why), /^stopped: the first 4 KiB of .* are lost$/);
     const after = await look(disk);
     assert.is(findDisk([after], task, owner).do, "wipe");
@@ -161,7 +179,11 @@ function loopOf(disk: FileDisk, erasePart: typeof discardPart, options: { deaf?:
     signal: end.signal,
   });
   const running = wipes.run();
-  return { said, reported, wipes, close: async () => (end.abort(), running) };
+  const close = async () => {
+    end.abort();
+    await running;
+  };
+  return { said, reported, wipes, close };
 }
 
 test("the host reports that it begins before it does, the proof until it is heard, and then its disks anew", () =>

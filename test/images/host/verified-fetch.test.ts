@@ -59,6 +59,8 @@ interface Outcome {
   fetched: Buffer | undefined;
   said: string;
   requests: number;
+  /** What was asked for, the time aside. */
+  paths: string[];
   /** Range of each request for the image. */
   ranges: (string | undefined)[];
   /** What the boot server was told. */
@@ -74,6 +76,7 @@ async function boot(shell: string, options: Case): Promise<Outcome> {
   const directory = await mkdtemp(join(tmpdir(), "flynn-initrd-"));
   let requests = 0;
   const ranges: (string | undefined)[] = [];
+  const paths: string[] = [];
   const told: string[] = [];
   const server = createServer((request, response) => {
     if (request.url === "/healthz") {
@@ -87,7 +90,11 @@ async function boot(shell: string, options: Case): Promise<Outcome> {
         told.push(`${request.url} ${Buffer.concat(chunks).toString()}`);
         response.end("ok\n");
       });
+    } else if (request.url?.startsWith("/e/")) {
+      paths.push(request.url);
+      response.end("ok\n");
     } else {
+      paths.push(request.url ?? "");
       ranges.push(request.headers.range);
       answers[Math.min(requests++, answers.length - 1)]!(response, request);
     }
@@ -148,7 +155,7 @@ do_netmount && echo MOUNT-ALLOWED`;
     const fetched = await readFile(at("medium/live/filesystem.squashfs")).catch(() => undefined);
     const text = (name: string) => readFile(at(name), "utf8").catch(() => "");
     return {
-      ...{ mounted: said.includes("MOUNT-ALLOWED"), fetched, said, requests, ranges, told },
+      ...{ mounted: said.includes("MOUNT-ALLOWED"), fetched, said, requests, ranges, paths, told },
       screen: await text("dev/tty0"),
       clockSet: (await text("clock")).trim(),
     };
@@ -209,6 +216,38 @@ for (const shell of ["dash", "busybox"]) {
     assert.ok(fetched?.equals(image));
     assert.match(said, /do not make the root image; it is fetched anew/);
     assert.equal(ranges, [undefined, "bytes=2000000-", undefined]);
+  });
+
+  const beside = (port: number) =>
+    `fetch=x flynn.root=http://127.0.0.1:${port}/own/root.squashfs ds=nocloud-net;s=http://127.0.0.1:${port}/s/T0k-en_/\n`;
+  test(`${under}: from a host beside it, which the boot server is told of`, async () => {
+    const { mounted, said, paths } = await boot(shell, { cmdline: beside });
+    assert.ok(mounted, said);
+    assert.equal(paths, ["/root.squashfs", "/e/T0k-en_/peer"]);
+  });
+
+  test(`${under}: a host beside it that breaks off, or gives something else, is left for the boot server`, async () => {
+    for (const first of [parts(image, 1_000_000), whole(changed)]) {
+      const answers = [first, parts(image)];
+      const { mounted, said, fetched, paths, ranges } = await boot(shell, { cmdline: beside, answers });
+      assert.ok(mounted, said);
+      assert.ok(fetched?.equals(image));
+      assert.equal(paths, ["/root.squashfs", "/own/root.squashfs"]);
+      assert.is(ranges[1], first === answers[0] && said.includes("broke off") ? "bytes=1000000-" : undefined);
+    }
+  });
+
+  test(`${under}: a host beside it that is gone costs one try`, async () => {
+    const fetch = "http://127.0.0.1:1/root.squashfs";
+    const { mounted, said, paths } = await boot(shell, { cmdline: beside, fetch });
+    assert.ok(mounted, said);
+    assert.equal(paths, ["/own/root.squashfs"]);
+  });
+
+  test(`${under}: what the boot server itself then gives wrong is refused`, async () => {
+    const { mounted, said } = await boot(shell, { cmdline: beside, answers: [whole(changed)] });
+    assert.not.ok(mounted);
+    assert.match(said, /BOOT REFUSED: the root image is not the one/);
   });
 
   const seed = (port: number) => `boot=live ds=nocloud-net;s=http://127.0.0.1:${port}/s/T0k-en_/ console=tty0\n`;

@@ -1,6 +1,7 @@
 // What reads a stranger's bytes on the machines' network, each with what must hold whatever the bytes are. A target throws what is wrong.
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
+import { parseRange } from "#lib/file-server/range.ts";
 import { classify } from "../../../bootstrap/dhcp/classify.ts";
 import type { OfferConfig } from "../../../bootstrap/dhcp/exchange.ts";
 import { createLadder } from "../../../bootstrap/dhcp/ladder.ts";
@@ -9,7 +10,6 @@ import { offer } from "../../../bootstrap/dhcp/offer.ts";
 import { MESSAGE, messageType } from "../../../bootstrap/dhcp/options.ts";
 import { encodePacket, parsePacket } from "../../../bootstrap/dhcp/packet.ts";
 import { progressOf } from "../../../bootstrap/http/progress.ts";
-import { parseRange } from "../../../bootstrap/http/range.ts";
 import { refusalOf } from "../../../bootstrap/http/refusal.ts";
 import { identityOfQuery } from "../../../bootstrap/identity/claim.ts";
 import { createMachines } from "../../../bootstrap/identity/machines.ts";

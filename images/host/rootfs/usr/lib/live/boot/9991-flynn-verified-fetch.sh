@@ -54,7 +54,9 @@ flynn_refuse ()
 # over plain HTTP, once, before anything that is checked by time. NTP servers of the DHCP answer go on from there.
 flynn_clock ()
 {
-	flynn_server="${FETCH#http://}"
+	flynn_server="$(flynn_own_root)"
+	flynn_server="${flynn_server:-${FETCH}}"
+	flynn_server="${flynn_server#http://}"
 	flynn_date="$(timeout 10 wget -S -q -O /dev/null "http://${flynn_server%%/*}/healthz" 2>&1 | sed -n 's/^ *[Dd]ate: *\(.*\) GMT.*$/\1/p')"
 	flynn_right_s="$("${FLYNN_DATE}" -u -D '%a, %d %b %Y %T' -d "${flynn_date}" +%s 2>/dev/null)" || flynn_right_s=""
 	[ -n "${flynn_date}" ] && [ -n "${flynn_right_s}" ] || {
@@ -152,6 +154,20 @@ flynn_watch ()
 	done
 }
 
+# The boot server's own URL, when fetch= names a host that has the image (flynn.root=); else nothing.
+flynn_own_root ()
+{
+	sed -n 's,^.*flynn\.root=\(http://[^ ]*\.squashfs\).*$,\1,p' "${FLYNN_CMDLINE:-/proc/cmdline}"
+}
+
+# A host that gave the image is told of, so that the timeline has the step: the boot server did not see the transfer.
+flynn_tell_peer ()
+{
+	flynn_seed="$(sed -n 's,^.*ds=nocloud-net;s=\(http://[^/ ]*\)/s/\([A-Za-z0-9_-]*\)/.*$,\1/e/\2/peer,p' "${FLYNN_CMDLINE:-/proc/cmdline}")"
+	[ -n "${flynn_seed}" ] || return 0
+	timeout 10 wget -q -O /dev/null "${flynn_seed}" || flynn_say "the boot server could not be told"
+}
+
 # Fetches URL into FILE, on from the byte it has after a transfer that broke off. 0: it is there and it is the image of this initrd. Hashed afterwards, not on the way: busybox
 # copies four KiB at a time, and every further process in a pipe costs more than reading memory again.
 flynn_fetch ()
@@ -159,6 +175,7 @@ flynn_fetch ()
 	flynn_url="$1"
 	flynn_file="$2"
 	flynn_in_parts=""
+	flynn_own_root="$(flynn_own_root)"
 	: > "${flynn_file}"
 	for flynn_try in $(seq 1 "${FLYNN_FETCH_TRIES}")
 	do
@@ -174,6 +191,11 @@ flynn_fetch ()
 		then
 			flynn_in_parts=yes
 			flynn_say "the transfer broke off at ${flynn_size} of ${SQUASHFS_BYTES} bytes; it goes on from there"
+			[ -z "${flynn_own_root}" ] || {
+				flynn_url="${flynn_own_root}"
+				flynn_own_root=""
+				continue
+			}
 			sleep "${FLYNN_RETRY_S}"
 			continue
 		fi
@@ -182,6 +204,7 @@ flynn_fetch ()
 		if [ "${flynn_size}" = "${SQUASHFS_BYTES}" ] && [ "${flynn_sum}" = "${SQUASHFS_SHA256}" ]
 		then
 			flynn_say "root image verified: sha256 ${flynn_sum}"
+			[ -z "${flynn_own_root}" ] || flynn_tell_peer
 			return 0
 		fi
 		if [ -n "${flynn_in_parts}" ]
@@ -189,6 +212,14 @@ flynn_fetch ()
 			flynn_in_parts=""
 			: > "${flynn_file}"
 			flynn_say "the parts that were fetched do not make the root image; it is fetched anew"
+			continue
+		fi
+		if [ -n "${flynn_own_root}" ]
+		then
+			flynn_say "the host beside it gave something else; the root image is fetched from the boot server"
+			flynn_url="${flynn_own_root}"
+			flynn_own_root=""
+			: > "${flynn_file}"
 			continue
 		fi
 		rm -f "${flynn_file}"

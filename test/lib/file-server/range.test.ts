@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { parseRange } from "../../../bootstrap/http/range.ts";
+import { parseRange } from "#lib/file-server/range.ts";
 
 const said = (header: string | undefined, sizeBytes = 100): string => {
   const range = parseRange(header, sizeBytes);

@@ -1,16 +1,22 @@
-// Kernels, initrds and root images by content hash: HEAD, one Range, ETag, always a Content-Length, never a redirect and
-// never chunked (UEFI HTTP boot and iPXE want it so). Memory is that of the shared chunk cache.
+// Large files by content hash over plain HTTP: HEAD, one Range, ETag, always a Content-Length, never a redirect and never chunked (UEFI
+// HTTP boot and iPXE want it so). Memory is that of the shared chunk cache.
 import { type FileHandle, open } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Artefact } from "../images.ts";
 import type { ChunkCache } from "./chunks.ts";
 import { parseRange } from "./range.ts";
 
 /** Pieces handed to one connection and not yet taken by it. */
 const PIECES_AHEAD = 3;
 
-export interface Transfer {
-  artefact: Artefact;
+export interface FileVersion {
+  path: string;
+  sha256: string;
+  sizeBytes: number;
+  /** The version that was hashed; another one is not served. */
+  mtimeMs: number;
+}
+
+export interface Sent {
   /** Bytes handed to the connection, of those asked for. */
   sentBytes: number;
   askedBytes: number;
@@ -20,13 +26,12 @@ export interface Transfer {
 }
 
 /** Answers the request; resolves with what was sent once the response has ended or the client has gone. */
-export async function sendArtefact(
+export async function sendFile(
   request: IncomingMessage,
   response: ServerResponse,
-  artefact: Artefact,
+  { sha256, sizeBytes, path, mtimeMs }: FileVersion,
   chunks: ChunkCache,
-): Promise<Transfer | undefined> {
-  const { sha256, sizeBytes, path } = artefact;
+): Promise<Sent | undefined> {
   const etag = `"sha256-${sha256}"`;
   const headers = {
     "content-type": "application/octet-stream",
@@ -57,7 +62,7 @@ export async function sendArtefact(
   }
   await using file = await open(path, "r");
   const now = await file.stat();
-  if (now.size !== sizeBytes || now.mtimeMs !== artefact.mtimeMs) {
+  if (now.size !== sizeBytes || now.mtimeMs !== mtimeMs) {
     response.writeHead(503, { "content-length": 0 }).end(); // changed since it was verified
     return undefined;
   }
@@ -65,7 +70,6 @@ export async function sendArtefact(
   const startedAt = performance.now();
   const sentBytes = await sendBytes(response, { key: sha256, file, sizeBytes, first, last }, chunks);
   return {
-    artefact,
     sentBytes,
     askedBytes: last - first + 1,
     durationMs: performance.now() - startedAt,
