@@ -49,7 +49,7 @@ export function seedOf(
     tags: its,
     diskPolicy,
     wipeOrder,
-    givenUp,
+    ...(givenUp ? { givenUp } : {}),
     secrets,
     sshKeys,
     own,
