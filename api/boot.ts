@@ -5,7 +5,7 @@
 // So a machine can boot while control is away; control accepts each nonce once.
 import { type KeyLike, sign, verify } from "node:crypto";
 import { type Static, Type } from "typebox";
-import { DiskMedia, WipeOrder } from "./disks.ts";
+import { DiskMedia, GivenUp, WipeOrder } from "./disks.ts";
 import { endpoint } from "./endpoint.ts";
 import { Fault } from "./fault.ts";
 import { Claimed, Observed } from "./machine-identity.ts";
@@ -151,6 +151,7 @@ export const BootMachine = object({
   profile: Profile,
   tags: Tags,
   wipeOrder: Type.Optional(WipeOrder),
+  givenUp: Type.Optional(GivenUp),
 });
 export type BootMachine = Static<typeof BootMachine>;
 

@@ -31,6 +31,7 @@ import * as services from "./services.ts";
 import * as stack from "./stack.ts";
 import * as status from "./status.ts";
 import * as tokens from "./tokens.ts";
+import * as wipes from "./wipes.ts";
 
 export function isEndpoint(value: unknown): value is Endpoint {
   return typeof value === "object" && value !== null && "path" in value && "permission" in value && "reply" in value;
@@ -61,7 +62,7 @@ export const NOUNS = {
   machines,
   "machine-orders": machineOrders,
   power,
-  disks,
+  disks: { ...disks, ...wipes },
   inventory,
   boot,
   quarantine,

@@ -20,6 +20,7 @@ import { mountRouters } from "../routes/routers.ts";
 import { mountStack } from "../routes/stack.ts";
 import { mountStatus } from "../routes/status.ts";
 import { mountTokens } from "../routes/tokens.ts";
+import { mountWipes } from "../routes/wipes.ts";
 import { loopParts, registryPart, schedulerPart } from "../status-parts.ts";
 import type { Actors } from "./actors.ts";
 import { monotonicMs } from "./context.ts";
@@ -53,6 +54,7 @@ export function mountCluster({ mount, answerBeats }: ApiServer, { context, views
   mountMachineOrders(mount, context, orders);
   mountDisks(mount, context);
   mountInventory(mount, context);
+  mountWipes(mount, context, orders);
   mountBoot(mount, context, actors.switching);
   mountHosts(mount, context, { feeds, frames: hostFrames(context, changes), answerBeats, isFree: scheduler.isFree });
   mountRouters(mount, context, routes);

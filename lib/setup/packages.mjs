@@ -112,6 +112,7 @@ export const PROGRAMS_OF = {
   "util-linux": [
     "blkdiscard",
     "blkid",
+    "blockdev",
     "findmnt",
     "flock",
     "lsblk",

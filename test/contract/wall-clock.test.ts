@@ -9,6 +9,7 @@ const READS: Readonly<Record<string, string>> = {
   "hostd/builds/cache-keeper.ts": "days since a cache was used, over restarts",
   "hostd/builds/dockerfile.ts": "compared with the times that Docker gives images",
   "hostd/prune-loop.ts": "days since a log was written, over restarts",
+  "hostd/wipe/wipe.ts": "when a disk was wiped, in the proof of it",
   "lib/ids.ts": "ids sort by the time they were made",
   "lib/time.ts": "the two clocks that setting the clock does not hurry",
   "lib/line-store.ts": "numbers of lines go on over a lost disk; days of a log, over restarts",

@@ -241,6 +241,7 @@ const MADE_BY: Record<string, object> = {
   registerBootImage: { manifest: "{}", signature: "x" },
   redeploy: {},
   wipeMachineDisk: { fingerprint: "1".repeat(64) },
+  startMachineWipe: { fingerprints: ["1".repeat(64)] },
   signalJob: { signal: "HUP" },
   orderPower: { action: "on" },
 };
@@ -460,6 +461,7 @@ const CONTENT = new Set(
     "answerBmcAsk body.message",
     "answerBmcAsk body.text",
     "reportMachineInventory body.report",
+    ...["step", "progress", "evidence.did"].map((field) => `reportHostWipe body.${field}`),
     "hostBuildLog body.text",
     "hostBuildResult body.reason",
     "hostBuildResult body.detected",
