@@ -1,4 +1,4 @@
-// The image builder: `build --out DIR --cache DIR --signing-key FILE [--lz4] [--offline] [--hostd-bundle FILE]` makes the
+// The image builder: `build --out DIR --cache DIR --signing-key FILE [--lz4] [--offline] [--hostd-bundle FILE] [--loaders DIR]` makes the
 // boot image, `stack --cache DIR [--offline]` the images that build and run apps.
 // Progress on stderr, the result as one JSON value on stdout; exit 1 with the reason, 2 on wrong usage.
 import { resolve } from "node:path";
@@ -7,10 +7,11 @@ import { run } from "#lib/run.ts";
 import { formatDuration } from "#lib/units.ts";
 import { sourceDateEpoch } from "./config.ts";
 import { buildHostImage } from "./host/build.ts";
+import { fetchLoaders } from "./loaders.ts";
 import { buildStack } from "./stack/build.ts";
 
 const usage =
-  "usage: images/main.ts build --out DIR --cache DIR --signing-key FILE [--lz4] [--offline] [--hostd-bundle FILE]\n" +
+  "usage: images/main.ts build --out DIR --cache DIR --signing-key FILE [--lz4] [--offline] [--hostd-bundle FILE] [--loaders DIR]\n" +
   "       images/main.ts stack --cache DIR [--offline]";
 
 function options(argv: readonly string[]) {
@@ -23,6 +24,7 @@ function options(argv: readonly string[]) {
       "signing-key": { type: "string" },
       "hostd-bundle": { type: "string" },
       "hostd-entry": { type: "string", default: resolve(import.meta.dirname, "../hostd/main.ts") },
+      loaders: { type: "string" },
       lz4: { type: "boolean", default: false },
       offline: { type: "boolean", default: false },
     },
@@ -59,6 +61,15 @@ run(async (signal) => {
     const { offline } = given;
     const cacheDirectory = resolve(given.cache);
     return print(await buildStack({ cacheDirectory, offline, say, signal }));
+  }
+  const { loaders } = given;
+  if (loaders !== undefined && !given.offline) {
+    const [directory, workDirectory] = [resolve(loaders), resolve(given.cache)];
+    // Without them most machines boot all the same: the image is what was asked for.
+    await fetchLoaders({ directory, workDirectory, say, signal }).catch((error: Error) => {
+      signal.throwIfAborted();
+      say(`no newer boot loaders, so none for arm64 and for Secure Boot: ${error.message}`);
+    });
   }
   const bundleFile = given["hostd-bundle"];
   const built = await buildHostImage({
