@@ -280,7 +280,7 @@ export function transferStep(transfer: Transfer, boot: BootRecord, observed: Obs
     observed,
     bootId: boot.bootId,
     imageId: artefact.imageId,
-    stage: artefact.part,
+    stage: artefact.part === "uki" ? "kernel" : artefact.part,
     level: complete ? "info" : "warning",
     message: `${complete ? "fetched " : ""}${artefact.name}: ${size} in ${formatDuration(durationMs)}`,
     detail: {

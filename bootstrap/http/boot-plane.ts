@@ -166,10 +166,13 @@ export function createBootPlane({
     };
     switch (choice.kind) {
       case "wait": {
-        const { why, note, code } = choice;
+        const { why, note, code, architecture } = choice;
         const level = note === undefined ? {} : { level: "warning" };
         const stage = why === WAITS_FOR_APPROVAL ? "wait-approval" : "note";
-        tell(stage, note ?? why, { detail: { code, address: source.address }, ...level });
+        tell(stage, note ?? why, {
+          detail: { code, address: source.address, ...(architecture ? { architecture } : {}) },
+          ...level,
+        });
         return scripts.wait({ base, mac, lines: waitLines(why, claimed) });
       }
       case "unsupported": {

@@ -26,6 +26,7 @@ const IMAGE = [
   "xz-utils",
   "e2fsprogs",
   "ipxe",
+  "ipmitool",
 ];
 
 export const DEBIAN_SETS = {
@@ -45,9 +46,9 @@ export const DEBIAN_SETS = {
   ],
   test: [
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
-    ...["python3-minimal", "python3-venv"],
+    ...["python3-minimal", "python3-venv", "openipmi", "ipmitool"],
   ],
-  soak: ["qemu-system-arm", "qemu-efi-aarch64", "isc-dhcp-server", "python3-websockets"],
+  soak: ["qemu-system-arm", "qemu-efi-aarch64", "isc-dhcp-server", "python3-websockets", "proot", "qemu-user-static"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
   fresh: ["mmdebstrap", "debian-archive-keyring", "git", "procps"],
 };
@@ -129,6 +130,8 @@ export const PROGRAMS_OF = {
   e2fsprogs: ["dumpe2fs", "debugfs", "e2fsck", "mkfs.ext2", "mkfs.ext4"],
   git: ["git"],
   haproxy: ["haproxy"],
+  ipmitool: ["ipmitool"],
+  openipmi: ["ipmi_sim"],
   iproute2: ["ip", "ss", "tc"],
   iptables: ["iptables", "iptables-restore", "iptables-save"],
   kmod: ["depmod", "modprobe"],
@@ -139,9 +142,11 @@ export const PROGRAMS_OF = {
   "openssh-server": ["sshd"],
   openssl: ["openssl"],
   procps: ["ps"],
+  proot: ["proot"],
   "python3-minimal": ["python3"],
   "isc-dhcp-server": ["dhcpd"],
   "qemu-system-arm": ["qemu-system-aarch64"],
+  "qemu-user-static": ["qemu-aarch64-static"],
   "qemu-system-x86": ["qemu-system-x86_64"],
   skopeo: ["skopeo"],
   socat: ["socat"],

@@ -59,7 +59,7 @@ test("firmware that we have no file for is told of by its architecture, once, in
     );
     assert.match(
       events[0]!.message,
-      /^firmware is arm64 UEFI; this appliance boots x86-64 only: use an x86-64 machine/,
+      /^firmware is arm64 UEFI; this appliance boots x86-64, and arm64 with UEFI: use an x86-64 machine/,
     );
     assert.is(events[0]!.claimed.architecture, "arm64");
   }

@@ -320,24 +320,24 @@ test("a rejected machine is sent on to its own boot order", () =>
     assert.not.match(body, "node-");
   }));
 
-test("an arm64 machine is told why on its console and sent on to its own boot order; the timeline says so once", () =>
+test("a RISC-V machine is told why on its console and sent on to its own boot order; the timeline says so once", () =>
   withServer([bootMachine(MAC)], async ({ get, events }) => {
-    const path = `/boot.ipxe?mac=${MAC}&arch=arm64&platform=efi`;
+    const path = `/boot.ipxe?mac=${MAC}&arch=riscv64&platform=efi`;
     const first = await get(path);
     assert.is(first.body, (await get(path)).body);
     assert.match(
       first.body,
-      /^#!ipxe\necho Flynn: this machine.s firmware is arm64 UEFI\necho Flynn: this appliance boots x86-64 only\n/,
+      /^#!ipxe\necho Flynn: this machine.s firmware is riscv64 UEFI\necho Flynn: this appliance boots x86-64, and arm64 with UEFI\n/,
     );
     assert.match(first.body, /exit 0\n$/);
     assert.not.match(first.body, /kernel|chain/);
     assert.equal(
       events.map(({ stage, level, claimed }) => [stage, level, claimed.architecture]),
-      [["note", "warning", "arm64"]],
+      [["note", "warning", "riscv64"]],
     );
     assert.match(
       events[0]!.message,
-      /^firmware is arm64 UEFI; this appliance boots x86-64 only: use an x86-64 machine/,
+      /^firmware is riscv64 UEFI; this appliance boots x86-64, and arm64 with UEFI: use an x86-64 machine/,
     );
   }));
 

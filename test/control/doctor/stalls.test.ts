@@ -126,6 +126,8 @@ test("every code that somebody records as trouble is one that a rule follows fro
     "firmware-learnt",
     "loader-refused",
     "ipxe-runs",
+    "root-from-peer",
+    "waits-turn",
     "waits-for-approval",
     "changed",
     "own-disk",
