@@ -92,7 +92,12 @@ export const BootConfigSchema = Type.Object({
   signedDir: Type.String({
     default: "/usr/lib",
     description:
-      "Where shim/ and grub/ of Debian's packages shim-signed and grub-efi-amd64-signed are (arm64: unpack those of arm64 there too).",
+      "Where shim/ and grub/ of Debian's packages shim-signed and grub-efi-amd64-signed are; a GRUB without HTTP, such as Debian 12's, is not offered.",
+  }),
+  loadersDir: Type.String({
+    default: "",
+    description:
+      "Newer loaders, in ipxe/, shim/ and grub/, that are taken first; `flynn image build` fetches them: faster, and for Secure Boot and arm64.",
   }),
   uefiLoader: Type.Unsafe<"auto" | Loader>({
     type: "string",

@@ -99,6 +99,7 @@ async function build(call: Invocation): Promise<void> {
     ...["--out", imagesDir],
     ...["--cache", join(stateDir, "image-cache")],
     ...["--signing-key", join(stateDir, "image-signing")],
+    ...["--loaders", join(stateDir, "loaders")],
     ...(architecture === undefined ? [] : ["--arch", architecture]),
     ...(call.on("fast") ? ["--lz4"] : []),
     ...(call.on("offline") ? ["--offline"] : []),

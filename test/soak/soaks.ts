@@ -2,6 +2,7 @@
 import { boots } from "./boots.ts";
 import { caStack } from "./ca-stack.ts";
 import { deployments } from "./deployments.ts";
+import { firmware } from "./firmware.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
 import { inventory } from "./inventory.ts";
@@ -33,6 +34,7 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   boots,
   "ca-stack": caStack,
   deployments,
+  firmware,
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
   inventory,
