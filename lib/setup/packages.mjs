@@ -46,7 +46,7 @@ export const DEBIAN_SETS = {
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
     ...["python3-minimal", "python3-venv"],
   ],
-  soak: ["ovmf", "python3-websockets", "proot", "qemu-user-static"],
+  soak: ["ovmf", "python3-websockets", "proot", "qemu-user-static", "binutils", "sbsigntool", "systemd-boot-efi"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
   fresh: ["mmdebstrap", "debian-archive-keyring", "git", "procps"],
 };
@@ -137,7 +137,9 @@ export const PROGRAMS_OF = {
   "openssh-client": ["ssh", "ssh-keygen"],
   "openssh-server": ["sshd"],
   openssl: ["openssl"],
+  binutils: ["objcopy"],
   procps: ["ps"],
+  sbsigntool: ["sbsign"],
   proot: ["proot"],
   "python3-minimal": ["python3"],
   "qemu-user-static": ["qemu-aarch64-static"],
