@@ -5,7 +5,7 @@
 // So a machine can boot while control is away; control accepts each nonce once.
 import { type KeyLike, sign, verify } from "node:crypto";
 import { type Static, Type } from "typebox";
-import { WipeOrder } from "./disks.ts";
+import { DiskMedia, WipeOrder } from "./disks.ts";
 import { endpoint } from "./endpoint.ts";
 import { Fault } from "./fault.ts";
 import { Claimed, Observed } from "./machine-identity.ts";
@@ -69,6 +69,10 @@ export const DiskVerify = oneOf(
   ["all", "ends"],
   "What is read before a disk counts as empty. all (the default): every byte. ends: 4 MiB at both ends and 64 samples of 1 MiB between; data elsewhere is LOST.",
 );
+export const DiskPreference = oneOf(
+  ["largest", "smallest"],
+  "Which of several that are empty; largest when left out. A name, never a permission.",
+);
 export const DiskPolicy = object({
   name: Type.String({
     minLength: 1,
@@ -80,6 +84,12 @@ export const DiskPolicy = object({
   wwn: Type.Optional(Type.String({ maxLength: 128 })),
   path: Type.Optional(Type.String({ pattern: "^/dev/[a-zA-Z0-9/_.:-]+$" })),
   minSizeBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  maxSizeBytes: Type.Optional(Type.Integer({ minimum: 1 })),
+  transport: Type.Optional(
+    Type.String({ pattern: "^[a-z0-9-]{1,16}$", description: "Only disks attached so, such as nvme, sata or sas." }),
+  ),
+  media: Type.Optional(DiskMedia),
+  prefer: Type.Optional(DiskPreference),
   verify: Type.Optional(DiskVerify),
 });
 export type DiskPolicy = Static<typeof DiskPolicy>;

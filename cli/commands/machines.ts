@@ -17,6 +17,7 @@ import { printExplanation } from "../output/explanation.ts";
 import { printFacts, printTable } from "../output/table.ts";
 import { paint, plain } from "../output/text.ts";
 import type { Cli, Command, Invocation } from "../parse/command.ts";
+import { disksCommand } from "./disks.ts";
 import { machineOrdersCommand } from "./machine-orders.ts";
 import { wipeCommand } from "./wipe.ts";
 
@@ -168,6 +169,7 @@ export const machineCommands: readonly Command[] = [
     ],
     run: timeline,
   },
+  disksCommand,
   machineOrdersCommand,
   wipeCommand,
   {

@@ -53,6 +53,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   "log-drain remove": "flynn log-drain remove drain-1n8q5fkabcdefghi",
   "machine adopt": "flynn machine adopt node-77aa10 node-0145bf",
   "machine approve": "flynn machine approve node-0145bf",
+  "machine disks": "flynn machine disks node-0145bf",
   "machine explain": "flynn machine explain node-0145bf",
   "machine orders": "flynn machine orders node-0145bf",
   "machine reject": "flynn machine reject node-0145bf",
