@@ -1,8 +1,9 @@
-// The two languages that boot scripts are written in: iPXE's, and GRUB's. Who gets which script is boot-plane.ts.
+// The languages that boot scripts are written in: iPXE's, GRUB's, and what the initrd of a signed image reads. Who gets which script is boot-plane.ts.
 import type { Loader } from "./dhcp/boot-files.ts";
 import { bootGrub, localDiskGrub, refusalGrub, rescueGrub, waitGrub } from "./grub/script.ts";
 import type { BootOptions, ScriptImage, ScriptOptions } from "./http/boot-words.ts";
 import { bootScript, localDiskScript, refusalScript, rescueScript, waitScript } from "./http/ipxe.ts";
+import { bootUki, localDiskUki, refusalUki, rescueUki, waitUki } from "./http/uki.ts";
 
 export interface Scripts {
   boot(options: BootOptions): string;
@@ -19,6 +20,13 @@ export const SCRIPTS: Readonly<Record<Loader, Scripts>> = {
     wait: waitScript,
     localDisk: localDiskScript,
     refusal: refusalScript,
+  },
+  uki: {
+    boot: bootUki,
+    rescue: rescueUki,
+    wait: ({ lines }) => waitUki(lines),
+    localDisk: localDiskUki,
+    refusal: refusalUki,
   },
   shim: {
     boot: bootGrub,

@@ -1,9 +1,9 @@
 // What the initrd of a signed image (UKI) is told: as KEY=value lines, of which it takes those it knows and whose value has no byte that
 // a shell would read as more than text (images/host/rootfs/usr/lib/live/boot/9991-flynn-verified-fetch.sh).
-import { consoleText, digest, type ScriptImage, type ScriptOptions, word } from "./boot-words.ts";
+import { type BootOptions, consoleText, digest, word } from "./boot-words.ts";
 
 /** The root image and this boot's seed. The profile's kernel arguments are not passed on: the signature covers the command line. */
-export function bootUki({ base, token, image }: ScriptOptions & { token: string; image: ScriptImage }): string {
+export function bootUki({ base, token, image }: BootOptions): string {
   return told({
     DO: "boot",
     FETCH: `${base}/a/sha256-${digest(image.squashfsSha256)}/root.squashfs`,

@@ -45,7 +45,8 @@ export async function secondStage(options: {
   say("unpacking them again by the tree's own dpkg, emulated");
   await dpkg("--force-depends", "--unpack", ...archives.map((name) => `/${folder}/${name}`));
   say("configuring them, emulated");
-  await dpkg("--configure", "--pending");
+  // A script that makes a file by way of a temporary one may not see it under proot; it is there the second time.
+  await dpkg("--configure", "--pending").catch(() => dpkg("--configure", "--pending"));
   for (const path of [policy, ...archives.map((name) => join(root, folder, name))]) await rm(path);
   await rm(join(root, stubs), { recursive: true });
   await rm(join(root, "var/lib/apt/lists"), { recursive: true, force: true });

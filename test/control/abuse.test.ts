@@ -450,7 +450,9 @@ const CONTENT = new Set(
     "reportHost body.subnetWaits",
     "reportHost body.jobs[].reason",
     "reportHost body.events[].message",
-    ...["path", "model", "serial", "wwn", "transport", "links[]", "holds", "contents[]"].map((field) => `reportHostDisks body.disks[].${field}`),
+    ...["path", "model", "serial", "wwn", "transport", "links[]", "holds", "contents[]"].map(
+      (field) => `reportHostDisks body.disks[].${field}`,
+    ),
     "reportHostDisks body.wipe.reason",
     "hostBuildLog body.text",
     "hostBuildResult body.reason",

@@ -4,6 +4,7 @@ import { caStack } from "./ca-stack.ts";
 import { deployments } from "./deployments.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
+import { arm64, ownKeys } from "./kinds.ts";
 import { leak } from "./leak.ts";
 import { packets } from "./packets.ts";
 import { protocols } from "./protocols.ts";
@@ -29,12 +30,14 @@ export interface Soak {
 }
 
 export const SOAKS: Readonly<Record<string, Soak>> = {
+  arm64,
   boots,
   "ca-stack": caStack,
   deployments,
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
   leak,
+  "own-keys": ownKeys,
   packets,
   protocols,
 };
