@@ -14,10 +14,10 @@ export function bootUki({ base, token, image }: BootOptions): string {
 export const waitUki = (lines: readonly string[]): string => told({ DO: "wait", WHY: consoleText(lines.join(". ")) });
 
 export const rescueUki = (): string =>
-  told({ DO: "stop", WHY: "a rescue shell is not in a signed image; boot this machine by iPXE for one" });
+  told({ DO: "stop", WHY: "a rescue shell is not in a signed image, boot this machine by iPXE for one" });
 
 export const localDiskUki = (): string =>
-  told({ DO: "stop", WHY: "it is told to boot its own disk; put that first in its boot order" });
+  told({ DO: "stop", WHY: "it is told to boot its own disk, put that first in its boot order" });
 
 export const refusalUki = (lines: readonly string[]): string =>
   told({ DO: "stop", WHY: consoleText(lines.join(". ")) });
