@@ -4,7 +4,9 @@ export const PREFIX = {
   hosts: "hosts/",
   machines: "machines/",
   machineDisks: "machine-disks/",
+  machineInventory: "machine-inventory/",
   machineOrders: "machine-orders/",
+  machineBmcs: "machine-bmcs/",
   profiles: "profiles/",
   bootImages: "boot-images/",
   bootServers: "boot-servers/",
@@ -57,7 +59,11 @@ export const keys = {
   machine: (id: string) => `${PREFIX.machines}${id}`,
   /** Its disks as last reported, and the order to wipe one. */
   machineDisks: (id: string) => `${PREFIX.machineDisks}${id}`,
+  /** What it is made of, as it last said. */
+  machineInventory: (id: string) => `${PREFIX.machineInventory}${id}`,
   machineOrder: (machineId: string, id: string) => `${PREFIX.machineOrders}${machineId}/${id}`,
+  /** How it is switched; the password sealed. */
+  machineBmc: (machineId: string) => `${PREFIX.machineBmcs}${machineId}`,
   machineOrdersOf: (machineId: string) => `${PREFIX.machineOrders}${machineId}/`,
   profile: (name: string) => `${PREFIX.profiles}${name}`,
   bootImage: (id: string) => `${PREFIX.bootImages}${id}`,

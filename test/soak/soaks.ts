@@ -4,6 +4,7 @@ import { caStack } from "./ca-stack.ts";
 import { deployments } from "./deployments.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
+import { inventory } from "./inventory.ts";
 import { arm64, ownKeys } from "./kinds.ts";
 import { leak } from "./leak.ts";
 import { packets } from "./packets.ts";
@@ -36,6 +37,7 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   deployments,
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
+  inventory,
   leak,
   "own-keys": ownKeys,
   packets,
