@@ -5,6 +5,7 @@ import type { BootTarget } from "#api/boot.ts";
 import type { Log } from "#lib/log.ts";
 import { steadyNow } from "#lib/time.ts";
 import { type BootConfig, offerConfig } from "./config.ts";
+import { UKI_FILE } from "./dhcp/boot-files.ts";
 import { createLearnt, type Lesson } from "./dhcp/learnt.ts";
 import { createLeases, type Lease } from "./dhcp/leases.ts";
 import { type DhcpServer, dhcpServer } from "./dhcp/server.ts";
@@ -23,6 +24,7 @@ import { listenFault } from "./listen-fault.ts";
 import { readLoaders } from "./loaders.ts";
 import { rootPeers } from "./root-peers.ts";
 import { rootSources } from "./root-sources.ts";
+import { diskFile, signedImageOf } from "./signed-image.ts";
 import { dhcpSteps, httpFileSteps, loaderSteps, tftpSteps, transferStep, unknownFileSteps } from "./steps.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
@@ -92,9 +94,16 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     return lease?.state === "bound" && lease.expiresAtMs > steadyNow() ? lease.mac : undefined;
   };
   const sight = createSight({ network, relays, refused, neighbours, leasedTo });
+  const signed = (ip?: string) => {
+    const card = ip === undefined ? undefined : sight.sourceOf(ip).card;
+    return signedImageOf(machines.target, card === undefined ? undefined : machines.find(card), images);
+  };
+  const fixed = fixedFiles(bootFiles);
   const loaderStep = loaderSteps({ timeline });
   const dhcp = await dhcpServer({
-    config: offerConfig(config, new Set(bootFiles.keys())),
+    config: offerConfig(config, {
+      has: (name) => bootFiles.has(name) || (name === UKI_FILE && signed() !== undefined),
+    }),
     ownMacs: config.ownMacs,
     leases,
     saveLease: leaseJournal.append,
@@ -119,7 +128,12 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     address,
     port: 69,
     singlePort: config.tftpSinglePort,
-    files: fixedFiles(bootFiles),
+    files: {
+      open(name, client) {
+        const image = name === UKI_FILE ? signed(client.address) : undefined;
+        return image === undefined ? fixed.open(name, client) : diskFile(image);
+      },
+    },
     caps: { blksizeBytes: config.tftpMaxBlock, windowsize: config.tftpMaxWindow },
     log,
     admits: sight.admits,
@@ -164,6 +178,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     inventory,
     images,
     bootFiles,
+    signed,
     admits: sight.admits,
     onBootFile: httpFileSteps(fetching),
     onTransfer: (transfer, token, ip) => {

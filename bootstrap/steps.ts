@@ -136,16 +136,22 @@ export function dhcpSteps({ timeline, mode, nowMs }: { timeline: Sink; mode: "fu
   };
 }
 
+const LOADER_WORDS: Readonly<Record<Loader, string>> = {
+  ipxe: "iPXE",
+  shim: "Debian's signed shim and GRUB",
+  uki: "the signed image",
+};
+
 /** What was learnt of a machine's firmware, where it is not what every firmware does. */
 export function loaderSteps({ timeline }: { timeline: Sink }) {
   const isNews = onceIn(REPEAT_MS);
   return {
     refused(client: Client, loader: Loader, next: Loader | undefined): void {
       if (!isNews(`${client.mac} ${loader}`)) return;
-      const message =
-        loader === "ipxe"
-          ? "it fetched iPXE and came back as firmware: it did not run it, as with Secure Boot on; it is offered Debian's signed shim and GRUB now"
-          : "it fetched the signed shim and came back as firmware without asking for its script; it is offered iPXE again";
+      const came = `it fetched ${LOADER_WORDS[loader]} and came back as firmware`;
+      const why = loader === "shim" ? " without asking for its script" : ": it did not run it, as with Secure Boot on";
+      const offered = next === undefined ? "" : `; it is offered ${LOADER_WORDS[next]} now`;
+      const message = `${came}${why}${offered}`;
       timeline.record({
         claimed: identityOfClient(client),
         stage: "note",
@@ -156,7 +162,7 @@ export function loaderSteps({ timeline }: { timeline: Sink }) {
     },
     learnt({ rung, loader, kind, product }: Lesson, claimed: Claimed, observed: Observed): void {
       if (rung === 0 && loader === "ipxe") return;
-      const by = loader === "shim" ? "by the signed shim and GRUB" : "by iPXE";
+      const by = `by ${LOADER_WORDS[loader]}`;
       timeline.record({
         claimed,
         observed,

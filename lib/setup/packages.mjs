@@ -49,7 +49,10 @@ export const DEBIAN_SETS = {
     ...["python3-minimal", "python3-venv", "openipmi", "ipmitool"],
     ...["ethtool", "smartmontools"],
   ],
-  soak: ["qemu-system-arm", "qemu-efi-aarch64", "isc-dhcp-server", "python3-websockets", "proot", "qemu-user-static"],
+  soak: [
+    ...["qemu-system-arm", "qemu-efi-aarch64", "isc-dhcp-server", "python3-websockets", "proot", "qemu-user-static"],
+    ...["binutils", "sbsigntool", "systemd-boot-efi"],
+  ],
   bench: ["nginx", "tftpd-hpa", "wrk"],
   fresh: ["mmdebstrap", "debian-archive-keyring", "git", "procps"],
 };
@@ -146,7 +149,9 @@ export const PROGRAMS_OF = {
   "openssh-client": ["ssh", "ssh-keygen"],
   "openssh-server": ["sshd"],
   openssl: ["openssl"],
+  binutils: ["objcopy"],
   procps: ["ps"],
+  sbsigntool: ["sbsign"],
   proot: ["proot"],
   "python3-minimal": ["python3"],
   "isc-dhcp-server": ["dhcpd"],

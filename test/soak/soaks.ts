@@ -6,6 +6,7 @@ import { firmware } from "./firmware.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
 import { inventory } from "./inventory.ts";
+import { arm64, ownKeys } from "./kinds.ts";
 import { leak } from "./leak.ts";
 import { packets } from "./packets.ts";
 import { protocols } from "./protocols.ts";
@@ -31,6 +32,7 @@ export interface Soak {
 }
 
 export const SOAKS: Readonly<Record<string, Soak>> = {
+  arm64,
   boots,
   "ca-stack": caStack,
   deployments,
@@ -39,6 +41,7 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "image-twice": imageTwice,
   inventory,
   leak,
+  "own-keys": ownKeys,
   packets,
   protocols,
 };
