@@ -6,6 +6,7 @@ import type { BootTarget } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
 import type { Log } from "#lib/log.ts";
 import { steadyNow } from "#lib/time.ts";
+import { createWake, type Wake } from "#lib/wake.ts";
 import { type BootConfig, offerConfig } from "./config.ts";
 import { createLeases, type Lease } from "./dhcp/leases.ts";
 import { type DhcpServer, dhcpServer } from "./dhcp/server.ts";
@@ -19,6 +20,9 @@ import { type BootRecord, createTokens } from "./identity/tokens.ts";
 import { openImages } from "./images.ts";
 import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
+import { isProbe } from "./preflight/card.ts";
+import { askLan } from "./preflight/probe.ts";
+import { type LanWatch, watchLan } from "./preflight/watch.ts";
 import { rootPeers } from "./root-peers.ts";
 import { rootSources } from "./root-sources.ts";
 import { dhcpSteps, httpFileSteps, tftpSteps, transferStep, unknownFileSteps } from "./steps.ts";
@@ -41,6 +45,8 @@ export interface BootServer {
   /** Looks for boot images; until the first time none is served, and machines wait. */
   scanImages(): Promise<void>;
   readonly dhcp: DhcpServer;
+  /** Other DHCP servers of its LAN, asked for while `run` goes on. */
+  readonly lan: LanWatch & { changed: Wake };
   close(): Promise<void>;
 }
 
@@ -75,6 +81,13 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   stack.defer(() => tokenJournal.close());
 
   const { network, relays, refused } = config;
+  const lanChanged = createWake();
+  const lan = watchLan({
+    ask: (signal) => askLan({ interface: config.interface, address, signal }),
+    own: address,
+    onChange: lanChanged.ring,
+    log,
+  });
   const leasedTo = (ip: string) => {
     const lease = leases.byAddress(ip);
     return lease?.state === "bound" && lease.expiresAtMs > steadyNow() ? lease.mac : undefined;
@@ -92,10 +105,10 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
       return true;
     },
     machineOf: ({ kind, mac }) => {
-      if (kind !== "os" && !machines.admit(mac, false)) return undefined;
+      if (kind !== "os" && !isProbe(mac) && !machines.admit(mac, false)) return undefined;
       return machines.offerMachine(mac);
     },
-    onStep: dhcpSteps({ timeline, mode: config.mode }),
+    onStep: dhcpSteps({ timeline, mode: config.mode, rogue: (server) => lan.named(server) }),
     log,
   });
   stack.defer(() => dhcp.close());
@@ -152,6 +165,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   const parts = stack.move();
   return {
     dhcp,
+    lan: { ...lan, changed: lanChanged },
     setTarget(target) {
       sight.setJobNetworks(target.jobNetworks ?? []);
       machines.setTarget(target);

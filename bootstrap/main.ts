@@ -25,12 +25,12 @@ run(async (signal) => {
   const caPem = await readCa(config.caFile);
   const server = await bootServer({ config, timeline, log, grant: (boot) => link.grant(boot) });
   stack.defer(() => server.close());
-  const link = await controlLink({ ...config, caPem, timeline, log, onTarget: server.setTarget });
+  const link = await controlLink({ ...config, caPem, timeline, lan: server.lan, log, onTarget: server.setTarget });
   const scan = async () => {
     for await (const _ of every(IMAGE_SCAN_MS, signal)) {
       await server.scanImages().catch((error) => log.error({ err: error }, "boot images not scanned"));
     }
   };
-  await Promise.all([link.run(signal), scan()]);
+  await Promise.all([link.run(signal), scan(), server.lan.run(signal)]);
   return 0;
 });

@@ -47,6 +47,7 @@ export function mountBoot(mount: Mount, context: Context): void {
   );
   mount(boot.postBootEvents, async ({ params, body }) => {
     presence.bootServerSeen(params.id);
+    if (body.dhcpServers !== undefined) presence.dhcpServersSeen(params.id, body.dhcpServers);
     return { machines: await observed.take(params.id, body.events) };
   });
 
