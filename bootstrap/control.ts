@@ -16,6 +16,8 @@ import { ownHello } from "#api/version.ts";
 import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
 import type { Log } from "#lib/log.ts";
 import type { Wake } from "#lib/wake.ts";
+import { followBmcWork } from "./bmc/link.ts";
+import type { BmcWorker } from "./bmc/worker.ts";
 import type { BootRecord } from "./identity/tokens.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -30,6 +32,8 @@ export interface ControlLinkOptions {
   lan?: { rogues(): readonly RogueDhcpServer[]; changed: Wake };
   /** Told the last copy at once, and each newer target. */
   onTarget: (target: BootTarget) => void;
+  /** Carries out what control wants of BMCs. */
+  bmcs?: Pick<BmcWorker, "setWork">;
   log: Log;
   /** The clock that certificates are renewed by. */
   nowMs?: () => number;
@@ -47,7 +51,7 @@ const GRANT_TTL_MS = 15 * 60_000;
 const isTarget = new Ajv({ strict: false, validateSchema: false }).compile<BootTarget>(BootTarget);
 
 export async function controlLink(options: ControlLinkOptions): Promise<ControlLink> {
-  const { stateDir, controlUrls, caPem, name, timeline, onTarget, log, nowMs } = options;
+  const { stateDir, controlUrls, caPem, name, timeline, onTarget, bmcs, log, nowMs } = options;
   const directory = join(stateDir, "identity");
   const copyPath = join(stateDir, "target.json");
   let signer: { id: string; key: KeyObject } | undefined;
@@ -147,6 +151,7 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
         tellOfLan(async (dhcpServers) => {
           await client.call(postBootEvents, { params: { id }, body: { events: [], dhcpServers }, signal });
         }, signal),
+        ...(bmcs === undefined ? [] : [followBmcWork({ client, id, worker: bmcs, log, signal })]),
         timeline.deliver(async (events) => {
           await client.call(postBootEvents, { params: { id }, body: { events }, signal });
         }, signal),

@@ -58,6 +58,7 @@ export function mountMachines(mount: Mount, context: Context): void {
 
   const gone = (id: string): Change[] => [
     { key: keys.machine(id), value: null },
+    ...(store.get(keys.machineBmc(id)) ? [{ key: keys.machineBmc(id), value: null }] : []),
     ...(store.get(keys.machineDisks(id)) ? [{ key: keys.machineDisks(id), value: null }] : []),
     ...store.list(keys.machineOrdersOf(id)).map(({ key }) => ({ key, value: null })),
     ...store.list(keys.timelineOf(id)).map(({ key }) => ({ key, value: null })),

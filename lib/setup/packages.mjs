@@ -26,6 +26,7 @@ const IMAGE = [
   "xz-utils",
   "e2fsprogs",
   "ipxe",
+  "ipmitool",
 ];
 
 export const DEBIAN_SETS = {
@@ -44,9 +45,9 @@ export const DEBIAN_SETS = {
   ],
   test: [
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
-    ...["python3-minimal", "python3-venv"],
+    ...["python3-minimal", "python3-venv", "openipmi", "ipmitool"],
   ],
-  soak: ["ovmf", "python3-websockets"],
+  soak: ["ovmf", "python3-websockets", "proot", "qemu-user-static"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
   fresh: ["mmdebstrap", "debian-archive-keyring", "git", "procps"],
 };
@@ -97,7 +98,7 @@ export const PROGRAMS_OF = {
   ],
   dash: ["dash", "sh"],
   diffutils: ["diff"],
-  dpkg: ["dpkg", "dpkg-query"],
+  dpkg: ["dpkg", "dpkg-deb", "dpkg-query"],
   findutils: ["find", "xargs"],
   grep: ["grep"],
   gzip: ["gzip"],
@@ -128,6 +129,8 @@ export const PROGRAMS_OF = {
   e2fsprogs: ["dumpe2fs", "debugfs", "e2fsck", "mkfs.ext2", "mkfs.ext4"],
   git: ["git"],
   haproxy: ["haproxy"],
+  ipmitool: ["ipmitool"],
+  openipmi: ["ipmi_sim"],
   iproute2: ["ip", "ss", "tc"],
   iptables: ["iptables", "iptables-restore", "iptables-save"],
   kmod: ["depmod", "modprobe"],
@@ -138,7 +141,9 @@ export const PROGRAMS_OF = {
   "openssh-server": ["sshd"],
   openssl: ["openssl"],
   procps: ["ps"],
+  proot: ["proot"],
   "python3-minimal": ["python3"],
+  "qemu-user-static": ["qemu-aarch64-static"],
   "qemu-system-x86": ["qemu-system-x86_64"],
   skopeo: ["skopeo"],
   socat: ["socat"],

@@ -242,10 +242,11 @@ const MADE_BY: Record<string, object> = {
   redeploy: {},
   wipeMachineDisk: { fingerprint: "1".repeat(64) },
   signalJob: { signal: "HUP" },
+  orderPower: { action: "on" },
 };
 /** Those that make nothing that lasts: repeated, they say what is so already; another ticket opens no second session by itself. */
 const MAKE_NOTHING =
-  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment cancelMachineOrder pauseDeployment resumeDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
+  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment cancelMachineOrder pauseDeployment resumeDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession createConsoleSession lookAtMachineBmc";
 
 test("an Idempotency-Key of another request is a conflict for every POST that makes or does something once, before it does", () =>
   withRig(async (rig) => {
@@ -450,8 +451,12 @@ const CONTENT = new Set(
     "reportHost body.subnetWaits",
     "reportHost body.jobs[].reason",
     "reportHost body.events[].message",
-    ...["path", "model", "serial", "wwn", "holds"].map((field) => `reportHostDisks body.disks[].${field}`),
+    ...["path", "model", "serial", "wwn", "transport", "links[]", "holds", "contents[]"].map((field) => `reportHostDisks body.disks[].${field}`),
     "reportHostDisks body.wipe.reason",
+    "reportOrder body.step",
+    "reportOrder body.end.reason",
+    "answerBmcAsk body.message",
+    "answerBmcAsk body.text",
     "hostBuildLog body.text",
     "hostBuildResult body.reason",
     "hostBuildResult body.detected",

@@ -134,10 +134,7 @@ const TABLE: Record<
         /tells machines what to boot \(pxelinux\.0\).*whichever answers first/s,
       ],
     ],
-    not: [
-      { lans: [{ id: "b-1", name: "boot", servers: [] }] },
-      { lans: [{ id: "b-1", name: "boot", servers: undefined }] },
-    ],
+    not: [{ lans: [{ id: "b-1", name: "boot", servers: [] }] }],
   },
   "certificate-ends": {
     raised: [

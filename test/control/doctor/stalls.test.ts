@@ -125,6 +125,8 @@ test("every code that somebody records as trouble is one that a rule follows fro
     "rung",
     "firmware-learnt",
     "ipxe-runs",
+    "root-from-peer",
+    "waits-turn",
     "waits-for-approval",
     "changed",
     "own-disk",
