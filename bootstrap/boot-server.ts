@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { BootTarget } from "#api/boot.ts";
 import type { Log } from "#lib/log.ts";
 import { steadyNow } from "#lib/time.ts";
+import { createWake, type Wake } from "#lib/wake.ts";
 import { type BootConfig, offerConfig } from "./config.ts";
 import { UKI_FILE } from "./dhcp/boot-files.ts";
 import { createLearnt, type Lesson } from "./dhcp/learnt.ts";
@@ -22,6 +23,9 @@ import { createInventories, type Inventories } from "./inventories.ts";
 import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
 import { readLoaders } from "./loaders.ts";
+import { isProbe } from "./preflight/card.ts";
+import { askLan } from "./preflight/probe.ts";
+import { type LanWatch, watchLan } from "./preflight/watch.ts";
 import { rootPeers } from "./root-peers.ts";
 import { rootSources } from "./root-sources.ts";
 import { diskFile, signedImageOf } from "./signed-image.ts";
@@ -47,6 +51,8 @@ export interface BootServer {
   readonly dhcp: DhcpServer;
   /** On their way to control. */
   readonly inventories: Inventories;
+  /** Other DHCP servers of its LAN, asked for while `run` goes on. */
+  readonly lan: LanWatch & { changed: Wake };
   close(): Promise<void>;
 }
 
@@ -89,6 +95,13 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   stack.defer(() => tokenJournal.close());
 
   const { network, relays, refused } = config;
+  const lanChanged = createWake();
+  const lan = watchLan({
+    ask: (signal) => askLan({ interface: config.interface, address, signal }),
+    own: address,
+    onChange: lanChanged.ring,
+    log,
+  });
   const leasedTo = (ip: string) => {
     const lease = leases.byAddress(ip);
     return lease?.state === "bound" && lease.expiresAtMs > steadyNow() ? lease.mac : undefined;
@@ -114,11 +127,11 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
       return true;
     },
     machineOf: ({ kind, mac }) => {
-      if (kind !== "os" && !machines.admit(mac, false)) return undefined;
+      if (kind !== "os" && !isProbe(mac) && !machines.admit(mac, false)) return undefined;
       return machines.offerMachine(mac);
     },
     learnt,
-    onStep: dhcpSteps({ timeline, mode: config.mode }),
+    onStep: dhcpSteps({ timeline, mode: config.mode, rogue: (server) => lan.named(server) }),
     onLoaderRefused: loaderStep.refused,
     log,
   });
@@ -194,6 +207,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   return {
     dhcp,
     inventories,
+    lan: { ...lan, changed: lanChanged },
     setTarget(target) {
       sight.setJobNetworks(target.jobNetworks ?? []);
       machines.setTarget(target);

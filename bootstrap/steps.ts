@@ -33,7 +33,15 @@ const KIND_WORDS: Record<Client["kind"], string> = {
 
 type Sink = Pick<Timeline, "record">;
 
-export function dhcpSteps({ timeline, mode, nowMs }: { timeline: Sink; mode: "full" | "proxy"; nowMs?: () => number }) {
+interface DhcpStepsOptions {
+  timeline: Sink;
+  mode: "full" | "proxy";
+  /** What a server is that was not there at the start, or that boots machines as we do. */
+  rogue?: (server: string) => { card?: string | undefined } | undefined;
+  nowMs?: () => number;
+}
+
+export function dhcpSteps({ timeline, mode, rogue = () => undefined, nowMs }: DhcpStepsOptions) {
   const isNews = onceIn(REPEAT_MS, nowMs);
   const asked = countIn(REPEAT_MS, nowMs);
   return (client: Client, decision: Decision, rung: Rung = 0): void => {
@@ -44,6 +52,13 @@ export function dhcpSteps({ timeline, mode, nowMs }: { timeline: Sink; mode: "fu
     const note = (code: BootCode, message: string, detail: Record<string, string | number> = {}) =>
       timeline.record({ claimed, stage: "note", level: "warning", message, detail: { code, ...detail } });
     const { otherServer: server } = decision;
+    const stranger = server === undefined || kind === "os" ? undefined : rogue(server);
+    if (server !== undefined && stranger !== undefined) {
+      const { card = "unknown" } = stranger;
+      const message = `${who} takes the address of DHCP server ${server} (card ${card}), which was not there before`;
+      if (isNews(`rogue ${mac} ${server}`)) note("rogue-server", message, { server, card });
+      return;
+    }
     // Of an operating system once for all: it takes its address from whom it likes. Of a machine that boots, each: it boots from there.
     if (server !== undefined && mode === "full" && isNews(`other ${kind === "os" ? "" : mac} ${server}`))
       note("other-server", `another DHCP server answers on this network: ${server}; use proxy mode, or switch it off`, {

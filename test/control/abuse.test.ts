@@ -470,6 +470,7 @@ const CONTENT = new Set(
     "postBootEvents body.events[].claimed.manufacturer",
     "postBootEvents body.events[].claimed.product",
     "postBootEvents body.events[].message",
+    "postBootEvents body.dhcpServers[].file",
     "postBootEvents body.events[].detail.*",
     "routerLog body.session",
     "routerLog body.lines[].line",
