@@ -13,6 +13,8 @@ export const AlertKind = oneOf([
   "router-behind",
   "machine-waits",
   "machine-fell-back",
+  "machine-loops",
+  "rogue-dhcp",
   "certificate-ends",
   "member-certificate-ends",
   "control-certificate-ends",

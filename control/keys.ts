@@ -7,6 +7,8 @@ export const PREFIX = {
   machineLives: "machine-lives/",
   rollouts: "rollouts/",
   rolloutMachines: "rollout-machines/",
+  machineInventory: "machine-inventory/",
+  machineWipes: "machine-wipes/",
   machineOrders: "machine-orders/",
   machineBmcs: "machine-bmcs/",
   profiles: "profiles/",
@@ -68,6 +70,10 @@ export const keys = {
   rollout: (id: string) => `${PREFIX.rollouts}${id}`,
   rolloutMachine: (id: string, machineId: string) => `${PREFIX.rolloutMachines}${id}/${machineId}`,
   rolloutMachinesOf: (id: string) => `${PREFIX.rolloutMachines}${id}/`,
+  /** What it is made of, as it last said. */
+  machineInventory: (id: string) => `${PREFIX.machineInventory}${id}`,
+  /** Its last order to wipe, disk by disk, and the proofs of all. */
+  machineWipe: (id: string) => `${PREFIX.machineWipes}${id}`,
   machineOrder: (machineId: string, id: string) => `${PREFIX.machineOrders}${machineId}/${id}`,
   /** How it is switched; the password sealed. */
   machineBmc: (machineId: string) => `${PREFIX.machineBmcs}${machineId}`,

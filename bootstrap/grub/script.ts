@@ -7,6 +7,9 @@ import {
   bootWords,
   consoleText,
   digest,
+  INVENTORY_SAYS,
+  type InventoryOptions,
+  inventoryWords,
   READ_SECONDS,
   RESCUE_WORDS,
   RETRY_SECONDS,
@@ -31,6 +34,11 @@ export function rescueGrub({
 }: ScriptOptions & { image: ScriptImage; lines?: readonly string[] }): string {
   const told = lines.length === 0 ? [] : [...lines.map(echo), `sleep ${READ_SECONDS}`];
   return script([...told, ...kernelLines({ base, mac }, image, RESCUE_WORDS)]);
+}
+
+/** Boot `image` as one that only says what the machine is made of. */
+export function inventoryGrub({ base, mac, image, url, peer }: InventoryOptions): string {
+  return script([echo(INVENTORY_SAYS), ...kernelLines({ base, mac, peer }, image, inventoryWords(url))]);
 }
 
 /** Nothing to boot yet: say why on the console; the loop asks again. */

@@ -23,6 +23,7 @@ import {
   routerBehind,
   routerDown,
 } from "./rules/hosts.ts";
+import { machineLoops, rogueDhcp } from "./rules/metal.ts";
 
 export const ALERT_RULES: readonly AlertRule[] = [
   hostLost,
@@ -34,6 +35,8 @@ export const ALERT_RULES: readonly AlertRule[] = [
   routerBehind,
   machineWaits,
   machineFellBack,
+  machineLoops,
+  rogueDhcp,
   certificateEnds,
   memberCertificateEnds,
   controlCertificateEnds,

@@ -42,6 +42,7 @@ export function mountMachines(mount: Mount, context: Context): void {
     const decided = decides ? afterDecision(store, entry.value) : { machine: entry.value, changes: [] };
     const value: MachineRecord = { ...decided.machine, ...changed };
     if (value.pending === undefined) delete value.pending;
+    if (value.approvedAt !== undefined || value.state === "rejected") delete value.check; // nothing to compare any more
     const all = store.list<MachineRecord>(PREFIX.machines);
     if (all.some((other) => other.value.name === value.name && other.value.id !== value.id))
       throw new Fault("conflict", `a machine is named ${value.name} already`);
@@ -62,8 +63,8 @@ export function mountMachines(mount: Mount, context: Context): void {
 
   const gone = (id: string): Change[] => [
     { key: keys.machine(id), value: null },
-    ...[keys.machineBmc(id), keys.machineDisks(id), keys.machineLife(id)].flatMap((key) =>
-      store.get(key) ? [{ key, value: null }] : [],
+    ...[keys.machineBmc(id), keys.machineDisks(id), keys.machineWipe(id), keys.machineInventory(id), keys.machineLife(id)].flatMap((key) =>
+      store.get(key) ? { key, value: null } : [],
     ),
     ...store.list(keys.machineOrdersOf(id)).map(({ key }) => ({ key, value: null })),
     ...store.list(keys.timelineOf(id)).map(({ key }) => ({ key, value: null })),
@@ -109,13 +110,14 @@ export function mountMachines(mount: Mount, context: Context): void {
         `machine ${entry.value.name} ${pending.reason}; to make it a machine of its own, reject it first`,
       );
     if (ifMatch === undefined) refuseStale(entry.value, body.claim);
-    const approved = {
-      ...approvedAfter(decidedAnew(entry.value), principal.name, now()),
-      name,
-      profile,
-    };
-    const accepted = pending?.kind === "changed" ? `; accepted: ${pending.reason}` : "";
-    const { fallback } = entry.value;
+    const approved = { ...approvedAfter(decidedAnew(entry.value), principal.name, now()), name, profile };
+    const { check, fallback } = entry.value;
+    const accepted =
+      pending?.kind === "changed"
+        ? `; accepted: ${pending.reason}`
+        : check && entry.value.approvedAt === undefined
+          ? `; its six words were: ${check.words}${check.by === "key" ? "" : " (of its claim alone)"}`
+          : "";
     const isNews = entry.value.approvedAt === undefined || pending !== undefined || fallback !== undefined;
     return change(entry, approved, principal.name, `machine ${name} was approved${accepted}`, {
       version: ifMatch,

@@ -7,6 +7,7 @@ import { keys, PREFIX } from "../keys.ts";
 import { bootGuardOf, guardSettings } from "../machine-life/records.ts";
 import type { ClusterSettings, MachineRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
+import { wipeTasksOf } from "../wipes/record.ts";
 
 export function bootTargetOf({
   store: newest,
@@ -29,6 +30,7 @@ export function bootTargetOf({
       const profile =
         store.get<Profile>(keys.profile(machine.profile))?.value ?? store.get<Profile>(keys.profile("default"))!.value;
       const order = store.get<MachineDisks>(keys.machineDisks(machine.id))?.value.order;
+      const givenUp = wipeTasksOf(store, machine.id).map(({ fingerprint }) => fingerprint);
       const { fallback } = machine;
       const current = currentOf(imageArchitecture(machine.identity.architecture));
       const own = machine.pinnedImageId ?? (profile.image === "current" ? current : profile.image);
@@ -48,6 +50,7 @@ export function bootTargetOf({
         ...(order ? { wipeOrder: order } : {}),
         ...(machine.bootOnce ? { once: { id: machine.bootOnce.orderId, target: machine.bootOnce.target } } : {}),
         guard: bootGuardOf(store, machine, guardSettings(config)),
+        ...(givenUp.length > 0 ? { givenUp } : {}),
       };
     }),
     images,

@@ -222,15 +222,16 @@ export const machineFellBack: AlertRule = {
   clearAfterMs: 0,
   all: "flynn machine list",
   wanted: ({ machines }) =>
+    // One that has the rescue prompt is `failed`, of which another alert tells.
     machines.flatMap(({ id, name, fallback }): WantedAlert[] => {
-      if (fallback === undefined) return [];
-      const { stage, imageId, reason, at } = fallback;
+      if (fallback === undefined || fallback.stage === "rescue") return [];
+      const { imageId, reason, at } = fallback;
       const boots = imageId === undefined ? "goes on trying" : `boots ${imageId} instead`;
       return [
         {
           subject: { kind: "machine", id, name },
-          severity: stage === "rescue" ? "critical" : "warning",
-          what: stage === "rescue" ? `machine ${name} cannot boot` : `machine ${name} ${boots}`,
+          severity: "warning",
+          what: `machine ${name} ${boots}`,
           why: `${reason}. When the cause is gone, let it try again: flynn machine approve ${name}`,
           next: `flynn machine explain ${name}`,
           since: at,

@@ -26,6 +26,11 @@ const pending = {
   claim: "x",
 };
 
+const rogue = {
+  ...{ address: "10.77.0.9", card: "52:54:00:00:00:09", gives: "10.77.0.40", boots: false },
+  rogueAs: "new" as const,
+};
+
 /** Of each kind: a view where it is wanted, how severe it is and what it says; then views where it is not. */
 const TABLE: Record<
   AlertKind,
@@ -109,13 +114,37 @@ const TABLE: Record<
         "warning",
         /boots old instead.*3 boots.*flynn machine approve.*flynn machine explain/s,
       ],
-      [
-        { machines: [machine({ state: "failed", fallback: { stage: "rescue", reason: "6 boots", at: AT } })] },
-        "critical",
-        /cannot boot.*6 boots/s,
-      ],
     ],
     not: [{ machines: [machine(), machine({ state: "booting" })] }],
+  },
+  "machine-loops": {
+    raised: [
+      [
+        { machines: [machine({ state: "failed", reason: "5 boots ended in the initrd" })] },
+        "critical",
+        /boots again and again.*5 boots ended in the initrd.*flynn machine explain/s,
+      ],
+    ],
+    not: [{ machines: [machine({ state: "booting" }), machine({ state: "ready" })] }],
+  },
+  "rogue-dhcp": {
+    raised: [
+      [
+        { lans: [{ id: "b-1", name: "boot", servers: [rogue] }] },
+        "critical",
+        /another DHCP server answers where boot boots machines: 10\.77\.0\.9.*card 52:54:00:00:00:09.*was not there.*flynn doctor network/s,
+      ],
+      [
+        {
+          lans: [
+            { id: "b-1", name: "boot", servers: [{ ...rogue, rogueAs: "boots", boots: true, file: "pxelinux.0" }] },
+          ],
+        },
+        "warning",
+        /tells machines what to boot \(pxelinux\.0\).*whichever answers first/s,
+      ],
+    ],
+    not: [{ lans: [{ id: "b-1", name: "boot", servers: [] }] }],
   },
   "certificate-ends": {
     raised: [
@@ -270,6 +299,8 @@ const SECONDS: Record<AlertKind, [raise: number, clear: number]> = {
   "router-behind": [60, 30],
   "machine-waits": [0, 0],
   "machine-fell-back": [0, 0],
+  "machine-loops": [0, 0],
+  "rogue-dhcp": [0, 60],
   "certificate-ends": [0, 0],
   "member-certificate-ends": [60, 60],
   "control-certificate-ends": [60, 60],
