@@ -19,6 +19,11 @@ const asked: FirmwareBoot["isReached"] = (events) =>
   events.some(({ stage, message }) => stage === "script" || /arm64/.test(message));
 
 const ROWS: Record<string, FirmwareBoot> = {
+  "Secure Boot, found out, HTTP": { firmware: "ovmf-secure", mode: "full", isReached: runsLinux, timeoutMs: 300_000 },
+  "Secure Boot, shim by PXE": {
+    ...{ firmware: "ovmf-secure", mode: "full", isReached: runsLinux, timeoutMs: 300_000 },
+    config: { uefiLoader: "shim" },
+  },
   "SeaBIOS, the card's iPXE": { firmware: "seabios", mode: "full", ...kernel },
   "SeaBIOS, a PXE ROM, undionly": { firmware: "seabios-undi", mode: "full", ...kernel },
   "OVMF PXE, full": { firmware: "ovmf", mode: "full", ...kernel },
@@ -26,11 +31,6 @@ const ROWS: Record<string, FirmwareBoot> = {
   "OVMF PXE, beside ISC dhcpd": { firmware: "ovmf", mode: "proxy", beside: "isc", ...kernel },
   "OVMF HTTP, full": { firmware: "ovmf-http", mode: "full", ...kernel },
   "OVMF HTTP, beside dnsmasq": { firmware: "ovmf-http", mode: "proxy", beside: "dnsmasq", ...kernel },
-  "Secure Boot, found out, HTTP": { firmware: "ovmf-secure", mode: "full", isReached: runsLinux, timeoutMs: 300_000 },
-  "Secure Boot, shim by PXE": {
-    ...{ firmware: "ovmf-secure", mode: "full", isReached: runsLinux, timeoutMs: 300_000 },
-    config: { uefiLoader: "shim" },
-  },
   "AAVMF PXE, full": { firmware: "aavmf", mode: "full", isReached: asked, timeoutMs: 300_000 },
 };
 
@@ -39,6 +39,7 @@ export const firmware: Soak = {
   covers: ["bootstrap", "images/loaders.ts", "test/soak/firmware.ts", "test/lab/firmware", "test/lab/qemu.ts"],
   async run({ resumed, timeUp, signal, say }) {
     const figures: Record<string, number | string> = { ...resumed };
+    const failed: string[] = [];
     const scope = await openScope({ signals: false });
     const stop = () => void scope.close().catch(() => undefined);
     signal.addEventListener("abort", stop, { once: true });
@@ -53,11 +54,16 @@ export const firmware: Soak = {
         try {
           const { scriptMs } = await bootFirmware(each, { ...row, ...real, config: { loadersDir, ...row.config } });
           figures[name] = Number.isNaN(scriptMs) ? "asked" : Number((scriptMs / 1_000).toFixed(1));
+          say(`${name}: ${figures[name]} s to the script`);
+        } catch (error) {
+          signal.throwIfAborted();
+          failed.push(name); // the others are looked at all the same
+          say(`${name}: ${(error as Error).message}`);
         } finally {
           await each.close();
         }
-        say(`${name}: ${figures[name]} s to the script`);
       }
+      if (failed.length > 0) throw new Error(`did not come as far as they should: ${failed.join("; ")}`);
       return { done: Object.keys(ROWS).every((name) => figures[name] !== undefined), figures };
     } finally {
       signal.removeEventListener("abort", stop);
