@@ -14,6 +14,7 @@ import * as externalServices from "./external-services.ts";
 import * as git from "./git.ts";
 import * as hostAgents from "./host-agents.ts";
 import * as hosts from "./hosts.ts";
+import * as inventory from "./inventory.ts";
 import * as jobs from "./jobs.ts";
 import * as keys from "./keys.ts";
 import * as logs from "./logs.ts";
@@ -22,6 +23,7 @@ import * as machines from "./machines.ts";
 import * as members from "./members.ts";
 import * as network from "./network.ts";
 import * as pages from "./pages.ts";
+import * as power from "./power.ts";
 import * as quarantine from "./quarantine.ts";
 import * as routerAgents from "./router-agents.ts";
 import * as routes from "./routes.ts";
@@ -59,7 +61,9 @@ export const NOUNS = {
   members,
   machines,
   "machine-orders": machineOrders,
+  power,
   disks: { ...disks, ...wipes },
+  inventory,
   boot,
   quarantine,
   alerts,

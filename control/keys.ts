@@ -5,7 +5,9 @@ export const PREFIX = {
   machines: "machines/",
   machineDisks: "machine-disks/",
   machineWipes: "machine-wipes/",
+  machineInventory: "machine-inventory/",
   machineOrders: "machine-orders/",
+  machineBmcs: "machine-bmcs/",
   profiles: "profiles/",
   bootImages: "boot-images/",
   bootServers: "boot-servers/",
@@ -60,7 +62,11 @@ export const keys = {
   machineDisks: (id: string) => `${PREFIX.machineDisks}${id}`,
   /** Its last order to wipe, disk by disk, and the proofs of all. */
   machineWipe: (id: string) => `${PREFIX.machineWipes}${id}`,
+  /** What it is made of, as it last said. */
+  machineInventory: (id: string) => `${PREFIX.machineInventory}${id}`,
   machineOrder: (machineId: string, id: string) => `${PREFIX.machineOrders}${machineId}/${id}`,
+  /** How it is switched; the password sealed. */
+  machineBmc: (machineId: string) => `${PREFIX.machineBmcs}${machineId}`,
   machineOrdersOf: (machineId: string) => `${PREFIX.machineOrders}${machineId}/`,
   profile: (name: string) => `${PREFIX.profiles}${name}`,
   bootImage: (id: string) => `${PREFIX.bootImages}${id}`,

@@ -14,6 +14,7 @@ import { observer } from "../identity/observe.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { page, pageOf } from "../paging.ts";
+import type { Power } from "../power/power.ts";
 import type { MachineRecord } from "../records.ts";
 import { bootImages, bootTargetOf } from "../targets/boot.ts";
 
@@ -26,7 +27,7 @@ const FED_BY = [
   "cluster/",
 ];
 
-export function mountBoot(mount: Mount, context: Context): void {
+export function mountBoot(mount: Mount, context: Context, power: Pick<Power, "saw">): void {
   const { store, now, presence, config } = context;
   const observed = observer(context);
 
@@ -54,7 +55,9 @@ export function mountBoot(mount: Mount, context: Context): void {
   );
   mount(boot.postBootEvents, async ({ params, body }) => {
     presence.bootServerSeen(params.id);
-    return { machines: await observed.take(params.id, body.events) };
+    const machines = await observed.take(params.id, body.events);
+    power.saw(params.id, [...new Set(machines.map(({ machineId }) => machineId))]);
+    return { machines };
   });
 
   const image = (id: string): boot.BootImage => {

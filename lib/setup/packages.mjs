@@ -26,6 +26,7 @@ const IMAGE = [
   "xz-utils",
   "e2fsprogs",
   "ipxe",
+  "ipmitool",
 ];
 
 export const DEBIAN_SETS = {
@@ -44,7 +45,8 @@ export const DEBIAN_SETS = {
   ],
   test: [
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
-    ...["python3-minimal", "python3-venv"],
+    ...["python3-minimal", "python3-venv", "openipmi", "ipmitool"],
+    ...["ethtool", "smartmontools"],
   ],
   soak: ["ovmf", "python3-websockets", "proot", "qemu-user-static"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
@@ -71,7 +73,10 @@ export const BASE_PACKAGES = [
 
 /** Programs that we start, by the package that brings them. */
 export const PROGRAMS_OF = {
-  systemd: ["systemd-analyze"],
+  systemd: ["systemctl", "systemd-analyze", "systemd-detect-virt"],
+  ethtool: ["ethtool"],
+  ipmitool: ["ipmitool"],
+  smartmontools: ["smartctl"],
   apt: ["apt-get", "apt-config"],
   bash: ["bash"],
   bsdutils: ["script"],
@@ -129,6 +134,8 @@ export const PROGRAMS_OF = {
   e2fsprogs: ["dumpe2fs", "debugfs", "e2fsck", "mkfs.ext2", "mkfs.ext4"],
   git: ["git"],
   haproxy: ["haproxy"],
+  ipmitool: ["ipmitool"],
+  openipmi: ["ipmi_sim"],
   iproute2: ["ip", "ss", "tc"],
   iptables: ["iptables", "iptables-restore", "iptables-save"],
   kmod: ["depmod", "modprobe"],

@@ -243,10 +243,11 @@ const MADE_BY: Record<string, object> = {
   wipeMachineDisk: { fingerprint: "1".repeat(64) },
   startMachineWipe: { fingerprints: ["1".repeat(64)] },
   signalJob: { signal: "HUP" },
+  orderPower: { action: "on" },
 };
 /** Those that make nothing that lasts: repeated, they say what is so already; another ticket opens no second session by itself. */
 const MAKE_NOTHING =
-  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment cancelMachineOrder pauseDeployment resumeDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
+  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment cancelMachineOrder pauseDeployment resumeDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession createConsoleSession lookAtMachineBmc";
 
 test("an Idempotency-Key of another request is a conflict for every POST that makes or does something once, before it does", () =>
   withRig(async (rig) => {
@@ -456,6 +457,11 @@ const CONTENT = new Set(
     ),
     "reportHostDisks body.wipe.reason",
     ...["step", "progress", "evidence.did"].map((field) => `reportHostWipe body.${field}`),
+    "reportOrder body.step",
+    "reportOrder body.end.reason",
+    "answerBmcAsk body.message",
+    "answerBmcAsk body.text",
+    "reportMachineInventory body.report",
     "hostBuildLog body.text",
     "hostBuildResult body.reason",
     "hostBuildResult body.detected",
