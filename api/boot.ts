@@ -5,6 +5,7 @@
 // So a machine can boot while control is away; control accepts each nonce once.
 import { type KeyLike, sign, verify } from "node:crypto";
 import { type Static, Type } from "typebox";
+import { RogueDhcpServer } from "./dhcp-servers.ts";
 import { DiskMedia, GivenUp, WipeOrder } from "./disks.ts";
 import { endpoint } from "./endpoint.ts";
 import { Fault } from "./fault.ts";
@@ -215,7 +216,15 @@ export const postBootEvents = endpoint({
   summary: "Report what machines did; unknown machines become discovered",
   permission: "boot",
   params: IdParams,
-  body: object({ events: Type.Array(BootEvent, { maxItems: 500 }) }),
+  body: object({
+    events: Type.Array(BootEvent, { maxItems: 500 }),
+    dhcpServers: Type.Optional(
+      Type.Array(RogueDhcpServer, {
+        maxItems: 32,
+        description: "Other DHCP servers of its network that should not be there, all of them; left out: as before.",
+      }),
+    ),
+  }),
   reply: object({ machines: Type.Array(object({ mac: Mac, machineId: Id })) }),
 });
 

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import type { BootTarget } from "#api/boot.ts";
 import type { Log } from "#lib/log.ts";
 import { steadyNow } from "#lib/time.ts";
+import { createWake, type Wake } from "#lib/wake.ts";
 import { type BootConfig, offerConfig } from "./config.ts";
+import { UKI_FILE } from "./dhcp/boot-files.ts";
 import { createLearnt, type Lesson } from "./dhcp/learnt.ts";
 import { createLeases, type Lease } from "./dhcp/leases.ts";
 import { type DhcpServer, dhcpServer } from "./dhcp/server.ts";
@@ -21,8 +23,12 @@ import { createInventories, type Inventories } from "./inventories.ts";
 import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
 import { readLoaders } from "./loaders.ts";
+import { isProbe } from "./preflight/card.ts";
+import { askLan } from "./preflight/probe.ts";
+import { type LanWatch, watchLan } from "./preflight/watch.ts";
 import { rootPeers } from "./root-peers.ts";
 import { rootSources } from "./root-sources.ts";
+import { diskFile, signedImageOf } from "./signed-image.ts";
 import { dhcpSteps, httpFileSteps, loaderSteps, tftpSteps, transferStep, unknownFileSteps } from "./steps.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
@@ -45,6 +51,8 @@ export interface BootServer {
   readonly dhcp: DhcpServer;
   /** On their way to control. */
   readonly inventories: Inventories;
+  /** Other DHCP servers of its LAN, asked for while `run` goes on. */
+  readonly lan: LanWatch & { changed: Wake };
   close(): Promise<void>;
 }
 
@@ -87,14 +95,28 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   stack.defer(() => tokenJournal.close());
 
   const { network, relays, refused } = config;
+  const lanChanged = createWake();
+  const lan = watchLan({
+    ask: (signal) => askLan({ interface: config.interface, address, signal }),
+    own: address,
+    onChange: lanChanged.ring,
+    log,
+  });
   const leasedTo = (ip: string) => {
     const lease = leases.byAddress(ip);
     return lease?.state === "bound" && lease.expiresAtMs > steadyNow() ? lease.mac : undefined;
   };
   const sight = createSight({ network, relays, refused, neighbours, leasedTo });
+  const signed = (ip?: string) => {
+    const card = ip === undefined ? undefined : sight.sourceOf(ip).card;
+    return signedImageOf(machines.target, card === undefined ? undefined : machines.find(card), images);
+  };
+  const fixed = fixedFiles(bootFiles);
   const loaderStep = loaderSteps({ timeline });
   const dhcp = await dhcpServer({
-    config: offerConfig(config, new Set(bootFiles.keys())),
+    config: offerConfig(config, {
+      has: (name) => bootFiles.has(name) || (name === UKI_FILE && signed() !== undefined),
+    }),
     ownMacs: config.ownMacs,
     leases,
     saveLease: leaseJournal.append,
@@ -105,11 +127,11 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
       return true;
     },
     machineOf: ({ kind, mac }) => {
-      if (kind !== "os" && !machines.admit(mac, false)) return undefined;
+      if (kind !== "os" && !isProbe(mac) && !machines.admit(mac, false)) return undefined;
       return machines.offerMachine(mac);
     },
     learnt,
-    onStep: dhcpSteps({ timeline, mode: config.mode }),
+    onStep: dhcpSteps({ timeline, mode: config.mode, rogue: (server) => lan.named(server) }),
     onLoaderRefused: loaderStep.refused,
     log,
   });
@@ -119,7 +141,12 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     address,
     port: 69,
     singlePort: config.tftpSinglePort,
-    files: fixedFiles(bootFiles),
+    files: {
+      open(name, client) {
+        const image = name === UKI_FILE ? signed(client.address) : undefined;
+        return image === undefined ? fixed.open(name, client) : diskFile(image);
+      },
+    },
     caps: { blksizeBytes: config.tftpMaxBlock, windowsize: config.tftpMaxWindow },
     log,
     admits: sight.admits,
@@ -164,6 +191,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     inventory,
     images,
     bootFiles,
+    signed,
     admits: sight.admits,
     onBootFile: httpFileSteps(fetching),
     onTransfer: (transfer, token, ip) => {
@@ -179,6 +207,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   return {
     dhcp,
     inventories,
+    lan: { ...lan, changed: lanChanged },
     setTarget(target) {
       sight.setJobNetworks(target.jobNetworks ?? []);
       machines.setTarget(target);

@@ -6,6 +6,7 @@ import { Ajv } from "ajv";
 import { BootTarget, bootTarget, postBootEvents, signJoinGrant } from "#api/boot.ts";
 import { createClient } from "#api/client.ts";
 import { knownUrls } from "#api/control-urls.ts";
+import type { RogueDhcpServer } from "#api/dhcp-servers.ts";
 import { Fault } from "#api/fault.ts";
 import { reportMachineInventory } from "#api/inventory.ts";
 import { type Identity, loadIdentity } from "#api/join.ts";
@@ -15,6 +16,7 @@ import { keepIdentity } from "#api/renew.ts";
 import { ownHello } from "#api/version.ts";
 import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
 import type { Log } from "#lib/log.ts";
+import type { Wake } from "#lib/wake.ts";
 import { followBmcWork } from "./bmc/link.ts";
 import type { BmcWorker } from "./bmc/worker.ts";
 import type { BootRecord } from "./identity/tokens.ts";
@@ -29,6 +31,8 @@ export interface ControlLinkOptions {
   joinTokenFile: string;
   timeline: Timeline;
   inventories: Pick<Inventories, "deliver">;
+  /** Other DHCP servers that should not be there: told as they change, and now and then, since control keeps them in memory. */
+  lan?: { rogues(): readonly RogueDhcpServer[]; changed: Wake };
   /** Told the last copy at once, and each newer target. */
   onTarget: (target: BootTarget) => void;
   /** Carries out what control wants of BMCs. */
@@ -44,6 +48,8 @@ export interface ControlLink {
   run(signal: AbortSignal): Promise<void>;
 }
 
+const LAN_MS = 60_000;
+const LAN_AGAIN_MS = 10_000;
 const GRANT_TTL_MS = 15 * 60_000;
 const isTarget = new Ajv({ strict: false, validateSchema: false }).compile<BootTarget>(BootTarget);
 
@@ -122,6 +128,21 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
     },
   };
 
+  async function tellOfLan(post: (servers: RogueDhcpServer[]) => Promise<void>, signal: AbortSignal): Promise<void> {
+    if (options.lan === undefined) return;
+    const { rogues, changed } = options.lan;
+    while (!signal.aborted) {
+      const told = await post([...rogues()]).then(
+        () => true,
+        (error: unknown) => {
+          log.warn({ err: error }, "other DHCP servers not told, it is tried again");
+          return false;
+        },
+      );
+      await changed.wait(told ? LAN_MS : LAN_AGAIN_MS, signal);
+    }
+  }
+
   async function actAs(member: Member): Promise<void> {
     const { identity, signal } = member;
     become(identity);
@@ -130,6 +151,9 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
     try {
       await Promise.all([
         follow(client, member),
+        tellOfLan(async (dhcpServers) => {
+          await client.call(postBootEvents, { params: { id }, body: { events: [], dhcpServers }, signal });
+        }, signal),
         ...(bmcs === undefined ? [] : [followBmcWork({ client, id, worker: bmcs, log, signal })]),
         timeline.deliver(async (events) => {
           await client.call(postBootEvents, { params: { id }, body: { events }, signal });

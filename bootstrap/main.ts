@@ -44,6 +44,7 @@ run(async (signal) => {
     caPem,
     timeline,
     inventories: server.inventories,
+    lan: server.lan,
     log,
     onTarget: server.setTarget,
     bmcs,
@@ -53,6 +54,6 @@ run(async (signal) => {
       await server.scanImages().catch((error) => log.error({ err: error }, "boot images not scanned"));
     }
   };
-  await Promise.all([link.run(signal), scan()]);
+  await Promise.all([link.run(signal), scan(), server.lan.run(signal)]);
   return 0;
 });

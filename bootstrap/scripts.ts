@@ -1,8 +1,9 @@
-// The two languages that boot scripts are written in: iPXE's, and GRUB's. Who gets which script is boot-plane.ts.
+// The languages that boot scripts are written in: iPXE's, GRUB's, and what the initrd of a signed image reads. Who gets which script is boot-plane.ts.
 import type { Loader } from "./dhcp/boot-files.ts";
 import { bootGrub, inventoryGrub, localDiskGrub, refusalGrub, rescueGrub, waitGrub } from "./grub/script.ts";
 import type { BootOptions, InventoryOptions, ScriptImage, ScriptOptions } from "./http/boot-words.ts";
 import { bootScript, inventoryScript, localDiskScript, refusalScript, rescueScript, waitScript } from "./http/ipxe.ts";
+import { bootUki, localDiskUki, refusalUki, rescueUki, waitUki } from "./http/uki.ts";
 
 export interface Scripts {
   boot(options: BootOptions): string;
@@ -21,6 +22,14 @@ export const SCRIPTS: Readonly<Record<Loader, Scripts>> = {
     wait: waitScript,
     localDisk: localDiskScript,
     refusal: refusalScript,
+  },
+  uki: {
+    boot: bootUki,
+    inventory: () => waitUki(["Flynn: waiting for approval"]),
+    rescue: rescueUki,
+    wait: ({ lines }) => waitUki(lines),
+    localDisk: localDiskUki,
+    refusal: refusalUki,
   },
   shim: {
     boot: bootGrub,

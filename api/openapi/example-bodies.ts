@@ -61,7 +61,6 @@ export const BODIES: Record<string, unknown> = {
   approveMachine: { name: "rack1-node3", profile: "default" },
   rejectMachine: {},
   updateMachine: { tags: { rack: "1" }, target: "boot" },
-  startMachineWipe: { fingerprints: ["9c".repeat(32)], method: "auto", verify: "all" },
   putMachineBmc: {
     kind: "redfish",
     address: "192.0.2.9",
@@ -70,6 +69,7 @@ export const BODIES: Record<string, unknown> = {
     pinSha256: "4f".repeat(32),
   },
   orderPower: { action: "cycle", boot: "pxe" },
+  startMachineWipe: { fingerprints: ["9c".repeat(32)], method: "auto", verify: "all" },
   wipeMachineDisk: { fingerprint: "9c".repeat(32) },
   putProfile: {
     name: "storage",

@@ -193,6 +193,13 @@ export function createBootPlane({
       }
       case "inventory": {
         const { image } = choice;
+        if (loader === "uki") {
+          // Its command line is signed: nothing can tell it to look around instead.
+          tell("wait-approval", WAITS_FOR_APPROVAL, {
+            detail: { code: "waits-for-approval", address: source.address },
+          });
+          return scripts.wait({ base, mac, lines: waitLines(WAITS_FOR_APPROVAL, claimed) });
+        }
         const imageId = image.manifest.id;
         const detail = { code: "waits-for-approval", address: source.address };
         const root = await rootFrom(image, mac, source);

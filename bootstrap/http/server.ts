@@ -5,9 +5,9 @@ import { SEED_FILES, type SeedFile } from "#api/cloud-config/seed.ts";
 import { chunkCache } from "#lib/file-server/chunks.ts";
 import { sendFile } from "#lib/file-server/send-file.ts";
 import type { Log } from "#lib/log.ts";
-import type { Loader } from "../dhcp/boot-files.ts";
+import { type Loader, UKI_FILE } from "../dhcp/boot-files.ts";
 import type { BootRecord } from "../identity/tokens.ts";
-import type { Images, Transfer } from "../images.ts";
+import type { Artefact, Images, Transfer } from "../images.ts";
 import { listenFault } from "../listen-fault.ts";
 import { type RateLimit, rateLimit } from "../rate.ts";
 
@@ -25,6 +25,8 @@ export interface BootHttpOptions {
   images: Pick<Images, "artefact">;
   /** iPXE binaries and scripts by name, for UEFI HTTP boot. */
   bootFiles: ReadonlyMap<string, Buffer>;
+  /** The signed image for whoever asks from this address. */
+  signed?: (address: string) => Artefact | undefined;
   onTransfer?: (transfer: Transfer, boot: BootRecord | undefined, address: string) => void;
   /** One of `bootFiles` was fetched, or its client went away first. */
   onBootFile?: (fetch: BootFileFetch, address: string) => void;
@@ -47,6 +49,7 @@ export interface BootHttpServer {
 const SCRIPT_PATHS: ReadonlyMap<string, Loader> = new Map([
   ["/boot.ipxe", "ipxe"],
   ["/boot.grub", "shim"],
+  ["/boot.env", "uki"],
 ]);
 const MAX_BODY_BYTES = 64 * 1024;
 const PLAIN = "text/plain; charset=utf-8";
@@ -123,6 +126,13 @@ async function route(
   if (reads && (parts[0] === "ipxe" || parts[0] === "grub")) {
     // Shim puts a second slash before what it starts.
     const name = normaliseName(parts[0] === "ipxe" ? path.slice("/ipxe/".length) : path) ?? "";
+    const image = name === UKI_FILE ? options.signed?.(from) : undefined;
+    if (image !== undefined) {
+      const sent = await sendFile(request, response, image, chunks);
+      const { sizeBytes } = image;
+      if (sent) options.onBootFile?.({ name, sizeBytes, complete: sent.whole, durationMs: sent.durationMs }, from);
+      return;
+    }
     const file = bootFiles.get(name);
     if (file === undefined) return wrong(404, "no such file\n");
     const fetch = await sendBootFile(response, name, file, isHead);

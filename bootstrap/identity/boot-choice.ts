@@ -47,14 +47,14 @@ export function chooseBoot({ target, machine, claimed, observed, imageOf, refusa
       why: WAITS_FOR_APPROVAL,
       note: `a known card, but ${outcome.differs.join("; ")}`,
     };
+  const architecture = imageArchitecture(claimed.architecture);
   const waits: BootChoice = { kind: "wait", code: "waits-for-approval", why: WAITS_FOR_APPROVAL };
   if (machine === undefined || outcome.kind === "discovered") {
-    const image = target.unknownMachines === "inventory" ? inventoryImage(target, imageOf) : undefined;
+    const image = target.unknownMachines === "inventory" ? inventoryImage(target, imageOf, architecture) : undefined;
     return image === undefined ? waits : { kind: "inventory", image };
   }
   if (machine.target === "local-disk") return { kind: "local-disk", machine };
   if (machine.target === "wait") return waits;
-  const architecture = imageArchitecture(claimed.architecture);
   const imageId = imageIdOf(machine, target, architecture);
   if (imageId === undefined) return noImage(architecture, target);
   const image = imageOf(imageId);
@@ -91,9 +91,13 @@ export function chooseBoot({ target, machine, claimed, observed, imageOf, refusa
   return { kind: machine.target === "rescue" ? "rescue" : "boot", machine, image };
 }
 
-/** The current image, if it can be served: without one the machine waits in its firmware. */
-function inventoryImage(target: BootTarget, imageOf: ChoiceInput["imageOf"]): VerifiedImage | undefined {
-  const current = target.images.find((image) => image.current);
+/** The current image of its architecture, if it can be served: without one the machine waits in its firmware. */
+function inventoryImage(
+  target: BootTarget,
+  imageOf: ChoiceInput["imageOf"],
+  architecture = "amd64",
+): VerifiedImage | undefined {
+  const current = target.images.find((image) => image.current && image.architecture === architecture);
   const image = current && imageOf(current.id);
   return image?.manifest.cmdline.every(isKernelWord) ? image : undefined;
 }

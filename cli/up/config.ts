@@ -40,11 +40,16 @@ export const UpConfig = Type.Object({
     description:
       "Network interface to boot machines on. Empty: no DHCP, no TFTP, no boot plane: nothing on the LAN is surprised.",
   }),
-  dhcp: Type.Unsafe<"proxy" | "full">({
+  dhcp: Type.Unsafe<"proxy" | "full" | "auto">({
     type: "string",
-    enum: ["proxy", "full"],
+    enum: ["proxy", "full", "auto"],
     default: "proxy",
-    description: "proxy: beside the LAN's own DHCP server. full: we are it.",
+    description:
+      "proxy: beside the LAN's own DHCP server. full: we are it. auto: proxy where one answers when the appliance starts, else full.",
+  }),
+  dhcpAnyway: Type.Boolean({
+    default: false,
+    description: "Full mode though another DHCP server gives addresses on that LAN; their ranges must not overlap.",
   }),
   dhcpRange: Type.String({ default: "", description: "Addresses to give out in full mode, first-last." }),
   dhcpRouter: Type.String({

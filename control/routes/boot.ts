@@ -55,6 +55,7 @@ export function mountBoot(mount: Mount, context: Context, power: Pick<Power, "sa
   );
   mount(boot.postBootEvents, async ({ params, body }) => {
     presence.bootServerSeen(params.id);
+    if (body.dhcpServers !== undefined) presence.dhcpServersSeen(params.id, body.dhcpServers);
     const machines = await observed.take(params.id, body.events);
     power.saw(params.id, [...new Set(machines.map(({ machineId }) => machineId))]);
     return { machines };

@@ -53,8 +53,8 @@ export function mountCluster({ mount, answerBeats }: ApiServer, { context, views
   mountMachines(mount, context);
   mountMachineOrders(mount, context, orders);
   mountDisks(mount, context);
-  mountWipes(mount, context, orders);
   mountInventory(mount, context);
+  mountWipes(mount, context, orders);
   mountBoot(mount, context, actors.switching);
   mountHosts(mount, context, { feeds, frames: hostFrames(context, changes), answerBeats, isFree: scheduler.isFree });
   mountRouters(mount, context, routes);

@@ -332,6 +332,28 @@ test("a rejected machine is sent on to its own boot order", () =>
     assert.not.match(body, "node-");
   }));
 
+test("the initrd of a signed image is told by lines what a script would have said, and its boot is one like any other", () =>
+  withServer([bootMachine(MAC)], async ({ get, events, fixture }) => {
+    const asked = `/boot.env?mac=${MAC}&uuid=${UUID}&serial=A1&arch=x86_64&platform=efi`;
+    const { status, body } = await get(asked);
+    assert.is(status, 200);
+    const { sha256 } = fixture.manifest.squashfs;
+    const root = `DO=boot\nFETCH=http://127.0.0.1:7780/a/sha256-${sha256}/root.squashfs\nSEED=http://127.0.0.1:7780/s/`;
+    assert.ok(body.startsWith(root), body);
+    const token = /\/s\/([\w-]+)\/\n$/.exec(body)![1]!;
+    assert.is((await get(`/s/${token}/user-data`)).status, 200);
+    assert.equal(
+      events.map(({ stage }) => stage),
+      ["script", "seed"],
+    );
+  }));
+
+test("an initrd whose machine nobody approved waits, and is told for what", () =>
+  withServer([], async ({ get }) => {
+    const { body } = await get(`/boot.env?mac=${MAC}&arch=x86_64&platform=efi`);
+    assert.match(body, /^DO=wait\nWHY=Flynn: machine \S+ waits for approval/);
+  }));
+
 test("a RISC-V machine is told why on its console and sent on to its own boot order; the timeline says so once", () =>
   withServer([bootMachine(MAC)], async ({ get, events }) => {
     const path = `/boot.ipxe?mac=${MAC}&arch=riscv64&platform=efi`;

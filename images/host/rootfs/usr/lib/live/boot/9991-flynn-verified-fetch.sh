@@ -93,7 +93,16 @@ flynn_ask ()
 {
 	flynn_line="$(cat "${FLYNN_CMDLINE:-/proc/cmdline}")"
 	flynn_base="$(printf '%s\n' "${flynn_line}" | sed -n 's,^.*flynn\.server=\(http://[^/ ]*\).*$,\1,p')"
-	[ -n "${flynn_base}" ] || flynn_base="http://${ROOTSERVER}:7780"
+	if [ -z "${flynn_base}" ]
+	then
+		case "${ROOTSERVER}" in
+			"" | 0.0.0.0)
+				flynn_refuse network "DHCP names no next server, and this signed image was built without --boot-server"
+				return 1
+				;;
+		esac
+		flynn_base="http://${ROOTSERVER}:7780"
+	fi
 	flynn_query="mac=$(cat "${FLYNN_SYS:-/sys}/class/net/${DEVICE}/address")&uuid=$(flynn_dmi product_uuid)&serial=$(flynn_dmi product_serial)"
 	flynn_query="${flynn_query}&vendor=$(flynn_dmi sys_vendor)&product=$(flynn_dmi product_name)&arch=$(uname -m)&platform=efi"
 	flynn_unheard=0
