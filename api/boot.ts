@@ -6,7 +6,7 @@
 import { type KeyLike, sign, verify } from "node:crypto";
 import { type Static, Type } from "typebox";
 import { RogueDhcpServer } from "./dhcp-servers.ts";
-import { DiskMedia, WipeOrder } from "./disks.ts";
+import { DiskMedia, GivenUp, WipeOrder } from "./disks.ts";
 import { endpoint } from "./endpoint.ts";
 import { Fault } from "./fault.ts";
 import { Claimed, Observed } from "./machine-identity.ts";
@@ -152,8 +152,15 @@ export const BootMachine = object({
   profile: Profile,
   tags: Tags,
   wipeOrder: Type.Optional(WipeOrder),
+  givenUp: Type.Optional(GivenUp),
 });
 export type BootMachine = Static<typeof BootMachine>;
+
+export const UnknownMachines = oneOf(
+  ["wait", "inventory", "auto"],
+  "wait: an operator approves. inventory: the same, and meanwhile the machine runs the current image without any secret and says what it is made of. auto: approved when seen (labs).",
+);
+export type UnknownMachines = Static<typeof UnknownMachines>;
 
 /** Everything a boot server decides from; it keeps its last copy on disk and answers from that when control is away. */
 export const BootTarget = object({
@@ -161,7 +168,7 @@ export const BootTarget = object({
   seq: Type.Integer(),
   controlUrls: Type.Array(Type.String()),
   caPem: Type.String(),
-  unknownMachines: oneOf(["wait", "auto"], "wait: an operator approves. auto: approved when seen (labs)."),
+  unknownMachines: UnknownMachines,
   jobNetworks: Type.Optional(
     Type.Array(Type.String(), {
       description: "CIDR ranges of jobs: what comes from there is dropped before it is read.",

@@ -5,7 +5,7 @@ import { loadConfig } from "#lib/config.ts";
 import { SERVERS_MOST, wrongSettings } from "#lib/dhcp-settings.ts";
 import { type Network, parseNetwork, parseRelay, parseSpan, upperHalf } from "#lib/ipv4.ts";
 import { parseDuration } from "#lib/units.ts";
-import type { Loader } from "./dhcp/boot-files.ts";
+import { LOADERS, type Loader } from "./dhcp/boot-files.ts";
 import type { OfferConfig } from "./dhcp/exchange.ts";
 import type { Relay } from "./identity/sight.ts";
 import type { Interface } from "./interfaces.ts";
@@ -92,14 +92,19 @@ export const BootConfigSchema = Type.Object({
   signedDir: Type.String({
     default: "/usr/lib",
     description:
-      "Where shim/ and grub/ of Debian's packages shim-signed and grub-efi-amd64-signed are (arm64: unpack those of arm64 there too).",
+      "Where shim/ and grub/ of Debian's packages shim-signed and grub-efi-amd64-signed are; a GRUB without HTTP, such as Debian 12's, is not offered.",
+  }),
+  loadersDir: Type.String({
+    default: "",
+    description:
+      "Newer loaders, in ipxe/, shim/ and grub/, that are taken first; `flynn image build` fetches them: faster, and for Secure Boot and arm64.",
   }),
   uefiLoader: Type.Unsafe<"auto" | Loader>({
     type: "string",
-    enum: ["auto", "ipxe", "shim"],
+    enum: ["auto", "ipxe", "shim", "uki"],
     default: "auto",
     description:
-      "What UEFI firmware is given: ipxe; shim (Debian's signed shim and GRUB, for Secure Boot); auto: ipxe, and shim once a machine fetched iPXE and did not run it.",
+      "What UEFI firmware is given: ipxe; shim (Debian's signed shim and GRUB, for Secure Boot); uki: the image itself as one signed program, where it was built with --uki; auto: uki where there is one, ipxe, and shim, each once a machine fetched the one before and did not run it.",
   }),
   logLevel: Type.Unsafe<"debug" | "info" | "warn" | "error">({
     type: "string",
@@ -153,9 +158,9 @@ export function readConfig(
   return checked;
 }
 
-export function offerConfig(config: BootConfig, served: ReadonlySet<string>): OfferConfig {
+export function offerConfig(config: BootConfig, served: OfferConfig["served"]): OfferConfig {
   return {
-    loaders: config.uefiLoader === "auto" ? ["ipxe", "shim"] : [config.uefiLoader],
+    loaders: config.uefiLoader === "auto" ? LOADERS : [config.uefiLoader],
     served,
     mode: config.mode,
     address: config.address,

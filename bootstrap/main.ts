@@ -43,6 +43,7 @@ run(async (signal) => {
     ...config,
     caPem,
     timeline,
+    inventories: server.inventories,
     lan: server.lan,
     log,
     onTarget: server.setTarget,

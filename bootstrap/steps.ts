@@ -151,16 +151,22 @@ export function dhcpSteps({ timeline, mode, rogue = () => undefined, nowMs }: Dh
   };
 }
 
+const LOADER_WORDS: Readonly<Record<Loader, string>> = {
+  ipxe: "iPXE",
+  shim: "Debian's signed shim and GRUB",
+  uki: "the signed image",
+};
+
 /** What was learnt of a machine's firmware, where it is not what every firmware does. */
 export function loaderSteps({ timeline }: { timeline: Sink }) {
   const isNews = onceIn(REPEAT_MS);
   return {
     refused(client: Client, loader: Loader, next: Loader | undefined): void {
       if (!isNews(`${client.mac} ${loader}`)) return;
-      const message =
-        loader === "ipxe"
-          ? "it fetched iPXE and came back as firmware: it did not run it, as with Secure Boot on; it is offered Debian's signed shim and GRUB now"
-          : "it fetched the signed shim and came back as firmware without asking for its script; it is offered iPXE again";
+      const came = `it fetched ${LOADER_WORDS[loader]} and came back as firmware`;
+      const why = loader === "shim" ? " without asking for its script" : ": it did not run it, as with Secure Boot on";
+      const offered = next === undefined ? "" : `; it is offered ${LOADER_WORDS[next]} now`;
+      const message = `${came}${why}${offered}`;
       timeline.record({
         claimed: identityOfClient(client),
         stage: "note",
@@ -171,7 +177,7 @@ export function loaderSteps({ timeline }: { timeline: Sink }) {
     },
     learnt({ rung, loader, kind, product }: Lesson, claimed: Claimed, observed: Observed): void {
       if (rung === 0 && loader === "ipxe") return;
-      const by = loader === "shim" ? "by the signed shim and GRUB" : "by iPXE";
+      const by = `by ${LOADER_WORDS[loader]}`;
       timeline.record({
         claimed,
         observed,
@@ -286,14 +292,18 @@ export function httpFileSteps({ timeline, cardAt, ladder }: Fetching) {
   };
 }
 
-export function transferStep(transfer: Transfer, boot: BootRecord, observed: Observed): Happening {
+export function transferStep(
+  transfer: Transfer,
+  boot: Pick<BootRecord, "mac"> & { bootId?: string },
+  observed: Observed,
+): Happening {
   const { artefact, sentBytes, askedBytes, durationMs } = transfer;
   const complete = sentBytes === askedBytes;
   const size = complete ? formatSize(sentBytes) : `stopped at ${formatSize(sentBytes)} of ${formatSize(askedBytes)}`;
   return {
     claimed: { mac: boot.mac },
     observed,
-    bootId: boot.bootId,
+    ...(boot.bootId === undefined ? {} : { bootId: boot.bootId }),
     imageId: artefact.imageId,
     stage: artefact.part === "uki" ? "kernel" : artefact.part,
     level: complete ? "info" : "warning",

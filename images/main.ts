@@ -1,5 +1,5 @@
 // The image builder: `build --out DIR --cache DIR --signing-key FILE [--arch amd64|arm64] [--lz4] [--offline]
-// [--hostd-bundle FILE]` makes the boot image, `stack --cache DIR [--offline]` the images that build and run apps.
+// [--hostd-bundle FILE] [--loaders DIR]` makes the boot image, `stack --cache DIR [--offline]` the images that build and run apps.
 // Progress on stderr, the result as one JSON value on stdout; exit 1 with the reason, 2 on wrong usage.
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -9,10 +9,11 @@ import { sourceDateEpoch } from "./config.ts";
 import { buildHostImage } from "./host/build.ts";
 import { thisArchitecture } from "./host/emulator.ts";
 import { ARCHITECTURES } from "./host/recipe.ts";
+import { fetchLoaders } from "./loaders.ts";
 import { buildStack } from "./stack/build.ts";
 
 const usage =
-  "usage: images/main.ts build --out DIR --cache DIR --signing-key FILE [--arch amd64|arm64] [--lz4] [--offline] [--hostd-bundle FILE]\n" +
+  "usage: images/main.ts build --out DIR --cache DIR --signing-key FILE [--arch amd64|arm64] [--lz4] [--offline] [--hostd-bundle FILE] [--loaders DIR]\n" +
   "         [--uki [--uki-key FILE --uki-cert FILE] [--boot-server URL]]\n" +
   "       images/main.ts stack --cache DIR [--offline]";
 
@@ -26,6 +27,7 @@ function options(argv: readonly string[]) {
       "signing-key": { type: "string" },
       "hostd-bundle": { type: "string" },
       "hostd-entry": { type: "string", default: resolve(import.meta.dirname, "../hostd/main.ts") },
+      loaders: { type: "string" },
       arch: { type: "string", default: thisArchitecture() },
       uki: { type: "boolean", default: false },
       "uki-key": { type: "string" },
@@ -80,6 +82,15 @@ run(async (signal) => {
     const { offline } = given;
     const cacheDirectory = resolve(given.cache);
     return print(await buildStack({ cacheDirectory, offline, say, signal }));
+  }
+  const { loaders } = given;
+  if (loaders !== undefined && !given.offline) {
+    const [directory, workDirectory] = [resolve(loaders), resolve(given.cache)];
+    // Without them most machines boot all the same: the image is what was asked for.
+    await fetchLoaders({ directory, workDirectory, say, signal }).catch((error: Error) => {
+      signal.throwIfAborted();
+      say(`no newer boot loaders, so none for arm64 and for Secure Boot: ${error.message}`);
+    });
   }
   const bundleFile = given["hostd-bundle"];
   const built = await buildHostImage({

@@ -6,6 +6,9 @@ import {
   bootWords,
   consoleText,
   digest,
+  INVENTORY_SAYS,
+  type InventoryOptions,
+  inventoryWords,
   RESCUE_WORDS,
   RETRY_SECONDS,
   type ScriptImage,
@@ -31,6 +34,17 @@ export function rescueScript({ base, mac, image }: ScriptOptions & { image: Scri
   return script([...kernelLines(base, mac, image, RESCUE_WORDS), ":fail", ...retryLines(base, mac)]);
 }
 
+/** Boot `image` as one that only says what the machine is made of. */
+export function inventoryScript({ base, mac, image, url, peer }: InventoryOptions): string {
+  return script([
+    `echo ${INVENTORY_SAYS}`,
+    "imgfree",
+    ...kernelLines(base, mac, image, inventoryWords(url), peer),
+    ":fail",
+    ...retryLines(base, mac),
+  ]);
+}
+
 /** Nothing to boot yet: say why on the console and ask again. */
 export function waitScript({ base, mac, lines }: ScriptOptions & { lines: readonly string[] }): string {
   return script([...lines.map((line) => `echo ${consoleText(line)}`), ...retryLines(base, mac)]);
@@ -46,17 +60,25 @@ export function refusalScript(lines: readonly string[]): string {
   return script([...lines.map((line) => `echo ${consoleText(line)}`), "sleep 10", "exit 0"]);
 }
 
-/** What iPXE runs when it was started without an answer of ours: get an address, then ask. */
+/** What iPXE runs when it was started without an answer of ours: an address for one card after the other, until one gets a script. */
 export function autoexecScript({ base }: { base: string }): string {
+  const card = "net$" + "{card}";
   return script([
     "set tries:int32 0",
-    ":net",
+    ":again",
+    "set card:int32 0",
+    ":card",
+    `isset \${${card}/mac} || goto next`,
     // Not `dhcp`: that waits up to 17 s for an IPv6 router.
-    `ifconf --configurator dhcp net0 && chain --autofree --replace ${scriptUrl(base, "$" + "{net0/mac}")} ||`,
+    `ifconf --configurator dhcp ${card} && chain --autofree --replace ${scriptUrl(base, `\${${card}/mac}`)} ||`,
+    `ifclose ${card} ||`,
+    "inc card",
+    "goto card",
+    ":next",
     "inc tries",
     `iseq \${tries} 20 && exit 0 ||`,
     `sleep ${RETRY_SECONDS}`,
-    "goto net",
+    "goto again",
   ]);
 }
 

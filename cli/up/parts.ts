@@ -139,6 +139,7 @@ export function parts(options: PartOptions): Part[] {
           stateDir: at("bootstrap"),
           imagesDir: config.imagesDir,
           imageKeyFile: at("image-signing.pub"),
+          loadersDir: at("loaders"),
         },
         [
           { protocol: "udp", port: 67 },

@@ -23,6 +23,8 @@ export interface MachineOptions {
   diskGiB?: number;
   /** virtio is what clouds have and fastest emulated; e1000e is a card found on real boards. */
   nic?: "virtio-net-pci" | "e1000e";
+  /** Cards before the one that is on the LAN, with no cable. */
+  idleCards?: number;
   disk?: "virtio-blk-pci" | "ide-hd";
   firmware?: FirmwareName;
   /** The card's boot ROM; what QEMU brings for it unless the firmware has its own. */
@@ -87,6 +89,9 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
     ...["-smbios", `type=1,manufacturer=Flynn,product=Lab,serial=${serial},uuid=${uuid}`, "-uuid", uuid],
     ...["-chardev", `file,id=console,path=${consoleFile},append=on`, "-serial", "chardev:console"],
     ...["-qmp", `unix:${qmpSocket},server=on,wait=off`],
+    ...Array.from({ length: options.idleCards ?? 0 }, (_, n) => [
+      ...["-netdev", `hubport,id=idle${n},hubid=${n + 1}`, "-device", `${nic},netdev=idle${n},romfile=`],
+    ]).flat(),
     ...[
       "-netdev",
       `tap,id=lan,ifname=${port.device},script=no,downscript=no`,

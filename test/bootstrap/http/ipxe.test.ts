@@ -46,7 +46,7 @@ test("the local disk scripts differ by firmware", () => {
   matchesGolden("local-disk-efi.ipxe", localDiskScript({ platform: "efi" }));
 });
 test("the refusing script ends", () => matchesGolden("rejected.ipxe", refusalScript(["Flynn: no"])));
-test("autoexec.ipxe gets an address without the IPv6 wait", () =>
+test("autoexec.ipxe tries one card after the other, without the IPv6 wait", () =>
   matchesGolden("autoexec.ipxe", autoexecScript({ base })));
 
 test("boot=live is there once, whoever says it", () => {
