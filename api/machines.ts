@@ -2,7 +2,7 @@
 import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
 import { MachineIdentity, Observed } from "./machine-identity.ts";
-import { Id, listOf, Mac, Name, Nothing, object, oneOf, PageQuery, TagChanges, Tags, Time } from "./schema.ts";
+import { Id, listOf, Mac, Name, Nothing, object, oneOf, PageQuery, Sha256, TagChanges, Tags, Time } from "./schema.ts";
 
 export const MachineState = oneOf(
   ["discovered", "approved", "booting", "ready", "lost", "off", "failed", "rescue", "erasing", "rejected"],
@@ -69,6 +69,12 @@ export const Machine = object({
     Type.Unsafe<CheckWords>({
       ...CheckWords,
       description: "Of a machine that waits for approval: six words to compare with those on its console.",
+    }),
+  ),
+  tpm: Type.Optional(
+    Type.Unsafe<string>({
+      ...Sha256,
+      description: "The TPM that it was approved with; with `--require-tpm` no other joins in its name.",
     }),
   ),
   refusedClaim: Type.Optional(

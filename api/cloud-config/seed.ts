@@ -22,6 +22,7 @@ export interface SeedInput {
   controlUrls: readonly string[];
   caPem: string;
   joinToken: string;
+  requireTpm?: boolean | undefined;
 }
 
 export const SEED_FILES = ["meta-data", "user-data", "vendor-data", "network-config"] as const;
@@ -35,7 +36,7 @@ export function metaData({ bootId, hostname }: Pick<SeedInput, "bootId" | "hostn
 /** What a machine's seed is made of, but for its one secret. */
 export function seedOf(
   { id, hostname, profile, tags, wipeOrder }: Omit<BootMachine, "macs" | "target">,
-  { controlUrls, caPem }: Pick<BootTarget, "controlUrls" | "caPem">,
+  { controlUrls, caPem, requireTpm }: Pick<BootTarget, "controlUrls" | "caPem" | "requireTpm">,
   { bootId, joinToken }: { bootId: string; joinToken: string },
 ): SeedInput {
   const { diskPolicy, secrets, sshKeys, cloudConfig: own } = profile;
@@ -53,6 +54,7 @@ export function seedOf(
     controlUrls,
     caPem,
     joinToken,
+    requireTpm,
   };
 }
 
@@ -68,6 +70,7 @@ export function userData(input: SeedInput): string {
     diskPolicy: input.diskPolicy,
     ...(input.wipeOrder ? { wipeOrder: input.wipeOrder } : {}),
     ...(input.secrets === undefined ? {} : { secrets: input.secrets }),
+    ...(input.requireTpm ? { requireTpm: true } : {}),
   };
   const files = [
     {

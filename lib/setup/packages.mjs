@@ -45,7 +45,7 @@ export const DEBIAN_SETS = {
   test: [
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
     ...["python3-minimal", "python3-venv"],
-    ...["ethtool", "ipmitool", "smartmontools"],
+    ...["ethtool", "ipmitool", "smartmontools", "swtpm", "tpm2-tools"],
   ],
   soak: ["ovmf", "python3-websockets"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
@@ -76,6 +76,8 @@ export const PROGRAMS_OF = {
   ethtool: ["ethtool"],
   ipmitool: ["ipmitool"],
   smartmontools: ["smartctl"],
+  swtpm: ["swtpm"],
+  "tpm2-tools": ["tpm2_createprimary", "tpm2_flushcontext", "tpm2_quote", "tpm2_readpublic"],
   apt: ["apt-get", "apt-config"],
   bash: ["bash"],
   bsdutils: ["script"],
