@@ -37,6 +37,7 @@ export const BootImageManifest = Type.Object({
   kernel: Type.Object({ sha256: Sha256, sizeBytes: Type.Integer(), version: Type.Optional(Type.String()) }),
   initrd: Type.Object({ sha256: Sha256, sizeBytes: Type.Integer() }),
   squashfs: Type.Object({ sha256: Sha256, sizeBytes: Type.Integer() }),
+  uki: Type.Optional(Type.Object({ sha256: Sha256, sizeBytes: Type.Integer() })),
   cmdline: Type.Array(Type.String({ pattern: "^[\\x21-\\x7e]+$" })),
   memoryNeedBytes: Type.Integer({ description: "Least memory a machine needs to boot this image, in bytes." }),
 });
@@ -53,7 +54,9 @@ export const BootImage = object({
   memoryNeedBytes: Type.Integer(),
   kernelVersion: Type.Optional(Type.String()),
   createdAt: Time,
-  current: Type.Boolean({ description: "True for the image that machines without one of their own boot." }),
+  current: Type.Boolean({
+    description: "True for the image that machines of its architecture without one of their own boot.",
+  }),
 });
 export type BootImage = Static<typeof BootImage>;
 
@@ -103,7 +106,7 @@ export type Secrets = Static<typeof Secrets>;
 
 export const Profile = object({
   name: Name,
-  image: Type.Unsafe<string>({ ...Id, description: "`current` or a boot image id." }),
+  image: Type.Unsafe<string>({ ...Id, description: "`current` (of the machine's architecture) or a boot image id." }),
   cmdline: Type.Array(
     Type.String({
       pattern: "^[\\x21-\\x7e]+$",
@@ -240,7 +243,7 @@ export const registerBootImage = endpoint({
   idempotent: true,
   path: "/v1/boot-images",
   location: "/v1/boot-images/{id}",
-  summary: "Register a built image by its signed manifest; the first becomes current",
+  summary: "Register a built image by its signed manifest; the first of its architecture becomes current",
   permission: "machine:write",
   status: 201,
   body: object({
@@ -253,7 +256,7 @@ export const rolloutBootImage = endpoint({
   id: "rolloutBootImage",
   method: "POST",
   path: "/v1/boot-images/:id/rollout",
-  summary: "Make an image the one that machines boot next",
+  summary: "Make an image the one that machines of its architecture boot next",
   permission: "machine:write",
   params: IdParams,
   body: Nothing,

@@ -23,6 +23,7 @@ import * as machines from "./machines.ts";
 import * as members from "./members.ts";
 import * as network from "./network.ts";
 import * as pages from "./pages.ts";
+import * as power from "./power.ts";
 import * as quarantine from "./quarantine.ts";
 import * as routerAgents from "./router-agents.ts";
 import * as routes from "./routes.ts";
@@ -59,6 +60,7 @@ export const NOUNS = {
   members,
   machines,
   "machine-orders": machineOrders,
+  power,
   disks,
   inventory,
   boot,

@@ -80,6 +80,9 @@ export const Machine = object({
   refusedClaim: Type.Optional(
     Type.Unsafe<MachineIdentity>({ ...MachineIdentity, description: "The change that a person refused last." }),
   ),
+  power: Type.Optional(
+    object({ state: oneOf(["on", "off", "unknown"]), at: Time }, "What its BMC said last, and when that was first so."),
+  ),
   target: MachineTarget,
   profile: Name,
   tags: Tags,

@@ -15,6 +15,8 @@ import { keepIdentity } from "#api/renew.ts";
 import { ownHello } from "#api/version.ts";
 import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
 import type { Log } from "#lib/log.ts";
+import { followBmcWork } from "./bmc/link.ts";
+import type { BmcWorker } from "./bmc/worker.ts";
 import type { BootRecord } from "./identity/tokens.ts";
 import type { Inventories } from "./inventories.ts";
 import type { Timeline } from "./timeline.ts";
@@ -29,6 +31,8 @@ export interface ControlLinkOptions {
   inventories: Pick<Inventories, "deliver">;
   /** Told the last copy at once, and each newer target. */
   onTarget: (target: BootTarget) => void;
+  /** Carries out what control wants of BMCs. */
+  bmcs?: Pick<BmcWorker, "setWork">;
   log: Log;
   /** The clock that certificates are renewed by. */
   nowMs?: () => number;
@@ -44,7 +48,7 @@ const GRANT_TTL_MS = 15 * 60_000;
 const isTarget = new Ajv({ strict: false, validateSchema: false }).compile<BootTarget>(BootTarget);
 
 export async function controlLink(options: ControlLinkOptions): Promise<ControlLink> {
-  const { stateDir, controlUrls, caPem, name, timeline, inventories, onTarget, log, nowMs } = options;
+  const { stateDir, controlUrls, caPem, name, timeline, inventories, onTarget, bmcs, log, nowMs } = options;
   const directory = join(stateDir, "identity");
   const copyPath = join(stateDir, "target.json");
   let signer: { id: string; key: KeyObject } | undefined;
@@ -126,6 +130,7 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
     try {
       await Promise.all([
         follow(client, member),
+        ...(bmcs === undefined ? [] : [followBmcWork({ client, id, worker: bmcs, log, signal })]),
         timeline.deliver(async (events) => {
           await client.call(postBootEvents, { params: { id }, body: { events }, signal });
         }, signal),

@@ -1,9 +1,13 @@
 // The boot server: `main.ts --config FILE`. Listens first, so that a taken port is an error at once, then joins and follows.
 import { parseArgs } from "node:util";
 import { readCa } from "#api/join.ts";
+import { broadcastOf } from "#lib/ipv4.ts";
 import { createLog } from "#lib/log.ts";
 import { run } from "#lib/run.ts";
 import { every } from "#lib/time.ts";
+import { hearing } from "./bmc/hearing.ts";
+import { wake } from "./bmc/wake.ts";
+import { bmcWorker } from "./bmc/worker.ts";
 import { bootServer } from "./boot-server.ts";
 import { readConfig } from "./config.ts";
 import { controlLink } from "./control.ts";
@@ -20,11 +24,21 @@ run(async (signal) => {
   const config = readConfig({ file, flags }, await listInterfaces());
   const log = createLog("bootstrap", { level: config.logLevel });
   await using stack = new AsyncDisposableStack();
-  const timeline = await openTimeline({ path: `${config.stateDir}/events.journal`, log });
-  stack.defer(() => timeline.close());
+  const journaled = await openTimeline({ path: `${config.stateDir}/events.journal`, log });
+  stack.defer(() => journaled.close());
+  const heard = hearing();
+  const timeline = heard.listening(journaled);
   const caPem = await readCa(config.caFile);
   const server = await bootServer({ config, timeline, log, grant: (boot) => link.grant(boot) });
   stack.defer(() => server.close());
+  const broadcast = broadcastOf(config.network);
+  const bmcs = await bmcWorker({
+    stateDir: config.stateDir,
+    heardAt: heard.at,
+    wake: (macs) => wake(macs, { from: config.address, broadcast }),
+    log,
+  });
+  stack.defer(() => bmcs.close());
   const link = await controlLink({
     ...config,
     caPem,
@@ -32,6 +46,7 @@ run(async (signal) => {
     inventories: server.inventories,
     log,
     onTarget: server.setTarget,
+    bmcs,
   });
   const scan = async () => {
     for await (const _ of every(IMAGE_SCAN_MS, signal)) {

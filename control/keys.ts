@@ -6,6 +6,7 @@ export const PREFIX = {
   machineDisks: "machine-disks/",
   machineInventory: "machine-inventory/",
   machineOrders: "machine-orders/",
+  machineBmcs: "machine-bmcs/",
   profiles: "profiles/",
   bootImages: "boot-images/",
   bootServers: "boot-servers/",
@@ -61,10 +62,14 @@ export const keys = {
   /** What it is made of, as it last said. */
   machineInventory: (id: string) => `${PREFIX.machineInventory}${id}`,
   machineOrder: (machineId: string, id: string) => `${PREFIX.machineOrders}${machineId}/${id}`,
+  /** How it is switched; the password sealed. */
+  machineBmc: (machineId: string) => `${PREFIX.machineBmcs}${machineId}`,
   machineOrdersOf: (machineId: string) => `${PREFIX.machineOrders}${machineId}/`,
   profile: (name: string) => `${PREFIX.profiles}${name}`,
   bootImage: (id: string) => `${PREFIX.bootImages}${id}`,
-  currentBootImage: "cluster/current-boot-image",
+  /** Of each architecture; amd64 was the only one. */
+  currentBootImage: (architecture: string) =>
+    `cluster/current-boot-image${architecture === "amd64" ? "" : `-${architecture}`}`,
   bootServer: (id: string) => `${PREFIX.bootServers}${id}`,
   router: (id: string) => `${PREFIX.routers}${id}`,
   app: (id: string) => `${PREFIX.apps}${id}`,

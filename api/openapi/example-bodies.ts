@@ -61,6 +61,14 @@ export const BODIES: Record<string, unknown> = {
   approveMachine: { name: "rack1-node3", profile: "default" },
   rejectMachine: {},
   updateMachine: { tags: { rack: "1" }, target: "boot" },
+  putMachineBmc: {
+    kind: "redfish",
+    address: "192.0.2.9",
+    user: "flynn",
+    password: "correct horse battery",
+    pinSha256: "4f".repeat(32),
+  },
+  orderPower: { action: "cycle", boot: "pxe" },
   wipeMachineDisk: { fingerprint: "9c".repeat(32) },
   putProfile: {
     name: "storage",

@@ -33,6 +33,7 @@ export const VALUES: Record<string, readonly unknown[]> = {
   hostId: ["01jdvvz04ts9k8"],
   machineId: ["01jdvvy3h2w5ra"],
   order: ["mo01jdvw3n8rk2q6"],
+  ask: ["ask01jdvw3n8rk2q6"],
   jobId: ["01jdvw5g1c8y3e"],
   releaseId: ["01jdvw4b6n0z2f"],
   fromReleaseId: ["01jdvw3c9m1x4g"],

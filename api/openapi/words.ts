@@ -24,6 +24,7 @@ export const TAGS: Record<Noun, string> = {
   members: "How hosts, routers and boot servers become members.",
   machines: "Metal as the boot server sees it, before and while it is a host.",
   "machine-orders": "What machines were ordered to do: how far it is, and how it ended.",
+  power: "How machines are switched: BMCs, orders, serial consoles.",
   disks: "A machine's disks, and the one order by which a person gives one up.",
   inventory: "What machines are made of, as they say.",
   boot: "Boot images and profiles.",

@@ -20,9 +20,11 @@ import { printExplanation } from "../output/explanation.ts";
 import { printFacts, printTable } from "../output/table.ts";
 import { paint, plain } from "../output/text.ts";
 import type { Cli, Command, Invocation } from "../parse/command.ts";
+import { bmcCommands } from "./bmc.ts";
 import { disksCommand } from "./disks.ts";
 import { checkWords, inventoryCommand } from "./inventory.ts";
 import { machineOrdersCommand } from "./machine-orders.ts";
+import { powerCommands } from "./power.ts";
 import { wipeCommand } from "./wipe.ts";
 
 const MACHINE = { name: "MACHINE", required: true, offers: "machines" } as const;
@@ -57,11 +59,12 @@ export const machineCommands: readonly Command[] = [
     run: (call) =>
       withCluster(call, async (client) =>
         answerList(call.cli, await listAll(client, listMachines, { signal: call.cli.signal }), {
-          titles: ["ID", "NAME", "STATE", "MAC", "PROFILE", "SEEN", "WORDS", "REASON"],
+          titles: ["ID", "NAME", "STATE", "POWER", "MAC", "PROFILE", "SEEN", "WORDS", "REASON"],
           row: (one) => [
             one.id,
             one.name,
             one.pending ? `${one.state}, ${one.pending.kind} ${one.pending.claim ?? ""}`.trimEnd() : one.state,
+            one.power?.state ?? "",
             one.identity.mac,
             one.profile,
             `${age(one.lastSeenAt)} ago`,
@@ -88,6 +91,7 @@ export const machineCommands: readonly Command[] = [
             ["Name", machine.name],
             ["State", machine.state],
             ["Reason", machine.reason],
+            ["Power", machine.power && `${machine.power.state}, since ${machine.power.at} or before`],
             ["Waits for you", pending?.reason],
             ["Claim", pending?.claim],
             ["Six words", checkWords(machine)],
@@ -190,6 +194,8 @@ export const machineCommands: readonly Command[] = [
   inventoryCommand,
   disksCommand,
   machineOrdersCommand,
+  ...powerCommands,
+  ...bmcCommands,
   wipeCommand,
   {
     words: "machine explain",

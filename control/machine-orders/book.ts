@@ -154,6 +154,7 @@ export function machineOrders(
       await store.commit({
         actor,
         ...idempotent,
+        result: shownOrder(order),
         expect: [{ key, version: 0 }, ...(also?.expect ?? [])],
         mutations: [
           { key, value: order },

@@ -23,6 +23,8 @@ export interface OrderStep {
 export interface OrderEnd {
   state: Extract<MachineOrderState, "done" | "failed" | "cancelled">;
   reason: string;
+  /** Facts of the end, such as `code` of what failed. */
+  detail?: Record<string, string | number> | undefined;
 }
 
 export const shownOrder = ({ quietMs: _, seq: __, ...order }: MachineOrderRecord): MachineOrder => order;
@@ -55,13 +57,18 @@ export function afterStep(
 }
 
 /** After its end; the first end stands. */
-export function afterEnd(order: MachineOrderRecord, { state, reason }: OrderEnd, at: string): MachineOrderRecord {
+export function afterEnd(
+  order: MachineOrderRecord,
+  { state, reason, detail }: OrderEnd,
+  at: string,
+): MachineOrderRecord {
   if (isOver(order)) return order;
   return {
     ...order,
     state,
     reason: plainText(reason),
     endedAt: at,
+    ...(detail === undefined ? {} : { detail: { ...order.detail, ...detail } }),
     ...(state === "done" && order.percent !== undefined ? { percent: 100 } : {}),
   };
 }

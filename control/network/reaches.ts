@@ -1,10 +1,12 @@
 // Every host's reach with its version, kept from durable records. A version is the seq of the record that changed this host's reach
 // last, so a host that enforces version v enforces every change up to v. A record costs the hosts it concerns and no other.
+import { isIPv4 } from "node:net";
 import type { Job } from "#api/jobs.ts";
 import type { Reach } from "#api/reach.ts";
 import type { ControlConfig } from "../config.ts";
 import type { ExternalServiceRecord } from "../external/service.ts";
 import { keys, PREFIX } from "../keys.ts";
+import type { BmcRecord } from "../power/bmcs.ts";
 import type { HostRecord, MemberRecord, NetworkRuleRecord } from "../records.ts";
 import type { LogRecord } from "../store/log.ts";
 import type { Store } from "../store/store.ts";
@@ -76,12 +78,14 @@ export function reaches({ store, config, controlUrls, monotonicMs, ...options }:
     return !isSameList(before, after);
   };
   for (const { value } of store.list<HostRecord>(PREFIX.hosts)) setMachine(value.id, value);
+  /** Addresses of BMCs: no job reaches one, whoever may reach the network that they are in. */
+  const bmcs = new Map(store.list<BmcRecord>(PREFIX.machineBmcs).map(({ key, value }) => [key, bmcAddress(value)]));
   const cluster = () =>
     clusterReach({
       config,
       controlUrls,
       routers: store.list<MemberRecord>(PREFIX.routers).map(({ value }) => value),
-      machines: [...localAddresses, ...[...machines.values()].flat()],
+      machines: [...localAddresses, ...[...machines.values()].flat(), ...[...bmcs.values()].flat()],
     });
   const externals = new Map(
     store.list<ExternalServiceRecord>(PREFIX.externalServices).map(({ value }) => [value.id, value]),
@@ -214,6 +218,10 @@ export function reaches({ store, config, controlUrls, monotonicMs, ...options }:
           const name = key.slice(PREFIX.externalServices.length);
           for (const id of putExternal(name, (value as unknown as ExternalServiceRecord | null) ?? undefined))
             for (const appId of rules.reachingOutside(id)) touchApp(appId);
+        } else if (key.startsWith(PREFIX.machineBmcs)) {
+          if (value === null) bmcs.delete(key);
+          else bmcs.set(key, bmcAddress(value as unknown as BmcRecord));
+          platformChanged = true;
         } else if (key.startsWith(PREFIX.routers)) platformChanged = true;
         else if (key === keys.controlAddresses) {
           localAddresses = (value as unknown as ControlAddresses | null)?.addresses ?? [];
@@ -240,6 +248,12 @@ export function reaches({ store, config, controlUrls, monotonicMs, ...options }:
 }
 
 const NO_ADDRESSES: string[] = [];
+
+/** One that is named and not numbered is closed by `--closed-networks` alone. */
+const bmcAddress = ({ address }: BmcRecord): string[] => {
+  const host = address?.replace(/:\d+$/, "") ?? "";
+  return isIPv4(host) ? [host] : [];
+};
 
 function isSameCluster(a: ClusterReach, b: ClusterReach): boolean {
   return (

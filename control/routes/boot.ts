@@ -14,12 +14,13 @@ import { observer } from "../identity/observe.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Mount } from "../mount.ts";
 import { page, pageOf } from "../paging.ts";
+import type { Power } from "../power/power.ts";
 import type { MachineRecord } from "../records.ts";
 import { bootImages, bootTargetOf } from "../targets/boot.ts";
 
 const FED_BY = [PREFIX.machines, PREFIX.machineDisks, PREFIX.profiles, PREFIX.bootImages, "cluster/"];
 
-export function mountBoot(mount: Mount, context: Context): void {
+export function mountBoot(mount: Mount, context: Context, power: Pick<Power, "saw">): void {
   const { store, now, presence, config } = context;
   const observed = observer(context);
 
@@ -47,7 +48,9 @@ export function mountBoot(mount: Mount, context: Context): void {
   );
   mount(boot.postBootEvents, async ({ params, body }) => {
     presence.bootServerSeen(params.id);
-    return { machines: await observed.take(params.id, body.events) };
+    const machines = await observed.take(params.id, body.events);
+    power.saw(params.id, [...new Set(machines.map(({ machineId }) => machineId))]);
+    return { machines };
   });
 
   const image = (id: string): boot.BootImage => {
@@ -75,13 +78,14 @@ export function mountBoot(mount: Mount, context: Context): void {
       createdAt,
       ...(kernel.version ? { kernelVersion: kernel.version } : {}),
     };
+    const current = keys.currentBootImage(architecture);
     if (known === undefined) {
       await store.commit({
         actor: principal.name,
         ...idempotent,
         mutations: [
           { key: keys.bootImage(id), value },
-          ...(store.get(keys.currentBootImage) ? [] : [{ key: keys.currentBootImage, value: id }]),
+          ...(store.get(current) ? [] : [{ key: current, value: id }]),
           ...eventChanges(store, now(), {
             type: "boot-image.registered",
             subject: id,
@@ -94,16 +98,16 @@ export function mountBoot(mount: Mount, context: Context): void {
     return image(id);
   });
   mount(boot.rolloutBootImage, async ({ params, principal }) => {
-    const { id } = image(params.id);
+    const { id, architecture } = image(params.id);
     await store.commit({
       actor: principal.name,
       mutations: [
-        { key: keys.currentBootImage, value: id },
+        { key: keys.currentBootImage(architecture), value: id },
         ...eventChanges(store, now(), {
           type: "boot-image.rollout",
           subject: id,
           actor: principal.name,
-          message: `machines boot image ${id} from now on`,
+          message: `${architecture} machines boot image ${id} from now on`,
         }),
       ],
     });

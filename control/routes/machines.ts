@@ -60,7 +60,7 @@ export function mountMachines(mount: Mount, context: Context): void {
 
   const gone = (id: string): Change[] => [
     { key: keys.machine(id), value: null },
-    ...[keys.machineDisks(id), keys.machineInventory(id)].flatMap((key) =>
+    ...[keys.machineBmc(id), keys.machineDisks(id), keys.machineInventory(id)].flatMap((key) =>
       store.get(key) ? { key, value: null } : [],
     ),
     ...store.list(keys.machineOrdersOf(id)).map(({ key }) => ({ key, value: null })),

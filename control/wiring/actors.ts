@@ -16,6 +16,7 @@ import { type Loops, loops } from "../loops.ts";
 import { machineOrders } from "../machine-orders/book.ts";
 import { machineFollower } from "../machine-state.ts";
 import { hostsBehind, onProof } from "../network/enforcement.ts";
+import { power } from "../power/power.ts";
 import { storeImage } from "../routes/artifacts.ts";
 import { createHostLoop } from "../scheduler/host-loop.ts";
 import { createScheduler } from "../scheduler/scheduler.ts";
@@ -38,6 +39,7 @@ export function createActors(context: Context, parts: ControlParts, { routes, ro
   });
   const hostLoop = createHostLoop({ store, log, presence, scheduler, ttlMs: config.hostLostAfterMs });
   const orders = machineOrders(context, { monotonicMs });
+  const switching = power(context, orders);
   const hosts = hostClients(context, identity);
   const archive = logs(context, hosts);
   const external = watchExternal(context, parts.external);
@@ -82,7 +84,22 @@ export function createActors(context: Context, parts: ControlParts, { routes, ro
     { name: "alerts", take: alerts.apply, reads: ["indexes"] },
   ];
   return {
-    ...{ tasks, scheduler, hostLoop, hosts, archive, external, logDrains, deployer, builds, git, kept, alerts, orders },
+    ...{
+      tasks,
+      scheduler,
+      hostLoop,
+      hosts,
+      archive,
+      external,
+      logDrains,
+      deployer,
+      builds,
+      git,
+      kept,
+      alerts,
+      orders,
+      switching,
+    },
     tokens: accessTokens(context),
     image: storeImage(context, images),
     followers,

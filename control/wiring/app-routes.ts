@@ -13,6 +13,7 @@ import { mountGit } from "../routes/git.ts";
 import { mountJobs } from "../routes/jobs.ts";
 import { mountLogs } from "../routes/logs.ts";
 import { mountPages } from "../routes/pages.ts";
+import { mountPower } from "../routes/power.ts";
 import { mountRestart } from "../routes/restart.ts";
 import { mountRoutes } from "../routes/routes.ts";
 import { mountServices } from "../routes/services.ts";
@@ -36,6 +37,7 @@ export function mountAppApi({ app, mount }: ApiServer, { context, actors, docker
   mountRestart(mount, context, { deployments: deployer });
   const mountSocket = socketMounter({ app, mount, store, tickets, log });
   mountSessions(context, { mount, mountSocket, tickets, tasks, hosts });
+  mountPower(context, { mount, mountSocket, tickets, orders: actors.orders, power: actors.switching });
   mountJobs(mount, context, { tasks, explain, whyWaiting });
   mountArtifacts(mount, context, image);
   mountBuilds(mount, context, builds);

@@ -53,7 +53,7 @@ export function mountCluster({ mount, answerBeats }: ApiServer, { context, views
   mountMachineOrders(mount, context, orders);
   mountDisks(mount, context);
   mountInventory(mount, context);
-  mountBoot(mount, context);
+  mountBoot(mount, context, actors.switching);
   mountHosts(mount, context, { feeds, frames: hostFrames(context, changes), answerBeats, isFree: scheduler.isFree });
   mountRouters(mount, context, routes);
   mountKeys(mount, git.keys);

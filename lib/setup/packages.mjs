@@ -26,6 +26,7 @@ const IMAGE = [
   "xz-utils",
   "e2fsprogs",
   "ipxe",
+  "ipmitool",
 ];
 
 export const DEBIAN_SETS = {
@@ -44,10 +45,10 @@ export const DEBIAN_SETS = {
   ],
   test: [
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
-    ...["python3-minimal", "python3-venv"],
-    ...["ethtool", "ipmitool", "smartmontools", "swtpm", "tpm2-tools"],
+    ...["python3-minimal", "python3-venv", "openipmi", "ipmitool"],
+    ...["ethtool", "smartmontools", "swtpm", "tpm2-tools"],
   ],
-  soak: ["ovmf", "python3-websockets"],
+  soak: ["ovmf", "python3-websockets", "proot", "qemu-user-static"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
   fresh: ["mmdebstrap", "debian-archive-keyring", "git", "procps"],
 };
@@ -74,7 +75,6 @@ export const BASE_PACKAGES = [
 export const PROGRAMS_OF = {
   systemd: ["systemctl", "systemd-analyze", "systemd-detect-virt"],
   ethtool: ["ethtool"],
-  ipmitool: ["ipmitool"],
   smartmontools: ["smartctl"],
   swtpm: ["swtpm"],
   "tpm2-tools": ["tpm2_createprimary", "tpm2_flushcontext", "tpm2_quote", "tpm2_readpublic"],
@@ -103,7 +103,7 @@ export const PROGRAMS_OF = {
   ],
   dash: ["dash", "sh"],
   diffutils: ["diff"],
-  dpkg: ["dpkg", "dpkg-query"],
+  dpkg: ["dpkg", "dpkg-deb", "dpkg-query"],
   findutils: ["find", "xargs"],
   grep: ["grep"],
   gzip: ["gzip"],
@@ -134,6 +134,8 @@ export const PROGRAMS_OF = {
   e2fsprogs: ["dumpe2fs", "debugfs", "e2fsck", "mkfs.ext2", "mkfs.ext4"],
   git: ["git"],
   haproxy: ["haproxy"],
+  ipmitool: ["ipmitool"],
+  openipmi: ["ipmi_sim"],
   iproute2: ["ip", "ss", "tc"],
   iptables: ["iptables", "iptables-restore", "iptables-save"],
   kmod: ["depmod", "modprobe"],
@@ -144,7 +146,9 @@ export const PROGRAMS_OF = {
   "openssh-server": ["sshd"],
   openssl: ["openssl"],
   procps: ["ps"],
+  proot: ["proot"],
   "python3-minimal": ["python3"],
+  "qemu-user-static": ["qemu-aarch64-static"],
   "qemu-system-x86": ["qemu-system-x86_64"],
   skopeo: ["skopeo"],
   socat: ["socat"],

@@ -16,6 +16,7 @@ import { getDeployment, listDeployments } from "#api/deployments.ts";
 import type { InventoryReport, MachineInventory } from "#api/inventory.ts";
 import { type Job, listJobs } from "#api/jobs.ts";
 import { listMachines } from "#api/machines.ts";
+import { putMachineBmc } from "#api/power.ts";
 import { createService } from "#api/services.ts";
 import { setStack, uploadStackImage } from "#api/stack.ts";
 import { until } from "#lib/time.ts";
@@ -67,6 +68,8 @@ test.before(async () => {
   };
   const events = [{ ...event, stage: "discover" as const, message: "firmware looks for a boot server" }];
   await boot.client.call(postBootEvents, { params: { id: boot.id }, body: { events } });
+  const bmc = { kind: "ipmi" as const, address: "192.0.2.9", user: "flynn", password: "geheim12" };
+  await admin.call(putMachineBmc, { params: { id: identity.mac }, body: bmc });
   const image = await writeImage(directory);
   await copyFile(image.keyFile, imageKey);
   const digests: string[] = [];
@@ -120,6 +123,8 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   "machine disks": () => ["52:54:00:00:00:01"],
   "machine show": () => ["52:54:00:00:00:01"],
   "machine timeline": () => ["52:54:00:00:00:01"],
+  "machine bmc show": () => ["52:54:00:00:00:01"],
+  "machine power status": () => ["52:54:00:00:00:01"],
   "machine orders": () => ["52:54:00:00:00:01"],
   "machine explain": () => ["52:54:00:00:00:01"],
   "machine inventory": async () => {
@@ -181,7 +186,7 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
 const LINES = new Set(["log"]); // one object a line: jobs.test.ts
 const TEXT = new Set(["completion", "complete", "git-credential"]); // scripts and bare names for shells
 const CHANGES = new Set(
-  `up, down, remote add, redeploy, key add, key remove, token create, token revoke, log-drain add, log-drain remove, build cancel, build set, build unset, build builder upload, build cache clear, cluster add, cluster remove, cluster backup, cluster restore, cluster token, machine approve, machine reject, machine adopt, machine wipe, host cordon, host drain, host uncordon,
+  `up, down, remote add, redeploy, key add, key remove, token create, token revoke, log-drain add, log-drain remove, build cancel, build set, build unset, build builder upload, build cache clear, cluster add, cluster remove, cluster backup, cluster restore, cluster token, machine approve, machine reject, machine adopt, machine wipe, machine bmc set, machine bmc remove, machine power on, machine power off, machine power cycle, machine console, host cordon, host drain, host uncordon,
    host token, host remove, image build, image register, image rollout, stack build, profile set, profile remove, create, delete, deploy,
    rollback, deployment cancel, env set, env unset, env edit, deploy set, deploy unset, kill, run, exec, ps forward,
    restart, limit set, route add http, route add tcp, route update, route remove, cert add, cert update, cert remove, maintenance on, maintenance off,
@@ -216,7 +221,7 @@ test("image list prints the size of each part and the memory a machine needs", a
   const { out } = await flynn("image", "list");
   const [titles = "", row = ""] = out.split("\n");
   for (const title of ["KERNEL SIZE", "INITRD", "ROOT", "MEMORY NEED"]) assert.match(titles, title);
-  assert.match(row, /^img1 +host +68\.4 KiB +87\.9 KiB +2\.9 MiB +1 GiB +\S+ +\(current\)$/);
+  assert.match(row, /^img1 +host +amd64 +68\.4 KiB +87\.9 KiB +2\.9 MiB +1 GiB +\S+ +\(current\)$/);
 });
 
 test("machine explain says where it stands and the command that goes on", async () => {

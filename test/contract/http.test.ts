@@ -158,7 +158,7 @@ test("who has an object as it is gets 304 without a body, and the whole of it on
   }));
 
 /** Secrets told once, or parts of something else: there is nothing to be read later. */
-const NO_LOCATION = ["createJoinToken", "joinCluster", "createSession", "uploadStackImage"];
+const NO_LOCATION = ["createJoinToken", "joinCluster", "createSession", "createConsoleSession", "uploadStackImage"];
 
 test("what a POST made is where its Location says, and every 201 has one", () =>
   withAsk(async (ask, rig) => {
@@ -188,8 +188,8 @@ test("what a POST made is where its Location says, and every 201 has one", () =>
       createArtifact: ["/v1/artifacts?app=hello", image],
       createBuild: ["/v1/apps/hello/builds", { ...image, body: source }],
     };
-    // Made of files of their own, and tried there: boot images, disks, repositories.
-    const elsewhere = ["registerBootImage", "wipeMachineDisk", "redeploy"];
+    // Made of files of their own, and tried there: boot images, disks, repositories, BMCs.
+    const elsewhere = ["registerBootImage", "wipeMachineDisk", "redeploy", "orderPower"];
     const located = controlEndpoints().filter(({ location }) => location !== undefined);
     assert.equal([...Object.keys(requests), ...elsewhere].sort(), located.map(({ id }) => id).sort());
     for (const { id, status } of located) {
@@ -237,7 +237,8 @@ test("an object of each list can be read by itself", () => {
 
 /** Each makes what a second one would make again: nothing is kept by them, or their own content says that they are the same. */
 const MAKES_NO_SECOND = [
-  "createSession", // a ticket that opens one session, good for 30 s
+  "createConsoleSession", // a ticket that opens one session, good for 30 s
+  "createSession", // the same
   "joinCluster", // its token is good once
 ];
 
@@ -270,6 +271,7 @@ const bodies: Record<string, string> = {
     runner: `sha256:${"0".repeat(64)}`,
   }),
   createSession: '{"kind":"attach"}',
+  putMachineBmc: '{"kind":"wake"}',
   updateCertificate: '{"chain":"x","key":"x"}',
 };
 const queries: Record<string, string> = { forwardJob: "?port=1" };

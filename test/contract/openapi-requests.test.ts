@@ -20,11 +20,12 @@ import { type Rig, withRig } from "../control/rig.ts";
 import { makeCertificate } from "../control/routing/certificates.ts";
 
 const REFUSED: Record<string, Fault["code"]> = {
-  // Keys, signatures, images and disks of one's own are not in an example.
+  // Keys, signatures, images, disks and BMCs of one's own are not in an example.
   createCertificate: "invalid",
   updateCertificate: "invalid",
   registerBootImage: "unavailable",
   setStack: "invalid",
+  orderPower: "conflict",
   wipeMachineDisk: "conflict",
   decideQuarantine: "not-found",
   // No host runs anything here: the deployment does not end and is not paused, the job waits.
@@ -65,6 +66,8 @@ async function world(rig: Rig): Promise<(id: string) => Record<string, string>> 
     updateMachine: macOf(1),
     adoptMachine: macOf(4),
     wipeMachineDisk: macOf(1),
+    putMachineBmc: macOf(1),
+    orderPower: macOf(1),
     rejectMachine: macOf(3),
     updateHost: "h1",
     updateRoute: route,

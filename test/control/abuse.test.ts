@@ -242,10 +242,11 @@ const MADE_BY: Record<string, object> = {
   redeploy: {},
   wipeMachineDisk: { fingerprint: "1".repeat(64) },
   signalJob: { signal: "HUP" },
+  orderPower: { action: "on" },
 };
 /** Those that make nothing that lasts: repeated, they say what is so already; another ticket opens no second session by itself. */
 const MAKE_NOTHING =
-  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment cancelMachineOrder pauseDeployment resumeDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession";
+  "adoptMachine approveMachine rejectMachine cancelBuild cancelDeployment cancelMachineOrder pauseDeployment resumeDeployment cordonHost drainHost rolloutBootImage stopJob uncordonHost createSession createConsoleSession lookAtMachineBmc";
 
 test("an Idempotency-Key of another request is a conflict for every POST that makes or does something once, before it does", () =>
   withRig(async (rig) => {
@@ -454,6 +455,10 @@ const CONTENT = new Set(
       (field) => `reportHostDisks body.disks[].${field}`,
     ),
     "reportHostDisks body.wipe.reason",
+    "reportOrder body.step",
+    "reportOrder body.end.reason",
+    "answerBmcAsk body.message",
+    "answerBmcAsk body.text",
     "reportMachineInventory body.report",
     "hostBuildLog body.text",
     "hostBuildResult body.reason",

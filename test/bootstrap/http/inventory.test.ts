@@ -65,7 +65,7 @@ async function withRoom(work: (rig: Rig) => Promise<void>, key = KEY): Promise<v
     tokens: createTokens({ save: async () => undefined }),
     grant: () => "fjg_secret",
     rootFrom: async () => ({ from: "us" }),
-    progressed: () => undefined,
+    ran: () => undefined,
   });
   const server = await bootHttpServer({
     ...{ address: "127.0.0.1", port: 0, plane, inventory, images, bootFiles: new Map(), log: silentLog() },

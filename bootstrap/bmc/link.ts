@@ -1,0 +1,41 @@
+// Follows what control wants of BMCs, and tells it what came of it. Nothing is kept of it on a disk: while control is away, what was begun
+// goes on and nothing new begins.
+import { Ajv } from "ajv";
+import type { Client } from "#api/client.ts";
+import { isFault } from "#api/fault.ts";
+import { answerBmcAsk, BmcWork, bmcWork, reportOrder, serveConsole } from "#api/power.ts";
+import { pruneUnknown } from "#api/prune.ts";
+import type { Log } from "#lib/log.ts";
+import type { ControlSide } from "./control-side.ts";
+import type { BmcWorker } from "./worker.ts";
+
+const isWork = new Ajv({ strict: false, validateSchema: false }).compile<BmcWork>(BmcWork);
+
+export async function followBmcWork(options: {
+  client: Client;
+  id: string;
+  worker: Pick<BmcWorker, "setWork">;
+  log: Log;
+  signal: AbortSignal;
+}): Promise<void> {
+  const { client, id, worker, log, signal } = options;
+  const side: ControlSide = {
+    async report(order, body, ended) {
+      await client.call(reportOrder, { params: { id, order }, body, signal: ended }).catch((error: unknown) => {
+        if (!isFault(error, "not-found") && !isFault(error, "invalid")) throw error;
+        log.warn({ err: error, order }, "control does not take a step of an order, it is dropped");
+      });
+    },
+    async answer(ask, body, ended) {
+      await client.call(answerBmcAsk, { params: { id, ask }, body, signal: ended });
+    },
+    dial: ({ session, ticket }, ended) => client.connect(serveConsole, { params: { session }, ticket, signal: ended }),
+  };
+  const onBreak = (error: unknown) => log.warn({ err: error }, "control is away, no new order comes");
+  for await (const { event, data } of client.follow(bmcWork, { params: { id }, signal, onBreak })) {
+    if (event !== "item") continue;
+    pruneUnknown(BmcWork, data);
+    if (isWork(data)) worker.setWork(data, side);
+    else log.error({ problem: isWork.errors?.[0]?.message }, "orders not understood, none of them is begun");
+  }
+}

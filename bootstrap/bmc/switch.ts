@@ -1,0 +1,13 @@
+// What every kind of BMC can do for an order; one per kind, made for one order and closed after it.
+import type { BootDevice, BootMode, PowerState } from "#api/power.ts";
+
+export interface Switch {
+  /** What the BMC says now. */
+  power(signal: AbortSignal): Promise<PowerState>;
+  on(signal: AbortSignal): Promise<void>;
+  /** Hard: its power is cut. Else its operating system is asked to shut down. */
+  off(hard: boolean, signal: AbortSignal): Promise<void>;
+  /** Boots this once; resolves with what was read back. */
+  bootOnce(device: BootDevice, mode: BootMode | undefined, signal: AbortSignal): Promise<string>;
+  close(): Promise<void>;
+}

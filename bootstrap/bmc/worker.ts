@@ -1,0 +1,177 @@
+// The boot server's work with BMCs: what control wants, whole at each change, carried out one after the other for each BMC. Credentials are
+// in memory alone. What an order has seen (its machine off) is in a journal, so that it is not done twice after a restart.
+import { join } from "node:path";
+import type { BmcAccess, BmcAsk, BmcWork, PowerWork } from "#api/power.ts";
+import type { Log } from "#lib/log.ts";
+import { joined } from "#lib/time.ts";
+import { openJournal } from "../journal.ts";
+import { type Carrying, carryOut, type Waits } from "./carry-out.ts";
+import { type ConsoleBook, consoleBook } from "./consoles.ts";
+import { type AskAnswer, type ControlSide, reporter } from "./control-side.ts";
+import { openSwitch } from "./open.ts";
+import { queues } from "./queue.ts";
+import { certificateAt } from "./redfish/transport.ts";
+import type { Switch } from "./switch.ts";
+import { cleanText, trouble, troubleCode } from "./trouble.ts";
+
+export interface BmcWorkerOptions {
+  stateDir: string;
+  log: Log;
+  /** Monotonic time at which a card was heard last. */
+  heardAt: (mac: string) => number | undefined;
+  wake: (macs: readonly string[]) => Promise<void>;
+  open?: (bmc: BmcAccess) => Switch;
+  waits?: Waits;
+}
+
+export interface BmcWorker {
+  setWork(work: BmcWork, control: ControlSide): void;
+  close(): Promise<void>;
+}
+
+interface Running {
+  stop: AbortController;
+  ended: Promise<void>;
+}
+
+const ASK_MS = 70_000;
+
+export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
+  const { stateDir, log, heardAt, wake, open = openSwitch, waits } = options;
+  const seenOff = new Set<string>();
+  const orders = new Map<string, Running>();
+  const asks = new Map<string, Running>();
+  const turns = queues();
+  const closing = new AbortController();
+  const consoles: ConsoleBook = consoleBook({ log });
+  const journal = await openJournal<string>({
+    path: join(stateDir, "orders.journal"),
+    replay: (order) => void seenOff.add(order),
+    live: () => seenOff,
+    log,
+  });
+  let term = 0;
+  let control: ControlSide;
+
+  async function carry(work: PowerWork, signal: AbortSignal): Promise<void> {
+    const { tell, settled } = reporter((report) => control.report(work.order, report, signal), {
+      signal,
+      onAway: (error) => log.warn({ err: error, order: work.order }, "control is away, the step of an order waits"),
+    });
+    const carrying: Carrying = {
+      open: () => open(work.bmc),
+      wake: () => wake(work.bmc.macs),
+      heardSince: (sinceMs) => work.bmc.macs.some((mac) => (heardAt(mac) ?? -1) > sinceMs),
+      tell(report) {
+        log.info({ order: work.order, machine: work.machine, text: report.step }, "order goes on");
+        tell(report);
+      },
+      async rememberOff() {
+        seenOff.add(work.order);
+        await journal.append(work.order);
+      },
+      ...(waits === undefined ? {} : { waits }),
+      signal,
+    };
+    const end = await turns.run(keyOf(work.bmc), async () => {
+      signal.throwIfAborted();
+      return carryOut({ ...work, seenOff: work.seenOff || seenOff.has(work.order) }, carrying);
+    });
+    carrying.tell(end);
+    await settled();
+  }
+
+  async function ask({ kind, machineId, bmc }: BmcAsk, signal: AbortSignal): Promise<AskAnswer> {
+    if (kind === "console") {
+      const { text, since } = consoles.kept(machineId);
+      return { ok: true, message: "", text, ...(since === undefined ? {} : { since }) };
+    }
+    return turns.run(keyOf(bmc), async () => {
+      if (kind === "certificate") {
+        if (bmc.address === undefined) throw trouble("bmc-unset", "no address is set");
+        const pinSha256 = await certificateAt(bmc.address, signal);
+        return { ok: true, message: "it shows a certificate that nobody accepted yet", pinSha256 };
+      }
+      const device = open(bmc);
+      try {
+        const power = await device.power(signal);
+        return { ok: true, message: `its BMC says it is ${power}`, power };
+      } finally {
+        await device.close();
+      }
+    });
+  }
+
+  function begin(
+    running: Map<string, Running>,
+    id: string,
+    work: (signal: AbortSignal) => Promise<void>,
+    what: string,
+  ): void {
+    const stop = new AbortController();
+    const { signal, release } = joined(stop.signal, closing.signal);
+    const ended = work(signal)
+      .catch((error: unknown) => {
+        if (!signal.aborted) log.error({ err: error, id }, what);
+      })
+      .finally(release);
+    running.set(id, { stop, ended });
+  }
+
+  return {
+    setWork(work, side) {
+      if (work.term < term) return log.warn({ term: work.term, seen: term }, "orders of an older term refused");
+      ({ term } = work);
+      control = side;
+      const [wanted, asked] = [new Set(work.orders.map(({ order }) => order)), new Set(work.asks.map(({ id }) => id))];
+      for (const [running, still] of [
+        [orders, wanted],
+        [asks, asked],
+      ] as const)
+        for (const [id, { stop }] of running) {
+          if (still.has(id)) continue;
+          stop.abort();
+          running.delete(id);
+          seenOff.delete(id);
+        }
+      // An order that ended here stays in the table until control says that it is over: it is not begun anew.
+      for (const one of work.orders)
+        if (!orders.has(one.order))
+          begin(orders, one.order, (signal) => carry(one, signal), "an order was not carried out");
+      for (const one of work.asks)
+        if (!asks.has(one.id))
+          begin(
+            asks,
+            one.id,
+            async (signal) => {
+              const limit = joined(signal, AbortSignal.timeout(ASK_MS));
+              const answer = await ask(one, limit.signal)
+                .catch((error: unknown): AskAnswer => {
+                  const code = limit.signal.aborted ? ("bmc-timeout" as const) : troubleCode(error);
+                  if (code === undefined) log.error({ err: error }, "a BMC was not asked");
+                  const said =
+                    code === "bmc-timeout"
+                      ? "its BMC did not answer in time"
+                      : error instanceof Error
+                        ? error.message
+                        : "";
+                  return { ok: false, message: cleanText(said, 400), ...(code === undefined ? {} : { code }) };
+                })
+                .finally(limit.release);
+              if (!signal.aborted) await side.answer(one.id, answer, signal);
+            },
+            "the answer of a BMC was not delivered",
+          );
+      consoles.setWork(work.consoles, side);
+    },
+    async close() {
+      closing.abort();
+      await Promise.allSettled([...orders.values(), ...asks.values()].map(({ ended }) => ended));
+      await consoles.close();
+      await journal.close();
+    },
+  };
+}
+
+const keyOf = ({ kind, address = "", macs }: BmcAccess): string =>
+  kind === "wake" ? `wake ${macs.join(" ")}` : address;

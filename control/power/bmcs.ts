@@ -1,0 +1,120 @@
+// How machines are switched, as the store keeps it: the password sealed for its machine, and opened for the boot server alone.
+import { isIPv4 } from "node:net";
+import { Fault } from "#api/fault.ts";
+import type { Bmc, BmcAccess, BmcLook, PutBmc } from "#api/power.ts";
+import { isWithin } from "#lib/address-ranges.ts";
+import { keys } from "../keys.ts";
+import type { MachineRecord } from "../records.ts";
+import type { Secrets } from "../secrets.ts";
+import type { Reader } from "../store/entry.ts";
+
+export interface BmcRecord extends Omit<PutBmc, "password"> {
+  machineId: string;
+  sealed?: string;
+  factoryPassword: boolean;
+  setAt: string;
+  setBy: string;
+}
+
+/** What BMCs leave their factories with, by maker: whoever reaches one tries these first. */
+const FACTORY: readonly (readonly [user: string, password: string])[] = [
+  ["ADMIN", "ADMIN"],
+  ["root", "calvin"],
+  ["USERID", "PASSW0RD"],
+  ["root", "0penBmc"],
+  ["root", "changeme"],
+  ["root", "superuser"],
+  ["root", "root"],
+  ["Administrator", "Admin@9000"],
+  ["Administrator", "superuser"],
+  ["root", "Huawei12#$"],
+  ["sysadmin", "superuser"],
+];
+const FACTORY_WORDS = ["admin", "password", "administrator", "changeme", "12345678", "default"];
+
+/** True of what a BMC leaves its factory with, and of what is guessed first. Pure. */
+export function isFactoryPassword(user: string, password: string): boolean {
+  const low = password.toLowerCase();
+  return (
+    FACTORY.some(([name, word]) => name === user && word === password) ||
+    FACTORY_WORDS.includes(low) ||
+    low === user.toLowerCase()
+  );
+}
+
+const IPMI_PASSWORD_MOST = 20;
+const IPMI_USER_MOST = 16;
+
+/** What was asked for, if it makes sense; else a Fault that names the field. Pure. */
+export function checkedBmc(
+  body: PutBmc,
+  { kept, jobNetwork }: { kept: BmcRecord | undefined; jobNetwork: string },
+): PutBmc {
+  const refuse = (field: string, message: string) =>
+    new Fault("invalid", `${field}: ${message}`, { details: { field } });
+  const { kind, address, user, password, pinSha256, cipherSuite, systemId } = body;
+  if (kind === "wake") {
+    const more = Object.keys(body).find((name) => name !== "kind");
+    if (more !== undefined) throw refuse(more, "Wake-on-LAN takes nothing: it is sent to the machine's own cards");
+    return body;
+  }
+  if (address === undefined) throw refuse("address", `of the BMC is needed for ${kind}`);
+  if (user === undefined) throw refuse("user", `that logs in to the BMC is needed for ${kind}`);
+  const host = address.replace(/:\d+$/, "");
+  if (isIPv4(host) && isWithin([jobNetwork, "0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"], host))
+    throw refuse("address", `${host} is no address of a BMC: it is one of jobs, or of no machine`);
+  const keeps = kept?.sealed !== undefined && kept.kind === kind && kept.address === address && kept.user === user;
+  if (password === undefined && !keeps)
+    throw refuse(
+      "password",
+      kept?.sealed === undefined
+        ? "is needed"
+        : "is needed again: the one that is kept is not sent to another address, or for another user",
+    );
+  if (kind === "ipmi") {
+    if (pinSha256 !== undefined) throw refuse("pinSha256", "IPMI shows no certificate");
+    if (systemId !== undefined) throw refuse("systemId", "IPMI knows one system only");
+    if ((password?.length ?? 0) > IPMI_PASSWORD_MOST) throw refuse("password", "IPMI takes 20 characters at most");
+    if (user.length > IPMI_USER_MOST) throw refuse("user", "IPMI takes 16 characters at most");
+  } else if (cipherSuite !== undefined) throw refuse("cipherSuite", "only IPMI has those");
+  return body;
+}
+
+const ownerOf = (machineId: string): string => `BMC of machine ${machineId}`;
+
+export function bmcRecord(
+  secrets: Secrets,
+  machineId: string,
+  { password, ...settings }: PutBmc,
+  { kept, at, by }: { kept: BmcRecord | undefined; at: string; by: string },
+): BmcRecord {
+  const sealed = password === undefined ? kept?.sealed : secrets.seal(password, ownerOf(machineId));
+  const factoryPassword =
+    password === undefined ? (kept?.factoryPassword ?? false) : isFactoryPassword(settings.user ?? "", password);
+  const isWake = settings.kind === "wake";
+  return {
+    machineId,
+    ...settings,
+    ...(sealed === undefined || isWake ? {} : { sealed }),
+    factoryPassword: !isWake && factoryPassword,
+    setAt: at,
+    setBy: by,
+  };
+}
+
+export function shownBmc({ machineId: _, sealed, ...record }: BmcRecord, lastLook: BmcLook | undefined): Bmc {
+  return { ...record, passwordSet: sealed !== undefined, ...(lastLook === undefined ? {} : { lastLook }) };
+}
+
+export const bmcOf = (store: Reader, machineId: string): BmcRecord | undefined =>
+  store.get<BmcRecord>(keys.machineBmc(machineId))?.value;
+
+/** With the credential: for a boot server's stream and nothing else. */
+export function accessOf(secrets: Secrets, record: BmcRecord, { macs }: Pick<MachineRecord, "macs">): BmcAccess {
+  const { machineId, sealed, factoryPassword: _, setAt: __, setBy: ___, ...settings } = record;
+  return {
+    ...settings,
+    ...(sealed === undefined ? {} : { password: secrets.open(sealed, ownerOf(machineId)) }),
+    macs: [...macs],
+  };
+}
