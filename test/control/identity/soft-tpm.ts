@@ -25,11 +25,20 @@ export function softTpm(): SoftTpm {
     id: tpmIdOf(area),
     quote(token) {
       const nonce = sized(Buffer.from(quoteNonce(token), "hex"));
-      const attest = Buffer.concat([Buffer.from("ff5443478018", "hex"), sized(Buffer.alloc(34)), nonce, Buffer.alloc(60)]);
+      const attest = Buffer.concat([
+        Buffer.from("ff5443478018", "hex"),
+        sized(Buffer.alloc(34)),
+        nonce,
+        Buffer.alloc(60),
+      ]);
       const ieee = sign("sha256", attest, { key: privateKey, dsaEncoding: "ieee-p1363" });
       const halves = [ieee.subarray(0, 32), ieee.subarray(32)].map(sized);
       const signature = Buffer.concat([Buffer.from("0018000b", "hex"), ...halves]);
-      const [key, m, s] = [area, attest, signature].map((bytes) => bytes.toString("base64")) as [string, string, string];
+      const [key, m, s] = [area, attest, signature].map((bytes) => bytes.toString("base64")) as [
+        string,
+        string,
+        string,
+      ];
       return { key, attest: m, signature: s };
     },
   };

@@ -60,7 +60,10 @@ test("with the TPM that it was approved with its host joins; a clone with anothe
     const [own, clone] = [softTpm(), softTpm()];
     await approved(rig, boot, own.id);
     assert.is((await rig.admin.call(getMachine, { params })).tpm, own.id);
-    assert.match(await join(rig, boot, clone.quote), /^forbidden: this is not the TPM that the machine was approved with/);
+    assert.match(
+      await join(rig, boot, clone.quote),
+      /^forbidden: this is not the TPM that the machine was approved with/,
+    );
     const { items } = await rig.admin.call(listEvents, {});
     const told = items.map(({ message }) => message).join("\n");
     assert.ok(told.includes(own.id.slice(0, 12)) && told.includes(clone.id.slice(0, 12)), told);
@@ -75,7 +78,10 @@ test("without a quote, and with one of another boot, nobody joins", () =>
     const own = softTpm();
     await approved(rig, boot, own.id);
     assert.match(await join(rig, boot), /^forbidden: the join needs a quote of the machine's TPM/);
-    assert.match(await join(rig, boot, () => own.quote("fjg_earlier.boot")), /^forbidden: its quote is of another boot/);
+    assert.match(
+      await join(rig, boot, () => own.quote("fjg_earlier.boot")),
+      /^forbidden: its quote is of another boot/,
+    );
   }, strict));
 
 test("a machine that was approved without a TPM does not join, and is told so in words", () =>
