@@ -178,6 +178,7 @@ export const BootTarget = object({
   controlUrls: Type.Array(Type.String()),
   caPem: Type.String(),
   unknownMachines: UnknownMachines,
+  requireTpm: Type.Optional(Type.Boolean({ description: "Hosts show a quote of their TPM when they join." })),
   jobNetworks: Type.Optional(
     Type.Array(Type.String(), {
       description: "CIDR ranges of jobs: what comes from there is dropped before it is read.",

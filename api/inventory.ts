@@ -93,8 +93,8 @@ export const InventorySystem = part({
 });
 export const InventoryTpm = part({
   version: Text(16, "Such as 2.0."),
-  ekSha256: some(
-    Type.Unsafe<string>({ ...Sha256, description: "Of its endorsement key's public area: another TPM has another." }),
+  id: some(
+    Type.Unsafe<string>({ ...Sha256, description: "Of its attestation key's public area: another TPM has another." }),
   ),
 });
 

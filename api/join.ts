@@ -14,6 +14,7 @@ import { Fault, isFault } from "./fault.ts";
 import type { HostFacts } from "./host-agents.ts";
 import { type JoinRole, joinCluster } from "./members.ts";
 import type { Tags } from "./schema.ts";
+import type { TpmQuote } from "./tpm.ts";
 import { ownHello, type PartName } from "./version.ts";
 
 export interface Identity {
@@ -37,6 +38,8 @@ export interface JoinOptions {
   facts?: HostFacts;
   addresses?: string[];
   tags?: Tags;
+  /** A quote of this machine's TPM over the token, where one is asked for. */
+  quote?: (token: string) => Promise<TpmQuote>;
   /** Joins though there is a kept identity that looks good; that one stays until there is another. */
   anew?: boolean;
   signal: AbortSignal;
@@ -125,9 +128,10 @@ export async function ensureIdentity(options: JoinOptions): Promise<Identity> {
       signal.throwIfAborted();
       try {
         const key = await nextKey(directory);
+        const tpm = await options.quote?.(token);
         const csr = await newCsr(key, options.name);
         const reply = await client.call(joinCluster, {
-          body: { token, role, name, csr, facts, addresses, tags },
+          body: { token, role, name, csr, facts, addresses, tags, ...(tpm === undefined ? {} : { tpm }) },
           signal,
         });
         const identity: Identity = { ...reply, role, key };

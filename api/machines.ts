@@ -4,7 +4,7 @@ import { FallbackStage } from "./boot-guard.ts";
 import { endpoint } from "./endpoint.ts";
 import { MachineIdentity, Observed } from "./machine-identity.ts";
 import { BootOnceTarget } from "./machine-life.ts";
-import { Id, listOf, Mac, Name, Nothing, object, oneOf, PageQuery, TagChanges, Tags, Time } from "./schema.ts";
+import { Id, listOf, Mac, Name, Nothing, object, oneOf, PageQuery, Sha256, TagChanges, Tags, Time } from "./schema.ts";
 
 export const MachineState = oneOf(
   ["discovered", "approved", "booting", "ready", "lost", "off", "failed", "rescue", "erasing", "rejected"],
@@ -80,6 +80,12 @@ export const Machine = object({
     Type.Unsafe<CheckWords>({
       ...CheckWords,
       description: "Of a machine that waits for approval: six words to compare with those on its console.",
+    }),
+  ),
+  tpm: Type.Optional(
+    Type.Unsafe<string>({
+      ...Sha256,
+      description: "The TPM that it was approved with; with `--require-tpm` no other joins in its name.",
     }),
   ),
   refusedClaim: Type.Optional(

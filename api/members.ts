@@ -5,6 +5,7 @@ import { GivenUp, WipeOrder } from "./disks.ts";
 import { endpoint } from "./endpoint.ts";
 import { HostFacts } from "./host-agents.ts";
 import { Id, IdParams, Name, object, oneOf, Tags, Time } from "./schema.ts";
+import { TpmQuote } from "./tpm.ts";
 
 export const JoinRole = oneOf(["host", "router", "boot"]);
 export type JoinRole = Static<typeof JoinRole>;
@@ -24,6 +25,7 @@ export const JoinRequest = object({
       description: "IP addresses the certificate is to be good for.",
     }),
   ),
+  tpm: Type.Optional(TpmQuote),
   tags: Type.Optional(
     Type.Unsafe<Tags>({
       ...Tags,
@@ -63,6 +65,7 @@ export const HostSeed = object({
   wipeOrder: Type.Optional(WipeOrder),
   givenUp: Type.Optional(GivenUp),
   secrets: Type.Optional(Secrets),
+  requireTpm: Type.Optional(Type.Boolean({ description: "The join is asked for a quote of the machine's TPM." })),
 });
 export type HostSeed = Static<typeof HostSeed>;
 

@@ -36,6 +36,7 @@ export const HostdConfig = Type.Object({
     default: "/var/lib/docker",
     description: "Where Docker keeps its files: whose disk is looked at.",
   }),
+  requireTpm: Type.Boolean({ default: false, description: "Joins with a quote of this machine's TPM." }),
   secrets: Type.Unsafe<Static<typeof Secrets>>({
     ...Secrets,
     default: "disk",
@@ -78,11 +79,11 @@ export const SEED_FILE = "/etc/flynn/hostd.json";
 export function loadHostdConfig(options: { file?: string; seedFile?: string; env?: NodeJS.ProcessEnv }): HostdConfig {
   const { file, seedFile = SEED_FILE, env = process.env } = options;
   if (file === undefined && existsSync(seedFile)) {
-    const { controlUrls, caPem, joinToken, hostname, machineId, tags, secrets } = readSeed(seedFile);
+    const { controlUrls, caPem, joinToken, hostname, machineId, tags, secrets, requireTpm } = readSeed(seedFile);
     return withCa(
       loadConfig(HostdConfig, {
         env: { prefix: "FLYNN_HOSTD", variables: env },
-        flags: { controlUrls, caPem, joinToken, name: hostname, machineId, tags, secrets },
+        flags: { controlUrls, caPem, joinToken, name: hostname, machineId, tags, secrets, requireTpm },
       }),
     );
   }

@@ -8,6 +8,7 @@ import { keepIdentity } from "#api/renew.ts";
 import { ownHello } from "#api/version.ts";
 import type { Log } from "#lib/log.ts";
 import type { HostdConfig } from "./config.ts";
+import { quote } from "./inventory/tpm.ts";
 import { type OwnFactsOptions, ownFacts } from "./own-facts.ts";
 import { giveUpIdentity, rememberToken } from "./rejoin.ts";
 
@@ -55,6 +56,7 @@ export async function joinCluster(options: MembershipOptions): Promise<Membershi
     ...{ directory, controlUrls, caPem, role: "host", name, token: joinToken, facts: own, tags, signal },
     addresses: own.address === undefined ? [] : [own.address],
     onRetry: (error) => log.warn({ err: error }, "join is tried again"),
+    ...(config.requireTpm ? { quote: (token: string) => quote(token, { signal }) } : {}),
   });
   await rememberToken(directory, joinToken);
   const hostId = identity.id;

@@ -24,6 +24,7 @@ export interface SeedInput {
   controlUrls: readonly string[];
   caPem: string;
   joinToken: string;
+  requireTpm?: boolean | undefined;
 }
 
 export const SEED_FILES = ["meta-data", "user-data", "vendor-data", "network-config"] as const;
@@ -37,7 +38,7 @@ export function metaData({ bootId, hostname }: Pick<SeedInput, "bootId" | "hostn
 /** What a machine's seed is made of, but for its one secret. */
 export function seedOf(
   { id, hostname, profile, tags, wipeOrder, givenUp }: Omit<BootMachine, "macs" | "target">,
-  { controlUrls, caPem }: Pick<BootTarget, "controlUrls" | "caPem">,
+  { controlUrls, caPem, requireTpm }: Pick<BootTarget, "controlUrls" | "caPem" | "requireTpm">,
   { bootId, joinToken }: { bootId: string; joinToken: string },
 ): SeedInput {
   const { diskPolicy, secrets, sshKeys, cloudConfig: own } = profile;
@@ -56,6 +57,7 @@ export function seedOf(
     controlUrls,
     caPem,
     joinToken,
+    requireTpm,
   };
 }
 
@@ -72,6 +74,7 @@ export function userData(input: SeedInput): string {
     ...(input.wipeOrder ? { wipeOrder: input.wipeOrder } : {}),
     ...(input.givenUp?.length ? { givenUp: [...input.givenUp] } : {}),
     ...(input.secrets === undefined ? {} : { secrets: input.secrets }),
+    ...(input.requireTpm ? { requireTpm: true } : {}),
   };
   const files = [
     {

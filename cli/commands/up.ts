@@ -32,6 +32,7 @@ const FLAGS = [
     value: "POLICY",
     help: "wait: machines need `flynn machine approve` (default). inventory: and say what they are. auto: approve all",
   },
+  { name: "require-tpm", help: "Machines join only with the TPM that they were approved with" },
   { name: "disk-policy", value: "POLICY", help: "Of a new cluster: ram (default) or find-empty" },
   { name: "address", value: "IP", help: "Address this machine is reached by" },
   { name: "app-domain", value: "DOMAIN", help: "New apps answer at NAME.DOMAIN; point *.DOMAIN at this machine" },

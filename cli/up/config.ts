@@ -91,6 +91,10 @@ export const UpConfig = Type.Object({
     description:
       "wait: they ask again until a person approves them. inventory: meanwhile they run the current boot image without any secret and report what they are made of. auto: approved when first seen. For labs.",
   }),
+  requireTpm: Type.Boolean({
+    default: false,
+    description: "A machine's host joins only with a quote of the TPM that the machine was approved with.",
+  }),
   diskPolicy: Type.Unsafe<"ram" | "find-empty">({
     type: "string",
     enum: ["ram", "find-empty"],

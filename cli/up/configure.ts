@@ -22,6 +22,7 @@ export function configOf(call: Invocation): UpConfig {
     dhcpReserve: list("dhcp-reserve"),
     dhcpRelay: list("dhcp-relay"),
     unknownMachines: text("unknown-machines"),
+    requireTpm: on("require-tpm") ? true : undefined,
     diskPolicy: text("disk-policy"),
     address: text("address"),
     appDomain: text("app-domain"),

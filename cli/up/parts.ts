@@ -71,6 +71,7 @@ export function parts(options: PartOptions): Part[] {
         registryPush: `127.0.0.1:${config.registryPushPort}`,
         registryDirectory: at("registry"),
         unknownMachines: config.unknownMachines,
+        requireTpm: config.requireTpm,
         diskPolicy: config.diskPolicy,
         salvage: config.salvage,
         imageKey: at("image-signing.pub"),

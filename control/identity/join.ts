@@ -18,6 +18,7 @@ import { grantKeys } from "./next-key.ts";
 import { MEMBER_KEY, sha256Hex } from "./principal.ts";
 import { noteRefusal, noteWithheld, Refusal, Withheld } from "./refusals.ts";
 import { HOST_NET, largerSubnets, newSubnet, prefixOf, type RestingSubnet, withResting } from "./subnets.ts";
+import { readQuote } from "./tpm.ts";
 
 /** A grant is for one boot; one that claims to be good for longer is remembered no longer. */
 const GRANT_MOST_MS = 7 * 86_400_000;
@@ -65,6 +66,7 @@ async function admitMember(
   const { role } = request;
   const settings = store.get<ClusterSettings>(keys.cluster)!.value;
   const before = weigh(store, request, new Date(unhurriedNow(now().getTime())));
+  refuseOtherTpm(config, request, before);
   const id = before.spent?.id ?? knownHost(store, before.machine)?.id ?? newId(role);
   const issued = await authority.issueMember({ role, id, csrPem: request.csr, days: config.memberCertificateDays });
   const reply = {
@@ -152,6 +154,31 @@ function weigh(store: Store, request: JoinRequest, now: Date): Worth {
       `this token is of machine ${worth.machine!.name}, and another one shows it`,
     );
   return worth;
+}
+
+/** With `--require-tpm`: the machine's own TPM signs that this boot is its. A clone has the card, the UUID and the disks, and not that. */
+function refuseOtherTpm(
+  { requireTpm }: Context["config"],
+  { tpm, token }: JoinRequest,
+  { machine, grant }: Worth,
+): void {
+  if (!requireTpm || machine === undefined || grant === undefined) return;
+  const { name } = machine;
+  const refuse = (message: string, why: string) => new Refusal("forbidden", message, why);
+  if (machine.tpm === undefined)
+    throw refuse(
+      "this machine was approved without a TPM, and one is required here",
+      `machine ${name} was approved without its TPM, and --require-tpm is on; it is bound by its inventory: flynn machine inventory ${name}, then flynn machine approve ${name}`,
+    );
+  if (tpm === undefined)
+    throw refuse("the join needs a quote of the machine's TPM", `machine ${name} joins without a quote of its TPM`);
+  const quoted = readQuote(tpm, token);
+  if ("wrong" in quoted) throw refuse(quoted.wrong, `machine ${name}: ${quoted.wrong}`);
+  if (quoted.tpmId !== machine.tpm)
+    throw refuse(
+      "this is not the TPM that the machine was approved with",
+      `somebody with TPM ${quoted.tpmId.slice(0, 12)} asks to join as machine ${name}, which was approved with TPM ${machine.tpm.slice(0, 12)}: a clone, or a new mainboard (forget the machine and approve it anew)`,
+    );
 }
 
 /** A grant that was withheld, or kept, does not outlive its boot. */

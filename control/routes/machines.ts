@@ -2,6 +2,7 @@
 
 import type { Profile } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
+import type { MachineInventory } from "#api/inventory.ts";
 import * as machines from "#api/machines.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { createWake } from "#lib/wake.ts";
@@ -110,7 +111,12 @@ export function mountMachines(mount: Mount, context: Context): void {
         `machine ${entry.value.name} ${pending.reason}; to make it a machine of its own, reject it first`,
       );
     if (ifMatch === undefined) refuseStale(entry.value, body.claim);
-    const approved = { ...approvedAfter(decidedAnew(entry.value), principal.name, now()), name, profile };
+    // The TPM that the person's words stood for; of a host, the one that its own certificate vouches for.
+    const inventory = store.get<MachineInventory>(keys.machineInventory(entry.value.id))?.value;
+    const isRead = inventory?.check !== undefined && inventory.check.claim === entry.value.check?.claim;
+    const tpm = isRead || inventory?.takenBy === "host" ? inventory.report.tpm?.id : undefined;
+    const decided = approvedAfter(decidedAnew(entry.value), principal.name, now());
+    const approved = { ...decided, name, profile, ...(tpm ? { tpm } : {}) };
     const { check, fallback } = entry.value;
     const accepted =
       pending?.kind === "changed"

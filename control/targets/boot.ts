@@ -25,6 +25,7 @@ export function bootTargetOf({
     controlUrls,
     caPem: authority.caPem,
     unknownMachines: config.unknownMachines,
+    ...(config.requireTpm ? { requireTpm: true } : {}),
     jobNetworks: [store.get<ClusterSettings>(keys.cluster)?.value.clusterRange ?? config.clusterRange],
     machines: decided(store).map((machine) => {
       const profile =

@@ -12,6 +12,7 @@ import { parseSmbios, type Smbios } from "./smbios.ts";
 import { bytesOf, namesIn, textOf } from "./sysfs.ts";
 import { cut, field, natural, told } from "./text.ts";
 import { parseLanPrint, parseMcInfo } from "./tools.ts";
+import { readTpmId } from "./tpm.ts";
 
 /** What the machine says it is: what its six words stand for. */
 export type Identity = Pick<InventoryReport, "mac" | "uuid" | "serial">;
@@ -23,12 +24,14 @@ export interface CollectOptions {
   sys?: string;
   proc?: string;
   lldp?: string;
+  readTpm?: typeof readTpmId;
   readDisks?: (signal: AbortSignal) => Promise<InventoryReport["disks"]>;
 }
 
 const DISKS_MS = 90_000;
 const BMC_MS = 40_000;
 const NICS_MS = 60_000;
+const TPM_MS = 90_000;
 const TABLE_MOST_BYTES = 1 << 20;
 const CPUINFO_MOST_BYTES = 4 << 20;
 const SECURE_BOOT = "firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
@@ -58,12 +61,13 @@ export async function collect(options: CollectOptions): Promise<InventoryReport>
   };
   const dmi = await smbiosOf(sys);
   // Before the disks, whose reading keeps the threads of file access busy.
-  const [cpu, ecc, firmware, tpm] = await Promise.all([
+  const [cpu, ecc, firmware, version] = await Promise.all([
     textOf(`${proc}/cpuinfo`, CPUINFO_MOST_BYTES),
     eccOf(sys),
     firmwareOf(sys, dmi),
     textOf(`${sys}/class/tpm/tpm0/tpm_version_major`),
   ]);
+  const tpm = await within("TPM", TPM_MS, tpmOf(version, options.readTpm ?? readTpmId, signal), tpmNamed(version));
   const [nics, virtualisation, bmc] = await Promise.all([
     within("network cards", NICS_MS, readNics({ sys, lldp, signal }), []),
     virtualisationOf(signal),
@@ -80,7 +84,7 @@ export async function collect(options: CollectOptions): Promise<InventoryReport>
     disks,
     nics,
     ...field("bmc", bmc),
-    ...field("tpm", tpm === undefined ? undefined : { version: cut(`${tpm}${tpm === "2" ? ".0" : ""}`, 16) }),
+    ...field("tpm", tpm),
     ...field("virtualisation", virtualisation),
     unread: unread.slice(0, 16),
   });
@@ -131,6 +135,18 @@ async function bmcOf(signal: AbortSignal): Promise<InventoryReport["bmc"]> {
   const lan = parseLanPrint((await ask("lan", "print")).stdout);
   const firmware = parseMcInfo((await ask("mc", "info")).stdout);
   return lan === undefined && firmware === undefined ? undefined : { ...lan, ...field("firmware", firmware) };
+}
+
+const tpmNamed = (version: string | undefined): InventoryReport["tpm"] =>
+  version === undefined ? undefined : { version: cut(`${version}${version === "2" ? ".0" : ""}`, 16) };
+
+async function tpmOf(
+  version: string | undefined,
+  readId: typeof readTpmId,
+  signal: AbortSignal,
+): Promise<InventoryReport["tpm"]> {
+  const named = tpmNamed(version);
+  return named?.version === "2.0" ? { ...named, id: await readId({ signal }) } : named;
 }
 
 /** systemd's word; its exit code is 1 on metal. */

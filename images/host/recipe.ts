@@ -31,10 +31,11 @@ const packages = [
   "e2fsprogs",
   "util-linux",
   "gdisk",
-  // what the inventory reads with: SMART, cards' firmware, the BMC's address
+  // what the inventory reads with: SMART, cards' firmware, the BMC's address, the TPM's key (with which a host joins, too)
   "smartmontools",
   "ethtool",
   "ipmitool",
+  "tpm2-tools",
   "ca-certificates",
   "openssh-server",
 ] as const;

@@ -47,7 +47,7 @@ export const DEBIAN_SETS = {
   test: [
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
     ...["python3-minimal", "python3-venv", "openipmi", "ipmitool"],
-    ...["ethtool", "smartmontools"],
+    ...["ethtool", "smartmontools", "swtpm", "tpm2-tools"],
   ],
   soak: [
     ...["qemu-system-arm", "qemu-efi-aarch64", "isc-dhcp-server", "python3-websockets", "proot", "qemu-user-static"],
@@ -79,8 +79,9 @@ export const BASE_PACKAGES = [
 export const PROGRAMS_OF = {
   systemd: ["systemctl", "systemd-analyze", "systemd-detect-virt"],
   ethtool: ["ethtool"],
-  ipmitool: ["ipmitool"],
   smartmontools: ["smartctl"],
+  swtpm: ["swtpm"],
+  "tpm2-tools": ["tpm2_createprimary", "tpm2_flushcontext", "tpm2_quote", "tpm2_readpublic"],
   apt: ["apt-get", "apt-config"],
   bash: ["bash"],
   bsdutils: ["script"],

@@ -28,6 +28,7 @@ test("the least file has defaults for the rest", async () => {
     port: 7779,
     dockerDir: "/var/lib/docker",
     secrets: "disk",
+    requireTpm: false,
     logMaxBytes: 16 << 20,
     logTotalBytes: 256 << 20,
     runDir: "/run/flynn",

@@ -40,6 +40,7 @@ const VALUES: Record<string, [values: string[], setting: Partial<UpConfig>]> = {
   ],
   "dhcp-relay": [["10.8.0.1/24", "10.9.0.1/24"], { dhcpRelay: ["10.8.0.1/24", "10.9.0.1/24"] }],
   "unknown-machines": [["auto"], { unknownMachines: "auto" }],
+  "require-tpm": [[], { requireTpm: true }],
   "disk-policy": [["find-empty"], { diskPolicy: "find-empty" }],
   address: [["10.0.0.7"], { address: "10.0.0.7" }],
   "app-domain": [["apps.test"], { appDomain: "apps.test" }],

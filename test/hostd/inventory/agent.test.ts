@@ -20,6 +20,7 @@ import { dimm, lldpFrame, savedFrames, structure, table } from "./fixtures.ts";
 const MAC = "52:54:00:00:00:01";
 const UUID = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
 const NONCE = "n".repeat(40);
+const TPM = "7".repeat(64);
 
 /** A small machine as files: one card with a switch behind it, a module of memory, a TPM, a memory controller with errors. */
 async function machineFiles(root: string): Promise<{ sys: string; proc: string; dev: string; lldp: string }> {
@@ -109,12 +110,13 @@ test("the report of a machine is what its files say, and passes the schema", () 
   withMachine(async ({ sys, proc, lldp }) => {
     const report = await collect({
       ...{ identity: (await readIdentity(MAC, sys))!, sys, proc, lldp, signal: new AbortController().signal },
+      readTpm: async () => TPM,
       readDisks: async () => [{ path: "/dev/sda", sizeBytes: 5, removable: false, holds: "ext4" }],
     });
     const ajv = new Ajv({ strict: false, validateSchema: false });
     assert.ok(ajv.validate(InventoryReport, report), ajv.errorsText());
     assert.equal([report.uuid, report.serial, report.system.product], [UUID, "CZ1234", "Box 9"]);
-    assert.equal(report.tpm, { version: "2.0" });
+    assert.equal(report.tpm, { version: "2.0", id: TPM });
     assert.equal([report.memory.correctedErrors, report.memory.dimms[0]!.serial], [3, "77"]);
     assert.equal(report.nics.length, 1);
     assert.equal([report.nics[0]!.speedMbps, report.nics[0]!.neighbour!.system], [1000, "tor-3"]);
@@ -124,6 +126,7 @@ test("a reader that fails is a line of the report, and the others stand", () =>
   withMachine(async ({ sys, proc, lldp }) => {
     const report = await collect({
       ...{ identity: (await readIdentity(MAC, sys))!, sys, proc, lldp, signal: new AbortController().signal },
+      readTpm: async () => TPM,
       readDisks: () => Promise.reject(new Error("lsblk exited 1")),
     });
     assert.equal(report.disks, []);
@@ -136,6 +139,7 @@ test("a report that would be too long to send loses details, never its meaning, 
     const disk = { path: "/dev/sda", sizeBytes: 5, removable: false, holds: "x".repeat(200), serial: "y".repeat(96) };
     const small = await collect({
       ...{ identity: (await readIdentity(MAC, sys))!, sys, proc, lldp, signal: new AbortController().signal },
+      readTpm: async () => TPM,
       readDisks: async () => Array.from({ length: 64 }, () => disk),
     });
     const short = fitted(small, 8_000);
