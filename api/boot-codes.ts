@@ -8,7 +8,9 @@ export const BOOT_CODES = {
   "boot-server-asked": "offer: it asked port 4011 and was answered",
   "boot-server-again": "offer: it asks port 4011 again and again, so that no answer reaches it (`asked`)",
   rung: "offer: the shape of offer that it is shown now, or that it booted by (`rung`: 0 both, 1 direct, 2 port 4011)",
-  "firmware-learnt": "offer: what was learnt of this kind of firmware (`rung`, `vendor`)",
+  "firmware-learnt": "offer: what was learnt of this kind of firmware (`rung`, `loader`, `vendor`)",
+  "loader-refused":
+    "note: it fetched a loader and came back as firmware, as with Secure Boot on (`loader`, `next`: what it is offered now)",
   "late-link":
     "discover: its first request said that it had asked for a while already (`secs`): the switch port came up late",
   "pool-empty": "note: no free address in the range",
@@ -29,8 +31,8 @@ export const BOOT_CODES = {
   "root-from-peer": "squashfs: it fetched its root image from a host beside it",
   // The boot script, by the boot server
   "waits-turn": "note: so many machines load their images that it waits (`loading`)",
-  "ipxe-runs": "script: iPXE runs the boot script",
-  "ipxe-failed": "boot-failed: iPXE could not load or start the image",
+  "ipxe-runs": "script: iPXE or GRUB runs the boot script",
+  "ipxe-failed": "boot-failed: iPXE or GRUB could not load or start the image",
   "waits-for-approval": "wait-approval: nobody approved it",
   changed: "wait-approval: a known card with other SMBIOS values",
   "target-unknown": "note: this boot server has not heard from control yet",

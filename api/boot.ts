@@ -5,7 +5,7 @@
 // So a machine can boot while control is away; control accepts each nonce once.
 import { type KeyLike, sign, verify } from "node:crypto";
 import { type Static, Type } from "typebox";
-import { WipeOrder } from "./disks.ts";
+import { DiskMedia, WipeOrder } from "./disks.ts";
 import { endpoint } from "./endpoint.ts";
 import { Fault } from "./fault.ts";
 import { Claimed, Observed } from "./machine-identity.ts";
@@ -37,6 +37,7 @@ export const BootImageManifest = Type.Object({
   kernel: Type.Object({ sha256: Sha256, sizeBytes: Type.Integer(), version: Type.Optional(Type.String()) }),
   initrd: Type.Object({ sha256: Sha256, sizeBytes: Type.Integer() }),
   squashfs: Type.Object({ sha256: Sha256, sizeBytes: Type.Integer() }),
+  uki: Type.Optional(Type.Object({ sha256: Sha256, sizeBytes: Type.Integer() })),
   cmdline: Type.Array(Type.String({ pattern: "^[\\x21-\\x7e]+$" })),
   memoryNeedBytes: Type.Integer({ description: "Least memory a machine needs to boot this image, in bytes." }),
 });
@@ -53,7 +54,9 @@ export const BootImage = object({
   memoryNeedBytes: Type.Integer(),
   kernelVersion: Type.Optional(Type.String()),
   createdAt: Time,
-  current: Type.Boolean({ description: "True for the image that machines without one of their own boot." }),
+  current: Type.Boolean({
+    description: "True for the image that machines of its architecture without one of their own boot.",
+  }),
 });
 export type BootImage = Static<typeof BootImage>;
 
@@ -66,6 +69,10 @@ export const DiskVerify = oneOf(
   ["all", "ends"],
   "What is read before a disk counts as empty. all (the default): every byte. ends: 4 MiB at both ends and 64 samples of 1 MiB between; data elsewhere is LOST.",
 );
+export const DiskPreference = oneOf(
+  ["largest", "smallest"],
+  "Which of several that are empty; largest when left out. A name, never a permission.",
+);
 export const DiskPolicy = object({
   name: Type.String({
     minLength: 1,
@@ -77,6 +84,12 @@ export const DiskPolicy = object({
   wwn: Type.Optional(Type.String({ maxLength: 128 })),
   path: Type.Optional(Type.String({ pattern: "^/dev/[a-zA-Z0-9/_.:-]+$" })),
   minSizeBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  maxSizeBytes: Type.Optional(Type.Integer({ minimum: 1 })),
+  transport: Type.Optional(
+    Type.String({ pattern: "^[a-z0-9-]{1,16}$", description: "Only disks attached so, such as nvme, sata or sas." }),
+  ),
+  media: Type.Optional(DiskMedia),
+  prefer: Type.Optional(DiskPreference),
   verify: Type.Optional(DiskVerify),
 });
 export type DiskPolicy = Static<typeof DiskPolicy>;
@@ -93,7 +106,7 @@ export type Secrets = Static<typeof Secrets>;
 
 export const Profile = object({
   name: Name,
-  image: Type.Unsafe<string>({ ...Id, description: "`current` or a boot image id." }),
+  image: Type.Unsafe<string>({ ...Id, description: "`current` (of the machine's architecture) or a boot image id." }),
   cmdline: Type.Array(
     Type.String({
       pattern: "^[\\x21-\\x7e]+$",
@@ -223,7 +236,7 @@ export const registerBootImage = endpoint({
   idempotent: true,
   path: "/v1/boot-images",
   location: "/v1/boot-images/{id}",
-  summary: "Register a built image by its signed manifest; the first becomes current",
+  summary: "Register a built image by its signed manifest; the first of its architecture becomes current",
   permission: "machine:write",
   status: 201,
   body: object({
@@ -236,7 +249,7 @@ export const rolloutBootImage = endpoint({
   id: "rolloutBootImage",
   method: "POST",
   path: "/v1/boot-images/:id/rollout",
-  summary: "Make an image the one that machines boot next",
+  summary: "Make an image the one that machines of its architecture boot next",
   permission: "machine:write",
   params: IdParams,
   body: Nothing,

@@ -3,6 +3,16 @@ import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
 import { Id, IdParams, Nothing, object, oneOf, Sha256, Time } from "./schema.ts";
 
+export const DiskMedia = oneOf(["ssd", "hdd"], "As the kernel says; of a virtual disk that is anything.");
+export type DiskMedia = Static<typeof DiskMedia>;
+
+/** How a host stands to a disk, whatever its policy: what a policy may do with it follows. */
+export const DiskStanding = oneOf(
+  ["ours", "begun", "open", "full", "unfit"],
+  "ours: this host's state disk. begun: it was to become that, and a power cut came between. open: nothing is seen on it, so it is worth reading to its last byte. full: something is on it; it is left alone. unfit: in use, removable, read-only or no disk.",
+);
+export type DiskStanding = Static<typeof DiskStanding>;
+
 const DiskText = (maxLength: number, description: string) => Type.String({ maxLength, description });
 
 export const MachineDisk = object({
@@ -11,7 +21,20 @@ export const MachineDisk = object({
   serial: Type.Optional(DiskText(128, "Serial number.")),
   wwn: Type.Optional(DiskText(128, "World Wide Name.")),
   sizeBytes: Type.Integer({ minimum: 0 }),
+  links: Type.Optional(
+    Type.Array(Type.String({ maxLength: 256 }), { maxItems: 32, description: "Its other names, below /dev/disk." }),
+  ),
+  transport: Type.Optional(DiskText(16, "How it is attached, as the kernel says: nvme, sata, sas, virtio, usb.")),
+  media: Type.Optional(DiskMedia),
   holds: DiskText(300, "What is on it, in plain words."),
+  contents: Type.Optional(
+    Type.Array(Type.String({ maxLength: 300 }), {
+      maxItems: 32,
+      description:
+        "What would be lost by a wipe, as far as superblocks tell without mounting anything: file systems with their labels and use, partition tables, members of arrays.",
+    }),
+  ),
+  standing: Type.Optional(DiskStanding),
   canWipe: Type.Boolean({ description: "False: it is in use, removable, read-only or no disk." }),
   fingerprint: Type.Unsafe<string>({
     ...Sha256,
@@ -41,11 +64,31 @@ export const WipeOutcome = object({
 });
 export type WipeOutcome = Static<typeof WipeOutcome>;
 
+export const DiskPlan = object({
+  policy: DiskText(63, "The policy's name."),
+  summary: DiskText(400, "Which disk would keep the state at the next boot, or why none; in plain words."),
+  disks: Type.Array(
+    object({
+      path: DiskText(128, "As in `disks`."),
+      will: oneOf(
+        ["use", "finish", "take", "leave"],
+        "use: its state is on it already. finish: what was begun on it. take: read to its last byte first, and taken only if every byte is zero. leave: not a byte is written.",
+      ),
+      why: DiskText(400, "In plain words."),
+    }),
+    { maxItems: 64 },
+  ),
+});
+export type DiskPlan = Static<typeof DiskPlan>;
+
 export const MachineDisks = object({
   machineId: Id,
   disks: Type.Array(MachineDisk, { maxItems: 64 }),
   seenAt: Type.Optional(
     Type.Unsafe<string>({ ...Time, description: "Absent: no host of this machine has reported disks yet." }),
+  ),
+  plan: Type.Optional(
+    Type.Unsafe<Static<typeof DiskPlan>>({ ...DiskPlan, description: "What its profile's disk policy would do." }),
   ),
   order: Type.Optional(WipeOrder),
   last: Type.Optional(WipeOutcome),

@@ -61,6 +61,9 @@ export const Host = object({
     Type.String({ description: "Why it does not use that subnet yet, or when it gets a larger one." }),
   ),
   capacity: Resources,
+  architecture: Type.Optional(
+    Type.String({ description: "amd64 or arm64: only jobs whose image is for it are placed here." }),
+  ),
   used: Resources,
   space: Type.Optional(HostSpace),
   clockOffMs: Type.Optional(

@@ -37,7 +37,13 @@ export const Claimed = object({
 });
 export type Claimed = Static<typeof Claimed>;
 
-/** What the machine is, in words, when nothing here boots on it: boot images are x86-64. What is not known speaks against nothing. */
+/** The boot images that a machine runs, by what its firmware calls its processor; undefined: it does not say. */
+export function imageArchitecture(architecture: string | undefined): "amd64" | "arm64" | undefined {
+  if (architecture === undefined) return undefined;
+  return architecture === "arm64" || architecture === "aarch64" ? "arm64" : "amd64";
+}
+
+/** What the machine is, in words, when nothing here boots on it. What is not known speaks against nothing. */
 export function unbootable({
   architecture,
   firmware,
@@ -47,16 +53,17 @@ export function unbootable({
   if (architecture === undefined || architecture === "x86_64") return undefined;
   if (architecture === "i386") return isUefi ? "32-bit x86 UEFI" : undefined;
   if (product === "Raspberry Pi") return product;
+  if (architecture === "arm64") return isUefi || firmware === undefined ? undefined : "arm64 without UEFI";
   return `${architecture}${isUefi ? " UEFI" : ""}`;
 }
 
-export const BOOTS_ONLY = "this appliance boots x86-64 only";
+export const BOOTS_ONLY = "this appliance boots x86-64, and arm64 with UEFI";
 
 /** What to do about it. */
 export const unbootableTodo = (what: string): string =>
   what === "32-bit x86 UEFI"
     ? "set it to 64-bit UEFI or to legacy BIOS in its setup, if it has one of them; else use another machine"
-    : "use an x86-64 machine; this one can be rejected, so that it goes on with its own boot order: flynn machine reject";
+    : "use an x86-64 machine, or an arm64 one with UEFI; this one can be rejected, so that it goes on with its own boot order: flynn machine reject";
 
 /** What a boot server saw itself of the same request; empty when it saw nothing (a DHCP packet proves no card). */
 export const Observed = object({

@@ -1,16 +1,14 @@
 // All parts of the boot server, wired: DHCP, TFTP, HTTP, their tables on disk, and what each tells the timeline. Started by
 // main with the real control plane, by tests with a fake one.
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { BootTarget } from "#api/boot.ts";
-import { Fault } from "#api/fault.ts";
 import type { Log } from "#lib/log.ts";
 import { steadyNow } from "#lib/time.ts";
 import { type BootConfig, offerConfig } from "./config.ts";
+import { createLearnt, type Lesson } from "./dhcp/learnt.ts";
 import { createLeases, type Lease } from "./dhcp/leases.ts";
 import { type DhcpServer, dhcpServer } from "./dhcp/server.ts";
 import { createBootPlane } from "./http/boot-plane.ts";
-import { autoexecScript } from "./http/ipxe.ts";
 import { bootHttpServer } from "./http/server.ts";
 import { createMachines } from "./identity/machines.ts";
 import { kernelNeighbours, type Neighbours } from "./identity/neighbours.ts";
@@ -19,9 +17,10 @@ import { type BootRecord, createTokens } from "./identity/tokens.ts";
 import { openImages } from "./images.ts";
 import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
+import { readLoaders } from "./loaders.ts";
 import { rootPeers } from "./root-peers.ts";
 import { rootSources } from "./root-sources.ts";
-import { dhcpSteps, httpFileSteps, tftpSteps, transferStep, unknownFileSteps } from "./steps.ts";
+import { dhcpSteps, httpFileSteps, loaderSteps, tftpSteps, transferStep, unknownFileSteps } from "./steps.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
 import type { Timeline } from "./timeline.ts";
@@ -44,8 +43,6 @@ export interface BootServer {
   close(): Promise<void>;
 }
 
-const IPXE_FILES = ["undionly.kpxe", "snponly.efi"];
-
 export async function bootServer(options: BootServerOptions): Promise<BootServer> {
   const { config, timeline, grant, log } = options;
   const { address, stateDir } = config;
@@ -54,7 +51,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   const neighbours = options.neighbours ?? kernelNeighbours(config.interface);
   const machines = createMachines();
   const images = openImages({ directory: config.imagesDir, publicKeyFile: config.imageKeyFile, log });
-  const bootFiles = await readBootFiles(config.ipxeDir, base);
+  const bootFiles = await readLoaders(config, base, log);
 
   const reservations = new Map(Object.entries(config.reservations));
   const leases = createLeases({ ...config.range, reservations, exclude: [address, config.router] });
@@ -65,6 +62,16 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     log,
   });
   stack.defer(() => leaseJournal.close());
+  const learnt = createLearnt({
+    save: (lesson) => void learntJournal.append(lesson).catch((error) => log.error({ err: error }, "lesson not kept")),
+  });
+  const learntJournal = await openJournal<Lesson>({
+    path: join(stateDir, "learnt.journal"),
+    replay: learnt.replay,
+    live: learnt.lessons,
+    log,
+  });
+  stack.defer(() => learntJournal.close());
   const tokens = createTokens({ save: (boot) => tokenJournal.append(boot) });
   const tokenJournal = await openJournal<BootRecord>({
     path: join(stateDir, "boots.journal"),
@@ -80,8 +87,9 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     return lease?.state === "bound" && lease.expiresAtMs > steadyNow() ? lease.mac : undefined;
   };
   const sight = createSight({ network, relays, refused, neighbours, leasedTo });
+  const loaderStep = loaderSteps({ timeline });
   const dhcp = await dhcpServer({
-    config: offerConfig(config),
+    config: offerConfig(config, new Set(bootFiles.keys())),
     ownMacs: config.ownMacs,
     leases,
     saveLease: leaseJournal.append,
@@ -95,16 +103,19 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
       if (kind !== "os" && !machines.admit(mac, false)) return undefined;
       return machines.offerMachine(mac);
     },
+    learnt,
     onStep: dhcpSteps({ timeline, mode: config.mode }),
+    onLoaderRefused: loaderStep.refused,
     log,
   });
   stack.defer(() => dhcp.close());
-  const fetching = { timeline, cardAt: (ip: string) => sight.sourceOf(ip).card, progressed: dhcp.progressed };
+  const fetching = { timeline, cardAt: (ip: string) => sight.sourceOf(ip).card, ladder: dhcp.ladder };
   const tftp = await tftpServer({
     address,
     port: 69,
     singlePort: config.tftpSinglePort,
     files: fixedFiles(bootFiles),
+    caps: { blksizeBytes: config.tftpMaxBlock, windowsize: config.tftpMaxWindow },
     log,
     admits: sight.admits,
     onTransfer: tftpSteps(fetching),
@@ -131,7 +142,11 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
       const near = source.relay === undefined ? await peers.of(manifest.squashfs.sha256, source.address) : [];
       return sources.take(mac, near);
     },
-    progressed: dhcp.progressed,
+    ran(claimed, observed, loader) {
+      dhcp.ladder.progressed(claimed.mac);
+      const lesson = dhcp.ladder.ran(claimed.mac, loader, claimed.product);
+      if (lesson !== undefined) loaderStep.learnt(lesson, claimed, observed);
+    },
   });
   const http = await bootHttpServer({
     address,
@@ -163,17 +178,4 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     scanImages: () => images.scan(),
     close: () => parts.disposeAsync(),
   };
-}
-
-async function readBootFiles(directory: string, base: string): Promise<Map<string, Buffer>> {
-  const files = new Map<string, Buffer>([["autoexec.ipxe", Buffer.from(autoexecScript({ base }))]]);
-  for (const name of IPXE_FILES) {
-    const content = await readFile(join(directory, name)).catch((cause) => {
-      throw new Fault("unavailable", `${join(directory, name)} cannot be read; install it with: apt-get install ipxe`, {
-        cause,
-      });
-    });
-    files.set(name, content);
-  }
-  return files;
 }

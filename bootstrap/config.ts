@@ -5,9 +5,11 @@ import { loadConfig } from "#lib/config.ts";
 import { SERVERS_MOST, wrongSettings } from "#lib/dhcp-settings.ts";
 import { type Network, parseNetwork, parseRelay, parseSpan, upperHalf } from "#lib/ipv4.ts";
 import { parseDuration } from "#lib/units.ts";
+import type { Loader } from "./dhcp/boot-files.ts";
 import type { OfferConfig } from "./dhcp/exchange.ts";
 import type { Relay } from "./identity/sight.ts";
 import type { Interface } from "./interfaces.ts";
+import { DEFAULT_CAPS } from "./tftp/negotiate.ts";
 
 const DOMAIN = /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*)?$/;
 
@@ -71,9 +73,33 @@ export const BootConfigSchema = Type.Object({
     default: false,
     description: "Answer TFTP from port 69 alone, for a server behind NAT or a container's port mapping.",
   }),
+  tftpMaxBlock: Type.Integer({
+    default: DEFAULT_CAPS.blksizeBytes,
+    minimum: 512,
+    maximum: 65464,
+    description: "Largest TFTP block in bytes (RFC 2348); lower it where packets are lost behind a smaller MTU.",
+  }),
+  tftpMaxWindow: Type.Integer({
+    default: DEFAULT_CAPS.windowsize,
+    minimum: 1,
+    maximum: 65535,
+    description: "Most TFTP blocks in flight (RFC 7440); 1 where a switch or a card drops bursts.",
+  }),
   ipxeDir: Type.String({
     default: "/usr/lib/ipxe",
-    description: "undionly.kpxe and snponly.efi (Debian package ipxe).",
+    description: "undionly.kpxe, snponly.efi and, if it is there, ipxe-arm64.efi (Debian package ipxe).",
+  }),
+  signedDir: Type.String({
+    default: "/usr/lib",
+    description:
+      "Where shim/ and grub/ of Debian's packages shim-signed and grub-efi-amd64-signed are (arm64: unpack those of arm64 there too).",
+  }),
+  uefiLoader: Type.Unsafe<"auto" | Loader>({
+    type: "string",
+    enum: ["auto", "ipxe", "shim"],
+    default: "auto",
+    description:
+      "What UEFI firmware is given: ipxe; shim (Debian's signed shim and GRUB, for Secure Boot); auto: ipxe, and shim once a machine fetched iPXE and did not run it.",
   }),
   logLevel: Type.Unsafe<"debug" | "info" | "warn" | "error">({
     type: "string",
@@ -127,8 +153,10 @@ export function readConfig(
   return checked;
 }
 
-export function offerConfig(config: BootConfig): OfferConfig {
+export function offerConfig(config: BootConfig, served: ReadonlySet<string>): OfferConfig {
   return {
+    loaders: config.uefiLoader === "auto" ? ["ipxe", "shim"] : [config.uefiLoader],
+    served,
     mode: config.mode,
     address: config.address,
     network: config.network,

@@ -11,7 +11,7 @@ import type { FileVersion, Sent } from "#lib/file-server/send-file.ts";
 import { readText } from "#lib/files.ts";
 import type { Log } from "#lib/log.ts";
 
-export const FILE_NAMES = { kernel: "vmlinuz", initrd: "initrd", squashfs: "root.squashfs" } as const;
+export const FILE_NAMES = { kernel: "vmlinuz", initrd: "initrd", squashfs: "root.squashfs", uki: "uki.efi" } as const;
 export type ImagePart = keyof typeof FILE_NAMES;
 
 export interface Artefact extends FileVersion {
@@ -27,7 +27,7 @@ export interface Transfer extends Sent {
 
 export interface VerifiedImage {
   manifest: BootImageManifest;
-  artefacts: Record<ImagePart, Artefact>;
+  artefacts: Record<Exclude<ImagePart, "uki">, Artefact> & { uki?: Artefact };
 }
 
 export interface Images {
@@ -134,15 +134,17 @@ async function verifyImage(
       `manifest.json: ${isManifest.errors?.[0]?.instancePath} ${isManifest.errors?.[0]?.message}`,
     );
   if (manifest.id !== imageId) throw new Fault("invalid", `manifest.json is of image ${manifest.id}`);
-  const artefacts = {} as Record<ImagePart, Artefact>;
+  const artefacts = {} as VerifiedImage["artefacts"];
   for (const part of Object.keys(FILE_NAMES) as ImagePart[]) {
+    const named = manifest[part];
+    if (named === undefined) continue;
+    const { sha256, sizeBytes } = named;
     const name = FILE_NAMES[part];
     const file = join(path, name);
     const status = await stat(file).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error;
     });
     if (!status?.isFile()) throw new Fault("invalid", `${name} is missing`);
-    const { sha256, sizeBytes } = manifest[part];
     if (status.size !== sizeBytes)
       throw new Fault("invalid", `${name} has ${status.size} bytes, the manifest says ${sizeBytes}`);
     if ((await hashOf(file, `${status.mtimeMs}:${status.size}:${status.ino}`)) !== sha256) {

@@ -1,9 +1,13 @@
 // DHCP decisions and finished transfers as steps of a machine's timeline, in plain words. Firmware repeats itself: the same
 // step of the same machine within half a minute is told once.
 import type { BootCode } from "#api/boot-codes.ts";
-import { BOOTS_ONLY, type Observed, unbootable, unbootableTodo } from "#api/machine-identity.ts";
+import { BOOTS_ONLY, type Claimed, type Observed, unbootable, unbootableTodo } from "#api/machine-identity.ts";
 import { formatDuration, formatSize } from "#lib/units.ts";
+import { isOptional, type Loader, loaderOf } from "./dhcp/boot-files.ts";
 import type { Client } from "./dhcp/classify.ts";
+import type { Rung } from "./dhcp/exchange.ts";
+import type { Ladder } from "./dhcp/ladder.ts";
+import type { Lesson } from "./dhcp/learnt.ts";
 import { type Decision, WRONG_NETWORK } from "./dhcp/offer.ts";
 import type { BootFileFetch } from "./http/boot-file.ts";
 import { identityOfClient } from "./identity/claim.ts";
@@ -17,6 +21,9 @@ const REPEAT_MS = 30_000;
 const MAX_REMEMBERED = 16_384;
 /** EDK2 asks port 4011 four times before it gives up. */
 const BOOT_SERVER_ASKS = 3;
+/** The first request that is heard came that late into its attempts (RFC 2131 `secs`): the ones before it were lost. */
+const LATE_SECONDS = 20;
+const SHAPES = ["both offers at once", "the direct offer alone", "the offer of port 4011 alone"] as const;
 const KIND_WORDS: Record<Client["kind"], string> = {
   pxe: "firmware",
   http: "UEFI HTTP firmware",
@@ -29,7 +36,7 @@ type Sink = Pick<Timeline, "record">;
 export function dhcpSteps({ timeline, mode, nowMs }: { timeline: Sink; mode: "full" | "proxy"; nowMs?: () => number }) {
   const isNews = onceIn(REPEAT_MS, nowMs);
   const asked = countIn(REPEAT_MS, nowMs);
-  return (client: Client, decision: Decision): void => {
+  return (client: Client, decision: Decision, rung: Rung = 0): void => {
     const { mac, kind } = client;
     if (isProbe(mac)) return;
     const claimed = identityOfClient(client);
@@ -78,12 +85,28 @@ export function dhcpSteps({ timeline, mode, nowMs }: { timeline: Sink; mode: "fu
     });
     if (decision.step === "offer") {
       const withoutHttp: Record<string, string> = client.isBareIpxe ? { code: "ipxe-without-http" } : {};
-      if (isNews(`discover ${mac} ${kind}`))
+      if (isNews(`discover ${mac} ${kind}`)) {
         timeline.record({
           claimed,
           stage: "discover",
           message: `${client.isBareIpxe ? "iPXE without HTTP" : who} looks for a boot server`,
           detail: { kind, ...withoutHttp },
+        });
+        if (client.seconds >= LATE_SECONDS)
+          timeline.record({
+            claimed,
+            stage: "discover",
+            level: "warning",
+            message: `the first request that arrived here says that ${who} had asked for ${client.seconds} s already: the switch port comes up late (spanning tree); make it an edge port (portfast)`,
+            detail: { code: "late-link", secs: client.seconds },
+          });
+      }
+      if (rung !== 0 && isNews(`rung ${mac} ${rung}`))
+        timeline.record({
+          claimed,
+          stage: "offer",
+          message: `${who} ignored what it was offered; it is shown ${SHAPES[rung]}`,
+          detail: { code: "rung", rung },
         });
       if (isNews(`offer ${mac} ${kind}`))
         timeline.record({ claimed, stage: "offer", message: `${who} was offered what to boot`, detail });
@@ -113,18 +136,52 @@ export function dhcpSteps({ timeline, mode, nowMs }: { timeline: Sink; mode: "fu
   };
 }
 
+/** What was learnt of a machine's firmware, where it is not what every firmware does. */
+export function loaderSteps({ timeline }: { timeline: Sink }) {
+  const isNews = onceIn(REPEAT_MS);
+  return {
+    refused(client: Client, loader: Loader, next: Loader | undefined): void {
+      if (!isNews(`${client.mac} ${loader}`)) return;
+      const message =
+        loader === "ipxe"
+          ? "it fetched iPXE and came back as firmware: it did not run it, as with Secure Boot on; it is offered Debian's signed shim and GRUB now"
+          : "it fetched the signed shim and came back as firmware without asking for its script; it is offered iPXE again";
+      timeline.record({
+        claimed: identityOfClient(client),
+        stage: "note",
+        level: "warning",
+        message,
+        detail: { code: "loader-refused", loader, ...(next === undefined ? {} : { next }), vendor: client.firmware },
+      });
+    },
+    learnt({ rung, loader, kind, product }: Lesson, claimed: Claimed, observed: Observed): void {
+      if (rung === 0 && loader === "ipxe") return;
+      const by = loader === "shim" ? "by the signed shim and GRUB" : "by iPXE";
+      timeline.record({
+        claimed,
+        observed,
+        stage: "offer",
+        message: `learnt of its firmware: it boots ${by}, from ${SHAPES[rung]}; kept for its next boots, and tried first with others of its kind`,
+        detail: { code: "firmware-learnt", rung, loader, vendor: kind, ...(product === undefined ? {} : { product }) },
+      });
+    },
+  };
+}
+
 interface Fetching {
   timeline: Sink;
   cardAt: (address: string) => string | undefined;
-  progressed: (mac: string) => void;
+  ladder: Pick<Ladder, "progressed" | "fetched">;
 }
 
-export function tftpSteps({ timeline, cardAt, progressed }: Fetching) {
+export function tftpSteps({ timeline, cardAt, ladder }: Fetching) {
   const isNews = onceIn(REPEAT_MS);
   return (event: TransferEvent): void => {
     const mac = cardAt(event.client.address);
     if (mac === undefined || event.kind === "start") return;
-    progressed(mac);
+    ladder.progressed(mac);
+    const loader = loaderOf(event.name);
+    if (event.kind === "done" && loader !== undefined) ladder.fetched(mac, loader);
     const seen = { claimed: { mac }, observed: { card: mac, address: event.client.address } };
     const { name: file, bytes, retransmits } = event;
     const detail = { file, bytes, retransmits };
@@ -179,7 +236,7 @@ export function unknownFileSteps({ timeline, cardAt }: Pick<Fetching, "timeline"
   return (name: string, address: string): void => {
     const mac = cardAt(address);
     const file = name.slice(0, 100);
-    if (mac === undefined || !isNews(`${mac} ${file}`)) return;
+    if (mac === undefined || isOptional(file) || !isNews(`${mac} ${file}`)) return;
     timeline.record({
       claimed: { mac },
       observed: { card: mac, address },
@@ -191,12 +248,14 @@ export function unknownFileSteps({ timeline, cardAt }: Pick<Fetching, "timeline"
 }
 
 /** What UEFI HTTP firmware fetches instead: the same step of a boot, by the other way. */
-export function httpFileSteps({ timeline, cardAt, progressed }: Fetching) {
+export function httpFileSteps({ timeline, cardAt, ladder }: Fetching) {
   const isNews = onceIn(REPEAT_MS);
   return ({ name, sizeBytes, complete, durationMs }: BootFileFetch, address: string): void => {
     const mac = cardAt(address);
     if (mac === undefined) return;
-    progressed(mac);
+    ladder.progressed(mac);
+    const loader = loaderOf(name);
+    if (complete && loader !== undefined) ladder.fetched(mac, loader);
     if (!isNews(`http ${mac} ${name} ${complete}`)) return;
     const took = formatDuration(durationMs);
     timeline.record({
@@ -221,7 +280,7 @@ export function transferStep(transfer: Transfer, boot: BootRecord, observed: Obs
     observed,
     bootId: boot.bootId,
     imageId: artefact.imageId,
-    stage: artefact.part,
+    stage: artefact.part === "uki" ? "kernel" : artefact.part,
     level: complete ? "info" : "warning",
     message: `${complete ? "fetched " : ""}${artefact.name}: ${size} in ${formatDuration(durationMs)}`,
     detail: {

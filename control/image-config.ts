@@ -14,16 +14,20 @@ interface ImageConfig {
   config?: { Labels?: Record<string, unknown> | null; Env?: unknown[] | null } | null;
 }
 
-/** Fault `invalid`, with what to change, unless hosts of this architecture can run an image of this config. */
-export function checkImageConfig(text: string, architecture: string): void {
+/** Of hosts that there can be. */
+export const ARCHITECTURES: readonly string[] = ["amd64", "arm64"];
+
+/** The architecture of the image. Fault `invalid`, with what to change, unless hosts of one of these can run an image of this config. */
+export function checkImageConfig(text: string, architectures: readonly string[] = ARCHITECTURES): string {
   if (Buffer.byteLength(text) > CONFIG_MOST_BYTES) throw tooLarge("config", Buffer.byteLength(text), CONFIG_MOST_BYTES);
   const { architecture: made, os, config } = parsed(text);
-  if (made !== architecture || os !== "linux")
-    throw new Fault("invalid", `the image is for ${os}/${made}, the hosts are linux/${architecture}`);
+  if (made === undefined || !architectures.includes(made) || os !== "linux")
+    throw new Fault("invalid", `the image is for ${os}/${made}, hosts are linux/${architectures.join(" or linux/")}`);
   const labelsBytes = Buffer.byteLength(JSON.stringify(config?.Labels ?? {}));
   if (labelsBytes > LABELS_MOST_BYTES) throw tooLarge("labels", labelsBytes, LABELS_MOST_BYTES);
   const envBytes = Buffer.byteLength(JSON.stringify(config?.Env ?? []));
   if (envBytes > ENV_MOST_BYTES) throw tooLarge("environment", envBytes, ENV_MOST_BYTES);
+  return made;
 }
 
 function parsed(text: string): ImageConfig {

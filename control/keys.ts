@@ -64,7 +64,9 @@ export const keys = {
   machineOrdersOf: (machineId: string) => `${PREFIX.machineOrders}${machineId}/`,
   profile: (name: string) => `${PREFIX.profiles}${name}`,
   bootImage: (id: string) => `${PREFIX.bootImages}${id}`,
-  currentBootImage: "cluster/current-boot-image",
+  /** Of each architecture; amd64 was the only one. */
+  currentBootImage: (architecture: string) =>
+    `cluster/current-boot-image${architecture === "amd64" ? "" : `-${architecture}`}`,
   bootServer: (id: string) => `${PREFIX.bootServers}${id}`,
   router: (id: string) => `${PREFIX.routers}${id}`,
   app: (id: string) => `${PREFIX.apps}${id}`,

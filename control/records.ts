@@ -34,6 +34,8 @@ export interface HostRecord {
   addresses?: string[];
   subnet: string;
   capacity: Resources;
+  /** As images name it; missing in records of before it was kept. */
+  architecture?: string;
   /** What it is short of, as it last reported: no new jobs meanwhile. */
   shortOf?: "disk" | "memory";
   tags: Tags;

@@ -34,7 +34,7 @@ export interface RegistryPushesOptions extends Pick<Context, "store" | "jobs" | 
   caPem: string;
   images: Pick<OwnRegistry, "hold" | "arrived">;
   rights: PushRight;
-  architecture?: string;
+  architectures?: readonly string[];
   limits?: ImageLimits;
   /** A push that is silent for so long is over. */
   idleMs?: number;
@@ -65,7 +65,7 @@ interface Session {
 
 export function registryPushes(options: RegistryPushesOptions): RegistryPushes {
   const { store, jobs, config, room, upstream, caPem, images, rights } = options;
-  const { architecture = "amd64", limits = IMAGE_LIMITS, idleMs = 120_000 } = options;
+  const { architectures, limits = IMAGE_LIMITS, idleMs = 120_000 } = options;
   let shown = options.identity;
   let agent = agentOf(shown, caPem, SOCKETS);
   const http: RegistryHttp = registryHttp({ address: upstream, caPem, identity: () => shown });
@@ -256,7 +256,7 @@ export function registryPushes(options: RegistryPushesOptions): RegistryPushes {
     if (total.entries > limits.entries)
       throw new Fault("too-large", `the image has more than ${limits.entries} files, the most there may be`);
     const text = (await http.blob(repository, configDigest, signal)).toString("utf8");
-    checkImageConfig(text, architecture);
+    const architecture = checkImageConfig(text, architectures);
     const sizeBytes = total.sentBytes + body.length + Buffer.byteLength(text);
     // An app's right does not depend on what others have: what was there already counts too.
     const whole = claimImage(store, config, build.appId);

@@ -10,7 +10,7 @@ import { ExecError, exec } from "#lib/exec.ts";
 import { writeFileAtomic } from "#lib/files.ts";
 import { newId } from "#lib/ids.ts";
 import type { Log } from "#lib/log.ts";
-import { checkImageConfig } from "./image-config.ts";
+import { ARCHITECTURES, checkImageConfig } from "./image-config.ts";
 import { IMAGE_LIMITS, type ImageLimits, takeImageArchive } from "./registry-archive.ts";
 import { registryGate } from "./registry-gate.ts";
 import { registryHttp } from "./registry-http.ts";
@@ -51,8 +51,8 @@ export interface RegistryOptions {
   directory: string;
   identity: { key: string; certificate: string };
   caPem: string;
-  /** Architecture of the hosts, as images name it. */
-  architecture?: string;
+  /** Of hosts, as images name them. Of an archive with an image for each, the one for this machine is taken. */
+  architectures?: readonly string[];
   imageLimits?: ImageLimits;
   /** The registry's own directory; empty or left out: layers are never collected. */
   layersDirectory?: string;
@@ -68,7 +68,7 @@ const COPY_TIMEOUT_MS = 600_000;
 const PROBE_TIMEOUT_MS = 3_000;
 
 export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
-  const { address, directory, caPem, architecture = "amd64", imageLimits = IMAGE_LIMITS } = options;
+  const { address, directory, caPem, architectures = ARCHITECTURES, imageLimits = IMAGE_LIMITS } = options;
   const { layersDirectory = "", restMs = 3_600_000 } = options;
   const certificates = join(directory, "certs");
   const uploads = join(directory, "uploads");
@@ -115,9 +115,10 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
         await mkdir(temporary, { recursive: true, mode: 0o700 });
         const { sizeBytes } = await takeImageArchive(archive, { file, signal, limits: imageLimits });
         const own = ["--tmpdir", temporary];
+        let pick: string[] = [];
         const inspected = (transport: string) =>
           skopeo(
-            [...own, "inspect", "--config", `${transport}:${file}`],
+            [...own, ...pick, "inspect", "--config", `${transport}:${file}`],
             "the archive is not a sound `docker save` image",
             signal,
           );
@@ -125,14 +126,22 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
         // as what most send.
         let transport = (await firstEntry(file)) === "oci-layout" ? "oci-archive" : "docker-archive";
         const text = await inspected(transport).catch(async (error: unknown) => {
+          // An index without an image for this machine may have one for other hosts.
+          for (const one of transport === "oci-archive" ? architectures : []) {
+            pick = ["--override-arch", one];
+            const found = await inspected(transport).catch(() => undefined);
+            if (found !== undefined) return found;
+          }
+          pick = [];
           transport = transport === "oci-archive" ? "docker-archive" : "oci-archive";
           return inspected(transport).catch(() => Promise.reject(error));
         });
-        checkImageConfig(text, architecture);
+        const architecture = checkImageConfig(text, architectures);
         await gate.copying(async () => {
           await skopeo(
             [
               ...own,
+              ...pick,
               "copy",
               "--dest-cert-dir",
               certificates,

@@ -61,6 +61,7 @@ export function hostAfter(host: HostRecord, { facts, engine, space }: HostReport
     state,
     reason,
     capacity: facts.capacity,
+    architecture: facts.architecture,
     agentVersion: facts.agentVersion,
     bootId: facts.bootId,
     ...(facts.address ? { address: facts.address } : {}),

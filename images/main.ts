@@ -1,5 +1,5 @@
-// The image builder: `build --out DIR --cache DIR --signing-key FILE [--lz4] [--offline] [--hostd-bundle FILE]` makes the
-// boot image, `stack --cache DIR [--offline]` the images that build and run apps.
+// The image builder: `build --out DIR --cache DIR --signing-key FILE [--arch amd64|arm64] [--lz4] [--offline]
+// [--hostd-bundle FILE]` makes the boot image, `stack --cache DIR [--offline]` the images that build and run apps.
 // Progress on stderr, the result as one JSON value on stdout; exit 1 with the reason, 2 on wrong usage.
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -7,10 +7,13 @@ import { run } from "#lib/run.ts";
 import { formatDuration } from "#lib/units.ts";
 import { sourceDateEpoch } from "./config.ts";
 import { buildHostImage } from "./host/build.ts";
+import { thisArchitecture } from "./host/emulator.ts";
+import { ARCHITECTURES } from "./host/recipe.ts";
 import { buildStack } from "./stack/build.ts";
 
 const usage =
-  "usage: images/main.ts build --out DIR --cache DIR --signing-key FILE [--lz4] [--offline] [--hostd-bundle FILE]\n" +
+  "usage: images/main.ts build --out DIR --cache DIR --signing-key FILE [--arch amd64|arm64] [--lz4] [--offline] [--hostd-bundle FILE]\n" +
+  "         [--uki [--uki-key FILE --uki-cert FILE] [--boot-server URL]]\n" +
   "       images/main.ts stack --cache DIR [--offline]";
 
 function options(argv: readonly string[]) {
@@ -23,6 +26,11 @@ function options(argv: readonly string[]) {
       "signing-key": { type: "string" },
       "hostd-bundle": { type: "string" },
       "hostd-entry": { type: "string", default: resolve(import.meta.dirname, "../hostd/main.ts") },
+      arch: { type: "string", default: thisArchitecture() },
+      uki: { type: "boolean", default: false },
+      "uki-key": { type: "string" },
+      "uki-cert": { type: "string" },
+      "boot-server": { type: "string" },
       lz4: { type: "boolean", default: false },
       offline: { type: "boolean", default: false },
     },
@@ -36,7 +44,20 @@ function options(argv: readonly string[]) {
     return { ...values, command, out: "", signingKey: "", cache } as const;
   }
   if (!out || !cache || !signingKey) throw new Error("--out, --cache and --signing-key are needed");
-  return { ...values, command, out, cache, signingKey } as const;
+  const architecture = ARCHITECTURES.find((one) => one === values.arch);
+  if (architecture === undefined) throw new Error(`--arch is ${ARCHITECTURES.join(" or ")}, not ${values.arch}`);
+  const { "uki-key": key, "uki-cert": certificate, "boot-server": bootServer } = values;
+  if ((key === undefined) !== (certificate === undefined)) throw new Error("--uki-key and --uki-cert go together");
+  if (!values.uki && (key ?? bootServer) !== undefined)
+    throw new Error("--uki-key, --uki-cert and --boot-server are for --uki");
+  if (bootServer !== undefined && !/^http:\/\/[0-9a-z.-]+(:\d+)?$/.test(bootServer))
+    throw new Error("--boot-server is such as http://10.0.0.1:7780");
+  const keys =
+    key === undefined || certificate === undefined
+      ? undefined
+      : { keyFile: resolve(key), certificateFile: resolve(certificate) };
+  const uki = values.uki ? { keys, bootServer } : undefined;
+  return { ...values, command, out, cache, signingKey, architecture, uki } as const;
 }
 
 run(async (signal) => {
@@ -62,6 +83,7 @@ run(async (signal) => {
   }
   const bundleFile = given["hostd-bundle"];
   const built = await buildHostImage({
+    architecture: given.architecture,
     outDirectory: resolve(given.out),
     cacheDirectory: resolve(given.cache),
     signingKeyFile: resolve(given.signingKey),
@@ -70,6 +92,7 @@ run(async (signal) => {
     fast: given.lz4,
     offline: given.offline,
     epochSeconds: sourceDateEpoch(),
+    uki: given.uki,
     say,
     signal,
   });

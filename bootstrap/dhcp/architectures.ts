@@ -1,9 +1,9 @@
 // The processor architecture types that firmware names in option 93 (RFC 4578 2.1; the IANA registry, whose numbers count where the
-// RFC's table differs), and what there is to boot on each: only BIOS and 64-bit UEFI of x86 have a file here.
+// RFC's table differs), and what there is to boot on each (boot-files.ts).
 import type { Firmware } from "#api/machine-identity.ts";
 
 /** What there are boot files for. */
-export type Platform = "bios-x86" | "uefi-x64";
+export type Platform = "bios-x86" | "uefi-x64" | "uefi-arm64";
 
 export interface MachineType {
   /** As people say it. */
@@ -31,7 +31,7 @@ const BIOS: MachineType = { name: "x86 BIOS", architecture: "i386", firmware: "b
 const X64 = uefi("x86-64", "x86_64", "uefi-x64");
 const IA32 = uefi("32-bit x86", "i386");
 const ARM32 = uefi("32-bit ARM", "arm32");
-const ARM64 = uefi("arm64", "arm64");
+const ARM64 = uefi("arm64", "arm64", "uefi-arm64");
 const RISCV32 = uefi("32-bit RISC-V", "riscv32");
 const RISCV64 = uefi("64-bit RISC-V", "riscv64");
 const RISCV128 = uefi("128-bit RISC-V", "riscv128");

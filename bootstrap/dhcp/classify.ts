@@ -1,6 +1,7 @@
 // Who sent this DHCP packet: firmware PXE, firmware HTTP boot, iPXE, or an operating system; and for which machine type
 // (architectures.ts). Facts: UEFI 2.10 section 24.7, iPXE's option 175.
 import { type MachineType, machineTypeOf, type Platform } from "./architectures.ts";
+import { firmwareKind } from "./learnt.ts";
 import * as option from "./options.ts";
 import { OPTION } from "./options.ts";
 import { macOf, type Packet } from "./packet.ts";
@@ -18,6 +19,10 @@ export interface Client {
   isBareIpxe: boolean;
   /** Which boot file is for it; undefined when there is none. */
   platform: Platform | undefined;
+  /** Which make of firmware it is (learnt.ts). */
+  firmware: string;
+  /** Seconds since it began, by its own account (RFC 2131 `secs`). */
+  seconds: number;
 }
 
 const IPXE_FEATURE_HTTP = 0x13;
@@ -44,6 +49,8 @@ export function classify(packet: Packet): Client | undefined {
     archs,
     type,
     platform: type?.platform,
+    firmware: firmwareKind(option.text(packet.options, OPTION.vendorClass), type?.architecture, mac),
+    seconds: packet.secs,
     isBareIpxe: option.userClasses(packet.options).includes("iPXE") && !isHttpCapableIpxe(packet.options),
   };
 }

@@ -1,15 +1,14 @@
 // What goes into the DHCP decision and what comes out: shared by the decision (offer.ts) and the packets it makes (reply.ts).
 import type { Network } from "#lib/ipv4.ts";
+import type { BootFilesConfig, Loader } from "./boot-files.ts";
 import type { Client } from "./classify.ts";
 import type { LeaseView } from "./leases.ts";
 import type { Packet } from "./packet.ts";
 
-export interface OfferConfig {
+/** `address`: ours on the boot interface: server identifier, next server, and host of every URL. */
+export interface OfferConfig extends BootFilesConfig {
   mode: "full" | "proxy";
-  /** Our address on the boot interface: server identifier, next server, and host of every URL. */
-  address: string;
   network: Network;
-  httpPort: number;
   router: string | undefined;
   dns: readonly string[];
   ntp: readonly string[];
@@ -38,6 +37,8 @@ export interface OfferInput {
   machine: OfferMachine;
   leases: LeaseView;
   rung: Rung;
+  /** Which loader firmware is to start; the first there is without. */
+  loader?: Loader | undefined;
   config: OfferConfig;
   nowMs: number;
 }

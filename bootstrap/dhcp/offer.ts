@@ -3,9 +3,9 @@
 // replies are those that firmware was measured to accept (test/bootstrap/dhcp/offer.test.ts has the table).
 import type { BootCode } from "#api/boot-codes.ts";
 import { contains } from "#lib/ipv4.ts";
-import type { Platform } from "./architectures.ts";
+import { bootFile } from "./boot-files.ts";
 import type { Client } from "./classify.ts";
-import type { OfferConfig, OfferInput, OfferMachine, Reply } from "./exchange.ts";
+import type { OfferInput, OfferMachine, Reply } from "./exchange.ts";
 import type { Lease } from "./leases.ts";
 import * as option from "./options.ts";
 import { MESSAGE, OPTION } from "./options.ts";
@@ -34,8 +34,6 @@ export const WRONG_NETWORK = "wrong network";
 const OFFER_HOLD_MS = 30_000;
 const MAX_RELAY_INFO_BYTES = 255;
 
-const BOOT_FILES: Record<Platform, string> = { "bios-x86": "undionly.kpxe", "uefi-x64": "snponly.efi" };
-
 export function offer(input: OfferInput): Decision {
   const { packet, config } = input;
   const type = option.messageType(packet.options);
@@ -63,23 +61,9 @@ export function offer(input: OfferInput): Decision {
   }
 }
 
-/** What the client is to load next: iPXE a script, HTTP firmware a URL, PXE firmware a TFTP name; undefined for nothing. */
-export function bootFile(client: Client, config: OfferConfig): string | undefined {
-  const base = `http://${config.address}:${config.httpPort}`;
-  if (client.kind === "ipxe") return scriptUrl(base, client.mac);
-  if (client.kind === "os" || client.platform === undefined) return undefined;
-  const name = BOOT_FILES[client.platform];
-  return client.kind === "pxe" ? name : `${base}/ipxe/${name}`;
-}
-
-/** The script's address; iPXE fills in what only it knows, escaped by itself. */
-export function scriptUrl(base: string, mac: string): string {
-  return `${base}/boot.ipxe?mac=${mac}&uuid=\${uuid}&serial=\${serial:uristring}&arch=\${buildarch}&platform=\${platform}&vendor=\${manufacturer:uristring}&product=\${product:uristring}`;
-}
-
 function proxyOffers(input: OfferInput): Decision {
   const { client, machine, rung } = input;
-  const file = machine.mayBoot ? bootFile(client, input.config) : undefined;
+  const file = machine.mayBoot ? bootFile(client, input.config, input.loader) : undefined;
   if (file === undefined) return { ...ignore(whyNoFile(client, machine)), noBootFile: machine.mayBoot };
   const direct = reply(input, MESSAGE.offer, { boot: file, vendor: "direct" });
   if (client.kind !== "pxe") return { step: "offer", replies: [direct] };
@@ -95,10 +79,10 @@ function lansOwn({ packet }: OfferInput, type: number): Decision {
 }
 
 function bootServer(input: OfferInput, type: number): Decision {
-  const { client, machine, source, config } = input;
+  const { client, machine, source, config, loader } = input;
   if (type !== MESSAGE.request && type !== MESSAGE.inform && type !== MESSAGE.discover)
     return ignore("not a boot server request");
-  const file = machine.mayBoot ? bootFile(client, config) : undefined;
+  const file = machine.mayBoot ? bootFile(client, config, loader) : undefined;
   if (file === undefined) return { ...ignore(whyNoFile(client, machine)), noBootFile: machine.mayBoot };
   const ack = reply(input, MESSAGE.ack, { boot: file, vendor: "direct" });
   // iPXE drops an answer from port 67, EDK2 one that is broadcast: from 4011 to where the request came from.
@@ -191,8 +175,8 @@ function nak({ packet, config }: OfferInput, reason: string): Decision {
 }
 
 // Option 60 in an answer that also gives the address sends the firmware to port 4011 unless 43.6 = 8 goes with it.
-function bootOptions({ client, machine, rung, config }: OfferInput): ReplyContent {
-  const boot = machine.mayBoot ? bootFile(client, config) : undefined;
+function bootOptions({ client, machine, rung, loader, config }: OfferInput): ReplyContent {
+  const boot = machine.mayBoot ? bootFile(client, config, loader) : undefined;
   return boot === undefined ? {} : { boot, vendor: rung === 0 || client.kind === "http" ? "direct" : "plain" };
 }
 

@@ -5,9 +5,11 @@ import type { Log } from "#lib/log.ts";
 import { steadyNow } from "#lib/time.ts";
 import { listenFault } from "../listen-fault.ts";
 import { rateLimit } from "../rate.ts";
+import { type Loader, loadersFor } from "./boot-files.ts";
 import { type Client, classify } from "./classify.ts";
-import type { OfferConfig, OfferMachine, Reply } from "./exchange.ts";
-import { createLadder } from "./ladder.ts";
+import type { OfferConfig, OfferMachine, Reply, Rung } from "./exchange.ts";
+import { createLadder, type Ladder, type Shown } from "./ladder.ts";
+import type { Learnt } from "./learnt.ts";
 import type { Lease, Leases } from "./leases.ts";
 import { type Decision, offer } from "./offer.ts";
 import { address, MESSAGE, messageType, OPTION } from "./options.ts";
@@ -27,7 +29,10 @@ export interface DhcpServerOptions {
   /** The machine of a client, or undefined when the table of unknown machines is full. */
   machineOf: (client: Client) => OfferMachine | undefined;
   /** Told every decision that was not ignored, after its replies left. */
-  onStep?: (client: Client, decision: Decision) => void;
+  onStep?: (client: Client, decision: Decision, rung: Rung) => void;
+  /** A machine fetched a loader and came back as firmware: `next` is what it is offered now. */
+  onLoaderRefused?: (client: Client, refused: Loader, next: Loader | undefined) => void;
+  learnt?: Learnt | undefined;
   log: Log;
   nowMs?: () => number;
   /** Ports of the wire, and where clients listen; tests without root use others. */
@@ -35,8 +40,8 @@ export interface DhcpServerOptions {
 }
 
 export interface DhcpServer {
-  /** The machine of this MAC took an offer: seen by TFTP or HTTP. */
-  progressed(mac: string): void;
+  /** Told what machines do with what they were offered: seen by TFTP or HTTP. */
+  readonly ladder: Pick<Ladder, "progressed" | "fetched" | "ran">;
   readonly counts: { received: number; malformed: number; limited: number; replied: number };
   close(): Promise<void>;
 }
@@ -53,7 +58,7 @@ export async function dhcpServer(options: DhcpServerOptions): Promise<DhcpServer
     ports = { server: 67, client: 68, bootServer: 4011 },
   } = options;
   const perMac = rateLimit({ perSecond: 10, burst: 20, maxKeys: MAX_CLIENTS });
-  const ladder = createLadder({ maxKeys: MAX_CLIENTS });
+  const ladder = createLadder({ maxKeys: MAX_CLIENTS, learnt: options.learnt });
   const counts = { received: 0, malformed: 0, limited: 0, replied: 0 };
 
   await closed(await bind("0.0.0.0", ports.server, "DHCP server", false));
@@ -84,9 +89,9 @@ export async function dhcpServer(options: DhcpServerOptions): Promise<DhcpServer
     }
     const machine = options.machineOf(client);
     if (machine === undefined) return;
-    const rung =
-      client.kind === "pxe" && messageType(packet.options) === MESSAGE.discover ? ladder.discovered(client.mac) : 0;
-    const decision = offer({ packet, client, port, source, machine, leases, rung, config, nowMs: nowMs() });
+    const { rung, loader, refusedLoader } = shownTo(client, messageType(packet.options) === MESSAGE.discover);
+    const decision = offer({ packet, client, port, source, machine, leases, rung, loader, config, nowMs: nowMs() });
+    if (refusedLoader !== undefined) options.onLoaderRefused?.(client, refusedLoader, loader);
     if (decision.step === "boot-file") ladder.progressed(client.mac);
     if (decision.forgetOffer) leases.forgetOffer(client.mac);
     if (decision.lease) {
@@ -99,7 +104,15 @@ export async function dhcpServer(options: DhcpServerOptions): Promise<DhcpServer
       "DHCP packet decided",
     );
     const { step, otherServer, noBootFile, problem } = decision;
-    if (step !== "ignored" || otherServer || noBootFile || problem) options.onStep?.(client, decision);
+    if (step !== "ignored" || otherServer || noBootFile || problem) options.onStep?.(client, decision, rung);
+  }
+
+  function shownTo(client: Client, isDiscover: boolean): Shown {
+    if (client.kind === "ipxe") ladder.started(client.mac);
+    if (client.kind !== "pxe" && client.kind !== "http") return { rung: 0 };
+    if (!isDiscover) return { rung: 0, loader: ladder.shown(client.mac).loader };
+    const shown = ladder.discovered(client.mac, client.firmware, loadersFor(client, config));
+    return client.kind === "pxe" ? shown : { ...shown, rung: 0 };
   }
 
   function send({ packet, from, to }: Reply): Promise<void> {
@@ -125,7 +138,7 @@ export async function dhcpServer(options: DhcpServerOptions): Promise<DhcpServer
   log.info({ address: config.address, mode: config.mode, ports }, "DHCP server listens");
   return {
     counts,
-    progressed: (mac) => ladder.progressed(mac),
+    ladder,
     async close() {
       await Promise.all(sockets.map(closed));
     },

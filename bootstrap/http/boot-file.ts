@@ -26,6 +26,6 @@ export function sendBootFile(
       const durationMs = performance.now() - startedMs;
       resolve({ name, sizeBytes: file.length, complete: response.writableFinished, durationMs });
     });
-    response.writeHead(200, { "content-type": type, "content-length": file.length }).end(head ? undefined : file);
+    response.writeHead(200, { "Content-Type": type, "Content-Length": file.length }).end(head ? undefined : file);
   });
 }

@@ -2,7 +2,8 @@
 // puts its step on the machine's timeline. A refusal is a bare "no": who asked, and as whom, is for the operator alone.
 import type { BootMachine } from "#api/boot.ts";
 import { metaData, type SeedFile, seedOf, userData, vendorData } from "#api/cloud-config/seed.ts";
-import { BOOTS_ONLY, type Claimed, unbootableTodo } from "#api/machine-identity.ts";
+import { BOOTS_ONLY, type Claimed, type Observed, unbootableTodo } from "#api/machine-identity.ts";
+import type { Loader } from "../dhcp/boot-files.ts";
 import { type BootChoice, WAITS_FOR_APPROVAL } from "../identity/boot-choice.ts";
 import type { Machines } from "../identity/machines.ts";
 import type { Sight, Source } from "../identity/sight.ts";
@@ -10,10 +11,13 @@ import type { BootRecord, Tokens, Use } from "../identity/tokens.ts";
 import { type Asker, whoIs } from "../identity/who.ts";
 import type { Images, VerifiedImage } from "../images.ts";
 import { rateLimit } from "../rate.ts";
+
 import type { RootSource } from "../root-sources.ts";
+import { SCRIPTS } from "../scripts.ts";
+
 import { onceIn } from "../steps.ts";
 import type { Happening, Timeline } from "../timeline.ts";
-import { bootScript, localDiskScript, refusalScript, rescueScript, type ScriptImage, waitScript } from "./ipxe.ts";
+import type { ScriptImage } from "./boot-words.ts";
 import { progressOf } from "./progress.ts";
 import { agentTroubleOf, refusalOf } from "./refusal.ts";
 
@@ -29,8 +33,8 @@ export interface BootPlaneOptions {
   grant: (boot: BootRecord) => string;
   /** Where this machine is to fetch its root image from. */
   rootFrom: (image: VerifiedImage, mac: string, source: Source) => Promise<RootSource>;
-  /** The machine took what DHCP offered. */
-  progressed: (mac: string) => void;
+  /** This loader runs on the machine: it took what DHCP offered. */
+  ran: (claimed: Claimed, observed: Observed, loader: Loader) => void;
   /** Monotonic milliseconds. */
   nowMs?: () => number;
 }
@@ -44,8 +48,9 @@ export interface Answer {
 export interface BootPlane {
   /** Its card, or a relay for its network, is seen: else there is no answer at all. */
   isSeen(address: string): boolean;
-  script(query: URLSearchParams, address: string): Promise<Answer>;
-  beacon(token: string, stage: string, address: string): Answer;
+  /** `head`: firmware asks how long the answer will be, before it asks for it. */
+  script(query: URLSearchParams, address: string, loader: Loader, head?: boolean): Promise<Answer>;
+  beacon(token: string, stage: string, address: string, head?: boolean): Answer;
   /** Why an initrd ended its boot, in its own words. */
   refusal(token: string, body: string, address: string): Answer;
   /** Why an agent is no member yet, in its own words. */
@@ -63,8 +68,12 @@ const STILL_WAITS_MS = 15_000;
 /** One refusal of a card in this time is told, and so many of all cards. */
 const REFUSAL_MS = 60_000;
 const REFUSALS = { perSecond: 0.5, burst: 20, maxKeys: 1 };
+/** Whoever asked how long its script is gets that very one, when it asks for it at once. */
+const ANNOUNCED_MS = 10_000;
+const ANNOUNCED_MOST = 1024;
 const BEACONS: Record<string, Pick<Happening, "stage" | "level" | "message" | "detail">> = {
   ipxe: { stage: "script", level: "info", message: "iPXE runs the boot script", detail: { code: "ipxe-runs" } },
+  grub: { stage: "script", level: "info", message: "GRUB runs the boot script", detail: { code: "ipxe-runs" } },
   peer: {
     stage: "squashfs",
     level: "info",
@@ -74,7 +83,7 @@ const BEACONS: Record<string, Pick<Happening, "stage" | "level" | "message" | "d
   fail: {
     stage: "boot-failed",
     level: "error",
-    message: "iPXE could not load or start the image; it tries again",
+    message: "it could not load or start the image; it tries again",
     detail: { code: "ipxe-failed" },
   },
 };
@@ -90,10 +99,11 @@ export function createBootPlane({
   sight,
   grant,
   rootFrom,
-  progressed,
+  ran,
   nowMs = () => performance.now(),
 }: BootPlaneOptions): BootPlane {
   const lastChoice = new Map<string, { text: string; atMs: number }>();
+  const heads = new Map<string, { kind: BootChoice["kind"]; body: string; atMs: number }>();
   const refusalIsNews = onceIn(REFUSAL_MS, nowMs);
   const turnIsNews = onceIn(REFUSAL_MS, nowMs);
   const troubleIsNews = onceIn(TROUBLE_MS, nowMs);
@@ -146,40 +156,45 @@ export function createBootPlane({
   async function scriptFor(
     { claimed, observed, source, choice }: Asker,
     platform: string | undefined,
+    loader: Loader,
   ): Promise<string> {
     const { mac } = claimed;
+    const scripts = SCRIPTS[loader];
     const news = isNews(mac, choice);
     const tell = (stage: "script" | "wait-approval" | "note", message: string, more: object = {}) => {
       if (news) timeline.record({ claimed, observed, stage, message, ...more });
     };
     switch (choice.kind) {
       case "wait": {
-        const { why, note, code } = choice;
+        const { why, note, code, architecture } = choice;
         const level = note === undefined ? {} : { level: "warning" };
         const stage = why === WAITS_FOR_APPROVAL ? "wait-approval" : "note";
-        tell(stage, note ?? why, { detail: { code, address: source.address }, ...level });
-        return waitScript({ base, mac, lines: waitLines(why, claimed) });
+        tell(stage, note ?? why, {
+          detail: { code, address: source.address, ...(architecture ? { architecture } : {}) },
+          ...level,
+        });
+        return scripts.wait({ base, mac, lines: waitLines(why, claimed) });
       }
       case "unsupported": {
         const { what } = choice;
         const message = `firmware is ${what}; ${BOOTS_ONLY}: ${unbootableTodo(what)}`;
         const { architecture = "unknown" } = claimed;
         tell("note", message, { level: "warning", detail: { code: "no-boot-file", architecture } });
-        return refusalScript([`Flynn: this machine's firmware is ${what}`, `Flynn: ${BOOTS_ONLY}`]);
+        return scripts.refusal([`Flynn: this machine's firmware is ${what}`, `Flynn: ${BOOTS_ONLY}`]);
       }
       case "rejected":
         tell("note", "it was rejected: no boot file");
-        return refusalScript(["Flynn: no"]);
+        return scripts.refusal(["Flynn: no"]);
       case "refused":
         throw new Error("a refused request has no script");
       case "local-disk":
         tell("script", "told to boot its own disk", { detail: { code: "own-disk" } });
-        return localDiskScript({ platform });
+        return scripts.localDisk({ platform });
       case "rescue":
         tell("script", `given the rescue shell of image ${choice.image.manifest.id}`, {
           detail: { code: "rescue" },
         });
-        return rescueScript({ base, mac, image: scriptImage(choice.image, choice.machine) });
+        return scripts.rescue({ base, mac, image: scriptImage(choice.image, choice.machine) });
       case "boot": {
         const imageId = choice.image.manifest.id;
         const root = await rootFrom(choice.image, mac, source);
@@ -193,11 +208,11 @@ export function createBootPlane({
               message: why,
               detail: { code: "waits-turn", loading: root.loading },
             });
-          return waitScript({ base, mac, lines: [`Flynn: ${why}`] });
+          return scripts.wait({ base, mac, lines: [`Flynn: ${why}`] });
         }
         const { token, boot } = await tokens.mint({ machineId: choice.machine.id, imageId, mac, source });
         const peer = root.from === "peer" ? { peer: root.address } : {};
-        const text = bootScript({ base, mac, token, image: scriptImage(choice.image, choice.machine), ...peer });
+        const text = scripts.boot({ base, mac, token, image: scriptImage(choice.image, choice.machine), ...peer });
         tell("script", `given boot image ${imageId}`, {
           bootId: boot.bootId,
           imageId,
@@ -210,25 +225,32 @@ export function createBootPlane({
 
   return {
     isSeen: who.isSeen,
-    async script(query, address) {
-      const asker = who.asks(query, address);
+    async script(query, address, loader, head = false) {
+      const asker = who.asks(query, address, loader);
       if (asker === undefined) return { status: 400, type: TEXT, body: "the query needs mac=aa:bb:cc:dd:ee:ff\n" };
-      const { claimed, source, choice } = asker;
+      const { claimed, observed, source, choice } = asker;
       if (choice.kind === "refused") {
         tellRefusal(claimed, source);
         return NO;
       }
       if (!machines.admit(claimed.mac, true)) return { status: 429, type: TEXT, body: "too many unknown machines\n" };
-      progressed(claimed.mac);
-      const body = await scriptFor(asker, query.get("platform") ?? undefined);
+      const key = `${address} ${loader} ${query}`;
+      const announced = heads.get(key);
+      heads.delete(key);
+      if (!head && announced?.kind === choice.kind && nowMs() - announced.atMs < ANNOUNCED_MS)
+        return { status: 200, type: TEXT, body: announced.body };
+      ran(claimed, observed, loader);
+      const body = await scriptFor(asker, query.get("platform") ?? undefined, loader);
+      if (head) heads.set(key, { kind: choice.kind, body, atMs: nowMs() });
+      if (heads.size > ANNOUNCED_MOST) heads.delete(heads.keys().next().value!);
       return { status: 200, type: TEXT, body };
     },
-    beacon(token, stage, address) {
+    beacon(token, stage, address, head = false) {
       const { use, source } = who.shows(token, address);
       if (!use.ok) return refused(use, `beacon ${stage}`, source);
       const told = Object.hasOwn(BEACONS, stage) ? BEACONS[stage] : undefined;
       if (told === undefined) return { status: 404, type: TEXT, body: "no such beacon\n" };
-      timeline.record({ ...who.seenOf(use.boot, source), ...told });
+      if (!head) timeline.record({ ...who.seenOf(use.boot, source), ...told });
       return { status: 200, type: TEXT, body: "ok\n" };
     },
     refusal(token, body, address) {

@@ -1,14 +1,18 @@
 // The boot plane over plain HTTP/1.1, on the boot interface's address only. node:http without a framework: every answer has a
-// Content-Length, nothing redirects, nothing is chunked, and large files hold no memory of their own.
+// Content-Length (in capitals: GRUB knows it by no other), nothing redirects, nothing is chunked, and large files hold no memory of their own.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { SEED_FILES, type SeedFile } from "#api/cloud-config/seed.ts";
 import { chunkCache } from "#lib/file-server/chunks.ts";
 import { sendFile } from "#lib/file-server/send-file.ts";
 import type { Log } from "#lib/log.ts";
+import type { Loader } from "../dhcp/boot-files.ts";
 import type { BootRecord } from "../identity/tokens.ts";
 import type { Images, Transfer } from "../images.ts";
 import { listenFault } from "../listen-fault.ts";
 import { type RateLimit, rateLimit } from "../rate.ts";
+
+import { normaliseName } from "../tftp/files.ts";
+
 import { type BootFileFetch, sendBootFile } from "./boot-file.ts";
 import type { Answer, BootPlane } from "./boot-plane.ts";
 
@@ -37,6 +41,11 @@ export interface BootHttpServer {
   close(): Promise<void>;
 }
 
+/** Where each loader asks for its machine's script. */
+const SCRIPT_PATHS: ReadonlyMap<string, Loader> = new Map([
+  ["/boot.ipxe", "ipxe"],
+  ["/boot.grub", "shim"],
+]);
 const MAX_BODY_BYTES = 64 * 1024;
 const PLAIN = "text/plain; charset=utf-8";
 
@@ -95,7 +104,8 @@ async function route(
   const [path = "", query = ""] = splitOnce(request.url ?? "", "?");
   const parts = path.split("/").slice(1);
   const method = request.method ?? "";
-  const reads = method === "GET" || method === "HEAD";
+  const isHead = method === "HEAD";
+  const reads = method === "GET" || isHead;
   if (path !== "/healthz" && !plane.isSeen(from)) return answer({ status: 403, type: PLAIN, body: "no\n" });
 
   if (reads && parts.length === 3 && parts[0] === "a" && /^sha256-[0-9a-f]{64}$/.test(parts[1]!)) {
@@ -107,17 +117,19 @@ async function route(
     return;
   }
   if (!limits.requests.take(from)) return tooMany(response);
-  if (reads && path === "/healthz") return plain(response, 200, "ok\n", method === "HEAD");
-  if (reads && parts.length === 2 && parts[0] === "ipxe") {
-    const file = bootFiles.get(parts[1]!);
+  if (reads && path === "/healthz") return plain(response, 200, "ok\n", isHead);
+  if (reads && (parts[0] === "ipxe" || parts[0] === "grub")) {
+    // Shim puts a second slash before what it starts.
+    const name = normaliseName(parts[0] === "ipxe" ? path.slice("/ipxe/".length) : path) ?? "";
+    const file = bootFiles.get(name);
     if (file === undefined) return wrong(404, "no such file\n");
-    const fetch = await sendBootFile(response, parts[1]!, file, method === "HEAD");
+    const fetch = await sendBootFile(response, name, file, isHead);
     if (method === "GET") options.onBootFile?.(fetch, from);
     return;
   }
-  if (method === "GET" && path === "/boot.ipxe") return answer(await plane.script(new URLSearchParams(query), from));
-  if (method === "GET" && parts.length === 3 && parts[0] === "e")
-    return answer(plane.beacon(parts[1]!, parts[2]!, from));
+  const loader = reads ? SCRIPT_PATHS.get(path) : undefined;
+  if (loader !== undefined) return answer(await plane.script(new URLSearchParams(query), from, loader, isHead));
+  if (reads && parts.length === 3 && parts[0] === "e") return answer(plane.beacon(parts[1]!, parts[2]!, from, isHead));
   if (method === "GET" && parts.length === 3 && parts[0] === "s" && isSeedFile(parts[2]!)) {
     return answer(await plane.seed(parts[1]!, parts[2], from));
   }
@@ -142,8 +154,8 @@ async function route(
     }
     const bytes = Buffer.from(body);
     response
-      .writeHead(status, { "content-type": type, "content-length": bytes.length, "cache-control": "no-store" })
-      .end(bytes);
+      .writeHead(status, { "Content-Type": type, "Content-Length": bytes.length, "cache-control": "no-store" })
+      .end(isHead ? undefined : bytes);
   }
 
   function wrong(status: number, text: string): void {
@@ -158,12 +170,12 @@ function isSeedFile(name: string): name is SeedFile {
 
 function plain(response: ServerResponse, status: number, text: string, head = false): void {
   response
-    .writeHead(status, { "content-type": PLAIN, "content-length": Buffer.byteLength(text) })
+    .writeHead(status, { "Content-Type": PLAIN, "Content-Length": Buffer.byteLength(text) })
     .end(head ? undefined : text);
 }
 
 function tooMany(response: ServerResponse): void {
-  response.writeHead(429, { "content-length": 0, "retry-after": "5" }).end();
+  response.writeHead(429, { "Content-Length": 0, "retry-after": "5" }).end();
 }
 
 /** The body, or undefined when it is larger than a report can be. */

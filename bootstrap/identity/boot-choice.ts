@@ -5,11 +5,11 @@ import { type BootMachine, type BootTarget, isKernelWord } from "#api/boot.ts";
 import type { BootCode } from "#api/boot-codes.ts";
 import { readOwn } from "#api/cloud-config/own.ts";
 import { isFault } from "#api/fault.ts";
-import { type Claimed, type Observed, outcomeOf, unbootable } from "#api/machine-identity.ts";
+import { type Claimed, imageArchitecture, type Observed, outcomeOf, unbootable } from "#api/machine-identity.ts";
 import type { VerifiedImage } from "../images.ts";
 
 export type BootChoice =
-  | { kind: "wait"; why: string; code: BootCode; note?: string }
+  | { kind: "wait"; why: string; code: BootCode; note?: string; architecture?: string }
   | { kind: "boot" | "rescue"; machine: BootMachine; image: VerifiedImage }
   | { kind: "local-disk"; machine: BootMachine }
   /** There is no image for such a machine, whoever approves it: it goes on with its own boot order. */
@@ -49,15 +49,23 @@ export function chooseBoot({ target, machine, claimed, observed, imageOf, refusa
   if (machine === undefined || outcome.kind === "discovered") return waits;
   if (machine.target === "local-disk") return { kind: "local-disk", machine };
   if (machine.target === "wait") return waits;
-  const imageId = imageIdOf(machine, target);
-  if (imageId === undefined)
-    return { kind: "wait", code: "no-image", why: "there is no boot image yet: flynn image build" };
+  const architecture = imageArchitecture(claimed.architecture);
+  const imageId = imageIdOf(machine, target, architecture);
+  if (imageId === undefined) return noImage(architecture, target);
   const image = imageOf(imageId);
   if (image === undefined)
     return {
       kind: "wait",
       code: "image-not-servable",
       why: `boot image ${imageId} cannot be served: ${refusalOf(imageId) ?? "its files are not here"}`,
+    };
+  if (architecture !== undefined && image.manifest.architecture !== architecture)
+    return {
+      kind: "wait",
+      code: "no-image-for-architecture",
+      architecture,
+      why: `boot image ${imageId} is for ${image.manifest.architecture}, this machine is ${architecture}`,
+      note: `profile ${machine.profile.name} boots image ${imageId}, which is for ${image.manifest.architecture}, and this machine is ${architecture}; give it another profile, or set this one to the newest image of each architecture: flynn profile set ${machine.profile.name} --image current`,
     };
   const wrong = [...image.manifest.cmdline, ...machine.profile.cmdline].find((one) => !isKernelWord(one));
   if (wrong !== undefined)
@@ -89,8 +97,18 @@ function wrongOwn(text: string | undefined): string | undefined {
   }
 }
 
-function imageIdOf(machine: BootMachine, target: BootTarget): string | undefined {
-  if (machine.imageId !== undefined) return machine.imageId;
-  if (machine.profile.image !== "current") return machine.profile.image;
-  return target.images.find((image) => image.current)?.id;
+/** The current image of what the machine is now, when control knew it as something else or not at all. */
+function imageIdOf(machine: BootMachine, target: BootTarget, architecture = "amd64"): string | undefined {
+  const { image } = machine.profile;
+  const own = machine.imageId ?? (image === "current" ? undefined : image);
+  const isWrong = target.images.some((one) => one.id === own && one.architecture !== architecture);
+  if (own !== undefined && (!isWrong || image !== "current")) return own;
+  return target.images.find((one) => one.current && one.architecture === architecture)?.id;
+}
+
+function noImage(architecture = "amd64", target: BootTarget): BootChoice {
+  if (architecture === "amd64" && target.images.length === 0)
+    return { kind: "wait", code: "no-image", why: "there is no boot image yet: flynn image build" };
+  const why = `there is no boot image for ${architecture} yet: flynn image build --arch ${architecture}`;
+  return { kind: "wait", code: "no-image-for-architecture", architecture, why };
 }

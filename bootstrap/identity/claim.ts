@@ -2,6 +2,7 @@
 // shape of its field is left out, never repaired into something that could name another machine.
 import type { Claimed } from "#api/machine-identity.ts";
 import { RASPBERRY_PI } from "../dhcp/architectures.ts";
+import type { Loader } from "../dhcp/boot-files.ts";
 import { type Client, usableUuid } from "../dhcp/classify.ts";
 
 const JUNK_TEXT = new Set([
@@ -27,8 +28,8 @@ export function identityOfClient(client: Client): Claimed {
   };
 }
 
-/** From the query of /boot.ipxe, where iPXE can say everything; undefined without a proper MAC. */
-export function identityOfQuery(query: URLSearchParams): Claimed | undefined {
+/** From the query of /boot.ipxe, where iPXE can say everything, or of /boot.grub; undefined without a proper MAC. */
+export function identityOfQuery(query: URLSearchParams, loader: Loader = "ipxe"): Claimed | undefined {
   const mac = (query.get("mac") ?? "").toLowerCase().replaceAll("-", ":");
   if (
     !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac) ||
@@ -50,7 +51,8 @@ export function identityOfQuery(query: URLSearchParams): Claimed | undefined {
     ...(platform === "efi" || platform === "pcbios" ? { firmware: platform === "efi" ? "uefi" : "bios" } : {}),
     ...(manufacturer === undefined ? {} : { manufacturer }),
     ...(product === undefined ? {} : { product }),
-    whole: true,
+    // GRUB can say its SMBIOS values only where its image has the module for it: what it left out it may just not know.
+    ...(loader === "ipxe" || (query.has("uuid") && query.has("serial")) ? { whole: true } : {}),
   };
 }
 

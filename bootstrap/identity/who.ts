@@ -2,6 +2,7 @@
 // everything after, by the token of its boot. What follows is boot-choice.ts; who may do what with a token is tokens.ts.
 import type { BootMachine, BootTarget } from "#api/boot.ts";
 import type { Claimed, Observed } from "#api/machine-identity.ts";
+import type { Loader } from "../dhcp/boot-files.ts";
 import type { Images } from "../images.ts";
 import { type BootChoice, chooseBoot } from "./boot-choice.ts";
 import { identityOfQuery } from "./claim.ts";
@@ -35,7 +36,7 @@ export interface Who {
   /** Its card, or a relay for its network, is seen: else there is no answer at all. */
   isSeen(address: string): boolean;
   /** Undefined for one that names no card. */
-  asks(query: URLSearchParams, address: string): Asker | undefined;
+  asks(query: URLSearchParams, address: string, loader: Loader): Asker | undefined;
   /** A sign of life with a token. */
   shows(token: string, address: string): Booting;
   /** A fetch of what only this boot may have. */
@@ -53,8 +54,8 @@ export function whoIs({ machines, images, tokens, sight }: WhoOptions): Who {
       const { card, relay } = sourceOf(address);
       return card !== undefined || relay !== undefined;
     },
-    asks(query, address) {
-      const claimed = identityOfQuery(query);
+    asks(query, address, loader) {
+      const claimed = identityOfQuery(query, loader);
       if (claimed === undefined) return undefined;
       const source = sourceOf(address, claimed.mac);
       const observed = sight.observed(source, claimed.mac);

@@ -69,6 +69,7 @@ export const hostCommands: readonly Command[] = [
             ["Address", host.address],
             ["Subnet", host.subnet],
             ["Subnet waits", host.subnetWaits],
+            ["Architecture", host.architecture],
             ["Jobs", String(host.jobs)],
             ["CPU", `${cpu(host)} CPU asked for`],
             ["Memory", `${memory(host)} asked for`],

@@ -13,12 +13,15 @@ import type { Command, Flag, Invocation } from "../parse/command.ts";
 /** What images/main.ts prints on stdout. */
 interface Built {
   directory: string;
-  manifest: { id: string; memoryNeedBytes: number; squashfs: { sizeBytes: number } };
+  manifest: { id: string; architecture: string; memoryNeedBytes: number; squashfs: { sizeBytes: number } };
   reused: boolean;
   seconds: number;
 }
 
+const ARCHITECTURES: readonly string[] = ["amd64", "arm64"];
+
 const BUILD_FLAGS: readonly Flag[] = [
+  { name: "arch", value: "ARCH", help: "amd64 or arm64: of the machines that boot it; else this machine's" },
   { name: "fast", help: "lz4 instead of zstd: quick to build, larger" },
   { name: "offline", help: "Use the packages of the last build; ask no archive" },
   { name: "rollout", help: "Make it the image that machines boot next" },
@@ -53,10 +56,11 @@ export const imageCommands: readonly Command[] = [
     run: (call) =>
       withCluster(call, async (client) =>
         answerList(call.cli, await listAll(client, listBootImages, { signal: call.cli.signal }), {
-          titles: ["ID", "NAME", "KERNEL", "KERNEL SIZE", "INITRD", "ROOT", "MEMORY NEED", "AGE", ""],
+          titles: ["ID", "NAME", "ARCH", "KERNEL", "KERNEL SIZE", "INITRD", "ROOT", "MEMORY NEED", "AGE", ""],
           row: (image) => [
             image.id,
             image.name,
+            image.architecture,
             image.kernelVersion,
             formatSize(image.kernel.sizeBytes),
             formatSize(image.initrd.sizeBytes),
@@ -87,11 +91,15 @@ async function build(call: Invocation): Promise<void> {
   const { cli } = call;
   const { configOf } = await import("../up/configure.ts");
   const { stateDir, imagesDir } = configOf(call);
+  const architecture = call.text("arch");
+  if (architecture !== undefined && !ARCHITECTURES.includes(architecture))
+    throw new Fault("invalid", `--arch is ${ARCHITECTURES.join(" or ")}, not ${architecture}`);
   const argv = [
     "build",
     ...["--out", imagesDir],
     ...["--cache", join(stateDir, "image-cache")],
     ...["--signing-key", join(stateDir, "image-signing")],
+    ...(architecture === undefined ? [] : ["--arch", architecture]),
     ...(call.on("fast") ? ["--lz4"] : []),
     ...(call.on("offline") ? ["--offline"] : []),
   ];

@@ -18,6 +18,7 @@ import { printFacts, printTable } from "../output/table.ts";
 import { paint, plain } from "../output/text.ts";
 import type { Cli, Command, Invocation } from "../parse/command.ts";
 import { bmcCommands } from "./bmc.ts";
+import { disksCommand } from "./disks.ts";
 import { machineOrdersCommand } from "./machine-orders.ts";
 import { powerCommands } from "./power.ts";
 import { wipeCommand } from "./wipe.ts";
@@ -172,6 +173,7 @@ export const machineCommands: readonly Command[] = [
     ],
     run: timeline,
   },
+  disksCommand,
   machineOrdersCommand,
   ...powerCommands,
   ...bmcCommands,

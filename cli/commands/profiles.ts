@@ -1,8 +1,7 @@
 // profile: what machines boot and how: image, kernel arguments, tags, disk policy, SSH keys.
 import { readFile } from "node:fs/promises";
-import { type DiskPolicy, deleteProfile, getProfile, listProfiles, type Profile, renderProfile } from "#api/boot.ts";
+import { deleteProfile, getProfile, listProfiles, type Profile, renderProfile } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
-import { parseSize } from "#lib/units.ts";
 import { changeProfile } from "../apps/change-app.ts";
 import { tagChanges } from "../apps/tag-changes.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
@@ -11,9 +10,9 @@ import { CONFIRM_FLAGS, confirm } from "../output/confirm.ts";
 import { printFacts } from "../output/table.ts";
 import { plain } from "../output/text.ts";
 import type { Cli, Command, Invocation } from "../parse/command.ts";
+import { DISK_FLAGS, diskPolicy, diskText } from "./disk-policy.ts";
 
 const PROFILE = { name: "PROFILE", required: true } as const;
-const DEFAULT_LEAST_BYTES = 1024 ** 3;
 
 export const profileCommands: readonly Command[] = [
   {
@@ -83,20 +82,7 @@ export const profileCommands: readonly Command[] = [
         repeat: true,
       },
       { name: "tag", value: "K=V", help: "Tag of the hosts it makes; K- removes it", repeat: true },
-      {
-        name: "disk",
-        value: "POLICY",
-        help: "ram: write no disk. find-empty: one of which every byte is zero. named: the one of --disk-..., on that condition",
-      },
-      { name: "disk-serial", value: "TEXT", help: "Disk of policy `named`, by serial number" },
-      { name: "disk-wwn", value: "TEXT", help: "... by World Wide Name" },
-      { name: "disk-path", value: "PATH", help: "... by path" },
-      {
-        name: "disk-verify",
-        value: "HOW",
-        help: "all: a disk is empty when every byte of it is zero. ends: by its ends and samples; other data on it is LOST",
-      },
-      { name: "min-disk", value: "SIZE", help: "Smallest disk to take, such as 100GiB" },
+      ...DISK_FLAGS,
       {
         name: "secrets",
         value: "PLACE",
@@ -159,47 +145,6 @@ async function set(call: Invocation): Promise<void> {
 
 const isNone = (words: readonly string[]): boolean => words.length === 1 && words[0] === "none";
 
-function diskPolicy({ text }: Invocation, before: DiskPolicy): DiskPolicy {
-  const mode = text("disk");
-  const [serial, wwn, path] = [text("disk-serial"), text("disk-wwn"), text("disk-path")];
-  const least = text("min-disk");
-  const verify = text("disk-verify");
-  if (verify !== undefined && verify !== "all" && verify !== "ends")
-    throw new Fault("invalid", `--disk-verify ${verify}: it is all (every byte is read) or ends`);
-  if (verify !== undefined && (mode ?? before.mode) === "ram")
-    throw new Fault("invalid", "--disk-verify goes with --disk find-empty or --disk named");
-  const minSizeBytes = least === undefined ? undefined : parseSize(least);
-  if (least !== undefined && minSizeBytes === undefined)
-    throw new Fault("invalid", `--min-disk ${least}: write a size such as 100GiB`);
-  const named = serial !== undefined || wwn !== undefined || path !== undefined;
-  if (mode === undefined) {
-    if (named) throw new Fault("invalid", "--disk-serial, --disk-wwn and --disk-path go with --disk named");
-    return {
-      ...before,
-      ...(minSizeBytes === undefined ? {} : { minSizeBytes }),
-      ...(verify === undefined ? {} : { verify }),
-    };
-  }
-  if (mode !== "ram" && mode !== "find-empty" && mode !== "named")
-    throw new Fault("invalid", `--disk ${mode}: a policy is ram, find-empty or named`);
-  if ((mode === "named") !== named)
-    throw new Fault(
-      "invalid",
-      "--disk named needs one of --disk-serial, --disk-wwn and --disk-path, and only it takes them",
-    );
-  if (mode === "ram") return { name: "ram-only", mode };
-  return {
-    name: mode,
-    mode,
-    ...(serial === undefined ? {} : { serial }),
-    ...(wwn === undefined ? {} : { wwn }),
-    ...(path === undefined ? {} : { path }),
-    minSizeBytes: minSizeBytes ?? before.minSizeBytes ?? DEFAULT_LEAST_BYTES,
-    // Never kept from before: another policy begins with the safe way.
-    ...(verify === undefined ? {} : { verify }),
-  };
-}
-
 function secretsPlace({ text }: Invocation): Pick<Profile, "secrets"> {
   const secrets = text("secrets");
   if (secrets === undefined) return {};
@@ -249,8 +194,4 @@ function show(cli: Cli, profile: Profile): void {
 const tagText = ({ tags }: Profile): string =>
   Object.entries(tags)
     .map(([name, value]) => `${name}=${value}`)
-    .join(" ");
-const diskText = ({ name, mode, serial, wwn, path, verify }: DiskPolicy): string =>
-  [name === mode ? mode : `${mode} (${name})`, serial, wwn, path, verify === "ends" ? "(reads the ends alone)" : ""]
-    .filter(Boolean)
     .join(" ");

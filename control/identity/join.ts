@@ -289,6 +289,7 @@ function hostRecord(newHost: NewHost): HostRecord {
     ...((facts.addresses ?? known?.addresses) ? { addresses: facts.addresses ?? known?.addresses } : {}),
     subnet: subnetOf(newHost),
     capacity: facts.capacity,
+    architecture: facts.architecture,
     tags: worth.machine ? { ...profile?.tags, ...worth.machine.tags, ...known?.tags } : { ...request.tags },
     keySha256: issued.keySha256,
     keyIssuedAt: at.toISOString(),

@@ -78,13 +78,14 @@ export function mountBoot(mount: Mount, context: Context, power: Pick<Power, "sa
       createdAt,
       ...(kernel.version ? { kernelVersion: kernel.version } : {}),
     };
+    const current = keys.currentBootImage(architecture);
     if (known === undefined) {
       await store.commit({
         actor: principal.name,
         ...idempotent,
         mutations: [
           { key: keys.bootImage(id), value },
-          ...(store.get(keys.currentBootImage) ? [] : [{ key: keys.currentBootImage, value: id }]),
+          ...(store.get(current) ? [] : [{ key: current, value: id }]),
           ...eventChanges(store, now(), {
             type: "boot-image.registered",
             subject: id,
@@ -97,16 +98,16 @@ export function mountBoot(mount: Mount, context: Context, power: Pick<Power, "sa
     return image(id);
   });
   mount(boot.rolloutBootImage, async ({ params, principal }) => {
-    const { id } = image(params.id);
+    const { id, architecture } = image(params.id);
     await store.commit({
       actor: principal.name,
       mutations: [
-        { key: keys.currentBootImage, value: id },
+        { key: keys.currentBootImage(architecture), value: id },
         ...eventChanges(store, now(), {
           type: "boot-image.rollout",
           subject: id,
           actor: principal.name,
-          message: `machines boot image ${id} from now on`,
+          message: `${architecture} machines boot image ${id} from now on`,
         }),
       ],
     });

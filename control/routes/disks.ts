@@ -1,6 +1,7 @@
 // A machine's disks as its host reported them, and the order by which a person gives one up: good for that machine, that disk with
 // that content, and one boot. It goes to the machine in its seed; whatever the host then says of it, it is spent.
 import type { Profile } from "#api/boot.ts";
+import { planDisks } from "#api/disk-plan.ts";
 import * as disks from "#api/disks.ts";
 import { Fault } from "#api/fault.ts";
 import { newId } from "#lib/ids.ts";
@@ -40,7 +41,13 @@ export function mountDisks(mount: Mount, { store, now }: Context): void {
     });
   };
 
-  mount(disks.getMachineDisks, ({ params }) => kept(find(params.id).id).value);
+  mount(disks.getMachineDisks, ({ params }) => {
+    const machine = find(params.id);
+    const { value } = kept(machine.id);
+    const policy = store.get<Profile>(keys.profile(machine.profile))?.value.diskPolicy;
+    if (policy === undefined || value.seenAt === undefined) return value;
+    return { ...value, plan: planDisks(value.disks, policy, value.order) };
+  });
   mount(disks.wipeMachineDisk, async ({ params, body, principal, idempotent }) => {
     const machine = find(params.id);
     const { value, version } = kept(machine.id);
@@ -101,7 +108,7 @@ export function mountDisks(mount: Mount, { store, now }: Context): void {
     const outcome = spent ? { ...body.wipe!, reason: plainText(body.wipe!.reason) } : last;
     const value: disks.MachineDisks = {
       machineId: machine.id,
-      disks: body.disks.map((disk) => ({ ...disk, holds: plainText(disk.holds), path: plainText(disk.path) })),
+      disks: body.disks.map((disk) => shown(disk)),
       seenAt: now().toISOString(),
       ...(order !== undefined && !spent ? { order } : {}),
       ...(outcome === undefined ? {} : { last: outcome }),
@@ -125,3 +132,12 @@ export function mountDisks(mount: Mount, { store, now }: Context): void {
     return {};
   });
 }
+
+/** A host's words as people are shown them. */
+const shown = (disk: disks.MachineDisk): disks.MachineDisk => ({
+  ...disk,
+  holds: plainText(disk.holds),
+  path: plainText(disk.path),
+  ...(disk.contents ? { contents: disk.contents.map((line) => plainText(line)) } : {}),
+  ...(disk.links ? { links: disk.links.map((link) => plainText(link)) } : {}),
+});

@@ -5,8 +5,10 @@ import { jobAddresses } from "../identity/subnets.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { HostRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
+import { askedTags, hostTags } from "./architecture.ts";
 import { Fleet, groupKey, type HostState } from "./fleet.ts";
 import { holdsRoom, isWanted, spreadName, toFleet, waitsForHost } from "./job-rules.ts";
+import type { Tags } from "./tag-classes.ts";
 
 /** What a job is to its formation; an app needs another look only when this changes. */
 export type Standing = "waiting" | "placed" | "leaving" | "silent" | "ended";
@@ -129,6 +131,11 @@ export class ClusterView {
     return known !== undefined && known.standing === standingOf(job) && charged === holds;
   }
 
+  /** What a host must have for jobs of a release that is to run where these tags are. */
+  askedTags(tags: Tags, appId: string, releaseId: string): Tags {
+    return askedTags(this.#store, tags, appId, releaseId);
+  }
+
   refreshHost(key: string): void {
     const entry = this.#store.get<HostRecord>(key);
     const id = key.slice(PREFIX.hosts.length);
@@ -138,7 +145,8 @@ export class ClusterView {
       this.fleet.removeHost(id);
       return;
     }
-    const { name, capacity, tags, draining, subnet } = entry.value;
+    const { name, capacity, architecture, draining, subnet } = entry.value;
+    const tags = hostTags(entry.value.tags, architecture);
     if (draining === true) this.#leaving.add(id);
     else this.#leaving.delete(id);
     const state = this.#gone.has(id) ? "down" : stateOf(entry.value);

@@ -135,7 +135,7 @@ function endedJob({ job, to }: Ending, view: ClusterView, at: string): Job {
 }
 
 function planTask(job: Job, { view, at, turn, write }: Pick<GroupContext, "view" | "at" | "turn" | "write">): void {
-  const ask = taskAsk(job);
+  const ask = taskAsk(job, view.askedTags(job.tags, job.appId, job.releaseId));
   const placement = place(view.fleet, ask)[0]!;
   if (placement.host === undefined) {
     turn.blocked.push(ask);
@@ -167,7 +167,7 @@ function planGroup(group: Group, app: App, { view, nowMs, at, room, turn, write 
     process,
     release: release.id,
     need: toFleet(need),
-    tags,
+    tags: view.askedTags(tags, app.id, release.id),
     antiAffinity: type.antiAffinity === true,
     jobs: [...now, ...made].map((job) => job.id),
   };

@@ -23,14 +23,15 @@ export function differenceOf(store: Store, view: ClusterView, appId: string, now
       process,
       release: release.id,
       need: toFleet(needOf(type)),
-      tags,
+      tags: view.askedTags(tags, appId, release.id),
       antiAffinity,
       jobs,
     });
     if (placements[0]?.host !== undefined) return `a waiting job of ${process} fits a host`;
   }
   for (const job of diff.tasks) {
-    if (place(view.fleet, taskAsk(job))[0]?.host !== undefined) return `waiting job ${job.id} fits a host`;
+    const ask = taskAsk(job, view.askedTags(job.tags, appId, job.releaseId));
+    if (place(view.fleet, ask)[0]?.host !== undefined) return `waiting job ${job.id} fits a host`;
   }
   for (const { key, value } of store.list<Job>(keys.jobsOf(appId))) {
     if (!view.knows(key, value)) return `job ${value.id} is not as remembered`;

@@ -4,6 +4,7 @@ import type { App } from "#api/apps.ts";
 import { isEnded, type Job } from "#api/jobs.ts";
 import type { Ask } from "./feasible.ts";
 import { type Ending, isWanted, spreadName, toFleet, waitsForHost } from "./job-rules.ts";
+import type { Tags } from "./tag-classes.ts";
 
 export interface TaskView {
   app: App | undefined;
@@ -23,13 +24,14 @@ export function taskWaits(job: Job, app: App | undefined): boolean {
   return job.task !== undefined && waitsForHost(job) && app !== undefined && app.deleting !== true;
 }
 
-export function taskAsk(job: Job): Ask {
+/** `tags`: what its host must have (architecture.ts). */
+export function taskAsk(job: Job, tags: Tags): Ask {
   return {
     app: job.appId,
     process: spreadName(job),
     release: job.releaseId,
     need: toFleet(job.need),
-    tags: job.tags,
+    tags,
     jobs: [job.id],
   };
 }

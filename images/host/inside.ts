@@ -3,6 +3,8 @@
 import { type ExecResult, exec } from "#lib/exec.ts";
 
 export interface InsideOptions {
+  /** Runs what this machine cannot: a tree's programs are of another architecture (emulator.ts). */
+  emulator?: string | undefined;
   environment: NodeJS.ProcessEnv;
   signal: AbortSignal;
   timeoutMs: number;
@@ -26,7 +28,11 @@ export function contained(argv: readonly string[], options: InsideOptions): Prom
 }
 
 export function inTree(tree: string, argv: readonly string[], options: InsideOptions): Promise<ExecResult> {
-  return contained(["chroot", tree, ...argv], options);
+  const { emulator } = options;
+  if (emulator === undefined) return contained(["chroot", tree, ...argv], options);
+  // Nothing of this machine but /proc is to be seen: what the tree's programs write stays in the tree.
+  const proot = ["proot", "-r", tree, "-w", "/", "-b", "/proc", "-q", emulator];
+  return contained([...proot, ...argv], options);
 }
 
 function lines(onLine: (line: string) => void): (chunk: Buffer, stream: "stdout" | "stderr") => void {

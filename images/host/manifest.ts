@@ -22,6 +22,8 @@ export interface Manifest {
   kernel: ImageFile & { version: string };
   initrd: ImageFile;
   squashfs: ImageFile;
+  /** The same kernel, initrd and command line as one signed EFI program. */
+  uki?: ImageFile;
   /** Kernel arguments of every boot; the boot server adds fetch=, BOOTIF= and ds=. */
   cmdline: string[];
   packages: ImagePackage[];
@@ -32,7 +34,7 @@ export interface Manifest {
 }
 
 /** Names of an image's files inside its directory. */
-export const imageFiles = { kernel: "vmlinuz", initrd: "initrd", squashfs: "root.squashfs" } as const;
+export const imageFiles = { kernel: "vmlinuz", initrd: "initrd", squashfs: "root.squashfs", uki: "uki.efi" } as const;
 
 export function createManifest(body: Omit<Manifest, "id">): Manifest {
   return { ...body, id: imageId(body) };
@@ -63,7 +65,7 @@ export function parseManifest(text: string): Manifest {
 
 function manifestProblem(value: Manifest): string | undefined {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return "must be an object";
-  for (const name of ["kernel", "initrd", "squashfs"] as const) {
+  for (const name of ["kernel", "initrd", "squashfs", ...(value.uki === undefined ? [] : ["uki" as const])] as const) {
     const file = value[name];
     if (typeof file !== "object" || file === null) return `${name} is missing`;
     if (!/^[0-9a-f]{64}$/.test(String(file.sha256))) return `${name}.sha256 must be 64 hex digits`;

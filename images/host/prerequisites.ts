@@ -1,6 +1,5 @@
 // The programs a build runs, each with the Debian package that brings it: a missing one is told before anything starts.
-import { access, constants } from "node:fs/promises";
-import { join } from "node:path";
+import { onPath } from "./emulator.ts";
 
 export const programs: Readonly<Record<string, string>> = {
   "apt-get": "apt",
@@ -17,7 +16,7 @@ export const programs: Readonly<Record<string, string>> = {
 export async function requirePrograms(path: string): Promise<void> {
   const missing: string[] = [];
   for (const [program, debianPackage] of Object.entries(programs)) {
-    if (!(await isOnPath(program, path))) missing.push(`${program} (Debian package ${debianPackage})`);
+    if ((await onPath(program, path)) === undefined) missing.push(`${program} (Debian package ${debianPackage})`);
   }
   if (missing.length > 0) {
     const packages = [...new Set(missing.map((line) => /package (\S+)\)/.exec(line)![1]))];
@@ -25,15 +24,4 @@ export async function requirePrograms(path: string): Promise<void> {
   }
   if (process.getuid?.() !== 0)
     throw new Error("an image build needs root: it makes a Debian tree with its own owners and devices");
-}
-
-async function isOnPath(program: string, path: string): Promise<boolean> {
-  for (const directory of path.split(":")) {
-    const found = await access(join(directory, program), constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (found) return true;
-  }
-  return false;
 }

@@ -2,14 +2,15 @@
 // Data only; a change here changes the image's hashes.
 
 export const suite = "bookworm";
-export const architecture = "amd64";
+/** As Debian spells them. */
+export const ARCHITECTURES = ["amd64", "arm64"] as const;
+export type Architecture = (typeof ARCHITECTURES)[number];
 export const components = ["main", "non-free-firmware"] as const;
 
 /** Clock of the package installation (some maintainer scripts write dates); the image's own date is its newest package's. */
 export const installEpochSeconds = 1_700_000_000;
 
-export const packages = [
-  "linux-image-amd64",
+const packages = [
   "initramfs-tools",
   "lz4",
   "live-boot",
@@ -32,8 +33,9 @@ export const packages = [
   "gdisk",
   "ca-certificates",
   "openssh-server",
-  "intel-microcode",
-  "amd64-microcode",
+] as const;
+
+const firmware = [
   "firmware-bnx2",
   "firmware-bnx2x",
   "firmware-cavium",
@@ -43,6 +45,34 @@ export const packages = [
   "firmware-qlogic",
   "firmware-realtek",
 ] as const;
+
+/** What an architecture has of its own; microcode of arm64 comes with its firmware. */
+const OWN: Readonly<
+  Record<Architecture, { microcode: readonly string[]; libraries: string; console: string; pruned: readonly string[] }>
+> = {
+  amd64: {
+    microcode: ["intel-microcode", "amd64-microcode"],
+    libraries: "x86_64-linux-gnu",
+    console: "ttyS0",
+    pruned: [],
+  },
+  arm64: {
+    microcode: [],
+    libraries: "aarch64-linux-gnu",
+    console: "ttyAMA0",
+    // picture of boards that are no servers
+    pruned: [
+      "usr/lib/modules/*/kernel/drivers/gpu/drm/{bridge,etnaviv,exynos,hisilicon/kirin,imx,lima,mediatek,meson,msm,mxsfb,panel,panfrost,rockchip,sun4i,tegra,vc4}",
+    ],
+  },
+};
+
+export const packagesOf = (architecture: Architecture): string[] => [
+  `linux-image-${architecture}`,
+  ...packages,
+  ...OWN[architecture].microcode,
+  ...firmware,
+];
 
 /** Never unpacked. */
 export const dpkgPaths = [
@@ -56,7 +86,14 @@ export const dpkgPaths = [
 const kernel = "usr/lib/modules/*/kernel";
 
 /** Taken out of the tree, as globs from its root: what a server never loads, and what differs between two builds. */
-export const pruned = [
+export const prunedOf = (architecture: Architecture): string[] => [
+  ...pruned,
+  `usr/lib/${OWN[architecture].libraries}/perl`,
+  `usr/lib/${OWN[architecture].libraries}/libperl.so*`,
+  ...OWN[architecture].pruned,
+];
+
+const pruned = [
   // differs between two builds, or belongs to the builder
   "boot/*",
   "etc/apt/sources.list",
@@ -101,8 +138,6 @@ export const pruned = [
   "usr/share/zoneinfo/right",
   "usr/share/bash-completion",
   "usr/share/zsh",
-  "usr/lib/x86_64-linux-gnu/perl",
-  "usr/lib/x86_64-linux-gnu/libperl.so*",
   "usr/lib/udev/hwdb.d",
   "usr/lib/udev/hwdb.bin",
   "usr/lib/python3/dist-packages/*/tests",
@@ -212,15 +247,15 @@ export const disabledUnits = ["docker.service", "systemd-timesyncd.service"] as 
  * Kernel arguments that every boot of the image needs. The boot server adds the ones of this boot: `fetch=` (must end in
  * .squashfs), `BOOTIF=` and `ds=nocloud-net;s=`. The last console= is /dev/console.
  */
-export const cmdline = [
+export const cmdlineOf = (architecture: Architecture): string[] => [
   "boot=live",
   "skipconfig",
   "console=tty0",
-  "console=ttyS0,115200n8",
+  `console=${OWN[architecture].console},115200n8`,
   "panic=30",
   "loglevel=5",
   "apparmor=1",
-] as const;
+];
 
 /** Memory beside the squashfs itself: kernel, initrd while it unpacks, page cache of what runs, Docker, hostd. */
 export const memoryBesideImageBytes = 640 * 1024 ** 2;

@@ -4,14 +4,18 @@ import { join } from "node:path";
 import { exec } from "#lib/exec.ts";
 import { byAge, keepNewest } from "./cache.ts";
 import { contained, type InsideOptions } from "./inside.ts";
-import { architecture, dpkgPaths, packages, suite } from "./recipe.ts";
+import { type Architecture, dpkgPaths, packagesOf, suite } from "./recipe.ts";
+import { FIRST_STAGE, secondStage } from "./second-stage.ts";
 
-const TREE = /^tree-[0-9a-f]+\.tar$/;
+/** Trees of each architecture are kept apart: those of amd64 have no more than a key in their name. */
+const prefixOf = (architecture: Architecture) => (architecture === "amd64" ? "tree-" : `tree-${architecture}-`);
+const treesOf = (architecture: Architecture) => new RegExp(`^${prefixOf(architecture)}[0-9a-f]+\\.tar$`);
 const KEPT_TREES = 2;
 
 export interface TreeOptions {
   cacheDirectory: string;
   workDirectory: string;
+  architecture: Architecture;
   key: string;
   sources: readonly string[];
   /** Settings of apt, `Name=value`. */
@@ -22,11 +26,12 @@ export interface TreeOptions {
 
 /** Path of the tree's tar, from the cache or newly made. */
 export async function debianTree(options: TreeOptions): Promise<{ tar: string; cached: boolean }> {
-  const { cacheDirectory, workDirectory, key, sources, apt, say, run } = options;
-  const tar = join(cacheDirectory, `tree-${key}.tar`);
+  const { cacheDirectory, workDirectory, architecture, key, sources, apt, say, run } = options;
+  const tar = join(cacheDirectory, `${prefixOf(architecture)}${key}.tar`);
   if (await stat(tar).catch(() => undefined)) return { tar, cached: true };
   const root = join(workDirectory, "debian");
   const fresh = join(workDirectory, "tree.tar");
+  const packages = packagesOf(architecture);
   await bootstrap({ root, workDirectory, suite, architecture, packages, dpkgPaths, sources, apt, say, run });
   const pack = [
     "tar",
@@ -43,7 +48,7 @@ export async function debianTree(options: TreeOptions): Promise<{ tar: string; c
   await exec(pack, { env: run.environment, signal: run.signal, timeoutMs: 600_000 });
   await rename(fresh, tar);
   await rm(root, { recursive: true });
-  await keepNewest(cacheDirectory, TREE, KEPT_TREES);
+  await keepNewest(cacheDirectory, treesOf(architecture), KEPT_TREES);
   return { tar, cached: false };
 }
 
@@ -61,10 +66,11 @@ export async function bootstrap(options: {
   run: Omit<InsideOptions, "timeoutMs" | "onLine">;
 }): Promise<void> {
   const { root, workDirectory, suite: release, sources, say, run } = options;
+  const isEmulated = run.emulator !== undefined;
   const argv = [
     "mmdebstrap",
     "--mode=root",
-    "--variant=minbase",
+    ...(isEmulated ? FIRST_STAGE : ["--variant=minbase"]),
     "--format=directory",
     `--architectures=${options.architecture}`,
     `--include=${options.packages.join(",")}`,
@@ -84,9 +90,11 @@ export async function bootstrap(options: {
       if (step !== undefined) say(`mmdebstrap: ${step}`);
     },
   });
+  if (isEmulated) await secondStage({ root, workDirectory, say, run });
 }
 
 /** The key of the newest tree in the cache, for a build without a network. */
-export async function newestTreeKey(cacheDirectory: string): Promise<string | undefined> {
-  return (await byAge(cacheDirectory, TREE))[0]?.slice("tree-".length, -".tar".length);
+export async function newestTreeKey(cacheDirectory: string, architecture: Architecture): Promise<string | undefined> {
+  const [newest] = await byAge(cacheDirectory, treesOf(architecture));
+  return newest?.slice(prefixOf(architecture).length, -".tar".length);
 }

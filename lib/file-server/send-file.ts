@@ -34,7 +34,7 @@ export async function sendFile(
 ): Promise<Sent | undefined> {
   const etag = `"sha256-${sha256}"`;
   const headers = {
-    "content-type": "application/octet-stream",
+    "Content-Type": "application/octet-stream",
     etag,
     "accept-ranges": "bytes",
     "cache-control": "public, max-age=31536000, immutable",
@@ -49,13 +49,13 @@ export async function sendFile(
       ? parseRange(request.headers.range, sizeBytes)
       : parseRange(undefined, sizeBytes);
   if (range.kind === "unsatisfiable") {
-    response.writeHead(416, { ...headers, "content-range": `bytes */${sizeBytes}`, "content-length": 0 }).end();
+    response.writeHead(416, { ...headers, "content-range": `bytes */${sizeBytes}`, "Content-Length": 0 }).end();
     return undefined;
   }
   const [first, last] = range.kind === "part" ? [range.first, range.last] : [0, sizeBytes - 1];
   const partial = range.kind === "part" ? { "content-range": `bytes ${first}-${last}/${sizeBytes}` } : {};
   const status = range.kind === "part" ? 206 : 200;
-  const send = () => response.writeHead(status, { ...headers, ...partial, "content-length": last - first + 1 });
+  const send = () => response.writeHead(status, { ...headers, ...partial, "Content-Length": last - first + 1 });
   if (request.method === "HEAD") {
     send().end();
     return undefined;
@@ -63,7 +63,7 @@ export async function sendFile(
   await using file = await open(path, "r");
   const now = await file.stat();
   if (now.size !== sizeBytes || now.mtimeMs !== mtimeMs) {
-    response.writeHead(503, { "content-length": 0 }).end(); // changed since it was verified
+    response.writeHead(503, { "Content-Length": 0 }).end(); // changed since it was verified
     return undefined;
   }
   send();

@@ -18,6 +18,8 @@ function stepsOf(mode: "full" | "proxy", ...packets: ReturnType<typeof bios>[]):
     address: "10.77.0.1",
     network: { address: "10.77.0.0", prefix: 24 },
     httpPort: 7780,
+    loaders: ["ipxe" as const],
+    served: new Set(["undionly.kpxe", "snponly.efi"]),
     router: undefined,
     dns: [],
     ntp: [],
@@ -57,7 +59,7 @@ test("firmware that we have no file for is told of by its architecture, once, in
     );
     assert.match(
       events[0]!.message,
-      /^firmware is arm64 UEFI; this appliance boots x86-64 only: use an x86-64 machine/,
+      /^firmware is arm64 UEFI; this appliance boots x86-64, and arm64 with UEFI: use an x86-64 machine/,
     );
     assert.is(events[0]!.claimed.architecture, "arm64");
   }
@@ -201,7 +203,7 @@ function fetched(...events: object[]) {
   const tell = tftpSteps({
     timeline: { record: (event) => void recorded.push(event) },
     cardAt: (address) => (address === "10.77.0.50" ? MAC : undefined),
-    progressed: (mac) => progressed.push(mac),
+    ladder: { progressed: (mac) => progressed.push(mac), fetched: () => undefined },
   });
   const client = { address: "10.77.0.50", port: 1 };
   for (const event of events)
@@ -215,7 +217,7 @@ test("what UEFI HTTP firmware fetched is a step of the same kind, told once for 
   const tell = httpFileSteps({
     timeline: { record: (event) => void recorded.push(event) },
     cardAt: (address) => (address === "10.77.0.50" ? MAC : undefined),
-    progressed: (mac) => progressed.push(mac),
+    ladder: { progressed: (mac) => progressed.push(mac), fetched: () => undefined },
   });
   const whole = { name: "ipxe.efi", sizeBytes: 1 << 20, complete: true, durationMs: 1_500 };
   for (const address of ["10.77.0.50", "10.77.0.50", "10.77.0.99"]) tell(whole, address);

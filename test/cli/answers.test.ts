@@ -106,6 +106,7 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   "cluster list": () => [],
   "cluster default": () => [],
   "machine list": () => [],
+  "machine disks": () => ["52:54:00:00:00:01"],
   "machine show": () => ["52:54:00:00:00:01"],
   "machine timeline": () => ["52:54:00:00:00:01"],
   "machine bmc show": () => ["52:54:00:00:00:01"],

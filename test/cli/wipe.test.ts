@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { postBootEvents } from "#api/boot.ts";
-import { getMachineDisks, type MachineDisk, reportHostDisks } from "#api/disks.ts";
+import { getMachineDisks, type MachineDisk, type MachineDisks, reportHostDisks } from "#api/disks.ts";
 import { certificatePin } from "#lib/x509.ts";
 import { saveCluster } from "../../cli/clusters/clusters.ts";
 import { clustersFile } from "../../cli/clusters/clusters-file.ts";
@@ -27,8 +27,29 @@ const full: MachineDisk = {
   holds: "holds ext4 (label backup)",
   canWipe: true,
   fingerprint: "0123456789ab".padEnd(64, "0"),
+  transport: "nvme",
+  media: "ssd",
+  standing: "full",
+  contents: ["ext4 labelled backup, 12 GiB used of 100 GiB", "a GPT with 2 partitions"],
 };
-const root: MachineDisk = { ...full, path: "/dev/sdb", serial: "S2", holds: "is mounted", canWipe: false };
+const root: MachineDisk = {
+  ...full,
+  path: "/dev/sdb",
+  serial: "S2",
+  holds: "is mounted",
+  canWipe: false,
+  standing: "unfit",
+};
+const blank: MachineDisk = {
+  ...full,
+  path: "/dev/sdc",
+  serial: "S3",
+  holds: "shows nothing but zeros at both ends",
+  standing: "open",
+  contents: [],
+  transport: "sata",
+  fingerprint: "f".repeat(64),
+};
 const machine = { name: "", id: "" };
 const order = async () => (await control.admin.call(getMachineDisks, { params: { id: machine.id } })).order?.path;
 
@@ -56,7 +77,7 @@ test.before(async () => {
   const record = control.store.get<HostRecord>(keys.host(host.id))!.value;
   const value = { ...record, machineId: machine.id };
   await control.store.commit({ actor: "test", mutations: [{ key: keys.host(host.id), value }] });
-  await host.client.call(reportHostDisks, { params: { id: host.id }, body: { disks: [full, root] } });
+  await host.client.call(reportHostDisks, { params: { id: host.id }, body: { disks: [full, root, blank] } });
 });
 
 test.after(async () => {
@@ -69,7 +90,29 @@ test("without a disk it lists what is on each, with fingerprints", async () => {
   assert.is(code, 0);
   assert.match(out, /^\/dev\/sda +QEMU +S1 +8 GiB +0123456789ab +holds ext4 \(label backup\)$/m);
   const json = JSON.parse((await flynn(`machine wipe ${machine.name} --json`)).out) as { disks: unknown[] };
-  assert.is(json.disks.length, 2);
+  assert.is(json.disks.length, 3);
+});
+
+test("machine disks shows what its policy would do with each, what a wipe would lose, and what another policy would do", async () => {
+  const { out, err, code } = await flynn(`machine disks ${machine.name}`);
+  assert.is(code, 0, err);
+  assert.match(out, /^\/dev\/sda +8 GiB +nvme ssd +QEMU +S1 +leave +holds ext4 \(label backup\)$/m);
+  assert.match(out, /^\/dev\/sdc .* take +shows nothing but zeros at both ends; it is read before/m);
+  assert.match(
+    out,
+    /\/dev\/sda: a wipe would lose\n {2}ext4 labelled backup, 12 GiB used of 100 GiB\n {2}a GPT with 2/,
+  );
+  assert.match(err, /policy find-empty.*: the state goes to \/dev\/sdc \(8 GiB\) if every byte of it is read as zero/);
+  const named = await flynn(`machine disks ${machine.name} --disk named --disk-serial S1`);
+  assert.match(named.err, /the state stays in RAM: no disk that policy named means is empty/);
+  const nvme = await flynn(`machine disks ${machine.name} --disk-transport nvme`);
+  assert.match(nvme.out, /^\/dev\/sdc .* leave +is attached by sata, not nvme/m);
+  assert.is((await flynn(`machine disks ${machine.name} --disk-media tape`)).code, 2);
+  const { plan } = JSON.parse((await flynn(`machine disks ${machine.name} --json`)).out) as MachineDisks;
+  assert.equal(
+    plan?.disks.map(({ will }) => will),
+    ["leave", "leave", "take"],
+  );
 });
 
 test("nothing is ordered until machine and fingerprint are typed", async () => {

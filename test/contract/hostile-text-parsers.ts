@@ -44,7 +44,7 @@ const PARSERS: Record<string, (text: string) => unknown> = {
   "app.json": parseAppJson,
   "a cloud-config of one's own": (text) => readOwn(text.slice(0, 16_384)),
   "a refusal of an initrd": refusalOf,
-  "an image's configuration": (text) => checkImageConfig(text, "amd64"),
+  "an image's configuration": (text) => checkImageConfig(text),
   "a line of HAProxy": (text) => accessLine(text, () => undefined),
   "a reason": plainText,
 };

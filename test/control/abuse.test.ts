@@ -451,7 +451,7 @@ const CONTENT = new Set(
     "reportHost body.subnetWaits",
     "reportHost body.jobs[].reason",
     "reportHost body.events[].message",
-    ...["path", "model", "serial", "wwn", "holds"].map((field) => `reportHostDisks body.disks[].${field}`),
+    ...["path", "model", "serial", "wwn", "transport", "links[]", "holds", "contents[]"].map((field) => `reportHostDisks body.disks[].${field}`),
     "reportHostDisks body.wipe.reason",
     "reportOrder body.step",
     "reportOrder body.end.reason",

@@ -500,22 +500,30 @@ test("the doctor names the place where a boot stopped and what to do, and is pat
   assert.match(refused.summary, /does not boot: .* Secure Boot refused it/, "approval would not help it");
   assert.match(refused.findings[0]!.todo, /Secure Boot/);
   const bios: Machine = { ...machine, identity: { ...machine.identity, firmware: "bios" } };
+  assert.match(diagnose(bios, secureBoot, later).findings[0]!.todo, /iPXE has no driver/, "a BIOS has no Secure Boot");
+  const stalled = {
+    level: "warning" as const,
+    detail: { code: "tftp-stalled", file: "snponly.efi", block: 4, blocks: 9 },
+  };
+  const broken = secureBoot.map((step) => (step.stage === "tftp" ? { ...step, ...stalled } : step));
   assert.match(
-    diagnose(bios, secureBoot, later).findings[0]!.todo,
-    /^iPXE may have no driver/,
-    "a BIOS has no Secure Boot",
+    diagnose(machine, broken, later).summary,
+    /block 4 of 9 of snponly.efi/,
+    "it did not get the whole file",
   );
-  const broken = secureBoot.map((step) => (step.stage === "tftp" ? { ...step, level: "warning" as const } : step));
-  assert.match(diagnose(machine, broken, later).findings[0]!.todo, /UDP 69/, "it did not get the whole file");
   assert.match(diagnose({ ...machine, state: "lost" }, [], circumstances).summary, /fell silent/);
   for (const [identity, what, todo] of [
-    [{ architecture: "arm64", firmware: "uefi" }, "arm64 UEFI", /x86-64 machine/],
+    [{ architecture: "riscv64", firmware: "uefi" }, "riscv64 UEFI", /x86-64 machine/],
+    [{ architecture: "arm64", firmware: "unknown" }, "arm64 without UEFI", /arm64 one with UEFI/],
     [{ architecture: "i386", firmware: "uefi" }, "32-bit x86 UEFI", /64-bit UEFI or to legacy BIOS/],
     [{ architecture: "arm64", firmware: "unknown", product: "Raspberry Pi" }, "Raspberry Pi", /x86-64 machine/],
   ] as const) {
     const foreign = { ...isNew, identity: { ...machine.identity, ...identity } };
     const { summary, findings } = diagnose(foreign, [], later);
-    assert.match(summary, `cannot boot from here: its firmware is ${what}; this appliance boots x86-64 only`);
+    assert.match(
+      summary,
+      `cannot boot from here: its firmware is ${what}; this appliance boots x86-64, and arm64 with UEFI`,
+    );
     assert.match(findings[0]!.todo, todo);
   }
   const legacy = { ...isNew, identity: { ...machine.identity, architecture: "i386", firmware: "bios" as const } };

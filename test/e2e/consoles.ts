@@ -1,7 +1,7 @@
 // What the machines of a lab folder wrote to their serial consoles last.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { plainText } from "../lab/qemu.ts";
+import { plainText } from "../lab/qmp.ts";
 
 export function consoles(folder: string, lines = 15): { name: string; lines: string[] }[] {
   return readdirSync(folder)

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Lan, openLan } from "./network.ts";
-import { addMachine, type Machine, plainText } from "./qemu.ts";
+import { addMachine, type Machine } from "./qemu.ts";
+import { plainText } from "./qmp.ts";
 import { openScope, type Scope } from "./scope.ts";
 
 interface Context {

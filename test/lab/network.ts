@@ -36,19 +36,21 @@ export interface Lan extends Namespace {
   readonly prefix: number;
   readonly bridge: string;
   host(name: string, ip: string): Promise<LanHost>;
-  /** A tap on the bridge for a virtual machine; its device name is `tap.device`. The first one makes the LAN advertise IPv6. */
+  /** A tap on the bridge for a virtual machine; its device name is `tap.device`. The first one makes the LAN advertise IPv6, unless it is not to. */
   tap(name: string): Promise<Port & { device: string }>;
 }
 
 export interface LanOptions {
   ip?: string;
   prefix?: number;
+  /** False: no IPv6 router answers here, as on most networks where machines boot. */
+  ipv6?: boolean;
 }
 
 const BRIDGE = "br0";
 
 export async function openLan(scope: Scope, options: LanOptions = {}): Promise<Lan> {
-  const { ip = "10.77.0.1", prefix = 24 } = options;
+  const { ip = "10.77.0.1", prefix = 24, ipv6 = true } = options;
   const inside = await addNamespace(scope, `${scope.id}-lan`, ip);
   const ipIn = (...args: string[]) => exec(["ip", "-n", inside.namespace, ...args]);
   // With an address of its own: else the bridge takes the lowest of its ports', another one when a port comes or goes, and for
@@ -120,7 +122,7 @@ export async function openLan(scope: Scope, options: LanOptions = {}): Promise<L
       const tap = device(name);
       await ipIn("tuntap", "add", "dev", tap, "mode", "tap");
       await ipIn("link", "set", tap, "master", BRIDGE, "up");
-      advertised ??= advertiseIpv6(lan, scope.folder);
+      if (ipv6) advertised ??= advertiseIpv6(lan, scope.folder);
       await advertised;
       return { ...port(tap), device: tap };
     },

@@ -1,13 +1,14 @@
-// A virtual bare-metal machine: SeaBIOS, the network card's own boot ROM (iPXE as Debian ships it for QEMU), an empty disk
-// and nothing else. It is never given a kernel: what it runs it got over the lab's LAN. Emulated; KVM is not asked for.
+// A virtual bare-metal machine: firmware (firmware/firmwares.ts; SeaBIOS with the card's iPXE ROM unless it says another), a network
+// card, an empty disk and nothing else. It is never given a system: what it runs it got over the lab's LAN. Emulated; KVM is not asked for.
 
 import { readFileSync } from "node:fs";
-import { copyFile, open } from "node:fs/promises";
-import { createConnection } from "node:net";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { deadline, until } from "#lib/time.ts";
+import { until } from "#lib/time.ts";
+import { FIRMWARES, type FirmwareName, flashArgv } from "./firmware/firmwares.ts";
 import { type Lan, macOf, type Port } from "./network.ts";
 import { once, type Running, start } from "./process.ts";
+import { plainText, qmp } from "./qmp.ts";
 import type { Scope } from "./scope.ts";
 
 export interface MachineOptions {
@@ -23,13 +24,15 @@ export interface MachineOptions {
   /** virtio is what clouds have and fastest emulated; e1000e is a card found on real boards. */
   nic?: "virtio-net-pci" | "e1000e";
   disk?: "virtio-blk-pci" | "ide-hd";
-  /** ovmf: UEFI, of Debian's package ovmf; its variables are the machine's own and survive power cycles. */
-  firmware?: "seabios" | "ovmf";
+  firmware?: FirmwareName;
+  /** The card's boot ROM; what QEMU brings for it unless the firmware has its own. */
+  romFile?: string;
   /** What its clock says at every power-on, `2020-01-01T00:00:00`; the right time without. */
   clock?: string;
 }
 
-const OVMF = "/usr/share/OVMF";
+// With erms the guest's kernel clears pages byte by byte, and each byte of a page that held code is slow to emulate.
+const X86_CPU = "max,erms=off,fsrm=off";
 
 export interface Machine extends Port {
   readonly name: string;
@@ -56,7 +59,7 @@ export interface Machine extends Port {
 
 export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions): Promise<Machine> {
   const { name, memoryMiB = 3072, cpus = 2, diskGiB = 2, nic = "virtio-net-pci", disk = "virtio-blk-pci" } = options;
-  const { firmware = "seabios" } = options;
+  const firmware = FIRMWARES[options.firmware ?? "seabios"];
   const number = [...name].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 65_521, 7);
   const mac = options.mac ?? macOf(`77.1.${number >> 8}.${number & 255}`);
   const uuid = options.uuid ?? `6c616221-0000-4000-8000-${mac.replaceAll(":", "")}`;
@@ -70,32 +73,17 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
     await file.truncate(diskGiB * 1024 ** 3);
     await file.close();
   }
-  const variables = join(scope.folder, `${name}.vars`);
-  if (firmware === "ovmf") await copyFile(`${OVMF}/OVMF_VARS_4M.fd`, variables);
+  const flash = await flashArgv(firmware, join(scope.folder, name));
   await (await open(consoleFile, "a")).close();
-  // With erms the guest's kernel clears pages byte by byte, and each byte of a page that held code is slow to emulate.
+  const romFile = options.romFile ?? firmware.romFile;
   const argv = [
-    "qemu-system-x86_64",
+    firmware.emulator ?? "qemu-system-x86_64",
     ...["-name", name, "-nodefaults", "-no-user-config", "-display", "none"],
-    ...[
-      "-machine",
-      "pc,graphics=off",
-      "-accel",
-      "tcg,thread=multi",
-      "-cpu",
-      "max,erms=off,fsrm=off",
-      "-smp",
-      `${cpus}`,
-      "-m",
-      `${memoryMiB}`,
-    ],
+    ...["-machine", firmware.machine, "-accel", "tcg,thread=multi", "-cpu", firmware.cpu ?? X86_CPU],
+    ...["-smp", `${cpus}`, "-m", `${memoryMiB}`],
     ...(options.clock === undefined ? [] : ["-rtc", `base=${options.clock}`]),
-    ...(firmware === "seabios"
-      ? []
-      : [`readonly=on,file=${OVMF}/OVMF_CODE_4M.fd`, `file=${variables}`].flatMap((flash, unit) => [
-          "-drive",
-          `if=pflash,format=raw,unit=${unit},${flash}`,
-        ])),
+    ...flash,
+    ...(firmware.argv ?? []),
     ...["-smbios", `type=1,manufacturer=Flynn,product=Lab,serial=${serial},uuid=${uuid}`, "-uuid", uuid],
     ...["-chardev", `file,id=console,path=${consoleFile},append=on`, "-serial", "chardev:console"],
     ...["-qmp", `unix:${qmpSocket},server=on,wait=off`],
@@ -103,7 +91,7 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
       "-netdev",
       `tap,id=lan,ifname=${port.device},script=no,downscript=no`,
       "-device",
-      `${nic},netdev=lan,mac=${mac},bootindex=1`,
+      `${nic},netdev=lan,mac=${mac}${firmware.bootsCard === false ? "" : ",bootindex=1"}${romFile === undefined ? "" : `,romfile=${romFile}`}`,
     ],
     ...(diskFile === undefined
       ? []
@@ -177,38 +165,4 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
     },
   };
   return machine;
-}
-
-/** Console text as a person would read it: no escape sequences, no carriage returns, no control characters. */
-export function plainText(raw: string): string {
-  return raw
-    .replace(/\x1b\][^\x07]*\x07|\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[ -~]/g, "")
-    .replace(/[\x00-\x09\x0b-\x1f\x7f]/g, "");
-}
-
-/** One command on a connection of its own; QEMU serves one client at a time. */
-function qmp(socketPath: string, command: string): Promise<void> {
-  const socket = createConnection(socketPath);
-  const work = new Promise<void>((resolve, reject) => {
-    let received = "";
-    socket.on("data", (chunk) => {
-      received += chunk.toString("utf8");
-      for (let end = received.indexOf("\n"); end >= 0; end = received.indexOf("\n")) {
-        const message = JSON.parse(received.slice(0, end)) as {
-          QMP?: unknown;
-          return?: unknown;
-          error?: { desc: string };
-          id?: string;
-        };
-        received = received.slice(end + 1);
-        if (message.QMP !== undefined) socket.write(`{"execute":"qmp_capabilities","id":"hello"}\n`);
-        else if (message.id === "hello") socket.write(`${JSON.stringify({ execute: command, id: "command" })}\n`);
-        else if (message.id === "command")
-          message.error ? reject(new Error(`${command}: ${message.error.desc}`)) : resolve();
-      }
-    });
-    socket.on("error", reject);
-    socket.on("close", () => reject(new Error("QEMU closed its control socket")));
-  });
-  return deadline(work, 5_000, `QEMU's ${command}`).finally(() => socket.destroy());
 }

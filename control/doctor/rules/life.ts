@@ -5,6 +5,8 @@ import { type Rule, told } from "../rule.ts";
 const LOOP_MS = 3_600_000;
 /** Boots that got their script and never became ready, in an hour. */
 const LOOP_BOOTS = 3;
+/** A machine in a loop begins again within this time. */
+const SILENT_MS = 900_000;
 const RESTART_MS = 600_000;
 const KERNEL_RANK = 6;
 
@@ -38,8 +40,11 @@ export const LIFE_RULES: readonly Rule[] = [
     follows: `${LOOP_BOOTS} boot scripts or more within an hour, and no ready`,
     find(boot) {
       const scripts = loop(boot);
-      if (scripts.length < LOOP_BOOTS) return undefined;
-      const far = furthest(boot.events.slice(boot.events.indexOf(scripts[0]!)))!;
+      if (scripts.length < LOOP_BOOTS || boot.silentMs > SILENT_MS) return undefined;
+      const newest = boot.events.indexOf(scripts.at(-1)!);
+      const far = furthest(boot.events.slice(boot.events.indexOf(scripts[0]!), newest))!;
+      const now = furthest(boot.events.slice(newest))!;
+      if (rankOf(now) > rankOf(far)) return undefined; // this one gets further than those before
       return {
         what: `it began ${scripts.length} boots within an hour and none became ready; the furthest came to ${far.stage}`,
         todo: "look at its console at that step; give it its last good image: flynn image rollout",

@@ -14,7 +14,7 @@ export const SCRIPT_RULES: readonly Rule[] = [
   told("no-image", { what: "there is no boot image yet", todo: "flynn image build" }),
   told("no-image-for-architecture", (event) => ({
     what: `there is no boot image for its architecture, ${part(event, "architecture")}`,
-    todo: "flynn image build for that architecture, or use another machine",
+    todo: `flynn image build --arch ${part(event, "architecture")}, or use another machine`,
   })),
   told("image-not-servable", ({ message }) => ({
     what: `its image is not served: ${message}`,

@@ -208,12 +208,14 @@ function slowBmc(): {
       };
       return {
         power: async () => it.state,
-        on: (signal) => act("on", signal, () => {
-          it.state = "on";
-        }),
-        off: (_, signal) => act("off", signal, () => {
-          it.state = "off";
-        }),
+        on: (signal) =>
+          act("on", signal, () => {
+            it.state = "on";
+          }),
+        off: (_, signal) =>
+          act("off", signal, () => {
+            it.state = "off";
+          }),
         bootOnce: async (device) => device,
         close: async () => undefined,
       };

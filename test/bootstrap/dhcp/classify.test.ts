@@ -10,10 +10,10 @@ const cases: [string, Packet, string, string | undefined][] = [
   ["UEFI firmware, architecture 7", uefi(), "pxe", "uefi-x64"],
   ["UEFI firmware that says EBC, architecture 9", uefi({ archs: [9] }), "pxe", "uefi-x64"],
   ["UEFI HTTP firmware", uefiHttp(), "http", "uefi-x64"],
-  ["ARM64 UEFI firmware", uefi({ archs: [11] }), "pxe", undefined],
+  ["ARM64 UEFI firmware", uefi({ archs: [11] }), "pxe", "uefi-arm64"],
   ["32-bit UEFI firmware, architecture 6", uefi({ archs: [6] }), "pxe", undefined],
   ["UEFI HTTP firmware that says EBC, architecture 17", uefiHttp({ archs: [17] }), "http", "uefi-x64"],
-  ["ARM64 UEFI HTTP firmware, architecture 19", uefiHttp({ archs: [19] }), "http", undefined],
+  ["ARM64 UEFI HTTP firmware, architecture 19", uefiHttp({ archs: [19] }), "http", "uefi-arm64"],
   ["PXE firmware of an architecture beside a known one", uefi({ archs: [18] }), "pxe", undefined],
   ["a list whose first architecture is unknown", uefi({ archs: [0x99, 7] }), "pxe", "uefi-x64"],
   ["an unknown architecture alone", uefi({ archs: [0x99] }), "pxe", undefined],
@@ -52,13 +52,13 @@ const REGISTRY: [arch: number, name: string, platform?: string][] = [
   [7, "x86-64 UEFI", "uefi-x64"],
   [9, "x86-64 UEFI", "uefi-x64"],
   [10, "32-bit ARM UEFI"],
-  [11, "arm64 UEFI"],
+  [11, "arm64 UEFI", "uefi-arm64"],
   [12, "PowerPC Open Firmware"],
   [14, "POWER OPAL v3"],
   [15, "32-bit x86 UEFI HTTP"],
   [16, "x86-64 UEFI HTTP", "uefi-x64"],
   [18, "32-bit ARM UEFI HTTP"],
-  [19, "arm64 UEFI HTTP"],
+  [19, "arm64 UEFI HTTP", "uefi-arm64"],
   [20, "x86 BIOS HTTP", "bios-x86"],
   [22, "arm64 U-Boot"],
   [27, "64-bit RISC-V UEFI"],
@@ -94,8 +94,8 @@ test("a Raspberry Pi is known by its card, though its boot ROM says 0 (a BIOS); 
 test("of a list the one that there is a file for counts, else the first that has a name", () => {
   const of = (...archs: number[]) => classify(uefi({ archs }))!.type?.name;
   assert.equal(
-    [of(11, 7), of(0x99, 11), of(6, 11), of(0x99)],
-    ["x86-64 UEFI", "arm64 UEFI", "32-bit x86 UEFI", undefined],
+    [of(6, 7), of(0x99, 6), of(6, 10), of(0x99)],
+    ["x86-64 UEFI", "32-bit x86 UEFI", "32-bit x86 UEFI", undefined],
   );
 });
 

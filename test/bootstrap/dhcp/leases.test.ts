@@ -218,10 +218,10 @@ test("only what outlives a restart is durable", () => {
 
 test("firmware that ignores an offer twice is shown the next shape, and keeps the one that worked", () => {
   const ladder = createLadder({ maxKeys: 10 });
-  const rungs = () => ladder.discovered(mac(1));
+  const rungs = () => ladder.discovered(mac(1)).rung;
   assert.equal([rungs(), rungs(), rungs(), rungs(), rungs()], [0, 0, 1, 2, 0]);
   const other = createLadder({ maxKeys: 10 });
-  const climb = () => other.discovered(mac(2));
+  const climb = () => other.discovered(mac(2)).rung;
   assert.equal([climb(), climb(), climb()], [0, 0, 1]);
   other.progressed(mac(2));
   assert.is(climb(), 1);
@@ -229,7 +229,7 @@ test("firmware that ignores an offer twice is shown the next shape, and keeps th
 
 test("of more machines than are remembered the one that was silent longest begins from the first shape again", () => {
   const ladder = createLadder({ maxKeys: 2 });
-  const rungs = (n: number, times: number) => Array.from({ length: times }, () => ladder.discovered(mac(n)));
+  const rungs = (n: number, times: number) => Array.from({ length: times }, () => ladder.discovered(mac(n)).rung);
   assert.equal(
     [rungs(1, 3), rungs(2, 3)],
     [

@@ -16,6 +16,8 @@ const FULL: OfferConfig = {
   address: SERVER,
   network: { address: "10.77.0.0", prefix: 24 },
   httpPort: 7780,
+  loaders: ["ipxe", "shim"],
+  served: new Set(["undionly.kpxe", "snponly.efi", "shimx64.efi"]),
   router: undefined,
   dns: ["10.77.0.1"],
   ntp: [],

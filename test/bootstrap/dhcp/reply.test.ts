@@ -244,16 +244,16 @@ test("a reply that stays too long drops everything that can go, and nothing that
 
 test("a machine that ignores an offer is shown the next shape, and after the last the first again", () => {
   const ladder = createLadder({ maxKeys: 2 });
-  const rungs = (mac: string, times: number) => Array.from({ length: times }, () => ladder.discovered(mac));
+  const rungs = (mac: string, times: number) => Array.from({ length: times }, () => ladder.discovered(mac).rung);
   assert.equal(rungs("a", 9), [0, 0, 1, 2, 0, 0, 1, 2, 0]);
   assert.equal(rungs("b", 3), [0, 0, 1]);
   ladder.progressed("b");
   assert.equal(rungs("b", 2), [1, 2], "the shape that it took is the first to be shown again");
   ladder.progressed("nobody");
-  assert.is(ladder.discovered("a"), 0);
-  assert.is(ladder.discovered("c"), 0); // b makes room, a was seen later
-  assert.is(ladder.discovered("a"), 1);
-  assert.is(ladder.discovered("b"), 0);
+  assert.is(ladder.discovered("a").rung, 0);
+  assert.is(ladder.discovered("c").rung, 0); // b makes room, a was seen later
+  assert.is(ladder.discovered("a").rung, 1);
+  assert.is(ladder.discovered("b").rung, 0);
 });
 
 test.run();

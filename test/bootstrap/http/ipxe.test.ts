@@ -2,15 +2,14 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
+import { consoleText, word } from "../../../bootstrap/http/boot-words.ts";
 import {
   autoexecScript,
   bootScript,
-  consoleText,
   localDiskScript,
   refusalScript,
   rescueScript,
   waitScript,
-  word,
 } from "../../../bootstrap/http/ipxe.ts";
 import { matchesGolden } from "../../golden/golden.ts";
 

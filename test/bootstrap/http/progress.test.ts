@@ -16,7 +16,7 @@ test("an outer stage begins, is done, or ended with what it ended with", () => {
   assert.equal(of({ result: "FAIL", description: "running module" }), {
     message: "cloud-init init-network ended with FAIL",
     level: "warning",
-    detail: { name: "init-network", result: "FAIL", description: "running module" },
+    detail: { code: "cloud-init-failed", name: "init-network", result: "FAIL", description: "running module" },
   });
 });
 

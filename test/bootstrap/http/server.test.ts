@@ -73,10 +73,13 @@ async function withServer(
     }),
     grant: (boot) => `fjg_${boot.bootId}`,
     rootFrom: async () => loads.source,
-    progressed: () => undefined,
+    ran: () => undefined,
     nowMs: () => clock.nowMs,
   });
-  const bootFiles = new Map([["snponly.efi", Buffer.from("MZ firmware")]]);
+  const bootFiles = new Map([
+    ["snponly.efi", Buffer.from("MZ firmware")],
+    ["grub/grub.cfg", Buffer.from("set said=")],
+  ]);
   const onTransfer = (transfer: Transfer) => void transfers.push(transfer);
   const server = await bootHttpServer({
     address: "127.0.0.1",
@@ -317,24 +320,24 @@ test("a rejected machine is sent on to its own boot order", () =>
     assert.not.match(body, "node-");
   }));
 
-test("an arm64 machine is told why on its console and sent on to its own boot order; the timeline says so once", () =>
+test("a RISC-V machine is told why on its console and sent on to its own boot order; the timeline says so once", () =>
   withServer([bootMachine(MAC)], async ({ get, events }) => {
-    const path = `/boot.ipxe?mac=${MAC}&arch=arm64&platform=efi`;
+    const path = `/boot.ipxe?mac=${MAC}&arch=riscv64&platform=efi`;
     const first = await get(path);
     assert.is(first.body, (await get(path)).body);
     assert.match(
       first.body,
-      /^#!ipxe\necho Flynn: this machine.s firmware is arm64 UEFI\necho Flynn: this appliance boots x86-64 only\n/,
+      /^#!ipxe\necho Flynn: this machine.s firmware is riscv64 UEFI\necho Flynn: this appliance boots x86-64, and arm64 with UEFI\n/,
     );
     assert.match(first.body, /exit 0\n$/);
     assert.not.match(first.body, /kernel|chain/);
     assert.equal(
       events.map(({ stage, level, claimed }) => [stage, level, claimed.architecture]),
-      [["note", "warning", "arm64"]],
+      [["note", "warning", "riscv64"]],
     );
     assert.match(
       events[0]!.message,
-      /^firmware is arm64 UEFI; this appliance boots x86-64 only: use an x86-64 machine/,
+      /^firmware is riscv64 UEFI; this appliance boots x86-64, and arm64 with UEFI: use an x86-64 machine/,
     );
   }));
 
@@ -475,5 +478,50 @@ test("a client that leaves in the middle is seen as a transfer that stopped", ()
     await until(() => transfers.length === 1, { what: "the transfer ends", timeoutMs: 30_000 });
     assert.ok(transfers[0]!.sentBytes < transfers[0]!.askedBytes);
   }));
+
+test("GRUB's script: asked for its length first, as firmware's own HTTP does, it is that very one, and one boot", () =>
+  withServer([bootMachine(MAC)], async ({ get, events }) => {
+    const path = `/boot.grub?mac=${MAC}&arch=x86_64&platform=efi&uuid=${UUID}&serial=A1`;
+    const head = await get(path, { method: "HEAD" });
+    assert.equal([head.status, head.body], [200, ""]);
+    const script = await get(path);
+    assert.is(String(script.body.length), head.headers["content-length"]);
+    assert.match(script.body, /^cat '\(http,127\.0\.0\.1:7780\)\/e\//);
+    const token = tokenIn(script.body);
+    await get(`/e/${token}/grub`, { method: "HEAD" });
+    await get(`/e/${token}/grub`);
+    assert.equal(stages(events), ["script", "script"]);
+    assert.match(events.at(-1)!.message, "GRUB runs the boot script");
+    assert.is.not(tokenIn((await get(path)).body), token, "the next script is another boot's");
+  }));
+
+test("a script that was announced is not given once the machine's decision changed", () =>
+  withServer([bootMachine(MAC)], async ({ get, wire }) => {
+    const path = `/boot.grub?mac=${MAC}`;
+    assert.is((await get(path, { method: "HEAD" })).status, 200);
+    wire.card = "52:54:00:00:00:99";
+    assert.is((await get(path)).status, 403);
+  }));
+
+test("GRUB's files are found with shim's second slash and at GRUB's own prefix, and lengths are in capitals, as GRUB reads them", () =>
+  withServer([], async ({ get, port }) => {
+    for (const path of ["/ipxe//snponly.efi", "/ipxe/snponly.efi"]) assert.is((await get(path)).body, "MZ firmware");
+    assert.is((await get("/grub/grub.cfg")).body, "set said=");
+    for (const path of ["/grub/../ipxe/snponly.efi", "/ipxe/", "/grub", "/grub/other"])
+      assert.is((await get(path)).status, 404, path);
+    for (const path of [`/boot.grub?mac=${MAC}`, "/ipxe/snponly.efi", "/nothing"])
+      assert.match(await rawAnswer(port, path), /\r\nContent-Length: \d/, path);
+  }));
+
+/** The answer as it is on the wire. */
+function rawAnswer(port: number, path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1", () =>
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`),
+    );
+    readText(socket).then(resolve, reject);
+    socket.on("error", reject);
+  });
+}
 
 test.run();

@@ -120,4 +120,14 @@ test("property: whatever a query holds, the identity is one the API accepts", ()
   );
 });
 
+test("GRUB that could not read SMBIOS says nothing of it, which is not that the machine has none", () => {
+  const said = (query: Record<string, string>) => identityOfQuery(new URLSearchParams(query), "shim");
+  assert.equal(said({ mac: "52:54:00:00:00:01", arch: "x86_64", platform: "efi" }), {
+    mac: "52:54:00:00:00:01",
+    architecture: "x86_64",
+    firmware: "uefi",
+  });
+  assert.is(said({ mac: "52:54:00:00:00:01", uuid: "", serial: "" })?.whole, true);
+});
+
 test.run();

@@ -15,9 +15,10 @@ const target = (machines = [bootMachine(MAC)], current?: string): BootTarget =>
     caPem: "",
     unknownMachines: "wait",
     machines,
-    images: current ? [{ id: current, current: true }] : [],
+    images: current ? [{ id: current, architecture: "amd64", current: true }] : [],
   }) as unknown as BootTarget;
-const image = (id: string, cmdline: string[] = []) => ({ manifest: { id, cmdline } }) as unknown as VerifiedImage;
+const image = (id: string, cmdline: string[] = [], architecture = "amd64") =>
+  ({ manifest: { id, cmdline, architecture } }) as unknown as VerifiedImage;
 const choose = (more: Partial<ChoiceInput> = {}) =>
   chooseBoot({
     target: target(),
@@ -156,7 +157,7 @@ test("an image of which nothing is here and nothing is known is said to be not h
 test("a machine that no image is for is sent on, approved or not; what is not known of it speaks against nothing", () => {
   const of = (claim: object, more: Partial<ChoiceInput> = {}) =>
     choose({ claimed: { mac: MAC, whole: true, ...claim }, ...more });
-  assert.equal(of({ architecture: "arm64", firmware: "uefi" }), { kind: "unsupported", what: "arm64 UEFI" });
+  assert.equal(of({ architecture: "riscv64", firmware: "uefi" }), { kind: "unsupported", what: "riscv64 UEFI" });
   assert.equal(of({ architecture: "i386", firmware: "uefi" }, { machine: undefined, target: undefined }), {
     kind: "unsupported",
     what: "32-bit x86 UEFI",
@@ -165,6 +166,38 @@ test("a machine that no image is for is sent on, approved or not; what is not kn
   const known = { target: target([bootMachine(MAC)], "i1") };
   for (const claim of [{}, { architecture: "x86_64", firmware: "uefi" }, { architecture: "i386", firmware: "bios" }])
     assert.is(of(claim, known).kind, "boot", JSON.stringify(claim));
+});
+
+test("a machine boots the image of its own processor, whatever control took it for", () => {
+  const images = [
+    { id: "pc", architecture: "amd64", current: true },
+    { id: "arm", architecture: "arm64", current: true },
+  ];
+  const both = { ...target([], "pc"), images } as unknown as BootTarget;
+  const of = (claim: object, more: Partial<ChoiceInput> = {}) =>
+    choose({
+      target: both,
+      claimed: { mac: MAC, whole: true, ...claim },
+      imageOf: (id) => image(id, [], id === "arm" ? "arm64" : "amd64"),
+      ...more,
+    });
+  const idOf = (choice: ReturnType<typeof choose>) => ("image" in choice ? choice.image.manifest.id : choice);
+  const uefi = { architecture: "arm64", firmware: "uefi" };
+  assert.is(idOf(of(uefi)), "arm");
+  assert.is(idOf(of({ architecture: "x86_64" })), "pc");
+  assert.is(idOf(of({})), "pc", "who says nothing is a PC");
+  assert.is(idOf(of(uefi, { machine: bootMachine(MAC, { imageId: "pc" }) })), "arm");
+  assert.equal(of(uefi, { target: { ...both, images: images.slice(0, 1) } as unknown as BootTarget }), {
+    kind: "wait",
+    code: "no-image-for-architecture",
+    architecture: "arm64",
+    why: "there is no boot image for arm64 yet: flynn image build --arch arm64",
+  });
+  const pinned = bootMachine(MAC, { profile: { ...bootMachine(MAC).profile, image: "pc" } });
+  const waits = of(uefi, { machine: pinned });
+  assert.ok(waits.kind === "wait");
+  assert.is(waits.why, "boot image pc is for amd64, this machine is arm64");
+  assert.match(waits.note ?? "", /flynn profile set default --image current$/);
 });
 
 test("without a target or approval the words are those that a stranger gets", () => {

@@ -56,7 +56,7 @@ test("one ends with its host or its app, and one that was never placed when it i
 
 test("it asks for what it needs, apart from the jobs of its process, and knows nothing of one per host", () => {
   const need = { cpuMillis: 100, memoryBytes: 1024 ** 2, diskBytes: 0 };
-  assert.equal(taskAsk({ ...waiting, need, tags: { disk: "ssd" } } as Job), {
+  assert.equal(taskAsk({ ...waiting, need, tags: {} } as Job, { disk: "ssd" }), {
     app: "a",
     process: "web once",
     release: "r",

@@ -1,6 +1,7 @@
 // Why no host takes a job, in the words that people read; and the numbers that the words are about.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { hostTags } from "../../../control/scheduler/architecture.ts";
 import type { Ask } from "../../../control/scheduler/feasible.ts";
 import { Fleet, type FleetHost, groupKey, type HostState } from "../../../control/scheduler/fleet.ts";
 import { explain, explainBriefly, whyNotHere } from "../../../control/scheduler/why-not.ts";
@@ -33,8 +34,30 @@ const why = (hosts: FleetHost[], over: Partial<Ask> = {}, taken: [number, number
   explain(fleetOf(...hosts), ask(over), new Map(taken));
 
 const ssd = { tags: { disk: "ssd" } };
+const arm = (tags = {}) => ({ tags: hostTags(tags, "arm64") });
+const pc = (tags = {}) => ({ tags: hostTags(tags, "amd64") });
 const WORDS: [claim: string, reason: string, said: string][] = [
   ["nobody is there", why([]), "no host has joined yet"],
+  [
+    "hosts of another architecture are no hosts for it, and one that is, but out of use, is told of",
+    why([host("a", pc()), host("b", { ...arm(), state: "cordoned" })], arm()),
+    "no host is arm64, and the image is for arm64 (1 host out of use is); 1 host cordoned",
+  ],
+  [
+    "a tag that only the other hosts carry is missing",
+    why([host("a", pc({ disk: "ssd" })), host("b", arm())], arm({ disk: "ssd" })),
+    "no arm64 host carries tag disk=ssd",
+  ],
+  [
+    "what all of the right ones lack is said without what they are",
+    why([host("a", arm()), host("b", pc(), 900)], arm()),
+    "no host has 600 MiB memory free (largest free: 512 MiB on a)",
+  ],
+  [
+    "builds say why they are for one architecture",
+    why([host("a", arm())], { ...pc(), release: "build" }),
+    "no host is amd64, and builds run on amd64 hosts: the images that build apps are for amd64 only",
+  ],
   [
     "each state has its word, in one order, and the first says of what",
     why(

@@ -65,12 +65,12 @@ test("its profile says its image and tags; its own tags go before, and a profile
     await put(rig, {
       [keys.profile("p")]: profile,
       [keys.profile("pinned")]: profileOf({ name: "pinned", image: "i1" }),
-      [keys.bootImage("i1")]: { id: "i1" },
-      [keys.bootImage("i2")]: { id: "i2" },
+      [keys.bootImage("i1")]: { id: "i1", architecture: "amd64" },
+      [keys.bootImage("i2")]: { id: "i2", architecture: "amd64" },
     });
     const machine = { ...approved, profile: "p", tags: { zone: "b" } };
     assert.is((await only(rig, machine))!.imageId, undefined, "there is no current image");
-    await put(rig, { [keys.currentBootImage]: "i2" });
+    await put(rig, { [keys.currentBootImage("amd64")]: "i2" });
     const it = (await only(rig, machine))!;
     assert.equal([it.profile, it.tags, it.imageId], [profile, { rack: "r1", zone: "b" }, "i2"]);
     assert.is((await only(rig, { ...machine, profile: "pinned" }))!.imageId, "i1");

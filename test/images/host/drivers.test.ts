@@ -1,8 +1,8 @@
 // What machines cannot boot without is in the initrd: the table against what an initrd holds.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { missingDrivers, NETWORK_DRIVERS } from "../../../images/host/drivers.ts";
-import { packages } from "../../../images/host/recipe.ts";
+import { driversOf, missingDrivers } from "../../../images/host/drivers.ts";
+import { ARCHITECTURES, packagesOf } from "../../../images/host/recipe.ts";
 
 const net = "usr/lib/modules/6.1.0-57-amd64/kernel/drivers/net/ethernet";
 
@@ -27,13 +27,23 @@ test("a card that is mute without its firmware has that too, as a file or as a f
 test("the table holds the cards of servers, of virtual machines and of clouds", () => {
   const wanted =
     "e1000 e1000e igb igc ixgbe i40e ice bnx2 bnx2x bnxt_en tg3 mlx4_en mlx5_core qede qlcnic sfc r8169 virtio_net vmxnet3 ena hv_netvsc atlantic nfp liquidio cxgb4 enic be2net gve";
-  for (const driver of wanted.split(" ")) assert.ok(Object.hasOwn(NETWORK_DRIVERS, driver), driver);
-  assert.equal(missingDrivers([]).length, Object.keys(NETWORK_DRIVERS).length, "nothing is there of itself");
+  for (const architecture of ARCHITECTURES) {
+    const drivers = driversOf(architecture);
+    for (const driver of wanted.split(" ")) assert.ok(Object.hasOwn(drivers, driver), driver);
+    assert.equal(missingDrivers([], drivers).length, Object.keys(drivers).length, "nothing is there of itself");
+  }
+  for (const driver of ["hns3", "nicvf", "genet"]) assert.ok(Object.hasOwn(driversOf("arm64"), driver), driver);
 });
 
 test("the packages that bring that firmware, and microcode, are in the image", () => {
   for (const name of ["firmware-netronome", "firmware-cavium", "intel-microcode", "amd64-microcode"])
-    assert.ok((packages as readonly string[]).includes(name), name);
+    assert.ok(packagesOf("amd64").includes(name), name);
+  assert.ok(packagesOf("arm64").includes("firmware-netronome"));
+  assert.equal(
+    packagesOf("arm64").filter((name) => /microcode|amd64/.test(name)),
+    [],
+    "none is for another processor",
+  );
 });
 
 test.run();

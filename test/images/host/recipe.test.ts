@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { overlayDirectory } from "../../../images/host/customize.ts";
-import { cmdline, disabledUnits, enabledUnits, maskedUnits } from "../../../images/host/recipe.ts";
+import { ARCHITECTURES, cmdlineOf, disabledUnits, enabledUnits, maskedUnits } from "../../../images/host/recipe.ts";
 import { squashfsArguments } from "../../../images/host/squashfs.ts";
 
 const overlay = readdirSync(overlayDirectory, { recursive: true, withFileTypes: true })
@@ -12,13 +12,19 @@ const overlay = readdirSync(overlayDirectory, { recursive: true, withFileTypes: 
   .map((entry) => join(entry.parentPath, entry.name));
 
 test("the base command line boots live, restarts by itself and ends on the serial console", () => {
-  assert.ok(cmdline.includes("boot=live"));
-  assert.ok(cmdline.includes("panic=30"));
-  assert.is(cmdline.filter((word) => word.startsWith("console=")).at(-1), "console=ttyS0,115200n8");
+  for (const [architecture, port] of [
+    ["amd64", "ttyS0"],
+    ["arm64", "ttyAMA0"],
+  ] as const) {
+    const cmdline = cmdlineOf(architecture);
+    assert.ok(cmdline.includes("boot=live"));
+    assert.ok(cmdline.includes("panic=30"));
+    assert.is(cmdline.filter((word) => word.startsWith("console=")).at(-1), `console=${port},115200n8`);
+  }
 });
 
 test("nothing of one boot, and no ip= (which makes live-boot write a static address), is in the base command line", () => {
-  for (const word of cmdline) assert.not.match(word, /^(fetch|BOOTIF|ds|ip)=/);
+  for (const word of ARCHITECTURES.flatMap(cmdlineOf)) assert.not.match(word, /^(fetch|BOOTIF|ds|ip)=/);
 });
 
 test("no unit is both masked and wanted", () => {

@@ -48,6 +48,8 @@ interface Case {
   /** The kernel's consoles; the last one is stdout. */
   consoles?: string;
   cmdline?: (port: number) => string;
+  /** Answers of a boot server that is asked what to boot, the last one repeated. */
+  env?: ((port: number) => string)[];
   /** What the machine's clock says. */
   clockS?: number;
   /** What the boot server's clock says; none without. */
@@ -69,6 +71,10 @@ interface Outcome {
   screen: string;
   /** Seconds that the clock was set to. */
   clockSet: string;
+  /** What was asked of the boot server. */
+  asked: string[];
+  /** The command line that the root's programs see, once it was told. */
+  cmdline: string;
 }
 
 async function boot(shell: string, options: Case): Promise<Outcome> {
@@ -78,11 +84,18 @@ async function boot(shell: string, options: Case): Promise<Outcome> {
   const ranges: (string | undefined)[] = [];
   const paths: string[] = [];
   const told: string[] = [];
+  const asked: string[] = [];
   const server = createServer((request, response) => {
     if (request.url === "/healthz") {
       response.sendDate = false;
       if (date !== undefined) response.setHeader("Date", date);
       response.end("ok\n");
+    } else if (request.url?.startsWith("/boot.env?")) {
+      const { port } = server.address() as AddressInfo;
+      const { env = [] } = options;
+      const answer = env[Math.min(asked.push(request.url) - 1, env.length - 1)];
+      if (answer === undefined) response.writeHead(404).end();
+      else response.end(answer(port));
     } else if (request.method === "POST") {
       const chunks: Buffer[] = [];
       request.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -109,6 +122,11 @@ async function boot(shell: string, options: Case): Promise<Outcome> {
     await mkdir(at("bin"));
     await symlink("/bin/busybox", at("bin/wget"));
     await mkdir(at("dev"));
+    await mkdir(at("sys/class/net/eth0"), { recursive: true });
+    await writeFile(at("sys/class/net/eth0/address"), "52:54:00:00:00:01\n");
+    await mkdir(at("sys/class/dmi/id"), { recursive: true });
+    await writeFile(at("sys/class/dmi/id/product_serial"), "SN 1&$(id)\n");
+    await writeFile(at("sys/class/dmi/id/product_uuid"), "11111111-2222-3333-4444-555555555555\n");
     await writeFile(at("consoles"), `${consoles}\n`);
     const { port } = server.address() as AddressInfo;
     await writeFile(at("cmdline"), options.cmdline?.(port) ?? "quiet\n");
@@ -119,7 +137,7 @@ async function boot(shell: string, options: Case): Promise<Outcome> {
     // The network and the mount are the initrd's; what is fetched, and whether it is believed, is the script's.
     const harness = `. "$SCRIPT"
 panic () { echo "PANIC $*"; exit 9; }
-flynn_network () { flynn_is_up=yes; }
+flynn_network () { flynn_is_up=yes; DEVICE=eth0; ROOTSERVER=127.0.0.1; }
 mount () { :; }
 mountpoint="$DIRECTORY/medium" LIVE_MEDIA_PATH=live
 do_netmount && echo MOUNT-ALLOWED`;
@@ -136,6 +154,9 @@ do_netmount && echo MOUNT-ALLOWED`;
       FLYNN_MEMINFO: at("meminfo"),
       FLYNN_PID_FILE: at("pid"),
       FLYNN_FETCH_TRIES: "3",
+      FLYNN_ASK_TRIES: "2",
+      FLYNN_SYS: at("sys"),
+      FLYNN_TOLD_CMDLINE: at("told-cmdline"),
       FLYNN_RETRY_S: "0",
       FLYNN_WATCH_S: "1",
       FLYNN_STALL_S: "2",
@@ -158,6 +179,8 @@ do_netmount && echo MOUNT-ALLOWED`;
       ...{ mounted: said.includes("MOUNT-ALLOWED"), fetched, said, requests, ranges, paths, told },
       screen: await text("dev/tty0"),
       clockSet: (await text("clock")).trim(),
+      asked,
+      cmdline: await text("told-cmdline"),
     };
   } finally {
     server.closeAllConnections();
@@ -185,6 +208,48 @@ for (const shell of ["dash", "busybox"]) {
     assert.is(fetched, undefined);
     assert.match(said, /PANIC flynn: BOOT REFUSED: the root image is not the one this initrd belongs to/);
     assert.is(requests, 1);
+  });
+
+  const ASKED = "http://boot-server/root.squashfs";
+  const sum = createHash("sha256").update(image).digest("hex");
+  const uki = (port: number) => `boot=live fetch=${ASKED} flynn.server=http://127.0.0.1:${port} quiet\n`;
+  const goes = (port: number, hash = sum) =>
+    `DO=boot\nFETCH=http://127.0.0.1:${port}/a/sha256-${hash}/root.squashfs\nSEED=http://127.0.0.1:${port}/s/tok_1/\n`;
+
+  test(`${under}: a signed image asks the boot server what a script would have said, and tells cloud-init`, async () => {
+    const env = [() => "DO=wait\nWHY=machine SN1 waits for approval\n", goes];
+    const { mounted, said, asked, cmdline } = await boot(shell, { fetch: ASKED, cmdline: uki, env });
+    assert.ok(mounted, said);
+    assert.match(said, /the boot server: machine SN1 waits for approval/);
+    assert.is(asked.length, 2);
+    assert.match(
+      asked[0]!,
+      /^\/boot\.env\?mac=52:54:00:00:00:01&uuid=11111111-2222-3333-4444-555555555555&serial=SN-1\(id\)&/,
+    );
+    assert.match(asked[0]!, /&arch=\w+&platform=efi$/);
+    assert.match(cmdline, /^boot=live .* quiet ds=nocloud-net;s=http:\/\/127\.0\.0\.1:\d+\/s\/tok_1\/\n$/);
+  });
+
+  test(`${under}: a signed image takes nothing from an answer but what it asks for, in its form`, async () => {
+    for (const [answer, reason] of [
+      [(port: number) => goes(port, "a".repeat(64)), /gives this machine another image/],
+      [
+        (port: number) => goes(port).replace("/root.squashfs", "/$(reboot).squashfs"),
+        /gives this machine another image/,
+      ],
+      [
+        () => "DO=stop\nWHY=it is told to boot its own disk\n",
+        /REFUSED: the boot server: it is told to boot its own disk/,
+      ],
+      [() => "#!ipxe\nboot\n", /does not say what to boot/],
+      [undefined, /does not say what to boot/],
+    ] as const) {
+      const env = answer === undefined ? [] : [answer];
+      const { mounted, said, cmdline, requests } = await boot(shell, { fetch: ASKED, cmdline: uki, env });
+      assert.not.ok(mounted, said);
+      assert.match(said, reason);
+      assert.equal([cmdline, requests], ["", 0]);
+    }
   });
 
   test(`${under}: an image with bytes appended is refused`, async () => {

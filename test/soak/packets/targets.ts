@@ -2,6 +2,7 @@
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { parseRange } from "#lib/file-server/range.ts";
+import { loadersFor } from "../../../bootstrap/dhcp/boot-files.ts";
 import { classify } from "../../../bootstrap/dhcp/classify.ts";
 import type { OfferConfig } from "../../../bootstrap/dhcp/exchange.ts";
 import { createLadder } from "../../../bootstrap/dhcp/ladder.ts";
@@ -47,6 +48,8 @@ function dhcp(mode: OfferConfig["mode"]): Target {
     address: "10.77.0.1",
     network: { address: "10.77.0.0", prefix: 24 },
     httpPort: 7780,
+    loaders: ["ipxe", "shim"],
+    served: new Set(["undionly.kpxe", "snponly.efi", "shimx64.efi"]),
     router: "10.77.0.254",
     dns: ["10.77.0.1"],
     ntp: [],
@@ -68,10 +71,12 @@ function dhcp(mode: OfferConfig["mode"]): Target {
       const client = classify(packet);
       if (client === undefined || packet.op !== 1 || !machines.admit(client.mac, false)) return;
       const isDiscover = client.kind === "pxe" && messageType(packet.options) === MESSAGE.discover;
-      const rung = isDiscover ? ladder.discovered(client.mac) : 0;
+      const shown = isDiscover
+        ? ladder.discovered(client.mac, client.firmware, loadersFor(client, config))
+        : { rung: 0 as const };
       const machine = machines.offerMachine(client.mac);
       const source = { address: "10.77.0.60", port: 68 };
-      const decision = offer({ packet, client, port: 67, source, machine, leases, rung, config, nowMs });
+      const decision = offer({ packet, client, port: 67, source, machine, leases, ...shown, config, nowMs });
       if (decision.forgetOffer) leases.forgetOffer(client.mac);
       if (decision.lease) leases.apply(decision.lease);
       for (const reply of decision.replies) {

@@ -9,6 +9,10 @@ FLYNN_RETRY_S="${FLYNN_RETRY_S:-5}"
 FLYNN_WATCH_S="${FLYNN_WATCH_S:-5}"
 FLYNN_STALL_S="${FLYNN_STALL_S:-60}"
 FLYNN_DATE="${FLYNN_DATE:-date}"
+FLYNN_ASK_TRIES="${FLYNN_ASK_TRIES:-24}"
+FLYNN_TOLD_CMDLINE="${FLYNN_TOLD_CMDLINE:-/run/flynn-cmdline}"
+# Stands for a root URL that is asked for (images/host/uki.ts).
+FLYNN_ASKED="http://boot-server/root.squashfs"
 FLYNN_PID_FILE="${FLYNN_PID_FILE:-/run/flynn-fetch.pid}"
 
 # stdout is the last console of the kernel's list; the others (a screen beside a serial line) are written to as well.
@@ -67,6 +71,69 @@ flynn_clock ()
 	[ "${flynn_off_s#-}" -gt 60 ] || return 0
 	"${FLYNN_DATE}" -u -s "@${flynn_right_s}" > /dev/null || return 0
 	flynn_say "the clock was off by ${flynn_off_s} seconds; it is set to ${flynn_date} UTC"
+}
+
+# One value of the boot server's answer: KEY PATTERN. What is not of the pattern is not taken, and nothing of it is run.
+flynn_told ()
+{
+	printf '%s\n' "${flynn_answer}" | sed -n "s,^$1=\\($2\\)\$,\\1,p" | head -n 1
+}
+
+# What firmware says of the machine, as it can stand in a URL.
+flynn_dmi ()
+{
+	tr -d '\n' < "${FLYNN_SYS:-/sys}/class/dmi/id/$1" 2>/dev/null | tr ' ' '-' | tr -cd 'A-Za-z0-9._:/()-'
+}
+
+# A signed image takes no command line but its own: what a boot script would have said is asked of the boot server, which the command
+# line names (flynn.server=), else DHCP (next-server). Nothing but the root's URL and the seed's is taken from the answer.
+flynn_ask ()
+{
+	flynn_line="$(cat "${FLYNN_CMDLINE:-/proc/cmdline}")"
+	flynn_base="$(printf '%s\n' "${flynn_line}" | sed -n 's,^.*flynn\.server=\(http://[^/ ]*\).*$,\1,p')"
+	[ -n "${flynn_base}" ] || flynn_base="http://${ROOTSERVER}:7780"
+	flynn_query="mac=$(cat "${FLYNN_SYS:-/sys}/class/net/${DEVICE}/address")&uuid=$(flynn_dmi product_uuid)&serial=$(flynn_dmi product_serial)"
+	flynn_query="${flynn_query}&vendor=$(flynn_dmi sys_vendor)&product=$(flynn_dmi product_name)&arch=$(uname -m)&platform=efi"
+	flynn_unheard=0
+	while [ "${flynn_unheard}" -lt "${FLYNN_ASK_TRIES}" ]
+	do
+		flynn_say "asking ${flynn_base} what to boot"
+		flynn_answer="$(timeout 20 wget -q -O - "${flynn_base}/boot.env?${flynn_query}" | head -c 2048 | tr -d '\r')"
+		flynn_why="$(flynn_told WHY '[A-Za-z0-9 .,:()_/=+?-]*')"
+		case "$(flynn_told DO '[a-z]*')" in
+			boot)
+				FETCH="$(flynn_told FETCH 'http://[A-Za-z0-9.:/_-]*\.squashfs')"
+				flynn_seed="$(flynn_told SEED 'http://[A-Za-z0-9.:/_-]*/')"
+				case "${FETCH}" in
+					*"/sha256-${SQUASHFS_SHA256}/"*)
+						;;
+					*)
+						flynn_refuse image "the boot server gives this machine another image (${FETCH}) than this signed one"
+						return 1
+						;;
+				esac
+				# Where everything that reads the command line looks for the seed: cloud-init, and flynn_report.
+				FLYNN_CMDLINE="${FLYNN_TOLD_CMDLINE}"
+				printf '%s ds=nocloud-net;s=%s\n' "${flynn_line}" "${flynn_seed}" > "${FLYNN_CMDLINE}"
+				mount -o bind "${FLYNN_CMDLINE}" /proc/cmdline
+				return 0
+				;;
+			wait)
+				flynn_unheard=0
+				flynn_say "the boot server: ${flynn_why}"
+				;;
+			stop)
+				flynn_refuse told "the boot server: ${flynn_why}"
+				return 1
+				;;
+			*)
+				flynn_unheard=$((flynn_unheard + 1))
+				;;
+		esac
+		sleep "${FLYNN_RETRY_S}"
+	done
+	flynn_refuse network "the boot server ${flynn_base} does not say what to boot"
+	return 1
 }
 
 flynn_has_memory ()
@@ -261,6 +328,7 @@ do_netmount ()
 		flynn_refuse memory "this image needs $((MEMORY_NEED_BYTES / 1048576)) MiB of memory, the machine has $((flynn_total_kib / 1024)) MiB"
 		return 1
 	}
+	[ "${FETCH}" != "${FLYNN_ASKED}" ] || flynn_ask || return 1
 	flynn_clock
 	mount -t ramfs ram "${mountpoint}"
 	mkdir -p "${mountpoint}/${LIVE_MEDIA_PATH}"

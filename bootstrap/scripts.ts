@@ -1,0 +1,30 @@
+// The two languages that boot scripts are written in: iPXE's, and GRUB's. Who gets which script is boot-plane.ts.
+import type { Loader } from "./dhcp/boot-files.ts";
+import { bootGrub, localDiskGrub, refusalGrub, rescueGrub, waitGrub } from "./grub/script.ts";
+import type { BootOptions, ScriptImage, ScriptOptions } from "./http/boot-words.ts";
+import { bootScript, localDiskScript, refusalScript, rescueScript, waitScript } from "./http/ipxe.ts";
+
+export interface Scripts {
+  boot(options: BootOptions): string;
+  rescue(options: ScriptOptions & { image: ScriptImage }): string;
+  wait(options: ScriptOptions & { lines: readonly string[] }): string;
+  localDisk(options: { platform: string | undefined }): string;
+  refusal(lines: readonly string[]): string;
+}
+
+export const SCRIPTS: Readonly<Record<Loader, Scripts>> = {
+  ipxe: {
+    boot: bootScript,
+    rescue: rescueScript,
+    wait: waitScript,
+    localDisk: localDiskScript,
+    refusal: refusalScript,
+  },
+  shim: {
+    boot: bootGrub,
+    rescue: rescueGrub,
+    wait: ({ lines }) => waitGrub(lines),
+    localDisk: localDiskGrub,
+    refusal: refusalGrub,
+  },
+};
