@@ -138,12 +138,12 @@ test("nothing that is typed reaches ipmitool's own commands: a ~ at the start of
 test("~. leaves at the start of a line and nowhere else; ~~ is one ~", async () => {
   const through = async (text: string): Promise<[string, boolean]> => {
     let left = false;
-    const escape = untilLeft(() => {
+    const typed = untilLeft(() => {
       left = true;
     });
-    escape.end(text);
+    typed.end(text);
     let out = "";
-    for await (const chunk of escape) out += String(chunk);
+    for await (const chunk of typed) out += String(chunk);
     return [out, left];
   };
   assert.equal(await through("~."), ["", true]);
