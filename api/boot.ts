@@ -154,13 +154,19 @@ export const BootMachine = object({
 });
 export type BootMachine = Static<typeof BootMachine>;
 
+export const UnknownMachines = oneOf(
+  ["wait", "inventory", "auto"],
+  "wait: an operator approves. inventory: the same, and meanwhile the machine runs the current image without any secret and says what it is made of. auto: approved when seen (labs).",
+);
+export type UnknownMachines = Static<typeof UnknownMachines>;
+
 /** Everything a boot server decides from; it keeps its last copy on disk and answers from that when control is away. */
 export const BootTarget = object({
   term: Type.Integer(),
   seq: Type.Integer(),
   controlUrls: Type.Array(Type.String()),
   caPem: Type.String(),
-  unknownMachines: oneOf(["wait", "auto"], "wait: an operator approves. auto: approved when seen (labs)."),
+  unknownMachines: UnknownMachines,
   jobNetworks: Type.Optional(
     Type.Array(Type.String(), {
       description: "CIDR ranges of jobs: what comes from there is dropped before it is read.",

@@ -14,6 +14,7 @@ import * as externalServices from "./external-services.ts";
 import * as git from "./git.ts";
 import * as hostAgents from "./host-agents.ts";
 import * as hosts from "./hosts.ts";
+import * as inventory from "./inventory.ts";
 import * as jobs from "./jobs.ts";
 import * as keys from "./keys.ts";
 import * as logs from "./logs.ts";
@@ -61,6 +62,7 @@ export const NOUNS = {
   "machine-orders": machineOrders,
   power,
   disks,
+  inventory,
   boot,
   quarantine,
   alerts,

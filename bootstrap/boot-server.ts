@@ -9,12 +9,15 @@ import { createLearnt, type Lesson } from "./dhcp/learnt.ts";
 import { createLeases, type Lease } from "./dhcp/leases.ts";
 import { type DhcpServer, dhcpServer } from "./dhcp/server.ts";
 import { createBootPlane } from "./http/boot-plane.ts";
+import { createInventoryRoom } from "./http/inventory.ts";
 import { bootHttpServer } from "./http/server.ts";
+import { inventoryKey } from "./identity/inventory-nonce.ts";
 import { createMachines } from "./identity/machines.ts";
 import { kernelNeighbours, type Neighbours } from "./identity/neighbours.ts";
 import { createSight } from "./identity/sight.ts";
 import { type BootRecord, createTokens } from "./identity/tokens.ts";
 import { openImages } from "./images.ts";
+import { createInventories, type Inventories } from "./inventories.ts";
 import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
 import { readLoaders } from "./loaders.ts";
@@ -40,6 +43,8 @@ export interface BootServer {
   /** Looks for boot images; until the first time none is served, and machines wait. */
   scanImages(): Promise<void>;
   readonly dhcp: DhcpServer;
+  /** On their way to control. */
+  readonly inventories: Inventories;
   close(): Promise<void>;
 }
 
@@ -124,6 +129,9 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     throw await listenFault("udp", address, 69, "TFTP server", cause);
   });
   stack.defer(() => tftp.close());
+  const inventories = createInventories({ log });
+  const key = await inventoryKey(join(stateDir, "inventory.key"));
+  const inventory = createInventoryRoom({ base, key, machines, sight, timeline, inventories });
   const sources = rootSources();
   const peers = rootPeers({
     boots: tokens.boots,
@@ -136,6 +144,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     tokens,
     timeline,
     sight,
+    inventory,
     grant,
     async rootFrom({ manifest }, mac, source) {
       // Behind a relay nobody of ours is beside it.
@@ -152,11 +161,13 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     address,
     port: config.httpPort,
     plane,
+    inventory,
     images,
     bootFiles,
     admits: sight.admits,
     onBootFile: httpFileSteps(fetching),
-    onTransfer: (transfer, boot, ip) => {
+    onTransfer: (transfer, token, ip) => {
+      const boot = token ?? inventory.bootAt(ip);
       if (boot && transfer.artefact.part === "squashfs") sources.done(boot.mac);
       if (boot) timeline.record(transferStep(transfer, boot, sight.observed(sight.sourceOf(ip), boot.mac)));
     },
@@ -167,6 +178,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   const parts = stack.move();
   return {
     dhcp,
+    inventories,
     setTarget(target) {
       sight.setJobNetworks(target.jobNetworks ?? []);
       machines.setTarget(target);

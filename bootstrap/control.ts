@@ -7,6 +7,7 @@ import { BootTarget, bootTarget, postBootEvents, signJoinGrant } from "#api/boot
 import { createClient } from "#api/client.ts";
 import { knownUrls } from "#api/control-urls.ts";
 import { Fault } from "#api/fault.ts";
+import { reportMachineInventory } from "#api/inventory.ts";
 import { type Identity, loadIdentity } from "#api/join.ts";
 import { pruneUnknown } from "#api/prune.ts";
 import { asMember, type Member } from "#api/rejoin.ts";
@@ -17,6 +18,7 @@ import type { Log } from "#lib/log.ts";
 import { followBmcWork } from "./bmc/link.ts";
 import type { BmcWorker } from "./bmc/worker.ts";
 import type { BootRecord } from "./identity/tokens.ts";
+import type { Inventories } from "./inventories.ts";
 import type { Timeline } from "./timeline.ts";
 
 export interface ControlLinkOptions {
@@ -26,6 +28,7 @@ export interface ControlLinkOptions {
   name: string;
   joinTokenFile: string;
   timeline: Timeline;
+  inventories: Pick<Inventories, "deliver">;
   /** Told the last copy at once, and each newer target. */
   onTarget: (target: BootTarget) => void;
   /** Carries out what control wants of BMCs. */
@@ -45,7 +48,7 @@ const GRANT_TTL_MS = 15 * 60_000;
 const isTarget = new Ajv({ strict: false, validateSchema: false }).compile<BootTarget>(BootTarget);
 
 export async function controlLink(options: ControlLinkOptions): Promise<ControlLink> {
-  const { stateDir, controlUrls, caPem, name, timeline, onTarget, bmcs, log, nowMs } = options;
+  const { stateDir, controlUrls, caPem, name, timeline, inventories, onTarget, bmcs, log, nowMs } = options;
   const directory = join(stateDir, "identity");
   const copyPath = join(stateDir, "target.json");
   let signer: { id: string; key: KeyObject } | undefined;
@@ -130,6 +133,9 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
         ...(bmcs === undefined ? [] : [followBmcWork({ client, id, worker: bmcs, log, signal })]),
         timeline.deliver(async (events) => {
           await client.call(postBootEvents, { params: { id }, body: { events }, signal });
+        }, signal),
+        inventories.deliver(async (body) => {
+          await client.call(reportMachineInventory, { params: { id }, body, signal });
         }, signal),
         keepIdentity({
           identity,

@@ -39,7 +39,15 @@ run(async (signal) => {
     log,
   });
   stack.defer(() => bmcs.close());
-  const link = await controlLink({ ...config, caPem, timeline, log, onTarget: server.setTarget, bmcs });
+  const link = await controlLink({
+    ...config,
+    caPem,
+    timeline,
+    inventories: server.inventories,
+    log,
+    onTarget: server.setTarget,
+    bmcs,
+  });
   const scan = async () => {
     for await (const _ of every(IMAGE_SCAN_MS, signal)) {
       await server.scanImages().catch((error) => log.error({ err: error }, "boot images not scanned"));

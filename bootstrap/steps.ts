@@ -271,14 +271,18 @@ export function httpFileSteps({ timeline, cardAt, ladder }: Fetching) {
   };
 }
 
-export function transferStep(transfer: Transfer, boot: BootRecord, observed: Observed): Happening {
+export function transferStep(
+  transfer: Transfer,
+  boot: Pick<BootRecord, "mac"> & { bootId?: string },
+  observed: Observed,
+): Happening {
   const { artefact, sentBytes, askedBytes, durationMs } = transfer;
   const complete = sentBytes === askedBytes;
   const size = complete ? formatSize(sentBytes) : `stopped at ${formatSize(sentBytes)} of ${formatSize(askedBytes)}`;
   return {
     claimed: { mac: boot.mac },
     observed,
-    bootId: boot.bootId,
+    ...(boot.bootId === undefined ? {} : { bootId: boot.bootId }),
     imageId: artefact.imageId,
     stage: artefact.part === "uki" ? "kernel" : artefact.part,
     level: complete ? "info" : "warning",

@@ -1,6 +1,6 @@
 // A machine's serial console over its BMC (IPMI serial over LAN, by ipmitool): one process for each machine, whoever looks. What comes is
 // kept, the last 256 KiB of it, and shown first to who looks next.
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import type { BmcAccess } from "#api/power.ts";
 import { stopChild } from "#lib/exec.ts";
 import { ipmiArgv, ipmiTrouble } from "./ipmi.ts";
@@ -64,7 +64,7 @@ export function openConsole(
   const listeners = new Set<{ bytes: (bytes: Buffer) => void; end: (reason: string) => void }>();
   const [file, ...args] = [program, ...ipmiArgv(bmc, ["sol", "activate"]).filter((word) => word !== "-v")];
   const env = { PATH: process.env["PATH"] ?? "/usr/bin:/bin", LC_ALL: "C", IPMI_PASSWORD: bmc.password };
-  const child: ChildProcessWithoutNullStreams = spawn(file, args, {
+  const child = spawn(file, args, {
     env,
     stdio: ["pipe", "pipe", "pipe"],
     shell: false,

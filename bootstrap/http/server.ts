@@ -15,11 +15,13 @@ import { normaliseName } from "../tftp/files.ts";
 
 import { type BootFileFetch, sendBootFile } from "./boot-file.ts";
 import type { Answer, BootPlane } from "./boot-plane.ts";
+import type { InventoryRoom } from "./inventory.ts";
 
 export interface BootHttpOptions {
   address: string;
   port: number;
   plane: BootPlane;
+  inventory: InventoryRoom;
   images: Pick<Images, "artefact">;
   /** iPXE binaries and scripts by name, for UEFI HTTP boot. */
   bootFiles: ReadonlyMap<string, Buffer>;
@@ -99,7 +101,7 @@ async function route(
   limits: Limits,
   chunks: ReturnType<typeof chunkCache>,
 ): Promise<void> {
-  const { plane, images, bootFiles } = options;
+  const { plane, inventory, images, bootFiles } = options;
   const from = request.socket.remoteAddress ?? "";
   const [path = "", query = ""] = splitOnce(request.url ?? "", "?");
   const parts = path.split("/").slice(1);
@@ -136,6 +138,12 @@ async function route(
   if (method === "POST" && parts.length === 3 && parts[0] === "e" && parts[2] === "refused") {
     const body = await readBody(request);
     return body === undefined ? wrong(413, "too large\n") : answer(plane.refusal(parts[1]!, body, from));
+  }
+  if (method === "GET" && parts.length === 2 && parts[0] === "i") return answer(inventory.ask(parts[1]!, from));
+  if (method === "POST" && (parts.length === 2 || (parts.length === 3 && parts[2] === "refused")) && parts[0] === "i") {
+    const body = await readBody(request);
+    if (body === undefined) return wrong(413, "too large\n");
+    return answer(inventory[parts.length === 2 ? "report" : "refusal"](parts[1]!, body, from));
   }
   if (method === "POST" && parts.length === 3 && parts[0] === "e" && parts[2] === "trouble") {
     const body = await readBody(request);

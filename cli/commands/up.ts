@@ -25,7 +25,7 @@ const FLAGS = [
   {
     name: "unknown-machines",
     value: "POLICY",
-    help: "wait: machines need `flynn machine approve` (default). auto: approve all",
+    help: "wait: machines need `flynn machine approve` (default). inventory: and say what they are. auto: approve all",
   },
   { name: "disk-policy", value: "POLICY", help: "Of a new cluster: ram (default) or find-empty" },
   { name: "address", value: "IP", help: "Address this machine is reached by" },

@@ -2,6 +2,7 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { type Static, Type } from "typebox";
+import type { UnknownMachines } from "#api/boot.ts";
 import { loadConfig } from "#lib/config.ts";
 
 const Network = Type.String({
@@ -78,11 +79,12 @@ export const UpConfig = Type.Object({
     description:
       "DHCP relays that the boot server believes, each its address with the prefix of the network behind it, such as 10.88.0.1/24 (@ADDRESS when it sends from another one).",
   }),
-  unknownMachines: Type.Unsafe<"wait" | "auto">({
+  unknownMachines: Type.Unsafe<UnknownMachines>({
     type: "string",
-    enum: ["wait", "auto"],
+    enum: ["wait", "inventory", "auto"],
     default: "wait",
-    description: "auto: machines are approved when first seen. For labs.",
+    description:
+      "wait: they ask again until a person approves them. inventory: meanwhile they run the current boot image without any secret and report what they are made of. auto: approved when first seen. For labs.",
   }),
   diskPolicy: Type.Unsafe<"ram" | "find-empty">({
     type: "string",

@@ -10,6 +10,7 @@ import { mountAlerts } from "../routes/alerts.ts";
 import { mountBoot } from "../routes/boot.ts";
 import { mountDisks } from "../routes/disks.ts";
 import { mountHosts } from "../routes/hosts.ts";
+import { mountInventory } from "../routes/inventory.ts";
 import { mountKeys } from "../routes/keys.ts";
 import { mountLogDrains } from "../routes/log-drains.ts";
 import { mountMachineOrders } from "../routes/machine-orders.ts";
@@ -51,6 +52,7 @@ export function mountCluster({ mount, answerBeats }: ApiServer, { context, views
   mountMachines(mount, context);
   mountMachineOrders(mount, context, orders);
   mountDisks(mount, context);
+  mountInventory(mount, context);
   mountBoot(mount, context, actors.switching);
   mountHosts(mount, context, { feeds, frames: hostFrames(context, changes), answerBeats, isFree: scheduler.isFree });
   mountRouters(mount, context, routes);

@@ -46,6 +46,7 @@ export const DEBIAN_SETS = {
   test: [
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
     ...["python3-minimal", "python3-venv", "openipmi", "ipmitool"],
+    ...["ethtool", "smartmontools"],
   ],
   soak: ["ovmf", "python3-websockets", "proot", "qemu-user-static"],
   bench: ["nginx", "tftpd-hpa", "wrk"],
@@ -72,7 +73,10 @@ export const BASE_PACKAGES = [
 
 /** Programs that we start, by the package that brings them. */
 export const PROGRAMS_OF = {
-  systemd: ["systemd-analyze"],
+  systemd: ["systemctl", "systemd-analyze", "systemd-detect-virt"],
+  ethtool: ["ethtool"],
+  ipmitool: ["ipmitool"],
+  smartmontools: ["smartctl"],
   apt: ["apt-get", "apt-config"],
   bash: ["bash"],
   bsdutils: ["script"],

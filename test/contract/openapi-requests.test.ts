@@ -25,8 +25,8 @@ const REFUSED: Record<string, Fault["code"]> = {
   updateCertificate: "invalid",
   registerBootImage: "unavailable",
   setStack: "invalid",
-  wipeMachineDisk: "conflict",
   orderPower: "conflict",
+  wipeMachineDisk: "conflict",
   decideQuarantine: "not-found",
   // No host runs anything here: the deployment does not end and is not paused, the job waits.
   updateFormation: "conflict",

@@ -45,6 +45,7 @@ export const WHO_MAY: Record<string, Who> = {
   "GET /v1/machines/:id/explain": "machine:read",
   "GET /v1/machines/:id/timeline": "machine:read",
   "GET /v1/machines/:id/disks": "machine:read",
+  "GET /v1/machines/:id/inventory": "machine:read",
   "GET /v1/machines/:id/orders": "machine:read",
   "GET /v1/machines/:id/orders/:order": "machine:read",
   "POST /v1/machines/:id/orders/:order/cancel": "machine:write",
@@ -79,6 +80,7 @@ export const WHO_MAY: Record<string, Who> = {
   "DELETE /v1/profiles/:name": "machine:write",
   "GET /v1/boot-servers/:id/target": "boot server",
   "POST /v1/boot-servers/:id/events": "boot server",
+  "PUT /v1/boot-servers/:id/inventory": "boot server",
 
   "GET /v1/hosts": "cluster:read",
   "GET /v1/hosts/:id": "cluster:read",
@@ -91,6 +93,7 @@ export const WHO_MAY: Record<string, Who> = {
   "POST /v1/hosts/:id/report": "host",
   "POST /v1/hosts/:id/beat": "host",
   "PUT /v1/hosts/:id/disks": "host",
+  "PUT /v1/hosts/:id/inventory": "host",
   "GET /v1/hosts/:id/builds/:build/source": "host",
   "POST /v1/hosts/:id/builds/:build/log": "host",
   "POST /v1/hosts/:id/builds/:build/slug": "host",

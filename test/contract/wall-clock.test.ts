@@ -29,6 +29,7 @@ test("programs on hosts wait by the monotonic clock: the wall's is read where da
 /** In control and the boot server: where the wall's clock itself is read, `now` of the context aside, which dates what is written down. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   "bootstrap/bmc/sol.ts": "since when a console is kept, for people",
+  "bootstrap/http/inventory.ts": "times of reports, in the order of the steps",
   "bootstrap/timeline.ts": "times of steps, for people",
   "control/log-drains/pump.ts": "how far a drain is behind, for people",
   "control/log-drains/send-https.ts": "a date in an answer, of which ten minutes at most are waited",

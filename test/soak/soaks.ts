@@ -4,6 +4,7 @@ import { caStack } from "./ca-stack.ts";
 import { deployments } from "./deployments.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
+import { inventory } from "./inventory.ts";
 import { leak } from "./leak.ts";
 import { packets } from "./packets.ts";
 import { protocols } from "./protocols.ts";
@@ -34,6 +35,7 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   deployments,
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
+  inventory,
   leak,
   packets,
   protocols,

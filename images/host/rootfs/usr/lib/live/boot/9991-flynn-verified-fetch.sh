@@ -35,10 +35,12 @@ flynn_say ()
 	flynn_others "flynn: $*"
 }
 
-# Tells the boot server why this boot ends, with the token that its own seed has: CODE TEXT. It is on the timeline then.
+# Tells the boot server why this boot ends, with the token that its own seed has, or where its inventory would go: CODE TEXT. It is on
+# the timeline then.
 flynn_report ()
 {
-	flynn_seed="$(sed -n 's,^.*ds=nocloud-net;s=\(http://[^/ ]*\)/s/\([A-Za-z0-9_-]*\)/.*$,\1/e/\2/refused,p' "${FLYNN_CMDLINE:-/proc/cmdline}")"
+	flynn_seed="$(sed -n 's,^.*flynn\.inventory=\(http://[^ ]*/i/[A-Za-z0-9_-]*\).*$,\1/refused,p' "${FLYNN_CMDLINE:-/proc/cmdline}")"
+	[ -n "${flynn_seed}" ] || flynn_seed="$(sed -n 's,^.*ds=nocloud-net;s=\(http://[^/ ]*\)/s/\([A-Za-z0-9_-]*\)/.*$,\1/e/\2/refused,p' "${FLYNN_CMDLINE:-/proc/cmdline}")"
 	[ -n "${flynn_seed}" ] && [ -n "${flynn_is_up}" ] || return 0
 	timeout 10 wget -q -O /dev/null --post-data "$1 $2" "${flynn_seed}" || flynn_say "the boot server could not be told"
 }
