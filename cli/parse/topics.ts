@@ -58,7 +58,6 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   "machine bmc set": "flynn machine bmc set node-0145bf --redfish https://10.0.0.9 --user root",
   "machine bmc show": "flynn machine bmc show node-0145bf",
   "machine console": "flynn machine console node-0145bf",
-  "machine disks": "flynn machine disks node-0145bf",
   "machine explain": "flynn machine explain node-0145bf",
   "machine inventory": "flynn machine inventory node-0145bf",
   "machine orders": "flynn machine orders node-0145bf",
