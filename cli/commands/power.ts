@@ -179,8 +179,8 @@ export function untilLeft(leave: () => void): Transform {
       const out: number[] = [];
       for (const byte of chunk) {
         if (tilde && byte === 0x2e) {
-          leave();
-          return done();
+          done(null, Buffer.from(out));
+          return leave();
         }
         if (tilde && byte !== 0x7e) out.push(0x7e);
         if (!tilde && atStart && byte === 0x7e) {

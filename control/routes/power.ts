@@ -267,7 +267,9 @@ export function mountPower(context: Context, { mount, mountSocket, tickets, orde
           return;
         }
         await tell("was opened");
-        await relay(client, from, boot, { hostName: `boot server of ${machine.name}`, signal });
+        const passed = relay(client, from, boot, { hostName: `boot server of ${machine.name}`, signal });
+        boot.resume(); // now there is somebody to take what it sends first
+        await passed;
         await tell("was closed");
       } finally {
         clearTimeout(late);
@@ -282,6 +284,7 @@ export function mountPower(context: Context, { mount, mountSocket, tickets, orde
     if (take === undefined) throw new Fault("not-found", "nobody waits for that console");
     return async (socket, signal) => {
       awaited.delete(params.session);
+      socket.pause();
       take(socket);
       await new Promise<void>((resolve) => {
         signal.addEventListener("abort", () => resolve(), { once: true });

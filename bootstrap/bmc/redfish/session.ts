@@ -59,7 +59,10 @@ export function redfishSession(options: SessionOptions): Session {
     const basic = { headers: { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}` } };
     const root = await transport.send({ method: "GET", path: ROOT, signal });
     const value = root.status === 200 ? readAnswer(root.body) : null;
-    const path = linkAt(value, "Links", "Sessions") ?? LOGIN;
+    const named = linkAt(value, "Links", "Sessions");
+    // One without sessions takes the password with each request.
+    if (named === undefined && linkAt(value, "SessionService") === undefined) return basic;
+    const path = named ?? LOGIN;
     const reply = await patiently(
       () => transport.send({ method: "POST", path, body: { UserName: user, Password: password }, signal }),
       signal,
@@ -69,7 +72,6 @@ export function redfishSession(options: SessionOptions): Session {
       const logout = ownLocation(reply.headers.location, transport.base) ?? linkAt(readAnswer(reply.body));
       return { headers: { "x-auth-token": token }, ...(logout === undefined ? {} : { logout }) };
     }
-    // One without sessions takes the password with each request.
     if (reply.status === 404 || reply.status === 405 || reply.status === 501) return basic;
     throw refusal(reply, "log in");
   }

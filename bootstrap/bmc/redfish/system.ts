@@ -29,7 +29,8 @@ export function overrideFault(system: Json, target: string, mode: string | undef
     textAt(system, "Boot", `BootSourceOverride${name}`),
   );
   if (reads !== target) return `target ${reads ?? "nothing"}`;
-  if (enabled !== "Once") return `enabled ${enabled ?? "nothing"}`;
+  // Some know no `Once`: that it stays set is told, and is what machines of ours boot from anyway.
+  if (enabled !== "Once" && enabled !== "Continuous") return `enabled ${enabled ?? "nothing"}`;
   if (mode !== undefined && modeReads !== undefined && modeReads !== mode) return `mode ${modeReads}`;
   return undefined;
 }
@@ -81,13 +82,16 @@ export function redfishSwitch(
       const Boot: { [name: string]: Json } = { BootSourceOverrideEnabled: "Once", BootSourceOverrideTarget: target };
       if (mode !== undefined) Boot["BootSourceOverrideMode"] = mode;
       await session.patch(await path(signal), { Boot }, signal);
-      const wrong = overrideFault((await session.get(await path(signal), signal)).value, target, mode);
+      const set = (await session.get(await path(signal), signal)).value;
+      const wrong = overrideFault(set, target, mode);
+      const words = mode === undefined ? target : `${target}, ${mode}`;
       if (wrong !== undefined)
         throw trouble(
           "boot-override",
-          `the BMC at ${address} was told to boot ${target} once${mode === undefined ? "" : ` in mode ${mode}`}, and reads back ${cleanText(wrong)}`,
+          `the BMC at ${address} was told to boot ${words} once, and reads back ${cleanText(wrong)}`,
         );
-      return mode === undefined ? target : `${target}, ${mode}`;
+      const stays = textAt(set, "Boot", "BootSourceOverrideEnabled") === "Continuous";
+      return stays ? `${words}; this BMC knows no once, it stays so until it is set anew` : words;
     },
     close: () => session.close(),
   };
