@@ -12,6 +12,8 @@ export const AlertKind = oneOf([
   "router-down",
   "router-behind",
   "machine-waits",
+  "machine-loops",
+  "rogue-dhcp",
   "certificate-ends",
   "member-certificate-ends",
   "control-certificate-ends",

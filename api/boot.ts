@@ -5,7 +5,8 @@
 // So a machine can boot while control is away; control accepts each nonce once.
 import { type KeyLike, sign, verify } from "node:crypto";
 import { type Static, Type } from "typebox";
-import { DiskMedia, WipeOrder } from "./disks.ts";
+import { RogueDhcpServer } from "./dhcp-servers.ts";
+import { DiskMedia, GivenUp, WipeOrder } from "./disks.ts";
 import { endpoint } from "./endpoint.ts";
 import { Fault } from "./fault.ts";
 import { Claimed, Observed } from "./machine-identity.ts";
@@ -151,8 +152,15 @@ export const BootMachine = object({
   profile: Profile,
   tags: Tags,
   wipeOrder: Type.Optional(WipeOrder),
+  givenUp: Type.Optional(GivenUp),
 });
 export type BootMachine = Static<typeof BootMachine>;
+
+export const UnknownMachines = oneOf(
+  ["wait", "inventory", "auto"],
+  "wait: an operator approves. inventory: the same, and meanwhile the machine runs the current image without any secret and says what it is made of. auto: approved when seen (labs).",
+);
+export type UnknownMachines = Static<typeof UnknownMachines>;
 
 /** Everything a boot server decides from; it keeps its last copy on disk and answers from that when control is away. */
 export const BootTarget = object({
@@ -160,7 +168,7 @@ export const BootTarget = object({
   seq: Type.Integer(),
   controlUrls: Type.Array(Type.String()),
   caPem: Type.String(),
-  unknownMachines: oneOf(["wait", "auto"], "wait: an operator approves. auto: approved when seen (labs)."),
+  unknownMachines: UnknownMachines,
   jobNetworks: Type.Optional(
     Type.Array(Type.String(), {
       description: "CIDR ranges of jobs: what comes from there is dropped before it is read.",
@@ -208,7 +216,15 @@ export const postBootEvents = endpoint({
   summary: "Report what machines did; unknown machines become discovered",
   permission: "boot",
   params: IdParams,
-  body: object({ events: Type.Array(BootEvent, { maxItems: 500 }) }),
+  body: object({
+    events: Type.Array(BootEvent, { maxItems: 500 }),
+    dhcpServers: Type.Optional(
+      Type.Array(RogueDhcpServer, {
+        maxItems: 32,
+        description: "Other DHCP servers of its network that should not be there, all of them; left out: as before.",
+      }),
+    ),
+  }),
   reply: object({ machines: Type.Array(object({ mac: Mac, machineId: Id })) }),
 });
 

@@ -57,6 +57,11 @@ export const WipeOrder = object({
 });
 export type WipeOrder = Static<typeof WipeOrder>;
 
+export const GivenUp = Type.Array(Sha256, {
+  maxItems: 64,
+  description: "Fingerprints of disks that an order to wipe names: the boot leaves them alone, for its host to wipe.",
+});
+
 export const WipeOutcome = object({
   orderId: Id,
   did: oneOf(["begun", "refused"], "begun: all that was on the disk is erased. refused: nothing was written."),

@@ -14,6 +14,7 @@ import * as externalServices from "./external-services.ts";
 import * as git from "./git.ts";
 import * as hostAgents from "./host-agents.ts";
 import * as hosts from "./hosts.ts";
+import * as inventory from "./inventory.ts";
 import * as jobs from "./jobs.ts";
 import * as keys from "./keys.ts";
 import * as logs from "./logs.ts";
@@ -30,6 +31,7 @@ import * as services from "./services.ts";
 import * as stack from "./stack.ts";
 import * as status from "./status.ts";
 import * as tokens from "./tokens.ts";
+import * as wipes from "./wipes.ts";
 
 export function isEndpoint(value: unknown): value is Endpoint {
   return typeof value === "object" && value !== null && "path" in value && "permission" in value && "reply" in value;
@@ -60,7 +62,8 @@ export const NOUNS = {
   machines,
   "machine-orders": machineOrders,
   power,
-  disks,
+  disks: { ...disks, ...wipes },
+  inventory,
   boot,
   quarantine,
   alerts,

@@ -9,6 +9,7 @@ import { Level, Stage } from "./machines.ts";
 import { Quarantine, QuarantinedJob } from "./quarantine.ts";
 import { Reach, ReachApp } from "./reach.ts";
 import { Id, IdParams, Ipv4, Mac, object, Resources, Time } from "./schema.ts";
+import { WipeTask } from "./wipes.ts";
 
 /** What an agent knows of its machine, told at join and with each report when changed. */
 export const HostFacts = object({
@@ -68,6 +69,12 @@ export const HostTarget = object({
     }),
   ),
   stack: Type.Optional(TargetStack),
+  wipes: Type.Optional(
+    Type.Array(WipeTask, {
+      maxItems: 64,
+      description: "Disks that a person ordered to be wiped, one after the other.",
+    }),
+  ),
 });
 export type HostTarget = Static<typeof HostTarget>;
 

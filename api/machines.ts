@@ -24,8 +24,29 @@ export const Pending = object({
   claim: Type.Optional(
     Type.String({ description: "Fingerprint of what waits; a decision names it, so that it answers what was read." }),
   ),
+  words: Type.Optional(
+    Type.String({
+      maxLength: 80,
+      description: "Six words of the card, UUID and serial that wait; its console shows them.",
+    }),
+  ),
 });
 export type Pending = Static<typeof Pending>;
+
+export const CheckWords = object({
+  words: Type.String({
+    maxLength: 80,
+    pattern: "^[a-z]+( [a-z]+){5}$",
+    description: "Six words; the machine's console shows them too while it waits.",
+  }),
+  by: oneOf(
+    ["key", "claim"],
+    "key: of a key that the machine's agent made in this boot and signed its inventory with. claim: of card, UUID and serial alone, which another machine can say too.",
+  ),
+  claim: Type.String({ pattern: "^[0-9a-f]{16}$", description: "The same as a fingerprint; a decision may name it." }),
+  at: Time,
+});
+export type CheckWords = Static<typeof CheckWords>;
 
 export const Machine = object({
   id: Id,
@@ -44,6 +65,12 @@ export const Machine = object({
     Type.Unsafe<Observed>({ ...Observed, description: "What the boot server saw itself when it last asked." }),
   ),
   pending: Type.Optional(Pending),
+  check: Type.Optional(
+    Type.Unsafe<CheckWords>({
+      ...CheckWords,
+      description: "Of a machine that waits for approval: six words to compare with those on its console.",
+    }),
+  ),
   refusedClaim: Type.Optional(
     Type.Unsafe<MachineIdentity>({ ...MachineIdentity, description: "The change that a person refused last." }),
   ),
@@ -145,9 +172,19 @@ const claim = Type.Optional(
     maxLength: 16,
     pattern: "^[0-9a-f]+$",
     description:
-      "`claim` of what waits (`pending`), as it was read. Needed when something waits, unless If-Match is given.",
+      "`claim` of what waits (`pending`, else `check`), as it was read. Needed when something is pending or an agent has signed its inventory, unless If-Match is given.",
   }),
 );
+
+/** What a decision on the machine names: the key's fingerprint of one whose agent has signed, else of what is pending, else of its claim. */
+export function claimToDecide({
+  approvedAt,
+  check,
+  pending,
+}: Pick<Machine, "approvedAt" | "check" | "pending">): string | undefined {
+  const waiting = approvedAt === undefined ? check : undefined;
+  return waiting?.by === "key" ? waiting.claim : (pending?.claim ?? waiting?.claim);
+}
 
 const MachineParams = object({
   id: Type.String({ maxLength: 64, pattern: "^[a-zA-Z0-9][a-zA-Z0-9._:-]*$", description: "Id, name or MAC." }),

@@ -1,7 +1,7 @@
 // Membership: how hosts, routers and boot servers trade a single-use token for a certificate, and how they renew it.
 import { type Static, Type } from "typebox";
 import { DiskPolicy, Secrets } from "./boot.ts";
-import { WipeOrder } from "./disks.ts";
+import { GivenUp, WipeOrder } from "./disks.ts";
 import { endpoint } from "./endpoint.ts";
 import { HostFacts } from "./host-agents.ts";
 import { Id, IdParams, Name, object, oneOf, Tags, Time } from "./schema.ts";
@@ -61,6 +61,7 @@ export const HostSeed = object({
   tags: Tags,
   diskPolicy: DiskPolicy,
   wipeOrder: Type.Optional(WipeOrder),
+  givenUp: Type.Optional(GivenUp),
   secrets: Type.Optional(Secrets),
 });
 export type HostSeed = Static<typeof HostSeed>;

@@ -4,22 +4,31 @@ import { join } from "node:path";
 import type { BootTarget } from "#api/boot.ts";
 import type { Log } from "#lib/log.ts";
 import { steadyNow } from "#lib/time.ts";
+import { createWake, type Wake } from "#lib/wake.ts";
 import { type BootConfig, offerConfig } from "./config.ts";
+import { UKI_FILE } from "./dhcp/boot-files.ts";
 import { createLearnt, type Lesson } from "./dhcp/learnt.ts";
 import { createLeases, type Lease } from "./dhcp/leases.ts";
 import { type DhcpServer, dhcpServer } from "./dhcp/server.ts";
 import { createBootPlane } from "./http/boot-plane.ts";
+import { createInventoryRoom } from "./http/inventory.ts";
 import { bootHttpServer } from "./http/server.ts";
+import { inventoryKey } from "./identity/inventory-nonce.ts";
 import { createMachines } from "./identity/machines.ts";
 import { kernelNeighbours, type Neighbours } from "./identity/neighbours.ts";
 import { createSight } from "./identity/sight.ts";
 import { type BootRecord, createTokens } from "./identity/tokens.ts";
 import { openImages } from "./images.ts";
+import { createInventories, type Inventories } from "./inventories.ts";
 import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
 import { readLoaders } from "./loaders.ts";
+import { isProbe } from "./preflight/card.ts";
+import { askLan } from "./preflight/probe.ts";
+import { type LanWatch, watchLan } from "./preflight/watch.ts";
 import { rootPeers } from "./root-peers.ts";
 import { rootSources } from "./root-sources.ts";
+import { diskFile, signedImageOf } from "./signed-image.ts";
 import { dhcpSteps, httpFileSteps, loaderSteps, tftpSteps, transferStep, unknownFileSteps } from "./steps.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
@@ -40,6 +49,10 @@ export interface BootServer {
   /** Looks for boot images; until the first time none is served, and machines wait. */
   scanImages(): Promise<void>;
   readonly dhcp: DhcpServer;
+  /** On their way to control. */
+  readonly inventories: Inventories;
+  /** Other DHCP servers of its LAN, asked for while `run` goes on. */
+  readonly lan: LanWatch & { changed: Wake };
   close(): Promise<void>;
 }
 
@@ -82,14 +95,28 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   stack.defer(() => tokenJournal.close());
 
   const { network, relays, refused } = config;
+  const lanChanged = createWake();
+  const lan = watchLan({
+    ask: (signal) => askLan({ interface: config.interface, address, signal }),
+    own: address,
+    onChange: lanChanged.ring,
+    log,
+  });
   const leasedTo = (ip: string) => {
     const lease = leases.byAddress(ip);
     return lease?.state === "bound" && lease.expiresAtMs > steadyNow() ? lease.mac : undefined;
   };
   const sight = createSight({ network, relays, refused, neighbours, leasedTo });
+  const signed = (ip?: string) => {
+    const card = ip === undefined ? undefined : sight.sourceOf(ip).card;
+    return signedImageOf(machines.target, card === undefined ? undefined : machines.find(card), images);
+  };
+  const fixed = fixedFiles(bootFiles);
   const loaderStep = loaderSteps({ timeline });
   const dhcp = await dhcpServer({
-    config: offerConfig(config, new Set(bootFiles.keys())),
+    config: offerConfig(config, {
+      has: (name) => bootFiles.has(name) || (name === UKI_FILE && signed() !== undefined),
+    }),
     ownMacs: config.ownMacs,
     leases,
     saveLease: leaseJournal.append,
@@ -100,11 +127,11 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
       return true;
     },
     machineOf: ({ kind, mac }) => {
-      if (kind !== "os" && !machines.admit(mac, false)) return undefined;
+      if (kind !== "os" && !isProbe(mac) && !machines.admit(mac, false)) return undefined;
       return machines.offerMachine(mac);
     },
     learnt,
-    onStep: dhcpSteps({ timeline, mode: config.mode }),
+    onStep: dhcpSteps({ timeline, mode: config.mode, rogue: (server) => lan.named(server) }),
     onLoaderRefused: loaderStep.refused,
     log,
   });
@@ -114,7 +141,12 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     address,
     port: 69,
     singlePort: config.tftpSinglePort,
-    files: fixedFiles(bootFiles),
+    files: {
+      open(name, client) {
+        const image = name === UKI_FILE ? signed(client.address) : undefined;
+        return image === undefined ? fixed.open(name, client) : diskFile(image);
+      },
+    },
     caps: { blksizeBytes: config.tftpMaxBlock, windowsize: config.tftpMaxWindow },
     log,
     admits: sight.admits,
@@ -124,6 +156,9 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     throw await listenFault("udp", address, 69, "TFTP server", cause);
   });
   stack.defer(() => tftp.close());
+  const inventories = createInventories({ log });
+  const key = await inventoryKey(join(stateDir, "inventory.key"));
+  const inventory = createInventoryRoom({ base, key, machines, sight, timeline, inventories });
   const sources = rootSources();
   const peers = rootPeers({
     boots: tokens.boots,
@@ -136,6 +171,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     tokens,
     timeline,
     sight,
+    inventory,
     grant,
     async rootFrom({ manifest }, mac, source) {
       // Behind a relay nobody of ours is beside it.
@@ -152,11 +188,14 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     address,
     port: config.httpPort,
     plane,
+    inventory,
     images,
     bootFiles,
+    signed,
     admits: sight.admits,
     onBootFile: httpFileSteps(fetching),
-    onTransfer: (transfer, boot, ip) => {
+    onTransfer: (transfer, token, ip) => {
+      const boot = token ?? inventory.bootAt(ip);
       if (boot && transfer.artefact.part === "squashfs") sources.done(boot.mac);
       if (boot) timeline.record(transferStep(transfer, boot, sight.observed(sight.sourceOf(ip), boot.mac)));
     },
@@ -167,6 +206,8 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   const parts = stack.move();
   return {
     dhcp,
+    inventories,
+    lan: { ...lan, changed: lanChanged },
     setTarget(target) {
       sight.setJobNetworks(target.jobNetworks ?? []);
       machines.setTarget(target);

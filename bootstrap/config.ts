@@ -5,7 +5,7 @@ import { loadConfig } from "#lib/config.ts";
 import { SERVERS_MOST, wrongSettings } from "#lib/dhcp-settings.ts";
 import { type Network, parseNetwork, parseRelay, parseSpan, upperHalf } from "#lib/ipv4.ts";
 import { parseDuration } from "#lib/units.ts";
-import type { Loader } from "./dhcp/boot-files.ts";
+import { LOADERS, type Loader } from "./dhcp/boot-files.ts";
 import type { OfferConfig } from "./dhcp/exchange.ts";
 import type { Relay } from "./identity/sight.ts";
 import type { Interface } from "./interfaces.ts";
@@ -101,10 +101,10 @@ export const BootConfigSchema = Type.Object({
   }),
   uefiLoader: Type.Unsafe<"auto" | Loader>({
     type: "string",
-    enum: ["auto", "ipxe", "shim"],
+    enum: ["auto", "ipxe", "shim", "uki"],
     default: "auto",
     description:
-      "What UEFI firmware is given: ipxe; shim (Debian's signed shim and GRUB, for Secure Boot); auto: ipxe, and shim once a machine fetched iPXE and did not run it.",
+      "What UEFI firmware is given: ipxe; shim (Debian's signed shim and GRUB, for Secure Boot); uki: the image itself as one signed program, where it was built with --uki; auto: uki where there is one, ipxe, and shim, each once a machine fetched the one before and did not run it.",
   }),
   logLevel: Type.Unsafe<"debug" | "info" | "warn" | "error">({
     type: "string",
@@ -158,9 +158,9 @@ export function readConfig(
   return checked;
 }
 
-export function offerConfig(config: BootConfig, served: ReadonlySet<string>): OfferConfig {
+export function offerConfig(config: BootConfig, served: OfferConfig["served"]): OfferConfig {
   return {
-    loaders: config.uefiLoader === "auto" ? ["ipxe", "shim"] : [config.uefiLoader],
+    loaders: config.uefiLoader === "auto" ? LOADERS : [config.uefiLoader],
     served,
     mode: config.mode,
     address: config.address,

@@ -6,7 +6,9 @@ import { Ajv } from "ajv";
 import { BootTarget, bootTarget, postBootEvents, signJoinGrant } from "#api/boot.ts";
 import { createClient } from "#api/client.ts";
 import { knownUrls } from "#api/control-urls.ts";
+import type { RogueDhcpServer } from "#api/dhcp-servers.ts";
 import { Fault } from "#api/fault.ts";
+import { reportMachineInventory } from "#api/inventory.ts";
 import { type Identity, loadIdentity } from "#api/join.ts";
 import { pruneUnknown } from "#api/prune.ts";
 import { asMember, type Member } from "#api/rejoin.ts";
@@ -14,9 +16,11 @@ import { keepIdentity } from "#api/renew.ts";
 import { ownHello } from "#api/version.ts";
 import { readJson, readText, writeFileAtomic } from "#lib/files.ts";
 import type { Log } from "#lib/log.ts";
+import type { Wake } from "#lib/wake.ts";
 import { followBmcWork } from "./bmc/link.ts";
 import type { BmcWorker } from "./bmc/worker.ts";
 import type { BootRecord } from "./identity/tokens.ts";
+import type { Inventories } from "./inventories.ts";
 import type { Timeline } from "./timeline.ts";
 
 export interface ControlLinkOptions {
@@ -26,6 +30,9 @@ export interface ControlLinkOptions {
   name: string;
   joinTokenFile: string;
   timeline: Timeline;
+  inventories: Pick<Inventories, "deliver">;
+  /** Other DHCP servers that should not be there: told as they change, and now and then, since control keeps them in memory. */
+  lan?: { rogues(): readonly RogueDhcpServer[]; changed: Wake };
   /** Told the last copy at once, and each newer target. */
   onTarget: (target: BootTarget) => void;
   /** Carries out what control wants of BMCs. */
@@ -41,11 +48,13 @@ export interface ControlLink {
   run(signal: AbortSignal): Promise<void>;
 }
 
+const LAN_MS = 60_000;
+const LAN_AGAIN_MS = 10_000;
 const GRANT_TTL_MS = 15 * 60_000;
 const isTarget = new Ajv({ strict: false, validateSchema: false }).compile<BootTarget>(BootTarget);
 
 export async function controlLink(options: ControlLinkOptions): Promise<ControlLink> {
-  const { stateDir, controlUrls, caPem, name, timeline, onTarget, bmcs, log, nowMs } = options;
+  const { stateDir, controlUrls, caPem, name, timeline, inventories, onTarget, bmcs, log, nowMs } = options;
   const directory = join(stateDir, "identity");
   const copyPath = join(stateDir, "target.json");
   let signer: { id: string; key: KeyObject } | undefined;
@@ -119,6 +128,21 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
     },
   };
 
+  async function tellOfLan(post: (servers: RogueDhcpServer[]) => Promise<void>, signal: AbortSignal): Promise<void> {
+    if (options.lan === undefined) return;
+    const { rogues, changed } = options.lan;
+    while (!signal.aborted) {
+      const told = await post([...rogues()]).then(
+        () => true,
+        (error: unknown) => {
+          log.warn({ err: error }, "other DHCP servers not told, it is tried again");
+          return false;
+        },
+      );
+      await changed.wait(told ? LAN_MS : LAN_AGAIN_MS, signal);
+    }
+  }
+
   async function actAs(member: Member): Promise<void> {
     const { identity, signal } = member;
     become(identity);
@@ -127,9 +151,15 @@ export async function controlLink(options: ControlLinkOptions): Promise<ControlL
     try {
       await Promise.all([
         follow(client, member),
+        tellOfLan(async (dhcpServers) => {
+          await client.call(postBootEvents, { params: { id }, body: { events: [], dhcpServers }, signal });
+        }, signal),
         ...(bmcs === undefined ? [] : [followBmcWork({ client, id, worker: bmcs, log, signal })]),
         timeline.deliver(async (events) => {
           await client.call(postBootEvents, { params: { id }, body: { events }, signal });
+        }, signal),
+        inventories.deliver(async (body) => {
+          await client.call(reportMachineInventory, { params: { id }, body, signal });
         }, signal),
         keepIdentity({
           identity,

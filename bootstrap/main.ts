@@ -39,12 +39,21 @@ run(async (signal) => {
     log,
   });
   stack.defer(() => bmcs.close());
-  const link = await controlLink({ ...config, caPem, timeline, log, onTarget: server.setTarget, bmcs });
+  const link = await controlLink({
+    ...config,
+    caPem,
+    timeline,
+    inventories: server.inventories,
+    lan: server.lan,
+    log,
+    onTarget: server.setTarget,
+    bmcs,
+  });
   const scan = async () => {
     for await (const _ of every(IMAGE_SCAN_MS, signal)) {
       await server.scanImages().catch((error) => log.error({ err: error }, "boot images not scanned"));
     }
   };
-  await Promise.all([link.run(signal), scan()]);
+  await Promise.all([link.run(signal), scan(), server.lan.run(signal)]);
   return 0;
 });

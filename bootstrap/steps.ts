@@ -33,7 +33,15 @@ const KIND_WORDS: Record<Client["kind"], string> = {
 
 type Sink = Pick<Timeline, "record">;
 
-export function dhcpSteps({ timeline, mode, nowMs }: { timeline: Sink; mode: "full" | "proxy"; nowMs?: () => number }) {
+interface DhcpStepsOptions {
+  timeline: Sink;
+  mode: "full" | "proxy";
+  /** What a server is that was not there at the start, or that boots machines as we do. */
+  rogue?: (server: string) => { card?: string | undefined } | undefined;
+  nowMs?: () => number;
+}
+
+export function dhcpSteps({ timeline, mode, rogue = () => undefined, nowMs }: DhcpStepsOptions) {
   const isNews = onceIn(REPEAT_MS, nowMs);
   const asked = countIn(REPEAT_MS, nowMs);
   return (client: Client, decision: Decision, rung: Rung = 0): void => {
@@ -44,6 +52,13 @@ export function dhcpSteps({ timeline, mode, nowMs }: { timeline: Sink; mode: "fu
     const note = (code: BootCode, message: string, detail: Record<string, string | number> = {}) =>
       timeline.record({ claimed, stage: "note", level: "warning", message, detail: { code, ...detail } });
     const { otherServer: server } = decision;
+    const stranger = server === undefined || kind === "os" ? undefined : rogue(server);
+    if (server !== undefined && stranger !== undefined) {
+      const { card = "unknown" } = stranger;
+      const message = `${who} takes the address of DHCP server ${server} (card ${card}), which was not there before`;
+      if (isNews(`rogue ${mac} ${server}`)) note("rogue-server", message, { server, card });
+      return;
+    }
     // Of an operating system once for all: it takes its address from whom it likes. Of a machine that boots, each: it boots from there.
     if (server !== undefined && mode === "full" && isNews(`other ${kind === "os" ? "" : mac} ${server}`))
       note("other-server", `another DHCP server answers on this network: ${server}; use proxy mode, or switch it off`, {
@@ -136,16 +151,22 @@ export function dhcpSteps({ timeline, mode, nowMs }: { timeline: Sink; mode: "fu
   };
 }
 
+const LOADER_WORDS: Readonly<Record<Loader, string>> = {
+  ipxe: "iPXE",
+  shim: "Debian's signed shim and GRUB",
+  uki: "the signed image",
+};
+
 /** What was learnt of a machine's firmware, where it is not what every firmware does. */
 export function loaderSteps({ timeline }: { timeline: Sink }) {
   const isNews = onceIn(REPEAT_MS);
   return {
     refused(client: Client, loader: Loader, next: Loader | undefined): void {
       if (!isNews(`${client.mac} ${loader}`)) return;
-      const message =
-        loader === "ipxe"
-          ? "it fetched iPXE and came back as firmware: it did not run it, as with Secure Boot on; it is offered Debian's signed shim and GRUB now"
-          : "it fetched the signed shim and came back as firmware without asking for its script; it is offered iPXE again";
+      const came = `it fetched ${LOADER_WORDS[loader]} and came back as firmware`;
+      const why = loader === "shim" ? " without asking for its script" : ": it did not run it, as with Secure Boot on";
+      const offered = next === undefined ? "" : `; it is offered ${LOADER_WORDS[next]} now`;
+      const message = `${came}${why}${offered}`;
       timeline.record({
         claimed: identityOfClient(client),
         stage: "note",
@@ -156,7 +177,7 @@ export function loaderSteps({ timeline }: { timeline: Sink }) {
     },
     learnt({ rung, loader, kind, product }: Lesson, claimed: Claimed, observed: Observed): void {
       if (rung === 0 && loader === "ipxe") return;
-      const by = loader === "shim" ? "by the signed shim and GRUB" : "by iPXE";
+      const by = `by ${LOADER_WORDS[loader]}`;
       timeline.record({
         claimed,
         observed,
@@ -271,14 +292,18 @@ export function httpFileSteps({ timeline, cardAt, ladder }: Fetching) {
   };
 }
 
-export function transferStep(transfer: Transfer, boot: BootRecord, observed: Observed): Happening {
+export function transferStep(
+  transfer: Transfer,
+  boot: Pick<BootRecord, "mac"> & { bootId?: string },
+  observed: Observed,
+): Happening {
   const { artefact, sentBytes, askedBytes, durationMs } = transfer;
   const complete = sentBytes === askedBytes;
   const size = complete ? formatSize(sentBytes) : `stopped at ${formatSize(sentBytes)} of ${formatSize(askedBytes)}`;
   return {
     claimed: { mac: boot.mac },
     observed,
-    bootId: boot.bootId,
+    ...(boot.bootId === undefined ? {} : { bootId: boot.bootId }),
     imageId: artefact.imageId,
     stage: artefact.part === "uki" ? "kernel" : artefact.part,
     level: complete ? "info" : "warning",

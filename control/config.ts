@@ -1,6 +1,7 @@
 // Configuration of the control plane: one schema with a default and a description per field.
 import process from "node:process";
 import { type Static, Type } from "typebox";
+import type { UnknownMachines } from "#api/boot.ts";
 import { type ConfigSources, loadConfig } from "#lib/config.ts";
 import { HOST_NET_LARGEST } from "./identity/subnets.ts";
 
@@ -58,11 +59,12 @@ export const ControlConfig = Type.Object({
     description:
       "Directory the registry keeps its layers in, for removing those no image uses; empty: they are left where they are.",
   }),
-  unknownMachines: Type.Unsafe<"wait" | "auto">({
+  unknownMachines: Type.Unsafe<UnknownMachines>({
     type: "string",
-    enum: ["wait", "auto"],
+    enum: ["wait", "inventory", "auto"],
     default: "wait",
-    description: "auto: machines are approved when first seen. For labs.",
+    description:
+      "wait: they ask again until a person approves them. inventory: meanwhile they run the current boot image without any secret and report what they are made of. auto: approved when first seen. For labs.",
   }),
   diskPolicy: Type.Unsafe<"ram" | "find-empty">({
     type: "string",

@@ -4,6 +4,8 @@ export const PREFIX = {
   hosts: "hosts/",
   machines: "machines/",
   machineDisks: "machine-disks/",
+  machineInventory: "machine-inventory/",
+  machineWipes: "machine-wipes/",
   machineOrders: "machine-orders/",
   machineBmcs: "machine-bmcs/",
   profiles: "profiles/",
@@ -58,6 +60,10 @@ export const keys = {
   machine: (id: string) => `${PREFIX.machines}${id}`,
   /** Its disks as last reported, and the order to wipe one. */
   machineDisks: (id: string) => `${PREFIX.machineDisks}${id}`,
+  /** What it is made of, as it last said. */
+  machineInventory: (id: string) => `${PREFIX.machineInventory}${id}`,
+  /** Its last order to wipe, disk by disk, and the proofs of all. */
+  machineWipe: (id: string) => `${PREFIX.machineWipes}${id}`,
   machineOrder: (machineId: string, id: string) => `${PREFIX.machineOrders}${machineId}/${id}`,
   /** How it is switched; the password sealed. */
   machineBmc: (machineId: string) => `${PREFIX.machineBmcs}${machineId}`,

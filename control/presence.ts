@@ -1,5 +1,6 @@
 // What members last said, in memory: frames arrive every 2 s per member and are never written. What follows from silence is
 // decided in scheduler/liveness.ts; here is only when, on the monotonic clock, and the newest report.
+import type { RogueDhcpServer } from "#api/dhcp-servers.ts";
 import type { HostBeat, HostReport } from "#api/host-agents.ts";
 import type { JoinRole } from "#api/members.ts";
 import type { RouterReport } from "#api/router-agents.ts";
@@ -46,6 +47,9 @@ export interface Presence {
   readonly hosts: ReadonlyMap<string, Seen<HostReport>>;
   readonly routers: ReadonlyMap<string, SeenRouter>;
   readonly bootServers: ReadonlyMap<string, SeenBootServer>;
+  /** Other DHCP servers that should not be there, as each boot server said last. */
+  readonly dhcpServers: ReadonlyMap<string, readonly RogueDhcpServer[]>;
+  dhcpServersSeen(id: string, servers: readonly RogueDhcpServer[]): void;
   /** Every member that asked anything of this control. */
   readonly members: ReadonlyMap<string, MemberSeen>;
   /** ISO times of the last use of access tokens, by id. */
@@ -94,6 +98,7 @@ export function presence(clock: {
   const hosts = new Map<string, Seen<HostReport>>();
   const routers = new Map<string, SeenRouter>();
   const bootServers = new Map<string, SeenBootServer>();
+  const dhcpServers = new Map<string, readonly RogueDhcpServer[]>();
   const joined = new Map<string, number>();
   const members = new Map<string, MemberSeen>();
   const tokensUsed = new Map<string, string>();
@@ -140,6 +145,8 @@ export function presence(clock: {
     hosts,
     routers,
     bootServers,
+    dhcpServers,
+    dhcpServersSeen: (id, servers) => void dhcpServers.set(id, servers),
     members,
     tokensUsed,
     tokenSeen: (id) => void tokensUsed.set(id, clock.now().toISOString()),
@@ -190,7 +197,7 @@ export function presence(clock: {
         ({ streams, atMs }) => streams > 0 || clock.monotonicMs() - atMs < BOOT_SERVER_SILENT_MS,
       ).length,
     forget(id) {
-      for (const map of [hosts, routers, bootServers, joined, members]) map.delete(id);
+      for (const map of [hosts, routers, bootServers, dhcpServers, joined, members]) map.delete(id);
     },
     close: () => clearInterval(ticking),
     onFrame(listener) {

@@ -6,6 +6,7 @@ import type { Context } from "./context.ts";
 import { eventChanges, type NewEvent, plainText, timelineChanges } from "./events.ts";
 import { isInSubnet } from "./identity/subnets.ts";
 import { keys } from "./keys.ts";
+import { openOrderOf } from "./machine-orders/record.ts";
 import { isSameList } from "./network/reach.ts";
 import type { HostRecord, MachineRecord } from "./records.ts";
 import type { Change } from "./store/store.ts";
@@ -167,7 +168,7 @@ function machineChanges(
   const machine = machineId === undefined ? undefined : store.get<MachineRecord>(keys.machine(machineId))?.value;
   if (machine === undefined) return [];
   // A frame that says nothing new of this boot ends here: the timeline is not read every two seconds per host.
-  if (changes.length === 0 && !report.events?.length && (machine.state === "ready" || !healthy)) return [];
+  if (changes.length === 0 && !report.events?.length && (isAsSeen(machine, store) || !healthy)) return [];
   const seen = new Set(
     store
       .list<{ stage: string; bootId?: string }>(`${keys.timelineOf(machine.id)}`)
@@ -198,10 +199,14 @@ function machineChanges(
       message: `first job up: ${up.app} ${up.process} ${up.id} at ${up.address}:${up.port}`,
     });
   const result: Change[] = steps.length === 0 ? [] : timelineChanges(store, at, machine.id, steps);
-  if (healthy && machine.state !== "ready")
+  if (healthy && !isAsSeen(machine, store))
     result.push({
       key: keys.machine(machine.id),
       value: { ...machine, state: "ready", reason: "", lastSeenAt: at.toISOString() },
     });
   return result;
 }
+
+/** A host that reports is ready; or its disks are being wiped, which it does itself. */
+const isAsSeen = ({ id, state }: MachineRecord, store: Context["store"]): boolean =>
+  state === "ready" || (state === "erasing" && openOrderOf(store, id)?.value.kind === "wipe");

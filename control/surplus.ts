@@ -60,6 +60,7 @@ function* finds(store: Store, nowMs: number): Generator<Find> {
     () =>
       expiredMachines(store.list<MachineRecord>(PREFIX.machines), nowMs).flatMap(({ key, value }) => [
         ...store.list(keys.timelineOf(value.id)).map((step) => step.key),
+        ...(store.get(keys.machineInventory(value.id)) ? [keys.machineInventory(value.id)] : []),
         key,
       ]),
   ];

@@ -5,6 +5,7 @@ import { Secrets } from "#api/boot.ts";
 import { HostSeed } from "#api/members.ts";
 import { Tags } from "#api/schema.ts";
 import { loadConfig } from "#lib/config.ts";
+import { type DiskOwner, diskOwner } from "./state-disk/mark.ts";
 
 export const HostdConfig = Type.Object({
   controlUrls: Type.Array(Type.String({ pattern: "^https://" }), {
@@ -53,6 +54,9 @@ export const HostdConfig = Type.Object({
     description: "Kept log lines of all apps; beyond it the app with most gives its oldest.",
   }),
   runDir: Type.String({ default: "/run/flynn", description: "What this boot did: disk.json." }),
+  machineId: Type.Optional(
+    Type.String({ maxLength: 64, description: "The machine as control knows it; in the seed." }),
+  ),
   tags: Type.Unsafe<Static<typeof Tags>>({
     ...Tags,
     default: {},
@@ -65,16 +69,20 @@ export type HostdConfig = Static<typeof HostdConfig>;
 export const targetDirOf = ({ secrets, stateDir, runDir }: HostdConfig): string =>
   secrets === "ram" ? runDir : stateDir;
 
+/** Whose disks are this host's. */
+export const ownerOf = ({ caPem, machineId, name }: HostdConfig): DiskOwner =>
+  diskOwner({ caPem: caPem!, machineId, hostname: name });
+
 export const SEED_FILE = "/etc/flynn/hostd.json";
 
 export function loadHostdConfig(options: { file?: string; seedFile?: string; env?: NodeJS.ProcessEnv }): HostdConfig {
   const { file, seedFile = SEED_FILE, env = process.env } = options;
   if (file === undefined && existsSync(seedFile)) {
-    const { controlUrls, caPem, joinToken, hostname, tags, secrets } = readSeed(seedFile);
+    const { controlUrls, caPem, joinToken, hostname, machineId, tags, secrets } = readSeed(seedFile);
     return withCa(
       loadConfig(HostdConfig, {
         env: { prefix: "FLYNN_HOSTD", variables: env },
-        flags: { controlUrls, caPem, joinToken, name: hostname, tags, secrets },
+        flags: { controlUrls, caPem, joinToken, name: hostname, machineId, tags, secrets },
       }),
     );
   }

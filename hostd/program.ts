@@ -10,7 +10,7 @@ import { createAgent } from "./agent.ts";
 import { createApply } from "./apply.ts";
 import { bootEvents } from "./boot-events.ts";
 import { openBuilds } from "./builds/open.ts";
-import { type HostdConfig, targetDirOf } from "./config.ts";
+import { type HostdConfig, ownerOf, targetDirOf } from "./config.ts";
 import { monitorEngine } from "./engine-monitor.ts";
 import { dockerEngines, type Engines } from "./engines.ts";
 import { openFront } from "./front.ts";
@@ -28,6 +28,7 @@ import { jobStops } from "./stop/stop.ts";
 import { loadTarget, removeTarget } from "./target.ts";
 import { upkeep } from "./upkeep.ts";
 import { watchUsage } from "./usage.ts";
+import { openWipes } from "./wipe/loop.ts";
 
 export interface ProgramParts extends Partial<Engines> {
   log?: Log;
@@ -163,6 +164,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     log,
     signal,
   });
+  const wipes = openWipes({ client, hostId, owner: () => ownerOf(config), log, signal });
   const onTarget = (target: HostTarget): void => {
     log.info({ term: target.term, seq: target.seq, jobs: target.jobs.length }, "target received");
     if (!monitor.healthy()) log.warn("the engine does not work; the target waits for it");
@@ -170,6 +172,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     membership.useUrlsOf(target);
     // What the target takes away is taken away now; what it adds waits for nothing either.
     reach.setTarget(target);
+    wipes.setTarget(target);
     void trust(target).then(() => {
       agent.setTarget(target);
       builds.setTarget(target);
@@ -194,6 +197,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     monitor.run(signal),
     agent.run(),
     builds.run(),
+    wipes.run(),
     pollTarget({ client, hostId, stateDir: targetDir, seen: keptTarget, onTarget, log, signal }),
     sendReports({
       client,

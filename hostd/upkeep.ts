@@ -1,9 +1,11 @@
-// Loops that no job waits for: images that will be needed are there before, what nobody needs goes, and control hears of the disks.
+// Loops that no job waits for: images that will be needed are there before, what nobody needs goes, and control hears of the disks
+// and of what else the machine is made of.
 import type { Client } from "#api/client.ts";
 import type { Log } from "#lib/log.ts";
 import type { Agent } from "./agent.ts";
 import type { BootEventLog } from "./boot-events.ts";
 import type { Engine } from "./engine/engine.ts";
+import { reportInventory } from "./inventory/report.ts";
 import type { LogStore } from "./logs/store.ts";
 import { prefetchLoop, roomOf } from "./prefetch-loop.ts";
 import { pruneLoop } from "./prune-loop.ts";
@@ -36,6 +38,7 @@ export async function upkeep(options: UpkeepOptions, signal: AbortSignal): Promi
     agent.jobs().some(({ state, reason }) => state === "starting" && reason.startsWith("pulling image"));
   await Promise.all([
     reportDisks({ client, hostId, runDir, events, onNote, log, signal }),
+    reportInventory({ client, hostId, runDir, log, signal }),
     prefetchLoop({
       ...{ engine, target: agent.target, healthy, pulling: isPulling, log, signal },
       room: () => roomOf(stateDir),

@@ -15,6 +15,8 @@ export interface SeedInput {
   tags: Record<string, string>;
   diskPolicy: DiskPolicy;
   wipeOrder?: WipeOrder | undefined;
+  /** Fingerprints of disks that are to be wiped. */
+  givenUp?: readonly string[] | undefined;
   secrets?: Secrets | undefined;
   sshKeys: readonly string[];
   /** The profile's own cloud-config. */
@@ -34,7 +36,7 @@ export function metaData({ bootId, hostname }: Pick<SeedInput, "bootId" | "hostn
 
 /** What a machine's seed is made of, but for its one secret. */
 export function seedOf(
-  { id, hostname, profile, tags, wipeOrder }: Omit<BootMachine, "macs" | "target">,
+  { id, hostname, profile, tags, wipeOrder, givenUp }: Omit<BootMachine, "macs" | "target">,
   { controlUrls, caPem }: Pick<BootTarget, "controlUrls" | "caPem">,
   { bootId, joinToken }: { bootId: string; joinToken: string },
 ): SeedInput {
@@ -47,6 +49,7 @@ export function seedOf(
     tags: its,
     diskPolicy,
     wipeOrder,
+    ...(givenUp ? { givenUp } : {}),
     secrets,
     sshKeys,
     own,
@@ -67,6 +70,7 @@ export function userData(input: SeedInput): string {
     tags: input.tags,
     diskPolicy: input.diskPolicy,
     ...(input.wipeOrder ? { wipeOrder: input.wipeOrder } : {}),
+    ...(input.givenUp?.length ? { givenUp: [...input.givenUp] } : {}),
     ...(input.secrets === undefined ? {} : { secrets: input.secrets }),
   };
   const files = [

@@ -69,6 +69,7 @@ export const BODIES: Record<string, unknown> = {
     pinSha256: "4f".repeat(32),
   },
   orderPower: { action: "cycle", boot: "pxe" },
+  startMachineWipe: { fingerprints: ["9c".repeat(32)], method: "auto", verify: "all" },
   wipeMachineDisk: { fingerprint: "9c".repeat(32) },
   putProfile: {
     name: "storage",

@@ -158,6 +158,11 @@ export const VALUES: Record<string, readonly unknown[]> = {
   ticket: ["k3Q..."],
   permissions: [["app:read", "app:write"]],
   // Machines
+  "ReportMachineInventoryRequest.key": ["MCowBQYDK2VwAyEAJOSncI1KlTJeOyZte5767tR1tu7Po8n8FrDpJdmSs9Q="],
+  "ReportMachineInventoryRequest.signature": [
+    "e1TlYwsbJVKieTmJR8MQsNepHDjsG2jwvolu2M9Z1puqdeIEGsMfEN6lP0KAEkQt5l08KwdROmfYUpr+lRGUCQ==",
+  ],
+  words: ["helium laser pagoda burrow lady brief"],
   uuid: ["4c4c4544-0038-4d10-8052-b4c04f4a3132"],
   serial: ["8M8RJ12"],
   "MachineDisk.serial": ["S5GXNF0R712345"],
@@ -317,6 +322,7 @@ export const LEFT_OUT: ReadonlySet<string> = new Set([
   "LogDrain.lastError",
   "LogLine.partial",
   "Machine.pending",
+  "Machine.check",
   "Machine.refusedClaim",
   "MachineDisks.order",
   "MachineDisks.last",

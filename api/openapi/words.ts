@@ -26,6 +26,7 @@ export const TAGS: Record<Noun, string> = {
   "machine-orders": "What machines were ordered to do: how far it is, and how it ended.",
   power: "How machines are switched: BMCs, orders, serial consoles.",
   disks: "A machine's disks, and the one order by which a person gives one up.",
+  inventory: "What machines are made of, as they say.",
   boot: "Boot images and profiles.",
   quarantine: "What hosts run and a restored state does not know.",
   alerts: "Conditions that somebody should act on.",

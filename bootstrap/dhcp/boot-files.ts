@@ -3,11 +3,14 @@
 import type { Platform } from "./architectures.ts";
 import type { Client } from "./classify.ts";
 
-export type Loader = "ipxe" | "shim";
+/** `uki`: no loader of anything, but the image itself as one signed program (Secure Boot with own keys). */
+export type Loader = "ipxe" | "shim" | "uki";
+export const LOADERS = ["uki", "ipxe", "shim"] as const;
+export const UKI_FILE = "uki-x64.efi";
 
 const FILES: Record<Platform, Partial<Record<Loader, string>>> = {
   "bios-x86": { ipxe: "undionly.kpxe" },
-  "uefi-x64": { ipxe: "snponly.efi", shim: "shimx64.efi" },
+  "uefi-x64": { ipxe: "snponly.efi", shim: "shimx64.efi", uki: UKI_FILE },
   "uefi-arm64": { ipxe: "ipxe-arm64.efi", shim: "shimaa64.efi" },
 };
 
@@ -16,7 +19,7 @@ export interface BootFilesConfig {
   httpPort: number;
   /** Loaders that firmware is offered, the first one first; a file that is not served is none. */
   loaders: readonly Loader[];
-  served: ReadonlySet<string>;
+  served: Pick<ReadonlySet<string>, "has">;
 }
 
 /** The loaders there are for a client, in the order they are tried. */
@@ -42,7 +45,7 @@ export function bootFile(client: Client, config: BootFilesConfig, loader?: Loade
 
 /** The loader that a file is, undefined for any other file. */
 export function loaderOf(name: string): Loader | undefined {
-  return (["ipxe", "shim"] as const).find((loader) => Object.values(FILES).some((files) => files[loader] === name));
+  return LOADERS.find((loader) => Object.values(FILES).some((files) => files[loader] === name));
 }
 
 /** What shim and GRUB look for beside themselves and do without. */

@@ -55,7 +55,8 @@ export function reply(input: OfferInput, type: number, content: ReplyContent): R
     ...blankReply(packet),
     ciaddr: type === MESSAGE.ack ? packet.ciaddr : NO_ADDRESS,
     yiaddr,
-    siaddr: boot === undefined ? NO_ADDRESS : config.address,
+    // The initrd of a signed image is an operating system that asks the next server what to boot.
+    siaddr: boot === undefined && !(addressing && client.kind === "os") ? NO_ADDRESS : config.address,
     sname: boot === undefined ? "" : config.address,
     // iPXE prefers the header to option 67, U-Boot reads nothing else: the whole name or nothing.
     file: boot !== undefined && boot.length < 128 ? boot : "",

@@ -4,6 +4,7 @@ import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import type { Log } from "#lib/log.ts";
 import { steadyNow } from "#lib/time.ts";
 import { listenFault } from "../listen-fault.ts";
+import { isProbe } from "../preflight/card.ts";
 import { rateLimit } from "../rate.ts";
 import { type Loader, loadersFor } from "./boot-files.ts";
 import { type Client, classify } from "./classify.ts";
@@ -81,6 +82,8 @@ export async function dhcpServer(options: DhcpServerOptions): Promise<DhcpServer
     const { packet } = parsed;
     const client = classify(packet);
     if (client === undefined || packet.op !== 1 || ownMacs.has(client.mac)) return;
+    // Our own question to the LAN comes back to us.
+    if (isProbe(client.mac) && source.address === config.address) return;
     const shown = packet.ciaddr === NO_ADDRESS ? address(packet.options, OPTION.requestedAddress) : packet.ciaddr;
     if (options.admitsPacket?.(source.address, packet.giaddr, client.mac, shown) === false) return;
     if (!perMac.take(client.mac)) {

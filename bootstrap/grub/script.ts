@@ -7,6 +7,9 @@ import {
   bootWords,
   consoleText,
   digest,
+  INVENTORY_SAYS,
+  type InventoryOptions,
+  inventoryWords,
   RESCUE_WORDS,
   RETRY_SECONDS,
   type ScriptImage,
@@ -24,6 +27,11 @@ export function bootGrub({ base, mac, token, image, peer }: BootOptions): string
 /** Boot `image` to a root shell on the console, with no token and no seed: nothing secret, no agent. */
 export function rescueGrub({ base, mac, image }: ScriptOptions & { image: ScriptImage }): string {
   return script(kernelLines({ base, mac }, image, RESCUE_WORDS));
+}
+
+/** Boot `image` as one that only says what the machine is made of. */
+export function inventoryGrub({ base, mac, image, url, peer }: InventoryOptions): string {
+  return script([echo(INVENTORY_SAYS), ...kernelLines({ base, mac, peer }, image, inventoryWords(url))]);
 }
 
 /** Nothing to boot yet: say why on the console; the loop asks again. */

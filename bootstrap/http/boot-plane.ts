@@ -1,6 +1,7 @@
 // What the boot plane answers, apart from HTTP itself: script, beacon, seed and progress of one machine's boot. Every answer
 // puts its step on the machine's timeline. A refusal is a bare "no": who asked, and as whom, is for the operator alone.
 import type { BootMachine } from "#api/boot.ts";
+import { checkOf } from "#api/check-words.ts";
 import { metaData, type SeedFile, seedOf, userData, vendorData } from "#api/cloud-config/seed.ts";
 import { BOOTS_ONLY, type Claimed, type Observed, unbootableTodo } from "#api/machine-identity.ts";
 import type { Loader } from "../dhcp/boot-files.ts";
@@ -18,6 +19,7 @@ import { SCRIPTS } from "../scripts.ts";
 import { onceIn } from "../steps.ts";
 import type { Happening, Timeline } from "../timeline.ts";
 import type { ScriptImage } from "./boot-words.ts";
+import type { InventoryRoom } from "./inventory.ts";
 import { progressOf } from "./progress.ts";
 import { agentTroubleOf, refusalOf } from "./refusal.ts";
 
@@ -29,6 +31,7 @@ export interface BootPlaneOptions {
   tokens: Tokens;
   timeline: Pick<Timeline, "record">;
   sight: Pick<Sight, "sourceOf" | "observed">;
+  inventory: Pick<InventoryRoom, "offer">;
   /** A join grant for this boot, good once. */
   grant: (boot: BootRecord) => string;
   /** Where this machine is to fetch its root image from. */
@@ -97,6 +100,7 @@ export function createBootPlane({
   tokens,
   timeline,
   sight,
+  inventory,
   grant,
   rootFrom,
   ran,
@@ -146,7 +150,13 @@ export function createBootPlane({
     const text = JSON.stringify([choice.kind, "why" in choice && choice.why, "note" in choice && choice.note]);
     const now = nowMs();
     const last = lastChoice.get(mac);
-    if (choice.kind !== "boot" && last?.text === text && now - last.atMs < STILL_WAITS_MS) return false;
+    if (
+      choice.kind !== "boot" &&
+      choice.kind !== "inventory" &&
+      last?.text === text &&
+      now - last.atMs < STILL_WAITS_MS
+    )
+      return false;
     lastChoice.delete(mac);
     lastChoice.set(mac, { text, atMs: now });
     if (lastChoice.size > 8192) lastChoice.delete(lastChoice.keys().next().value!);
@@ -164,6 +174,12 @@ export function createBootPlane({
     const tell = (stage: "script" | "wait-approval" | "note", message: string, more: object = {}) => {
       if (news) timeline.record({ claimed, observed, stage, message, ...more });
     };
+    const turnScript = (loading: number) => {
+      const why = `${loading} machines load their images, it waits for its turn`;
+      const detail = { code: "waits-turn", loading };
+      if (turnIsNews(mac)) timeline.record({ claimed, observed, stage: "note", message: why, detail });
+      return scripts.wait({ base, mac, lines: [`Flynn: ${why}`] });
+    };
     switch (choice.kind) {
       case "wait": {
         const { why, note, code, architecture } = choice;
@@ -174,6 +190,29 @@ export function createBootPlane({
           ...level,
         });
         return scripts.wait({ base, mac, lines: waitLines(why, claimed) });
+      }
+      case "inventory": {
+        const { image } = choice;
+        if (loader === "uki") {
+          // Its command line is signed: nothing can tell it to look around instead.
+          tell("wait-approval", WAITS_FOR_APPROVAL, {
+            detail: { code: "waits-for-approval", address: source.address },
+          });
+          return scripts.wait({ base, mac, lines: waitLines(WAITS_FOR_APPROVAL, claimed) });
+        }
+        const imageId = image.manifest.id;
+        const detail = { code: "waits-for-approval", address: source.address };
+        const root = await rootFrom(image, mac, source);
+        if (root.from === "nowhere") return turnScript(root.loading);
+        const offer = inventory.offer(claimed, source, imageId);
+        if ("why" in offer) {
+          tell("wait-approval", `waiting for approval, without an inventory: ${offer.why}`, { detail });
+          return scripts.wait({ base, mac, lines: waitLines(WAITS_FOR_APPROVAL, claimed) });
+        }
+        const message = `waits for approval; given boot image ${imageId} without any secret, to say what it is made of`;
+        tell("script", message, { imageId, detail: { address: source.address } });
+        const peer = root.from === "peer" ? { peer: root.address } : {};
+        return scripts.inventory({ base, mac, image: scriptImage(image), url: offer.url, ...peer });
       }
       case "unsupported": {
         const { what } = choice;
@@ -198,18 +237,7 @@ export function createBootPlane({
       case "boot": {
         const imageId = choice.image.manifest.id;
         const root = await rootFrom(choice.image, mac, source);
-        if (root.from === "nowhere") {
-          const why = `${root.loading} machines load their images, it waits for its turn`;
-          if (turnIsNews(mac))
-            timeline.record({
-              claimed,
-              observed,
-              stage: "note",
-              message: why,
-              detail: { code: "waits-turn", loading: root.loading },
-            });
-          return scripts.wait({ base, mac, lines: [`Flynn: ${why}`] });
-        }
+        if (root.from === "nowhere") return turnScript(root.loading);
         const { token, boot } = await tokens.mint({ machineId: choice.machine.id, imageId, mac, source });
         const peer = root.from === "peer" ? { peer: root.address } : {};
         const text = scripts.boot({ base, mac, token, image: scriptImage(choice.image, choice.machine), ...peer });
@@ -296,18 +324,23 @@ export function createBootPlane({
   };
 }
 
-function scriptImage({ manifest }: VerifiedImage, machine: BootMachine): ScriptImage {
+function scriptImage({ manifest }: VerifiedImage, machine?: BootMachine): ScriptImage {
   return {
     kernelSha256: manifest.kernel.sha256,
     initrdSha256: manifest.initrd.sha256,
     squashfsSha256: manifest.squashfs.sha256,
-    cmdline: [...manifest.cmdline, ...machine.profile.cmdline],
+    cmdline: [...manifest.cmdline, ...(machine?.profile.cmdline ?? [])],
   };
 }
 
-function waitLines(why: string, { mac, serial }: Claimed): string[] {
+function waitLines(why: string, claimed: Claimed): string[] {
+  const { mac, serial } = claimed;
   const who = serial === undefined ? mac : `${mac} (serial ${serial})`;
   return why === WAITS_FOR_APPROVAL
-    ? [`Flynn: machine ${who} waits for approval`, `Flynn: run: flynn machine approve ${mac}`]
+    ? [
+        `Flynn: machine ${who} waits for approval`,
+        `Flynn: its six words: ${checkOf(claimed).words}`,
+        `Flynn: run: flynn machine approve ${mac}`,
+      ]
     : [`Flynn: machine ${who}: ${why}`];
 }

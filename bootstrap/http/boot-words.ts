@@ -26,6 +26,21 @@ export interface BootOptions extends ScriptOptions {
   peer?: string;
 }
 
+/** To say what a machine is made of, at `url`: no token and no seed, nothing secret. */
+export interface InventoryOptions extends ScriptOptions {
+  image: ScriptImage;
+  url: string;
+  peer?: string;
+}
+
+export const INVENTORY_SAYS = "Flynn: this machine waits for approval and says meanwhile what it is made of";
+
+export const inventoryWords = (url: string): string[] => [
+  "cloud-init=disabled",
+  "systemd.unit=flynn-inventory.target",
+  `flynn.inventory=${word(url)}`,
+];
+
 export const RETRY_SECONDS = 5;
 export const RESCUE_WORDS = [
   "cloud-init=disabled",

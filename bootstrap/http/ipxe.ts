@@ -6,6 +6,9 @@ import {
   bootWords,
   consoleText,
   digest,
+  INVENTORY_SAYS,
+  type InventoryOptions,
+  inventoryWords,
   RESCUE_WORDS,
   RETRY_SECONDS,
   type ScriptImage,
@@ -29,6 +32,17 @@ export function bootScript({ base, mac, token, image, peer }: BootOptions): stri
 /** Boot `image` to a root shell on the console, with no token and no seed: nothing secret, no agent. */
 export function rescueScript({ base, mac, image }: ScriptOptions & { image: ScriptImage }): string {
   return script([...kernelLines(base, mac, image, RESCUE_WORDS), ":fail", ...retryLines(base, mac)]);
+}
+
+/** Boot `image` as one that only says what the machine is made of. */
+export function inventoryScript({ base, mac, image, url, peer }: InventoryOptions): string {
+  return script([
+    `echo ${INVENTORY_SAYS}`,
+    "imgfree",
+    ...kernelLines(base, mac, image, inventoryWords(url), peer),
+    ":fail",
+    ...retryLines(base, mac),
+  ]);
 }
 
 /** Nothing to boot yet: say why on the console and ask again. */

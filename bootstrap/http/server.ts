@@ -5,9 +5,9 @@ import { SEED_FILES, type SeedFile } from "#api/cloud-config/seed.ts";
 import { chunkCache } from "#lib/file-server/chunks.ts";
 import { sendFile } from "#lib/file-server/send-file.ts";
 import type { Log } from "#lib/log.ts";
-import type { Loader } from "../dhcp/boot-files.ts";
+import { type Loader, UKI_FILE } from "../dhcp/boot-files.ts";
 import type { BootRecord } from "../identity/tokens.ts";
-import type { Images, Transfer } from "../images.ts";
+import type { Artefact, Images, Transfer } from "../images.ts";
 import { listenFault } from "../listen-fault.ts";
 import { type RateLimit, rateLimit } from "../rate.ts";
 
@@ -15,14 +15,18 @@ import { normaliseName } from "../tftp/files.ts";
 
 import { type BootFileFetch, sendBootFile } from "./boot-file.ts";
 import type { Answer, BootPlane } from "./boot-plane.ts";
+import type { InventoryRoom } from "./inventory.ts";
 
 export interface BootHttpOptions {
   address: string;
   port: number;
   plane: BootPlane;
+  inventory: InventoryRoom;
   images: Pick<Images, "artefact">;
   /** iPXE binaries and scripts by name, for UEFI HTTP boot. */
   bootFiles: ReadonlyMap<string, Buffer>;
+  /** The signed image for whoever asks from this address. */
+  signed?: (address: string) => Artefact | undefined;
   onTransfer?: (transfer: Transfer, boot: BootRecord | undefined, address: string) => void;
   /** One of `bootFiles` was fetched, or its client went away first. */
   onBootFile?: (fetch: BootFileFetch, address: string) => void;
@@ -45,6 +49,7 @@ export interface BootHttpServer {
 const SCRIPT_PATHS: ReadonlyMap<string, Loader> = new Map([
   ["/boot.ipxe", "ipxe"],
   ["/boot.grub", "shim"],
+  ["/boot.env", "uki"],
 ]);
 const MAX_BODY_BYTES = 64 * 1024;
 const PLAIN = "text/plain; charset=utf-8";
@@ -99,7 +104,7 @@ async function route(
   limits: Limits,
   chunks: ReturnType<typeof chunkCache>,
 ): Promise<void> {
-  const { plane, images, bootFiles } = options;
+  const { plane, inventory, images, bootFiles } = options;
   const from = request.socket.remoteAddress ?? "";
   const [path = "", query = ""] = splitOnce(request.url ?? "", "?");
   const parts = path.split("/").slice(1);
@@ -121,6 +126,13 @@ async function route(
   if (reads && (parts[0] === "ipxe" || parts[0] === "grub")) {
     // Shim puts a second slash before what it starts.
     const name = normaliseName(parts[0] === "ipxe" ? path.slice("/ipxe/".length) : path) ?? "";
+    const image = name === UKI_FILE ? options.signed?.(from) : undefined;
+    if (image !== undefined) {
+      const sent = await sendFile(request, response, image, chunks);
+      const { sizeBytes } = image;
+      if (sent) options.onBootFile?.({ name, sizeBytes, complete: sent.whole, durationMs: sent.durationMs }, from);
+      return;
+    }
     const file = bootFiles.get(name);
     if (file === undefined) return wrong(404, "no such file\n");
     const fetch = await sendBootFile(response, name, file, isHead);
@@ -136,6 +148,12 @@ async function route(
   if (method === "POST" && parts.length === 3 && parts[0] === "e" && parts[2] === "refused") {
     const body = await readBody(request);
     return body === undefined ? wrong(413, "too large\n") : answer(plane.refusal(parts[1]!, body, from));
+  }
+  if (method === "GET" && parts.length === 2 && parts[0] === "i") return answer(inventory.ask(parts[1]!, from));
+  if (method === "POST" && (parts.length === 2 || (parts.length === 3 && parts[2] === "refused")) && parts[0] === "i") {
+    const body = await readBody(request);
+    if (body === undefined) return wrong(413, "too large\n");
+    return answer(inventory[parts.length === 2 ? "report" : "refusal"](parts[1]!, body, from));
   }
   if (method === "POST" && parts.length === 3 && parts[0] === "e" && parts[2] === "trouble") {
     const body = await readBody(request);

@@ -12,6 +12,8 @@ export type BootChoice =
   | { kind: "wait"; why: string; code: BootCode; note?: string; architecture?: string }
   | { kind: "boot" | "rescue"; machine: BootMachine; image: VerifiedImage }
   | { kind: "local-disk"; machine: BootMachine }
+  /** Waits for a person, and says meanwhile what it is made of: no secret goes with this boot. */
+  | { kind: "inventory"; image: VerifiedImage }
   /** There is no image for such a machine, whoever approves it: it goes on with its own boot order. */
   | { kind: "unsupported"; what: string }
   /** A person said no: the machine goes on with its own boot order. */
@@ -45,11 +47,14 @@ export function chooseBoot({ target, machine, claimed, observed, imageOf, refusa
       why: WAITS_FOR_APPROVAL,
       note: `a known card, but ${outcome.differs.join("; ")}`,
     };
+  const architecture = imageArchitecture(claimed.architecture);
   const waits: BootChoice = { kind: "wait", code: "waits-for-approval", why: WAITS_FOR_APPROVAL };
-  if (machine === undefined || outcome.kind === "discovered") return waits;
+  if (machine === undefined || outcome.kind === "discovered") {
+    const image = target.unknownMachines === "inventory" ? inventoryImage(target, imageOf, architecture) : undefined;
+    return image === undefined ? waits : { kind: "inventory", image };
+  }
   if (machine.target === "local-disk") return { kind: "local-disk", machine };
   if (machine.target === "wait") return waits;
-  const architecture = imageArchitecture(claimed.architecture);
   const imageId = imageIdOf(machine, target, architecture);
   if (imageId === undefined) return noImage(architecture, target);
   const image = imageOf(imageId);
@@ -84,6 +89,17 @@ export function chooseBoot({ target, machine, claimed, observed, imageOf, refusa
       note: `profile ${machine.profile.name}: ${ownWrong}; set it again: flynn profile set ${machine.profile.name} --cloud-config FILE`,
     };
   return { kind: machine.target === "rescue" ? "rescue" : "boot", machine, image };
+}
+
+/** The current image of its architecture, if it can be served: without one the machine waits in its firmware. */
+function inventoryImage(
+  target: BootTarget,
+  imageOf: ChoiceInput["imageOf"],
+  architecture = "amd64",
+): VerifiedImage | undefined {
+  const current = target.images.find((image) => image.current && image.architecture === architecture);
+  const image = current && imageOf(current.id);
+  return image?.manifest.cmdline.every(isKernelWord) ? image : undefined;
 }
 
 /** It was right when it was set, maybe by other rules. */

@@ -1,12 +1,14 @@
 // machine disks: what is on a machine's disks, what its profile's policy would do with each, and the proofs of those that were wiped.
 import { getProfile } from "#api/boot.ts";
+import type { Client } from "#api/client.ts";
 import { planDisks } from "#api/disk-plan.ts";
 import { getMachineDisks, type MachineDisks } from "#api/disks.ts";
 import { getMachine } from "#api/machines.ts";
+import { getMachineWipe } from "#api/wipes.ts";
 import { formatSize } from "#lib/units.ts";
 import { withCluster } from "../clusters/connect.ts";
 import { age, answer } from "../output/answer.ts";
-import { printTable } from "../output/table.ts";
+import { printFacts, printTable } from "../output/table.ts";
 import { plain } from "../output/text.ts";
 import type { Cli, Command, Invocation } from "../parse/command.ts";
 import { DISK_FLAGS, diskPolicy, diskText } from "./disk-policy.ts";
@@ -22,7 +24,11 @@ export const disksCommand: Command = {
     "one with anything on it is left alone whatever names it.",
   ].join("\n"),
   args: [{ name: "MACHINE", required: true, offers: "machines" }],
-  flags: [...DISK_FLAGS, { name: "profile", value: "NAME", help: "What another profile's policy would do" }],
+  flags: [
+    ...DISK_FLAGS,
+    { name: "proofs", help: "Disks of it that were wiped: by what, and what was read back; --json to keep" },
+    { name: "profile", value: "NAME", help: "What another profile's policy would do" },
+  ],
   run: disksOf,
 };
 
@@ -31,6 +37,7 @@ async function disksOf(call: Invocation): Promise<void> {
   await withCluster(call, async (client) => {
     const { signal } = cli;
     const machine = await client.call(getMachine, { params: { id: call.args[0]! }, signal });
+    if (call.on("proofs")) return proofsOf(cli, client, machine.id);
     const known = await client.call(getMachineDisks, { params: { id: machine.id }, signal });
     const name = text("profile") ?? machine.profile;
     const { diskPolicy: before } = await client.call(getProfile, { params: { name }, signal });
@@ -41,6 +48,27 @@ async function disksOf(call: Invocation): Promise<void> {
       );
     const plan = planDisks(known.disks, policy, known.order);
     answer(cli, { ...known, plan }, () => show(cli, { ...known, plan }, diskText(policy)));
+  });
+}
+
+async function proofsOf(cli: Cli, client: Client, id: string): Promise<void> {
+  const { proofs } = await client.call(getMachineWipe, { params: { id }, signal: cli.signal });
+  answer(cli, proofs, () => {
+    if (proofs.length === 0) return cli.say("no disk of it was wiped with a proof");
+    for (const [n, proof] of proofs.entries()) {
+      if (n > 0) cli.print("");
+      printFacts(cli, [
+        ["Disk", [proof.path, proof.model, formatSize(proof.sizeBytes)].filter(Boolean).join(", ")],
+        ["Serial", proof.serial],
+        ["WWN", proof.wwn],
+        ["Machine", proof.machine],
+        ["Held", proof.held],
+        ["Done", proof.did],
+        ["Result", proof.result],
+        ["From", `${proof.startedAt} to ${proof.endedAt} (${Math.round(proof.seconds)} s)`],
+        ["Ordered", `by ${proof.orderedBy}, order ${proof.orderId}`],
+      ]);
+    }
   });
 }
 

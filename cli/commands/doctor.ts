@@ -1,7 +1,8 @@
 // doctor: what is wrong here and in the cluster, and what to do about each.
 import { stat } from "node:fs/promises";
 import type { Client } from "#api/client.ts";
-import { isFault } from "#api/fault.ts";
+import { type DhcpServer, dhcpServerText } from "#api/dhcp-servers.ts";
+import { Fault, isFault } from "#api/fault.ts";
 import { explainMachine, listMachines } from "#api/machines.ts";
 import { getStack } from "#api/stack.ts";
 import { getStatus } from "#api/status.ts";
@@ -14,6 +15,7 @@ import type { Command, Invocation } from "../parse/command.ts";
 import { ownAddress, ownLinks } from "../up/address.ts";
 import { findProblems, onPath } from "../up/checks.ts";
 import type { UpConfig } from "../up/config.ts";
+import { askLan, lanVerdict } from "../up/lan.ts";
 import { parts } from "../up/parts.ts";
 import { keptSettings, stateDirAtPort } from "../up/running.ts";
 import { settingsProblems } from "../up/settings.ts";
@@ -30,20 +32,75 @@ export const doctorCommands: readonly Command[] = [
     ],
     run: doctor,
   },
+  {
+    words: "doctor network",
+    summary: "Ask the machines' network which DHCP servers answer there, and say what is wrong with that",
+    more: "Exit code 1 when something is. Run it as root on the appliance's machine; it asks as a client that is not there, and takes no address.",
+    flags: [
+      { name: "interface", value: "IFACE", help: "Interface to ask on; the one that machines boot on" },
+      { name: "state", value: "DIR", help: "State directory of the appliance" },
+      { name: "config", value: "FILE", help: "Config file of the appliance" },
+    ],
+    needsClone: true,
+    run: doctorNetwork,
+  },
 ];
+
+interface NetworkReport {
+  interface: string;
+  servers: readonly DhcpServer[];
+  complaints: Complaint[];
+}
+
+async function doctorNetwork(call: Invocation): Promise<number> {
+  const { cli } = call;
+  const kept = await settingsHere(call);
+  const config = { ...kept, interface: call.text("interface") ?? kept.interface };
+  if (config.interface === "")
+    throw new Fault(
+      "invalid",
+      "no machines boot from here; name an interface to ask on: flynn doctor network --interface eth0",
+    );
+  const { servers, complaints } = await networkReport(config, cli.signal);
+  const report: NetworkReport = { interface: config.interface, servers, complaints };
+  answer(cli, report, () => {
+    if (servers.length === 0) cli.print(`no other DHCP server answers on ${config.interface}`);
+    for (const server of servers) cli.print(`${config.interface}: ${plain(dhcpServerText(server))}`);
+    printComplaints(call, complaints);
+  });
+  return complaints.length === 0 ? 0 : 1;
+}
+
+/** The appliance's own boot server is not among them. */
+async function networkReport(config: UpConfig, signal: AbortSignal): Promise<Omit<NetworkReport, "interface">> {
+  const heard = await askLan(config, { address: await ownAddress(config), signal });
+  const { problems, warnings } = lanVerdict(config, heard);
+  const where = `network ${config.interface}`;
+  return {
+    servers: "failed" in heard ? [] : heard,
+    complaints: [
+      ...problems.map((one): Complaint => ({ where, level: "error", ...one })),
+      ...warnings.map((one): Complaint => ({ where, level: "warning", ...one })),
+    ],
+  };
+}
 
 async function doctor(call: Invocation): Promise<number> {
   const { cli } = call;
   const complaints = [...(await localComplaints(call)), ...(await clusterComplaints(call))];
   answer(cli, complaints, () => {
     if (complaints.length === 0) cli.print("nothing is wrong");
-    for (const { where, level, what, evidence, todo } of complaints) {
-      cli.print(`${paint(`${level}:`, level === "error" ? "red" : "yellow", cli.colour.out)} ${where}: ${plain(what)}`);
-      if (evidence) cli.print(`  seen: ${plain(evidence)}`);
-      if (todo) cli.print(`  do:   ${plain(todo)}`);
-    }
+    printComplaints(call, complaints);
   });
   return complaints.length === 0 ? 0 : 1;
+}
+
+function printComplaints({ cli }: Invocation, complaints: readonly Complaint[]): void {
+  for (const { where, level, what, evidence, todo } of complaints) {
+    cli.print(`${paint(`${level}:`, level === "error" ? "red" : "yellow", cli.colour.out)} ${where}: ${plain(what)}`);
+    if (evidence) cli.print(`  seen: ${plain(evidence)}`);
+    if (todo) cli.print(`  do:   ${plain(todo)}`);
+  }
 }
 
 async function localComplaints(call: Invocation): Promise<Complaint[]> {
@@ -80,7 +137,10 @@ async function localComplaints(call: Invocation): Promise<Complaint[]> {
     ...(machine === undefined ? [] : settingsProblems(config, machine)),
     ...(await findProblems(config, list, cli.env)),
   ];
-  return problems.map(({ what, todo }) => ({ where: "this machine", level: "error", what, todo }));
+  const found: Complaint[] = problems.map(({ what, todo }) => ({ where: "this machine", level: "error", what, todo }));
+  // Asking takes a port of root's; who is not root is told of the rest.
+  const asks = config.interface !== "" && machine?.address && process.getuid?.() === 0;
+  return asks ? [...found, ...(await networkReport(config, cli.signal)).complaints] : found;
 }
 
 /** The interface that machines boot on is gone: found again among what is wrong with the settings. */

@@ -22,6 +22,10 @@ const ARCHITECTURES: readonly string[] = ["amd64", "arm64"];
 
 const BUILD_FLAGS: readonly Flag[] = [
   { name: "arch", value: "ARCH", help: "amd64 or arm64: of the machines that boot it; else this machine's" },
+  { name: "uki", help: "Add one signed EFI program of kernel, initrd and command line, for Secure Boot with own keys" },
+  { name: "uki-key", value: "FILE", help: "Key to sign it with (PEM); without, one is made beside the image key" },
+  { name: "uki-cert", value: "FILE", help: "Certificate of that key (PEM), which firmware has to trust" },
+  { name: "boot-server", value: "URL", help: "Whom its initrd asks; without, the server that DHCP names" },
   { name: "fast", help: "lz4 instead of zstd: quick to build, larger" },
   { name: "offline", help: "Use the packages of the last build; ask no archive" },
   { name: "rollout", help: "Make it the image that machines boot next" },
@@ -101,6 +105,11 @@ async function build(call: Invocation): Promise<void> {
     ...["--signing-key", join(stateDir, "image-signing")],
     ...["--loaders", join(stateDir, "loaders")],
     ...(architecture === undefined ? [] : ["--arch", architecture]),
+    ...(call.on("uki") ? ["--uki"] : []),
+    ...["uki-key", "uki-cert", "boot-server"].flatMap((name) => {
+      const given = call.text(name);
+      return given === undefined ? [] : [`--${name}`, given];
+    }),
     ...(call.on("fast") ? ["--lz4"] : []),
     ...(call.on("offline") ? ["--offline"] : []),
   ];

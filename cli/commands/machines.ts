@@ -1,8 +1,11 @@
 // machine: metal as the boot server sees it, its timeline and the boot doctor's word on it.
+import { sameWords } from "#api/check-words.ts";
 import type { Client } from "#api/client.ts";
+import { Fault } from "#api/fault.ts";
 import {
   adoptMachine,
   approveMachine,
+  claimToDecide,
   explainMachine,
   getMachine,
   listMachines,
@@ -19,6 +22,7 @@ import { paint, plain } from "../output/text.ts";
 import type { Cli, Command, Invocation } from "../parse/command.ts";
 import { bmcCommands } from "./bmc.ts";
 import { disksCommand } from "./disks.ts";
+import { checkWords, inventoryCommand } from "./inventory.ts";
 import { machineOrdersCommand } from "./machine-orders.ts";
 import { powerCommands } from "./power.ts";
 import { wipeCommand } from "./wipe.ts";
@@ -31,10 +35,21 @@ const CLAIM = { name: "claim", value: "CLAIM", help: "Decide on this claim only,
 async function answered(call: Invocation, client: Client, id: string): Promise<{ claim?: string }> {
   const named = call.text("claim");
   if (named !== undefined) return { claim: named };
-  const { name, pending } = await client.call(getMachine, { params: { id }, signal: call.cli.signal });
-  if (pending?.claim === undefined) return {};
-  call.cli.say(`${name}: ${pending.reason}`);
-  return { claim: pending.claim };
+  const machine = await client.call(getMachine, { params: { id }, signal: call.cli.signal });
+  const { name, pending } = machine;
+  const typed = call.text("words");
+  const words = machine.check?.words ?? pending?.words;
+  if (typed !== undefined && (words === undefined || !sameWords(typed, words)))
+    throw new Fault(
+      "conflict",
+      words === undefined
+        ? `machine ${name} shows no six words now; look again with: flynn machine show ${name}`
+        : `the six words of machine ${name} are "${words}" here: whoever showed you others is not what waits; nothing was decided`,
+    );
+  const claim = claimToDecide(machine);
+  if (claim === undefined) return {};
+  call.cli.say(`${name}: ${pending?.reason ?? `its six words are: ${checkWords(machine)}`}`);
+  return { claim };
 }
 
 export const machineCommands: readonly Command[] = [
@@ -44,7 +59,7 @@ export const machineCommands: readonly Command[] = [
     run: (call) =>
       withCluster(call, async (client) =>
         answerList(call.cli, await listAll(client, listMachines, { signal: call.cli.signal }), {
-          titles: ["ID", "NAME", "STATE", "POWER", "MAC", "PROFILE", "SEEN", "REASON"],
+          titles: ["ID", "NAME", "STATE", "POWER", "MAC", "PROFILE", "SEEN", "WORDS", "REASON"],
           row: (one) => [
             one.id,
             one.name,
@@ -53,6 +68,7 @@ export const machineCommands: readonly Command[] = [
             one.identity.mac,
             one.profile,
             `${age(one.lastSeenAt)} ago`,
+            checkWords(one),
             one.pending?.reason ?? one.reason,
           ],
           none: "no machine has been seen; start the boot services with `flynn up --interface IFACE` and switch one on",
@@ -78,6 +94,7 @@ export const machineCommands: readonly Command[] = [
             ["Power", machine.power && `${machine.power.state}, since ${machine.power.at} or before`],
             ["Waits for you", pending?.reason],
             ["Claim", pending?.claim],
+            ["Six words", checkWords(machine)],
             ["Next boot", machine.target],
             ["Profile", machine.profile],
             ["MACs", machine.macs.join(" ")],
@@ -108,6 +125,7 @@ export const machineCommands: readonly Command[] = [
     flags: [
       { name: "name", value: "NAME", help: "Name it (one machine only)" },
       { name: "profile", value: "PROFILE", help: "Profile it boots by" },
+      { name: "words", value: "WORDS", help: "The six words that its console shows; with others nothing is approved" },
       CLAIM,
     ],
     run: (call) =>
@@ -173,6 +191,7 @@ export const machineCommands: readonly Command[] = [
     ],
     run: timeline,
   },
+  inventoryCommand,
   disksCommand,
   machineOrdersCommand,
   ...powerCommands,

@@ -8,7 +8,12 @@ import { runningUp } from "../up/running.ts";
 
 const FLAGS = [
   { name: "interface", value: "IFACE", help: "Boot machines on this interface's LAN (DHCP, TFTP, HTTP boot)" },
-  { name: "dhcp", value: "MODE", help: "proxy: beside the LAN's DHCP server (default). full: be the DHCP server" },
+  {
+    name: "dhcp",
+    value: "MODE",
+    help: "proxy: beside the LAN's DHCP server (default). full: be it. auto: what is there",
+  },
+  { name: "dhcp-anyway", help: "Full mode though another DHCP server gives addresses there" },
   { name: "dhcp-range", value: "FIRST-LAST", help: "Addresses to give out in full mode" },
   { name: "dhcp-router", value: "IP", help: "Gateway that machines are told, in full mode" },
   { name: "dhcp-dns", value: "IP", help: "Name server that machines are told, in full mode", repeat: true },
@@ -25,7 +30,7 @@ const FLAGS = [
   {
     name: "unknown-machines",
     value: "POLICY",
-    help: "wait: machines need `flynn machine approve` (default). auto: approve all",
+    help: "wait: machines need `flynn machine approve` (default). inventory: and say what they are. auto: approve all",
   },
   { name: "disk-policy", value: "POLICY", help: "Of a new cluster: ram (default) or find-empty" },
   { name: "address", value: "IP", help: "Address this machine is reached by" },

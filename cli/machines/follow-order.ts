@@ -39,7 +39,10 @@ export async function followOrder(cli: Cli, client: Client, order: MachineOrder)
   }
 }
 
-const percentOf = ({ percent }: MachineOrder): string => (percent === undefined ? "" : ` (${percent} %)`);
+const percentOf = ({ percent, detail }: MachineOrder): string => {
+  const far = [percent === undefined ? "" : `${percent} %`, detail?.["progress"] ?? ""].filter((word) => word !== "");
+  return far.length === 0 ? "" : ` (${far.join(", ")})`;
+};
 
 /** What an order that is done answers to people. */
 export const orderWords = ({ machine, reason, step }: MachineOrder): string =>

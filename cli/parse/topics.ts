@@ -59,6 +59,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   "machine bmc show": "flynn machine bmc show node-0145bf",
   "machine console": "flynn machine console node-0145bf",
   "machine explain": "flynn machine explain node-0145bf",
+  "machine inventory": "flynn machine inventory node-0145bf",
   "machine orders": "flynn machine orders node-0145bf",
   "machine power cycle": "flynn machine power cycle node-0145bf --boot pxe",
   "machine power off": "flynn machine power off node-0145bf",

@@ -2,6 +2,7 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { type Static, Type } from "typebox";
+import type { UnknownMachines } from "#api/boot.ts";
 import { loadConfig } from "#lib/config.ts";
 
 const Network = Type.String({
@@ -39,11 +40,16 @@ export const UpConfig = Type.Object({
     description:
       "Network interface to boot machines on. Empty: no DHCP, no TFTP, no boot plane: nothing on the LAN is surprised.",
   }),
-  dhcp: Type.Unsafe<"proxy" | "full">({
+  dhcp: Type.Unsafe<"proxy" | "full" | "auto">({
     type: "string",
-    enum: ["proxy", "full"],
+    enum: ["proxy", "full", "auto"],
     default: "proxy",
-    description: "proxy: beside the LAN's own DHCP server. full: we are it.",
+    description:
+      "proxy: beside the LAN's own DHCP server. full: we are it. auto: proxy where one answers when the appliance starts, else full.",
+  }),
+  dhcpAnyway: Type.Boolean({
+    default: false,
+    description: "Full mode though another DHCP server gives addresses on that LAN; their ranges must not overlap.",
   }),
   dhcpRange: Type.String({ default: "", description: "Addresses to give out in full mode, first-last." }),
   dhcpRouter: Type.String({
@@ -78,11 +84,12 @@ export const UpConfig = Type.Object({
     description:
       "DHCP relays that the boot server believes, each its address with the prefix of the network behind it, such as 10.88.0.1/24 (@ADDRESS when it sends from another one).",
   }),
-  unknownMachines: Type.Unsafe<"wait" | "auto">({
+  unknownMachines: Type.Unsafe<UnknownMachines>({
     type: "string",
-    enum: ["wait", "auto"],
+    enum: ["wait", "inventory", "auto"],
     default: "wait",
-    description: "auto: machines are approved when first seen. For labs.",
+    description:
+      "wait: they ask again until a person approves them. inventory: meanwhile they run the current boot image without any secret and report what they are made of. auto: approved when first seen. For labs.",
   }),
   diskPolicy: Type.Unsafe<"ram" | "find-empty">({
     type: "string",

@@ -12,6 +12,7 @@ export function configOf(call: Invocation): UpConfig {
   const flags = {
     interface: text("interface"),
     dhcp: text("dhcp"),
+    dhcpAnyway: on("dhcp-anyway") ? true : undefined,
     dhcpRange: text("dhcp-range"),
     dhcpRouter: text("dhcp-router"),
     dhcpDns: list("dhcp-dns"),

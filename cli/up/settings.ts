@@ -44,7 +44,8 @@ function addressProblems({ address }: UpConfig): Problem[] {
 function interfaceProblems(config: UpConfig, machine: Machine): Problem[] {
   const { interface: name, dhcp, dhcpRange, dhcpRelay } = config;
   const given = [
-    ...(dhcp === "full" ? ["--dhcp full"] : []),
+    ...(dhcp === "proxy" ? [] : [`--dhcp ${dhcp}`]),
+    ...(config.dhcpAnyway ? ["--dhcp-anyway"] : []),
     ...(dhcpRange === "" ? [] : [`--dhcp-range ${dhcpRange}`]),
     ...addressingFlags(config),
     ...dhcpRelay.map((relay) => `--dhcp-relay ${relay}`),
@@ -100,8 +101,12 @@ const addressingFlags = (config: UpConfig): string[] => [
 
 function dhcpProblems(config: UpConfig, lan: { own: string; network: Network }): Problem[] {
   const { dhcp, dhcpRange } = config;
-  if (dhcp === "full") return [...rangeOfFull(config, lan), ...addressingProblems(config, lan)];
-  return [...(dhcpRange === "" ? [] : [`--dhcp-range ${dhcpRange}`]), ...addressingFlags(config)].map((flag) => ({
+  if (dhcp !== "proxy") return [...rangeOfFull(config, lan), ...addressingProblems(config, lan)];
+  const idle = [
+    ...(dhcpRange === "" ? [] : [`--dhcp-range ${dhcpRange}`]),
+    ...(config.dhcpAnyway ? ["--dhcp-anyway"] : []),
+  ];
+  return [...idle, ...addressingFlags(config)].map((flag) => ({
     what: `${flag} does nothing without --dhcp full: beside another DHCP server no addresses are given out`,
     todo: "leave it out; or, where there is no other DHCP server, add --dhcp full",
   }));
@@ -129,22 +134,22 @@ function addressingProblems(config: UpConfig, { own, network }: { own: string; n
 }
 
 function rangeOfFull(
-  { dhcpRange, interface: name }: UpConfig,
+  { dhcp, dhcpRange, interface: name }: UpConfig,
   { own, network }: { own: string; network: Network },
 ): Problem[] {
   const where = `${network.address}/${network.prefix} (${name})`;
   if (network.prefix > 30)
     return [
       {
-        what: `--dhcp full: ${where} is too small to give addresses out`,
+        what: `--dhcp ${dhcp}: ${where} is too small to give addresses out`,
         todo: "use --dhcp proxy, or another network",
       },
     ];
-  const right = `--dhcp full --dhcp-range ${exampleSpan(network, own)}`;
+  const right = `--dhcp ${dhcp} --dhcp-range ${exampleSpan(network, own)}`;
   if (dhcpRange === "")
     return [
       {
-        what: "--dhcp full needs --dhcp-range: the addresses to give out",
+        what: `--dhcp ${dhcp} needs --dhcp-range: the addresses to give out`,
         todo: `name some of ${where} that nothing else has, such as ${right}`,
       },
     ];

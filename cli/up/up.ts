@@ -18,6 +18,7 @@ import { findProblems, missingPrograms, onPath, refuse } from "./checks.ts";
 import type { UpConfig } from "./config.ts";
 import { followCertificate } from "./follow-certificate.ts";
 import { fullDiskText, isWithoutRoom, startNote } from "./full-disk.ts";
+import { askLan, type LanVerdict, lanVerdict } from "./lan.ts";
 import { listens } from "./listens.ts";
 import { type Part, parts as partList } from "./parts.ts";
 import { keepSettings, runningUp } from "./running.ts";
@@ -52,17 +53,22 @@ export async function up(options: UpOptions): Promise<void> {
   });
 }
 
-async function run({ config, signal, say, env, treeDir }: UpOptions): Promise<void> {
-  const { stateDir } = config;
+async function run({ config: given, signal, say, env, treeDir }: UpOptions): Promise<void> {
+  const { stateDir } = given;
   await refuseSecond(stateDir);
-  if (!(await onPath("ip", env))) refuse(await missingPrograms(config, env)); // settings are compared with what it says
-  const machine = { links: await ownLinks(), address: await ownAddress(config) };
-  refuse(settingsProblems(config, machine), "invalid");
-  for (const warning of settingsWarnings(config, machine)) say(`warning: ${warning}`);
+  if (!(await onPath("ip", env))) refuse(await missingPrograms(given, env)); // settings are compared with what it says
+  const machine = { links: await ownLinks(), address: await ownAddress(given) };
+  refuse(settingsProblems(given, machine), "invalid");
+  for (const warning of settingsWarnings(given, machine)) say(`warning: ${warning}`);
   const { address } = machine;
+  const lan = await lookAtLan(given, { address, signal, say });
+  refuse(lan.problems);
+  const config: UpConfig = { ...given, dhcp: lan.dhcp };
   const rest = { address, treeDir, node: process.execPath, hostname: hostName() };
   const list = partList({ config, ...rest, registrySecret: randomBytes(32).toString("hex") });
   refuse(await findProblems(config, list, env));
+  for (const line of lan.say) say(line);
+  for (const { what, todo } of lan.warnings) say(`warning: ${what}; ${todo}`);
   const runDir = join(stateDir, "run");
   for (const directory of [stateDir, runDir, config.imagesDir])
     await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -178,6 +184,16 @@ async function run({ config, signal, say, env, treeDir }: UpOptions): Promise<vo
     await noted.written;
     await rm(join(runDir, "up.json"), { force: true });
   }
+}
+
+/** Without an interface there is none, and an appliance that cannot run yet asks nobody. */
+async function lookAtLan(
+  config: UpConfig,
+  { address, signal, say }: { address: string; signal: AbortSignal; say: UpOptions["say"] },
+): Promise<LanVerdict> {
+  if (config.interface === "") return { dhcp: "proxy", say: [], warnings: [], problems: [] };
+  say(`asking on ${config.interface} which DHCP servers answer`);
+  return lanVerdict(config, await askLan(config, { address, signal }));
 }
 
 /** Written over, not removed: its room is the one that a full disk has for the next. */

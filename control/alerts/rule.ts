@@ -3,6 +3,7 @@
 
 import type { Alert, AlertKind } from "#api/alerts.ts";
 import type { Certificate } from "#api/certificates.ts";
+import type { RogueDhcpServer } from "#api/dhcp-servers.ts";
 import type { HostReport } from "#api/host-agents.ts";
 import type { Job } from "#api/jobs.ts";
 import type { Quarantine } from "#api/quarantine.ts";
@@ -46,6 +47,8 @@ export interface AlertView {
   reports: ReadonlyMap<string, { at: string; report: HostReport }>;
   routers: readonly RouterView[];
   machines: readonly MachineRecord[];
+  /** Other DHCP servers that should not be there, by boot server; undefined of one that has not said yet. */
+  lans: readonly { id: string; name: string; servers: readonly RogueDhcpServer[] | undefined }[];
   certificates: readonly Pick<Certificate, "id" | "names" | "notBefore" | "notAfter">[];
   /** Of members that were heard, and control's own. */
   ownCertificates: readonly CertificateLife[];

@@ -22,6 +22,7 @@ import {
   routerBehind,
   routerDown,
 } from "./rules/hosts.ts";
+import { machineLoops, rogueDhcp } from "./rules/metal.ts";
 
 export const ALERT_RULES: readonly AlertRule[] = [
   hostLost,
@@ -32,6 +33,8 @@ export const ALERT_RULES: readonly AlertRule[] = [
   routerDown,
   routerBehind,
   machineWaits,
+  machineLoops,
+  rogueDhcp,
   certificateEnds,
   memberCertificateEnds,
   controlCertificateEnds,

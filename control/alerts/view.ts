@@ -72,6 +72,11 @@ export function alertView(
       };
     }),
     machines: valuesOf<MachineRecord>(store, PREFIX.machines),
+    lans: valuesOf<MemberRecord>(store, PREFIX.bootServers).map(({ id, name }) => ({
+      id,
+      name,
+      servers: presence.dhcpServers.get(id),
+    })),
     certificates: valuesOf<Certificate>(store, PREFIX.certificates),
     ownCertificates: [...sources.ownCertificates(), ...memberCertificates(store, presence)],
     restarted,

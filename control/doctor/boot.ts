@@ -82,6 +82,7 @@ const TROUBLE: Partial<Record<BootCode, number>> = {
   "tftp-broken-off": 3,
   "tftp-unknown-file": TAKEN,
   "http-broken-off": 3,
+  "loader-refused": 3,
   "ipxe-without-http": 3,
   "not-its-card": 4,
   changed: 4,
@@ -145,6 +146,7 @@ export function isProgress(event: TimelineEvent): boolean {
   const code = codeOf(event);
   if (RANK[event.stage] === undefined || (event.level ?? "info") !== "info") return false;
   if (event.stage === "power") return code === "power-on" || code === "power-cycle";
+  if (code === "rung" || code === "firmware-learnt") return false; // said of it, done by nobody
   return code === undefined || TROUBLE[code] === undefined || NO_STALL.includes(code);
 }
 
@@ -191,7 +193,7 @@ export function tryBegins(events: readonly TimelineEvent[]): number[] {
     const isChained =
       (event.detail?.["kind"] === "ipxe" || codeOf(event) === "ipxe-without-http") &&
       atMs(event) - fetchedMs < CHAINED_MS;
-    return event.stage === "discover" && !isChained ? [n] : [];
+    return event.stage === "discover" && !isChained && !isCode("late-link")(event) ? [n] : [];
   });
 }
 

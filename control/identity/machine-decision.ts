@@ -1,5 +1,6 @@
 // What a person's word makes of a machine: approved, rejected, adopted. Only here does what was approved change. Pure.
 import { Fault } from "#api/fault.ts";
+import { claimToDecide } from "#api/machines.ts";
 import type { MachineRecord } from "../records.ts";
 import { sha256Hex } from "./principal.ts";
 
@@ -7,9 +8,17 @@ import { sha256Hex } from "./principal.ts";
 export const claimOf = (...what: unknown[]): string => sha256Hex(JSON.stringify(what)).slice(0, 8);
 
 /** A decision answers what was read: when something else waits by now, nothing is decided. */
-export function refuseStale({ name, pending }: MachineRecord, claim: string | undefined): void {
-  if (claim === pending?.claim) return;
-  const shows = pending ? `${pending.reason} (claim ${pending.claim})` : "nothing of it waits for a decision";
+export function refuseStale(machine: MachineRecord, claim: string | undefined): void {
+  const { name, pending, check, approvedAt } = machine;
+  const waiting = claimToDecide(machine);
+  if (claim === waiting) return;
+  const signed = approvedAt === undefined && check?.by === "key";
+  // Card, UUID and serial alone name nobody for certain: a decision on them may leave them out.
+  if (claim === undefined && pending === undefined && !signed) return;
+  const shows =
+    waiting === undefined
+      ? "nothing of it waits for a decision"
+      : `${pending?.reason ?? `its six words are ${check?.words}`} (claim ${waiting})`;
   throw new Fault(
     "conflict",
     claim === undefined

@@ -2,8 +2,9 @@
 // state moves only on what was seen of it: a script served is not a boot, a boot is not a host. Nothing claimed or observed
 // changes what was approved.
 import type { BootEvent } from "#api/boot.ts";
+import { checkOf } from "#api/check-words.ts";
 import { type Approved, type MachineIdentity, type Outcome, outcomeOf, sameBody } from "#api/machine-identity.ts";
-import type { Machine } from "#api/machines.ts";
+import type { CheckWords, Machine } from "#api/machines.ts";
 import { newId } from "#lib/ids.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, type NewEvent, timelineChanges } from "../events.ts";
@@ -114,6 +115,7 @@ function strangerAfter(
   const next: MachineRecord = { ...machine, identity, lastSeenAt: recent ? machine.lastSeenAt : at };
   if (seen) next.observed = observed;
   if (!claimed.whole || !seen) return next;
+  next.check = checkAfter(machine.check, identity, at);
   if (twin !== undefined) {
     const reason = `says it is ${twin.name} with a new card; run: flynn machine adopt ${machine.name} ${twin.name}`;
     const same = machine.pending?.machineId === twin.id;
@@ -129,6 +131,7 @@ function strangerAfter(
     return { ...next, reason, pending };
   }
   const { pending: _, ...rest } = next;
+  if (auto) delete rest.check;
   return auto ? { ...rest, ...approval("policy auto", at) } : { ...rest, reason: "waits for `flynn machine approve`" };
 }
 
@@ -144,7 +147,14 @@ function changedPending(
   if (same(refusedClaim) || (pending?.kind === "changed" && same(pending.claimed))) return undefined;
   const reason = `its card showed up in another machine: ${differs.join("; ")}; run \`flynn machine approve ${name}\` to accept that, or \`flynn machine reject ${name}\``;
   const shown = identityOf(claimed);
-  return { kind: "changed", at, reason, claimed: shown, claim: claimOf(shown) };
+  return { kind: "changed", at, reason, claimed: shown, claim: claimOf(shown), words: checkOf(shown).words };
+}
+
+/** Firmware asks anew: whatever key its agent had is gone with that boot. One that was heard later is of this boot. */
+function checkAfter(before: MachineRecord["check"], identity: MachineIdentity, at: string): CheckWords {
+  const check = { ...checkOf(identity), by: "claim" as const, at };
+  const stands = before !== undefined && (before.by === "key" ? before.at >= at : before.claim === check.claim);
+  return stands ? before : check;
 }
 
 export interface Observer {
@@ -246,6 +256,7 @@ export function observer(context: Context): Observer {
     );
     const changes: Change[] = gone.flatMap(({ key, value }) => [
       { key, value: null },
+      ...(store.get(keys.machineInventory(value.id)) ? [{ key: keys.machineInventory(value.id), value: null }] : []),
       ...store.list(keys.timelineOf(value.id)).map((step) => ({ key: step.key, value: null })),
     ]);
     for (const one of touched) {

@@ -25,6 +25,11 @@ import {
   shownOrder,
 } from "./record.ts";
 
+interface Also {
+  mutations: readonly Change[];
+  expect?: readonly { key: string; version: number }[];
+}
+
 export interface NewOrder {
   machine: MachineRecord;
   kind: MachineOrderKind;
@@ -36,8 +41,8 @@ export interface NewOrder {
   /** Once running it fails after so long without a step; five minutes unless given. */
   quietMs?: number;
   idempotent?: Idempotent;
-  /** What is changed in the same commit, and the versions it counts on. */
-  also?: { mutations: readonly Change[]; expect?: readonly { key: string; version: number }[] };
+  /** What is changed in the same commit, and the versions it counts on; of the order's id, if that is asked. */
+  also?: Also | ((orderId: string) => Also);
 }
 
 /** What an open order of a kind needs to be taken back: changes of the same commit, or a Fault why it cannot be. */
@@ -128,7 +133,7 @@ export function machineOrders(
   }
 
   const book: MachineOrders = {
-    async open({ machine, kind, actor, step, detail, quietMs = QUIET_MS, idempotent, also }) {
+    async open({ machine, kind, actor, step, detail, quietMs = QUIET_MS, idempotent, also: given }) {
       const before = openOrderOf(store, machine.id)?.value;
       if (before !== undefined)
         throw new Fault(
@@ -150,6 +155,7 @@ export function machineOrders(
         seq: store.seq + 1,
       };
       const key = keys.machineOrder(machine.id, order.id);
+      const also = typeof given === "function" ? given(order.id) : given;
       const message = `${actor} ordered to ${WORDS[kind]}: ${step}`;
       await store.commit({
         actor,

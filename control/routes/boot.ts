@@ -18,7 +18,14 @@ import type { Power } from "../power/power.ts";
 import type { MachineRecord } from "../records.ts";
 import { bootImages, bootTargetOf } from "../targets/boot.ts";
 
-const FED_BY = [PREFIX.machines, PREFIX.machineDisks, PREFIX.profiles, PREFIX.bootImages, "cluster/"];
+const FED_BY = [
+  PREFIX.machines,
+  PREFIX.machineDisks,
+  PREFIX.machineWipes,
+  PREFIX.profiles,
+  PREFIX.bootImages,
+  "cluster/",
+];
 
 export function mountBoot(mount: Mount, context: Context, power: Pick<Power, "saw">): void {
   const { store, now, presence, config } = context;
@@ -48,6 +55,7 @@ export function mountBoot(mount: Mount, context: Context, power: Pick<Power, "sa
   );
   mount(boot.postBootEvents, async ({ params, body }) => {
     presence.bootServerSeen(params.id);
+    if (body.dhcpServers !== undefined) presence.dhcpServersSeen(params.id, body.dhcpServers);
     const machines = await observed.take(params.id, body.events);
     power.saw(params.id, [...new Set(machines.map(({ machineId }) => machineId))]);
     return { machines };

@@ -39,6 +39,7 @@ export function mountMachines(mount: Mount, context: Context): void {
   ): Promise<machines.Machine> => {
     const value: MachineRecord = { ...entry.value, ...changed };
     if (value.pending === undefined) delete value.pending;
+    if (value.approvedAt !== undefined || value.state === "rejected") delete value.check; // nothing to compare any more
     const all = store.list<MachineRecord>(PREFIX.machines);
     if (all.some((other) => other.value.name === value.name && other.value.id !== value.id))
       throw new Fault("conflict", `a machine is named ${value.name} already`);
@@ -58,8 +59,9 @@ export function mountMachines(mount: Mount, context: Context): void {
 
   const gone = (id: string): Change[] => [
     { key: keys.machine(id), value: null },
-    ...(store.get(keys.machineBmc(id)) ? [{ key: keys.machineBmc(id), value: null }] : []),
-    ...(store.get(keys.machineDisks(id)) ? [{ key: keys.machineDisks(id), value: null }] : []),
+    ...[keys.machineBmc(id), keys.machineDisks(id), keys.machineWipe(id), keys.machineInventory(id)].flatMap((key) =>
+      store.get(key) ? { key, value: null } : [],
+    ),
     ...store.list(keys.machineOrdersOf(id)).map(({ key }) => ({ key, value: null })),
     ...store.list(keys.timelineOf(id)).map(({ key }) => ({ key, value: null })),
   ];
@@ -104,7 +106,13 @@ export function mountMachines(mount: Mount, context: Context): void {
       );
     if (ifMatch === undefined) refuseStale(entry.value, body.claim);
     const approved = { ...approvedAfter(entry.value, principal.name, now()), name, profile };
-    const accepted = pending?.kind === "changed" ? `; accepted: ${pending.reason}` : "";
+    const { check } = entry.value;
+    const accepted =
+      pending?.kind === "changed"
+        ? `; accepted: ${pending.reason}`
+        : check && entry.value.approvedAt === undefined
+          ? `; its six words were: ${check.words}${check.by === "key" ? "" : " (of its claim alone)"}`
+          : "";
     const isNews = entry.value.approvedAt === undefined || pending !== undefined;
     return change(entry, approved, principal.name, `machine ${name} was approved${accepted}`, {
       version: ifMatch,

@@ -6,6 +6,7 @@ import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { ClusterSettings, MachineRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
+import { wipeTasksOf } from "../wipes/record.ts";
 
 export function bootTargetOf({
   store: newest,
@@ -28,6 +29,7 @@ export function bootTargetOf({
       const profile =
         store.get<Profile>(keys.profile(machine.profile))?.value ?? store.get<Profile>(keys.profile("default"))!.value;
       const order = store.get<MachineDisks>(keys.machineDisks(machine.id))?.value.order;
+      const givenUp = wipeTasksOf(store, machine.id).map(({ fingerprint }) => fingerprint);
       const imageId =
         profile.image === "current" ? currentOf(imageArchitecture(machine.identity.architecture)) : profile.image;
       return {
@@ -43,6 +45,7 @@ export function bootTargetOf({
         profile,
         tags: { ...profile.tags, ...machine.tags },
         ...(order ? { wipeOrder: order } : {}),
+        ...(givenUp.length > 0 ? { givenUp } : {}),
       };
     }),
     images,

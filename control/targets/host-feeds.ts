@@ -3,12 +3,13 @@
 import { Fault } from "#api/fault.ts";
 import type { HostTarget } from "#api/host-agents.ts";
 import type { Job } from "#api/jobs.ts";
+import { isOver, type MachineOrder } from "#api/machine-orders.ts";
 import type { StreamEvent } from "#api/stream.ts";
 import { sleep } from "#lib/time.ts";
 import { createWake } from "#lib/wake.ts";
 import type { JobChange } from "../job-index.ts";
 import { keys, PREFIX } from "../keys.ts";
-import type { HostRecord } from "../records.ts";
+import type { HostRecord, MachineRecord } from "../records.ts";
 import type { LogRecord } from "../store/log.ts";
 import { clusterParts } from "./cluster-parts.ts";
 import { type HostInputs, hostTargetOf, isSameToHost, jobsToldTo, type TargetContext } from "./host.ts";
@@ -68,6 +69,8 @@ export function hostFeeds(
     ownSeqs.set(hostId, seq);
     wake(hostId);
   };
+  const hostOf = (machineId: string): string | undefined =>
+    store.get<MachineRecord>(keys.machine(machineId))?.value.hostId;
   const buildHosts = function* (appId: string): Generator<string | undefined> {
     for (const { task, hostId } of jobs.ofApp(appId)) if (task?.kind === "build") yield hostId;
   };
@@ -84,7 +87,11 @@ export function hostFeeds(
         if (value === null) ownSeqs.delete(hostId);
         if (changed.everywhere) wakeAll(seq);
       } else if (EVERYWHERE.has(key)) wakeAll(seq);
-      else {
+      else if (key.startsWith(PREFIX.machineWipes)) touch(hostOf(key.slice(PREFIX.machineWipes.length)), seq);
+      else if (key.startsWith(PREFIX.machineOrders)) {
+        const order = value as unknown as MachineOrder | null;
+        if (order?.kind === "wipe" && isOver(order)) touch(hostOf(order.machineId), seq);
+      } else {
         const prefix = OF_BUILDS.find((each) => key.startsWith(each));
         if (prefix === undefined) continue;
         for (const hostId of buildHosts(key.slice(prefix.length).split("/", 1)[0]!)) touch(hostId, seq);

@@ -18,6 +18,7 @@ import { keys, PREFIX } from "../keys.ts";
 import { quarantineOf } from "../quarantine.ts";
 import type { ClusterSettings, HostRecord, ReleaseRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
+import { wipeTasksOf } from "../wipes/record.ts";
 import type { ClusterParts } from "./cluster-parts.ts";
 
 /** What a target holds that others know. */
@@ -80,6 +81,7 @@ export function hostTargetOf(
   const builds = live.filter((job) => job.task?.kind === "build").map(inputs.buildOf);
   const quarantine = quarantineOf(newest);
   const stack = inputs.stack();
+  const wipes = host.machineId === undefined ? [] : wipeTasksOf(store, host.machineId);
   const mayBuild = Object.entries(cluster.buildTags()).every(([name, value]) => host.tags[name] === value);
   return {
     term: store.term,
@@ -94,6 +96,7 @@ export function hostTargetOf(
     jobs: specs.filter((spec) => spec !== undefined).sort((a, b) => (a.id < b.id ? -1 : 1)),
     builds: builds.filter((spec) => spec !== undefined).sort((a, b) => (a.id < b.id ? -1 : 1)),
     reach: reaches.of(hostId),
+    ...(wipes.length > 0 ? { wipes } : {}),
     ...(stack === undefined ? {} : { stack: { ...stack, prefetch: mayBuild } }),
   };
 }

@@ -47,7 +47,7 @@ export async function diskCommand(options: DiskCommandOptions): Promise<void> {
     await layOut({ seedFile, mountPoint, directories, log, signal });
     return;
   }
-  const { policy, owner, order } = await readOrders(seedFile);
+  const { policy, owner, order, givenUp } = await readOrders(seedFile);
   const outcome: DiskOutcome = {
     at: new Date().toISOString(),
     policy: policy.name,
@@ -65,6 +65,7 @@ export async function diskCommand(options: DiskCommandOptions): Promise<void> {
       policy,
       owner,
       order,
+      givenUp,
       directory: runDir,
       withinMs,
       read: options.read,
@@ -137,7 +138,7 @@ export async function laterDiskCommand(
   options: Pick<DiskCommandOptions, "seedFile" | "signal" | "log" | "runDir" | "read">,
 ): Promise<void> {
   const { seedFile, signal, log = createLog("hostd"), runDir = RUN_DIR } = options;
-  const { policy, owner, order } = await readOrders(seedFile);
+  const { policy, owner, order, givenUp } = await readOrders(seedFile);
   const notes: Promise<void>[] = [];
   // Written one after the other.
   const note = (key: string, level: "info" | "warning", message: string): void => {
@@ -156,6 +157,7 @@ export async function laterDiskCommand(
     policy,
     owner,
     order,
+    givenUp,
     directory: runDir,
     read: options.read,
     onProgress: tenths,
@@ -181,7 +183,7 @@ async function readOrders(seedFile: string) {
   // lsblk knows kernel names only, people name disks by-id.
   const path = name && (await realpath(name).catch(() => name));
   const policy: DiskPolicy = { ...rest, ...(path ? { path } : {}) };
-  return { policy, owner: diskOwner(seed), order: seed.wipeOrder };
+  return { policy, owner: diskOwner(seed), order: seed.wipeOrder, givenUp: seed.givenUp ?? [] };
 }
 
 const noteRefusal = (runDir: string, machineName: string, path: string, why: string): Promise<void> =>

@@ -30,6 +30,8 @@ export interface Disk {
   media?: "ssd" | "hdd";
   readOnly: boolean;
   removable: boolean;
+  /** An order to wipe names it: it is left to that. */
+  givenUp?: boolean;
   /** It, or anything on it, is mounted or swapped to. */
   mounted: boolean;
   /** Partitions, and devices that other drivers built on it. */
@@ -73,6 +75,7 @@ export function unfitBecause(disk: Disk): string | undefined {
   if (disk.readOnly) return "is read-only";
   if (disk.removable) return "is removable";
   if (disk.mounted) return "is mounted";
+  if (disk.givenUp) return "is to be wiped, as a person ordered";
   if (disk.builtOn.length > 0) return `is used by ${disk.builtOn.join(", ")}`;
   return undefined;
 }
@@ -99,6 +102,7 @@ function markWords(disk: Disk, owner: DiskOwner): string | undefined {
   const whose = `${mark.machineName} (${mark.machineId})`;
   if (mark.cluster !== owner.cluster)
     return `carries the mark of another cluster, ${mark.cluster.slice(0, 12)}, machine ${whose}; not adopted`;
+  if (mark.state === "wiping") return `is half wiped, by order ${mark.orderId} of machine ${whose}; not adopted`;
   if (mark.machineId !== owner.machineId) return `carries the mark of this cluster's machine ${whose}; not adopted`;
   if (mark.state === "ready" && !isStateDisk(disk, owner))
     return `carries this machine's mark, and holds ${disk.signature ?? "no file system"} that is not the one it was marked for; not adopted`;
@@ -124,7 +128,7 @@ export function isStateDisk(disk: Disk, owner: DiskOwner): boolean {
 function unfinished(disk: Disk, owner: DiskOwner): { begin: Beginning; orderId: string } | undefined {
   if (unfitBecause(disk) !== undefined) return undefined;
   if (disk.mark === "torn") return { begin: "finish", orderId: "" };
-  if (!isOurs(disk.mark, owner) || disk.mark.state === "ready") return undefined;
+  if (!isOurs(disk.mark, owner) || disk.mark.state === "ready" || disk.mark.state === "wiping") return undefined;
   return { begin: disk.mark.state === "erasing" ? "erase" : "finish", orderId: disk.mark.orderId };
 }
 

@@ -15,16 +15,19 @@ export interface DiskOwner {
 }
 
 export interface Mark extends DiskOwner {
-  /** erasing: a person gave it, what it held goes. formatting: all zero but for what we write. ready: a state disk. */
-  state: "erasing" | "formatting" | "ready";
+  /**
+   * erasing: a person gave it, what it held goes. formatting: all zero but for what we write. ready: a state disk. wiping: it is
+   * erased to be given away, and never taken.
+   */
+  state: "erasing" | "formatting" | "ready" | "wiping";
   /** UUID of the ext4 that belongs to it. */
   fileSystem: string;
   sizeBytes: number;
-  /** The order to wipe that gave it to us; empty when it was found empty. */
+  /** The order to wipe that gave it to us, or by which it is wiped; empty when it was found empty. */
   orderId: string;
 }
 
-const STATES = ["erasing", "formatting", "ready"] as const;
+const STATES = ["erasing", "formatting", "ready", "wiping"] as const;
 const HEAD = Buffer.from("FLYNN STATE DISK\n\x1a\x9d\xe4\x07\xb8\x5c\xf1\x2e\xa3\x66\xd9\x14\xcb\x70\x0f", "latin1");
 const TAIL = createHash("sha256").update(HEAD).digest();
 const CHECKED_BYTES = MARK_BYTES - 64;

@@ -22,6 +22,8 @@ export interface TakeOptions {
   policy: DiskPolicy;
   owner: DiskOwner;
   order?: WipeOrder | undefined;
+  /** Fingerprints of disks that are left to an order to wipe. */
+  givenUp?: readonly string[];
   /** In memory; for the image of a new file system. */
   directory: string;
   /** The disks of this machine, unless given. */
@@ -49,10 +51,15 @@ export interface Taken {
 export async function takeDisk(options: TakeOptions): Promise<Taken> {
   const { policy, owner, order, directory, withinMs, onProgress, onRefused, onWipe, log, signal } = options;
   const marksOf: MarksOf = (disk) => possibleMarks(owner, disk, order);
-  const read = () => (options.read ?? readDisks)(marksOf, signal);
+  const given = new Set(options.givenUp);
+  const read = async () =>
+    (await (options.read ?? readDisks)(marksOf, signal)).map((disk) =>
+      given.has(disk.fingerprint) ? { ...disk, givenUp: true } : disk,
+    );
   const endMs = withinMs === undefined ? undefined : performance.now() + withinMs;
   const refused = new Map<string, string>();
-  const first = policy.mode === "ram" && order === undefined ? [] : await read();
+  // Also where none is used: what is on them is shown to people.
+  const first = await read();
   await refuseOrder();
   let disks: readonly Disk[] = first;
   for (let made = false; ; disks = await read()) {

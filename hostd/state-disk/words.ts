@@ -6,4 +6,4 @@ export const sizeAt = (byte: number): string => `${formatSize(byte)} (byte ${byt
 
 /** The command by which a person gives the disk up. */
 export const wipeHint = (machineName: string, path: string): string =>
-  `To give it to Flynn: flynn machine wipe ${machineName} ${path}`;
+  `To give it to Flynn: flynn machine wipe ${machineName} ${path} --take`;

@@ -31,6 +31,10 @@ const packages = [
   "e2fsprogs",
   "util-linux",
   "gdisk",
+  // what the inventory reads with: SMART, cards' firmware, the BMC's address
+  "smartmontools",
+  "ethtool",
+  "ipmitool",
   "ca-certificates",
   "openssh-server",
 ] as const;

@@ -1,7 +1,7 @@
 // A Debian tree of an architecture that this machine runs under an emulator only. The archives are fetched and their contents laid out
 // natively, so that there is a dpkg to run; then the tree's own dpkg installs them as on any machine, program by program emulated.
 import { createReadStream, createWriteStream } from "node:fs";
-import { readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { exec } from "#lib/exec.ts";
@@ -34,14 +34,21 @@ export async function secondStage(options: {
   for (const name of archives) await storePlain(join(root, folder, name), workDirectory, run);
   const policy = join(root, "usr/sbin/policy-rc.d");
   await writeFile(policy, "#!/bin/sh\nexit 101\n", { mode: 0o755 });
+  // proot ends itself when systemd-tmpfiles makes a link; what that makes is made at each boot anyway.
+  const stubs = "usr/lib/second-stage";
+  await mkdir(join(root, stubs), { recursive: true });
+  await writeFile(join(root, stubs, "systemd-tmpfiles"), "#!/bin/sh\nexit 0\n", { mode: 0o755 });
+  const environment = { ...run.environment, PATH: `/${stubs}:${run.environment["PATH"]}` };
   const dpkg = async (...argv: string[]) => {
-    await inTree(root, ["dpkg", ...argv], { ...run, timeoutMs: 3_600_000 });
+    await inTree(root, ["dpkg", ...argv], { ...run, environment, timeoutMs: 3_600_000 });
   };
   say("unpacking them again by the tree's own dpkg, emulated");
   await dpkg("--force-depends", "--unpack", ...archives.map((name) => `/${folder}/${name}`));
   say("configuring them, emulated");
-  await dpkg("--configure", "--pending");
+  // A script that makes a file by way of a temporary one may not see it under proot; it is there the second time.
+  await dpkg("--configure", "--pending").catch(() => dpkg("--configure", "--pending"));
   for (const path of [policy, ...archives.map((name) => join(root, folder, name))]) await rm(path);
+  await rm(join(root, stubs), { recursive: true });
   await rm(join(root, "var/lib/apt/lists"), { recursive: true, force: true });
 }
 

@@ -47,8 +47,12 @@ export const DEBIAN_SETS = {
   test: [
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
     ...["python3-minimal", "python3-venv", "openipmi", "ipmitool"],
+    ...["ethtool", "smartmontools"],
   ],
-  soak: ["qemu-system-arm", "qemu-efi-aarch64", "isc-dhcp-server", "python3-websockets", "proot", "qemu-user-static"],
+  soak: [
+    ...["qemu-system-arm", "qemu-efi-aarch64", "isc-dhcp-server", "python3-websockets", "proot", "qemu-user-static"],
+    ...["binutils", "sbsigntool", "systemd-boot-efi"],
+  ],
   bench: ["nginx", "tftpd-hpa", "wrk"],
   fresh: ["mmdebstrap", "debian-archive-keyring", "git", "procps"],
 };
@@ -73,7 +77,10 @@ export const BASE_PACKAGES = [
 
 /** Programs that we start, by the package that brings them. */
 export const PROGRAMS_OF = {
-  systemd: ["systemd-analyze"],
+  systemd: ["systemctl", "systemd-analyze", "systemd-detect-virt"],
+  ethtool: ["ethtool"],
+  ipmitool: ["ipmitool"],
+  smartmontools: ["smartctl"],
   apt: ["apt-get", "apt-config"],
   bash: ["bash"],
   bsdutils: ["script"],
@@ -109,6 +116,7 @@ export const PROGRAMS_OF = {
   "util-linux": [
     "blkdiscard",
     "blkid",
+    "blockdev",
     "findmnt",
     "flock",
     "lsblk",
@@ -141,7 +149,9 @@ export const PROGRAMS_OF = {
   "openssh-client": ["ssh", "ssh-keygen"],
   "openssh-server": ["sshd"],
   openssl: ["openssl"],
+  binutils: ["objcopy"],
   procps: ["ps"],
+  sbsigntool: ["sbsign"],
   proot: ["proot"],
   "python3-minimal": ["python3"],
   "isc-dhcp-server": ["dhcpd"],

@@ -145,10 +145,12 @@ async function serve(folder: string): Promise<void> {
   });
   await images.scan();
   const plane = { bootAt: () => undefined } as unknown as Parameters<typeof bootHttpServer>[0]["plane"];
+  const inventory = {} as Parameters<typeof bootHttpServer>[0]["inventory"];
   const server = await bootHttpServer({
     address: "127.0.0.1",
     port: 0,
     plane,
+    inventory,
     images,
     bootFiles: new Map(),
     log: silentLog(),

@@ -21,6 +21,8 @@ import { backupState, restoreState } from "../../control/store/restore.ts";
 import { withControl } from "../api/control-process.ts";
 import { freePort } from "../lib/free-port.ts";
 
+const inventories = { deliver: async () => undefined };
+
 const MAC = "52:54:00:00:00:01";
 const program = fileURLToPath(new URL("../../control/main.ts", import.meta.url));
 
@@ -62,6 +64,7 @@ test("a stranger's event makes it a machine of the target; with control gone the
       name: "boot",
       joinTokenFile,
       timeline,
+      inventories,
       log,
     };
     const link = await controlLink({ ...options, onTarget: (target) => targets.push(target) });
@@ -123,7 +126,17 @@ test("a kept target of a newer control is used; what this version does not know 
     const timeline = await openTimeline({ path: join(stateDir, "events.journal"), log });
     const seen: BootTarget[] = [];
     const onTarget = (each: BootTarget) => seen.push(each);
-    await controlLink({ stateDir, controlUrls: [], caPem: "", name: "b", joinTokenFile: "", timeline, log, onTarget });
+    await controlLink({
+      stateDir,
+      controlUrls: [],
+      caPem: "",
+      name: "b",
+      joinTokenFile: "",
+      timeline,
+      inventories,
+      log,
+      onTarget,
+    });
     assert.equal(seen, [target]);
     await timeline.close();
   } finally {
@@ -155,6 +168,7 @@ test("a due boot server renews while it follows, and from then on signs grants w
       name: "boot",
       joinTokenFile,
       timeline,
+      inventories,
       log,
       onTarget: (target) => targets.push(target),
       nowMs: () => Date.now() + aheadMs,
@@ -207,7 +221,17 @@ test("a boot server that control's older state does not know joins again with th
     const timeline = await openTimeline({ path: join(stateDir, "events.journal"), log });
     const targets: BootTarget[] = [];
     const onTarget = (target: BootTarget) => targets.push(target);
-    const options = { stateDir, controlUrls: [url], caPem, name: "boot", joinTokenFile, timeline, log, onTarget };
+    const options = {
+      stateDir,
+      controlUrls: [url],
+      caPem,
+      name: "boot",
+      joinTokenFile,
+      timeline,
+      inventories,
+      log,
+      onTarget,
+    };
     const link = await controlLink(options);
     const controller = new AbortController();
     const running = link.run(controller.signal);

@@ -13,7 +13,9 @@ import { postBootEvents } from "#api/boot.ts";
 import { createBuild } from "#api/builds.ts";
 import { createCertificate } from "#api/certificates.ts";
 import { getDeployment, listDeployments } from "#api/deployments.ts";
+import type { InventoryReport, MachineInventory } from "#api/inventory.ts";
 import { type Job, listJobs } from "#api/jobs.ts";
+import { listMachines } from "#api/machines.ts";
 import { putMachineBmc } from "#api/power.ts";
 import { createService } from "#api/services.ts";
 import { setStack, uploadStackImage } from "#api/stack.ts";
@@ -22,6 +24,7 @@ import { certificatePin } from "#lib/x509.ts";
 import { saveCluster } from "../../cli/clusters/clusters.ts";
 import { clustersFile } from "../../cli/clusters/clusters-file.ts";
 import { commands } from "../../cli/commands.ts";
+import { keys } from "../../control/keys.ts";
 import { writeImage } from "../bootstrap/image-fixture.ts";
 import { archive } from "../control/builds/world.ts";
 import { type FakeHost, rig } from "../control/rig.ts";
@@ -84,6 +87,17 @@ test.after(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
+const REPORT: InventoryReport = {
+  mac: "52:54:00:00:00:01",
+  system: { product: "Box 9" },
+  firmware: { mode: "bios" },
+  cpu: { model: "Some CPU", sockets: 1, cores: 4, threads: 8, flags: [] },
+  memory: { totalBytes: 1 << 30, dimms: [{ slot: "A1", sizeBytes: 1 << 30 }] },
+  disks: [{ path: "/dev/sda", sizeBytes: 1 << 30, removable: false, holds: "ext4", smart: { healthy: false } }],
+  nics: [{ name: "eth0", carrier: true, neighbour: { system: "tor-3", port: "7" } }],
+  unread: [],
+};
+
 const flynn = (...argv: string[]) => invoke(argv, { env, cwd: directory });
 const jobs = async (): Promise<Job[]> =>
   (await control.admin.call(listJobs, { params: { app: "hello" } })).items.filter(({ desired }) => desired === "run");
@@ -113,6 +127,18 @@ const READS: Record<string, () => Promise<string[]> | string[]> = {
   "machine power status": () => ["52:54:00:00:00:01"],
   "machine orders": () => ["52:54:00:00:00:01"],
   "machine explain": () => ["52:54:00:00:00:01"],
+  "machine inventory": async () => {
+    const { items } = await control.admin.call(listMachines, {});
+    const value: MachineInventory = {
+      machineId: items[0]!.id,
+      takenBy: "host",
+      at: items[0]!.lastSeenAt,
+      report: REPORT,
+    };
+    const mutations = [{ key: keys.machineInventory(items[0]!.id), value }];
+    await control.store.commit({ actor: "test", mutations });
+    return ["52:54:00:00:00:01"];
+  },
   alerts: () => [],
   "alert show": async () => {
     const found = async () => (await control.admin.call(listAlerts)).items[0]?.id;
@@ -169,8 +195,11 @@ const CHANGES = new Set(
   ),
 );
 
+/** Shown in test/bootstrap/preflight/lan.test.ts, on a LAN of its own. */
+const ASKS_A_LAN = ["doctor network"];
+
 test("every command of the table is known here as one that reads or one that changes something", () => {
-  const known = [...Object.keys(READS), ...LINES, ...TEXT, ...CHANGES];
+  const known = [...Object.keys(READS), ...LINES, ...TEXT, ...CHANGES, ...ASKS_A_LAN];
   assert.equal(commands.map(({ words }) => words).sort(), known.sort());
 });
 

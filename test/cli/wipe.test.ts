@@ -6,12 +6,14 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { postBootEvents } from "#api/boot.ts";
 import { getMachineDisks, type MachineDisk, type MachineDisks, reportHostDisks } from "#api/disks.ts";
+import { hostTarget } from "#api/host-agents.ts";
+import { reportHostWipe } from "#api/wipes.ts";
 import { certificatePin } from "#lib/x509.ts";
 import { saveCluster } from "../../cli/clusters/clusters.ts";
 import { clustersFile } from "../../cli/clusters/clusters-file.ts";
 import { keys } from "../../control/keys.ts";
-import type { HostRecord } from "../../control/records.ts";
-import { rig } from "../control/rig.ts";
+import type { HostRecord, MachineRecord } from "../../control/records.ts";
+import { type Member, rig } from "../control/rig.ts";
 import { type InvokeOptions, invoke } from "./invoke.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "flynn-wipe-"));
@@ -51,6 +53,8 @@ const blank: MachineDisk = {
   fingerprint: "f".repeat(64),
 };
 const machine = { name: "", id: "" };
+let hostClient: Member["client"];
+let hostId = "";
 const order = async () => (await control.admin.call(getMachineDisks, { params: { id: machine.id } })).order?.path;
 
 test.before(async () => {
@@ -74,9 +78,18 @@ test.before(async () => {
   machine.name = "node-000099";
   const none = await flynn(`machine wipe ${machine.name}`);
   assert.match(none.err, /has not reported its disks yet/);
+  [hostClient, hostId] = [host.client, host.id];
   const record = control.store.get<HostRecord>(keys.host(host.id))!.value;
   const value = { ...record, machineId: machine.id };
-  await control.store.commit({ actor: "test", mutations: [{ key: keys.host(host.id), value }] });
+  const found = control.store.get<MachineRecord>(keys.machine(machine.id))!.value;
+  const linked = { ...found, hostId: host.id, state: "ready" };
+  await control.store.commit({
+    actor: "test",
+    mutations: [
+      { key: keys.host(host.id), value },
+      { key: keys.machine(machine.id), value: linked },
+    ],
+  });
   await host.client.call(reportHostDisks, { params: { id: host.id }, body: { disks: [full, root, blank] } });
 });
 
@@ -129,7 +142,7 @@ test("nothing is ordered until machine and fingerprint are typed", async () => {
 test("a disk is named by path, serial number or fingerprint; one that is in use or unknown is refused", async () => {
   const confirm = `--confirm ${machine.name}/0123456789ab`;
   for (const name of ["/dev/sda", "S1"]) {
-    assert.is((await flynn(`machine wipe ${machine.name} ${name} ${confirm}`)).code, 0, name);
+    assert.is((await flynn(`machine wipe ${machine.name} ${name} --take ${confirm}`)).code, 0, name);
     assert.is(await order(), "/dev/sda");
     assert.match((await flynn(`machine wipe ${machine.name}`)).err, /\/dev\/sda is erased at the next boot/);
     assert.is((await flynn(`machine wipe ${machine.name} --cancel`)).code, 0);
@@ -141,6 +154,46 @@ test("a disk is named by path, serial number or fingerprint; one that is in use 
   assert.match((await flynn(`machine wipe ${machine.name} /dev/sdx`)).err, /no disk \/dev\/sdx; it has \/dev\/sda/);
   assert.is((await flynn(`machine wipe ${machine.name} --cancel`)).code, 3, "there is no order");
   assert.is((await flynn(`machine wipe ${machine.name} /dev/sda --cancel`)).code, 2);
+});
+
+test("without --take the host that runs is told to wipe, and reads back; the order and the proof are shown", async () => {
+  const confirm = `--confirm ${machine.name}/0123456789ab`;
+  assert.is((await flynn(`machine wipe ${machine.name} /dev/sda ${confirm} --method burn`)).code, 2);
+  const given = await flynn(`machine wipe ${machine.name} /dev/sda ${confirm} --method zero --detach`);
+  assert.is(given.code, 0, given.err);
+  assert.match(given.out, /waits for host h1 to begin with \/dev\/sda/);
+  assert.match((await flynn(`machine disks ${machine.name} --proofs`)).err, /no disk of it was wiped/);
+  const params = { id: hostId };
+  const { wipes = [] } = await hostClient.call(hostTarget, { params });
+  assert.equal(
+    wipes.map(({ path, method, begun }) => [path, method, begun]),
+    [["/dev/sda", "zero", false]],
+  );
+  const { orderId, fingerprint } = wipes[0]!;
+  const now = new Date().toISOString();
+  const evidence = { did: "zeros written", bytesRead: full.sizeBytes, startedAt: now, endedAt: now, seconds: 61.2 };
+  await hostClient.call(reportHostWipe, {
+    params,
+    body: { orderId, fingerprint, state: "done", step: "/dev/sda: wiped", percent: 100, evidence },
+  });
+  const proofs = await flynn(`machine disks ${machine.name} --proofs`);
+  assert.match(proofs.out, /^Held: +8 GiB: ext4 labelled backup, 12 GiB used of 100 GiB; a GPT with 2 partitions$/m);
+  assert.match(proofs.out, /^Result: +all 8589934592 bytes read as zero$/m);
+  const kept = JSON.parse((await flynn(`machine disks ${machine.name} --proofs --json`)).out) as { serial: string }[];
+  assert.is(kept[0]!.serial, "S1");
+  assert.match((await flynn(`machine orders ${machine.name}`)).out, /wipe +done .*every byte read back as zero/);
+});
+
+test("a whole machine is confirmed by its name and how many disks it is", async () => {
+  for (const line of ["", " --confirm node-000099", " --confirm node-000099/3", " --confirm node-000099/0123456789ab"])
+    assert.is((await flynn(`machine wipe ${machine.name} --all${line}`)).code, 2, line);
+  const given = await flynn(`machine wipe ${machine.name} --all --confirm ${machine.name}/2 --detach`);
+  assert.is(given.code, 0, given.err);
+  assert.match(given.err, /\/dev\/sdb is mounted: it is not wiped/);
+  assert.match(given.out, /to begin with \/dev\/sda, \/dev\/sdc/);
+  const stopped = await flynn(`machine wipe ${machine.name} --cancel`);
+  assert.is(stopped.code, 0, stopped.err);
+  assert.is((await hostClient.call(hostTarget, { params: { id: hostId } })).wipes, undefined);
 });
 
 test.run();

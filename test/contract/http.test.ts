@@ -189,7 +189,7 @@ test("what a POST made is where its Location says, and every 201 has one", () =>
       createBuild: ["/v1/apps/hello/builds", { ...image, body: source }],
     };
     // Made of files of their own, and tried there: boot images, disks, repositories, BMCs.
-    const elsewhere = ["registerBootImage", "wipeMachineDisk", "redeploy", "orderPower"];
+    const elsewhere = ["registerBootImage", "wipeMachineDisk", "startMachineWipe", "redeploy", "orderPower"];
     const located = controlEndpoints().filter(({ location }) => location !== undefined);
     assert.equal([...Object.keys(requests), ...elsewhere].sort(), located.map(({ id }) => id).sort());
     for (const { id, status } of located) {

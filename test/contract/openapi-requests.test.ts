@@ -27,6 +27,7 @@ const REFUSED: Record<string, Fault["code"]> = {
   setStack: "invalid",
   orderPower: "conflict",
   wipeMachineDisk: "conflict",
+  startMachineWipe: "conflict",
   decideQuarantine: "not-found",
   // No host runs anything here: the deployment does not end and is not paused, the job waits.
   updateFormation: "conflict",
@@ -68,6 +69,7 @@ async function world(rig: Rig): Promise<(id: string) => Record<string, string>> 
     wipeMachineDisk: macOf(1),
     putMachineBmc: macOf(1),
     orderPower: macOf(1),
+    startMachineWipe: macOf(1),
     rejectMachine: macOf(3),
     updateHost: "h1",
     updateRoute: route,

@@ -9,6 +9,7 @@ const READS: Readonly<Record<string, string>> = {
   "hostd/builds/cache-keeper.ts": "days since a cache was used, over restarts",
   "hostd/builds/dockerfile.ts": "compared with the times that Docker gives images",
   "hostd/prune-loop.ts": "days since a log was written, over restarts",
+  "hostd/wipe/wipe.ts": "when a disk was wiped, in the proof of it",
   "lib/ids.ts": "ids sort by the time they were made",
   "lib/time.ts": "the two clocks that setting the clock does not hurry",
   "lib/line-store.ts": "numbers of lines go on over a lost disk; days of a log, over restarts",
@@ -29,6 +30,7 @@ test("programs on hosts wait by the monotonic clock: the wall's is read where da
 /** In control and the boot server: where the wall's clock itself is read, `now` of the context aside, which dates what is written down. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   "bootstrap/bmc/sol.ts": "since when a console is kept, for people",
+  "bootstrap/http/inventory.ts": "times of reports, in the order of the steps",
   "bootstrap/timeline.ts": "times of steps, for people",
   "control/log-drains/pump.ts": "how far a drain is behind, for people",
   "control/log-drains/send-https.ts": "a date in an answer, of which ten minutes at most are waited",

@@ -10,7 +10,11 @@ import {
   type WipeOutcome,
   wipeMachineDisk,
 } from "#api/disks.ts";
+import { hostTarget } from "#api/host-agents.ts";
+import { drainHost } from "#api/hosts.ts";
+import { cancelMachineOrder, getMachineOrder, type MachineOrder } from "#api/machine-orders.ts";
 import { approveMachine, deleteMachine, machineTimeline } from "#api/machines.ts";
+import { getMachineWipe, reportHostWipe, startMachineWipe, type WipeProgress, type WipeTask } from "#api/wipes.ts";
 import { keys } from "../../control/keys.ts";
 import type { HostRecord, MachineRecord } from "../../control/records.ts";
 import type { FakeHost, Member, Rig } from "./rig.ts";
@@ -163,6 +167,126 @@ test("a host says nothing of another's disks, and a host without a machine of no
     assert.is(await codeOf(other.client.call(reportHostDisks, { params: { id: host.id }, body })), "forbidden");
     await other.client.call(reportHostDisks, { params: { id: other.id }, body });
     assert.is((await rig.admin.call(getMachineDisks, { params })).disks.length, 2);
+  }));
+
+const evidence = {
+  did: "zeros written",
+  bytesRead: disk.sizeBytes,
+  startedAt: "2026-01-01T00:00:00.000Z",
+  endedAt: "2026-01-01T00:01:00.000Z",
+  seconds: 60,
+};
+
+/** The host's side of a wipe. */
+async function withWipe(
+  body: (
+    machine: Omit<Machine, "order"> & {
+      order: MachineOrder;
+      tell(state: WipeProgress, more?: object): Promise<unknown>;
+      now(): Promise<{ machine: string; order: string }>;
+      told(): Promise<WipeTask[]>;
+    },
+  ) => Promise<void>,
+) {
+  await withMachine(async (machine) => {
+    const { rig, host, params } = machine;
+    const key = keys.machine(params.id);
+    const value = { ...rig.store.get<MachineRecord>(key)!.value, hostId: host.id, state: "ready" as const };
+    await rig.store.commit({ actor: "test", mutations: [{ key, value }] });
+    const order = await rig.admin.call(startMachineWipe, { params, body: { fingerprints: [disk.fingerprint] } });
+    const at = { id: host.id };
+    const tell = (state: WipeProgress, more: object = {}) =>
+      host.client.call(reportHostWipe, {
+        params: at,
+        body: {
+          ...{ orderId: order.id, fingerprint: disk.fingerprint, state, percent: 10 },
+          step: `/dev/vda: ${state}`,
+          ...more,
+        },
+      });
+    const now = async () => ({
+      machine: rig.store.get<MachineRecord>(key)!.value.state,
+      order: (await rig.admin.call(getMachineOrder, { params: { id: params.id, order: order.id } })).state,
+    });
+    const told = async () => (await host.client.call(hostTarget, { params: at })).wipes ?? [];
+    await body({ ...machine, order, tell, now, told });
+  });
+}
+
+test("a wipe is told to the host, shows its steps, and ends with a proof of every byte on the machine and its timeline", () =>
+  withWipe(async ({ rig, boot, params, tell, now, told }) => {
+    assert.equal(await now(), { machine: "ready", order: "waiting" });
+    assert.equal(
+      (await told()).map(({ path, begun }) => [path, begun]),
+      [["/dev/vda", false]],
+    );
+    const { machines } = await boot.client.call(bootTarget, { params: { id: boot.id } });
+    assert.equal(machines[0]!.givenUp, [disk.fingerprint], "a boot meanwhile takes it for no state disk");
+    await tell("running", { progress: "100 MiB of 1 GiB, 20 MiB/s" });
+    assert.equal(await now(), { machine: "erasing", order: "running" });
+    assert.equal(
+      (await told()).map(({ begun }) => begun),
+      [true],
+    );
+    await tell("done");
+    assert.equal(await now(), { machine: "erasing", order: "running" }, "without evidence nothing is proven");
+    await tell("done", { evidence });
+    await tell("done", { evidence });
+    assert.equal(await now(), { machine: "ready", order: "done" });
+    assert.equal(await told(), []);
+    const { proofs } = await rig.admin.call(getMachineWipe, { params });
+    assert.is(proofs.length, 1);
+    assert.is(proofs[0]!.result, `all ${disk.sizeBytes} bytes read as zero`);
+    assert.is(proofs[0]!.held, "holds ext4 (label backup)");
+    const { items } = await rig.admin.call(machineTimeline, { params, query: {} });
+    const words = items.filter(({ stage }) => stage === "wipe").map(({ message }) => message);
+    assert.equal(words, [`/dev/vda (S1) is wiped: zeros written; all ${disk.sizeBytes} bytes read as zero, in 60 s`]);
+  }));
+
+test("a proof by samples never says that all was read", () =>
+  withWipe(async ({ rig, params, tell }) => {
+    await tell("done", { evidence: { ...evidence, bytesRead: 1_000 } });
+    const { proofs } = await rig.admin.call(getMachineWipe, { params });
+    assert.match(proofs[0]!.result, /^1000 of \d+ bytes, in samples, read as zero; what lies between was not read$/);
+  }));
+
+test("a wipe that failed says why; one that is taken back is told no more, and what is lost is on the timeline", async () => {
+  await withWipe(async ({ tell, now }) => {
+    await tell("running");
+    await tell("failed", { step: "/dev/vda: byte 7 is not zero; the disk is faulty" });
+    assert.equal(await now(), { machine: "ready", order: "failed" });
+  });
+  await withWipe(async ({ rig, params, order, tell, now, told }) => {
+    await tell("running");
+    await rig.admin.call(cancelMachineOrder, { params: { id: params.id, order: order.id }, body: {} });
+    assert.equal(await told(), []);
+    assert.equal(await now(), { machine: "ready", order: "cancelled" });
+    await tell("failed", { step: "stopped: the first 3 GiB of /dev/vda are lost" });
+    assert.equal(await now(), { machine: "ready", order: "cancelled" });
+    const { items } = await rig.admin.call(machineTimeline, { params, query: {} });
+    assert.match(items.at(-1)!.message, /is not wiped: stopped: the first 3 GiB of \/dev\/vda are lost/);
+  });
+});
+
+test("a wipe needs a host that runs, a disk that it reported and can be wiped; the disk of its state needs a drained host", () =>
+  withMachine(async ({ rig, host, params, report }) => {
+    const wipe = (...fingerprints: string[]) =>
+      rig.admin.call(startMachineWipe, { params, body: { fingerprints } }).then(
+        () => "done",
+        ({ message }: Error) => message,
+      );
+    assert.match(await wipe(disk.fingerprint), /no host runs on machine .*; boot it first/);
+    const key = keys.machine(params.id);
+    const value = { ...rig.store.get<MachineRecord>(key)!.value, hostId: host.id };
+    await rig.store.commit({ actor: "test", mutations: [{ key, value }] });
+    assert.match(await wipe("3".repeat(64)), /reported no disk of fingerprint 333333333333/);
+    assert.match(await wipe(disk.fingerprint, mounted.fingerprint), /is mounted; it cannot be wiped/);
+    const own = { ...disk, standing: "ours" as const, holds: "is this host's state disk" };
+    await host.client.call(reportHostDisks, { params: { id: host.id }, body: { disks: [own] } });
+    assert.match(await wipe(disk.fingerprint), /keeps the state of host node-1; .*flynn host drain node-1/);
+    await rig.admin.call(drainHost, { params: { id: host.id } });
+    assert.is(await wipe(disk.fingerprint), "done");
+    await report();
   }));
 
 test("a machine that is forgotten takes its disks and its order along", () =>

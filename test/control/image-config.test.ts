@@ -38,7 +38,11 @@ for (const [what, config, wanted] of [
     image({ Env: Array(20).fill(`A=${"x".repeat(10 * KIB)}`) }),
     /environment is .*, and may be 128 KiB/,
   ],
-  ["another architecture", { architecture: "s390x", os: "linux" }, /for linux\/s390x, hosts are linux\/amd64 or linux\/arm64/],
+  [
+    "another architecture",
+    { architecture: "s390x", os: "linux" },
+    /for linux\/s390x, hosts are linux\/amd64 or linux\/arm64/,
+  ],
   ["another system", { architecture: "amd64", os: "windows" }, /for windows\/amd64/],
 ] as const)
   test(`an image with ${what} is ${wanted === undefined ? "taken" : "refused in words"}`, () => {

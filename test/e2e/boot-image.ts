@@ -6,7 +6,8 @@ import { fileURLToPath } from "node:url";
 import { exec } from "#lib/exec.ts";
 
 export const CACHE = process.env["FLYNN_CACHE"] ?? "/var/cache/flynn";
-const BUILD_MS = 1_500_000;
+/** Of another architecture, every program of it is emulated. */
+const BUILD_MS = 2_400_000;
 const IMAGES_KEPT = 3;
 
 export interface BuiltImage {
@@ -26,11 +27,16 @@ export interface BootImageOptions {
   signal: AbortSignal;
   /** lz4 for zstd: packed in seconds, and an emulated machine reads it in half the time. The tree is the same. */
   fast?: boolean;
+  /** This machine's without. */
+  architecture?: "amd64" | "arm64";
+  /** With a signed EFI program of kernel and initrd, signed with this key. */
+  uki?: { keyFile: string; certificateFile: string };
 }
 
 export async function bootImage(options: BootImageOptions): Promise<BuiltImage> {
-  const { say, signal, fast = false } = options;
-  const imagesDir = join(CACHE, "images");
+  const { say, signal, fast = false, architecture, uki } = options;
+  const kinds = [...(architecture === undefined ? [] : [architecture]), ...(uki === undefined ? [] : ["uki"])];
+  const imagesDir = join(CACHE, ["images", ...kinds].join("-"));
   await mkdir(imagesDir, { recursive: true });
   let line = "";
   const main = fileURLToPath(new URL("../../images/main.ts", import.meta.url));
@@ -45,6 +51,8 @@ export async function bootImage(options: BootImageOptions): Promise<BuiltImage> 
       join(CACHE, "image-cache"),
       "--signing-key",
       join(CACHE, "images.key"),
+      ...(architecture === undefined ? [] : ["--arch", architecture]),
+      ...(uki === undefined ? [] : ["--uki", "--uki-key", uki.keyFile, "--uki-cert", uki.certificateFile]),
       ...(fast ? ["--lz4"] : []),
     ],
     {

@@ -1,4 +1,5 @@
 // `hostd disk` on block devices (loop devices over sparse files): what it mounts, reads, writes, erases, and leaves alone.
+import { createReadStream } from "node:fs";
 import { mkdir, open, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite } from "uvu";
@@ -12,6 +13,8 @@ import { diskOwner } from "../../hostd/state-disk/mark.ts";
 import { type DiskOutcome, readNotes, readOutcome } from "../../hostd/state-disk/outcome.ts";
 import { type MarksOf, readDisk } from "../../hostd/state-disk/probe.ts";
 import { possibleMarks } from "../../hostd/state-disk/take.ts";
+import { canDiscard } from "../../hostd/wipe/methods.ts";
+import { wipeDisk } from "../../hostd/wipe/wipe.ts";
 import { testCa } from "../hostd/fake-control.ts";
 import { rowOf } from "../hostd/state-disk/fixture.ts";
 import { openScope, type Scope } from "./scope.ts";
@@ -255,6 +258,52 @@ lab("a disk that somebody writes to while it is read, or has in use, is not take
     await exec(["mkswap", machine.device]);
     assert.match((await machine.boot()).reason, /holds swap/);
     assert.is((await machine.look()).mark, undefined);
+  }),
+);
+
+lab("a disk is wiped beside the running host, by each means of the kernel, and every byte is read back", (context) =>
+  withMachine(context, async (machine) => {
+    const owner = diskOwner({ caPem: context.caPem, machineId: "m_1", hostname: "node-1" });
+    for (const [method, did] of [
+      ["zero", "zeros written"],
+      ["auto", "discarded"],
+    ] as const) {
+      await exec(["mkfs.ext4", "-q", "-F", "-L", "customers", machine.device]);
+      await machine.write(1500 * MIB + 5, Buffer.from("precious"));
+      const disk = await machine.look();
+      const task = { orderId: "mo_1", fingerprint: disk.fingerprint, path: machine.device, serial: "S1" };
+      const { signal } = context.scope;
+      const evidence = await wipeDisk({
+        disk,
+        task: { ...task, sizeBytes: SIZE, method, verify: "all", begun: false },
+        owner,
+        canDiscard: await canDiscard(machine.device),
+        onProgress: () => undefined,
+        signal,
+      });
+      assert.is(evidence.did, did);
+      assert.is(evidence.bytesRead, SIZE);
+      const zero = Buffer.alloc(MIB);
+      let bytes = 0;
+      for await (const chunk of createReadStream(machine.device, { highWaterMark: MIB })) {
+        assert.ok((chunk as Buffer).equals(zero.subarray(0, (chunk as Buffer).length)), `near byte ${bytes}`);
+        bytes += (chunk as Buffer).length;
+      }
+      assert.is(bytes, SIZE);
+    }
+    // One that is in use is refused by the kernel, before anything is written.
+    assert.is((await machine.boot()).did, "format");
+    const used = await machine.look();
+    const why = await wipeDisk({
+      disk: used,
+      task: {
+        ...{ orderId: "mo_2", fingerprint: used.fingerprint, path: machine.device, sizeBytes: SIZE, begun: false },
+        ...{ method: "zero", verify: "all" },
+      },
+      ...{ owner, canDiscard: false, onProgress: () => undefined, signal: context.scope.signal },
+    }).catch((error: Error) => error.message);
+    assert.match(String(why), /is in use; nothing was erased/);
+    assert.is((await machine.boot()).did, "use", "its state is there still");
   }),
 );
 

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import type { Host } from "#api/hosts.ts";
 import type { Machine as MachineRecord, TimelineEvent } from "#api/machines.ts";
 import { until } from "#lib/time.ts";
-import { bootImage, trustImage } from "../e2e/boot-image.ts";
+import { type BootImageOptions, bootImage, trustImage } from "../e2e/boot-image.ts";
 import { type Appliance, startAppliance } from "../lab/appliance.ts";
-import { addMachine, type MachineOptions } from "../lab/qemu.ts";
+import { addMachine, type Machine, type MachineOptions } from "../lab/qemu.ts";
 import { openScope, type Scope } from "../lab/scope.ts";
 import type { Soak } from "./soaks.ts";
 
@@ -49,8 +49,13 @@ export const boots: Soak = {
   },
 };
 
-async function booting(scope: Scope, say: (line: string) => void): Promise<Appliance> {
-  const image = await bootImage({ say, signal: scope.signal, fast: true });
+/** An appliance in full mode with a boot image of this kind. */
+export async function booting(
+  scope: Scope,
+  say: (line: string) => void,
+  kind: Pick<BootImageOptions, "architecture" | "uki"> = {},
+): Promise<Appliance> {
+  const image = await bootImage({ say, signal: scope.signal, fast: true, ...kind });
   const stateDir = join(scope.folder, "state");
   await trustImage(image, stateDir);
   const net = ["--interface", "br0", "--dhcp", "full", "--dhcp-range", "10.77.0.100-10.77.0.200"];
@@ -64,8 +69,20 @@ async function booting(scope: Scope, say: (line: string) => void): Promise<Appli
   return appliance;
 }
 
+/** A host that became ready, before its machine is switched off. */
+export interface Ready {
+  machine: Machine;
+  host: Host;
+  stages: string[];
+}
+
 /** From power to a ready host, in milliseconds; the machine is switched off and forgotten then. */
-async function firstBoot(scope: Scope, appliance: Appliance, options: MachineOptions): Promise<number> {
+export async function firstBoot(
+  scope: Scope,
+  appliance: Appliance,
+  options: MachineOptions,
+  { bootMs = BOOT_MS, look }: { bootMs?: number; look?: (ready: Ready) => Promise<void> } = {},
+): Promise<number> {
   const machine = await addMachine(scope, appliance.lan, options);
   const eventually = <T>(what: string, timeoutMs: number, probe: () => Promise<T>): Promise<NonNullable<T>> =>
     until(probe, { what, timeoutMs, everyMs: 500, signal: scope.signal }).catch((cause: unknown) => {
@@ -79,13 +96,14 @@ async function firstBoot(scope: Scope, appliance: Appliance, options: MachineOpt
   await machine.powerOn();
   const { id, name } = await eventually("the machine being discovered", 120_000, found);
   await appliance.flynn(["machine", "approve", name]);
-  const host = await eventually("a ready host", BOOT_MS, async () =>
+  const host = await eventually("a ready host", bootMs, async () =>
     (await list<Host>("/v1/hosts")).find(({ machineId, state }) => machineId === id && state === "ready"),
   );
   const tookMs = performance.now() - startedMs;
   const stages = (await list<TimelineEvent>(`/v1/machines/${id}/timeline`)).map(({ stage }) => stage as string);
   const missing = STAGES.filter((stage) => !stages.includes(stage));
   if (missing.length > 0) throw new Error(`${options.name} booted without ${missing.join(", ")} on its timeline`);
+  await look?.({ machine, host, stages });
   await machine.kill();
   for (const path of [`/v1/hosts/${host.id}`, `/v1/machines/${id}`]) await appliance.api("DELETE", path);
   return tookMs;

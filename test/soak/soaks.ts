@@ -5,6 +5,8 @@ import { deployments } from "./deployments.ts";
 import { firmware } from "./firmware.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
+import { inventory } from "./inventory.ts";
+import { arm64, ownKeys } from "./kinds.ts";
 import { leak } from "./leak.ts";
 import { packets } from "./packets.ts";
 import { protocols } from "./protocols.ts";
@@ -30,13 +32,16 @@ export interface Soak {
 }
 
 export const SOAKS: Readonly<Record<string, Soak>> = {
+  arm64,
   boots,
   "ca-stack": caStack,
   deployments,
   firmware,
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
+  inventory,
   leak,
+  "own-keys": ownKeys,
   packets,
   protocols,
 };

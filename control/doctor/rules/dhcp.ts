@@ -12,7 +12,7 @@ function exchange({ current }: Boot): { offer: TimelineEvent | undefined; taken:
   const since = current.slice(Math.max(0, discovered));
   const offers = since.filter(({ stage }) => stage === "offer");
   return {
-    offer: offers.find((event) => codeOf(event) === undefined || (isCode("rung")(event) && event.detail?.["kind"])),
+    offer: offers.find((event) => codeOf(event) === undefined),
     taken: offers.find(isCode("address-taken")),
   };
 }

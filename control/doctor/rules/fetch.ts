@@ -65,6 +65,13 @@ export const FETCH_RULES: readonly Rule[] = [
     what: "the iPXE that it runs speaks no HTTP, and it came back with the same after it fetched ours",
     todo: "update the iPXE in its network card's ROM, or switch the card's own ROM off",
   }),
+  told("loader-refused", (event) => ({
+    what: `it fetched ${part(event, "loader") === "shim" ? "the signed shim" : "iPXE"} and came back as firmware without running it, as with Secure Boot on (${SECURE_BOOT})`,
+    todo:
+      event.detail?.["next"] === undefined
+        ? "enrol Microsoft's third-party UEFI key in its setup, or switch Secure Boot off there"
+        : "wait: it is offered another loader at this try; if that is refused too, switch Secure Boot off in its setup",
+  })),
   refused(
     "secure-boot-shim",
     "shim fetched whole, GRUB not, and firmware began anew",

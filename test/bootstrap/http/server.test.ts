@@ -11,12 +11,14 @@ import type { BootMachine } from "#api/boot.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import { createBootPlane } from "../../../bootstrap/http/boot-plane.ts";
+import { createInventoryRoom } from "../../../bootstrap/http/inventory.ts";
 import { bootHttpServer } from "../../../bootstrap/http/server.ts";
 import { createMachines } from "../../../bootstrap/identity/machines.ts";
 import { createSight } from "../../../bootstrap/identity/sight.ts";
 import { createTokens } from "../../../bootstrap/identity/tokens.ts";
 import type { Transfer } from "../../../bootstrap/images.ts";
 import { openImages } from "../../../bootstrap/images.ts";
+import { createInventories } from "../../../bootstrap/inventories.ts";
 import type { RootSource } from "../../../bootstrap/root-sources.ts";
 import type { Happening } from "../../../bootstrap/timeline.ts";
 import { bootMachine, bootTarget, type ImageFixture, writeImage } from "../image-fixture.ts";
@@ -59,18 +61,27 @@ async function withServer(
   const transfers: Transfer[] = [];
   const wire: Rig["wire"] = { card: MAC };
   const clock = { nowMs: 0 };
+  const base = "http://127.0.0.1:7780";
+  const timeline = { record: (event: Happening) => void events.push(event) };
+  const sight = createSight({
+    network: { address: "127.0.0.0", prefix: 8 },
+    relays: [],
+    neighbours: () => wire.card,
+  });
+  const inventories = createInventories({ log: silentLog(), nowMs: () => clock.nowMs });
+  const inventory = createInventoryRoom({
+    ...{ base, key: Buffer.alloc(32, 7), machines: known, sight, timeline, inventories },
+    nowMs: () => clock.nowMs,
+  });
   const loads: Rig["root"] = { source: { from: "us" } };
   const plane = createBootPlane({
-    base: "http://127.0.0.1:7780",
+    base,
     machines: known,
     images,
     tokens: createTokens({ save: async () => undefined }),
-    timeline: { record: (event) => void events.push(event) },
-    sight: createSight({
-      network: { address: "127.0.0.0", prefix: 8 },
-      relays: [],
-      neighbours: () => wire.card,
-    }),
+    timeline,
+    sight,
+    inventory,
     grant: (boot) => `fjg_${boot.bootId}`,
     rootFrom: async () => loads.source,
     ran: () => undefined,
@@ -85,6 +96,7 @@ async function withServer(
     address: "127.0.0.1",
     port: 0,
     plane,
+    inventory,
     images,
     bootFiles,
     onTransfer,
@@ -318,6 +330,28 @@ test("a rejected machine is sent on to its own boot order", () =>
     const { body } = await get(scriptPath());
     assert.match(body, "exit 0");
     assert.not.match(body, "node-");
+  }));
+
+test("the initrd of a signed image is told by lines what a script would have said, and its boot is one like any other", () =>
+  withServer([bootMachine(MAC)], async ({ get, events, fixture }) => {
+    const asked = `/boot.env?mac=${MAC}&uuid=${UUID}&serial=A1&arch=x86_64&platform=efi`;
+    const { status, body } = await get(asked);
+    assert.is(status, 200);
+    const { sha256 } = fixture.manifest.squashfs;
+    const root = `DO=boot\nFETCH=http://127.0.0.1:7780/a/sha256-${sha256}/root.squashfs\nSEED=http://127.0.0.1:7780/s/`;
+    assert.ok(body.startsWith(root), body);
+    const token = /\/s\/([\w-]+)\/\n$/.exec(body)![1]!;
+    assert.is((await get(`/s/${token}/user-data`)).status, 200);
+    assert.equal(
+      events.map(({ stage }) => stage),
+      ["script", "seed"],
+    );
+  }));
+
+test("an initrd whose machine nobody approved waits, and is told for what", () =>
+  withServer([], async ({ get }) => {
+    const { body } = await get(`/boot.env?mac=${MAC}&arch=x86_64&platform=efi`);
+    assert.match(body, /^DO=wait\nWHY=Flynn: machine \S+ waits for approval/);
   }));
 
 test("a RISC-V machine is told why on its console and sent on to its own boot order; the timeline says so once", () =>

@@ -27,6 +27,7 @@ async function settings(words: string, flags: readonly string[], env: NodeJS.Pro
 const VALUES: Record<string, [values: string[], setting: Partial<UpConfig>]> = {
   interface: [["eth7"], { interface: "eth7" }],
   dhcp: [["full"], { dhcp: "full" }],
+  "dhcp-anyway": [[], { dhcpAnyway: true }],
   "dhcp-range": [["10.0.0.1-10.0.0.9"], { dhcpRange: "10.0.0.1-10.0.0.9" }],
   "dhcp-router": [["10.0.0.254"], { dhcpRouter: "10.0.0.254" }],
   "dhcp-dns": [["10.0.0.2", "10.0.0.3"], { dhcpDns: ["10.0.0.2", "10.0.0.3"] }],
@@ -102,7 +103,7 @@ const WRONG: [argv: string[], said: RegExp][] = [
     /--dhcp-reserve .*must be MAC=ADDRESS, such as 52:54:00:12:34:56=10.20.0.30/,
   ],
   [["--dhcp-domain", "Lab!"], /--dhcp-domain Lab!: must be a domain/],
-  [["--dhcp", "both"], /--dhcp both: must be proxy or full/],
+  [["--dhcp", "both"], /--dhcp both: must be proxy, full or auto/],
   [["--app-egress", "some"], /--app-egress some: must be all, internet or none/],
   [["--free-floor", "2xB"], /--free-floor 2xB: must be a size, such as 2GiB/],
   [["--drain-allow", "ten"], /--drain-allow ten: must be a range of addresses, such as 10\.0\.0\.0\/8/],

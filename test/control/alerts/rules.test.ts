@@ -26,6 +26,11 @@ const pending = {
   claim: "x",
 };
 
+const rogue = {
+  ...{ address: "10.77.0.9", card: "52:54:00:00:00:09", gives: "10.77.0.40", boots: false },
+  rogueAs: "new" as const,
+};
+
 /** Of each kind: a view where it is wanted, how severe it is and what it says; then views where it is not. */
 const TABLE: Record<
   AlertKind,
@@ -101,6 +106,35 @@ const TABLE: Record<
       [{ machines: [machine({ pending })] }, "warning", /waits for a decision.*another machine.*flynn machine show/s],
     ],
     not: [{ machines: [machine(), machine({ state: "discovered" })] }],
+  },
+  "machine-loops": {
+    raised: [
+      [
+        { machines: [machine({ state: "failed", reason: "5 boots ended in the initrd" })] },
+        "critical",
+        /boots again and again.*5 boots ended in the initrd.*flynn machine explain/s,
+      ],
+    ],
+    not: [{ machines: [machine({ state: "booting" }), machine({ state: "ready" })] }],
+  },
+  "rogue-dhcp": {
+    raised: [
+      [
+        { lans: [{ id: "b-1", name: "boot", servers: [rogue] }] },
+        "critical",
+        /another DHCP server answers where boot boots machines: 10\.77\.0\.9.*card 52:54:00:00:00:09.*was not there.*flynn doctor network/s,
+      ],
+      [
+        {
+          lans: [
+            { id: "b-1", name: "boot", servers: [{ ...rogue, rogueAs: "boots", boots: true, file: "pxelinux.0" }] },
+          ],
+        },
+        "warning",
+        /tells machines what to boot \(pxelinux\.0\).*whichever answers first/s,
+      ],
+    ],
+    not: [{ lans: [{ id: "b-1", name: "boot", servers: [] }] }],
   },
   "certificate-ends": {
     raised: [
@@ -254,6 +288,8 @@ const SECONDS: Record<AlertKind, [raise: number, clear: number]> = {
   "router-down": [15, 30],
   "router-behind": [60, 30],
   "machine-waits": [0, 0],
+  "machine-loops": [0, 0],
+  "rogue-dhcp": [0, 60],
   "certificate-ends": [0, 0],
   "member-certificate-ends": [60, 60],
   "control-certificate-ends": [60, 60],

@@ -14,6 +14,7 @@ export const well = (over: Partial<AlertView> = {}): AlertView => ({
   reports: new Map(),
   routers: [],
   machines: [],
+  lans: [],
   certificates: [],
   ownCertificates: [],
   restarted: [],

@@ -225,6 +225,7 @@ export const SEQUENCES: readonly Sequence[] = [
       },
     ],
   },
+  told("loader-refused", "tftp", "note", { loader: "ipxe", next: "shim" }),
   { rule: "secure-boot", upTo: "tftp", next: [DISCOVER, OFFER] },
   { rule: "secure-boot-shim", upTo: "tftp", instead: { tftp: { file: "shimx64.efi" } }, next: [DISCOVER, OFFER] },
   { rule: "bios-began-anew", upTo: "tftp", ...BIOS, next: [DISCOVER, OFFER] },

@@ -124,7 +124,6 @@ test("every code that somebody records as trouble is one that a rule follows fro
     "boot-server-asked",
     "rung",
     "firmware-learnt",
-    "loader-refused",
     "ipxe-runs",
     "root-from-peer",
     "waits-turn",

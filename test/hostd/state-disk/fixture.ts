@@ -73,9 +73,16 @@ export interface Take {
 
 export async function take(
   disks: readonly FileDisk[],
-  options: { folder: string; policy?: DiskPolicy; who?: DiskOwner; order?: WipeOrder; withinMs?: number },
+  options: {
+    folder: string;
+    policy?: DiskPolicy;
+    who?: DiskOwner;
+    order?: WipeOrder;
+    withinMs?: number;
+    givenUp?: string[];
+  },
 ): Promise<Take> {
-  const { folder, policy = findEmpty, who = owner, order, withinMs } = options;
+  const { folder, policy = findEmpty, who = owner, order, withinMs, givenUp = [] } = options;
   const refused: Take["refused"] = [];
   const wipes: WipeOutcome[] = [];
   const progress: number[] = [];
@@ -83,6 +90,7 @@ export async function take(
     policy,
     owner: who,
     order,
+    givenUp,
     directory: folder,
     withinMs,
     read: (marksOf) => Promise.all(disks.map((disk) => readDisk(rowOf(disk), marksOf(disk), signal))),

@@ -326,6 +326,13 @@ for (const shell of ["dash", "busybox"]) {
     assert.match(said, `PANIC flynn: BOOT REFUSED: ${why}`);
   });
 
+  test(`${under}: a boot for an inventory tells its refusal where its inventory would go`, async () => {
+    const nonce = "n".repeat(40);
+    const cmdline = (port: number) => `boot=live flynn.inventory=http://127.0.0.1:${port}/i/${nonce} console=tty0\n`;
+    const { told } = await boot(shell, { memTotalKib: 700_000, cmdline });
+    assert.equal(told, [`/i/${nonce}/refused memory this image needs 1024 MiB of memory, the machine has 683 MiB`]);
+  });
+
   test(`${under}: steps are on every console too, once on each; with one console nothing is written twice`, async () => {
     const two = await boot(shell, { consoles: "tty0 ttyS0" });
     assert.match(two.screen, /^flynn: root image verified/m);

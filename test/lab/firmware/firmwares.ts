@@ -3,7 +3,14 @@
 import { copyFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
-export type FirmwareName = "seabios" | "seabios-undi" | "ovmf" | "ovmf-http" | "ovmf-secure" | "aavmf";
+export type FirmwareName =
+  | "seabios"
+  | "seabios-undi"
+  | "ovmf"
+  | "ovmf-http"
+  | "ovmf-secure"
+  | "ovmf-own-keys"
+  | "aavmf";
 
 export interface Firmware {
   emulator?: string;
@@ -48,6 +55,13 @@ export const FIRMWARES: Readonly<Record<FirmwareName, Firmware>> = {
     romFile: "",
     // It would ask for IPv6 addresses for minutes before it goes on to HTTP.
     argv: without("IPv6PXESupport"),
+  },
+  /** Secure Boot on, and nothing trusted but Debian's key for tests. By HTTP: a signed image is large for TFTP. */
+  "ovmf-own-keys": {
+    machine: "q35,graphics=off,smm=on",
+    flash: { code: `${OVMF}/OVMF_CODE_4M.secboot.fd`, variables: `${OVMF}/OVMF_VARS_4M.snakeoil.fd`, secure: true },
+    romFile: "",
+    argv: [...without("IPv4PXESupport"), ...without("IPv6PXESupport")],
   },
   aavmf: {
     emulator: "qemu-system-aarch64",

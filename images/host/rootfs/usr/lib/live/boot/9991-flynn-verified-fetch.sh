@@ -35,10 +35,12 @@ flynn_say ()
 	flynn_others "flynn: $*"
 }
 
-# Tells the boot server why this boot ends, with the token that its own seed has: CODE TEXT. It is on the timeline then.
+# Tells the boot server why this boot ends, with the token that its own seed has, or where its inventory would go: CODE TEXT. It is on
+# the timeline then.
 flynn_report ()
 {
-	flynn_seed="$(sed -n 's,^.*ds=nocloud-net;s=\(http://[^/ ]*\)/s/\([A-Za-z0-9_-]*\)/.*$,\1/e/\2/refused,p' "${FLYNN_CMDLINE:-/proc/cmdline}")"
+	flynn_seed="$(sed -n 's,^.*flynn\.inventory=\(http://[^ ]*/i/[A-Za-z0-9_-]*\).*$,\1/refused,p' "${FLYNN_CMDLINE:-/proc/cmdline}")"
+	[ -n "${flynn_seed}" ] || flynn_seed="$(sed -n 's,^.*ds=nocloud-net;s=\(http://[^/ ]*\)/s/\([A-Za-z0-9_-]*\)/.*$,\1/e/\2/refused,p' "${FLYNN_CMDLINE:-/proc/cmdline}")"
 	[ -n "${flynn_seed}" ] && [ -n "${flynn_is_up}" ] || return 0
 	timeout 10 wget -q -O /dev/null --post-data "$1 $2" "${flynn_seed}" || flynn_say "the boot server could not be told"
 }
@@ -91,7 +93,16 @@ flynn_ask ()
 {
 	flynn_line="$(cat "${FLYNN_CMDLINE:-/proc/cmdline}")"
 	flynn_base="$(printf '%s\n' "${flynn_line}" | sed -n 's,^.*flynn\.server=\(http://[^/ ]*\).*$,\1,p')"
-	[ -n "${flynn_base}" ] || flynn_base="http://${ROOTSERVER}:7780"
+	if [ -z "${flynn_base}" ]
+	then
+		case "${ROOTSERVER}" in
+			"" | 0.0.0.0)
+				flynn_refuse network "DHCP names no next server, and this signed image was built without --boot-server"
+				return 1
+				;;
+		esac
+		flynn_base="http://${ROOTSERVER}:7780"
+	fi
 	flynn_query="mac=$(cat "${FLYNN_SYS:-/sys}/class/net/${DEVICE}/address")&uuid=$(flynn_dmi product_uuid)&serial=$(flynn_dmi product_serial)"
 	flynn_query="${flynn_query}&vendor=$(flynn_dmi sys_vendor)&product=$(flynn_dmi product_name)&arch=$(uname -m)&platform=efi"
 	flynn_unheard=0
