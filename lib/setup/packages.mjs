@@ -79,7 +79,6 @@ export const BASE_PACKAGES = [
 export const PROGRAMS_OF = {
   systemd: ["systemctl", "systemd-analyze", "systemd-detect-virt"],
   ethtool: ["ethtool"],
-  ipmitool: ["ipmitool"],
   smartmontools: ["smartctl"],
   apt: ["apt-get", "apt-config"],
   bash: ["bash"],
