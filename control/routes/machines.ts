@@ -64,9 +64,13 @@ export function mountMachines(mount: Mount, context: Context): void {
 
   const gone = (id: string): Change[] => [
     { key: keys.machine(id), value: null },
-    ...[keys.machineBmc(id), keys.machineDisks(id), keys.machineWipe(id), keys.machineInventory(id), keys.machineLife(id)].flatMap((key) =>
-      store.get(key) ? { key, value: null } : [],
-    ),
+    ...[
+      keys.machineBmc(id),
+      keys.machineDisks(id),
+      keys.machineWipe(id),
+      keys.machineInventory(id),
+      keys.machineLife(id),
+    ].flatMap((key) => (store.get(key) ? { key, value: null } : [])),
     ...store.list(keys.machineOrdersOf(id)).map(({ key }) => ({ key, value: null })),
     ...store.list(keys.timelineOf(id)).map(({ key }) => ({ key, value: null })),
   ];
