@@ -8,6 +8,7 @@ import { keepIdentity } from "#api/renew.ts";
 import { ownHello } from "#api/version.ts";
 import type { Log } from "#lib/log.ts";
 import type { HostdConfig } from "./config.ts";
+import { tellsTrouble } from "./join-trouble.ts";
 import { type OwnFactsOptions, ownFacts } from "./own-facts.ts";
 import { giveUpIdentity, rememberToken } from "./rejoin.ts";
 
@@ -51,10 +52,14 @@ export async function joinCluster(options: MembershipOptions): Promise<Membershi
     },
   });
   const own = facts.now();
+  const tellTrouble = tellsTrouble();
   let identity = await ensureIdentity({
     ...{ directory, controlUrls, caPem, role: "host", name, token: joinToken, facts: own, tags, signal },
     addresses: own.address === undefined ? [] : [own.address],
-    onRetry: (error) => log.warn({ err: error }, "join is tried again"),
+    onRetry(error) {
+      log.warn({ err: error }, "join is tried again");
+      void tellTrouble(error);
+    },
   });
   await rememberToken(directory, joinToken);
   const hostId = identity.id;
