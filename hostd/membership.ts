@@ -9,6 +9,7 @@ import { ownHello } from "#api/version.ts";
 import type { Log } from "#lib/log.ts";
 import type { HostdConfig } from "./config.ts";
 import { quote } from "./inventory/tpm.ts";
+import { tellsTrouble } from "./join-trouble.ts";
 import { type OwnFactsOptions, ownFacts } from "./own-facts.ts";
 import { giveUpIdentity, rememberToken } from "./rejoin.ts";
 
@@ -52,10 +53,14 @@ export async function joinCluster(options: MembershipOptions): Promise<Membershi
     },
   });
   const own = facts.now();
+  const tellTrouble = tellsTrouble();
   let identity = await ensureIdentity({
     ...{ directory, controlUrls, caPem, role: "host", name, token: joinToken, facts: own, tags, signal },
     addresses: own.address === undefined ? [] : [own.address],
-    onRetry: (error) => log.warn({ err: error }, "join is tried again"),
+    onRetry(error) {
+      log.warn({ err: error }, "join is tried again");
+      void tellTrouble(error);
+    },
     ...(config.requireTpm ? { quote: (token: string) => quote(token, { signal }) } : {}),
   });
   await rememberToken(directory, joinToken);

@@ -1,5 +1,5 @@
 // Recorded boots: a whole good one as the boot server, control and the agent record it, and every stall as a part of it with what was
-// recorded instead of the next step. test/bootstrap/stalls.test.ts makes the ones of the boot server for real.
+// recorded instead of the next step.
 import type { BootCode } from "#api/boot-codes.ts";
 import type { Machine, Stage, TimelineEvent } from "#api/machines.ts";
 import type { Circumstances } from "../../../control/doctor/boot.ts";
