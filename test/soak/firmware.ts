@@ -6,13 +6,14 @@ import type { BootEvent, BootImageManifest } from "#api/boot.ts";
 import { fetchLoaders } from "../../images/loaders.ts";
 import { bootImage, CACHE } from "../e2e/boot-image.ts";
 import { bootFirmware, type FirmwareBoot } from "../lab/firmware/boot.ts";
-import { openScope } from "../lab/scope.ts";
+import { openScope, type Scope } from "../lab/scope.ts";
 import type { Soak } from "./soaks.ts";
 
 const TIMEOUT_MS = 180_000;
 const has = (stage: BootEvent["stage"]) => (events: readonly BootEvent[]) =>
   events.some((event) => event.stage === stage);
-const runsLinux: FirmwareBoot["isReached"] = (_, console) => /Linux version \d/.test(console);
+/** The initrd of a signed kernel fetches its root: the kernel runs. */
+const runsLinux = has("squashfs");
 const kernel = { isReached: has("kernel"), timeoutMs: TIMEOUT_MS } as const;
 /** The script is asked for; whether it boots depends on there being an image for arm64. */
 const asked: FirmwareBoot["isReached"] = (events) =>
@@ -41,7 +42,8 @@ export const firmware: Soak = {
     const figures: Record<string, number | string> = { ...resumed };
     const failed: string[] = [];
     const scope = await openScope({ signals: false });
-    const stop = () => void scope.close().catch(() => undefined);
+    let running: Scope | undefined;
+    const stop = () => void Promise.all([running?.close(), scope.close()]).catch(() => undefined);
     signal.addEventListener("abort", stop, { once: true });
     try {
       const loadersDir = join(CACHE, "loaders");
@@ -51,6 +53,7 @@ export const firmware: Soak = {
         if (timeUp.aborted) break;
         const real = row.isReached === runsLinux ? { image: await realImage(say, signal), memoryMiB: 1024 } : {};
         const each = await openScope({ signals: false });
+        running = each;
         try {
           const { scriptMs } = await bootFirmware(each, { ...row, ...real, config: { loadersDir, ...row.config } });
           figures[name] = Number.isNaN(scriptMs) ? "asked" : Number((scriptMs / 1_000).toFixed(1));
