@@ -7,8 +7,6 @@ import { steadyNow } from "#lib/time.ts";
 import { createWake, type Wake } from "#lib/wake.ts";
 import { type BootConfig, offerConfig } from "./config.ts";
 import { UKI_FILE } from "./dhcp/boot-files.ts";
-import { createLearnt, type Lesson } from "./dhcp/learnt.ts";
-import { createLeases, type Lease } from "./dhcp/leases.ts";
 import { type DhcpServer, dhcpServer } from "./dhcp/server.ts";
 import { createBootPlane } from "./http/boot-plane.ts";
 import { createInventoryRoom } from "./http/inventory.ts";
@@ -16,21 +14,19 @@ import { bootHttpServer } from "./http/server.ts";
 import { inventoryKey } from "./identity/inventory-nonce.ts";
 import { createMachines } from "./identity/machines.ts";
 import { kernelNeighbours, type Neighbours } from "./identity/neighbours.ts";
-import { createOnce, type OnceRecord } from "./identity/once.ts";
 import { createSight } from "./identity/sight.ts";
-import { type BootRecord, createTokens } from "./identity/tokens.ts";
+import type { BootRecord } from "./identity/tokens.ts";
 import { openImages } from "./images.ts";
 import { createInventories, type Inventories } from "./inventories.ts";
-import { openJournal } from "./journal.ts";
 import { listenFault } from "./listen-fault.ts";
 import { readLoaders } from "./loaders.ts";
 import { isProbe } from "./preflight/card.ts";
 import { askLan } from "./preflight/probe.ts";
 import { type LanWatch, watchLan } from "./preflight/watch.ts";
-import { rootPeers } from "./root-peers.ts";
-import { rootSources } from "./root-sources.ts";
+import { rootImages } from "./root-images.ts";
 import { diskFile, signedImageOf } from "./signed-image.ts";
 import { dhcpSteps, httpFileSteps, loaderSteps, tftpSteps, transferStep, unknownFileSteps } from "./steps.ts";
+import { openTables } from "./tables.ts";
 import { fixedFiles } from "./tftp/files.ts";
 import { tftpServer } from "./tftp/server.ts";
 import type { Timeline } from "./timeline.ts";
@@ -69,41 +65,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   const images = openImages({ directory: config.imagesDir, publicKeyFile: config.imageKeyFile, log });
   const bootFiles = await readLoaders(config, base, log);
 
-  const reservations = new Map(Object.entries(config.reservations));
-  const leases = createLeases({ ...config.range, reservations, exclude: [address, config.router] });
-  const leaseJournal = await openJournal<Lease>({
-    path: join(stateDir, "leases.journal"),
-    replay: leases.apply,
-    live: leases.durable,
-    log,
-  });
-  stack.defer(() => leaseJournal.close());
-  const learnt = createLearnt({
-    save: (lesson) => void learntJournal.append(lesson).catch((error) => log.error({ err: error }, "lesson not kept")),
-  });
-  const learntJournal = await openJournal<Lesson>({
-    path: join(stateDir, "learnt.journal"),
-    replay: learnt.replay,
-    live: learnt.lessons,
-    log,
-  });
-  stack.defer(() => learntJournal.close());
-  const tokens = createTokens({ save: (boot) => tokenJournal.append(boot) });
-  const tokenJournal = await openJournal<BootRecord>({
-    path: join(stateDir, "boots.journal"),
-    replay: tokens.replay,
-    live: tokens.boots,
-    log,
-  });
-  stack.defer(() => tokenJournal.close());
-  const once = createOnce({ save: (record) => onceJournal.append(record) });
-  const onceJournal = await openJournal<OnceRecord>({
-    path: join(stateDir, "once.journal"),
-    replay: once.replay,
-    live: once.given,
-    log,
-  });
-  stack.defer(() => onceJournal.close());
+  const { leases, saveLease, learnt, tokens, once } = await openTables(config, { log, stack });
 
   const { network, relays, refused } = config;
   const lanChanged = createWake();
@@ -130,7 +92,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     }),
     ownMacs: config.ownMacs,
     leases,
-    saveLease: leaseJournal.append,
+    saveLease,
     admits: (ip) => ip === "0.0.0.0" || sight.admits(ip) || relays.some(({ uplink }) => uplink === ip),
     admitsPacket(ip, giaddr, mac, shown) {
       if (!sight.admitsPacket(ip, giaddr)) return false;
@@ -170,11 +132,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   const inventories = createInventories({ log });
   const key = await inventoryKey(join(stateDir, "inventory.key"));
   const inventory = createInventoryRoom({ base, key, machines, sight, timeline, inventories });
-  const sources = rootSources();
-  const peers = rootPeers({
-    boots: tokens.boots,
-    squashfsOf: (imageId) => images.get(imageId)?.manifest.squashfs.sha256,
-  });
+  const roots = rootImages({ tokens, images });
   const plane = createBootPlane({
     base,
     machines,
@@ -184,11 +142,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     sight,
     inventory,
     grant,
-    async rootFrom({ manifest }, mac, source) {
-      // Behind a relay nobody of ours is beside it.
-      const near = source.relay === undefined ? await peers.of(manifest.squashfs.sha256, source.address) : [];
-      return sources.take(mac, near);
-    },
+    rootFrom: roots.from,
     once,
     ...(options.controlIsThere ? { controlIsThere: options.controlIsThere } : {}),
     ran(claimed, observed, loader) {
@@ -209,7 +163,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     onBootFile: httpFileSteps(fetching),
     onTransfer: (transfer, token, ip) => {
       const boot = token ?? inventory.bootAt(ip);
-      if (boot && transfer.artefact.part === "squashfs") sources.done(boot.mac);
+      if (boot && transfer.artefact.part === "squashfs") roots.done(boot.mac);
       if (boot) timeline.record(transferStep(transfer, boot, sight.observed(sight.sourceOf(ip), boot.mac)));
     },
     log,
@@ -227,8 +181,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
       once.setTarget(target);
       const joined = target.machines.flatMap(({ joinedBootId }) => joinedBootId ?? []);
       tokens.joined(joined);
-      const over = new Set(joined);
-      for (const { bootId, mac } of tokens.boots()) if (over.has(bootId)) sources.done(mac);
+      roots.joined(joined);
     },
     scanImages: () => images.scan(),
     close: () => parts.disposeAsync(),

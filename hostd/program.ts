@@ -16,7 +16,6 @@ import { dockerEngines, type Engines } from "./engines.ts";
 import { openFront } from "./front.ts";
 import { hostNetwork, OWN_BRIDGES } from "./host-network.ts";
 import { hostReport } from "./host-report.ts";
-import { imagePeer } from "./image-peer.ts";
 import { logStore } from "./logs/store.ts";
 import { joinCluster } from "./membership.ts";
 import { pollTarget } from "./poll.ts";
@@ -143,15 +142,9 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     ...{ hostId, agent, engine, streams, stops, logs, attached, changed, log },
     identity: membership.identity(),
     port: config.port,
+    address: membership.facts().address,
   });
   parts.onListen?.(server.port);
-  const { address } = membership.facts();
-  // A machine that cannot give its image on is a host all the same.
-  const peer = address
-    ? await imagePeer({ address, log }).catch(
-        (error: unknown) => void log.warn({ err: error }, "its root image is not given on"),
-      )
-    : undefined;
   const builds = openBuilds({
     config,
     engine: buildEngine,
@@ -247,7 +240,6 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     await Promise.allSettled(loops);
     client.close();
     await server.close();
-    await peer?.close();
     await logs.close();
   }
 }
