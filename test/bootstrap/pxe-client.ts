@@ -14,7 +14,8 @@ export interface DhcpClient {
     packet: Packet,
     want: number,
   ): Promise<{ packet: Packet; from: { address: string; port: number }; ms: number; tries: number }>;
-  send(packet: Packet | Buffer, port?: number, address?: string): void;
+  /** Resolves once it has left. */
+  send(packet: Packet | Buffer, port?: number, address?: string): Promise<void>;
   close(): void;
 }
 
@@ -30,7 +31,9 @@ export async function dhcpClient({ port = 68 } = {}): Promise<DhcpClient> {
     waiting.get(`${parsed.packet.xid} ${option.messageType(parsed.packet.options)}`)?.(parsed.packet, from);
   });
   const send = (packet: Packet | Buffer, to = 67, address = "255.255.255.255") => {
-    socket.send(Buffer.isBuffer(packet) ? packet : bytes(packet), to, address, () => undefined);
+    return new Promise<void>((resolve) => {
+      socket.send(Buffer.isBuffer(packet) ? packet : bytes(packet), to, address, () => resolve());
+    });
   };
   return {
     send,
@@ -46,7 +49,7 @@ export async function dhcpClient({ port = 68 } = {}): Promise<DhcpClient> {
             reject(new Error(`no answer of type ${want} for ${macOf(packet)}`));
             return;
           }
-          send(packet, 67, "255.255.255.255");
+          void send(packet, 67, "255.255.255.255");
           timer = setTimeout(attempt, 1_000 * 2 ** tries);
         };
         waiting.set(key, (answer, from) => {

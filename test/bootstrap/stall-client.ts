@@ -49,11 +49,11 @@ run(async () => {
     "tftp-never-begun": () => taken(bios),
     "wrong-network": () => dhcp.ask(bios({ mac, xid: 9, type: MESSAGE.request, wish: "10.99.0.5" }), MESSAGE.nak),
     async "no-boot-file"() {
-      dhcp.send(bios({ mac, xid: 9, archs: [33], vendorClass: "PXEClient:Arch:00033:UNDI:003001" }));
+      await dhcp.send(bios({ mac, xid: 9, archs: [33], vendorClass: "PXEClient:Arch:00033:UNDI:003001" }));
     },
     async declined() {
       const { yiaddr: wish } = await taken(bios);
-      dhcp.send(bios({ mac, xid: 9, type: MESSAGE.decline, wish, server }));
+      await dhcp.send(bios({ mac, xid: 9, type: MESSAGE.decline, wish, server }));
     },
     async "tftp-unknown-file"() {
       await taken(bios);

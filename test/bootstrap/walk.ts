@@ -79,7 +79,7 @@ run(async () => {
   }
   const release = os({ mac, xid: 4, type: MESSAGE.release, ciaddr: addresses[0]!, server });
   release.options.set(OPTION.serverId, addressBytes(server));
-  dhcp.send(release, 67, server);
+  await dhcp.send(release, 67, server);
   console.log(`walk ${JSON.stringify(result)}`);
   http.close();
   dhcp.close();

@@ -278,7 +278,7 @@ test("profiles are made and changed in parts", async () => {
   ])
     assert.is((await flynn(`profile set storage ${wrong}`)).code, 2, wrong);
   assert.is((await flynn("profile set storage --disk-verify ends")).code, 0);
-  assert.match((await flynn("profile show storage")).out, /find-empty \(reads the ends alone\)/);
+  assert.match((await flynn("profile show storage")).out, /find-empty from 100 GiB \(reads the ends alone\)/);
   await flynn("profile set storage --disk find-empty");
   assert.match((await flynn("profile show storage --json")).out, /"mode": "find-empty",\s+"minSizeBytes": \d+\s+\}/);
   assert.is((await flynn("profile remove storage")).code, 2);

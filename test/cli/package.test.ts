@@ -155,7 +155,14 @@ for (const { name, node, major } of NODES) {
 
   test(`${name}: a command that needs the clone says so, and what to do`, async () => {
     const clone = commands.filter(({ needsClone }) => needsClone).map(({ words }) => words);
-    assert.equal(clone.toSorted(), ["cluster backup", "cluster restore", "image build", "stack build", "up"]);
+    assert.equal(clone.toSorted(), [
+      "cluster backup",
+      "cluster restore",
+      "doctor network",
+      "image build",
+      "stack build",
+      "up",
+    ]);
     for (const words of clone) {
       const { code, out, err } = await flynn(...words.split(" "), ...(words.startsWith("cluster") ? ["x"] : []));
       assert.equal([code, out], [2, ""], words);

@@ -220,8 +220,8 @@ test("an image for other hosts, and a layer that unpacks to far more than it was
   withWorld(async ({ build, push, record }) => {
     const own = await build("blog");
     assert.match(
-      await refusal(push(await imageOf([noise(1_000, "one")], "arm64"), nameOf(own))),
-      /the image is for linux\/arm64, the hosts are linux\/amd64/,
+      await refusal(push(await imageOf([noise(1_000, "one")], "s390x"), nameOf(own))),
+      /the image is for linux\/s390x, hosts are linux\/amd64 or linux\/arm64/,
     );
     const bomb = Buffer.alloc(40 << 20);
     assert.ok(gzipSync(bomb).length * 200 < bomb.length);

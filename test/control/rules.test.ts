@@ -215,6 +215,7 @@ test("a host's record changes with its engine and its room, and not with every b
     engineVersion: "20.10",
     bootId: facts.bootId,
     address: facts.address,
+    architecture: facts.architecture,
     joinedAt: AT,
   } as HostRecord;
   const report = (over: Partial<HostReport> = {}): HostReport => ({

@@ -1,7 +1,7 @@
 // Orders to switch a machine, from the API to a real BMC (ipmi_sim) and back, and with control or boot server restarted under them.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { Fault } from "#api/fault.ts";
+import { type Fault, isFault } from "#api/fault.ts";
 import { cancelMachineOrder } from "#api/machine-orders.ts";
 import { getMachine, machineTimeline } from "#api/machines.ts";
 import {
@@ -35,7 +35,13 @@ test("a machine is switched on, cycled and off by its BMC; its state and timelin
     const bmc = await it.admin.call(putMachineBmc, { params, body: settingsOf(sim.bmc) });
     assert.is(bmc.passwordSet, true);
     assert.is(bmc.factoryPassword, false);
-    const look = await it.admin.call(lookAtMachineBmc, { params, body: {} });
+    // Nobody is there that could look until the boot server has come.
+    const seen = () =>
+      it.admin.call(lookAtMachineBmc, { params, body: {} }).catch((error: unknown) => {
+        if (isFault(error, "unavailable")) return undefined;
+        throw error;
+      });
+    const look = await until(seen, { what: "the boot server", timeoutMs: 20_000, everyMs: 50 });
     assert.equal([look.ok, look.power], [true, "off"], look.message);
 
     const on = await it.ended(await it.admin.call(orderPower, { params, body: { action: "on" } }));
