@@ -34,7 +34,7 @@ export const doctorCommands: readonly Command[] = [
   },
   {
     words: "doctor network",
-    summary: "Ask the machines' network which DHCP servers answer there, and say what is wrong with that",
+    summary: "Which DHCP servers answer on the machines' network, and what is wrong with that",
     more: "Exit code 1 when something is. Run it as root on the appliance's machine; it asks as a client that is not there, and takes no address.",
     flags: [
       { name: "interface", value: "IFACE", help: "Interface to ask on; the one that machines boot on" },

@@ -52,7 +52,13 @@ test("a machine's seed is its profile's and its own tags, and what the profile a
   const boot = { bootId: "b", joinToken: "t" };
   assert.equal(seedOf(machine, input, boot), {
     ...{ bootId: "b", machineId: "m-1", hostname: "node-1", tags: { zone: "a", rack: "2" }, joinToken: "t" },
-    ...{ diskPolicy: input.diskPolicy, wipeOrder: undefined, secrets: "ram", sshKeys: profile.sshKeys },
+    ...{
+      diskPolicy: input.diskPolicy,
+      wipeOrder: undefined,
+      requireTpm: undefined,
+      secrets: "ram",
+      sshKeys: profile.sshKeys,
+    },
     ...{ own: "timezone: UTC", controlUrls: input.controlUrls, caPem: input.caPem },
   });
 });
