@@ -15,7 +15,7 @@ import { DISK_FLAGS, diskPolicy, diskText } from "./disk-policy.ts";
 
 export const disksCommand: Command = {
   words: "machine disks",
-  summary: "Show a machine's disks: what is on each, what a wipe would lose, and what its policy would do",
+  summary: "What is on a machine's disks, what a wipe would lose, what its policy would do",
   more: [
     "  flynn machine disks node-1",
     "  flynn machine disks node-1 --disk find-empty --disk-transport nvme --disk-prefer smallest",

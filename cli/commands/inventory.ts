@@ -9,7 +9,7 @@ import type { Cli, Command } from "../parse/command.ts";
 
 export const inventoryCommand: Command = {
   words: "machine inventory",
-  summary: "What a machine is made of: processor, memory, disks and what is on them, cards and their switch ports, BMC",
+  summary: "What a machine is made of: processor, memory, disks, cards, switch ports, BMC",
   args: [{ name: "MACHINE", required: true, offers: "machines" }],
   run: (call) =>
     withCluster(call, async (client) => {

@@ -75,7 +75,7 @@ export const powerCommands: readonly Command[] = [
   },
   {
     words: "machine console",
-    summary: "A machine's serial console: what was kept first, then as it comes; ~. at the start of a line leaves",
+    summary: "A machine's serial console: what was kept, then as it comes; ~. leaves",
     args: [MACHINE],
     flags: [{ name: "tail", help: "Only show what was kept" }],
     run: openConsole,
