@@ -1,12 +1,13 @@
 // Configuration of the boot server, with what follows from the interface filled in. The example file is example.yaml.
+
 import { type Static, Type } from "typebox";
 import { Fault } from "#api/fault.ts";
 import { loadConfig } from "#lib/config.ts";
 import { SERVERS_MOST, wrongSettings } from "#lib/dhcp-settings.ts";
 import { type Network, parseNetwork, parseRelay, parseSpan, upperHalf } from "#lib/ipv4.ts";
 import { parseDuration } from "#lib/units.ts";
-import { LOADERS, type Loader } from "./dhcp/boot-files.ts";
 import type { OfferConfig } from "./dhcp/exchange.ts";
+import { LOADERS, type Loader } from "./dhcp/loader.ts";
 import type { Relay } from "./identity/sight.ts";
 import type { Interface } from "./interfaces.ts";
 import { DEFAULT_CAPS } from "./tftp/negotiate.ts";

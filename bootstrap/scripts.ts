@@ -1,5 +1,5 @@
 // The languages that boot scripts are written in: iPXE's, GRUB's, and what the initrd of a signed image reads. Who gets which script is boot-plane.ts.
-import type { Loader } from "./dhcp/boot-files.ts";
+import type { Loader } from "./dhcp/loader.ts";
 import { bootGrub, inventoryGrub, localDiskGrub, refusalGrub, rescueGrub, waitGrub } from "./grub/script.ts";
 import type { BootOptions, InventoryOptions, ScriptImage, ScriptOptions } from "./http/boot-words.ts";
 import { bootScript, inventoryScript, localDiskScript, refusalScript, rescueScript, waitScript } from "./http/ipxe.ts";

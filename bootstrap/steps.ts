@@ -1,13 +1,14 @@
 // DHCP decisions and finished transfers as steps of a machine's timeline, in plain words. Firmware repeats itself: the same
 // step of the same machine within half a minute is told once.
+
 import type { BootCode } from "#api/boot-codes.ts";
 import { BOOTS_ONLY, type Claimed, type Observed, unbootable, unbootableTodo } from "#api/machine-identity.ts";
 import { formatDuration, formatSize } from "#lib/units.ts";
-import { isOptional, type Loader, loaderOf } from "./dhcp/boot-files.ts";
+import { isOptional, loaderOf } from "./dhcp/boot-files.ts";
 import type { Client } from "./dhcp/classify.ts";
-import type { Rung } from "./dhcp/exchange.ts";
 import type { Ladder } from "./dhcp/ladder.ts";
 import type { Lesson } from "./dhcp/learnt.ts";
+import type { Loader, Rung } from "./dhcp/loader.ts";
 import { type Decision, WRONG_NETWORK } from "./dhcp/offer.ts";
 import type { BootFileFetch } from "./http/boot-file.ts";
 import { identityOfClient } from "./identity/claim.ts";

@@ -2,10 +2,8 @@
 // starts Debian's signed GRUB where firmware refuses an unsigned program (Secure Boot).
 import type { Platform } from "./architectures.ts";
 import type { Client } from "./classify.ts";
+import { LOADERS, type Loader } from "./loader.ts";
 
-/** `uki`: no loader of anything, but the image itself as one signed program (Secure Boot with own keys). */
-export type Loader = "ipxe" | "shim" | "uki";
-export const LOADERS = ["uki", "ipxe", "shim"] as const;
 export const UKI_FILE = "uki-x64.efi";
 
 const FILES: Record<Platform, Partial<Record<Loader, string>>> = {

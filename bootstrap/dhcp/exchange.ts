@@ -1,8 +1,10 @@
 // What goes into the DHCP decision and what comes out: shared by the decision (offer.ts) and the packets it makes (reply.ts).
+
 import type { Network } from "#lib/ipv4.ts";
-import type { BootFilesConfig, Loader } from "./boot-files.ts";
+import type { BootFilesConfig } from "./boot-files.ts";
 import type { Client } from "./classify.ts";
 import type { LeaseView } from "./leases.ts";
+import type { Loader, Rung } from "./loader.ts";
 import type { Packet } from "./packet.ts";
 
 /** `address`: ours on the boot interface: server identifier, next server, and host of every URL. */
@@ -24,9 +26,6 @@ export interface OfferMachine {
   mayBoot: boolean;
   hostname?: string;
 }
-
-/** Which shapes to try; a client that ignored the first is given the next. */
-export type Rung = 0 | 1 | 2;
 
 export interface OfferInput {
   packet: Packet;

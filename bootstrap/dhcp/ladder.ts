@@ -1,9 +1,9 @@
 // What a machine is to be shown. The shape of an offer: the first until it has ignored it twice, then the next. The loader: the
 // first there is for it, and when it fetched that and came back as firmware, so that it never ran, the next. What worked is kept
 // (learnt.ts), for this machine and as the beginning for others of its kind.
-import type { Loader } from "./boot-files.ts";
-import type { Rung } from "./exchange.ts";
+
 import type { Learnt, Lesson } from "./learnt.ts";
+import type { Loader, Rung } from "./loader.ts";
 
 export interface Ladder {
   /** Counts one DISCOVER and says what answers it. `loaders`: those there are for it, in their order. */

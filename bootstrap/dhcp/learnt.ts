@@ -1,7 +1,6 @@
 // What firmware was seen to boot with: the shape of the offer it took and the loader that ran, by machine. A machine that is seen for
 // the first time begins with what most machines of its kind (vendor class and the card's maker) took.
-import type { Loader } from "./boot-files.ts";
-import type { Rung } from "./exchange.ts";
+import type { Loader, Rung } from "./loader.ts";
 
 /** One record of learnt.journal. */
 export interface Lesson {

@@ -1,17 +1,19 @@
 // The DHCP sockets. Receives on 0.0.0.0:67 (the only way Node hears limited broadcasts), sends from the interface's own
 // address:67 (the only way a broadcast leaves by that interface, default route or not), answers port 4011 from 4011.
+
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import type { Log } from "#lib/log.ts";
 import { steadyNow } from "#lib/time.ts";
 import { listenFault } from "../listen-fault.ts";
 import { isProbe } from "../preflight/card.ts";
 import { rateLimit } from "../rate.ts";
-import { type Loader, loadersFor } from "./boot-files.ts";
+import { loadersFor } from "./boot-files.ts";
 import { type Client, classify } from "./classify.ts";
-import type { OfferConfig, OfferMachine, Reply, Rung } from "./exchange.ts";
+import type { OfferConfig, OfferMachine, Reply } from "./exchange.ts";
 import { createLadder, type Ladder, type Shown } from "./ladder.ts";
 import type { Learnt } from "./learnt.ts";
 import type { Lease, Leases } from "./leases.ts";
+import type { Loader, Rung } from "./loader.ts";
 import { type Decision, offer } from "./offer.ts";
 import { address, MESSAGE, messageType, OPTION } from "./options.ts";
 import { encodePacket, NO_ADDRESS, parsePacket } from "./packet.ts";

@@ -11,7 +11,7 @@ import type { Sight, Source } from "../identity/sight.ts";
 import type { Inventories } from "../inventories.ts";
 import { rateLimit } from "../rate.ts";
 import type { Timeline } from "../timeline.ts";
-import type { Answer } from "./boot-plane.ts";
+import { type Answer, TEXT } from "./answer.ts";
 import { refusalOf } from "./refusal.ts";
 
 export interface InventoryRoomOptions {
@@ -41,7 +41,6 @@ export interface InventoryRoom {
   bootAt(address: string): { mac: string; imageId: string } | undefined;
 }
 
-const TEXT = "text/plain; charset=utf-8";
 const NO: Answer = { status: 403, type: TEXT, body: "no\n" };
 const KEPT_MOST = 4096;
 /** So many boots without a word of its agent, and the machine waits in its firmware for an hour. */

@@ -1,20 +1,22 @@
 // The boot plane over plain HTTP/1.1, on the boot interface's address only. node:http without a framework: every answer has a
 // Content-Length (in capitals: GRUB knows it by no other), nothing redirects, nothing is chunked, and large files hold no memory of their own.
+
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { SEED_FILES, type SeedFile } from "#api/cloud-config/seed.ts";
 import { chunkCache } from "#lib/file-server/chunks.ts";
 import { sendFile } from "#lib/file-server/send-file.ts";
 import type { Log } from "#lib/log.ts";
-import { type Loader, UKI_FILE } from "../dhcp/boot-files.ts";
+import { UKI_FILE } from "../dhcp/boot-files.ts";
+import type { Loader } from "../dhcp/loader.ts";
 import type { BootRecord } from "../identity/tokens.ts";
 import type { Artefact, Images, Transfer } from "../images.ts";
 import { listenFault } from "../listen-fault.ts";
 import { type RateLimit, rateLimit } from "../rate.ts";
 
 import { normaliseName } from "../tftp/files.ts";
-
+import { type Answer, TEXT } from "./answer.ts";
 import { type BootFileFetch, sendBootFile } from "./boot-file.ts";
-import type { Answer, BootPlane } from "./boot-plane.ts";
+import type { BootPlane } from "./boot-plane.ts";
 import type { InventoryRoom } from "./inventory.ts";
 
 export interface BootHttpOptions {
@@ -52,7 +54,6 @@ const SCRIPT_PATHS: ReadonlyMap<string, Loader> = new Map([
   ["/boot.env", "uki"],
 ]);
 const MAX_BODY_BYTES = 64 * 1024;
-const PLAIN = "text/plain; charset=utf-8";
 
 export async function bootHttpServer(options: BootHttpOptions): Promise<BootHttpServer> {
   const { address, port, log, requestsPerSecond = 50, cacheBytes = 64 << 20, maxConnections = 2048 } = options;
@@ -111,7 +112,7 @@ async function route(
   const method = request.method ?? "";
   const isHead = method === "HEAD";
   const reads = method === "GET" || isHead;
-  if (path !== "/healthz" && !plane.isSeen(from)) return answer({ status: 403, type: PLAIN, body: "no\n" });
+  if (path !== "/healthz" && !plane.isSeen(from)) return answer({ status: 403, type: TEXT, body: "no\n" });
 
   if (reads && parts.length === 3 && parts[0] === "a" && /^sha256-[0-9a-f]{64}$/.test(parts[1]!)) {
     const artefact = images.artefact(parts[1]!.slice(7), parts[2]!);
@@ -178,7 +179,7 @@ async function route(
 
   function wrong(status: number, text: string): void {
     options.log.warn({ from, method, path: path.slice(0, 120), status }, "boot plane request refused");
-    answer({ status, type: PLAIN, body: text });
+    answer({ status, type: TEXT, body: text });
   }
 }
 
@@ -188,7 +189,7 @@ function isSeedFile(name: string): name is SeedFile {
 
 function plain(response: ServerResponse, status: number, text: string, head = false): void {
   response
-    .writeHead(status, { "Content-Type": PLAIN, "Content-Length": Buffer.byteLength(text) })
+    .writeHead(status, { "Content-Type": TEXT, "Content-Length": Buffer.byteLength(text) })
     .end(head ? undefined : text);
 }
 

@@ -1,9 +1,10 @@
 // What firmware and iPXE say about a machine, turned into a claim (api/machine-identity.ts). The bytes are hostile: what does not have the
 // shape of its field is left out, never repaired into something that could name another machine.
+
 import type { Claimed } from "#api/machine-identity.ts";
 import { RASPBERRY_PI } from "../dhcp/architectures.ts";
-import type { Loader } from "../dhcp/boot-files.ts";
 import { type Client, usableUuid } from "../dhcp/classify.ts";
+import type { Loader } from "../dhcp/loader.ts";
 
 const JUNK_TEXT = new Set([
   "default string",

@@ -1,8 +1,9 @@
 // Who is this machine? The one place where the boot plane asks: of a script, by what the asker says and what was seen of it; of
 // everything after, by the token of its boot. What follows is boot-choice.ts; who may do what with a token is tokens.ts.
+
 import type { BootMachine, BootTarget } from "#api/boot.ts";
 import type { Claimed, Observed } from "#api/machine-identity.ts";
-import type { Loader } from "../dhcp/boot-files.ts";
+import type { Loader } from "../dhcp/loader.ts";
 import type { Images } from "../images.ts";
 import { type BootChoice, chooseBoot } from "./boot-choice.ts";
 import { identityOfQuery } from "./claim.ts";

@@ -1,8 +1,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { Loader } from "../../../bootstrap/dhcp/boot-files.ts";
 import { createLadder } from "../../../bootstrap/dhcp/ladder.ts";
 import { createLearnt, firmwareKind, type Lesson } from "../../../bootstrap/dhcp/learnt.ts";
+import type { Loader } from "../../../bootstrap/dhcp/loader.ts";
 
 const BOTH: Loader[] = ["ipxe", "shim"];
 const KIND = "x86_64 UNDI:003000 52:54:00";
