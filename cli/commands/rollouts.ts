@@ -1,7 +1,7 @@
 // rollout: an image given to machines in stages, watched to its end. It lives on the server: a client that goes away changes nothing.
 import { type BootImage, listBootImages } from "#api/boot.ts";
 import type { Client } from "#api/client.ts";
-import { Fault, isFault } from "#api/fault.ts";
+import { Fault } from "#api/fault.ts";
 import {
   cancelRollout,
   getRollout,
@@ -17,7 +17,7 @@ import {
 import { parseDuration } from "#lib/units.ts";
 import { listAll, withCluster } from "../clusters/connect.ts";
 import { age, answer, answerList } from "../output/answer.ts";
-import { progress } from "../output/progress.ts";
+import { followToEnd } from "../output/follow-to-end.ts";
 import { printFacts, printTable } from "../output/table.ts";
 import type { Cli, Command, Flag, Invocation } from "../parse/command.ts";
 
@@ -166,35 +166,16 @@ function wishOf(call: Invocation): RolloutWish {
 /** Watches it to its end, which it answers; one that went back is an error, with the reason. */
 async function followed(call: Invocation, client: Client, id: string): Promise<void> {
   const { cli } = call;
-  const shown = progress(cli);
-  const stop = new AbortController();
-  const signal = AbortSignal.any([cli.signal, stop.signal]);
-  let brokeMs: number | undefined;
-  const onBreak = (error: unknown) => {
-    if (isFault(error) && !error.retry && error.code !== "gone") throw error;
-    brokeMs ??= performance.now();
-    if (performance.now() - brokeMs > AWAY_MOST_MS)
-      throw new Fault("unavailable", `the cluster went away; the rollout goes on: flynn rollout show ${id}`, {
-        cause: error,
-      });
-    shown.step("the cluster does not answer; trying again");
-  };
-  let last: Rollout | undefined;
-  try {
-    for await (const { event, data } of client.follow(getRollout, { params: { id }, signal, onBreak })) {
-      if (event !== "item" || data === undefined) continue;
-      brokeMs = undefined;
-      last = data;
-      shown.step(`${data.state}, stage ${stageText(data)}, ${countsText(data)}: ${data.step}`);
-      if (hasEnded(data)) break;
-    }
-  } finally {
-    shown.end();
-    stop.abort();
-  }
-  if (last === undefined || !hasEnded(last))
-    throw new Fault("unavailable", `the rollout goes on; watch it: flynn rollout show -f ${id}`);
-  const ended = last;
+  const ended = await followToEnd<Rollout, Rollout>({
+    cli,
+    awayMostMs: AWAY_MOST_MS,
+    goesOn: `the rollout goes on there; watch it: flynn rollout show -f ${id}`,
+    stream: (how) => client.follow(getRollout, { params: { id }, ...how }),
+    each(rollout, shown) {
+      shown.step(`${rollout.state}, stage ${stageText(rollout)}, ${countsText(rollout)}: ${rollout.step}`);
+      return hasEnded(rollout) ? rollout : undefined;
+    },
+  });
   answer(cli, ended, () => printRollout(cli, ended));
   if (ended.state === "failed") throw new Fault("unavailable", `rollout ${id} went back: ${ended.reason}`);
 }

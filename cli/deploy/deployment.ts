@@ -1,9 +1,9 @@
 // Watching a deployment to its end. It lives on the server: a client that goes away changes nothing.
 import type { Client } from "#api/client.ts";
 import { type Deployment, getDeployment, hasEnded } from "#api/deployments.ts";
-import { Fault, isFault } from "#api/fault.ts";
+import { Fault } from "#api/fault.ts";
 import { logLine } from "../jobs/log-line.ts";
-import { progress } from "../output/progress.ts";
+import { followToEnd } from "../output/follow-to-end.ts";
 import type { Cli } from "../parse/command.ts";
 
 /** Control may be restarted under a deployment: so long it may be away. */
@@ -23,41 +23,23 @@ export const deployedWords = ({ toVersion, pausedAt, step }: Deployment, app: st
     : `v${toVersion} of ${app} waits, ${step}; to go on: flynn -a ${app} deployment resume; to go back: flynn -a ${app} deployment cancel`;
 
 /** Says each step in plain words; resolves with the complete deployment, or with one that pauses; else throws with the reason (and prints the log tail). */
-export async function followDeployment({ client, cli, app, id }: FollowOptions): Promise<Deployment> {
-  const shown = progress(cli);
-  const stop = new AbortController();
-  const signal = AbortSignal.any([cli.signal, stop.signal]);
-  let brokeMs: number | undefined;
-  const onBreak = (error: unknown) => {
-    if (isFault(error) && !error.retry && error.code !== "gone") throw error;
-    brokeMs ??= performance.now();
-    if (performance.now() - brokeMs > AWAY_MOST_MS)
-      throw new Fault(
-        "unavailable",
-        `the cluster went away; the deployment goes on there: flynn -a ${app} deployment show ${id}`,
-        { cause: error },
-      );
-    shown.step("the cluster does not answer; trying again");
-  };
-  try {
-    for await (const { event, data } of client.follow(getDeployment, { params: { app, id }, signal, onBreak })) {
-      if (event !== "item" || data === undefined) continue;
-      brokeMs = undefined;
-      const why = data.goingBack === undefined ? "" : `${data.goingBack}: ${data.reason}; `;
-      if (data.step !== "" && !hasEnded(data)) shown.step(`v${data.toVersion}: ${why}${data.step}`);
-      if (data.pausedAt !== undefined && data.goingBack === undefined && !hasEnded(data)) {
+export function followDeployment({ client, cli, app, id }: FollowOptions): Promise<Deployment> {
+  return followToEnd<Deployment, Deployment>({
+    cli,
+    awayMostMs: AWAY_MOST_MS,
+    goesOn: `the deployment goes on there: flynn -a ${app} deployment show ${id}`,
+    stream: (how) => client.follow(getDeployment, { params: { app, id }, ...how }),
+    each(deployment, shown) {
+      const { goingBack, reason, step, toVersion, pausedAt } = deployment;
+      if (hasEnded(deployment)) {
         shown.end();
-        return data;
+        return ended(deployment, cli, app);
       }
-      if (!hasEnded(data)) continue;
-      shown.end();
-      return ended(data, cli, app);
-    }
-    throw new Fault("unavailable", `the deployment goes on: flynn -a ${app} deployment show ${id}`);
-  } finally {
-    shown.end();
-    stop.abort();
-  }
+      const why = goingBack === undefined ? "" : `${goingBack}: ${reason}; `;
+      if (step !== "") shown.step(`v${toVersion}: ${why}${step}`);
+      return pausedAt !== undefined && goingBack === undefined ? deployment : undefined;
+    },
+  });
 }
 
 function ended(deployment: Deployment, cli: Cli, app: string): Deployment {

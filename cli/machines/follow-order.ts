@@ -1,42 +1,26 @@
-// Watching an order to a machine to its end. It lives on the server: a client that goes away changes nothing.
+// Watching an order to a machine to its end.
 import type { Client } from "#api/client.ts";
-import { Fault, isFault } from "#api/fault.ts";
+import { Fault } from "#api/fault.ts";
 import { getMachineOrder, isOver, type MachineOrder } from "#api/machine-orders.ts";
-import { progress } from "../output/progress.ts";
+import { followToEnd } from "../output/follow-to-end.ts";
 import type { Cli } from "../parse/command.ts";
 
-/** Control may be restarted under an order: so long it may be away. */
 const AWAY_MOST_MS = 5 * 60_000;
 
 /** Says each step in plain words; resolves with the order when it is done, else throws with the reason. */
-export async function followOrder(cli: Cli, client: Client, order: MachineOrder): Promise<MachineOrder> {
-  const { id, machineId, machine } = order;
-  const shown = progress(cli);
-  const stop = new AbortController();
-  const signal = AbortSignal.any([cli.signal, stop.signal]);
-  const goesOn = `the order goes on there: flynn machine orders ${machine} ${id}`;
-  let brokeMs: number | undefined;
-  const onBreak = (error: unknown) => {
-    if (isFault(error) && !error.retry && error.code !== "gone") throw error;
-    brokeMs ??= performance.now();
-    if (performance.now() - brokeMs > AWAY_MOST_MS)
-      throw new Fault("unavailable", `the cluster went away; ${goesOn}`, { cause: error });
-    shown.step("the cluster does not answer; trying again");
-  };
-  try {
-    const params = { id: machineId, order: id };
-    for await (const { event, data } of client.follow(getMachineOrder, { params, signal, onBreak })) {
-      if (event !== "item" || data === undefined) continue;
-      brokeMs = undefined;
-      if (!isOver(data)) shown.step(`${machine}: ${data.step}${percentOf(data)}`);
-      else if (data.state === "done") return data;
-      else throw new Fault(data.state === "cancelled" ? "conflict" : "unavailable", `${machine}: ${data.reason}`);
-    }
-    throw new Fault("unavailable", goesOn);
-  } finally {
-    shown.end();
-    stop.abort();
-  }
+export function followOrder(cli: Cli, client: Client, { id, machineId, machine }: MachineOrder): Promise<MachineOrder> {
+  const params = { id: machineId, order: id };
+  return followToEnd<MachineOrder, MachineOrder>({
+    cli,
+    awayMostMs: AWAY_MOST_MS,
+    goesOn: `the order goes on there: flynn machine orders ${machine} ${id}`,
+    stream: (how) => client.follow(getMachineOrder, { params, ...how }),
+    each(order, shown) {
+      if (!isOver(order)) return void shown.step(`${machine}: ${order.step}${percentOf(order)}`);
+      if (order.state === "done") return order;
+      throw new Fault(order.state === "cancelled" ? "conflict" : "unavailable", `${machine}: ${order.reason}`);
+    },
+  });
 }
 
 const percentOf = ({ percent, detail }: MachineOrder): string => {
