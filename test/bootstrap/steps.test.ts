@@ -4,8 +4,10 @@ import * as assert from "uvu/assert";
 import { classify } from "../../bootstrap/dhcp/classify.ts";
 import { createLeases } from "../../bootstrap/dhcp/leases.ts";
 import { offer } from "../../bootstrap/dhcp/offer.ts";
+import { onceIn } from "../../bootstrap/once-in.ts";
 import { newProbeCard } from "../../bootstrap/preflight/card.ts";
-import { dhcpSteps, httpFileSteps, onceIn, tftpSteps, transferStep, unknownFileSteps } from "../../bootstrap/steps.ts";
+import { dhcpSteps } from "../../bootstrap/steps/dhcp.ts";
+import { httpFileSteps, tftpSteps, transferStep, unknownFileSteps } from "../../bootstrap/steps/files.ts";
 import type { Happening } from "../../bootstrap/timeline.ts";
 import { bios, MAC, uefi } from "./dhcp/packets.ts";
 
