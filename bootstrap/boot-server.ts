@@ -4,7 +4,6 @@ import { join } from "node:path";
 import type { BootTarget } from "#api/boot.ts";
 import type { Log } from "#lib/log.ts";
 import { steadyNow } from "#lib/time.ts";
-import { createWake, type Wake } from "#lib/wake.ts";
 import { type BootConfig, offerConfig } from "./config.ts";
 import { UKI_FILE } from "./dhcp/boot-files.ts";
 import { type DhcpServer, dhcpServer } from "./dhcp/server.ts";
@@ -21,8 +20,7 @@ import { createInventories, type Inventories } from "./inventories.ts";
 import { listenFault } from "./listen-fault.ts";
 import { readLoaders } from "./loaders.ts";
 import { isProbe } from "./preflight/card.ts";
-import { askLan } from "./preflight/probe.ts";
-import { type LanWatch, watchLan } from "./preflight/watch.ts";
+import { type Lan, ownLan } from "./preflight/lan.ts";
 import { rootImages } from "./root-images.ts";
 import { diskFile, signedImageOf } from "./signed-image.ts";
 import { dhcpSteps, loaderSteps } from "./steps/dhcp.ts";
@@ -52,7 +50,7 @@ export interface BootServer {
   /** On their way to control. */
   readonly inventories: Inventories;
   /** Other DHCP servers of its LAN, asked for while `run` goes on. */
-  readonly lan: LanWatch & { changed: Wake };
+  readonly lan: Lan;
   close(): Promise<void>;
 }
 
@@ -69,13 +67,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   const { leases, saveLease, learnt, tokens, once } = await openTables(config, { log, stack });
 
   const { network, relays, refused } = config;
-  const lanChanged = createWake();
-  const lan = watchLan({
-    ask: (signal) => askLan({ interface: config.interface, address, signal }),
-    own: address,
-    onChange: lanChanged.ring,
-    log,
-  });
+  const lan = ownLan(config, log);
   const leasedTo = (ip: string) => {
     const lease = leases.byAddress(ip);
     return lease?.state === "bound" && lease.expiresAtMs > steadyNow() ? lease.mac : undefined;
@@ -175,7 +167,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   return {
     dhcp,
     inventories,
-    lan: { ...lan, changed: lanChanged },
+    lan,
     setTarget(target) {
       sight.setJobNetworks(target.jobNetworks ?? []);
       machines.setTarget(target);
