@@ -203,6 +203,8 @@ export const maskedUnits = [
   "dpkg-db-backup.timer",
   "e2scrub_all.timer",
   "e2scrub_reap.service",
+  "ipmievd.service",
+  "smartmontools.service", // smartctl is asked once a boot; no daemon asks disks
   "dev-hugepages.mount",
   "dev-mqueue.mount",
   "ldconfig.service",
