@@ -10,7 +10,7 @@ const BATCH = 20_000;
 const GROWTH_BYTES = 48 << 20;
 
 export const packets: Soak = {
-  what: `${WANTED} hostile packets: DHCP, TFTP, boot script, words of an initrd; no fault, no growth`,
+  what: `${WANTED} hostile packets: DHCP, TFTP, boot script, words of an initrd, answers of BMCs; no fault, no growth`,
   covers: ["bootstrap", "test/soak/packets", "test/soak/packets.ts"],
   async run({ resumed, timeUp, signal, say }) {
     let sent = Number(resumed?.["packets"] ?? 0);

@@ -2,6 +2,17 @@
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { parseRange } from "#lib/file-server/range.ts";
+import { forcedDevice, ipmiTrouble, powerOf } from "../../../bootstrap/bmc/ipmi.ts";
+import {
+  errorText,
+  isOwnPath,
+  type Json,
+  linkAt,
+  membersOf,
+  readAnswer,
+  textAt,
+} from "../../../bootstrap/bmc/redfish/answer.ts";
+import { troubleCode } from "../../../bootstrap/bmc/trouble.ts";
 import { loadersFor } from "../../../bootstrap/dhcp/boot-files.ts";
 import { classify } from "../../../bootstrap/dhcp/classify.ts";
 import type { OfferConfig } from "../../../bootstrap/dhcp/exchange.ts";
@@ -130,10 +141,42 @@ const words: Target = {
   },
 };
 
+/** A BMC's answer that is none is a fault with a code; a link in one stays on that BMC. */
+const redfish: Target = {
+  samples: corpus("redfish"),
+  read(bytes) {
+    let answer: Json;
+    try {
+      answer = readAnswer(bytes);
+    } catch (error) {
+      claim(troubleCode(error) === "bmc-answer", `a fault without its code: ${String(error)}`);
+      return;
+    }
+    for (const path of membersOf(answer)) claim(isOwnPath(path), `a member elsewhere: ${path}`);
+    const link = linkAt(answer, "Actions", "#ComputerSystem.Reset", "target");
+    claim(link === undefined || isOwnPath(link), `a link elsewhere: ${link}`);
+    textAt(answer, "PowerState");
+    claim(errorText(answer).length <= 1_000, "an error without a bound");
+  },
+};
+
+const ipmi: Target = {
+  samples: corpus("ipmi"),
+  read(bytes) {
+    const text = bytes.toString("utf8");
+    const power = powerOf(text);
+    claim(["on", "off", "unknown"].includes(power), `power ${power}`);
+    forcedDevice(text);
+    claim(troubleCode(ipmiTrouble(text, "10.0.0.9")) !== undefined, "trouble without a code");
+  },
+};
+
 export const TARGETS: Readonly<Record<string, Target>> = {
   "dhcp-full": dhcp("full"),
   "dhcp-proxy": dhcp("proxy"),
   tftp,
   script,
   words,
+  redfish,
+  ipmi,
 };
