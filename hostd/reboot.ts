@@ -11,6 +11,8 @@ export interface RebootOptions {
   /** The kernel's, of now. */
   bootId: string;
   reboot?: (signal: AbortSignal) => Promise<void>;
+  /** Between two tries; on the monotonic clock unless given. */
+  wait?: (ms: number, signal: AbortSignal) => Promise<unknown>;
   log: Log;
   signal: AbortSignal;
 }
@@ -20,7 +22,13 @@ const systemd = async (signal: AbortSignal): Promise<void> => {
 };
 
 /** Told each target; begins at most one reboot at a time, and tries one that failed again while the order stands. */
-export function rebooter({ bootId, reboot = systemd, log, signal }: RebootOptions): (target: HostTarget) => void {
+export function rebooter({
+  bootId,
+  reboot = systemd,
+  wait = sleep,
+  log,
+  signal,
+}: RebootOptions): (target: HostTarget) => void {
   let ordered: string | undefined;
   let obeying = false;
   const obey = async (): Promise<void> => {
@@ -32,7 +40,7 @@ export function rebooter({ bootId, reboot = systemd, log, signal }: RebootOption
         return; // the machine goes down; `obeying` stays, so that it is asked for once
       } catch (error) {
         if (!signal.aborted) log.error({ causes: causeChain(error) }, "reboot failed, it is tried again");
-        await sleep(backoffMs(++failures, 1_000, 30_000), signal);
+        await wait(backoffMs(++failures, 1_000, 30_000), signal);
       }
     }
     obeying = false;

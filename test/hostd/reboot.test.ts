@@ -40,15 +40,35 @@ test("one that fails is tried again", async () => {
   stop();
 });
 
-test("one that fails and is taken back is not tried again", async () => {
-  const { obey, asked, stop } = rebooting(100);
-  obey(target({ orderId: "r1", bootId: "now" }));
+test("one that fails and is taken back is not tried again, and the next order is obeyed", async () => {
+  const done = new AbortController();
+  const waits: (() => void)[] = [];
+  const tried: string[] = [];
+  let order = "r1";
+  const obey = rebooter({
+    bootId: "now",
+    reboot: async () => {
+      tried.push(order);
+      if (order === "r1") throw new Error("no");
+    },
+    wait: () => new Promise<void>((resolve) => waits.push(resolve)),
+    log: silentLog(),
+    signal: done.signal,
+  });
+  obey(target({ orderId: order, bootId: "now" }));
+  await until(() => waits.length === 1, { what: "the wait after the first try", timeoutMs: 5_000, everyMs: 5 });
   obey(target());
-  await until(() => asked() === 1, { what: "the first try", timeoutMs: 5_000, everyMs: 5 });
-  await new Promise((resolve) => setTimeout(resolve, 0));
-  obey(target({ orderId: "r2", bootId: "before" }));
-  assert.is(asked(), 1);
-  stop();
+  waits[0]!(); // its time has come, and nothing is ordered any more
+  order = "r2";
+  const obeyed = () => {
+    obey(target({ orderId: order, bootId: "now" }));
+    return tried.length > 1;
+  };
+  await new Promise(setImmediate); // what the wait goes on with has run
+  assert.equal(tried, ["r1"]);
+  await until(obeyed, { what: "the next order", timeoutMs: 5_000, everyMs: 5 });
+  assert.equal(tried, ["r1", "r2"]);
+  done.abort();
 });
 
 test.run();
