@@ -7,7 +7,7 @@ import type { AlertRule, WantedAlert } from "./rule.ts";
 
 /** Of one kind; what is beyond is raised as one alert that says how many more there are. */
 export const ALERTS_PER_KIND = 100;
-const REWORD_EVERY_MS = 60_000;
+const REWORD_AFTER_MS = 60_000;
 
 /** What is remembered of a condition between two looks. */
 export interface Watch {
@@ -100,7 +100,7 @@ function wantedNow(
   const { severity, what, why, next } = one;
   const words = { severity, what, why, next };
   const isSame = Object.entries(words).every(([field, value]) => alert[field as keyof typeof words] === value);
-  if (isSame || (severity === alert.severity && watch.unchangedMs < REWORD_EVERY_MS)) return;
+  if (isSame || (severity === alert.severity && watch.unchangedMs < (rule.rewordAfterMs ?? REWORD_AFTER_MS))) return;
   watch.unchangedMs = 0;
   changes.reworded.push({ ...alert, ...words });
 }

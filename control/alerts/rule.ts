@@ -22,6 +22,8 @@ export interface AlertRule {
   raiseAfterMs: number;
   /** How long it must be gone without a pause before it is cleared. */
   clearAfterMs: number;
+  /** How long its words stand at least before others take their place at the same severity; without it, a minute. */
+  rewordAfterMs?: number;
   /** Command that lists everything of this kind, for when there are too many to raise each. */
   all: string;
   /** Undefined: it cannot be known now, and what stands goes on to stand. */

@@ -45,6 +45,7 @@ export const quarantine: AlertRule = {
   kind: "quarantine",
   raiseAfterMs: 0,
   clearAfterMs: 10_000,
+  rewordAfterMs: 5_000, // hosts are heard one after the other, and a person decides on what it says
   all: "flynn alerts",
   wanted: ({ reports, quarantineDecision }) => {
     const found = [...reports.values()].flatMap(({ report }) => report.quarantined ?? []);
@@ -52,7 +53,7 @@ export const quarantine: AlertRule = {
     const apps = [...new Set(found.map(({ app }) => app))].sort();
     const named = apps.length > 10 ? `${apps.slice(0, 10).join(", ")} and ${apps.length - 10} more` : apps.join(", ");
     const subject = { kind: "cluster", id: "cluster", name: "cluster" } as const;
-    const what = `${found.length} containers run that the restored state does not know`;
+    const what = `${found.length === 1 ? "1 container runs" : `${found.length} containers run`} that the restored state does not know`;
     if (quarantineDecision === "keep")
       return [
         {

@@ -33,6 +33,7 @@ export interface World extends AsyncDisposable {
   /** When cards were heard, for Wake-on-LAN. */
   heard: Map<string, number>;
   woken: string[];
+  /** Resolves when control knows that it is there. */
   startBoot(): Promise<void>;
   stopBoot(): Promise<void>;
   ended(order: MachineOrder): Promise<MachineOrder>;
@@ -76,8 +77,14 @@ export async function world({ open, waits = QUICK }: WorldOptions = {}): Promise
       });
       const { signal } = stop;
       const client = control.client({ identity: boot });
-      const ended = followBmcWork({ client, id: boot.id, worker, log: silentLog(), signal });
+      let isFollowing = false;
+      const setWork: BmcWorker["setWork"] = (...work) => {
+        isFollowing = true;
+        worker.setWork(...work);
+      };
+      const ended = followBmcWork({ client, id: boot.id, worker: { setWork }, log: silentLog(), signal });
       running = { worker, stop, ended };
+      await until(() => isFollowing, { what: "the boot server's first work", timeoutMs: 20_000, everyMs: 10 });
     },
     async stopBoot() {
       const was = running;

@@ -129,6 +129,15 @@ test("other words for the same condition are the same alert, written once a minu
   assert.equal(b.history, ["raised h1"]);
 });
 
+test("a rule may have its words say sooner what a person decides on, and no sooner than it says", () => {
+  const b = book({ rule: { ...rule, rewordAfterMs: 5_000 } });
+  b.times(10, [wantedOf("h1")]);
+  b.times(3, [wantedOf("h1")]);
+  assert.is(b.look([wantedOf("h1", { why: "a" })]).reworded.length, 1);
+  const another = [wantedOf("h1", { why: "b" })];
+  assert.equal([b.look(another, 4_999).reworded.length, b.look(another, 1).reworded.length], [0, 1]);
+});
+
 test("raised, reworded and cleared to the millisecond of what was seen to pass", () => {
   const b = book();
   const at = (elapsedMs: number, wanted: readonly WantedAlert[]) => {

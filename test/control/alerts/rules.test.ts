@@ -446,6 +446,14 @@ test("the apps of containers that a restored state does not know are named, ten 
   assert.equal(named(13), ["26", `${letters("abcdefghij")} and 3 more`]);
 });
 
+test("one container that a restored state does not know is one, and how many there are is put right within seconds", () => {
+  const report = { quarantined: [{ jobId: "j1", app: "shop" }] } as HostReport;
+  const [found] = wantedOf("quarantine", { reports: new Map([["h1", { at: AT, report }]]) });
+  assert.is(found!.what, "1 container runs that the restored state does not know");
+  const { rewordAfterMs = 60_000 } = ALERT_RULES.find(({ kind }) => kind === "quarantine")!;
+  assert.ok(rewordAfterMs <= 10_000, `${rewordAfterMs} ms`);
+});
+
 test("every kind of the contract has one rule", () => {
   const { enum: kinds } = KINDS as unknown as { enum: string[] };
   assert.equal(ALERT_RULES.map(({ kind }) => kind).sort(), [...kinds].sort());
