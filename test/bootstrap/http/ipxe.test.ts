@@ -37,9 +37,11 @@ test("the rescue script has neither a token nor a seed", () => {
   matchesGolden("rescue.ipxe", text);
 });
 test("a rescue prompt that a machine came to by itself is told why, on the kernel's command line", () => {
-  const why = "3 boots within 4m of image img1 ended before it was ready (the last: a; b); it waits at the rescue prompt";
+  const why =
+    "3 boots within 4m of image img1 ended before it was ready (the last: a; b); it waits at the rescue prompt";
   const text = rescueScript({ base, mac, image, why: `${why} $(reboot)`, lines: consoleLines(`Flynn: ${why}`) });
-  const said = "3_boots_within_4m_of_image_img1_ended_before_it_was_ready_(the_last:_a,_b),_it_waits_at_the_rescue_prompt";
+  const said =
+    "3_boots_within_4m_of_image_img1_ended_before_it_was_ready_(the_last:_a,_b),_it_waits_at_the_rescue_prompt";
   assert.match(text, ` flynn.why=${said}_?(reboot)`);
   assert.match(text, "echo Flynn: 3 boots within 4m of image img1 ended before it was ready (the last: a,");
   assert.not.match(rescueScript({ base, mac, image }), "flynn.why");
