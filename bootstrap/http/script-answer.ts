@@ -107,7 +107,7 @@ export function scriptAnswers({
         return scripts.wait({ base, mac, lines: waitLines(why, claimed) });
       }
       case "inventory": {
-        const { image } = choice;
+        const { image, ordered } = choice;
         if (loader === "uki") {
           // Its command line is signed: nothing can tell it to look around instead.
           tell("wait-approval", WAITS_FOR_APPROVAL, {
@@ -119,15 +119,20 @@ export function scriptAnswers({
         const detail = { code: "waits-for-approval", address: source.address };
         const root = await rootFrom(image, mac, source, false);
         if (root.from === "nowhere") return turnScript(root.loading);
-        const offer = inventory.offer(claimed, source, imageId);
+        const offer = inventory.offer(claimed, source, imageId, { ordered });
         if ("why" in offer) {
           tell("wait-approval", `waiting for approval, without an inventory: ${offer.why}`, { detail });
           return scripts.wait({ base, mac, lines: waitLines(WAITS_FOR_APPROVAL, claimed) });
         }
-        const message = `waits for approval; given boot image ${imageId} without any secret, to say what it is made of`;
+        await spend("an inventory");
+        const message = `${ordered ? "as ordered" : "waits for approval"}; given boot image ${imageId} without any secret, to say what it is made of`;
         tell("script", message, { imageId, detail: { address: source.address } });
         const peer = root.from === "peer" ? { peer: root.address } : {};
-        return scripts.inventory({ base, mac, image: scriptImage(image), url: offer.url, ...peer });
+        return scripts.inventory({
+          ...{ base, mac, image: scriptImage(image), url: offer.url },
+          ...(ordered ? { ordered } : {}),
+          ...peer,
+        });
       }
       case "unsupported": {
         const { what } = choice;
