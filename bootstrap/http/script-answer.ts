@@ -117,7 +117,7 @@ export function scriptAnswers({
         }
         const imageId = image.manifest.id;
         const detail = { code: "waits-for-approval", address: source.address };
-        const root = await rootFrom(image, mac, source, false);
+        const root = await rootFrom(image, mac, source, ordered === true);
         if (root.from === "nowhere") return turnScript(root.loading);
         const offer = inventory.offer(claimed, source, imageId, { ordered });
         if ("why" in offer) {
