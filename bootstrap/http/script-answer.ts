@@ -23,7 +23,7 @@ export interface ScriptParts {
   timeline: Pick<Timeline, "record">;
   inventory: Pick<InventoryRoom, "offer">;
   /** Where this machine is to fetch its root image from. */
-  rootFrom: (image: VerifiedImage, mac: string, source: Source) => Promise<RootSource>;
+  rootFrom: (image: VerifiedImage, mac: string, source: Source, approved: boolean) => Promise<RootSource>;
   once: Pick<Once, "give">;
   /** Monotonic milliseconds. */
   nowMs: () => number;
@@ -117,7 +117,7 @@ export function scriptAnswers({
         }
         const imageId = image.manifest.id;
         const detail = { code: "waits-for-approval", address: source.address };
-        const root = await rootFrom(image, mac, source);
+        const root = await rootFrom(image, mac, source, ordered === true);
         if (root.from === "nowhere") return turnScript(root.loading);
         const offer = inventory.offer(claimed, source, imageId, { ordered });
         if ("why" in offer) {
@@ -169,7 +169,7 @@ export function scriptAnswers({
       }
       case "boot": {
         const imageId = choice.image.manifest.id;
-        const root = await rootFrom(choice.image, mac, source);
+        const root = await rootFrom(choice.image, mac, source, true);
         if (root.from === "nowhere") return turnScript(root.loading);
         await spend(`image ${imageId}`);
         const { token, boot } = await tokens.mint({ machineId: choice.machine.id, imageId, mac, source });
