@@ -74,11 +74,26 @@ async function run(scope: Scope, say: (line: string) => void): Promise<Figures> 
   const appliance = await startAppliance(scope, {
     stateDir,
     env: { FLYNN_CONTROL_BOOT_TRIES: String(TRIES) },
-    flags: ["--interface", "br0", "--dhcp", "full", "--dhcp-range", "10.77.0.100-10.77.0.200", "--images", imagesDir],
+    flags: [
+      "--interface",
+      "br0",
+      "--dhcp",
+      "full",
+      "--dhcp-range",
+      "10.77.0.100-10.77.0.200",
+      "--disk-policy",
+      "find-empty",
+      "--images",
+      imagesDir,
+    ],
   });
   const lab: Lab = { scope, appliance, say, metals: [] };
-  for (const name of ["roll1", "roll2"])
-    lab.metals.push(await addMachine(scope, appliance.lan, { name, diskGiB: 0, memoryMiB: 2_048 }));
+  // One keeps its host's state on a disk and comes back as a member; the other joins at each boot.
+  for (const [name, diskGiB] of [
+    ["roll1", 2],
+    ["roll2", 0],
+  ] as const)
+    lab.metals.push(await addMachine(scope, appliance.lan, { name, diskGiB, memoryMiB: 2_048 }));
 
   await appliance.flynn(["image", "register", images.loops.directory, "--rollout"]);
   for (const image of [images.good, images.newer, images.broken, images.sick])
