@@ -13,13 +13,13 @@ const TIMEOUT_MS = 180_000;
 const has = (stage: BootEvent["stage"]) => (events: readonly BootEvent[]) =>
   events.some((event) => event.stage === stage);
 /** The initrd of a signed kernel fetches its root: the kernel runs. */
-const runsLinux = has("squashfs");
+export const runsLinux = has("squashfs");
 const kernel = { isReached: has("kernel"), timeoutMs: TIMEOUT_MS } as const;
 /** The script is asked for; whether it boots depends on there being an image for arm64. */
 const asked: FirmwareBoot["isReached"] = (events) =>
   events.some(({ stage, message }) => stage === "script" || /arm64/.test(message));
 
-const ROWS: Record<string, FirmwareBoot> = {
+export const ROWS: Record<string, FirmwareBoot> = {
   "Secure Boot, found out, HTTP": { firmware: "ovmf-secure", mode: "full", isReached: runsLinux, timeoutMs: 300_000 },
   "Secure Boot, shim by PXE": {
     ...{ firmware: "ovmf-secure", mode: "full", isReached: runsLinux, timeoutMs: 300_000 },
@@ -76,7 +76,7 @@ export const firmware: Soak = {
 };
 
 /** A host image with Debian's signed kernel: the newest there is, else a new one. */
-async function realImage(
+export async function realImage(
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<NonNullable<FirmwareBoot["image"]>> {
