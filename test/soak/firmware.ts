@@ -53,7 +53,7 @@ export const firmware: Soak = {
       for (const [name, row] of Object.entries(ROWS)) {
         if (figures[name] !== undefined) continue;
         if (timeUp.aborted) break;
-        const real = row.isReached === runsLinux ? { image: await realImage(say, signal), memoryMiB: 1024 } : {};
+        const real = row.isReached === runsLinux ? { image: await realImage(say, signal), memoryMiB: 1536 } : {};
         const each = await openScope({ signals: false });
         running = each;
         try {
