@@ -16,6 +16,7 @@ import { dockerEngines, type Engines } from "./engines.ts";
 import { openFront } from "./front.ts";
 import { hostNetwork, OWN_BRIDGES } from "./host-network.ts";
 import { hostReport } from "./host-report.ts";
+import { openInstalls } from "./install/loop.ts";
 import { logStore } from "./logs/store.ts";
 import { joinCluster } from "./membership.ts";
 import { pollTarget } from "./poll.ts";
@@ -88,6 +89,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     onChange(healthy) {
       log.info({ ...monitor.report() }, "engine health changed");
       if (healthy) events.add("docker", "info", `Docker ${monitor.report().version} is up`);
+      if (healthy && agent.target() !== undefined) installs.ready();
       agent.wake();
       builds.wake();
       network.routes.ring();
@@ -160,13 +162,20 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     log,
     signal,
   });
-  const rebootOnOrder = rebooter({ bootId, ...(parts.reboot ? { reboot: parts.reboot } : {}), log, signal });
+  const installs = openInstalls({
+    ...{ owner: () => ownerOf(config), name: config.name, stateDir, events, onEvent: reports.ring, log, signal },
+  });
+  const rebootOnOrder = rebooter({ bootId, before: installs.beforeReboot, ...(parts.reboot ? { reboot: parts.reboot } : {}), log, signal });
   const wipes = openWipes({ client, hostId, owner: () => ownerOf(config), log, signal });
   const onTarget = (target: HostTarget): void => {
+    installs.setTarget(target);
     rebootOnOrder(target);
     log.info({ term: target.term, seq: target.seq, jobs: target.jobs.length }, "target received");
     if (!monitor.healthy()) log.warn("the engine does not work; the target waits for it");
-    else events.add("ready", "info", "the agent follows its target and Docker works");
+    else {
+      events.add("ready", "info", "the agent follows its target and Docker works");
+      installs.ready();
+    }
     membership.useUrlsOf(target);
     // What the target takes away is taken away now; what it adds waits for nothing either.
     reach.setTarget(target);
