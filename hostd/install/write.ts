@@ -114,7 +114,7 @@ async function writeSlot(options: Target & SlotContent & { slot: Slot }): Promis
   try {
     const staged = join(folder, "files");
     await mkdir(staged);
-    for (const of of ["kernel", "initrd"] as const) await linkOrCopy(files[of], join(staged, SLOT_FILES[of]));
+    for (const each of ["kernel", "initrd"] as const) await linkOrCopy(files[each], join(staged, SLOT_FILES[each]));
     const archive = await writeArchive(join(staged, SLOT_FILES.root), { squashfs: files.squashfs, seed });
     if (archive.squashfs !== image.squashfs.sha256)
       throw new Error(`${files.squashfs} is not the root image of ${image.id}: ${archive.squashfs}`);
@@ -132,15 +132,15 @@ async function writeSlot(options: Target & SlotContent & { slot: Slot }): Promis
     await flush(device.path, signal); // what mke2fs wrote is on the disk before it is read back
     onStep?.("read back");
     const expected = { kernel: image.kernel.sha256, initrd: image.initrd.sha256, root: archive.whole };
-    for (const of of ["kernel", "initrd", "root"] as const) {
-      const name = SLOT_FILES[of];
+    for (const each of ["kernel", "initrd", "root"] as const) {
+      const name = SLOT_FILES[each];
       const read = join(folder, name);
       await exec(["debugfs", "-R", `dump /${name} ${read}`, `${device.path}${device.debugfs}`], {
         timeoutMs: MKFS_MS,
         signal,
       });
       const sha256 = await hashOf(read);
-      if (sha256 !== expected[of])
+      if (sha256 !== expected[each])
         throw new Error(`${name} in slot ${slot} of ${path} is not what the image has: ${sha256}`);
       await rm(read);
     }

@@ -5,6 +5,7 @@ import { deployments } from "./deployments.ts";
 import { firmware } from "./firmware.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
+import { installed } from "./installed.ts";
 import { inventory } from "./inventory.ts";
 import { arm64, ownKeys } from "./kinds.ts";
 import { leak } from "./leak.ts";
@@ -39,6 +40,7 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   firmware,
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
+  installed,
   inventory,
   leak,
   "own-keys": ownKeys,
