@@ -163,7 +163,8 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     signal,
   });
   const installs = openInstalls({
-    ...{ owner: () => ownerOf(config), name: config.name, stateDir, events, onEvent: reports.ring, log, signal },
+    ...{ owner: () => ownerOf(config), name: config.name, stateDir, runDir: config.runDir },
+    ...{ events, onEvent: reports.ring, log, signal },
   });
   const rebootOnOrder = rebooter({ bootId, before: installs.beforeReboot, ...(parts.reboot ? { reboot: parts.reboot } : {}), log, signal });
   const wipes = openWipes({ client, hostId, owner: () => ownerOf(config), log, signal });

@@ -13,18 +13,12 @@ export interface SlotArchive {
   seed: Readonly<Record<string, string>>;
 }
 
-/** Writes it to `path`; the hash of the root image as it was read, and that of the whole. */
-export async function writeArchive(
-  path: string,
-  { squashfs, seed }: SlotArchive,
-): Promise<{ squashfs: string; whole: string }> {
+/** Writes it to `path`, and says the hash of the root image as it was read. */
+export async function writeArchive(path: string, { squashfs, seed }: SlotArchive): Promise<string> {
   const { size } = await stat(squashfs);
-  const [root, whole] = [createHash("sha256"), createHash("sha256")];
+  const root = createHash("sha256");
   const file = await open(path, "w", 0o600);
-  const put = async (bytes: Buffer): Promise<void> => {
-    whole.update(bytes);
-    await file.writeFile(bytes);
-  };
+  const put = (bytes: Buffer): Promise<void> => file.writeFile(bytes);
   try {
     await put(Buffer.concat([header(FOLDER, 0, FOLDER_MODE), header(`${FOLDER}/seed`, 0, FOLDER_MODE)]));
     for (const [name, text] of Object.entries(seed)) {
@@ -41,7 +35,7 @@ export async function writeArchive(
   } finally {
     await file.close();
   }
-  return { squashfs: root.digest("hex"), whole: whole.digest("hex") };
+  return root.digest("hex");
 }
 
 const FOLDER_MODE = 0o040700;

@@ -5,7 +5,7 @@ import { exec } from "#lib/exec.ts";
 import { retry } from "#lib/retry.ts";
 import type { Disk } from "../state-disk/disk.ts";
 import { type DiskOwner, encodeMark, fileSystemOf } from "../state-disk/mark.ts";
-import type { PrepareOptions, Prepared } from "../state-disk/prepare.ts";
+import type { Prepared, PrepareOptions } from "../state-disk/prepare.ts";
 import { openDirect, scan } from "../state-disk/scan.ts";
 import { sizeAt } from "../state-disk/words.ts";
 import { gptOf } from "./gpt.ts";
@@ -38,8 +38,15 @@ export async function divideDisk(options: DivideOptions): Promise<Prepared & { l
       onProgress: (progress) => onProgress?.("read", progress),
     });
     if (found.end === "late") return found;
-    if (found.end === "data") return { end: "refused", why: `holds data at ${sizeAt(found.byte)}; nothing was written` };
-    const mark = { ...owner, state: "dividing" as const, fileSystem: fileSystemOf(owner, disk), sizeBytes, orderId: "" };
+    if (found.end === "data")
+      return { end: "refused", why: `holds data at ${sizeAt(found.byte)}; nothing was written` };
+    const mark = {
+      ...owner,
+      state: "dividing" as const,
+      fileSystem: fileSystemOf(owner, disk),
+      sizeBytes,
+      orderId: "",
+    };
     onStep?.("mark");
     await writeAt(path, encodeMark(mark), 0);
     onStep?.("table");

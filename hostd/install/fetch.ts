@@ -1,13 +1,13 @@
 // Files of a boot image, from the boot server by their hashes, or from memory where this machine runs that very image.
 import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { copyFile, mkdir, stat } from "node:fs/promises";
+import { copyFile, mkdir } from "node:fs/promises";
 import { get, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { InstallImage } from "#api/host-agents.ts";
 import { retry } from "#lib/retry.ts";
-import { hashOf, type SlotContent } from "./write.ts";
+import type { SlotContent } from "./write.ts";
 
 const NAMES = { kernel: "vmlinuz", initrd: "initrd", squashfs: "root.squashfs" } as const;
 const SILENT_MS = 60_000;
@@ -17,8 +17,8 @@ export interface FetchOptions {
   image: InstallImage;
   /** `http://10.77.0.1:7780` */
   server: string;
-  /** The root image that this machine runs. */
-  rootImage: string;
+  /** Where it lies here, if this machine runs this very image. */
+  rootImage: string | undefined;
   directory: string;
   signal: AbortSignal;
 }
@@ -34,7 +34,7 @@ export async function fetchImage({
   const one = async (of: keyof typeof NAMES): Promise<string> => {
     const file = image[of];
     const path = join(directory, NAMES[of]);
-    if (of === "squashfs" && (await isIt(rootImage, file))) {
+    if (of === "squashfs" && rootImage !== undefined) {
       await copyFile(rootImage, path);
       return path;
     }
@@ -43,11 +43,6 @@ export async function fetchImage({
     return path;
   };
   return { kernel: await one("kernel"), initrd: await one("initrd"), squashfs: await one("squashfs") };
-}
-
-async function isIt(path: string, { sha256, sizeBytes }: InstallImage["squashfs"]): Promise<boolean> {
-  const found = await stat(path).catch(() => undefined);
-  return found?.size === sizeBytes && (await hashOf(path)) === sha256;
 }
 
 async function download(

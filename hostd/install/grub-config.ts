@@ -69,7 +69,10 @@ exit
 }
 
 /** \`slot.cfg\` of a slot: its kernel's words. */
-export function slotConfig(cmdline: readonly string[], { imageId, server }: { imageId: string; server: string }): string {
+export function slotConfig(
+  cmdline: readonly string[],
+  { imageId, server }: { imageId: string; server: string },
+): string {
   const words = [...cmdline, "fetch=disk:", `flynn.image=${imageId}`, `flynn.server=${server}`];
   const odd = words.find((word) => !isKernelWord(word));
   if (odd !== undefined) throw new Error(`${JSON.stringify(odd)} is no word for a kernel's command line`);

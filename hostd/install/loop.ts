@@ -7,12 +7,12 @@ import type { HostTarget, InstallImage } from "#api/host-agents.ts";
 import type { Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import type { BootEventLog } from "../boot-events.ts";
-import { slotOf } from "../facts.ts";
 import { ROOT_IMAGE } from "../image-peer.ts";
 import type { Disk } from "../state-disk/disk.ts";
 import type { DiskOwner } from "../state-disk/mark.ts";
+import { readOutcome } from "../state-disk/outcome.ts";
 import { readDisks } from "../state-disk/probe.ts";
-import { type BootedFrom, bootServerOf, seedFor } from "./booted.ts";
+import { type BootedFrom, readBoot, runs, seedFor } from "./booted.ts";
 import { fetchImage } from "./fetch.ts";
 import { layoutOn } from "./installed.ts";
 import { afterReady, isFallback, type Slot, type SlotState } from "./slots.ts";
@@ -40,6 +40,8 @@ export interface InstallsOptions {
   /** The machine's name, for people. */
   name: string;
   stateDir: string;
+  /** What `hostd disk` did. */
+  runDir: string;
   events: Pick<BootEventLog, "add">;
   onEvent: () => void;
   log: Log;
@@ -68,7 +70,7 @@ const PLACES: InstallPlaces = {
 const named = (slot: Slot): string => `slot ${slot.toUpperCase()}`;
 
 export function openInstalls(options: InstallsOptions): Installs {
-  const { owner, name, stateDir, events, onEvent, log, signal } = options;
+  const { owner, name, stateDir, runDir, events, onEvent, log, signal } = options;
   const places = { ...PLACES, ...options.places };
   let wanted: InstallImage | undefined;
   let isReady = false;
@@ -79,12 +81,7 @@ export function openInstalls(options: InstallsOptions): Installs {
     working = turn.catch(() => undefined);
     return turn;
   };
-  const tell = (
-    stage: "install" | "fallback",
-    level: "info" | "warning",
-    message: string,
-    code?: BootCode,
-  ): void => {
+  const tell = (stage: "install" | "fallback", level: "info" | "warning", message: string, code?: BootCode): void => {
     log.info({ stage, message }, "installed disk");
     events.add(stage, level, message, { key: `${stage}:${message}`.slice(0, 120), ...(code ? { code } : {}) });
     onEvent();
@@ -92,8 +89,7 @@ export function openInstalls(options: InstallsOptions): Installs {
   const directory = join(stateDir, "install");
 
   async function bootedFrom(): Promise<BootedFrom> {
-    const cmdline = await readFile(places.cmdline, "utf8");
-    return { slot: slotOf(cmdline).slot?.slot, server: bootServerOf(cmdline) };
+    return readBoot(await readFile(places.cmdline, "utf8"));
   }
 
   async function target(until: AbortSignal): Promise<Target | undefined> {
@@ -105,11 +101,13 @@ export function openInstalls(options: InstallsOptions): Installs {
     return undefined;
   }
 
-  async function content(image: InstallImage, server: string | undefined, until: AbortSignal) {
+  async function content(image: InstallImage, booted: BootedFrom, until: AbortSignal) {
+    const { server } = booted;
     if (server === undefined) throw new Error("its kernel was not told which boot server it came from");
     await rm(directory, { recursive: true, force: true });
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const files = await fetchImage({ image, server, rootImage: places.rootImage, directory, signal: until });
+    const rootImage = runs(booted, image) ? places.rootImage : undefined;
+    const files = await fetchImage({ image, server, rootImage, directory, signal: until });
     return { image, files, server, seed: await seedFor(name, places.seeds) };
   }
 
@@ -136,28 +134,30 @@ export function openInstalls(options: InstallsOptions): Installs {
       );
   }
 
-  async function first(on: Target, image: InstallImage, server: string | undefined): Promise<void> {
+  async function first(on: Target, image: InstallImage, booted: BootedFrom): Promise<void> {
     const boot: BootFiles = await bootFilesIn(places.bootFiles);
-    await installDisk({ ...on, ...(await content(image, server, on.signal)), boot });
-    tell("install", "info", `installed to disk ${on.path}, slot A: image ${image.id}; it boots from it without a network`);
+    await installDisk({ ...on, ...(await content(image, booted, on.signal)), boot });
+    tell(
+      "install",
+      "info",
+      `installed to disk ${on.path}, slot A: image ${image.id}; it boots from it without a network`,
+    );
   }
 
   async function begin(): Promise<void> {
-    const { slot, server } = await bootedFrom();
+    const booted = await bootedFrom();
+    const { slot } = booted;
     const on = await target(signal);
-    if (on === undefined) {
-      if (wanted !== undefined)
-        tell(
-          "install",
-          "warning",
-          "not installed to disk: no disk that its policy names is divided for it; why is on this timeline (disk)",
-          "install-refused",
-        );
+    const disk = await readOutcome(runDir);
+    // Its identity would be lost with its memory, and a boot from disk brings no other.
+    if (on === undefined || disk?.did === "ram") {
+      const why = disk?.reason ?? "no disk was divided for it";
+      if (wanted !== undefined) tell("install", "warning", `not installed to disk: ${why}`, "install-refused");
       return;
     }
     try {
       if (slot !== undefined) await settle(on, slot);
-      else if (wanted !== undefined && (await installedState(on)) === undefined) await first(on, wanted, server);
+      else if (wanted !== undefined && (await installedState(on)) === undefined) await first(on, wanted, booted);
     } finally {
       await rm(directory, { recursive: true, force: true });
     }
@@ -168,11 +168,16 @@ export function openInstalls(options: InstallsOptions): Installs {
     const on = image && (await target(until));
     const state: SlotState | undefined = on && (await installedState(on));
     if (image === undefined || on === undefined || state === undefined) return;
-    const { slot, server } = await bootedFrom();
+    const booted = await bootedFrom();
+    const { slot } = booted;
     if (state.images[state.good] === image.id && (slot === undefined || slot === state.good)) return;
     try {
-      const { trying } = await updateDisk({ ...on, ...(await content(image, server, until)) });
-      tell("install", "info", `image ${image.id} is written to ${named(trying!)} of ${on.path}; the next boot tries it`);
+      const { trying } = await updateDisk({ ...on, ...(await content(image, booted, until)) });
+      tell(
+        "install",
+        "info",
+        `image ${image.id} is written to ${named(trying!)} of ${on.path}; the next boot tries it`,
+      );
     } finally {
       await rm(directory, { recursive: true, force: true });
     }

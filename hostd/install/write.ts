@@ -115,13 +115,14 @@ async function writeSlot(options: Target & SlotContent & { slot: Slot }): Promis
     const staged = join(folder, "files");
     await mkdir(staged);
     for (const each of ["kernel", "initrd"] as const) await linkOrCopy(files[each], join(staged, SLOT_FILES[each]));
-    const archive = await writeArchive(join(staged, SLOT_FILES.root), { squashfs: files.squashfs, seed });
-    if (archive.squashfs !== image.squashfs.sha256)
-      throw new Error(`${files.squashfs} is not the root image of ${image.id}: ${archive.squashfs}`);
-    await writeFile(
-      join(staged, SLOT_FILES.words),
-      slotConfig(image.cmdline, { imageId: image.id, server }),
-    );
+    const root = await writeArchive(join(staged, SLOT_FILES.root), { squashfs: files.squashfs, seed });
+    for (const [what, sha256] of [
+      ["root image", root === image.squashfs.sha256],
+      ["kernel", (await hashOf(files.kernel)) === image.kernel.sha256],
+      ["initrd", (await hashOf(files.initrd)) === image.initrd.sha256],
+    ] as const)
+      if (!sha256) throw new Error(`what was fetched is not the ${what} of image ${image.id}`);
+    await writeFile(join(staged, SLOT_FILES.words), slotConfig(image.cmdline, { imageId: image.id, server }));
     const device = await deviceOf(path, part);
     onStep?.("mkfs");
     // GRUB 2.06 reads none of the features taken out.
@@ -131,17 +132,14 @@ async function writeSlot(options: Target & SlotContent & { slot: Slot }): Promis
     await exec(argv, { timeoutMs: MKFS_MS, signal });
     await flush(device.path, signal); // what mke2fs wrote is on the disk before it is read back
     onStep?.("read back");
-    const expected = { kernel: image.kernel.sha256, initrd: image.initrd.sha256, root: archive.whole };
-    for (const each of ["kernel", "initrd", "root"] as const) {
-      const name = SLOT_FILES[each];
+    for (const name of Object.values(SLOT_FILES)) {
       const read = join(folder, name);
       await exec(["debugfs", "-R", `dump /${name} ${read}`, `${device.path}${device.debugfs}`], {
         timeoutMs: MKFS_MS,
         signal,
       });
-      const sha256 = await hashOf(read);
-      if (sha256 !== expected[each])
-        throw new Error(`${name} in slot ${slot} of ${path} is not what the image has: ${sha256}`);
+      if (!(await isSame(read, join(staged, name))))
+        throw new Error(`${name} in slot ${slot} of ${path} is not what was written; the disk is faulty`);
       await rm(read);
     }
   } finally {
@@ -158,15 +156,31 @@ async function deviceOf(path: string, { number, at }: Part): Promise<{ path: str
 }
 
 /** /dev/sda2, /dev/nvme0n1p2 */
-export const partitionPath = (path: string, number: number): string =>
-  `${path}${/\d$/.test(path) ? "p" : ""}${number}`;
+export const partitionPath = (path: string, number: number): string => `${path}${/\d$/.test(path) ? "p" : ""}${number}`;
 
 async function flush(path: string, signal: AbortSignal): Promise<void> {
   await writeAt(path, Buffer.alloc(0), 0);
   if ((await stat(path)).isBlockDevice()) await exec(["blockdev", "--flushbufs", path], { timeoutMs: 300_000, signal });
 }
 
-export async function hashOf(path: string): Promise<string> {
+async function isSame(one: string, two: string): Promise<boolean> {
+  const [a, b] = [await open(one, "r"), await open(two, "r")];
+  try {
+    if ((await a.stat()).size !== (await b.stat()).size) return false;
+    const [left, right] = [Buffer.alloc(1 << 20), Buffer.alloc(1 << 20)];
+    for (;;) {
+      const [read, other] = [await a.read(left, 0, left.length), await b.read(right, 0, right.length)];
+      if (read.bytesRead !== other.bytesRead) return false;
+      if (read.bytesRead === 0) return true;
+      if (!left.subarray(0, read.bytesRead).equals(right.subarray(0, read.bytesRead))) return false;
+    }
+  } finally {
+    await a.close();
+    await b.close();
+  }
+}
+
+async function hashOf(path: string): Promise<string> {
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
   return hash.digest("hex");

@@ -199,7 +199,7 @@ export function chooseDisk(disks: readonly Disk[], policy: DiskPolicy, circumsta
   const [only, ...more] = among.filter(
     (disk) => unfitBecause(disk) === undefined && misfit(disk, policy) === undefined,
   );
-  const hint = only && more.length === 0 ? `. ${wipeHint(owner.machineName, only.path)}` : "";
+  const hint = only && more.length === 0 ? `. ${wipeHint(owner.machineName, (only.whole ?? only).path)}` : "";
   if (named !== undefined) return ram(`${seen}${hint}`, warn, "disk-not-empty");
   if (!seen) return ram("no empty disk, and no disk at all", warn, "disk-none");
   return ram(`no empty disk: ${seen}${hint}`, warn, only === undefined ? "disk-none" : "disk-not-empty");

@@ -56,10 +56,7 @@ const firmware = [
 
 /** What an architecture has of its own; microcode of arm64 comes with its firmware, and no disk of it is installed to yet. */
 const OWN: Readonly<
-  Record<
-    Architecture,
-    { own: readonly string[]; libraries: string; console: string; pruned: readonly string[] }
-  >
+  Record<Architecture, { own: readonly string[]; libraries: string; console: string; pruned: readonly string[] }>
 > = {
   amd64: {
     // Boot loaders of installed disks (boot-files.ts).
@@ -229,6 +226,8 @@ export const maskedUnits = [
   "ldconfig.service",
   "ssh.service", // flynn-ssh, and only with keys
   "ssh.socket",
+  "nvmefc-boot-connections.service", // disks over a network: none is used
+  "nvmf-autoconnect.service",
   "modprobe@configfs.service",
   "modprobe@dm_mod.service",
   "modprobe@drm.service",

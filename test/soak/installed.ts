@@ -33,8 +33,8 @@ export const installed: Soak = {
   async run({ resumed, timeUp, signal, say }) {
     const figures: Record<string, number> = { ...(resumed as Record<string, number> | undefined) };
     const kinds: [string, (scope: Scope) => Promise<Record<string, number>>][] = [
-      ["BIOS", (scope) => installs(scope, "seabios", say).then(({ figures: seen }) => seen)],
       ["UEFI", (scope) => wholeLife(scope, say)],
+      ["BIOS", (scope) => installs(scope, "seabios", say).then(({ figures: seen }) => seen)],
     ];
     for (const [name, work] of kinds) {
       if (figures[`${name}: from its disk, s`] !== undefined) continue;

@@ -323,7 +323,7 @@ Select_eth_device ()
 flynn_installed ()
 {
 	flynn_file="${mountpoint}/${LIVE_MEDIA_PATH}/filesystem.squashfs"
-	panic="${panic:-10}"
+	panic=10
 	flynn_has_memory || {
 		flynn_refuse memory "this image needs $((MEMORY_NEED_BYTES / 1048576)) MiB of memory, the machine has $((flynn_total_kib / 1024)) MiB"
 		return 1
