@@ -162,7 +162,7 @@ export const PROGRAMS_OF = {
   skopeo: ["skopeo"],
   socat: ["socat"],
   strace: ["strace"],
-  "squashfs-tools": ["mksquashfs"],
+  "squashfs-tools": ["mksquashfs", "unsquashfs"],
   "tftp-hpa": ["tftp"],
   "tftpd-hpa": ["in.tftpd"],
   wrk: ["wrk"],

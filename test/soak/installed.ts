@@ -1,15 +1,14 @@
 // A machine that cannot always boot from the network: it boots from it once, installs itself, and is the same host from its own disk with
 // network boot off; goes to another image, comes back by itself from a slot that is damaged and from an image that never becomes ready.
 import { ok, strictEqual as same } from "node:assert/strict";
-import { cp, mkdir, open, readFile, writeFile } from "node:fs/promises";
+import { open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Host } from "#api/hosts.ts";
 import type { MachineOrder } from "#api/machine-orders.ts";
 import type { Machine as MachineRecord, TimelineEvent } from "#api/machines.ts";
 import { until } from "#lib/time.ts";
-import { createManifest, manifestText, parseManifest } from "../../images/host/manifest.ts";
-import { signingKey, signManifest } from "../../images/host/signature.ts";
-import { type BuiltImage, bootImage, CACHE, trustImage } from "../e2e/boot-image.ts";
+import { bootImage, trustImage } from "../e2e/boot-image.ts";
+import { variantOf } from "../e2e/image-variants.ts";
 import { type Appliance, startAppliance } from "../lab/appliance.ts";
 import type { FirmwareName } from "../lab/firmware/firmwares.ts";
 import { addMachine, type Machine } from "../lab/qemu.ts";
@@ -69,10 +68,10 @@ async function installs(scope: Scope, firmware: FirmwareName, say: Say): Promise
   const built = await bootImage({ say, signal: scope.signal, fast: true });
   const imagesDir = join(scope.folder, "images");
   const images = {
-    first: await variant(imagesDir, built, []),
-    second: await variant(imagesDir, built, ["flynn.second"]),
+    first: (await variantOf(built, imagesDir, [])).id,
+    second: (await variantOf(built, imagesDir, ["flynn.second"])).id,
     // Its kernel finds nothing to run, long before there is an agent.
-    broken: await variant(imagesDir, built, ["rdinit=/nothing", "panic=1"]),
+    broken: (await variantOf(built, imagesDir, ["rdinit=/nothing", "panic=1"])).id,
   };
   const stateDir = join(scope.folder, "state");
   await trustImage(built, stateDir);
@@ -198,18 +197,4 @@ async function wholeLife(scope: Scope, say: Say): Promise<Record<string, number>
   same(body.items.length, 1, `${name} was one host all the while`);
   same(body.items[0]!.id, host.id);
   return figures;
-}
-
-/** The built image with more words for its kernel, as one of its own. */
-async function variant(imagesDir: string, built: BuiltImage, words: readonly string[]): Promise<string> {
-  const { id: _, ...before } = parseManifest(built.manifest);
-  const manifest = createManifest({ ...before, cmdline: [...before.cmdline, ...words] });
-  const folder = join(imagesDir, manifest.id);
-  await mkdir(imagesDir, { recursive: true });
-  await cp(join(built.imagesDir, built.id), folder, { recursive: true });
-  const bytes = manifestText(manifest);
-  await writeFile(join(folder, "manifest.json"), bytes);
-  const { privateKey } = await signingKey(join(CACHE, "images.key"));
-  await writeFile(join(folder, "manifest.sig"), signManifest(Buffer.from(bytes), privateKey));
-  return manifest.id;
 }
