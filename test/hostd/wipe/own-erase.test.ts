@@ -91,7 +91,15 @@ async function wiped(own: typeof OwnErase, method: "auto" | "secure" = "auto") {
     const { fingerprint } = await look(disk);
     evidence = await wipeDisk({
       ...{ disk, owner, canDiscard: true, own, signal, onProgress: () => undefined },
-      task: { orderId: "mo_1", fingerprint, path: "/dev/sda", sizeBytes: disk.sizeBytes, method, verify: "all", begun: false },
+      task: {
+        orderId: "mo_1",
+        fingerprint,
+        path: "/dev/sda",
+        sizeBytes: disk.sizeBytes,
+        method,
+        verify: "all",
+        begun: false,
+      },
       async erasePart({ means, path, at, length }) {
         parts.push(means);
         if (means === "secure") throw new ExecError(["blkdiscard"], "exited 1", { stderr: "Operation not supported" });
