@@ -63,7 +63,7 @@ if [ "$slot" = "a" ]; then set slot=b; else set slot=a; fi
 echo "Flynn: that slot cannot be read; starting slot $slot"
 start $slot
 echo "Flynn: neither slot of this disk can be read. The machine goes on with what its firmware boots next."
-sleep 10
+sleep --interruptible 10
 exit
 `;
 }

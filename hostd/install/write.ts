@@ -79,12 +79,21 @@ export async function writeTable(
 }
 
 export async function installDisk(options: Target & SlotContent & { boot: BootFiles }): Promise<void> {
-  const { path, sizeBytes, layout, boot, image, onStep } = options;
+  const { boot, image } = options;
   await writeSlot({ ...options, slot: "a" });
+  await writeBoot(options, boot, { good: "a", left: 0, strikes: 0, images: { a: image.id } });
+}
+
+/** What firmware starts from, with the state that GRUB finds. */
+export async function writeBoot(
+  { path, sizeBytes, layout, onStep }: Pick<Target, "path" | "sizeBytes" | "layout" | "onStep">,
+  boot: BootFiles,
+  state: SlotState,
+): Promise<void> {
   const bios = biosBoot(boot.bios, layout.bios);
   onStep?.("core");
   await writeAt(path, bios.core, layout.bios.at);
-  const esp = espOf(layout, boot, { good: "a", left: 0, strikes: 0, images: { a: image.id } }).bytes;
+  const esp = espOf(layout, boot, state).bytes;
   onStep?.("esp");
   await writeAt(path, esp.subarray(512), layout.esp.at + 512);
   onStep?.("esp-first");
