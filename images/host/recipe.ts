@@ -56,11 +56,11 @@ const firmware = [
 
 /** What an architecture has of its own; microcode of arm64 comes with its firmware, and no disk of it is installed to yet. */
 const OWN: Readonly<
-  Record<Architecture, { own: readonly string[]; libraries: string; console: string; pruned: readonly string[] }>
+  Record<Architecture, { packages: readonly string[]; libraries: string; console: string; pruned: readonly string[] }>
 > = {
   amd64: {
     // Boot loaders of installed disks (boot-files.ts).
-    own: ["intel-microcode", "amd64-microcode", "shim-signed", "grub-efi-amd64-signed", "grub-pc-bin"],
+    packages: ["intel-microcode", "amd64-microcode", "shim-signed", "grub-efi-amd64-signed", "grub-pc-bin"],
     libraries: "x86_64-linux-gnu",
     console: "ttyS0",
     pruned: [
@@ -72,7 +72,7 @@ const OWN: Readonly<
     ],
   },
   arm64: {
-    own: [],
+    packages: [],
     libraries: "aarch64-linux-gnu",
     console: "ttyAMA0",
     // picture of boards that are no servers
@@ -85,7 +85,7 @@ const OWN: Readonly<
 export const packagesOf = (architecture: Architecture): string[] => [
   `linux-image-${architecture}`,
   ...packages,
-  ...OWN[architecture].own,
+  ...OWN[architecture].packages,
   ...firmware,
 ];
 
