@@ -3,6 +3,7 @@ import { boots } from "./boots.ts";
 import { caStack } from "./ca-stack.ts";
 import { deployments } from "./deployments.ts";
 import { firmware } from "./firmware.ts";
+import { firmwareTable } from "./firmware-table.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
 import { installed } from "./installed.ts";
@@ -11,7 +12,7 @@ import { arm64, ownKeys } from "./kinds.ts";
 import { leak } from "./leak.ts";
 import { packets } from "./packets.ts";
 import { protocols } from "./protocols.ts";
-import { rollout } from "./rollout.ts";
+import { rescue, rollout } from "./rollout.ts";
 
 export type Figures = Record<string, number | string>;
 
@@ -39,6 +40,7 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "ca-stack": caStack,
   deployments,
   firmware,
+  "firmware-table": firmwareTable,
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
   installed,
@@ -47,5 +49,6 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "own-keys": ownKeys,
   packets,
   protocols,
+  rescue,
   rollout,
 };
