@@ -1,6 +1,8 @@
 // Has a machine booted anew since it was told to? A boot whose agent joined says so itself. One whose host keeps its identity on its disk
 // joins no more: then another kernel reports, and another boot of the machine was seen to begin. Pure.
+
 import type { HostRecord, MachineRecord } from "../records.ts";
+import type { MachineLife } from "./life.ts";
 
 /** The boot that was to end, as it is kept beside an order. */
 export interface EndedBoot {
@@ -16,6 +18,17 @@ export const endedBoot = (machine: MachineRecord | undefined, host: HostRecord |
   ...(host?.bootId === undefined ? {} : { endedKernelId: host.bootId }),
   ...(machine?.bootId === undefined ? {} : { endedBegunId: machine.bootId }),
 });
+
+/**
+ * Its host runs another kernel than the one of the machine's last boot: a boot began that was not told of yet, as of a host that keeps its
+ * identity when control was away. Events of it that come late are of what runs.
+ */
+export const isUntold = (
+  { ran }: MachineLife,
+  machine: Pick<MachineRecord, "bootId">,
+  host: Pick<HostRecord, "bootId"> | undefined,
+): boolean =>
+  ran !== undefined && ran.bootId === machine.bootId && host?.bootId !== undefined && host.bootId !== ran.kernelId;
 
 export function bootedAnew(
   { endedBootId, endedKernelId, endedBegunId }: EndedBoot,
