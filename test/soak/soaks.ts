@@ -6,6 +6,7 @@ import { firmware } from "./firmware.ts";
 import { firmwareTable } from "./firmware-table.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
+import { installed } from "./installed.ts";
 import { inventory } from "./inventory.ts";
 import { arm64, ownKeys } from "./kinds.ts";
 import { leak } from "./leak.ts";
@@ -42,6 +43,7 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "firmware-table": firmwareTable,
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
+  installed,
   inventory,
   leak,
   "own-keys": ownKeys,
