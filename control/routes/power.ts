@@ -150,6 +150,11 @@ export function mountPower(context: Context, { mount, orders, power }: PowerPart
         "conflict",
         `the certificate of the BMC of machine ${machine.name} was not accepted yet: flynn machine bmc set ${machine.name} shows it and asks`,
       );
+    if (boot === "media" && record.kind !== "redfish")
+      throw new Fault(
+        "conflict",
+        `the BMC of machine ${machine.name} is spoken to by IPMI, which has no virtual drive: order pxe, or set it with --redfish`,
+      );
     if (boot !== undefined && action === "off")
       throw new Fault("invalid", "boot: only what is switched on boots", { details: { field: "boot" } });
     if (mode !== undefined && boot === undefined)
