@@ -141,6 +141,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     inventory,
     grant,
     rootFrom: roots.from,
+    rootDone: roots.done,
     once,
     media,
     ...(options.controlIsThere ? { controlIsThere: options.controlIsThere } : {}),

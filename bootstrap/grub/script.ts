@@ -7,8 +7,8 @@ import {
   bootWords,
   consoleText,
   digest,
-  INVENTORY_SAYS,
   type InventoryOptions,
+  inventorySays,
   inventoryWords,
   READ_SECONDS,
   RESCUE_WORDS,
@@ -37,8 +37,9 @@ export function rescueGrub({
 }
 
 /** Boot `image` as one that only says what the machine is made of. */
-export function inventoryGrub({ base, mac, image, url, peer }: InventoryOptions): string {
-  return script([echo(INVENTORY_SAYS), ...kernelLines({ base, mac, peer }, image, inventoryWords(url))]);
+export function inventoryGrub(options: InventoryOptions): string {
+  const { base, mac, image, peer } = options;
+  return script([echo(inventorySays(options)), ...kernelLines({ base, mac, peer }, image, inventoryWords(options))]);
 }
 
 /** Nothing to boot yet: say why on the console; the loop asks again. */

@@ -30,15 +30,21 @@ export interface BootOptions extends ScriptOptions {
 export interface InventoryOptions extends ScriptOptions {
   image: ScriptImage;
   url: string;
+  /** A person wants to know: it restarts once it has said so. */
+  ordered?: true;
   peer?: string;
 }
 
-export const INVENTORY_SAYS = "Flynn: this machine waits for approval and says meanwhile what it is made of";
+export const inventorySays = ({ ordered }: Pick<InventoryOptions, "ordered">): string =>
+  ordered
+    ? "Flynn: this machine says what it is made of, as a person ordered"
+    : "Flynn: this machine waits for approval and says meanwhile what it is made of";
 
-export const inventoryWords = (url: string): string[] => [
+export const inventoryWords = ({ url, ordered }: Pick<InventoryOptions, "url" | "ordered">): string[] => [
   "cloud-init=disabled",
   "systemd.unit=flynn-inventory.target",
   `flynn.inventory=${word(url)}`,
+  ...(ordered ? ["flynn.ordered"] : []),
 ];
 
 export const RETRY_SECONDS = 5;

@@ -6,8 +6,8 @@ import {
   bootWords,
   consoleText,
   digest,
-  INVENTORY_SAYS,
   type InventoryOptions,
+  inventorySays,
   inventoryWords,
   READ_SECONDS,
   RESCUE_WORDS,
@@ -42,11 +42,12 @@ export function rescueScript({
 }
 
 /** Boot `image` as one that only says what the machine is made of. */
-export function inventoryScript({ base, mac, image, url, peer }: InventoryOptions): string {
+export function inventoryScript(options: InventoryOptions): string {
+  const { base, mac, image, peer } = options;
   return script([
-    `echo ${INVENTORY_SAYS}`,
+    `echo ${inventorySays(options)}`,
     "imgfree",
-    ...kernelLines(base, mac, image, inventoryWords(url), peer),
+    ...kernelLines(base, mac, image, inventoryWords(options), peer),
     ":fail",
     ...retryLines(base, mac),
   ]);

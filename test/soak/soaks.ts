@@ -10,6 +10,7 @@ import { arm64, ownKeys } from "./kinds.ts";
 import { leak } from "./leak.ts";
 import { packets } from "./packets.ts";
 import { protocols } from "./protocols.ts";
+import { rollout } from "./rollout.ts";
 
 export type Figures = Record<string, number | string>;
 
@@ -44,4 +45,5 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "own-keys": ownKeys,
   packets,
   protocols,
+  rollout,
 };

@@ -58,6 +58,16 @@ const withMachine = (
     { ...QUICK, ...over },
   );
 
+test("an approved machine may be asked what it is made of: the boot server is told so", () =>
+  withMachine(async (rig) => {
+    const order = await once(rig, "inventory");
+    assert.equal(
+      [order.state === "waiting" || order.state === "running", order.detail?.["target"]],
+      [true, "inventory"],
+    );
+    assert.match(order.step, /its next network boot is given inventory/);
+  }));
+
 test("the boot server is told of another boot until it gave it; then the order is done, and the machine boots as before", () =>
   withRig(async (rig) => {
     const at = await world(rig);
