@@ -22,6 +22,7 @@ export const PowerWork = Type.Object({
   hard: Type.Boolean({ description: "Its power is cut; else it is asked to shut down." }),
   boot: Type.Optional(BootDevice),
   mode: Type.Optional(BootMode),
+  turn: Type.Optional(Type.Integer({ description: "Which switching of the same order it is, from the second on." })),
   seenOff: Type.Boolean({ description: "Of a cycle: it was seen off already, so it is only to be switched on." }),
 });
 export type PowerWork = Static<typeof PowerWork>;

@@ -70,8 +70,8 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
         tell(report);
       },
       async rememberOff() {
-        seenOff.add(work.order);
-        await journal.append(work.order);
+        seenOff.add(turnOf(work));
+        await journal.append(turnOf(work));
       },
       async media() {
         if (media === undefined) throw trouble("bmc-unsupported", "this boot server makes no ISOs");
@@ -82,7 +82,7 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
     };
     const end = await turns.run(keyOf(work.bmc), async () => {
       signal.throwIfAborted();
-      return carryOut({ ...work, seenOff: work.seenOff || seenOff.has(work.order) }, carrying);
+      return carryOut({ ...work, seenOff: work.seenOff || seenOff.has(turnOf(work)) }, carrying);
     });
     carrying.tell(end);
     await settled();
@@ -139,7 +139,7 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
           if (still.has(id)) continue;
           stop.abort();
           running.delete(id);
-          seenOff.delete(id);
+          for (const turn of seenOff) if (turn.split("#")[0] === id) seenOff.delete(turn);
         }
       // An order that ended here stays in the table until control says that it is over: it is not begun anew.
       for (const one of work.orders)
@@ -179,6 +179,9 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
     },
   };
 }
+
+/** The same order may switch a machine a second time, and begins anew then. */
+const turnOf = ({ order, turn }: PowerWork): string => (turn === undefined ? order : `${order}#${turn}`);
 
 const keyOf = ({ kind, address = "", macs }: BmcAccess): string =>
   kind === "wake" ? `wake ${macs.join(" ")}` : address;

@@ -168,6 +168,12 @@ export function power(context: Context, orders: MachineOrders): Power {
         await orders.step(order, { step: words, detail: { cycle: 0 } }, also);
         return;
       }
+      if (order.kind === "boot-once" && ended === "done") {
+        const words = `switched off and on; waits until it is given ${order.detail?.["target"]}`;
+        await orders.step(order, { step: words, detail: { cycle: 0, cycled: 1 } }, also);
+        return;
+      }
+      if (order.kind === "boot-once") also.push(...notGivenAnyMore(order, also));
       await orders.end(order, { state: ended, reason, ...(code === undefined ? {} : { detail: { code } }) }, also);
     },
     async ask(machineId, kind, signal) {
@@ -223,6 +229,16 @@ export function power(context: Context, orders: MachineOrders): Power {
       };
     },
   };
+
+  /** What it was to be given once is no more to be given. */
+  function notGivenAnyMore(order: MachineOrder, also: Change[]): Change[] {
+    const key = keys.machine(order.machineId);
+    const at = also.findIndex((change) => change.key === key);
+    const machine = at === -1 ? machineOf(order.machineId) : (also.splice(at, 1)[0]!.value as MachineRecord);
+    if (machine === undefined) return [];
+    const { bootOnce, ...value } = machine;
+    return [{ key, value: bootOnce?.orderId === order.id ? value : machine }];
+  }
 
   function powerChanges(order: MachineOrder, state: PowerState): Change[] {
     const machine = machineOf(order.machineId);

@@ -11,7 +11,7 @@ import type { MachineOrders } from "../machine-orders/book.ts";
 import type { Mount } from "../mount.ts";
 import { type BmcRecord, bmcOf, bmcRecord, checkedBmc, shownBmc, switchOf } from "../power/bmcs.ts";
 import type { Power } from "../power/power.ts";
-import { actionOf, hardness, KIND_OF, machineAfterPower } from "../power/rules.ts";
+import { actionOf, hardness, KIND_OF, machineAfterPower, staysOff } from "../power/rules.ts";
 import type { ClusterSettings, HostRecord, MachineRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
 
@@ -185,11 +185,8 @@ export function mountPower(context: Context, { mount, orders, power }: PowerPart
   });
   for (const kind of Object.values(KIND_OF))
     orders.cancelsBy(kind, (order) => {
-      if (order.detail?.["seenOff"] === 1)
-        throw new Fault(
-          "conflict",
-          `machine ${order.machine} is off for its order ${order.id} and is being switched on: it would stay off`,
-        );
+      const why = staysOff(order);
+      if (why !== undefined) throw why;
       return [];
     });
 }
