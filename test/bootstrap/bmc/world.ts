@@ -38,7 +38,7 @@ export interface World extends AsyncDisposable {
   /** Resolves when control knows that it is there. */
   startBoot(): Promise<void>;
   stopBoot(): Promise<void>;
-  ended(order: MachineOrder): Promise<MachineOrder>;
+  ended(order: MachineOrder, timeoutMs?: number): Promise<MachineOrder>;
 }
 
 export interface WorldOptions {
@@ -98,14 +98,14 @@ export async function world({ open, waits = QUICK, media }: WorldOptions = {}): 
       await was?.ended;
       await was?.worker.close();
     },
-    ended: (order) =>
+    ended: (order, timeoutMs = 30_000) =>
       until(
         async () => {
           const params = { id: order.machineId, order: order.id };
           const now = await control.admin.call(getMachineOrder, { params });
           return isOver(now) ? now : undefined;
         },
-        { what: `the end of order ${order.id}`, timeoutMs: 30_000, everyMs: 50 },
+        { what: `the end of order ${order.id}`, timeoutMs, everyMs: 50 },
       ),
     async [Symbol.asyncDispose]() {
       await it.stopBoot();
