@@ -2,7 +2,7 @@
 // nothing twice: what is as wanted is left alone, and a cycle remembers that the machine was off.
 
 import type { OrderReport, PowerWork } from "#api/bmc-work.ts";
-import { isFault } from "#api/fault.ts";
+import { Fault, isFault } from "#api/fault.ts";
 import type { PowerState } from "#api/power.ts";
 import { sleep } from "#lib/time.ts";
 import { formatDuration } from "#lib/units.ts";
@@ -39,6 +39,8 @@ export interface Carrying {
   /** Whether anything was heard of the machine since then, on the monotonic clock. */
   heardSince: (sinceMs: number) => boolean;
   tell: (report: OrderReport) => void;
+  /** Resolves when control agrees that it begins, or is away; false: it was taken back meanwhile, and nothing of it is to be done. */
+  begins: (report: OrderReport) => Promise<boolean>;
   /** Resolves when it is written down that the machine was off, so that it is not switched off again. */
   rememberOff: () => Promise<void>;
   /** The ISO of this order's machine, served from now on until its end. */
@@ -169,18 +171,37 @@ async function switchOnce(work: PowerWork, carrying: Carrying, medium?: Medium):
     if (boot === undefined || overrideSet) return;
     if (medium !== undefined) {
       tell({ step: "puts its ISO into its virtual drive" });
-      await device.drive?.insert(medium.url, signal);
+      await patiently(async () => device.drive?.insert(medium.url, signal), waits, signal);
     }
     tell({ step: `tells its firmware to boot ${boot} once` });
-    const reads = await device.bootOnce(boot, mode, signal);
+    const reads = await patiently(() => device.bootOnce(boot, mode, signal), waits, signal);
     overrideSet = true;
     tell({ step: `its firmware boots ${boot} once; read back: ${reads}` });
   };
+  let begun = seenOff;
+  const begin = async (report: OrderReport) => {
+    if (begun) return tell(report);
+    begun = true;
+    if (!(await carrying.begins(report))) throw new Fault("conflict", "it was taken back before anything was switched");
+    signal.throwIfAborted();
+  };
+  /** A BMC that did not answer may have done it all the same: whether it did is seen, and it is not told twice. */
+  const told = async (command: () => Promise<void>): Promise<unknown> => {
+    try {
+      await command();
+      return undefined;
+    } catch (error) {
+      if (!PASSING.has(troubleCode(error) ?? "")) throw error;
+      tell({ step: "its BMC did not answer; looks whether it did it" });
+      return error;
+    }
+  };
   const off = async () => {
-    tell({ step: hard ? "cuts its power" : "asks it to shut down", power: "on" });
-    await device.off(hard, signal);
+    await begin({ step: hard ? "cuts its power" : "asks it to shut down", power: "on", cuts: action === "cycle" });
+    const silence = await told(() => device.off(hard, signal));
     const ms = hard ? waits.hardMs : waits.softMs;
     if (await becomes("off", ms)) return;
+    if (silence !== undefined) throw silence;
     throw trouble(
       "power-no-effect",
       hard
@@ -190,9 +211,10 @@ async function switchOnce(work: PowerWork, carrying: Carrying, medium?: Medium):
   };
   const on = async () => {
     await override();
-    tell({ step: "switches it on", power: "off" });
-    await device.on(signal);
+    await begin({ step: "switches it on", power: "off" });
+    const silence = await told(() => device.on(signal));
     if (await becomes("on", waits.onMs)) return;
+    if (silence !== undefined) throw silence;
     throw trouble(
       "power-no-effect",
       `its power was ordered on and is off after ${formatDuration(waits.onMs)}, says its BMC`,

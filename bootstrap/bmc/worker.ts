@@ -69,6 +69,11 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
         log.info({ order: work.order, machine: work.machine, text: report.step }, "order goes on");
         tell(report);
       },
+      async begins(report) {
+        log.info({ order: work.order, machine: work.machine, text: report.step }, "order goes on");
+        await settled();
+        return control.begins(work.order, report, signal);
+      },
       async rememberOff() {
         seenOff.add(turnOf(work));
         await journal.append(turnOf(work));

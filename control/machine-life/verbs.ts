@@ -175,7 +175,7 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
           ]
         : [];
     const hand = step.type === "by-hand" || step.type === "cycle" ? byHand(machine, step.words) : { step: step.words };
-    if (step.type === "cycle") hand.detail = { ...hand.detail, turn: 2, seenOff: 0 };
+    if (step.type === "cycle") hand.detail = { ...hand.detail, turn: 2, seenOff: 0, cuts: 0 };
     await book.step(order, { step: hand.step, detail: { phase: "boot", ...hand.detail } }, change);
   };
 

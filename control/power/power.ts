@@ -152,14 +152,18 @@ export function power(context: Context, orders: MachineOrders): Power {
       }
       while (sawLast.size > 10_000) sawLast.delete(sawLast.keys().next().value!);
     },
-    async report(bootServerId, orderId, { step, percent, power: state, seenOff, end }) {
+    async report(bootServerId, orderId, { step, percent, power: state, seenOff, cuts, begins, end }) {
       const order = orders.allOpen().find(({ id }) => id === orderId);
-      if (order === undefined || actionOf(order) === undefined) return; // it is over: what comes late does no harm
+      if (order === undefined || actionOf(order) === undefined) {
+        if (begins) throw new Fault("conflict", `order ${orderId} is over: nothing is to be switched for it`);
+        return; // what comes late does no harm
+      }
       if (serverOf(order.machineId) !== bootServerId)
         throw new Fault("forbidden", `order ${orderId} is carried out by another boot server`);
       const also = state === undefined ? [] : powerChanges(order, state);
       if (end === undefined) {
-        await orders.step(order, { step, percent, ...(seenOff ? { detail: { seenOff: 1 } } : {}) }, also);
+        const detail = { ...(cuts ? { cuts: 1 } : {}), ...(seenOff ? { seenOff: 1 } : {}) };
+        await orders.step(order, { step, percent, ...(cuts || seenOff ? { detail } : {}) }, also);
         return;
       }
       const { state: ended, reason, code } = end;

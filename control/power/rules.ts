@@ -19,7 +19,7 @@ export const actionOf = ({ kind, detail }: Pick<MachineOrder, "kind" | "detail">
 
 /** Why an order must not be taken back now; undefined when it may be. */
 export const staysOff = ({ id, machine, kind, detail }: MachineOrder): Fault | undefined =>
-  actionOf({ kind, detail }) !== undefined && detail?.["seenOff"] === 1
+  actionOf({ kind, detail }) === "cycle" && (detail?.["seenOff"] === 1 || detail?.["cuts"] === 1)
     ? new Fault("conflict", `machine ${machine} is off for its order ${id} and is being switched on: it would stay off`)
     : undefined;
 

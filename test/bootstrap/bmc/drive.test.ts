@@ -2,6 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { openSwitch } from "../../../bootstrap/bmc/open.ts";
+import type { Json } from "../../../bootstrap/bmc/redfish/answer.ts";
 import { virtualDrive } from "../../../bootstrap/bmc/redfish/drive.ts";
 import type { Session } from "../../../bootstrap/bmc/redfish/session.ts";
 import type { Switch } from "../../../bootstrap/bmc/switch.ts";
@@ -64,15 +65,15 @@ test("a service that says yes and does nothing is found out, and one without a d
     assert.is(troubleCode(await drive.insert(URL, signal).catch((error: unknown) => error)), "bmc-unsupported");
   });
   const silent: Session = {
-    get: async (path) => ({
-      etag: undefined,
-      value:
-        path === SYSTEM
-          ? { VirtualMedia: { "@odata.id": `${SYSTEM}/VirtualMedia` } }
-          : path.endsWith("VirtualMedia")
-            ? { Members: [{ "@odata.id": `${SYSTEM}/VirtualMedia/1` }] }
-            : { MediaTypes: ["CD"], Inserted: false, Image: null },
-    }),
+    async get(path) {
+      const own = `${SYSTEM}/VirtualMedia`;
+      const answers: Record<string, Json> = {
+        [SYSTEM]: { VirtualMedia: { "@odata.id": own } },
+        [own]: { Members: [{ "@odata.id": `${own}/1` }] },
+        [`${own}/1`]: { MediaTypes: ["CD"], Inserted: false, Image: null },
+      };
+      return { etag: undefined, value: answers[path]! };
+    },
     patch: async () => undefined,
     post: async () => undefined,
     close: async () => undefined,

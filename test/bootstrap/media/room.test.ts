@@ -81,7 +81,10 @@ test("a second address, another card, and a token of an order that is over get a
   assert.is((await get(plane, script(token))).status, 200, "firmware asks again");
   assert.is((await get(plane, script(token), { from: "127.0.0.9" })).status, 403, "whoever copied the ISO");
   const refused = plane.events.filter(({ stage }) => stage === "refused").map(({ message }) => message);
-  assert.match(refused.join("\n"), `127.0.0.9 asked to boot as card ${MAC} from an ISO; refused: its ISO was used by card`);
+  assert.match(
+    refused.join("\n"),
+    `127.0.0.9 asked to boot as card ${MAC} from an ISO; refused: its ISO was used by card`,
+  );
   await medium.end();
   await plane.room.begin("mo-2", [MAC]);
   assert.is((await get(plane, script(token), { from: "127.0.0.9" })).status, 403);
