@@ -10,8 +10,9 @@ import {
   inventorySays,
   inventoryWords,
   READ_SECONDS,
-  RESCUE_WORDS,
   RETRY_SECONDS,
+  type RescueOptions,
+  rescueWords,
   type ScriptImage,
   type ScriptOptions,
   seedWord,
@@ -31,14 +32,9 @@ export function bootScript({ base, mac, token, image, peer }: BootOptions): stri
 }
 
 /** Boot `image` to a root shell on the console, with no token and no seed: nothing secret, no agent. */
-export function rescueScript({
-  base,
-  mac,
-  image,
-  lines = [],
-}: ScriptOptions & { image: ScriptImage; lines?: readonly string[] }): string {
+export function rescueScript({ base, mac, image, why, lines = [] }: RescueOptions): string {
   const told = lines.length === 0 ? [] : [...lines.map((line) => `echo ${consoleText(line)}`), `sleep ${READ_SECONDS}`];
-  return script([...told, ...kernelLines(base, mac, image, RESCUE_WORDS), ":fail", ...retryLines(base, mac)]);
+  return script([...told, ...kernelLines(base, mac, image, rescueWords(why)), ":fail", ...retryLines(base, mac)]);
 }
 
 /** Boot `image` as one that only says what the machine is made of. */

@@ -13,7 +13,7 @@ import { onceIn } from "../once-in.ts";
 import type { RootSource } from "../root-sources.ts";
 import { SCRIPTS } from "../scripts.ts";
 import type { Timeline } from "../timeline.ts";
-import type { ScriptImage } from "./boot-words.ts";
+import { consoleLines, type ScriptImage } from "./boot-words.ts";
 import type { InventoryRoom } from "./inventory.ts";
 
 export interface ScriptParts {
@@ -151,7 +151,10 @@ export function scriptAnswers({
         tell("script", "told to boot its own disk", { detail: { code: "own-disk" } });
         return scripts.localDisk({ platform });
       case "rescue": {
-        const lines = why === undefined ? [] : [`Flynn: ${why}`, "Flynn: to try again: flynn machine approve NAME"];
+        const lines =
+          why === undefined
+            ? []
+            : [...consoleLines(`Flynn: ${why}`), `Flynn: to try again: flynn machine approve ${mac}`];
         if (why !== undefined && rescues(choice.machine)) {
           tell("note", "it came back from the rescue prompt again and again, and is given none any more", {
             level: "warning",
@@ -162,7 +165,7 @@ export function scriptAnswers({
         tell("script", `given the rescue shell of image ${choice.image.manifest.id}${why ? `: ${why}` : ""}`, {
           detail: { code: "rescue" },
         });
-        return scripts.rescue({ base, mac, image: scriptImage(choice.image, choice.machine), lines });
+        return scripts.rescue({ base, mac, image: scriptImage(choice.image, choice.machine), why, lines });
       }
       case "boot": {
         const imageId = choice.image.manifest.id;

@@ -81,6 +81,7 @@ async function run(scope: Scope, say: (line: string) => void): Promise<Record<st
   say(`inventory after ${Math.round(inventoryMs / 1_000)} s, a host after ${Math.round(hostMs / 1_000)} s`);
   match(own.report.tpm?.id ?? "none", /^[0-9a-f]{64}$/);
   same((await record(appliance))?.tpm, own.report.tpm?.id, "it is bound to its TPM");
+  await askedOnce(scope, appliance, { metal, machine });
   await metal.kill();
   const cloneMs = await clone(scope, appliance, { metal, machine });
   say(`a clone with another TPM was refused after ${Math.round(cloneMs / 1_000)} s`);
@@ -100,6 +101,32 @@ async function run(scope: Scope, say: (line: string) => void): Promise<Record<st
     "clone refused: s": Math.round(cloneMs / 1_000),
   };
 }
+
+/** `flynn machine boot-once NAME inventory`: it says once what it is made of, and the boot after is one of a host. */
+async function askedOnce(
+  scope: Scope,
+  appliance: Appliance,
+  { metal, machine: { id, name } }: { metal: Machine; machine: MachineRecord },
+): Promise<void> {
+  await appliance.flynn(["machine", "boot-once", name, "inventory"]);
+  await metal.powerCycle();
+  await eventually(scope, metal, "its word that it was told", BOOT_MS, async () =>
+    metal.console().includes("Flynn: it was told. The machine restarts and boots as before."),
+  );
+  const text = await eventually(scope, metal, "the inventory that was ordered", 60_000, async () => {
+    const shown = await appliance.flynn(["machine", "inventory", name]);
+    return shown.includes("by its agent, as ordered") ? shown : undefined;
+  });
+  ok(text.includes(metal.mac), text);
+  match(await appliance.flynn(["machine", "orders", name]), /boot-once +done/);
+  await eventually(scope, metal, "a boot of its own again", 180_000, async () => {
+    const { items } = (await appliance.api<{ items: TimelineEvent[] }>("GET", `/v1/machines/${id}/timeline`)).body;
+    const [told, given] = [items.findLast(({ stage }) => stage === "inventory"), items.findLast(isOwnScript)];
+    return told !== undefined && given !== undefined && given.seq > told.seq;
+  });
+}
+
+const isOwnScript = ({ stage, bootId }: TimelineEvent): boolean => stage === "script" && bootId !== undefined;
 
 /** The machine's card, UUID and serial, and another mainboard: it boots, and its agent is no host, for a reason that a person reads. */
 async function clone(

@@ -3,6 +3,7 @@ import { boots } from "./boots.ts";
 import { caStack } from "./ca-stack.ts";
 import { deployments } from "./deployments.ts";
 import { firmware } from "./firmware.ts";
+import { firmwareTable } from "./firmware-table.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
 import { inventory } from "./inventory.ts";
@@ -38,6 +39,7 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "ca-stack": caStack,
   deployments,
   firmware,
+  "firmware-table": firmwareTable,
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
   inventory,
