@@ -1,5 +1,5 @@
 // A boot plane whose machines are on another network than ours: nobody there has a card that we see, so that only ISOs open it.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BootMachine } from "#api/boot.ts";
@@ -100,17 +100,4 @@ export async function mediaPlane({ machines, base: given, bootFiles = new Map(),
     },
   };
   return made;
-}
-
-/** Loaders for UEFI that `flynn image build` fetched on this machine; undefined where it never did. */
-export async function fetchedLoaders(folder = "/var/cache/flynn/loaders"): Promise<Map<string, Buffer> | undefined> {
-  try {
-    return new Map([
-      ["shimx64.efi", await readFile(join(folder, "shim/shimx64.efi.signed"))],
-      ["grubx64.efi", await readFile(join(folder, "grub/x86_64-efi-signed/grubnetx64.efi.signed"))],
-    ]);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
 }
