@@ -11,6 +11,7 @@ export const components = ["main", "non-free-firmware"] as const;
 export const installEpochSeconds = 1_700_000_000;
 
 const packages = [
+  "usr-is-merged", // else apt takes usrmerge, and with it all of Perl
   "initramfs-tools",
   "lz4",
   "live-boot",

@@ -70,6 +70,8 @@ export async function bootstrap(options: {
   const argv = [
     "mmdebstrap",
     "--mode=root",
+    // As Debian's own installer makes it; a tree that was filled before is merged by a program of its own, which needs all of Perl.
+    `--setup-hook=for each in bin lib sbin ${options.architecture === "amd64" ? "lib64" : ""}; do mkdir -p "$1/usr/$each" && ln -s "usr/$each" "$1/$each"; done`,
     ...(isEmulated ? FIRST_STAGE : ["--variant=minbase"]),
     "--format=directory",
     `--architectures=${options.architecture}`,
@@ -87,7 +89,7 @@ export async function bootstrap(options: {
     timeoutMs: 1_800_000,
     onLine: (line) => {
       const step = /^I: (.*)/.exec(line)?.[1];
-      if (step !== undefined) say(`mmdebstrap: ${step}`);
+      if (step !== undefined && !step.includes("--setup-hook")) say(`mmdebstrap: ${step}`);
     },
   });
   if (isEmulated) await secondStage({ root, workDirectory, say, run });
