@@ -59,7 +59,7 @@ async function serves(
   await appliance.flynn(["create", app]);
   await appliance.flynn(["-a", app, "route", "add", "http", `${app}.example`]);
   await appliance.flynn(["-a", app, "deploy", "--archive", archive.path]);
-  const { body } = await appliance.api<{ items: Job[] }>("GET", `/v1/jobs?app=${app}`);
+  const { body } = await appliance.api<{ items: Job[] }>("GET", `/v1/apps/${app}/jobs`);
   const where = body.items.filter(({ state }) => state === "up").map((job) => job.hostId);
   if (where.length === 0 || where.some((each) => each !== hostId))
     throw new Error(`${app} runs on ${where.join(", ") || "no host"}, not on ${hostId}`);
