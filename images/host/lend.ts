@@ -44,9 +44,12 @@ exec /mnt/emulator "/${KINDS[tree].loader}" --list "/mnt/tree$(/mnt/usr/bin/read
 `,
 });
 
-const ENTER = `tree="$0" emulator="$1" lending="$2"; shift 2
+/** Of this machine's libraries not those that a script looks for everywhere, to copy them. */
+const ENTER = `tree="$0" emulator="$1" lending="$2" libraries="$3"; shift 3
 mount -t tmpfs lending "$tree/mnt" && cp "$lending"/* "$tree/mnt" && cp "$emulator" "$tree/mnt/emulator" || exit 1
 mkdir "$tree/mnt/tree" "$tree/mnt/usr" && mount -o bind,ro /usr "$tree/mnt/usr" && mount -o bind "$tree" "$tree/mnt/tree" || exit 1
+mount -t tmpfs libraries "$tree/$libraries" || exit 1
+ls -d "/$libraries"/* | grep -v /libnss_ | sed s,^,/mnt, | xargs ln -s -t "$tree/$libraries" || exit 1
 mount --rbind /proc "$tree/proc" && mount --fstab "$lending/fstab" --all || exit 1
 exec chroot "$tree" "$@"`;
 
@@ -81,16 +84,15 @@ export async function lending<T>(
       await symlink(target, path);
       made.push(() => rm(path));
     }
-    const mounts = [`/${own.libraries} ${join(tree, own.libraries)}`];
+    const mounts = [`${tree}/mnt/ldd ${tree}/usr/bin/ldd`];
     for (const path of await programsOf(tree, KINDS[other].machine)) {
       const name = path.slice(path.lastIndexOf("/") + 1);
       const lent = LENT.has(name) && (await machineOf(`/${path}`)) === own.machine;
       const script = `${tree}/mnt/${name === "cp" ? name : "program"}`;
       mounts.push(`${lent ? `/${path}` : script} ${join(tree, path)}`);
     }
-    mounts.push(`${tree}/mnt/ldd ${tree}/usr/bin/ldd`);
     await writeFile(join(scripts, "fstab"), mounts.map((mount) => `${mount} none bind 0 0\n`).join(""));
-    return await run(["sh", "-c", ENTER, tree, emulator, scripts, ...argv]);
+    return await run(["sh", "-c", ENTER, tree, emulator, scripts, own.libraries, ...argv]);
   } finally {
     for (const undo of made.reverse()) await undo();
   }

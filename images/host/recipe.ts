@@ -96,6 +96,7 @@ export const prunedOf = (architecture: Architecture): string[] => [
   ...pruned,
   `usr/lib/${OWN[architecture].libraries}/perl`,
   `usr/lib/${OWN[architecture].libraries}/libperl.so*`,
+  `usr/lib/${OWN[architecture].libraries}/gconv`, // character sets of long ago
   ...OWN[architecture].pruned,
 ];
 
@@ -180,6 +181,7 @@ const pruned = [
   `${kernel}/drivers/firewire`,
   `${kernel}/drivers/pcmcia`,
   `${kernel}/drivers/gnss`,
+  `${kernel}/lib/test_*.ko`,
   `${kernel}/drivers/video/fbdev`,
   `${kernel}/net/bluetooth`,
   `${kernel}/net/mac80211`,
