@@ -10,11 +10,14 @@ import type { Architecture } from "./recipe.ts";
 /** Minutes would be hours without; nothing that they write is of their architecture. */
 const LENT = new Set([
   ...["bash", "cpio", "dash", "find", "gawk", "grep", "gzip", "kmod", "lz4", "mawk", "sed", "tar", "xargs"],
-  ...["basename", "cat", "chgrp", "chmod", "chown", "cmp", "cut", "date", "dd", "dirname", "env", "expr", "getopt"],
+  ...["basename", "cat", "cmp", "cut", "date", "dd", "dirname", "env", "expr", "getopt"],
   ...["perl", "python3.11", "ssh-keygen", "update-alternatives"],
   ...["head", "id", "install", "ln", "ls", "md5sum", "mkdir", "mktemp", "mv", "readlink", "realpath", "rm", "rmdir"],
   ...["sort", "stat", "tail", "tee", "test", "touch", "tr", "true", "uniq", "wc"],
 ]);
+
+/** Lent too, and given the real programs. */
+const FILES = new Set(["chgrp", "chmod", "chown", "cp"]);
 
 /** Where programs of an architecture find their libraries, and `e_machine` of their ELF heads. */
 const KINDS: Readonly<Record<Architecture, { machine: number; libraries: string; loader: string }>> = {
@@ -27,8 +30,8 @@ const scriptsFor = (tree: Architecture) => ({
   program: `#!/mnt/usr/bin/dash
 exec /mnt/emulator -0 "$0" "/mnt/tree$(/mnt/usr/bin/readlink -f "$0")" "$@"
 `,
-  // What is copied is the real program.
-  cp: `#!/mnt/usr/bin/dash
+  // What is copied, or whose owner is changed, is the real program.
+  file: `#!/mnt/usr/bin/dash
 for each
 do
 	shift
@@ -37,7 +40,7 @@ do
 	esac
 	set -- "$@" "$each"
 done
-exec /mnt/usr/bin/cp "$@"
+exec "/mnt/usr/bin/\${0##*/}" "$@"
 `,
   ldd: `#!/mnt/usr/bin/dash
 exec /mnt/emulator "/${KINDS[tree].loader}" --list "/mnt/tree$(/mnt/usr/bin/readlink -f "$1")"
@@ -88,8 +91,9 @@ export async function lending<T>(
     for (const path of await programsOf(tree, KINDS[other].machine)) {
       const name = path.slice(path.lastIndexOf("/") + 1);
       const lent = LENT.has(name) && (await machineOf(`/${path}`)) === own.machine;
-      const script = `${tree}/mnt/${name === "cp" ? name : "program"}`;
-      mounts.push(`${lent ? `/${path}` : script} ${join(tree, path)}`);
+      // As /mnt/usr it is read-only: nothing in the tree changes this machine.
+      const stands = lent ? path : FILES.has(name) ? "file" : "program";
+      mounts.push(`${tree}/mnt/${stands} ${join(tree, path)}`);
     }
     await writeFile(join(scripts, "fstab"), mounts.map((mount) => `${mount} none bind 0 0\n`).join(""));
     return await run(["sh", "-c", ENTER, tree, emulator, scripts, own.libraries, ...argv]);

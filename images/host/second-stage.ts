@@ -58,14 +58,21 @@ export async function secondStage(options: {
 
 const SCRIPTS = "var/cache/preinst";
 
-/** base-passwd's first: the others' names of users are in its file. */
+/**
+ * base-passwd's first: the others' names of users are in its file. Owners of programs that dpkg itself sets at last: it set them of what
+ * stands before the programs.
+ */
 const CONFIGURE = `cd "$0" && for each in base-passwd $(ls)
 do
 	[ -x "$each" ] || continue
 	DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE="$each" DPKG_ROOT= "./$each" install || exit 1
 	chmod a-x "$each"
 done
-exec dpkg --configure --pending`;
+dpkg --configure --pending || exit 1
+while read -r owner group mode path
+do
+	chown "$owner:$group" "$path" && chmod "$mode" "$path" || exit 1
+done < /var/lib/dpkg/statoverride`;
 
 /** The same package without its script that runs before its files are there; that is kept in `scripts`. */
 async function withoutScript(
