@@ -69,6 +69,7 @@ export const BOOT_CODES = {
   "join-waits": "note: its former session has to be silent first",
   "join-replayed": "token-refused: the grant was used already",
   "join-refused": "token-refused: control refused the join",
+  "join-tpm": "token-refused: the join has no quote of the TPM that the machine was approved with",
   // The agent
   "disk-none": "disk: there is no disk that may be used",
   "disk-not-empty": "disk: the disk that could be used holds something",

@@ -3,6 +3,7 @@ import * as alerts from "./alerts.ts";
 import * as apps from "./apps.ts";
 import * as artifacts from "./artifacts.ts";
 import * as attach from "./attach.ts";
+import * as bmcWork from "./bmc-work.ts";
 import * as boot from "./boot.ts";
 import * as builds from "./builds.ts";
 import * as certificates from "./certificates.ts";
@@ -63,7 +64,7 @@ export const NOUNS = {
   members,
   machines,
   "machine-orders": { ...machineOrders, ...machineLife },
-  power,
+  power: { ...power, ...bmcWork },
   disks: { ...disks, ...wipes },
   inventory,
   boot,

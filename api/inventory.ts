@@ -117,7 +117,10 @@ export type InventoryReport = Static<typeof InventoryReport>;
 
 export const MachineInventory = object({
   machineId: Id,
-  takenBy: oneOf(["waiting", "host"], "waiting: its agent, before approval. host: its host, at its last boot."),
+  takenBy: oneOf(
+    ["waiting", "order", "host"],
+    "waiting: its agent, before approval. order: its agent, in a boot that a person ordered for that. host: its host, at its last boot.",
+  ),
   at: Time,
   check: Type.Optional(CheckWords),
   report: InventoryReport,
@@ -157,7 +160,7 @@ export const reportMachineInventory = endpoint({
   id: "reportMachineInventory",
   method: "PUT",
   path: "/v1/boot-servers/:id/inventory",
-  summary: "Hand on what a machine that waits for approval says it is made of",
+  summary: "Hand on what a machine says it is made of that waits for approval, or was asked once",
   permission: "boot",
   faults: ["not-found", "conflict"],
   params: IdParams,
@@ -166,6 +169,7 @@ export const reportMachineInventory = endpoint({
     mac: Type.Unsafe<string>({ ...Mac, description: "The card whose boot it is." }),
     observed: Observed,
     at: Time,
+    ordered: Type.Optional(Type.Literal(true, { description: "Of an approved machine, as a boot-once order asked." })),
   }),
   reply: object({ machineId: Id }),
 });

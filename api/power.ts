@@ -1,9 +1,9 @@
-// A machine's power and its BMC (the small computer on its board that switches it): for people, and for the boot server, which is the
-// one on the machines' network. Control never talks to a BMC; it keeps the credential sealed and hands it out with the work.
+// A machine's power and its BMC (the small computer on its board that switches it), for people. Control never talks to a BMC; it keeps
+// the credential sealed and hands it to the boot server, which is on the machines' network, with the work (bmc-work.ts).
 import { type Static, Type } from "typebox";
 import { endpoint } from "./endpoint.ts";
 import { MachineOrder } from "./machine-orders.ts";
-import { Id, IdParams, Mac, Name, Nothing, object, oneOf, Sha256, Time } from "./schema.ts";
+import { Nothing, object, oneOf, Sha256, Time } from "./schema.ts";
 
 export const BmcKind = oneOf(
   ["redfish", "ipmi", "wake"],
@@ -53,7 +53,7 @@ export const BMC_CODES = [
 export type BmcCode = (typeof BMC_CODES)[number];
 export const BmcCode = oneOf(BMC_CODES);
 
-const Settings = {
+export const BmcSettings = {
   kind: BmcKind,
   address: Type.Optional(BmcAddress),
   user: Type.Optional(BmcUser),
@@ -80,7 +80,7 @@ export const BmcLook = object({
 export type BmcLook = Static<typeof BmcLook>;
 
 export const Bmc = object({
-  ...Settings,
+  ...BmcSettings,
   passwordSet: Type.Boolean({ description: "The password itself is never shown." }),
   factoryPassword: Type.Boolean({
     description: "User and password are the ones it left its factory with: change them.",
@@ -92,7 +92,7 @@ export const Bmc = object({
 export type Bmc = Static<typeof Bmc>;
 
 export const PutBmc = object({
-  ...Settings,
+  ...BmcSettings,
   password: Type.Optional(
     Type.String({
       minLength: 1,
@@ -226,116 +226,6 @@ export const attachConsole = endpoint({
   summary: "A machine's serial console as frames: what was kept first, then as it comes; stdin is typed there",
   permission: "machine:write",
   params: MachineParams,
-  socket: true,
-  reply: Nothing,
-});
-
-// The boot server's side.
-
-/** How one machine is switched, with its credential: for memory alone, never for a disk. */
-export const BmcAccess = Type.Object({
-  ...Settings,
-  password: Type.Optional(Type.String()),
-  /** What `wake` is sent to. */
-  macs: Type.Array(Mac),
-});
-export type BmcAccess = Static<typeof BmcAccess>;
-
-export const PowerWork = Type.Object({
-  order: Id,
-  machineId: Id,
-  machine: Name,
-  action: PowerAction,
-  bmc: BmcAccess,
-  hard: Type.Boolean({ description: "Its power is cut; else it is asked to shut down." }),
-  boot: Type.Optional(BootDevice),
-  mode: Type.Optional(BootMode),
-  seenOff: Type.Boolean({ description: "Of a cycle: it was seen off already, so it is only to be switched on." }),
-});
-export type PowerWork = Static<typeof PowerWork>;
-
-export const BmcAsk = Type.Object({
-  id: Id,
-  kind: oneOf(["power", "certificate", "console"]),
-  machineId: Id,
-  bmc: BmcAccess,
-});
-export type BmcAsk = Static<typeof BmcAsk>;
-
-export const ConsoleWork = Type.Object({
-  session: Id,
-  machineId: Id,
-  bmc: BmcAccess,
-  ticket: Type.String({ description: "Opens this session's other end, once." }),
-});
-export type ConsoleWork = Static<typeof ConsoleWork>;
-
-/** Everything a boot server is to do with BMCs now; whole at each change, and nothing of it is kept when control is away. */
-export const BmcWork = Type.Object({
-  term: Type.Integer(),
-  orders: Type.Array(PowerWork),
-  asks: Type.Array(BmcAsk),
-  consoles: Type.Array(ConsoleWork),
-});
-export type BmcWork = Static<typeof BmcWork>;
-
-export const bmcWork = endpoint({
-  id: "bmcWork",
-  method: "GET",
-  path: "/v1/boot-servers/:id/orders",
-  summary: "What a boot server is to do with BMCs, with their credentials; whole at each change",
-  permission: "boot",
-  params: IdParams,
-  reply: BmcWork,
-  item: BmcWork,
-});
-
-export const OrderReport = object({
-  step: Type.String({ maxLength: 400 }),
-  percent: Type.Optional(Type.Integer({ minimum: 0, maximum: 100 })),
-  power: Type.Optional(PowerState),
-  seenOff: Type.Optional(Type.Boolean()),
-  end: Type.Optional(
-    object({ state: oneOf(["done", "failed"]), reason: Type.String({ maxLength: 400 }), code: Type.Optional(BmcCode) }),
-  ),
-});
-export type OrderReport = Static<typeof OrderReport>;
-
-export const reportOrder = endpoint({
-  id: "reportOrder",
-  method: "POST",
-  path: "/v1/boot-servers/:id/orders/:order",
-  summary: "A step or the end of an order's work; one that is over is not changed by it",
-  permission: "boot",
-  params: object({ id: Id, order: Id }),
-  body: OrderReport,
-  reply: Nothing,
-});
-export const answerBmcAsk = endpoint({
-  id: "answerBmcAsk",
-  method: "POST",
-  path: "/v1/boot-servers/:id/asks/:ask",
-  summary: "What a BMC said to a question; one that nobody waits for any more is passed over",
-  permission: "boot",
-  params: object({ id: Id, ask: Id }),
-  body: object({
-    ok: Type.Boolean(),
-    message: Type.String({ maxLength: 400 }),
-    code: Type.Optional(BmcCode),
-    power: Type.Optional(PowerState),
-    pinSha256: Type.Optional(Sha256),
-    text: Type.Optional(Type.String({ maxLength: 400_000 })),
-    since: Type.Optional(Time),
-  }),
-  reply: Nothing,
-});
-export const serveConsole = endpoint({
-  id: "serveConsole",
-  method: "GET",
-  path: "/v1/console-sessions/:session",
-  summary: "The boot server's end of a console session, opened by the ticket that came with the work",
-  permission: "machine:write",
-  params: object({ session: Id }),
   socket: true,
   reply: Nothing,
 });

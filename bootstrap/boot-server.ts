@@ -136,6 +136,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     inventory,
     grant,
     rootFrom: roots.from,
+    rootDone: roots.done,
     once,
     ...(options.controlIsThere ? { controlIsThere: options.controlIsThere } : {}),
     ran(claimed, observed, loader) {

@@ -1,6 +1,7 @@
 // The boot server: `main.ts --config FILE`. Listens first, so that a taken port is an error at once, then joins and follows.
 import { parseArgs } from "node:util";
 import { readCa } from "#api/join.ts";
+import { keepNewSpaceSmall, keepOldSpaceSmall } from "#lib/heap.ts";
 import { broadcastOf } from "#lib/ipv4.ts";
 import { createLog } from "#lib/log.ts";
 import { run } from "#lib/run.ts";
@@ -16,6 +17,8 @@ import { openTimeline } from "./timeline.ts";
 
 const IMAGE_SCAN_MS = 5_000;
 
+keepNewSpaceSmall();
+keepOldSpaceSmall();
 run(async (signal) => {
   const { values } = parseArgs({
     options: { config: { type: "string" }, interface: { type: "string" }, mode: { type: "string" } },

@@ -6,7 +6,7 @@ import { rootPeers } from "./root-peers.ts";
 import { type RootSource, rootSources } from "./root-sources.ts";
 
 export interface RootImages {
-  from(image: VerifiedImage, mac: string, source: Source): Promise<RootSource>;
+  from(image: VerifiedImage, mac: string, source: Source, approved: boolean): Promise<RootSource>;
   done(mac: string): void;
   /** These boots have joined. */
   joined(bootIds: readonly string[]): void;
@@ -25,10 +25,10 @@ export function rootImages({
     squashfsOf: (imageId) => images.get(imageId)?.manifest.squashfs.sha256,
   });
   return {
-    async from({ manifest }, mac, source) {
+    async from({ manifest }, mac, source, approved) {
       // Behind a relay nobody of ours is beside it.
       const near = source.relay === undefined ? await peers.of(manifest.squashfs.sha256, source.address) : [];
-      return sources.take(mac, near);
+      return sources.take(mac, near, approved);
     },
     done: sources.done,
     joined(bootIds) {

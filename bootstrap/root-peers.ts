@@ -19,7 +19,7 @@ export interface RootPeersOptions {
   nowMs?: () => number;
 }
 
-const ASKED_MOST = 16;
+const ASKED_MOST = 32;
 const GOOD_FOR_MS = 10_000;
 const BAD_FOR_MS = 60_000;
 const PROBE_MS = 500;

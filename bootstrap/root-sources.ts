@@ -1,6 +1,7 @@
 // Where a booting machine fetches its root image from. One server's wire is soon full: a few machines are served by it, the others by hosts
 // that booted the same image within the last hour and have it in memory. Whoever finds no place waits in its script, a few seconds at a
 // time, so that each round of boots serves the next one. A peer is not believed: the initrd checks the hash, and falls back to us.
+// The numbers are those of bench `storm`: the sooner the first hosts are ready, the sooner all are.
 
 export interface RootSourcesOptions {
   /** So many load from us before any host is asked to serve. */
@@ -9,6 +10,8 @@ export interface RootSourcesOptions {
   ownMost?: number;
   /** Most that load from one host at a time. */
   perPeer?: number;
+  /** Most places that machines which nobody approved hold at a time. */
+  strangersMost?: number;
   /** A place is free again after so long, whatever became of who had it. */
   holdMs?: number;
   /** Monotonic milliseconds. */
@@ -19,7 +22,7 @@ export type RootSource = { from: "us" } | { from: "peer"; address: string } | { 
 
 export interface RootSources {
   /** A place for this card; one that it had before is free again. `peers`: addresses of hosts that have the image. */
-  take(mac: string, peers: readonly string[]): RootSource;
+  take(mac: string, peers: readonly string[], approved?: boolean): RootSource;
   /** It has what it wanted, or ended otherwise. */
   done(mac: string): void;
 }
@@ -27,6 +30,7 @@ export interface RootSources {
 /** Who has a place, and where: "" is with us. */
 interface Place {
   address: string;
+  approved: boolean;
   untilMs: number;
 }
 
@@ -34,8 +38,9 @@ const MOST_PLACES = 16_384;
 
 export function rootSources({
   ownFirst = 8,
-  ownMost = 48,
+  ownMost = 16,
   perPeer = 4,
+  strangersMost = 8,
   holdMs = 4 * 60_000,
   nowMs = () => performance.now(),
 }: RootSourcesOptions = {}): RootSources {
@@ -53,14 +58,15 @@ export function rootSources({
   }
 
   return {
-    take(mac, peers) {
+    take(mac, peers, approved = true) {
       places.delete(mac);
       const counts = loads();
       const at = (address: string) => counts.get(address) ?? 0;
-      const give = (address: string) => places.set(mac, { address, untilMs: nowMs() + holdMs });
+      const give = (address: string) => places.set(mac, { address, approved, untilMs: nowMs() + holdMs });
+      const strangers = approved ? 0 : [...places.values()].filter((place) => !place.approved).length;
       const free = peers.filter((address) => at(address) < perPeer).sort((a, b) => at(a) - at(b));
       const ownLimit = free.length > 0 ? ownFirst : ownMost;
-      if (places.size >= MOST_PLACES || (at("") >= ownLimit && free.length === 0))
+      if (strangers >= strangersMost || places.size >= MOST_PLACES || (at("") >= ownLimit && free.length === 0))
         return { from: "nowhere", loading: places.size };
       if (at("") < ownLimit) {
         give("");

@@ -1,7 +1,7 @@
 // The languages that boot scripts are written in: iPXE's, GRUB's, and what the initrd of a signed image reads. Who gets which script is boot-plane.ts.
 import type { Loader } from "./dhcp/loader.ts";
 import { bootGrub, inventoryGrub, localDiskGrub, refusalGrub, rescueGrub, waitGrub } from "./grub/script.ts";
-import type { BootOptions, InventoryOptions, ScriptImage, ScriptOptions } from "./http/boot-words.ts";
+import type { BootOptions, InventoryOptions, RescueOptions, ScriptOptions } from "./http/boot-words.ts";
 import { bootScript, inventoryScript, localDiskScript, refusalScript, rescueScript, waitScript } from "./http/ipxe.ts";
 import { bootUki, localDiskUki, refusalUki, rescueUki, waitUki } from "./http/uki.ts";
 
@@ -9,7 +9,7 @@ export interface Scripts {
   boot(options: BootOptions): string;
   inventory(options: InventoryOptions): string;
   /** `lines`: why, for its console. */
-  rescue(options: ScriptOptions & { image: ScriptImage; lines?: readonly string[] }): string;
+  rescue(options: RescueOptions): string;
   wait(options: ScriptOptions & { lines: readonly string[] }): string;
   localDisk(options: { platform: string | undefined }): string;
   refusal(lines: readonly string[]): string;

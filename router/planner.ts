@@ -1,6 +1,7 @@
 // What HAProxy should have, worked out from a target and what it has so far: slots and ports, maps, and the certificates that it takes.
 import type { RouterTarget } from "#api/router-agents.ts";
-import { type Assigned, assignment, newMemo } from "./assign.ts";
+import { newMemo } from "./accept.ts";
+import { type Assigned, assignment } from "./assign.ts";
 import type { Assignment } from "./assignment.ts";
 import { type CertificateFiles, certificateReader, withoutRejected } from "./certificates.ts";
 import { noMaps } from "./maps.ts";

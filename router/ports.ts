@@ -1,6 +1,6 @@
 // TCP ports that cannot be listened on, or not yet, and why.
 import type { RouterTarget } from "#api/router-agents.ts";
-import { sparePorts } from "./assign.ts";
+import { sparePorts } from "./accept.ts";
 import type { Assignment, Refusal } from "./assignment.ts";
 import { type OldWorkers, waitReason } from "./reload.ts";
 

@@ -1,8 +1,9 @@
 // Carries one order out: looks before it acts, acts, and is done only when the BMC says that it is so. Begun anew at any point it does
 // nothing twice: what is as wanted is left alone, and a cycle remembers that the machine was off.
 
+import type { OrderReport, PowerWork } from "#api/bmc-work.ts";
 import { isFault } from "#api/fault.ts";
-import type { OrderReport, PowerState, PowerWork } from "#api/power.ts";
+import type { PowerState } from "#api/power.ts";
 import { sleep } from "#lib/time.ts";
 import { formatDuration } from "#lib/units.ts";
 import type { Switch } from "./switch.ts";

@@ -1,8 +1,8 @@
 // Consoles that somebody looks at: one session with each machine's BMC, kept open for a while after the last one left, so that what was
 // printed meanwhile is there; each person's end is a WebSocket to control.
 import type { WebSocket } from "ws";
+import type { ConsoleWork } from "#api/bmc-work.ts";
 import { frameSocket } from "#api/frame-socket.ts";
-import type { ConsoleWork } from "#api/power.ts";
 import type { Log } from "#lib/log.ts";
 import type { ControlSide } from "./control-side.ts";
 import { type Console, openConsole } from "./sol.ts";

@@ -1,6 +1,7 @@
 // How control is told what came of its work. Each throws while control is away.
 import type { WebSocket } from "ws";
-import type { BmcCode, ConsoleWork, OrderReport, PowerState } from "#api/power.ts";
+import type { ConsoleWork, OrderReport } from "#api/bmc-work.ts";
+import type { BmcCode, PowerState } from "#api/power.ts";
 import { backoffMs } from "#lib/retry.ts";
 import { sleep } from "#lib/time.ts";
 

@@ -1,6 +1,7 @@
 // IPMI by Debian's ipmitool: one short-lived process for each question, its password in its environment and never in its arguments,
 // bounded, and what it writes to stderr turned into plain words.
-import type { BmcAccess, BootDevice, BootMode, PowerState } from "#api/power.ts";
+import type { BmcAccess } from "#api/bmc-work.ts";
+import type { BootDevice, BootMode, PowerState } from "#api/power.ts";
 import { ExecError, exec } from "#lib/exec.ts";
 import type { Switch } from "./switch.ts";
 import { cleanText, trouble } from "./trouble.ts";

@@ -1,9 +1,9 @@
 // Follows what control wants of BMCs, and tells it what came of it. Nothing is kept of it on a disk: while control is away, what was begun
 // goes on and nothing new begins.
 import { Ajv } from "ajv";
+import { answerBmcAsk, BmcWork, bmcWork, reportOrder, serveConsole } from "#api/bmc-work.ts";
 import type { Client } from "#api/client.ts";
 import { isFault } from "#api/fault.ts";
-import { answerBmcAsk, BmcWork, bmcWork, reportOrder, serveConsole } from "#api/power.ts";
 import { pruneUnknown } from "#api/prune.ts";
 import type { Log } from "#lib/log.ts";
 import type { ControlSide } from "./control-side.ts";

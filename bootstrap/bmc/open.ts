@@ -1,5 +1,5 @@
 // The switch of a machine, by how its BMC is spoken to.
-import type { BmcAccess } from "#api/power.ts";
+import type { BmcAccess } from "#api/bmc-work.ts";
 import { ipmiSwitch } from "./ipmi.ts";
 import { redfishSession } from "./redfish/session.ts";
 import { redfishSwitch } from "./redfish/system.ts";

@@ -1,7 +1,7 @@
 // A machine's serial console over its BMC (IPMI serial over LAN, by ipmitool): one process for each machine, whoever looks. What comes is
 // kept, the last 256 KiB of it, and shown first to who looks next.
 import { spawn } from "node:child_process";
-import type { BmcAccess } from "#api/power.ts";
+import type { BmcAccess } from "#api/bmc-work.ts";
 import { stopChild } from "#lib/exec.ts";
 import { ipmiArgv, ipmiTrouble } from "./ipmi.ts";
 import { trouble } from "./trouble.ts";

@@ -1,7 +1,7 @@
 // The boot server's work with BMCs: what control wants, whole at each change, carried out one after the other for each BMC. Credentials are
 // in memory alone. What an order has seen (its machine off) is in a journal, so that it is not done twice after a restart.
 import { join } from "node:path";
-import type { BmcAccess, BmcAsk, BmcWork, PowerWork } from "#api/power.ts";
+import type { BmcAccess, BmcAsk, BmcWork, PowerWork } from "#api/bmc-work.ts";
 import type { Log } from "#lib/log.ts";
 import { joined } from "#lib/time.ts";
 import { openJournal } from "../journal.ts";

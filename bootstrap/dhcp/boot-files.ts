@@ -5,9 +5,10 @@ import type { Client } from "./classify.ts";
 import { LOADERS, type Loader } from "./loader.ts";
 
 export const UKI_FILE = "uki-x64.efi";
+export const BIOS_IPXE_FILE = "undionly.kpxe";
 
 const FILES: Record<Platform, Partial<Record<Loader, string>>> = {
-  "bios-x86": { ipxe: "undionly.kpxe" },
+  "bios-x86": { ipxe: BIOS_IPXE_FILE },
   "uefi-x64": { ipxe: "snponly.efi", shim: "shimx64.efi", uki: UKI_FILE },
   "uefi-arm64": { ipxe: "ipxe-arm64.efi", shim: "shimaa64.efi" },
 };
@@ -53,4 +54,12 @@ export const isOptional = (name: string): boolean =>
 /** The script's address; iPXE fills in what only it knows, escaped by itself. */
 export function scriptUrl(base: string, mac: string): string {
   return `${base}/boot.ipxe?mac=${mac}&uuid=\${uuid}&serial=\${serial:uristring}&arch=\${buildarch}&platform=\${platform}&vendor=\${manufacturer:uristring}&product=\${product:uristring}`;
+}
+
+/**
+ * What iPXE runs first, where it finds this in the answer that its ROM got: an address by IPv4 alone and the script that every UEFI iPXE
+ * begins with. Without it `undionly.kpxe` takes the ROM's answer for its own, starts itself once more and waits for an IPv6 router, twice.
+ */
+export function firstWords({ address }: Pick<BootFilesConfig, "address">): string {
+  return `ifconf --configurator dhcp net0 && chain --autofree tftp://${address}/autoexec.ipxe || autoboot`;
 }

@@ -1,5 +1,6 @@
 // The packets the DHCP side answers with, and where they go (RFC 2131 4.1). Built from one request and what was decided.
 import { broadcastOf, maskOf } from "#lib/ipv4.ts";
+import { BIOS_IPXE_FILE, firstWords } from "./boot-files.ts";
 import type { OfferInput, Reply } from "./exchange.ts";
 import * as option from "./options.ts";
 import { MESSAGE, OPTION } from "./options.ts";
@@ -8,6 +9,8 @@ import { BROADCAST_FLAG, encodedBytes, NO_ADDRESS, type Packet } from "./packet.
 const LIMITED_BROADCAST = "255.255.255.255";
 const PXE_DISCOVERY_CONTROL = Buffer.from([6, 1, 8, 255]); // 43.6 = 8: use the file of this offer, ask nobody else
 const IPXE_NO_PROXY = Buffer.from([0xb0, 1, 1]); // 175.176: do not wait about 3 s for proxy offers
+
+const IPXE_SCRIPTLET = 81; // 175.81: run before anything else
 
 const MAX_CLIENT_ID_BYTES = 255; // one option; a longer one was joined of several, and is nobody's
 
@@ -48,6 +51,10 @@ export function reply(input: OfferInput, type: number, content: ReplyContent): R
     options.set(OPTION.bootfile, option.ascii(boot));
     if (client.kind === "pxe") options.set(OPTION.tftpServer, option.ascii(config.address));
     if (client.kind === "ipxe" && addressing) options.set(OPTION.ipxe, IPXE_NO_PROXY);
+    if (client.kind === "pxe" && boot === BIOS_IPXE_FILE) {
+      const words = option.ascii(firstWords(config));
+      options.set(OPTION.ipxe, Buffer.concat([Buffer.from([IPXE_SCRIPTLET, words.length]), words]));
+    }
     const guid = packet.options.get(OPTION.clientGuid);
     if (guid?.length === 17) options.set(OPTION.clientGuid, guid);
   }
@@ -85,7 +92,15 @@ function destination({ giaddr, ciaddr }: Packet): Reply["to"] {
   return { address: LIMITED_BROADCAST, port: 68 };
 }
 
-const DROPPABLE = [OPTION.domain, OPTION.broadcast, OPTION.ntp, OPTION.tftpServer, OPTION.hostname, OPTION.clientGuid];
+const DROPPABLE = [
+  OPTION.ipxe,
+  OPTION.domain,
+  OPTION.broadcast,
+  OPTION.ntp,
+  OPTION.tftpServer,
+  OPTION.hostname,
+  OPTION.clientGuid,
+];
 
 /** Drops what the client can do without until the packet fits what it said it takes. */
 function fit(body: Packet, request: Packet): Packet {

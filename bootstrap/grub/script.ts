@@ -7,12 +7,13 @@ import {
   bootWords,
   consoleText,
   digest,
-  INVENTORY_SAYS,
   type InventoryOptions,
+  inventorySays,
   inventoryWords,
   READ_SECONDS,
-  RESCUE_WORDS,
   RETRY_SECONDS,
+  type RescueOptions,
+  rescueWords,
   type ScriptImage,
   type ScriptOptions,
   seedWord,
@@ -26,19 +27,15 @@ export function bootGrub({ base, mac, token, image, peer }: BootOptions): string
 }
 
 /** Boot `image` to a root shell on the console, with no token and no seed: nothing secret, no agent. */
-export function rescueGrub({
-  base,
-  mac,
-  image,
-  lines = [],
-}: ScriptOptions & { image: ScriptImage; lines?: readonly string[] }): string {
+export function rescueGrub({ base, mac, image, why, lines = [] }: RescueOptions): string {
   const told = lines.length === 0 ? [] : [...lines.map(echo), `sleep ${READ_SECONDS}`];
-  return script([...told, ...kernelLines({ base, mac }, image, RESCUE_WORDS)]);
+  return script([...told, ...kernelLines({ base, mac }, image, rescueWords(why))]);
 }
 
 /** Boot `image` as one that only says what the machine is made of. */
-export function inventoryGrub({ base, mac, image, url, peer }: InventoryOptions): string {
-  return script([echo(INVENTORY_SAYS), ...kernelLines({ base, mac, peer }, image, inventoryWords(url))]);
+export function inventoryGrub(options: InventoryOptions): string {
+  const { base, mac, image, peer } = options;
+  return script([echo(inventorySays(options)), ...kernelLines({ base, mac, peer }, image, inventoryWords(options))]);
 }
 
 /** Nothing to boot yet: say why on the console; the loop asks again. */

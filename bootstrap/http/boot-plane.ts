@@ -20,6 +20,8 @@ import { agentTroubleOf, refusalOf } from "./refusal.ts";
 import { type ScriptParts, scriptAnswers } from "./script-answer.ts";
 
 export interface BootPlaneOptions extends Pick<ScriptParts, "base" | "inventory" | "rootFrom"> {
+  /** It has its root image, or is not about to load one any more: its place is another's. */
+  rootDone?: (mac: string) => void;
   machines: Machines;
   images: Pick<Images, "get" | "refusal">;
   tokens: Tokens;
@@ -89,6 +91,7 @@ export function createBootPlane({
   inventory,
   grant,
   rootFrom,
+  rootDone = () => undefined,
   once = { of: () => undefined, give: async () => undefined },
   controlIsThere = () => true,
   ran,
@@ -159,7 +162,9 @@ export function createBootPlane({
       if (!use.ok) return refused(use, `beacon ${stage}`, source);
       const told = Object.hasOwn(BEACONS, stage) ? BEACONS[stage] : undefined;
       if (told === undefined) return { status: 404, type: TEXT, body: "no such beacon\n" };
-      if (!head) timeline.record({ ...who.seenOf(use.boot, source), ...told });
+      if (head) return { status: 200, type: TEXT, body: "ok\n" };
+      if (stage === "peer" || stage === "fail") rootDone(use.boot.mac);
+      timeline.record({ ...who.seenOf(use.boot, source), ...told });
       return { status: 200, type: TEXT, body: "ok\n" };
     },
     refusal(token, body, address) {
@@ -167,6 +172,7 @@ export function createBootPlane({
       if (!use.ok) return refused(use, "refusal", source);
       const told = refusalOf(body);
       if (told === undefined) return { status: 400, type: TEXT, body: "a code and a text\n" };
+      rootDone(use.boot.mac);
       timeline.record({ ...who.seenOf(use.boot, source), stage: "boot-failed", level: "error", ...told });
       return { status: 200, type: TEXT, body: "ok\n" };
     },

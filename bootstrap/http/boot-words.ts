@@ -26,29 +26,38 @@ export interface BootOptions extends ScriptOptions {
   peer?: string;
 }
 
+/** A root shell on the console; `why` it is given, and what else its console says. */
+export interface RescueOptions extends ScriptOptions {
+  image: ScriptImage;
+  why?: string | undefined;
+  lines?: readonly string[];
+}
+
 /** To say what a machine is made of, at `url`: no token and no seed, nothing secret. */
 export interface InventoryOptions extends ScriptOptions {
   image: ScriptImage;
   url: string;
+  /** A person wants to know: it restarts once it has said so. */
+  ordered?: true;
   peer?: string;
 }
 
-export const INVENTORY_SAYS = "Flynn: this machine waits for approval and says meanwhile what it is made of";
+export const inventorySays = ({ ordered }: Pick<InventoryOptions, "ordered">): string =>
+  ordered
+    ? "Flynn: this machine says what it is made of, as a person ordered"
+    : "Flynn: this machine waits for approval and says meanwhile what it is made of";
 
-export const inventoryWords = (url: string): string[] => [
+export const inventoryWords = ({ url, ordered }: Pick<InventoryOptions, "url" | "ordered">): string[] => [
   "cloud-init=disabled",
   "systemd.unit=flynn-inventory.target",
   `flynn.inventory=${word(url)}`,
+  ...(ordered ? ["flynn.ordered"] : []),
 ];
 
 export const RETRY_SECONDS = 5;
 /** What a console says before a kernel takes it over stands there for so long. */
 export const READ_SECONDS = 10;
-export const RESCUE_WORDS = [
-  "cloud-init=disabled",
-  "systemd.unit=rescue.target",
-  "systemd.setenv=SYSTEMD_SULOGIN_FORCE=1",
-];
+const RESCUE_WORDS = ["cloud-init=disabled", "systemd.unit=rescue.target", "systemd.setenv=SYSTEMD_SULOGIN_FORCE=1"];
 
 export const seedWord = (base: string, token: string): string => `ds=nocloud-net;s=${base}/s/${word(token)}/`;
 
@@ -78,8 +87,22 @@ export function word(value: string): string {
 
 /** Text for the console: what is not plain is replaced, so that no text can end its line or its command. */
 export function consoleText(text: string): string {
-  return text.replace(/[^A-Za-z0-9 .,:()_/=+-]/g, "?").slice(0, 200);
+  return text
+    .replaceAll(";", ",")
+    .replace(/[^A-Za-z0-9 .,:()_/=+-]/g, "?")
+    .slice(0, 200);
 }
+
+/** Text of any length, in as many lines as it takes on a screen of 80 columns. */
+export const consoleLines = (text: string): string[] => text.match(/\S.{0,76}\S(?=\s|$)|\S{1,78}/g) ?? [];
+
+/** Why, for the console of the system that boots: what iPXE shows is soon gone. Blanks are underscores. */
+const whyWord = (why: string): string => word(`flynn.why=${consoleText(why).slice(0, 180).replaceAll(" ", "_")}`);
+
+export const rescueWords = (why: string | undefined): string[] => [
+  ...RESCUE_WORDS,
+  ...(why === undefined ? [] : [whyWord(why)]),
+];
 
 export function digest(sha256: string): string {
   if (!/^[0-9a-f]{64}$/.test(sha256)) throw new Fault("invalid", "not a sha256");

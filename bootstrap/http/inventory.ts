@@ -31,7 +31,8 @@ export interface InventoryRoomOptions {
 export type Offer = { url: string } | { why: string };
 
 export interface InventoryRoom {
-  offer(claimed: Claimed, source: Source, imageId: string): Offer;
+  /** `ordered`: of a machine that is approved; it is asked once. */
+  offer(claimed: Claimed, source: Source, imageId: string, how?: { ordered?: true | undefined }): Offer;
   /** What was decided on the machine. */
   ask(nonce: string, address: string): Answer;
   report(nonce: string, body: string, address: string): Answer;
@@ -59,6 +60,8 @@ interface Boot {
   givenAtMs: number;
   toldAtMs: number;
   refused?: string;
+  /** A person ordered it, and it has not reported yet. */
+  ordered?: true;
 }
 
 export function createInventoryRoom({
@@ -110,16 +113,17 @@ export function createInventoryRoom({
   }
 
   return {
-    offer(claimed, source, imageId) {
+    offer(claimed, source, imageId, { ordered } = {}) {
       const { mac } = claimed;
       const before = boots.get(mac);
-      const recent = before !== undefined && nowMs() - before.givenAtMs < GIVEN_UP_MS;
+      const recent = !ordered && before !== undefined && nowMs() - before.givenAtMs < GIVEN_UP_MS;
       if (recent && before.refused !== undefined) return { why: before.refused };
       if (recent && before.given >= BOOTS_MOST)
         return { why: `${BOOTS_MOST} boots for an inventory ended without a word of its agent` };
       const given = (recent ? before.given : 0) + 1;
       const toldAtMs = Number.NEGATIVE_INFINITY;
-      keep({ mac, imageId, address: source.address, given, givenAtMs: nowMs(), toldAtMs });
+      const boot = { mac, imageId, address: source.address, given, givenAtMs: nowMs(), toldAtMs };
+      keep({ ...boot, ...(ordered ? { ordered } : {}) });
       return { url: `${base}/i/${sealNonce(key, nonceOf(mac, source))}` };
     },
     ask(nonce, address) {
@@ -127,6 +131,7 @@ export function createInventoryRoom({
       if (who === undefined) return NO;
       const { mac, source } = who;
       const machine = machines.find(mac);
+      if (machine !== undefined && !machine.rejected && boots.get(mac)?.ordered) return decided("waiting");
       if (machine !== undefined) return decided(machine.rejected ? "rejected" : "approved");
       const boot = heard(mac, source);
       if (nowMs() - boot.toldAtMs >= STILL_WAITS_MS) {
@@ -143,15 +148,17 @@ export function createInventoryRoom({
       const { mac, source } = who;
       if (!reports.take(mac)) return { status: 429, type: TEXT, body: "too many reports\n" };
       const machine = machines.find(mac);
-      if (machine !== undefined) return decided(machine.rejected ? "rejected" : "approved");
+      const ordered = machine?.rejected ? undefined : boots.get(mac)?.ordered;
+      if (machine !== undefined && !ordered) return decided(machine.rejected ? "rejected" : "approved");
       const signed = signedOf(body);
       if (signed === undefined) return { status: 400, type: TEXT, body: "not a signed inventory\n" };
       heard(mac, source);
       try {
         const { uuid, serial } = signedReport(signed, mac);
         const { claim } = checkOf({ mac, uuid, serial }, signed.key);
-        inventories.add(claim, { ...signed, mac, observed: observedOf(who), at: now().toISOString() });
-        return decided("waiting", claim);
+        const sent = { ...signed, mac, observed: observedOf(who), at: now().toISOString() };
+        inventories.add(claim, { ...sent, ...(ordered && machine ? { ordered } : {}) });
+        return machine === undefined ? decided("waiting", claim) : decided("approved");
       } catch (error) {
         if (!isFault(error, "invalid")) throw error;
         return { status: 400, type: TEXT, body: `${error.message}\n` };

@@ -6,12 +6,13 @@ import {
   bootWords,
   consoleText,
   digest,
-  INVENTORY_SAYS,
   type InventoryOptions,
+  inventorySays,
   inventoryWords,
   READ_SECONDS,
-  RESCUE_WORDS,
   RETRY_SECONDS,
+  type RescueOptions,
+  rescueWords,
   type ScriptImage,
   type ScriptOptions,
   seedWord,
@@ -31,22 +32,18 @@ export function bootScript({ base, mac, token, image, peer }: BootOptions): stri
 }
 
 /** Boot `image` to a root shell on the console, with no token and no seed: nothing secret, no agent. */
-export function rescueScript({
-  base,
-  mac,
-  image,
-  lines = [],
-}: ScriptOptions & { image: ScriptImage; lines?: readonly string[] }): string {
+export function rescueScript({ base, mac, image, why, lines = [] }: RescueOptions): string {
   const told = lines.length === 0 ? [] : [...lines.map((line) => `echo ${consoleText(line)}`), `sleep ${READ_SECONDS}`];
-  return script([...told, ...kernelLines(base, mac, image, RESCUE_WORDS), ":fail", ...retryLines(base, mac)]);
+  return script([...told, ...kernelLines(base, mac, image, rescueWords(why)), ":fail", ...retryLines(base, mac)]);
 }
 
 /** Boot `image` as one that only says what the machine is made of. */
-export function inventoryScript({ base, mac, image, url, peer }: InventoryOptions): string {
+export function inventoryScript(options: InventoryOptions): string {
+  const { base, mac, image, peer } = options;
   return script([
-    `echo ${INVENTORY_SAYS}`,
+    `echo ${inventorySays(options)}`,
     "imgfree",
-    ...kernelLines(base, mac, image, inventoryWords(url), peer),
+    ...kernelLines(base, mac, image, inventoryWords(options), peer),
     ":fail",
     ...retryLines(base, mac),
   ]);

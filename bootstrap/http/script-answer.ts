@@ -13,7 +13,7 @@ import { onceIn } from "../once-in.ts";
 import type { RootSource } from "../root-sources.ts";
 import { SCRIPTS } from "../scripts.ts";
 import type { Timeline } from "../timeline.ts";
-import type { ScriptImage } from "./boot-words.ts";
+import { consoleLines, type ScriptImage } from "./boot-words.ts";
 import type { InventoryRoom } from "./inventory.ts";
 
 export interface ScriptParts {
@@ -23,7 +23,7 @@ export interface ScriptParts {
   timeline: Pick<Timeline, "record">;
   inventory: Pick<InventoryRoom, "offer">;
   /** Where this machine is to fetch its root image from. */
-  rootFrom: (image: VerifiedImage, mac: string, source: Source) => Promise<RootSource>;
+  rootFrom: (image: VerifiedImage, mac: string, source: Source, approved: boolean) => Promise<RootSource>;
   once: Pick<Once, "give">;
   /** Monotonic milliseconds. */
   nowMs: () => number;
@@ -107,7 +107,7 @@ export function scriptAnswers({
         return scripts.wait({ base, mac, lines: waitLines(why, claimed) });
       }
       case "inventory": {
-        const { image } = choice;
+        const { image, ordered } = choice;
         if (loader === "uki") {
           // Its command line is signed: nothing can tell it to look around instead.
           tell("wait-approval", WAITS_FOR_APPROVAL, {
@@ -117,17 +117,22 @@ export function scriptAnswers({
         }
         const imageId = image.manifest.id;
         const detail = { code: "waits-for-approval", address: source.address };
-        const root = await rootFrom(image, mac, source);
+        const root = await rootFrom(image, mac, source, ordered === true);
         if (root.from === "nowhere") return turnScript(root.loading);
-        const offer = inventory.offer(claimed, source, imageId);
+        const offer = inventory.offer(claimed, source, imageId, { ordered });
         if ("why" in offer) {
           tell("wait-approval", `waiting for approval, without an inventory: ${offer.why}`, { detail });
           return scripts.wait({ base, mac, lines: waitLines(WAITS_FOR_APPROVAL, claimed) });
         }
-        const message = `waits for approval; given boot image ${imageId} without any secret, to say what it is made of`;
+        await spend("an inventory");
+        const message = `${ordered ? "as ordered" : "waits for approval"}; given boot image ${imageId} without any secret, to say what it is made of`;
         tell("script", message, { imageId, detail: { address: source.address } });
         const peer = root.from === "peer" ? { peer: root.address } : {};
-        return scripts.inventory({ base, mac, image: scriptImage(image), url: offer.url, ...peer });
+        return scripts.inventory({
+          ...{ base, mac, image: scriptImage(image), url: offer.url },
+          ...(ordered ? { ordered } : {}),
+          ...peer,
+        });
       }
       case "unsupported": {
         const { what } = choice;
@@ -146,7 +151,10 @@ export function scriptAnswers({
         tell("script", "told to boot its own disk", { detail: { code: "own-disk" } });
         return scripts.localDisk({ platform });
       case "rescue": {
-        const lines = why === undefined ? [] : [`Flynn: ${why}`, "Flynn: to try again: flynn machine approve NAME"];
+        const lines =
+          why === undefined
+            ? []
+            : [...consoleLines(`Flynn: ${why}`), `Flynn: to try again: flynn machine approve ${mac}`];
         if (why !== undefined && rescues(choice.machine)) {
           tell("note", "it came back from the rescue prompt again and again, and is given none any more", {
             level: "warning",
@@ -157,11 +165,11 @@ export function scriptAnswers({
         tell("script", `given the rescue shell of image ${choice.image.manifest.id}${why ? `: ${why}` : ""}`, {
           detail: { code: "rescue" },
         });
-        return scripts.rescue({ base, mac, image: scriptImage(choice.image, choice.machine), lines });
+        return scripts.rescue({ base, mac, image: scriptImage(choice.image, choice.machine), why, lines });
       }
       case "boot": {
         const imageId = choice.image.manifest.id;
-        const root = await rootFrom(choice.image, mac, source);
+        const root = await rootFrom(choice.image, mac, source, true);
         if (root.from === "nowhere") return turnScript(root.loading);
         await spend(`image ${imageId}`);
         const { token, boot } = await tokens.mint({ machineId: choice.machine.id, imageId, mac, source });

@@ -12,8 +12,8 @@ export type BootChoice =
   | { kind: "wait"; why: string; code: BootCode; note?: string; architecture?: string }
   | { kind: "boot" | "rescue"; machine: BootMachine; image: VerifiedImage }
   | { kind: "local-disk"; machine: BootMachine }
-  /** Waits for a person, and says meanwhile what it is made of: no secret goes with this boot. */
-  | { kind: "inventory"; image: VerifiedImage }
+  /** It says what it is made of, while it waits for a person or because one ordered it: no secret goes with this boot. */
+  | { kind: "inventory"; image: VerifiedImage; ordered?: true }
   /** There is no image for such a machine, whoever approves it: it goes on with its own boot order. */
   | { kind: "unsupported"; what: string }
   /** A person said no: the machine goes on with its own boot order. */

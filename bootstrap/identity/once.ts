@@ -22,8 +22,13 @@ export function createOnce({ save }: { save: (record: OnceRecord) => Promise<voi
   return {
     of: ({ once }) => (once === undefined || given.has(once.id) ? undefined : once),
     async give(orderId) {
-      given.add(orderId);
-      await save({ orderId });
+      given.add(orderId); // before it is saved: two may ask at once
+      try {
+        await save({ orderId });
+      } catch (error) {
+        given.delete(orderId); // no script goes out
+        throw error;
+      }
     },
     setTarget({ machines }) {
       const named = new Set(machines.flatMap(({ once }) => once?.id ?? []));

@@ -61,8 +61,8 @@ export function whoIs({ machines, images, tokens, sight, once, controlIsThere }:
   /** As a person ordered for once, else as it is to boot, else what its failed boots make of that. */
   const toBoot = (known: BootMachine | undefined, ordered: BootMachine["once"]): Partial<Guarded> => {
     if (known === undefined) return {};
-    if (ordered !== undefined && ordered.target !== "inventory")
-      return { machine: { ...known, target: ordered.target } };
+    if (ordered !== undefined)
+      return { machine: { ...known, target: ordered.target === "inventory" ? "boot" : ordered.target } };
     return guarded(known, tokens.bootsOf(known.id), controlIsThere());
   };
   return {
@@ -76,9 +76,11 @@ export function whoIs({ machines, images, tokens, sight, once, controlIsThere }:
       const source = sourceOf(address, claimed.mac);
       const observed = sight.observed(source, claimed.mac);
       const known = machines.find(claimed.mac);
-      const ordered = known && once.of(known);
+      const order = known && once.of(known);
+      // The command line of a signed image says what it boots: it cannot be told to look around instead.
+      const ordered = order?.target === "inventory" && loader === "uki" ? undefined : order;
       const { machine, why } = toBoot(known, ordered);
-      const choice = chooseBoot({
+      const chosen = chooseBoot({
         target: machines.target,
         machine,
         claimed,
@@ -86,7 +88,15 @@ export function whoIs({ machines, images, tokens, sight, once, controlIsThere }:
         imageOf: images.get,
         refusalOf: images.refusal,
       });
-      const isGiven = choice.kind === "boot" || choice.kind === "rescue" || choice.kind === "local-disk";
+      const choice: BootChoice =
+        ordered?.target === "inventory" && chosen.kind === "boot"
+          ? { kind: "inventory", image: chosen.image, ordered: true }
+          : chosen;
+      const isGiven =
+        choice.kind === "boot" ||
+        choice.kind === "rescue" ||
+        choice.kind === "local-disk" ||
+        (choice.kind === "inventory" && choice.ordered);
       return {
         ...{ claimed, observed, source, choice },
         ...(why === undefined ? {} : { why }),

@@ -27,11 +27,17 @@ export function checkWords({ check, pending }: Pick<Machine, "check" | "pending"
   return check.by === "key" ? check.words : `${check.words} (weak: of its claim alone)`;
 }
 
+const TAKEN: Record<MachineInventory["takenBy"], string> = {
+  waiting: "its agent, before approval",
+  order: "its agent, as ordered",
+  host: "its host",
+};
+
 function show(cli: Cli, machine: Machine, { report, takenBy, at }: MachineInventory): void {
   const { cpu, memory, system, firmware, bmc, tpm, disks, nics, unread } = report;
   printFacts(cli, [
     ["Machine", `${machine.name} (${machine.state})`],
-    ["Taken", `${at} (${age(at)} ago) by ${takenBy === "host" ? "its host" : "its agent, before approval"}`],
+    ["Taken", `${at} (${age(at)} ago) by ${TAKEN[takenBy]}`],
     ["Six words", checkWords(machine)],
     ["Made by", [system.manufacturer, system.product, report.serial].filter(Boolean).join(" ")],
     ["Board", [system.board, system.boardSerial].filter(Boolean).join(" ")],

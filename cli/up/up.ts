@@ -14,6 +14,7 @@ import { until } from "#lib/time.ts";
 import { ownAddress, ownLinks } from "./address.ts";
 import { type Place, saveAdmin, tokenProblem } from "./admin-token.ts";
 import { findProblems, missingPrograms, onPath, refuse } from "./checks.ts";
+import { compiledIn } from "./compiled.ts";
 
 import type { UpConfig } from "./config.ts";
 import { followCertificate } from "./follow-certificate.ts";
@@ -83,6 +84,7 @@ async function run({ config: given, signal, say, env, treeDir }: UpOptions): Pro
     if (!isFullDisk(error)) throw error; // the doctor goes by those of the start before
   });
 
+  const compiled = await compiledIn(stateDir);
   const started: { part: Supervised; stop: AbortController; followed: Promise<void> }[] = [];
   const start = (part: Part, onLine?: (line: string) => void): Supervised => {
     const stop = new AbortController();
@@ -90,7 +92,7 @@ async function run({ config: given, signal, say, env, treeDir }: UpOptions): Pro
       runDir,
       logDir: join(stateDir, "log"),
       signal: stop.signal,
-      env: childEnvironment(env),
+      env: { ...childEnvironment(env), ...compiled },
       onLine,
       onTrouble: (name, error) => say(`${name}: ${causeChain(error).join(": ")}`),
       onDeath: (name, how, waitMs) =>

@@ -164,7 +164,7 @@ function refuseOtherTpm(
 ): void {
   if (!requireTpm || machine === undefined || grant === undefined) return;
   const { name } = machine;
-  const refuse = (message: string, why: string) => new Refusal("forbidden", message, why);
+  const refuse = (message: string, why: string) => new Refusal("forbidden", message, why, "join-tpm");
   if (machine.tpm === undefined)
     throw refuse(
       "this machine was approved without a TPM, and one is required here",

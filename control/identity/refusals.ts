@@ -1,5 +1,6 @@
 // What is told of those that are not let in: on the timeline of the machine they say they are, and as events, bounded in time.
 import { readJoinGrant } from "#api/boot.ts";
+import type { BootCode } from "#api/boot-codes.ts";
 import { Fault } from "#api/fault.ts";
 import type { JoinRequest } from "#api/members.ts";
 import type { Context } from "../context.ts";
@@ -27,9 +28,16 @@ export class Withheld extends Error {
 /** A refusal that says to who asks no more than he brought; `why`, which names what it is about, is for people alone. */
 export class Refusal extends Fault {
   readonly why: string;
-  constructor(code: "unauthenticated" | "forbidden", message: string, why: string) {
+  readonly bootCode: BootCode;
+  constructor(
+    code: "unauthenticated" | "forbidden",
+    message: string,
+    why: string,
+    bootCode: BootCode = "join-refused",
+  ) {
     super(code, message);
     this.why = why;
+    this.bootCode = bootCode;
   }
 }
 
@@ -103,7 +111,7 @@ export async function noteRefusal({ store, now, log }: Context, request: JoinReq
               level: "warning",
               bootId: grant!.bootId,
               message: `a join was refused: ${why}`,
-              detail: { code: refusal.details?.["replayed"] ? "join-replayed" : "join-refused" },
+              detail: { code: codeOf(refusal) },
             },
           ])
         : []),
@@ -116,6 +124,9 @@ export async function noteRefusal({ store, now, log }: Context, request: JoinReq
     ],
   });
 }
+
+const codeOf = (refusal: Fault): BootCode =>
+  refusal instanceof Refusal ? refusal.bootCode : refusal.details?.["replayed"] ? "join-replayed" : "join-refused";
 
 const twoSessions = ({ name }: MachineRecord, sessions: string, at: Date): MachineRecord["pending"] => ({
   kind: "two-sessions",

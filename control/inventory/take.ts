@@ -36,6 +36,7 @@ export async function takeWaiting({ store, now }: Context, actor: string, sent: 
   const machine = entry.value;
   const { uuid, serial, mac } = said;
   const outcome = outcomeOf({ mac, uuid, serial }, sent.observed, { ofCard: approvedOf(machine) });
+  if (sent.ordered && outcome.kind === "boot") return takeOrdered({ store, now }, entry, { actor, said });
   if (outcome.kind !== "discovered")
     throw new Fault("conflict", `an inventory of machine ${machine.name} is not asked for (${outcome.kind})`);
   const at = now();
@@ -66,6 +67,26 @@ export async function takeWaiting({ store, now }: Context, actor: string, sent: 
       ...(isNews ? timelineChanges(store, at, machine.id, steps(said, troubles, check)) : []),
       ...(told.length > 0 ? eventChanges(store, at, ...told) : []),
     ],
+  });
+  return machine.id;
+}
+
+/** Of an approved machine, in a boot that a person ordered for it: nothing is bound to it, and no decision follows. */
+async function takeOrdered(
+  { store, now }: Pick<Context, "store" | "now">,
+  { value: machine }: Entry<MachineRecord>,
+  { actor, said }: { actor: string; said: InventoryReport },
+): Promise<string> {
+  const at = now();
+  const key = keys.machineInventory(machine.id);
+  const before = store.get<MachineInventory>(key);
+  const kept: MachineInventory = { machineId: machine.id, takenBy: "order", at: at.toISOString(), report: said };
+  const changes = before === undefined ? [] : partsChanged(before.value.report, said);
+  const told = steps(said, [...inventoryTroubles(said), ...contradictions(machine, said), ...changes]);
+  await store.commit({
+    actor,
+    expect: [{ key, version: before?.version ?? 0 }],
+    mutations: [{ key, value: kept }, ...timelineChanges(store, at, machine.id, told)],
   });
   return machine.id;
 }

@@ -15,6 +15,7 @@ import type { HostRecord, MachineRecord } from "../records.ts";
 import { machinesOf, openRollout } from "../rollouts/record.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
+import { bootedAnew, type EndedBoot, endedBoot } from "./booted-anew.ts";
 import { afterDecision, lifeOf } from "./records.ts";
 import { nextOfReprovision, type ReprovisionSeen } from "./reprovision.ts";
 
@@ -110,7 +111,7 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
       hostLives: host?.value.state === "ready",
       deaf: deaf(host?.value),
       ready: machine.state === "ready" && (host === undefined || host.value.state === "ready"),
-      bootedAnew: (machine.joinedBootId ?? "") !== (order.detail?.["endedBootId"] ?? ""),
+      bootedAnew: bootedAnew((order.detail ?? {}) as EndedBoot, machine, host?.value),
       imageId: machine.imageId,
       ...(refused === undefined ? {} : { refused }),
       sinceMs: sinceMs(order, phase),
@@ -138,8 +139,6 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
     async bootOnce(entry, target, { by, idempotent }) {
       approvedOnly(entry);
       const { value } = entry;
-      if (target === "inventory")
-        throw new Fault("conflict", `machine ${value.name} is approved: what it is made of is told by its host`);
       return book.open({
         machine: value,
         kind: "boot-once",
@@ -181,7 +180,7 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
         step: hand?.step ?? `jobs of host ${drains?.value.name} move elsewhere`,
         detail: {
           phase: drains ? "drain" : "boot",
-          ...(value.joinedBootId === undefined ? {} : { endedBootId: value.joinedBootId }),
+          ...endedBoot(value, host?.value),
           ...(drains ? { drained: 1, cordonedBefore: drains.value.cordoned ? 1 : 0 } : {}),
           ...hand?.detail,
         },

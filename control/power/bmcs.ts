@@ -1,7 +1,8 @@
 // How machines are switched, as the store keeps it: the password sealed for its machine, and opened for the boot server alone.
 import { isIPv4 } from "node:net";
+import type { BmcAccess } from "#api/bmc-work.ts";
 import { Fault } from "#api/fault.ts";
-import type { Bmc, BmcAccess, BmcLook, PutBmc } from "#api/power.ts";
+import type { Bmc, BmcLook, PutBmc } from "#api/power.ts";
 import { isWithin } from "#lib/address-ranges.ts";
 import { keys } from "../keys.ts";
 import type { MachineRecord } from "../records.ts";
@@ -108,6 +109,16 @@ export function shownBmc({ machineId: _, sealed, ...record }: BmcRecord, lastLoo
 
 export const bmcOf = (store: Reader, machineId: string): BmcRecord | undefined =>
   store.get<BmcRecord>(keys.machineBmc(machineId))?.value;
+
+/** How a machine is switched; a Fault that says what to do when nobody said. */
+export function switchOf(store: Reader, { id, name }: Pick<MachineRecord, "id" | "name">): BmcRecord {
+  const found = bmcOf(store, id);
+  if (found !== undefined) return found;
+  throw new Fault(
+    "conflict",
+    `nothing is known of how machine ${name} is switched; say it, such as: flynn machine bmc set ${name} --redfish https://10.0.0.9 --user root`,
+  );
+}
 
 /** With the credential: for a boot server's stream and nothing else. */
 export function accessOf(secrets: Secrets, record: BmcRecord, { macs }: Pick<MachineRecord, "macs">): BmcAccess {

@@ -1,8 +1,10 @@
 // Power orders and questions to BMCs on their way to a boot server and back. One boot server has an order for as long as it is there, so
 // that two never switch one machine; questions and consoles are in memory alone.
+
+import type { BmcAsk, BmcWork, ConsoleWork, OrderReport } from "#api/bmc-work.ts";
 import { Fault } from "#api/fault.ts";
 import type { MachineOrder } from "#api/machine-orders.ts";
-import type { BmcAsk, BmcCode, BmcLook, BmcWork, ConsoleWork, OrderReport, PowerState } from "#api/power.ts";
+import type { BmcCode, BmcLook, PowerState } from "#api/power.ts";
 import { newId } from "#lib/ids.ts";
 import type { Context } from "../context.ts";
 import { keys } from "../keys.ts";

@@ -1,7 +1,9 @@
 // What orders to switch a machine mean, and what follows from what its BMC said. Pure.
+
+import type { BmcAccess, PowerWork } from "#api/bmc-work.ts";
 import { Fault } from "#api/fault.ts";
 import type { MachineOrder, MachineOrderKind } from "#api/machine-orders.ts";
-import type { BmcAccess, BootDevice, BootMode, PowerAction, PowerState, PowerWork } from "#api/power.ts";
+import type { BootDevice, BootMode, PowerAction, PowerState } from "#api/power.ts";
 import type { MachineRecord } from "../records.ts";
 
 export const KIND_OF = { on: "power-on", off: "power-off", cycle: "power-cycle" } as const satisfies Record<

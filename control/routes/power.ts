@@ -1,49 +1,29 @@
-// Power: how machines are switched, orders to switch them, their consoles; and the boot server's side of all that.
-
-import type { WebSocket } from "ws";
+// Power, for people: how machines are switched, and orders to switch them.
 import { Fault } from "#api/fault.ts";
 import { isEnded } from "#api/jobs.ts";
 import type { MachineOrder } from "#api/machine-orders.ts";
 import * as api from "#api/power.ts";
-import { fillPath } from "#api/wire.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, plainText, timelineChanges } from "../events.ts";
-import { stateFeed } from "../feed.ts";
 import { machineCalled } from "../find-machine.ts";
-import { keys, PREFIX } from "../keys.ts";
+import { keys } from "../keys.ts";
 import type { MachineOrders } from "../machine-orders/book.ts";
 import type { Mount } from "../mount.ts";
-import type { MountSocket } from "../mount-socket.ts";
-import { type BmcRecord, bmcOf, bmcRecord, checkedBmc, shownBmc } from "../power/bmcs.ts";
+import { type BmcRecord, bmcOf, bmcRecord, checkedBmc, shownBmc, switchOf } from "../power/bmcs.ts";
 import type { Power } from "../power/power.ts";
 import { actionOf, hardness, KIND_OF, machineAfterPower } from "../power/rules.ts";
 import type { ClusterSettings, HostRecord, MachineRecord } from "../records.ts";
-import { inlet, relay, sendFrame } from "../sessions/relay.ts";
-import { TICKET_TTL_MS, type Tickets } from "../sessions/tickets.ts";
 import type { Entry } from "../store/entry.ts";
 
 export interface PowerParts {
   mount: Mount;
-  mountSocket: MountSocket;
-  tickets: Tickets;
   orders: MachineOrders;
   power: Power;
 }
 
-const FED_BY = [PREFIX.machineOrders, PREFIX.machineBmcs];
-const CONSOLE_WITHIN_MS = 20_000;
-
-export function mountPower(context: Context, { mount, mountSocket, tickets, orders, power }: PowerParts): void {
+export function mountPower(context: Context, { mount, orders, power }: PowerParts): void {
   const { store, now, secrets, jobs } = context;
   const find = (text: string): Entry<MachineRecord> => machineCalled(store, text);
-  const bmc = (machine: MachineRecord): BmcRecord => {
-    const found = bmcOf(store, machine.id);
-    if (found !== undefined) return found;
-    throw new Fault(
-      "conflict",
-      `nothing is known of how machine ${machine.name} is switched; say it, such as: flynn machine bmc set ${machine.name} --redfish https://10.0.0.9 --user root`,
-    );
-  };
   const refuseUnderOrder = (machine: MachineRecord): void => {
     const open = orders.openOf(machine.id);
     if (open !== undefined && actionOf(open) !== undefined)
@@ -125,7 +105,7 @@ export function mountPower(context: Context, { mount, mountSocket, tickets, orde
   });
   mount(api.lookAtMachineBmc, async ({ params, signal }) => {
     const { value: machine } = find(params.id);
-    const record = bmc(machine);
+    const record = switchOf(store, machine);
     const at = now().toISOString();
     if (record.kind === "wake")
       throw new Fault(
@@ -158,7 +138,7 @@ export function mountPower(context: Context, { mount, mountSocket, tickets, orde
     const made = await earlier<MachineOrder>();
     if (made !== undefined) return orders.get(made.machineId, made.id) ?? made;
     const { value: machine } = find(params.id);
-    const record = bmc(machine);
+    const record = switchOf(store, machine);
     const { action, force = false, boot, mode } = body;
     if (record.kind === "wake" && (action !== "on" || boot !== undefined))
       throw new Fault(
@@ -207,118 +187,4 @@ export function mountPower(context: Context, { mount, mountSocket, tickets, orde
         );
       return [];
     });
-
-  mount(api.machineConsole, async ({ params, signal }) => {
-    const { value: machine } = find(params.id);
-    bmc(machine);
-    const { ok, message, text = "", since } = await power.ask(machine.id, "console", signal);
-    if (!ok) throw new Fault("unavailable", `the console of machine ${machine.name}: ${plainText(message)}`);
-    return {
-      text: Buffer.from(text, "base64").toString("utf8"),
-      ...(since === undefined ? {} : { since }),
-    };
-  });
-  const consoleOf = (text: string): MachineRecord => {
-    const { value: machine } = find(text);
-    if (bmc(machine).kind !== "ipmi")
-      throw new Fault(
-        "conflict",
-        `machine ${machine.name} has no serial console that we know: it needs a BMC set by --ipmi`,
-      );
-    return machine;
-  };
-  mount(api.createConsoleSession, ({ params, principal }) => {
-    const machine = consoleOf(params.id);
-    if (principal.kind !== "token") throw new Error("only tokens have machine:write");
-    const ticket = tickets.issue(principal.sha256, fillPath(api.attachConsole.path, { id: machine.id }));
-    return { ticket, expiresAt: new Date(now().getTime() + TICKET_TTL_MS).toISOString() };
-  });
-
-  /** The boot server's ends that are awaited, by session. */
-  const awaited = new Map<string, (socket: WebSocket) => void>();
-  mountSocket(api.attachConsole, ({ params, principal }) => {
-    const machine = consoleOf(params.id);
-    if (principal.kind !== "token") throw new Error("only tokens have machine:write");
-    return async (client, signal) => {
-      const from = inlet(client);
-      const { session, close } = power.openConsole(machine.id, (id) =>
-        tickets.issue(principal.sha256, fillPath(api.serveConsole.path, { session: id })),
-      );
-      const { promise: came, resolve } = Promise.withResolvers<WebSocket | undefined>();
-      awaited.set(session, resolve);
-      const late = setTimeout(() => resolve(undefined), CONSOLE_WITHIN_MS);
-      const onAbort = () => resolve(undefined);
-      signal.addEventListener("abort", onAbort, { once: true });
-      const tell = (what: string) =>
-        store.commit({
-          actor: principal.name,
-          mutations: eventChanges(store, now(), {
-            type: "machine.console",
-            subject: machine.id,
-            actor: principal.name,
-            message: `the console of machine ${machine.name} ${what}`,
-          }),
-        });
-      try {
-        const boot = await came;
-        if (signal.aborted) return;
-        if (boot === undefined) {
-          sendFrame(client, { type: "exit", exit: { reason: "its boot server did not open the console in time" } });
-          return;
-        }
-        await tell("was opened");
-        const passed = relay(client, from, boot, { hostName: `boot server of ${machine.name}`, signal });
-        boot.resume(); // now there is somebody to take what it sends first
-        await passed;
-        await tell("was closed");
-      } finally {
-        clearTimeout(late);
-        signal.removeEventListener("abort", onAbort);
-        awaited.delete(session);
-        close();
-      }
-    };
-  });
-  mountSocket(api.serveConsole, ({ params }) => {
-    const take = awaited.get(params.session);
-    if (take === undefined) throw new Fault("not-found", "nobody waits for that console");
-    return async (socket, signal) => {
-      awaited.delete(params.session);
-      socket.pause();
-      take(socket);
-      await new Promise<void>((resolve) => {
-        signal.addEventListener("abort", () => resolve(), { once: true });
-        if (signal.aborted) resolve();
-      });
-    };
-  });
-
-  mount(
-    api.bmcWork,
-    ({ params }) => power.work(params.id),
-    ({ signal, params }) =>
-      stateFeed({
-        subscribe: (wake) => {
-          const left = power.follows(params.id, wake);
-          const stop = store.onDurable((record) => {
-            if (record.mutations.some(({ key }) => FED_BY.some((prefix) => key.startsWith(prefix)))) wake();
-          });
-          return () => {
-            stop();
-            left();
-          };
-        },
-        build: () => power.work(params.id),
-        id: () => String(store.durableSeq),
-        signal,
-      }),
-  );
-  mount(api.reportOrder, async ({ params, body }) => {
-    await power.report(params.id, params.order, body);
-    return {};
-  });
-  mount(api.answerBmcAsk, ({ params, body }) => {
-    power.answer(params.id, params.ask, body);
-    return {};
-  });
 }

@@ -138,9 +138,12 @@ export function createHostLoop(options: HostLoopOptions): HostLoop {
     };
   };
 
+  const isPlanned = (hostId: string): boolean =>
+    store.get<HostRecord>(keys.host(hostId))?.value.reboot !== undefined;
+
   let braked = false;
   const tick = (): void => {
-    for (const verdict of liveness.tick(monotonicMs())) {
+    for (const verdict of liveness.tick(monotonicMs(), isPlanned)) {
       try {
         apply(verdict);
       } catch (error) {

@@ -30,6 +30,8 @@ interface Beat {
   /** Its silence began anew with a late tick, and it was not heard since: the next late tick begins nothing. */
   forgiven?: true;
   lostAtMs?: number;
+  /** It was told to reboot when it fell silent: no sign of trouble, and its return is no flapping. */
+  planned?: true;
   evicted: boolean;
   returnsAtMs: number[];
   heldUntilMs: number;
@@ -101,6 +103,10 @@ export class Liveness {
     if (beat.lostAtMs === undefined) return undefined;
     beat.lostAtMs = undefined;
     beat.evicted = false;
+    if (beat.planned) {
+      delete beat.planned;
+      return { type: "returned", hostId, heldForMs: 0 };
+    }
     beat.returnsAtMs = [...beat.returnsAtMs.filter((at) => at > nowMs - FLAP_WINDOW_MS), nowMs];
     const heldForMs = holdFor(beat.returnsAtMs.length);
     beat.heldUntilMs = heldForMs > 0 ? nowMs + heldForMs : beat.heldUntilMs;
@@ -116,7 +122,8 @@ export class Liveness {
     return this.#listenedMs + Math.min(Math.max(0, nowMs - this.#tickedAtMs), this.#sleptMs);
   }
 
-  tick(nowMs: number): Verdict[] {
+  /** `isPlanned`: this host was told to reboot. */
+  tick(nowMs: number, isPlanned: (hostId: string) => boolean = () => false): Verdict[] {
     const isLate = nowMs - this.#tickedAtMs > this.#sleptMs;
     const listenedMs = this.#listenedAt(nowMs);
     this.#listenedMs = listenedMs;
@@ -129,13 +136,14 @@ export class Liveness {
       }
       if (beat.lostAtMs === undefined && listenedMs - beat.seenAtMs >= this.#ttlMs) {
         beat.lostAtMs = nowMs;
+        if (isPlanned(hostId)) beat.planned = true;
         verdicts.push({ type: "lost", hostId });
       } else if (beat.lostAtMs === undefined && beat.heldUntilMs > 0 && nowMs >= beat.heldUntilMs) {
         beat.heldUntilMs = 0;
         verdicts.push({ type: "released", hostId });
       }
     }
-    return verdicts.concat(this.#evict(nowMs));
+    return verdicts.concat(this.#evict(nowMs, isPlanned));
   }
 
   brake(): BrakeStatus {
@@ -149,7 +157,7 @@ export class Liveness {
     return Math.max(1, Math.floor((this.#beats.size - settled) * this.#brakeShare));
   }
 
-  #evict(nowMs: number): Verdict[] {
+  #evict(nowMs: number, isPlanned: (hostId: string) => boolean): Verdict[] {
     let alive = 0;
     let suspect = 0;
     let fresh = 0;
@@ -158,9 +166,10 @@ export class Liveness {
     for (const [hostId, beat] of this.#beats) {
       if (beat.lostAtMs === undefined) {
         alive++;
-        if (this.#listenedMs - beat.seenAtMs >= this.#ttlMs * SUSPECT_SHARE) suspect++;
+        if (this.#listenedMs - beat.seenAtMs >= this.#ttlMs * SUSPECT_SHARE && !isPlanned(hostId)) suspect++;
       } else {
-        if (beat.lostAtMs > nowMs - MINUTE_MS) fresh++;
+        if (beat.planned) settled++;
+        else if (beat.lostAtMs > nowMs - MINUTE_MS) fresh++;
         else if (beat.evicted) settled++;
         if (!beat.evicted) waiting.push([hostId, beat]);
       }

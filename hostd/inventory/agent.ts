@@ -7,6 +7,8 @@ import type { InventoryReport, SignedInventory } from "#api/inventory.ts";
 export interface InventoryBoot {
   url: string;
   mac: string | undefined;
+  /** Of a machine that is approved: it says what it is made of, and restarts. */
+  ordered?: true;
 }
 
 /** Undefined: this boot is none for an inventory. */
@@ -14,7 +16,8 @@ export function inventoryBoot(cmdline: string): InventoryBoot | undefined {
   const url = /(?:^|\s)flynn\.inventory=(http:\/\/[0-9a-z.:[\]-]{1,80}\/i\/[A-Za-z0-9_-]{40})(?=\s|$)/.exec(
     cmdline,
   )?.[1];
-  return url === undefined ? undefined : { url, mac: bootCard(cmdline) };
+  if (url === undefined) return undefined;
+  return { url, mac: bootCard(cmdline), ...(/(?:^|\s)flynn\.ordered(?=\s|$)/.test(cmdline) ? { ordered: true } : {}) };
 }
 
 /** The card that firmware booted from, as the boot server names it. */

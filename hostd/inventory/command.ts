@@ -48,7 +48,7 @@ export async function inventoryCommand(options: InventoryCommandOptions): Promis
     );
     return 2;
   }
-  const { url, mac } = boot;
+  const { url, mac, ordered } = boot;
   const say = (...lines: string[]) => onConsoles({ sys, dev }, lines);
   const identity = await readIdentity(mac, sys);
   if (identity === undefined) {
@@ -56,7 +56,9 @@ export async function inventoryCommand(options: InventoryCommandOptions): Promis
     return 1;
   }
   const signer = signerOf(identity);
-  const shown = consoleLines(identity, signer.words);
+  const shown = ordered
+    ? ["", "Flynn: a person asked what this machine is made of; once it has said so it restarts and boots as before"]
+    : consoleLines(identity, signer.words);
   await say(...shown, "Flynn: reading what this machine is made of; nothing is written");
   const read = () => collect({ identity, sys, proc, signal });
   let report = await read();
@@ -89,7 +91,7 @@ export async function inventoryCommand(options: InventoryCommandOptions): Promis
       );
     last = told.state;
     if (act === "restart" || act === "power-off") {
-      await say(FAREWELLS[told.state] ?? FAREWELLS["no"]!);
+      await say(ordered && told.state === "approved" ? FAREWELL_ORDERED : (FAREWELLS[told.state] ?? FAREWELLS["no"]!));
       await sleep(farewellMs, signal);
       await end(act === "restart" ? "reboot" : "poweroff");
       return 0;
@@ -105,6 +107,8 @@ const FAREWELLS: Partial<Record<Told["state"], string>> = {
     "Flynn: a person rejected this machine. It switches off; switched on again it goes on with its own boot order.",
   no: "Flynn: the boot server does not know this boot any more. The machine restarts and asks anew.",
 };
+
+const FAREWELL_ORDERED = "Flynn: it was told. The machine restarts and boots as before.";
 
 async function endBoot(how: "reboot" | "poweroff"): Promise<void> {
   await exec(["systemctl", how], { timeoutMs: 60_000 });

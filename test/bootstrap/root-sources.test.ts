@@ -35,6 +35,15 @@ test("a place is free when its machine is done, asks again, or was not heard of 
   assert.is(text(sources.take("c", [])), "us");
 });
 
+test("machines that nobody approved never take every place", () => {
+  const sources = rootSources({ ...LIMITS, strangersMost: 2, nowMs: () => 0 });
+  const given = ["a", "b", "c", "d"].map((mac) => text(sources.take(mac, [], false)));
+  assert.equal(given, ["us", "us", "nowhere", "nowhere"]);
+  assert.is(text(sources.take("approved", [])), "us");
+  sources.done("a");
+  assert.is(text(sources.take("c", [], false)), "us");
+});
+
 test("no source is ever over its limit, whatever comes and goes", () => {
   const act = fc.record({
     mac: fc.integer({ min: 0, max: 40 }),

@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BootTarget } from "#api/boot.ts";
+import { keepNewSpaceSmall, keepOldSpaceSmall } from "#lib/heap.ts";
 import { silentLog } from "#lib/log.ts";
 import { run } from "#lib/run.ts";
 import { bootServer } from "../../bootstrap/boot-server.ts";
@@ -19,6 +20,8 @@ export interface ServeOptions {
 }
 
 if (import.meta.main) {
+  keepNewSpaceSmall(); // as its own main.ts
+  keepOldSpaceSmall();
   run(async (signal) => {
     const options = JSON.parse(process.argv[2] ?? "{}") as ServeOptions;
     const config = readConfig({ flags: options.config, env: {} }, await listInterfaces());

@@ -12,6 +12,8 @@ export interface Stampede {
   offerMaxMs: number;
   lastAckMs: number;
   lastScriptMs: number;
+  /** Given a script that waits until others have loaded their images. */
+  waiting: number;
   resent: number;
   scripts: number;
   addresses: number;
@@ -31,6 +33,7 @@ if (import.meta.main) {
     const addresses = new Set<string>();
     let resent = 0;
     let scripts = 0;
+    let waiting = 0;
     let lastAckMs = 0;
     let lastScriptMs = 0;
     const startedAt = performance.now();
@@ -48,6 +51,7 @@ if (import.meta.main) {
       lastAckMs = performance.now() - startedAt;
       const { body } = await http.fetch(expand(bootfileOf(ack.packet), { buildarch: "x86_64", platform: "pcbios" }));
       if (body.includes("ds=nocloud-net")) scripts++;
+      else if (body.includes("waits for its turn")) waiting++;
       lastScriptMs = performance.now() - startedAt;
     };
     await Promise.all(Array.from({ length: count }, (_, n) => boot(n)));
@@ -62,6 +66,7 @@ if (import.meta.main) {
       lastScriptMs,
       resent,
       scripts,
+      waiting,
       addresses: addresses.size,
     };
     console.log(`stampede ${JSON.stringify(result)}`);

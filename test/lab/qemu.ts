@@ -2,7 +2,7 @@
 // card, an empty disk and nothing else. It is never given a system: what it runs it got over the lab's LAN. Emulated; KVM is not asked for.
 
 import { readFileSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { access, mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { until } from "#lib/time.ts";
 import { FIRMWARES, type FirmwareName, flashArgv } from "./firmware/firmwares.ts";
@@ -31,6 +31,8 @@ export interface MachineOptions {
   romFile?: string;
   /** What its clock says at every power-on, `2020-01-01T00:00:00`; the right time without. */
   clock?: string;
+  /** A TPM 2.0 of its own (swtpm), which is the same after a power cycle. */
+  tpm?: boolean;
 }
 
 // With erms the guest's kernel clears pages byte by byte, and each byte of a page that held code is slow to emulate.
@@ -76,6 +78,7 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
     await file.close();
   }
   const flash = await flashArgv(firmware, join(scope.folder, name));
+  const tpm = options.tpm ? await addTpm(scope, name) : undefined;
   await (await open(consoleFile, "a")).close();
   const romFile = options.romFile ?? firmware.romFile;
   const argv = [
@@ -85,6 +88,7 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
     ...["-smp", `${cpus}`, "-m", `${memoryMiB}`],
     ...(options.clock === undefined ? [] : ["-rtc", `base=${options.clock}`]),
     ...flash,
+    ...(tpm?.argv ?? []),
     ...(firmware.argv ?? []),
     ...["-smbios", `type=1,manufacturer=Flynn,product=Lab,serial=${serial},uuid=${uuid}`, "-uuid", uuid],
     ...["-chardev", `file,id=console,path=${consoleFile},append=on`, "-serial", "chardev:console"],
@@ -122,6 +126,7 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
     isOn,
     async powerOn() {
       if (isOn()) throw new Error(`${name} is on`);
+      await tpm?.powerOn();
       const emulator = await start(
         scope,
         argv,
@@ -170,4 +175,37 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
     },
   };
   return machine;
+}
+
+/** A TPM lives as long as the emulator that is connected to it; what it is made of stays in its folder. */
+async function addTpm(scope: Scope, name: string): Promise<{ argv: string[]; powerOn: () => Promise<void> }> {
+  const folder = join(scope.folder, `${name}.tpm`);
+  const socket = join(folder, "socket");
+  await mkdir(folder);
+  let last: Running | undefined;
+  return {
+    argv: [
+      ...["-chardev", `socket,id=tpm,path=${socket}`, "-tpmdev", "emulator,id=tpm0,chardev=tpm"],
+      ...["-device", "tpm-tis,tpmdev=tpm0"],
+    ],
+    async powerOn() {
+      await last?.kill("SIGKILL");
+      await rm(socket, { force: true });
+      const argv = ["--tpmstate", `dir=${folder}`, "--ctrl", `type=unixio,path=${socket}`, "--terminate"];
+      last = await start(scope, ["swtpm", "socket", "--tpm2", ...argv], { name: `${name}-swtpm`, graceMs: 0 });
+      await until(
+        () =>
+          access(socket).then(
+            () => true,
+            () => undefined,
+          ),
+        {
+          what: `the TPM of ${name}`,
+          timeoutMs: 10_000,
+          everyMs: 50,
+          signal: scope.signal,
+        },
+      );
+    },
+  };
 }

@@ -38,7 +38,7 @@ export interface ScopeOptions {
 interface Run {
   id: string;
   scopes: Set<Scope>;
-  watchdog: { release(): void };
+  watchdog: Watchdog;
   count: number;
 }
 
@@ -122,11 +122,16 @@ async function endRun(run: Run): Promise<void> {
   runs.delete(process.pid);
   delete process.env[RUN_VARIABLE];
   const problems = await undoRun(run.id);
-  run.watchdog.release();
+  run.watchdog.release(problems.length > 0);
   if (problems.length > 0) throw new Error(`lab clean-up: ${problems.join("; ")}`);
 }
 
-function startWatchdog(id: string): { release(): void } {
+interface Watchdog {
+  /** Killed, when nothing is left to undo: this process may begin the next run of the same name at once. */
+  release(again: boolean): void;
+}
+
+function startWatchdog(id: string): Watchdog {
   const program = fileURLToPath(new URL("watchdog.ts", import.meta.url));
   const env = { ...process.env };
   delete env[RUN_VARIABLE]; // set when this lab runs inside another one, which must not end this watchdog
@@ -140,7 +145,7 @@ function startWatchdog(id: string): { release(): void } {
   const { stdin } = child;
   stdin.on("error", () => undefined);
   (stdin as unknown as { unref(): void }).unref(); // the pipe must not keep a finished test alive
-  return { release: () => stdin.end() };
+  return { release: (again) => (again ? stdin.end() : void child.kill("SIGKILL")) };
 }
 
 function closeOnSignals(run: Run): void {

@@ -13,13 +13,13 @@ const TIMEOUT_MS = 180_000;
 const has = (stage: BootEvent["stage"]) => (events: readonly BootEvent[]) =>
   events.some((event) => event.stage === stage);
 /** The initrd of a signed kernel fetches its root: the kernel runs. */
-const runsLinux = has("squashfs");
+export const runsLinux = has("squashfs");
 const kernel = { isReached: has("kernel"), timeoutMs: TIMEOUT_MS } as const;
 /** The script is asked for; whether it boots depends on there being an image for arm64. */
 const asked: FirmwareBoot["isReached"] = (events) =>
   events.some(({ stage, message }) => stage === "script" || /arm64/.test(message));
 
-const ROWS: Record<string, FirmwareBoot> = {
+export const ROWS: Record<string, FirmwareBoot> = {
   "Secure Boot, found out, HTTP": { firmware: "ovmf-secure", mode: "full", isReached: runsLinux, timeoutMs: 300_000 },
   "Secure Boot, shim by PXE": {
     ...{ firmware: "ovmf-secure", mode: "full", isReached: runsLinux, timeoutMs: 300_000 },
@@ -27,7 +27,9 @@ const ROWS: Record<string, FirmwareBoot> = {
   },
   "SeaBIOS, the card's iPXE": { firmware: "seabios", mode: "full", ...kernel },
   "SeaBIOS, a PXE ROM, undionly": { firmware: "seabios-undi", mode: "full", ...kernel },
+  "SeaBIOS, iPXE on a stick, two cards": { firmware: "seabios-stick", mode: "full", idleCards: 1, ...kernel },
   "OVMF PXE, full": { firmware: "ovmf", mode: "full", ...kernel },
+  "OVMF PXE, two cards": { firmware: "ovmf", mode: "full", idleCards: 1, ...kernel },
   "OVMF PXE, beside dnsmasq": { firmware: "ovmf", mode: "proxy", beside: "dnsmasq", ...kernel },
   "OVMF PXE, beside ISC dhcpd": { firmware: "ovmf", mode: "proxy", beside: "isc", ...kernel },
   "OVMF HTTP, full": { firmware: "ovmf-http", mode: "full", ...kernel },
@@ -51,7 +53,7 @@ export const firmware: Soak = {
       for (const [name, row] of Object.entries(ROWS)) {
         if (figures[name] !== undefined) continue;
         if (timeUp.aborted) break;
-        const real = row.isReached === runsLinux ? { image: await realImage(say, signal), memoryMiB: 1024 } : {};
+        const real = row.isReached === runsLinux ? { image: await realImage(say, signal), memoryMiB: 1536 } : {};
         const each = await openScope({ signals: false });
         running = each;
         try {
@@ -76,7 +78,7 @@ export const firmware: Soak = {
 };
 
 /** A host image with Debian's signed kernel: the newest there is, else a new one. */
-async function realImage(
+export async function realImage(
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<NonNullable<FirmwareBoot["image"]>> {

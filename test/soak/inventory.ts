@@ -1,6 +1,6 @@
 // An emulated machine that nobody approved: it boots the host image without a secret, says what it is made of, shows six words on its
 // console that are those of the appliance, and becomes a host once it was approved; another one is rejected and switches off.
-import { ok, strictEqual as same } from "node:assert/strict";
+import { match, ok, strictEqual as same } from "node:assert/strict";
 import { join } from "node:path";
 import type { Host } from "#api/hosts.ts";
 import type { MachineInventory } from "#api/inventory.ts";
@@ -46,11 +46,11 @@ async function run(scope: Scope, say: (line: string) => void): Promise<Record<st
   const net = ["--interface", "br0", "--dhcp", "full", "--dhcp-range", "10.77.0.100-10.77.0.200"];
   const appliance = await startAppliance(scope, {
     stateDir,
-    flags: [...net, "--unknown-machines", "inventory", "--no-host", "--images", image.imagesDir],
+    flags: [...net, "--unknown-machines", "inventory", "--require-tpm", "--no-host", "--images", image.imagesDir],
   });
   const { manifest, signature } = image;
   same((await appliance.api("POST", "/v1/boot-images", { manifest, signature })).status, 201);
-  const metal = await addMachine(scope, appliance.lan, { name: "unknown1" });
+  const metal = await addMachine(scope, appliance.lan, { name: "unknown1", tpm: true });
   const begunMs = performance.now();
   await metal.powerOn();
   const machine = await seen(appliance, metal, begunMs, say);
@@ -79,7 +79,12 @@ async function run(scope: Scope, say: (line: string) => void): Promise<Record<st
   same(own.report.nics[0]?.mac, metal.mac);
   same((await record(appliance))?.check, undefined, "an approved machine shows no words any more");
   say(`inventory after ${Math.round(inventoryMs / 1_000)} s, a host after ${Math.round(hostMs / 1_000)} s`);
+  match(own.report.tpm?.id ?? "none", /^[0-9a-f]{64}$/);
+  same((await record(appliance))?.tpm, own.report.tpm?.id, "it is bound to its TPM");
+  await askedOnce(scope, appliance, { metal, machine });
   await metal.kill();
+  const cloneMs = await clone(scope, appliance, { metal, machine });
+  say(`a clone with another TPM was refused after ${Math.round(cloneMs / 1_000)} s`);
 
   const other = await addMachine(scope, appliance.lan, { name: "unknown2", diskGiB: 0 });
   await other.powerOn();
@@ -90,7 +95,60 @@ async function run(scope: Scope, say: (line: string) => void): Promise<Record<st
   await appliance.flynn(["machine", "reject", stranger.name]);
   await other.waitForConsole(/a person rejected this machine/, 60_000);
   await eventually(scope, other, "the rejected machine switching off", 120_000, async () => !other.isOn());
-  return { "inventory: s": Math.round(inventoryMs / 1_000), "host: s": Math.round(hostMs / 1_000) };
+  return {
+    "inventory: s": Math.round(inventoryMs / 1_000),
+    "host: s": Math.round(hostMs / 1_000),
+    "clone refused: s": Math.round(cloneMs / 1_000),
+  };
+}
+
+/** `flynn machine boot-once NAME inventory`: it says once what it is made of, and the boot after is one of a host. */
+async function askedOnce(
+  scope: Scope,
+  appliance: Appliance,
+  { metal, machine: { id, name } }: { metal: Machine; machine: MachineRecord },
+): Promise<void> {
+  await appliance.flynn(["machine", "boot-once", name, "inventory"]);
+  await metal.powerCycle();
+  await eventually(scope, metal, "its word that it was told", BOOT_MS, async () =>
+    metal.console().includes("Flynn: it was told. The machine restarts and boots as before."),
+  );
+  const text = await eventually(scope, metal, "the inventory that was ordered", 60_000, async () => {
+    const shown = await appliance.flynn(["machine", "inventory", name]);
+    return shown.includes("by its agent, as ordered") ? shown : undefined;
+  });
+  ok(text.includes(metal.mac), text);
+  match(await appliance.flynn(["machine", "orders", name]), /boot-once +done/);
+  await eventually(scope, metal, "a boot of its own again", 180_000, async () => {
+    const { items } = (await appliance.api<{ items: TimelineEvent[] }>("GET", `/v1/machines/${id}/timeline`)).body;
+    const [told, given] = [items.findLast(({ stage }) => stage === "inventory"), items.findLast(isOwnScript)];
+    return told !== undefined && given !== undefined && given.seq > told.seq;
+  });
+}
+
+const isOwnScript = ({ stage, bootId }: TimelineEvent): boolean => stage === "script" && bootId !== undefined;
+
+/** The machine's card, UUID and serial, and another mainboard: it boots, and its agent is no host, for a reason that a person reads. */
+async function clone(
+  scope: Scope,
+  appliance: Appliance,
+  { metal: { mac, uuid, serial }, machine: { id, name } }: { metal: Machine; machine: MachineRecord },
+): Promise<number> {
+  const begunMs = performance.now();
+  const metal = await addMachine(scope, appliance.lan, { name: "clone1", mac, uuid, serial, tpm: true, diskGiB: 0 });
+  await metal.powerOn();
+  await eventually(scope, metal, "the clone being refused", BOOT_MS, async () => {
+    const steps = await appliance.api<{ items: TimelineEvent[] }>("GET", `/v1/machines/${id}/timeline`);
+    return steps.body.items.find(({ detail }) => detail?.["code"] === "join-tpm");
+  });
+  const tookMs = performance.now() - begunMs;
+  const explained = await appliance.flynn(["machine", "explain", name]);
+  match(explained, /asks to join as machine .*, which was approved with TPM .*: a clone, or a new mainboard/);
+  match(explained, /a clone: switch it off/);
+  const { items } = (await appliance.api<{ items: Host[] }>("GET", "/v1/hosts")).body;
+  same(items.map(({ state }) => state).join(" "), "lost", "the clone is no host");
+  await metal.kill();
+  return tookMs;
 }
 
 async function record(appliance: Appliance, mac?: string): Promise<MachineRecord | undefined> {
@@ -126,6 +184,8 @@ async function seen(
   same(report.uuid, metal.uuid);
   same(report.serial, metal.serial);
   same(report.disks[0]?.holds, "zeros at both ends");
+  match(report.tpm?.id ?? "none", /^[0-9a-f]{64}$/);
+  same(report.tpm?.version, "2.0");
   const list = await appliance.flynn(["machine", "list"]);
   ok(list.includes(machine.check!.words), list);
   const steps = await appliance.api<{ items: TimelineEvent[] }>("GET", `/v1/machines/${machine.id}/timeline`);

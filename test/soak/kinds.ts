@@ -111,6 +111,8 @@ export const ownKeys: Soak = {
       const options = { name: "signed1", firmware: "ovmf-own-keys", diskGiB: 0 } as const;
       const tookMs = await firstBoot(scope, appliance, options, {
         bootMs: SLOW_BOOT_MS,
+        // Its kernel and initrd are the program that its firmware fetched.
+        stages: ["discover", "tftp", "script", "squashfs", "seed", "ready"],
         look: async ({ machine }) => {
           const console = await readFile(machine.consoleFile, "latin1");
           if (!/flynn: asking http:\/\/10\.77\.0\.1:7780 what to boot/.test(console))

@@ -3,6 +3,7 @@ import { boots } from "./boots.ts";
 import { caStack } from "./ca-stack.ts";
 import { deployments } from "./deployments.ts";
 import { firmware } from "./firmware.ts";
+import { firmwareTable } from "./firmware-table.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
 import { inventory } from "./inventory.ts";
@@ -10,6 +11,7 @@ import { arm64, ownKeys } from "./kinds.ts";
 import { leak } from "./leak.ts";
 import { packets } from "./packets.ts";
 import { protocols } from "./protocols.ts";
+import { rollout } from "./rollout.ts";
 
 export type Figures = Record<string, number | string>;
 
@@ -37,6 +39,7 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "ca-stack": caStack,
   deployments,
   firmware,
+  "firmware-table": firmwareTable,
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
   inventory,
@@ -44,4 +47,5 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "own-keys": ownKeys,
   packets,
   protocols,
+  rollout,
 };

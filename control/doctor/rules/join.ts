@@ -71,6 +71,10 @@ export const JOIN_RULES: readonly Rule[] = [
     what: `control refused its join: ${message}`,
     todo: "switch it off and on: the next boot has a join grant of its own",
   })),
+  told("join-tpm", ({ message }, { machine: { name } }) => ({
+    what: `it did not show the TPM that ${name} was approved with: ${message}`,
+    todo: `a clone: switch it off. A new mainboard, or approved without its TPM: flynn machine forget ${name}, switch it off and on, and approve it by its six words`,
+  })),
   {
     id: "agent-incompatible",
     kind: "seen",

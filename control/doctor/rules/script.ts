@@ -11,6 +11,10 @@ export const SCRIPT_RULES: readonly Rule[] = [
     what: "the boot server has never heard from control, so it knows no machine",
     todo: "flynn status; look at boot-server.log for why it cannot reach or join control",
   }),
+  told("waits-turn", (event) => ({
+    what: `it waits for its turn, since ${part(event, "loading")} machines load their images just now`,
+    todo: "wait: it asks again every few seconds, and each host that is ready gives the image on to others; flynn machine list shows the others",
+  })),
   told("no-image", { what: "there is no boot image yet", todo: "flynn image build" }),
   told("no-image-for-architecture", (event) => ({
     what: `there is no boot image for its architecture, ${part(event, "architecture")}`,

@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { BmcAccess } from "#api/power.ts";
+import type { BmcAccess } from "#api/bmc-work.ts";
 import { stopChild } from "#lib/exec.ts";
 import { until } from "#lib/time.ts";
 import { ipmiSwitch } from "../../../bootstrap/bmc/ipmi.ts";

@@ -1,17 +1,11 @@
 // Orders to switch a machine, from the API to a real BMC (ipmi_sim) and back, and with control or boot server restarted under them.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import type { BmcAccess } from "#api/bmc-work.ts";
 import { type Fault, isFault } from "#api/fault.ts";
 import { cancelMachineOrder } from "#api/machine-orders.ts";
 import { getMachine, machineTimeline } from "#api/machines.ts";
-import {
-  type BmcAccess,
-  deleteMachineBmc,
-  getMachineBmc,
-  lookAtMachineBmc,
-  orderPower,
-  putMachineBmc,
-} from "#api/power.ts";
+import { deleteMachineBmc, getMachineBmc, lookAtMachineBmc, orderPower, putMachineBmc } from "#api/power.ts";
 import { listEvents } from "#api/status.ts";
 import { until } from "#lib/time.ts";
 import type { Switch } from "../../../bootstrap/bmc/switch.ts";

@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
-import type { BmcAccess } from "#api/power.ts";
+import type { BmcAccess } from "#api/bmc-work.ts";
 import { makeCertificate } from "../../control/routing/certificates.ts";
 
 export interface RedfishFake extends AsyncDisposable {

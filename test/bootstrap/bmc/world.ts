@@ -2,11 +2,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { BmcAccess } from "#api/bmc-work.ts";
 import { postBootEvents } from "#api/boot.ts";
 import type { Client } from "#api/client.ts";
 import { getMachineOrder, isOver, type MachineOrder } from "#api/machine-orders.ts";
 import { approveMachine, getMachine } from "#api/machines.ts";
-import type { BmcAccess } from "#api/power.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import type { Waits } from "../../../bootstrap/bmc/carry-out.ts";

@@ -193,7 +193,28 @@ test("never 60 without 43.6 = 8 in an answer that gives an address: the client w
 test("iPXE is told not to wait for proxies by the server that gives the address, and only by it", () => {
   assert.equal([...decide(ipxe(), FULL).replies[0]!.packet.options.get(OPTION.ipxe)!], [0xb0, 1, 1]);
   assert.not.ok(has(decide(ipxe(), PROXY).replies[0]!.packet, OPTION.ipxe));
-  assert.not.ok(has(decide(bios(), FULL).replies[0]!.packet, OPTION.ipxe));
+});
+
+test("undionly.kpxe, which reads its ROM's answer, finds there how to begin without IPv6; UEFI firmware is told nothing of it", () => {
+  const words = "ifconf --configurator dhcp net0 && chain --autofree tftp://10.77.0.1/autoexec.ipxe || autoboot";
+  for (const [config, answers] of [
+    [FULL, 1],
+    [PROXY, 2],
+  ] as const) {
+    const { replies } = decide(bios(), config);
+    assert.is(replies.length, answers);
+    for (const { packet } of replies) {
+      const told = packet.options.get(OPTION.ipxe)!;
+      assert.equal([told[0], told[1], told.toString("latin1", 2)], [81, words.length, words]);
+    }
+    assert.not.ok(has(decide(uefi(), config).replies[0]!.packet, OPTION.ipxe));
+  }
+});
+
+test("where the answer would be too large for the ROM, how iPXE begins is left out before anything else", () => {
+  const packet = bios({ extra: [[OPTION.maxSize, Buffer.from([2, 64])]] });
+  const { options } = decide(packet, { ...FULL, domain: "d".repeat(150) }).replies[0]!.packet;
+  assert.equal([options.has(OPTION.ipxe), options.has(OPTION.domain)], [false, true]);
 });
 
 test("the script's URL goes whole into option 67 and not truncated into the header, which iPXE would prefer", () => {

@@ -10,10 +10,12 @@ import * as assert from "uvu/assert";
 import type { BootMachine, BootTarget } from "#api/boot.ts";
 import { checkOf } from "#api/check-words.ts";
 import { silentLog } from "#lib/log.ts";
+import { until } from "#lib/time.ts";
 import { createBootPlane } from "../../../bootstrap/http/boot-plane.ts";
 import { createInventoryRoom } from "../../../bootstrap/http/inventory.ts";
 import { bootHttpServer } from "../../../bootstrap/http/server.ts";
 import { createMachines } from "../../../bootstrap/identity/machines.ts";
+import { createOnce } from "../../../bootstrap/identity/once.ts";
 import { createSight } from "../../../bootstrap/identity/sight.ts";
 import { createTokens } from "../../../bootstrap/identity/tokens.ts";
 import { openImages } from "../../../bootstrap/images.ts";
@@ -63,6 +65,7 @@ async function withRoom(work: (rig: Rig) => Promise<void>, key = KEY): Promise<v
   const plane = createBootPlane({
     ...{ base, machines, images, timeline, sight, inventory, nowMs },
     tokens: createTokens({ save: async () => undefined }),
+    once: createOnce({ save: async () => undefined }),
     grant: () => "fjg_secret",
     rootFrom: async () => ({ from: "us" }),
     ran: () => undefined,
@@ -183,6 +186,25 @@ test("approved or rejected, it hears so at its next question", () =>
     assert.is(await inventoryPath(), undefined, "and its next boot is a real one");
     target([bootMachine(MAC, { rejected: true })]);
     assert.equal(JSON.parse((await get(path)).body), { state: "rejected" });
+  }));
+
+test("an approved machine that a person ordered one of reports once, without a secret, and boots as before then", () =>
+  withRoom(async ({ target, get, inventoryPath, events, sent }) => {
+    target([bootMachine(MAC, { once: { id: "o1", target: "inventory" } })]);
+    const asked = `/boot.ipxe?mac=${MAC}&uuid=${UUID}&serial=CZ1234`;
+    const script = (await get(asked)).body;
+    assert.match(script, / flynn\.ordered /);
+    assert.not.match(script, /ds=nocloud|\/s\/|\/e\/|fjg_/);
+    assert.match(script, "echo Flynn: this machine says what it is made of, as a person ordered");
+    assert.ok(events.some(({ stage, detail }) => stage === "order" && detail?.["orderId"] === "o1"));
+    const path = /flynn\.inventory=http:\/\/127\.0\.0\.1:7780(\/i\/\S+)/.exec(script)![1]!;
+    assert.is((await get(path)).body, `{"state":"waiting"}\n`);
+    assert.is((await get(path, signed().text)).body, `{"state":"approved"}\n`);
+    await until(() => sent.length === 1, { what: "its report going out", timeoutMs: 5_000 });
+    assert.is(sent[0]!.ordered, true);
+    assert.is((await get(path, signed().text)).body, `{"state":"approved"}\n`);
+    assert.is(sent.length, 1, "it is heard once");
+    assert.is(await inventoryPath(), undefined, "the next boot is one of its own");
   }));
 
 test("a report that is forged, of another card, too long or no report at all is refused in words and goes nowhere", () =>

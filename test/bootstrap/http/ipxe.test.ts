@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isFault } from "#api/fault.ts";
-import { consoleText, word } from "../../../bootstrap/http/boot-words.ts";
+import { consoleLines, consoleText, word } from "../../../bootstrap/http/boot-words.ts";
 import {
   autoexecScript,
   bootScript,
@@ -35,6 +35,23 @@ test("the rescue script has neither a token nor a seed", () => {
   assert.not.match(text, token);
   assert.not.match(text, "/s/");
   matchesGolden("rescue.ipxe", text);
+});
+test("a rescue prompt that a machine came to by itself is told why, on the kernel's command line", () => {
+  const why =
+    "3 boots within 4m of image img1 ended before it was ready (the last: a; b); it waits at the rescue prompt";
+  const text = rescueScript({ base, mac, image, why: `${why} $(reboot)`, lines: consoleLines(`Flynn: ${why}`) });
+  const said =
+    "3_boots_within_4m_of_image_img1_ended_before_it_was_ready_(the_last:_a,_b),_it_waits_at_the_rescue_prompt";
+  assert.match(text, ` flynn.why=${said}_?(reboot)`);
+  assert.match(text, "echo Flynn: 3 boots within 4m of image img1 ended before it was ready (the last: a,");
+  assert.not.match(rescueScript({ base, mac, image }), "flynn.why");
+  assert.match(rescueScript({ base, mac, image, why: "x ".repeat(300) }), / flynn\.why=(x_){90} /);
+});
+test("text of any length is lines of a screen", () => {
+  const text = Array.from({ length: 60 }, (_, n) => `word${n}`).join(" ");
+  const lines = consoleLines(`${text} ${"x".repeat(100)}`);
+  assert.ok(lines.length > 4 && lines.every((line) => line.length <= 78));
+  assert.is(lines.join(" "), `${text} ${"x".repeat(78)} ${"x".repeat(22)}`);
 });
 test("the waiting script asks again every few seconds", () =>
   matchesGolden(
@@ -107,7 +124,7 @@ test("what is refused is shown, eighty characters of it, and the console gets tw
   );
   assert.is(consoleText("x".repeat(201)), "x".repeat(200));
   assert.is(consoleText("boot 1.2,3:(4)_/5=+-"), "boot 1.2,3:(4)_/5=+-");
-  assert.is(consoleText("a$b\nc"), "a?b?c");
+  assert.is(consoleText("a$b\nc; d"), "a?b?c, d");
 });
 
 test.run();

@@ -40,8 +40,8 @@ interface Rig {
   /** The network card the requests seem to come from. */
   wire: { card: string | undefined };
   clock: { nowMs: number };
-  /** Where root images are to come from. */
-  root: { source: RootSource };
+  /** Where root images are to come from, and the cards whose places were given back. */
+  root: { source: RootSource; done: string[] };
   get(path: string, options?: { method?: string; headers?: Record<string, string>; body?: string }): Promise<Reply>;
   scanImages(): Promise<void>;
 }
@@ -73,7 +73,7 @@ async function withServer(
     ...{ base, key: Buffer.alloc(32, 7), machines: known, sight, timeline, inventories },
     nowMs: () => clock.nowMs,
   });
-  const loads: Rig["root"] = { source: { from: "us" } };
+  const loads: Rig["root"] = { source: { from: "us" }, done: [] };
   const plane = createBootPlane({
     base,
     machines: known,
@@ -84,6 +84,7 @@ async function withServer(
     inventory,
     grant: (boot) => `fjg_${boot.bootId}`,
     rootFrom: async () => loads.source,
+    rootDone: (mac) => void loads.done.push(mac),
     ran: () => undefined,
     nowMs: () => clock.nowMs,
   });
@@ -415,8 +416,13 @@ test("a machine that finds no place to load from waits its turn, in words, witho
     assert.match(script, new RegExp(`fetch=http://127.0.0.9:7781/a/sha256-${fixture.manifest.squashfs.sha256}/`));
     assert.match(script, /flynn\.root=http:\/\/127\.0\.0\.1:7780\/a\//);
     assert.is(events.at(-1)!.detail?.["rootFrom"], "127.0.0.9");
+    await get(`/e/${tokenIn(script)}/ipxe`);
+    assert.equal(root.done, [], "it has its place while it loads");
     await get(`/e/${tokenIn(script)}/peer`);
+    assert.equal(root.done, [MAC], "its place is another's");
     assert.equal(stages(events).slice(-2), ["script", "squashfs"]);
+    await get(`/e/${tokenIn(script)}/fail`);
+    assert.equal(root.done, [MAC, MAC], "likewise when it could not");
   }));
 
 test("why an initrd ended its boot is on the timeline with that boot; what is not of its form is nobody's word", () =>

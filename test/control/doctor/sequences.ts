@@ -235,6 +235,7 @@ export const SEQUENCES: readonly Sequence[] = [
   // script
   told("not-its-card", "ipxe-taken", "refused", {}, { message: "somebody asked to boot as card 52:54:00:00:00:01" }),
   told("target-unknown", "ipxe-taken", "note", {}, { level: undefined }),
+  told("waits-turn", "ipxe-taken", "note", { loading: 48 }, { level: undefined }),
   told("no-image", "ipxe-taken", "note", {}, { level: undefined }),
   told("no-image-for-architecture", "ipxe-taken", "note", { architecture: "riscv64" }),
   told(
@@ -330,6 +331,13 @@ export const SEQUENCES: readonly Sequence[] = [
   told("join-waits", "cloud-init", "note"),
   told("join-replayed", "cloud-init", "token-refused"),
   told("join-refused", "cloud-init", "token-refused", {}, { message: "machine node-1 is not approved" }),
+  told(
+    "join-tpm",
+    "cloud-init",
+    "token-refused",
+    {},
+    { message: "somebody with TPM 0a1b asks to join as machine node-1" },
+  ),
   {
     rule: "agent-incompatible",
     upTo: "join",

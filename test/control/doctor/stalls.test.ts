@@ -126,7 +126,6 @@ test("every code that somebody records as trouble is one that a rule follows fro
     "firmware-learnt",
     "ipxe-runs",
     "root-from-peer",
-    "waits-turn",
     "waits-for-approval",
     "changed",
     "own-disk",

@@ -171,6 +171,28 @@ test("a machine that starts over loses its agent's words until the agent of the 
     );
   }));
 
+test("of an approved machine a report is taken when it was ordered; nothing is bound to it, and its words stay away", () =>
+  withBoots(async ({ rig, boot, asks, machine }) => {
+    await asks(at(1));
+    await rig.admin.call(approveMachine, { params: { id: MAC }, body: {} });
+    const sent = { ...signed(), mac: MAC, observed: { card: MAC, address: "10.77.0.9" }, at: at(40) };
+    const send = (body: typeof sent & { ordered?: true }) =>
+      boot.client.call(reportMachineInventory, { params: { id: boot.id }, body });
+    assert.is(await codeOf(send(sent)), "conflict");
+    await send({ ...sent, ordered: true });
+    const kept = await rig.admin.call(getMachineInventory, { params: { id: MAC } });
+    assert.equal([kept.takenBy, kept.check, kept.report], ["order", undefined, report()]);
+    assert.equal([(await machine()).check, (await machine()).tpm], [undefined, undefined]);
+    const other = {
+      ...signed({ serial: "OTHER-9" }),
+      mac: MAC,
+      observed: sent.observed,
+      at: at(50),
+      ordered: true,
+    } as const;
+    assert.is(await codeOf(send(other)), "conflict");
+  }));
+
 test("who is not seen to have the card, who forges, and who is approved are not heard", () =>
   withBoots(async ({ rig, asks, reports, machine }) => {
     assert.is(await codeOf(reports(signed(), at(1))), "not-found", "a card that control has not heard of");

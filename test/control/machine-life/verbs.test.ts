@@ -2,11 +2,12 @@
 // Orders to boot over a real control: something else once, and anew; with control restarted, the machine unplugged, the order taken back.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { bmcWork, reportOrder } from "#api/bmc-work.ts";
 import { listHosts } from "#api/hosts.ts";
 import { bootMachineOnce, reprovisionMachine } from "#api/machine-life.ts";
 import { cancelMachineOrder, getMachineOrder, isOver, type MachineOrder } from "#api/machine-orders.ts";
 import { getMachine } from "#api/machines.ts";
-import { bmcWork, putMachineBmc, reportOrder } from "#api/power.ts";
+import { putMachineBmc } from "#api/power.ts";
 import { until } from "#lib/time.ts";
 import { type FakeMachine, macOf, type World, world } from "../machine-world.ts";
 import { type Rig, withRig } from "../rig.ts";
@@ -56,6 +57,32 @@ const withMachine = (
     },
     { ...QUICK, ...over },
   );
+
+test("a machine whose host keeps its identity on its disk is reprovisioned, too: no join tells of it", () =>
+  withRig(async (rig) => {
+    const at = await world(rig);
+    await at.image("img", true);
+    const machine = await at.machine(1, { keepsIdentity: true });
+    try {
+      const ready = async () => (await rig.admin.call(getMachine, { params: ID })).state === "ready";
+      await until(ready, { what: "it ready", ...LONG });
+      const order = await ended(rig, await anew(rig));
+      assert.equal([order.state, order.reason], ["done", "ready with image img"]);
+      assert.equal(machine.booted, ["img", "img"]);
+    } finally {
+      await at.stop();
+    }
+  }, QUICK));
+
+test("an approved machine may be asked what it is made of: the boot server is told so", () =>
+  withMachine(async (rig) => {
+    const order = await once(rig, "inventory");
+    assert.equal(
+      [order.state === "waiting" || order.state === "running", order.detail?.["target"]],
+      [true, "inventory"],
+    );
+    assert.match(order.step, /its next network boot is given inventory/);
+  }));
 
 test("the boot server is told of another boot until it gave it; then the order is done, and the machine boots as before", () =>
   withRig(async (rig) => {

@@ -6,6 +6,7 @@ import { Liveness, type LivenessOptions, type Verdict } from "../../../control/s
 function cluster(count: number, options: LivenessOptions = {}) {
   const names = Array.from({ length: count }, (_, at) => `h${at}`);
   const silent = new Set<string>();
+  const planned = new Set<string>();
   const verdicts: { at: number; verdict: string }[] = [];
   const liveness = new Liveness(0, options);
   for (const name of names) liveness.know(name, { lost: false, hasJobs: true, heldForMs: 0 }, 0);
@@ -18,7 +19,7 @@ function cluster(count: number, options: LivenessOptions = {}) {
     for (const end = nowMs + ms; nowMs < end; ) {
       nowMs += 500;
       if (nowMs % 2000 === 0) for (const name of names) if (!silent.has(name)) note(liveness.seen(name, nowMs));
-      for (const verdict of liveness.tick(nowMs)) note(verdict);
+      for (const verdict of liveness.tick(nowMs, (name) => planned.has(name))) note(verdict);
     }
     return verdicts.splice(0).map((each) => each.verdict);
   };
@@ -26,7 +27,7 @@ function cluster(count: number, options: LivenessOptions = {}) {
     nowMs += ms;
     for (const verdict of liveness.tick(nowMs)) note(verdict);
   };
-  return { liveness, silent, pass, sleepThrough, note, now: () => nowMs };
+  return { liveness, silent, planned, pass, sleepThrough, note, now: () => nowMs };
 }
 
 test("a host that reports is never lost", () => {
@@ -49,6 +50,34 @@ test("one dead of three is replaced: the brake always lets a single host go", ()
     assert.equal(c.pass(15_000), ["lost h0", "evict h0"]);
     assert.not(c.liveness.brake().on);
   }
+});
+
+test("hosts that were told to reboot set no brake, however many they are, and one that dies meanwhile is replaced", () => {
+  const c = cluster(4);
+  c.pass(2_000);
+  for (const name of ["h0", "h1"]) {
+    c.planned.add(name);
+    c.silent.add(name);
+  }
+  assert.equal(c.pass(15_000), ["lost h0", "lost h1", "evict h0", "evict h1"]);
+  c.silent.add("h2");
+  assert.equal(c.pass(15_000), ["lost h2", "evict h2"]);
+  assert.not(c.liveness.brake().on);
+});
+
+test("a host that reboots as it was told does not flap, however often; by itself it does", () => {
+  const c = cluster(3);
+  c.pass(2_000);
+  const reboot = () => {
+    c.silent.add("h0");
+    const lost = c.pass(20_000);
+    c.silent.clear();
+    return [...lost, ...c.pass(2_000)];
+  };
+  c.planned.add("h0");
+  for (let n = 0; n < 4; n++) assert.equal(reboot(), ["lost h0", "evict h0", "returned h0"]);
+  c.planned.clear();
+  assert.equal([...reboot(), ...reboot(), ...c.pass(40_000)].at(-1), "released h0");
 });
 
 test("a second single loss soon after the first came back is replaced as fast", () => {

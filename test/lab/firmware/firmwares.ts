@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 export type FirmwareName =
   | "seabios"
   | "seabios-undi"
+  | "seabios-stick"
   | "ovmf"
   | "ovmf-http"
   | "ovmf-secure"
@@ -29,6 +30,8 @@ const OVMF = "/usr/share/OVMF";
 const AAVMF = "/usr/share/AAVMF";
 const plainFlash = { code: `${OVMF}/OVMF_CODE_4M.fd`, variables: `${OVMF}/OVMF_VARS_4M.fd` };
 const without = (what: string): string[] => ["-fw_cfg", `name=opt/org.tianocore/${what},string=n`];
+/** iPXE from a stick, with drivers of its own for every card: it knows nothing but where autoexec.ipxe is. */
+const STICK = fileURLToPath(new URL("stick.ipxe", import.meta.url));
 /** A PXE ROM of another maker: iPXE that does not call itself so, and loads what such a ROM would. */
 const FOREIGN_ROM = fileURLToPath(new URL("foreign-rom.ipxe", import.meta.url));
 
@@ -37,6 +40,12 @@ export const FIRMWARES: Readonly<Record<FirmwareName, Firmware>> = {
   "seabios-undi": {
     machine: "pc,graphics=off",
     argv: ["-kernel", "/usr/lib/ipxe/ipxe.lkrn", "-initrd", FOREIGN_ROM],
+    bootsCard: false,
+    romFile: "",
+  },
+  "seabios-stick": {
+    machine: "pc,graphics=off",
+    argv: ["-kernel", "/usr/lib/ipxe/ipxe.lkrn", "-initrd", STICK],
     bootsCard: false,
     romFile: "",
   },
