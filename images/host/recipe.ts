@@ -11,7 +11,6 @@ export const components = ["main", "non-free-firmware"] as const;
 export const installEpochSeconds = 1_700_000_000;
 
 const packages = [
-  "usr-is-merged", // else apt takes usrmerge, and with it all of Perl
   "initramfs-tools",
   "lz4",
   "live-boot",
@@ -54,20 +53,33 @@ const firmware = [
 
 /** What an architecture has of its own; microcode of arm64 comes with its firmware. */
 const OWN: Readonly<
-  Record<Architecture, { microcode: readonly string[]; libraries: string; console: string; pruned: readonly string[] }>
+  Record<
+    Architecture,
+    {
+      own: readonly string[];
+      microcode: readonly string[];
+      libraries: string;
+      console: string;
+      pruned: readonly string[];
+    }
+  >
 > = {
   amd64: {
+    own: [],
     microcode: ["intel-microcode", "amd64-microcode"],
     libraries: "x86_64-linux-gnu",
     console: "ttyS0",
     pruned: [],
   },
   arm64: {
+    // not usrmerge, which some package wants else, and with it all of Perl: the tree is merged from the beginning (tree.ts)
+    own: ["tzdata", "usr-is-merged"],
     microcode: [],
     libraries: "aarch64-linux-gnu",
     console: "ttyAMA0",
     // picture of boards that are no servers
     pruned: [
+      "usr/lib/linux-image-*", // device trees: a machine's UEFI has its own
       "usr/lib/modules/*/kernel/drivers/gpu/drm/{bridge,etnaviv,exynos,hisilicon/kirin,imx,lima,mediatek,meson,msm,mxsfb,panel,panfrost,rockchip,sun4i,tegra,vc4}",
     ],
   },
@@ -75,6 +87,7 @@ const OWN: Readonly<
 
 export const packagesOf = (architecture: Architecture): string[] => [
   `linux-image-${architecture}`,
+  ...OWN[architecture].own,
   ...packages,
   ...OWN[architecture].microcode,
   ...firmware,

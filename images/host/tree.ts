@@ -12,6 +12,10 @@ const prefixOf = (architecture: Architecture) => (architecture === "amd64" ? "tr
 const treesOf = (architecture: Architecture) => new RegExp(`^${prefixOf(architecture)}[0-9a-f]+\\.tar$`);
 const KEPT_TREES = 2;
 
+/** As Debian's own installer makes it; a tree that was filled before cannot be merged without running a program of it. */
+const MERGED =
+  '--setup-hook=for each in bin lib sbin; do mkdir -p "$1/usr/$each" && ln -s "usr/$each" "$1/$each"; done';
+
 export interface TreeOptions {
   cacheDirectory: string;
   workDirectory: string;
@@ -70,8 +74,7 @@ export async function bootstrap(options: {
   const argv = [
     "mmdebstrap",
     "--mode=root",
-    // As Debian's own installer makes it; a tree that was filled before is merged by a program of its own, which needs all of Perl.
-    `--setup-hook=for each in bin lib sbin ${options.architecture === "amd64" ? "lib64" : ""}; do mkdir -p "$1/usr/$each" && ln -s "usr/$each" "$1/$each"; done`,
+    ...(options.packages.includes("usr-is-merged") ? [MERGED] : []),
     ...(isEmulated ? FIRST_STAGE : ["--variant=minbase"]),
     "--format=directory",
     `--architectures=${options.architecture}`,
