@@ -56,7 +56,7 @@ const OWN: Readonly<
   Record<
     Architecture,
     {
-      own: readonly string[];
+      base: readonly string[];
       microcode: readonly string[];
       libraries: string;
       console: string;
@@ -65,7 +65,7 @@ const OWN: Readonly<
   >
 > = {
   amd64: {
-    own: [],
+    base: [],
     microcode: ["intel-microcode", "amd64-microcode"],
     libraries: "x86_64-linux-gnu",
     console: "ttyS0",
@@ -73,7 +73,7 @@ const OWN: Readonly<
   },
   arm64: {
     // not usrmerge, which some package wants else, and with it all of Perl: the tree is merged from the beginning (tree.ts)
-    own: ["tzdata", "usr-is-merged"],
+    base: ["tzdata", "usr-is-merged"],
     microcode: [],
     libraries: "aarch64-linux-gnu",
     console: "ttyAMA0",
@@ -87,7 +87,7 @@ const OWN: Readonly<
 
 export const packagesOf = (architecture: Architecture): string[] => [
   `linux-image-${architecture}`,
-  ...OWN[architecture].own,
+  ...OWN[architecture].base,
   ...packages,
   ...OWN[architecture].microcode,
   ...firmware,
