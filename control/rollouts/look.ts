@@ -7,6 +7,7 @@ import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
 import { lifeOf } from "../machine-life/records.ts";
 import { openOrderOf } from "../machine-orders/record.ts";
+import { bmcOf, canCycle } from "../power/bmcs.ts";
 import type { HostRecord, MachineRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
 import type { RolloutMachineRecord, RolloutRecord } from "./record.ts";
@@ -97,7 +98,9 @@ function viewOf(
     ...(refused === undefined ? {} : { refused }),
     ...(machine && host ? cannot(context, machine, host) : {}),
     ...(openOrderOf(store, machineId) === undefined ? {} : { busy: "an order to it is not over" }),
-    sinceMs: clocks.sinceMs(machineId, state),
+    mayCycle:
+      record.cycledIn !== state && canCycle(bmcOf(store, machineId)) && openOrderOf(store, machineId) === undefined,
+    sinceMs: clocks.sinceMs(machineId, record.cycledIn === state ? `${state} again` : state),
   };
   return { id: machineId, name, stage, state, fromImageId, seen };
 }

@@ -26,6 +26,8 @@ export interface RolloutMachineRecord extends RolloutMachine {
   cordonedBefore: boolean;
   /** The boot that it was told to end. */
   endedBootId?: string;
+  /** In this state its BMC switched it off and on, since it did not come back. */
+  cycledIn?: RolloutMachineState;
 }
 
 export const rolloutsOf = (store: Reader): Entry<RolloutRecord>[] => store.list<RolloutRecord>(PREFIX.rollouts);

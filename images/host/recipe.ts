@@ -36,6 +36,9 @@ const packages = [
   "ethtool",
   "ipmitool",
   "tpm2-tools",
+  // what disks are wiped with by themselves
+  "nvme-cli",
+  "hdparm",
   "ca-certificates",
   "openssh-server",
 ] as const;
@@ -51,22 +54,42 @@ const firmware = [
   "firmware-realtek",
 ] as const;
 
-/** What an architecture has of its own; microcode of arm64 comes with its firmware. */
+/** What an architecture has of its own; microcode of arm64 comes with its firmware, and no disk of it is installed to yet. */
 const OWN: Readonly<
-  Record<Architecture, { microcode: readonly string[]; libraries: string; console: string; pruned: readonly string[] }>
+  Record<
+    Architecture,
+    {
+      base: readonly string[];
+      packages: readonly string[];
+      libraries: string;
+      console: string;
+      pruned: readonly string[];
+    }
+  >
 > = {
   amd64: {
-    microcode: ["intel-microcode", "amd64-microcode"],
+    base: [],
+    // Microcode; boot loaders of installed disks (boot-files.ts).
+    packages: ["intel-microcode", "amd64-microcode", "shim-signed", "grub-efi-amd64-signed", "grub-pc-bin"],
     libraries: "x86_64-linux-gnu",
     console: "ttyS0",
-    pruned: [],
+    pruned: [
+      "boot/{efi,grub}",
+      "etc/{default/grub*,grub.d,kernel/postinst.d/zz-update-grub,kernel/postrm.d/zz-update-grub}",
+      "usr/lib/{grub,grub-legacy,shim}",
+      "usr/share/grub",
+      "usr/{bin,sbin}/{grub-*,update-grub*,mokutil,update-secureboot-policy}",
+    ],
   },
   arm64: {
-    microcode: [],
+    // not usrmerge, which some package wants else, and with it all of Perl: the tree is merged from the beginning (tree.ts)
+    base: ["tzdata", "usr-is-merged"],
+    packages: [],
     libraries: "aarch64-linux-gnu",
     console: "ttyAMA0",
     // picture of boards that are no servers
     pruned: [
+      "usr/lib/linux-image-*", // device trees: a machine's UEFI has its own
       "usr/lib/modules/*/kernel/drivers/gpu/drm/{bridge,etnaviv,exynos,hisilicon/kirin,imx,lima,mediatek,meson,msm,mxsfb,panel,panfrost,rockchip,sun4i,tegra,vc4}",
     ],
   },
@@ -74,8 +97,9 @@ const OWN: Readonly<
 
 export const packagesOf = (architecture: Architecture): string[] => [
   `linux-image-${architecture}`,
+  ...OWN[architecture].base,
   ...packages,
-  ...OWN[architecture].microcode,
+  ...OWN[architecture].packages,
   ...firmware,
 ];
 
@@ -95,6 +119,7 @@ export const prunedOf = (architecture: Architecture): string[] => [
   ...pruned,
   `usr/lib/${OWN[architecture].libraries}/perl`,
   `usr/lib/${OWN[architecture].libraries}/libperl.so*`,
+  `usr/lib/${OWN[architecture].libraries}/gconv`, // character sets of long ago
   ...OWN[architecture].pruned,
 ];
 
@@ -150,6 +175,12 @@ const pruned = [
   "usr/bin/{ctr,dnet,ovrouter,containerd-shim,containerd-shim-runc-v1,containerd-stress}",
   "usr/sbin/{ctr,dnet,ovrouter,dhclient}",
   "usr/bin/{localedef,perl5*}",
+  // hdparm itself stays: it erases disks, and sets nothing at boot
+  "etc/hdparm.conf",
+  "usr/lib/hdparm",
+  "usr/lib/pm-utils",
+  "usr/lib/systemd/system-sleep/hdparm",
+  "usr/lib/udev/{hdparm,rules.d/85-hdparm.rules}",
   // sound, picture, radio
   `${kernel}/sound`,
   `${kernel}/drivers/media`,
@@ -179,6 +210,7 @@ const pruned = [
   `${kernel}/drivers/firewire`,
   `${kernel}/drivers/pcmcia`,
   `${kernel}/drivers/gnss`,
+  `${kernel}/lib/test_*.ko`,
   `${kernel}/drivers/video/fbdev`,
   `${kernel}/net/bluetooth`,
   `${kernel}/net/mac80211`,
@@ -210,6 +242,8 @@ export const maskedUnits = [
   "ldconfig.service",
   "ssh.service", // flynn-ssh, and only with keys
   "ssh.socket",
+  "nvmefc-boot-connections.service", // disks over a network: none is used
+  "nvmf-autoconnect.service",
   "modprobe@configfs.service",
   "modprobe@dm_mod.service",
   "modprobe@drm.service",

@@ -19,7 +19,7 @@ export interface World {
   /** Seen, and approved. */
   approved(n: number): Promise<Machine>;
   /** One that boots whatever it is given, again and again, until the test ends. */
-  machine(n: number): Promise<FakeMachine>;
+  machine(n: number, how?: { keepsIdentity?: boolean }): Promise<FakeMachine>;
   stop(): Promise<void>;
 }
 
@@ -44,6 +44,7 @@ export interface FakeMachine {
 
 export const macOf = (n: number) => `52:54:00:00:00:${n.toString(16).padStart(2, "0")}`;
 export const bootIdOf = (n: number) => `boot-${String(n).padStart(6, "0")}`;
+const POWER_ON_TEST_MS = 5_500;
 let events = 0;
 let boots = 0;
 
@@ -84,9 +85,9 @@ export async function world(rig: Rig): Promise<World> {
       await it.tell(mac, "script", { claimed: { mac, whole: true } });
       return rig.admin.call(approveMachine, { params: { id: mac }, body: { name: `node-${n}` } });
     },
-    async machine(n) {
+    async machine(n, { keepsIdentity = false } = {}) {
       const { id } = await it.approved(n);
-      const one = fakeMachine(n, id);
+      const one = fakeMachine(n, id, keepsIdentity);
       running.push(one.run(ended.signal));
       return one;
     },
@@ -96,10 +97,16 @@ export async function world(rig: Rig): Promise<World> {
     },
   };
 
-  function fakeMachine(n: number, id: string): FakeMachine & { run(signal: AbortSignal): Promise<void> } {
+  /** `keepsIdentity`: its state is on a disk, so it joins once. */
+  function fakeMachine(
+    n: number,
+    id: string,
+    keepsIdentity: boolean,
+  ): FakeMachine & { run(signal: AbortSignal): Promise<void> } {
     const mac = macOf(n);
     let power = new AbortController();
     let plugged = true;
+    let kept: Member | undefined;
     const one = {
       ...{ id, mac, fates: new Map<string, Fate>(), booted: [] as string[], obeyed: [] as string[] },
       powerCycle: () => power.abort(),
@@ -124,6 +131,8 @@ export async function world(rig: Rig): Promise<World> {
       const machine = (await it.target()).machines.find((each) => each.id === id);
       if (machine === undefined || machine.target !== "boot" || machine.imageId === undefined)
         return sleep(100, signal);
+      // No machine is up again sooner, and control takes what it hears sooner for the boot before (control/presence.ts).
+      if (kept !== undefined) await sleep(POWER_ON_TEST_MS, signal);
       const { imageId } = machine;
       const bootId = bootIdOf(++boots);
       await it.tell(mac, "script", { bootId, imageId, message: `given boot image ${imageId}` });
@@ -145,12 +154,13 @@ export async function world(rig: Rig): Promise<World> {
       const grant = { bootServerId: server.id, machineId: id, bootId, mac, nonce: `nonce-${bootId}` };
       const token = boot.signJoinGrant({ ...grant, expiresAtMs: Date.now() + 600_000 }, key);
       const joinKey = newKeyPem();
-      let member: Member | undefined;
+      let member = kept;
       while (member === undefined && !signal.aborted) {
         member = await rig.join("host", { name: `node-${n}`, key: joinKey, facts, token }).catch(() => undefined);
         if (member === undefined) await sleep(100, signal);
       }
       if (member === undefined) return;
+      if (keepsIdentity) kept = member;
       const hello: Hello = { ...ownHello("hostd"), capabilities: ["reboot"] };
       const client = rig.client({ identity: member, hello });
       const { id: hostId } = member;

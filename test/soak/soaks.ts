@@ -6,12 +6,13 @@ import { firmware } from "./firmware.ts";
 import { firmwareTable } from "./firmware-table.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
+import { installed } from "./installed.ts";
 import { inventory } from "./inventory.ts";
 import { arm64, ownKeys } from "./kinds.ts";
 import { leak } from "./leak.ts";
 import { packets } from "./packets.ts";
 import { protocols } from "./protocols.ts";
-import { rollout } from "./rollout.ts";
+import { rescue, rollout } from "./rollout.ts";
 
 export type Figures = Record<string, number | string>;
 
@@ -44,10 +45,12 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "firmware-table": firmwareTable,
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
+  installed,
   inventory,
   leak,
   "own-keys": ownKeys,
   packets,
   protocols,
+  rescue,
   rollout,
 };

@@ -58,6 +58,22 @@ const withMachine = (
     { ...QUICK, ...over },
   );
 
+test("a machine whose host keeps its identity on its disk is reprovisioned, too: no join tells of it", () =>
+  withRig(async (rig) => {
+    const at = await world(rig);
+    await at.image("img", true);
+    const machine = await at.machine(1, { keepsIdentity: true });
+    try {
+      const ready = async () => (await rig.admin.call(getMachine, { params: ID })).state === "ready";
+      await until(ready, { what: "it ready", ...LONG });
+      const order = await ended(rig, await anew(rig));
+      assert.equal([order.state, order.reason], ["done", "ready with image img"]);
+      assert.equal(machine.booted, ["img", "img"]);
+    } finally {
+      await at.stop();
+    }
+  }, QUICK));
+
 test("an approved machine may be asked what it is made of: the boot server is told so", () =>
   withMachine(async (rig) => {
     const order = await once(rig, "inventory");

@@ -103,6 +103,17 @@ const TABLE: [claim: string, Progress, type: string, words?: RegExp][] = [
     /did not come back/,
   ],
   [
+    "where its BMC can, it is switched off and on before that",
+    progress([machine(1, "rebooting", { ready: false, sinceMs: 2_000, mayCycle: true })]),
+    "cycle m1",
+    /its BMC switches it off and on, once/,
+  ],
+  [
+    "on its way back too",
+    progress([machine(1, "back-rebooting", { ready: false, sinceMs: 2_000, mayCycle: true })], back),
+    "cycle m1",
+  ],
+  [
     "a stage is well for a while before the next",
     progress([machine(1, "ready", newOne), machine(2, "waiting", {}, 1)], { stages: 2, gateLeftMs: 5 }),
     "wait",
