@@ -20,8 +20,11 @@ const GAVE_UP = /PXE-E\d\d|failed to load Boot|No more network devices|Nothing t
 
 export const firmwareTable: Soak = {
   what: `${Object.keys(TABLE).length} answers of a boot server, right and wrong ones, each given to the firmware itself`,
-  covers: ["test/soak/firmware-table.ts", "test/soak/offer-rows.ts", "test/lab/firmware", "test/lab/qemu.ts"],
-  async run({ resumed, timeUp, signal, say }) {
+  covers: [
+    ...["firmware-table.ts", "offer-rows.ts"].map((name) => `test/soak/${name}`),
+    ...["firmwares.ts", "offers.ts", "office-dhcp.ts"].map((name) => `test/lab/firmware/${name}`),
+  ],
+  async run({ resumed, timeUp, signal, say, keep }) {
     const figures: Record<string, number | string> = { ...resumed };
     const wrong: string[] = [];
     const scope = await openScope({ signals: false });
@@ -37,7 +40,7 @@ export const firmwareTable: Soak = {
         try {
           const outcome = await outcomeOf(each, row);
           say(`${name}: ${outcome}`);
-          if (outcome === row.outcome) figures[name] = outcome;
+          if (outcome === row.outcome) await keep(Object.assign(figures, { [name]: outcome }));
           else wrong.push(`${name}: ${outcome} instead of ${row.outcome}`);
         } catch (error) {
           signal.throwIfAborted();

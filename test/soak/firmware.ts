@@ -14,10 +14,10 @@ const TIMEOUT_MS = 180_000;
 const has = (stage: BootEvent["stage"]) => (events: readonly BootEvent[]) =>
   events.some((event) => event.stage === stage);
 /** The initrd of a signed kernel fetches its root: the kernel runs. */
-export const runsLinux: FirmwareBoot["isReached"] = (_, console) => /flynn: fetching the root image/.test(console);
+const runsLinux: FirmwareBoot["isReached"] = (_, console) => /flynn: fetching the root image/.test(console);
 const kernel = { isReached: has("kernel"), timeoutMs: TIMEOUT_MS } as const;
 
-export const ROWS: Record<string, FirmwareBoot> = {
+const ROWS: Record<string, FirmwareBoot> = {
   "SeaBIOS, the card's iPXE": { firmware: "seabios", mode: "full", ...kernel },
   "SeaBIOS, a PXE ROM, undionly": { firmware: "seabios-undi", mode: "full", ...kernel },
   "SeaBIOS, iPXE on a stick, two cards": { firmware: "seabios-stick", mode: "full", idleCards: 1, ...kernel },
@@ -38,7 +38,7 @@ export const ROWS: Record<string, FirmwareBoot> = {
 export const firmware: Soak = {
   what: `firmware against the boot server: ${Object.keys(ROWS).join("; ")}`,
   covers: ["bootstrap", "images/loaders.ts", "test/soak/firmware.ts", "test/lab/firmware", "test/lab/qemu.ts"],
-  async run({ resumed, timeUp, signal, say }) {
+  async run({ resumed, timeUp, signal, say, keep }) {
     const figures: Record<string, number | string> = { ...resumed };
     const failed: string[] = [];
     const scope = await openScope({ signals: false });
@@ -63,6 +63,7 @@ export const firmware: Soak = {
           const { scriptMs } = await bootFirmware(each, { ...row, ...real, config: { loadersDir, ...row.config } });
           figures[name] = Number((scriptMs / 1_000).toFixed(1));
           say(`${name}: ${figures[name]} s to the script`);
+          await keep(figures);
         } catch (error) {
           signal.throwIfAborted();
           failed.push(name); // the others are looked at all the same
@@ -81,7 +82,7 @@ export const firmware: Soak = {
 };
 
 /** A host image with Debian's signed kernel: the newest there is, else a new one. */
-export async function realImage(
+async function realImage(
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<NonNullable<FirmwareBoot["image"]>> {
