@@ -128,9 +128,11 @@ function onTheWay({ id, name, state, seen }: RolloutMachineView, progress: Progr
   const { imageId, drainMostMs, bootMostMs } = progress;
   const fail = (reason: string): Step => ({ type: "turn-back", reason: `${name}: ${reason}`, to: "failed" });
   if (state === "draining") {
-    if (!seen.ready) return fail("its host was lost while its jobs moved elsewhere");
-    if (seen.drained) return { type: "reboot", machineId: id, words: `told to boot ${imageId}` };
-    return seen.sinceMs > drainMostMs ? fail("its jobs did not move elsewhere in time") : undefined;
+    if (seen.ready && seen.drained) return { type: "reboot", machineId: id, words: `told to boot ${imageId}` };
+    if (seen.sinceMs <= drainMostMs) return undefined; // one that is silent for a moment comes back
+    return fail(
+      seen.ready ? "its jobs did not move elsewhere in time" : "its host was lost while its jobs moved elsewhere",
+    );
   }
   if (state !== "rebooting") return undefined;
   if (seen.refused !== undefined) return fail(seen.refused);

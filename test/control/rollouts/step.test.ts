@@ -77,8 +77,18 @@ const TABLE: [claim: string, Progress, type: string, words?: RegExp][] = [
     /node-1: its jobs did not move/,
   ],
   [
-    "a host that is lost meanwhile too",
-    progress([machine(1, "draining", { ready: false })]),
+    "a host that is silent for a moment meanwhile is waited for",
+    progress([machine(1, "draining", { ready: false, sinceMs: 10_000 })]),
+    "wait",
+  ],
+  [
+    "and not told to reboot before it is heard again",
+    progress([machine(1, "draining", { ready: false, drained: true, sinceMs: 10_000 })]),
+    "wait",
+  ],
+  [
+    "one that stays lost ends it",
+    progress([machine(1, "draining", { ready: false, drained: true, sinceMs: 10_000_000 })]),
     "turn-back",
     /lost while/,
   ],
