@@ -78,12 +78,12 @@ const TABLE: [claim: string, Progress, type: string, words?: RegExp][] = [
   ],
   [
     "a host that is silent for a moment meanwhile is waited for",
-    progress([machine(1, "draining", { ready: false, sinceMs: 10_000 })]),
+    progress([machine(1, "draining", { ready: false, sinceMs: 500 })]),
     "wait",
   ],
   [
     "and not told to reboot before it is heard again",
-    progress([machine(1, "draining", { ready: false, drained: true, sinceMs: 10_000 })]),
+    progress([machine(1, "draining", { ready: false, drained: true, sinceMs: 500 })]),
     "wait",
   ],
   [
