@@ -75,6 +75,9 @@ export const BOOT_CODES = {
   "disk-not-empty": "disk: the disk that could be used holds something",
   "disk-missing": "disk: the disk that the policy names is not there",
   "disk-failed": "disk: the disk could not be prepared or mounted",
+  "install-refused": "install: its disk is not installed to, since no disk that its policy names may be used",
+  "install-failed": "install: an image could not be written to its disk",
+  "slot-fell-back": "fallback: a slot of its disk did not become ready or could not be booted; the other one was",
   "wipe-refused": "wipe or disk: nothing was wiped, since the disk is not the one that was shown",
   // Power and life, by control
   "power-on": "power: switched on by an order",

@@ -107,6 +107,12 @@ export const Secrets = oneOf(
 );
 export type Secrets = Static<typeof Secrets>;
 
+export const Install = oneOf(
+  ["none", "disk"],
+  "disk: the disk that the disk policy names is divided while it is empty: two boot images and the state, and the machine boots from it without a network. none, when left out: every boot comes from the network.",
+);
+export type Install = Static<typeof Install>;
+
 export const Profile = object({
   name: Name,
   image: Type.Unsafe<string>({ ...Id, description: "`current` (of the machine's architecture) or a boot image id." }),
@@ -123,6 +129,7 @@ export const Profile = object({
   ),
   tags: Tags,
   diskPolicy: DiskPolicy,
+  install: Type.Optional(Install),
   secrets: Type.Optional(Secrets),
   sshKeys: Type.Array(Type.String({ maxLength: 4096, pattern: "^[\\x20-\\x7e]+$" }), {
     maxItems: 32,

@@ -8,10 +8,15 @@ import { JobReport, JobSpec } from "./jobs.ts";
 import { Level, Stage } from "./machines.ts";
 import { Quarantine, QuarantinedJob } from "./quarantine.ts";
 import { Reach, ReachApp } from "./reach.ts";
-import { Id, IdParams, Ipv4, Mac, object, Resources, Time } from "./schema.ts";
+import { Id, IdParams, Ipv4, Mac, object, oneOf, Resources, Sha256, Time } from "./schema.ts";
 import { WipeTask } from "./wipes.ts";
 
 /** What an agent knows of its machine, told at join and with each report when changed. */
+export const HostSlot = object(
+  { slot: oneOf(["a", "b"]), imageId: Id },
+  "It booted from its own disk, this slot of it; left out by one that booted from the network.",
+);
+
 export const HostFacts = object({
   hostname: Type.String({ maxLength: 63 }),
   address: Type.Optional(Type.Unsafe<string>({ ...Ipv4, description: "IPv4 address that reaches control." })),
@@ -29,6 +34,7 @@ export const HostFacts = object({
   uuid: Type.Optional(Type.String({ maxLength: 64 })),
   serial: Type.Optional(Type.String({ maxLength: 64 })),
   agentVersion: Type.String({ maxLength: 64 }),
+  slot: Type.Optional(HostSlot),
 });
 export type HostFacts = Static<typeof HostFacts>;
 
@@ -48,6 +54,13 @@ export const RebootOrder = object(
   { orderId: Id, bootId: HostFacts.properties.bootId },
   "End this boot of the kernel and begin another. Of any other boot it was obeyed already, and says nothing.",
 );
+
+const InstallFile = object({ sha256: Sha256, sizeBytes: Type.Integer({ minimum: 1 }) });
+export const InstallImage = object(
+  { id: Id, kernel: InstallFile, initrd: InstallFile, squashfs: InstallFile, cmdline: Type.Array(Type.String()) },
+  "The boot image that its profile wants on its disk; it is written once the host is ready, later ones when it is told to reboot.",
+);
+export type InstallImage = Static<typeof InstallImage>;
 
 /** Everything one host should be; pushed whole at each change. hostd refuses a term smaller than it has seen. */
 export const HostTarget = object({
@@ -75,6 +88,7 @@ export const HostTarget = object({
   ),
   stack: Type.Optional(TargetStack),
   reboot: Type.Optional(RebootOrder),
+  install: Type.Optional(InstallImage),
   wipes: Type.Optional(
     Type.Array(WipeTask, {
       maxItems: 64,

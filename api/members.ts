@@ -1,6 +1,6 @@
 // Membership: how hosts, routers and boot servers trade a single-use token for a certificate, and how they renew it.
 import { type Static, Type } from "typebox";
-import { DiskPolicy, Secrets } from "./boot.ts";
+import { DiskPolicy, Install, Secrets } from "./boot.ts";
 import { GivenUp, WipeOrder } from "./disks.ts";
 import { endpoint } from "./endpoint.ts";
 import { HostFacts } from "./host-agents.ts";
@@ -64,6 +64,7 @@ export const HostSeed = object({
   diskPolicy: DiskPolicy,
   wipeOrder: Type.Optional(WipeOrder),
   givenUp: Type.Optional(GivenUp),
+  install: Type.Optional(Install),
   secrets: Type.Optional(Secrets),
   requireTpm: Type.Optional(Type.Boolean({ description: "The join is asked for a quote of the machine's TPM." })),
 });

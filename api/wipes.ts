@@ -8,7 +8,7 @@ import { Id, IdParams, Name, Nothing, object, oneOf, Sha256, Time } from "./sche
 
 export const WipeMethod = oneOf(
   ["auto", "zero", "discard", "secure"],
-  "zero: zeros are written. discard: the disk is told to forget its blocks. secure: the same, copies that the disk made included; few disks can. auto: discard where the disk has it, and zeros wherever it does not read as zero after that.",
+  "zero: zeros are written. discard: the disk is told to forget its blocks. secure: copies that the disk made included: by NVMe format or ATA security erase, else by a secure discard; refused where the disk has none. auto: NVMe format or discard where the disk has it, and zeros wherever it does not read as zero after that.",
 );
 export type WipeMethod = Static<typeof WipeMethod>;
 

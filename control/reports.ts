@@ -2,6 +2,7 @@
 // changes nothing writes nothing.
 import type { HostReport } from "#api/host-agents.ts";
 import { isOver, type Job, type JobReport } from "#api/jobs.ts";
+import { newId } from "#lib/ids.ts";
 import type { Context } from "./context.ts";
 import { eventChanges, type NewEvent, plainText, timelineChanges } from "./events.ts";
 import { isInSubnet } from "./identity/subnets.ts";
@@ -160,14 +161,16 @@ const exitOf = ({ task, state, exitCode }: Job): string =>
 /** The machine's side: ready on the agent's evidence, and on its timeline what the agent and its first job of this boot did. */
 function machineChanges(
   { store }: Context,
-  { machineId, name }: HostRecord,
+  { machineId, name, bootId: hostBootId }: HostRecord,
   report: HostReport,
   changes: readonly Change[],
   at: Date,
 ): Change[] {
   const { healthy, version } = report.engine;
-  const machine = machineId === undefined ? undefined : store.get<MachineRecord>(keys.machine(machineId))?.value;
-  if (machine === undefined) return [];
+  const known = machineId === undefined ? undefined : store.get<MachineRecord>(keys.machine(machineId))?.value;
+  if (known === undefined) return [];
+  const anew = bootedAnew(known, { name, bootId: hostBootId }, report, at);
+  const { machine } = anew;
   // A frame that says nothing new of this boot ends here: the timeline is not read every two seconds per host.
   if (changes.length === 0 && !report.events?.length && (isAsSeen(machine, store) || !healthy)) return [];
   const seen = new Set(
@@ -177,13 +180,15 @@ function machineChanges(
       .map(({ value }) => value.stage),
   );
   // That a host is ready is said here, on evidence, once; the agent's own word for it is not repeated.
-  const steps: Parameters<typeof timelineChanges>[3] = (report.events ?? [])
+  const steps: Parameters<typeof timelineChanges>[3] = [...anew.steps];
+  const own = (report.events ?? [])
     .filter(({ stage, level }) => stage !== "ready" || level !== "info")
     .map(({ code, ...event }) => ({
       ...event,
       bootId: machine.bootId,
       ...(code === undefined ? {} : { detail: { code } }),
     }));
+  steps.push(...own);
   if (healthy && !seen.has("ready"))
     steps.push({
       stage: "ready",
@@ -200,12 +205,38 @@ function machineChanges(
       message: `first job up: ${up.app} ${up.process} ${up.id} at ${up.address}:${up.port}`,
     });
   const result: Change[] = steps.length === 0 ? [] : timelineChanges(store, at, machine.id, steps);
-  if (healthy && !isAsSeen(machine, store)) {
-    const { machine: ready, changes: life } = readyWith(store, machine);
+  if (healthy && (machine !== known || !isAsSeen(machine, store))) {
+    const { machine: ready, changes: life } = readyWith(store, machine, report.facts.bootId);
     const value: MachineRecord = { ...ready, state: "ready", lastSeenAt: at.toISOString() };
     result.push({ key: keys.machine(machine.id), value }, ...life);
-  }
+  } else if (machine !== known) result.push({ key: keys.machine(machine.id), value: machine });
   return result;
+}
+
+/**
+ * Its host has an identity from before, so that no join says that it booted: the report of another boot of its kernel does. A boot from the
+ * network was seen by the boot server; one from its own disk was seen by nobody, and begins here.
+ */
+function bootedAnew(
+  machine: MachineRecord,
+  host: { name: string; bootId: string | undefined },
+  { facts }: HostReport,
+  at: Date,
+): { machine: MachineRecord; steps: Parameters<typeof timelineChanges>[3] } {
+  if (host.bootId === undefined || host.bootId === facts.bootId) return { machine, steps: [] };
+  const { slot } = facts;
+  if (slot === undefined) {
+    const { bootId } = machine;
+    return bootId === undefined || bootId === machine.joinedBootId
+      ? { machine, steps: [] }
+      : { machine: { ...machine, joinedBootId: bootId }, steps: [] };
+  }
+  const bootId = newId("boot", at.getTime());
+  const message = `host ${host.name} is back: it booted from its own disk, slot ${slot.slot.toUpperCase()} with image ${slot.imageId}`;
+  return {
+    machine: { ...machine, state: "booting", bootId, joinedBootId: bootId, imageId: slot.imageId },
+    steps: [{ stage: "join", bootId, message, detail: { imageId: slot.imageId, slot: slot.slot } }],
+  };
 }
 
 /** A host that reports is ready; or its disks are being wiped, which it does itself. */

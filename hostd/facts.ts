@@ -34,8 +34,9 @@ export async function readFacts({
   proc = "/proc",
 }: FactsOptions): Promise<HostFacts> {
   const dmi = (name: string) => readLine(`${sys}/class/dmi/id/${name}`);
-  const [bootId, uuid, serial, macs, disk, found, addresses] = await Promise.all([
+  const [bootId, cmdline = "", uuid, serial, macs, disk, found, addresses] = await Promise.all([
     readLine(`${proc}/sys/kernel/random/boot_id`),
+    readLine(`${proc}/cmdline`),
     dmi("product_uuid"),
     dmi("product_serial"),
     readMacs(sys),
@@ -59,7 +60,16 @@ export async function readFacts({
     ...(uuid ? { uuid: uuid.toLowerCase().slice(0, 64) } : {}),
     ...(serial ? { serial: serial.slice(0, 64) } : {}),
     agentVersion: AGENT_VERSION,
+    ...slotOf(cmdline),
   };
+}
+
+/** What GRUB of an installed disk told the kernel (install/grub-config.ts). */
+export function slotOf(cmdline: string): Pick<HostFacts, "slot"> {
+  const words = cmdline.split(/\s+/);
+  const word = (name: string) => words.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1);
+  const [slot, imageId] = [word("flynn.slot"), word("flynn.image")];
+  return (slot === "a" || slot === "b") && imageId ? { slot: { slot, imageId } } : {};
 }
 
 /** The address from which control is reached. Connecting a datagram socket only asks the routing table; nothing is sent. */

@@ -8,7 +8,7 @@ import { type FileVersion, sendFile } from "#lib/file-server/send-file.ts";
 import type { Log } from "#lib/log.ts";
 
 /** Where live-boot leaves what it fetched. */
-const ROOT_IMAGE = "/run/live/medium/live/filesystem.squashfs";
+export const ROOT_IMAGE = "/run/live/medium/live/filesystem.squashfs";
 const TRANSFERS_MOST = 8;
 const CONNECTIONS_MOST = 32;
 const CACHE_BYTES = 4 << 20;

@@ -1,18 +1,16 @@
 // hostd: `run` (default) keeps this machine's containers as control wants them; `disk` prepares the state disk before Docker
-// starts (`--later`: beside it, what that had no time for); `inventory` is all that runs on a machine that waits for approval; `install` writes a disk that machines boot from; `explain <jobId>` prints the last plan's decision about a job with its inputs.
+// starts (`--later`: beside it, what that had no time for); `inventory` is all that runs on a machine that waits for approval; `explain <jobId>` prints the last plan's decision about a job with its inputs.
 import { parseArgs } from "node:util";
 import { keepNewSpaceSmall, keepOldSpaceSmall } from "#lib/heap.ts";
 import { run } from "#lib/run.ts";
 import { loadHostdConfig, SEED_FILE, targetDirOf } from "./config.ts";
 import { explain } from "./explain.ts";
-import { installCommand } from "./install/command.ts";
 import { inventoryCommand } from "./inventory/command.ts";
 import { runHostd } from "./program.ts";
 import { diskCommand, laterDiskCommand } from "./state-disk/command.ts";
 
 const USAGE = `usage: hostd [run] [--config FILE]
        hostd disk [--seed FILE] [--later]
-       hostd install --disk PATH --image DIR [--boot-files DIR] [--update | --ready a|b]
        hostd inventory
        hostd explain [--config FILE] JOB
 `;
@@ -26,11 +24,6 @@ run(async (signal) => {
       config: { type: "string" },
       seed: { type: "string" },
       later: { type: "boolean" },
-      disk: { type: "string" },
-      image: { type: "string" },
-      "boot-files": { type: "string" },
-      update: { type: "boolean" },
-      ready: { type: "string" },
       help: { type: "boolean", short: "h" },
     },
   });
@@ -42,9 +35,6 @@ run(async (signal) => {
     await runHostd(config(), signal);
   } else if (command === "disk" && jobId === undefined) {
     await (values.later ? laterDiskCommand : diskCommand)({ seedFile: values.seed ?? SEED_FILE, signal });
-  } else if (command === "install" && jobId === undefined && values.disk !== undefined) {
-    const { disk, image: imageDir, "boot-files": bootDir, update = false, ready } = values;
-    process.stdout.write(`${await installCommand({ disk, imageDir, bootDir, update, ready, signal })}\n`);
   } else if (command === "inventory" && jobId === undefined) {
     return await inventoryCommand({ signal });
   } else if (command === "explain" && jobId !== undefined && more.length === 0) {

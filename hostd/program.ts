@@ -11,6 +11,7 @@ import { createApply } from "./apply.ts";
 import { bootEvents } from "./boot-events.ts";
 import { openBuilds } from "./builds/open.ts";
 import { type HostdConfig, ownerOf, targetDirOf } from "./config.ts";
+import { openDiskWork } from "./disk-work.ts";
 import { monitorEngine } from "./engine-monitor.ts";
 import { dockerEngines, type Engines } from "./engines.ts";
 import { openFront } from "./front.ts";
@@ -28,7 +29,6 @@ import { jobStops } from "./stop/stop.ts";
 import { loadTarget, removeTarget } from "./target.ts";
 import { upkeep } from "./upkeep.ts";
 import { watchUsage } from "./usage.ts";
-import { openWipes } from "./wipe/loop.ts";
 
 export interface ProgramParts extends Partial<Engines> {
   log?: Log;
@@ -88,6 +88,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     onChange(healthy) {
       log.info({ ...monitor.report() }, "engine health changed");
       if (healthy) events.add("docker", "info", `Docker ${monitor.report().version} is up`);
+      if (healthy && agent.target() !== undefined) diskWork.ready();
       agent.wake();
       builds.wake();
       network.routes.ring();
@@ -160,17 +161,24 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     log,
     signal,
   });
-  const rebootOnOrder = rebooter({ bootId, ...(parts.reboot ? { reboot: parts.reboot } : {}), log, signal });
-  const wipes = openWipes({ client, hostId, owner: () => ownerOf(config), log, signal });
+  const diskWork = openDiskWork({
+    ...{ client, hostId, owner: () => ownerOf(config), name: config.name, stateDir, runDir: config.runDir },
+    ...{ events, onEvent: reports.ring, log, signal },
+  });
+  const { reboot } = parts;
+  const rebootOnOrder = rebooter({ bootId, before: diskWork.beforeReboot, ...(reboot ? { reboot } : {}), log, signal });
   const onTarget = (target: HostTarget): void => {
+    diskWork.setTarget(target);
     rebootOnOrder(target);
     log.info({ term: target.term, seq: target.seq, jobs: target.jobs.length }, "target received");
     if (!monitor.healthy()) log.warn("the engine does not work; the target waits for it");
-    else events.add("ready", "info", "the agent follows its target and Docker works");
+    else {
+      events.add("ready", "info", "the agent follows its target and Docker works");
+      diskWork.ready();
+    }
     membership.useUrlsOf(target);
     // What the target takes away is taken away now; what it adds waits for nothing either.
     reach.setTarget(target);
-    wipes.setTarget(target);
     void trust(target).then(() => {
       agent.setTarget(target);
       builds.setTarget(target);
@@ -195,7 +203,7 @@ export async function runHostd(config: HostdConfig, outer: AbortSignal, parts: P
     monitor.run(signal),
     agent.run(),
     builds.run(),
-    wipes.run(),
+    diskWork.run(),
     pollTarget({ client, hostId, stateDir: targetDir, seen: keptTarget, onTarget, log, signal }),
     sendReports({
       client,

@@ -10,6 +10,8 @@ import { sleep } from "#lib/time.ts";
 export interface RebootOptions {
   /** The kernel's, of now. */
   bootId: string;
+  /** What must be done before, such as writing the image that is to boot; it is tried again when it fails. */
+  before?: (signal: AbortSignal) => Promise<void>;
   reboot?: (signal: AbortSignal) => Promise<void>;
   /** Between two tries; on the monotonic clock unless given. */
   wait?: (ms: number, signal: AbortSignal) => Promise<unknown>;
@@ -24,6 +26,7 @@ const systemd = async (signal: AbortSignal): Promise<void> => {
 /** Told each target; begins at most one reboot at a time, and tries one that failed again while the order stands. */
 export function rebooter({
   bootId,
+  before = async () => undefined,
   reboot = systemd,
   wait = sleep,
   log,
@@ -36,6 +39,8 @@ export function rebooter({
     for (let failures = 0; ordered !== undefined && !signal.aborted; ) {
       log.warn({ orderId: ordered }, "reboots as ordered");
       try {
+        await before(signal);
+        if (ordered === undefined) break; // taken back meanwhile
         await reboot(signal);
         return; // the machine goes down; `obeying` stays, so that it is asked for once
       } catch (error) {

@@ -13,8 +13,8 @@ export const PACKAGE_OF: ReadonlyMap<string, string> = new Map(
 /** Known without a package of ours. */
 const OTHERS: Readonly<Record<string, readonly string[]>> = {
   "Node's": ["node", "npm", "corepack"],
-  "asked for only where they are": ["systemctl", "go"],
-  "of the trees that images are made from": ["lsinitramfs", "mkinitramfs", "pip", "useradd"],
+  "asked for only where they are": ["systemctl", "udevadm", "nvme", "hdparm", "go"],
+  "of the trees that images are made from": ["grub-mkimage", "lsinitramfs", "mkinitramfs", "pip", "useradd"],
   "first words that go on after a program": ["archive", "build", "http-backend", "ls-tree", "stack"],
   "none, on purpose": ["nonexistent", "nosuch", "program"],
 };

@@ -1,7 +1,7 @@
 // The NoCloud seed of one boot: what cloud-init fetches, in its order network-config (404 is fine), meta-data, user-data,
 // vendor-data. The user-data carries the one secret, a join grant that is good once, and what a profile adds of its own (own.ts).
 // The boot server serves it; control shows what it would be.
-import type { BootMachine, BootTarget, DiskPolicy, Secrets } from "../boot.ts";
+import type { BootMachine, BootTarget, DiskPolicy, Install, Secrets } from "../boot.ts";
 import type { WipeOrder } from "../disks.ts";
 import type { HostSeed } from "../members.ts";
 import { renderCloudConfig, renderYaml } from "./document.ts";
@@ -17,6 +17,7 @@ export interface SeedInput {
   wipeOrder?: WipeOrder | undefined;
   /** Fingerprints of disks that are to be wiped. */
   givenUp?: readonly string[] | undefined;
+  install?: Install | undefined;
   secrets?: Secrets | undefined;
   sshKeys: readonly string[];
   /** The profile's own cloud-config. */
@@ -41,7 +42,7 @@ export function seedOf(
   { controlUrls, caPem, requireTpm }: Pick<BootTarget, "controlUrls" | "caPem" | "requireTpm">,
   { bootId, joinToken }: { bootId: string; joinToken: string },
 ): SeedInput {
-  const { diskPolicy, secrets, sshKeys, cloudConfig: own } = profile;
+  const { diskPolicy, install, secrets, sshKeys, cloudConfig: own } = profile;
   const its = { ...profile.tags, ...tags };
   return {
     bootId,
@@ -51,6 +52,7 @@ export function seedOf(
     diskPolicy,
     wipeOrder,
     ...(givenUp ? { givenUp } : {}),
+    install,
     secrets,
     sshKeys,
     own,
@@ -73,6 +75,7 @@ export function userData(input: SeedInput): string {
     diskPolicy: input.diskPolicy,
     ...(input.wipeOrder ? { wipeOrder: input.wipeOrder } : {}),
     ...(input.givenUp?.length ? { givenUp: [...input.givenUp] } : {}),
+    ...(input.install === undefined ? {} : { install: input.install }),
     ...(input.secrets === undefined ? {} : { secrets: input.secrets }),
     ...(input.requireTpm ? { requireTpm: true } : {}),
   };

@@ -84,6 +84,11 @@ export const profileCommands: readonly Command[] = [
       { name: "tag", value: "K=V", help: "Tag of the hosts it makes; K- removes it", repeat: true },
       ...DISK_FLAGS,
       {
+        name: "install",
+        value: "WHERE",
+        help: "disk: machines boot from the disk of the policy, without a network. none: every boot comes from the network",
+      },
+      {
         name: "secrets",
         value: "PLACE",
         help: "disk: jobs' variables are kept on the state disk. ram: never on a disk; after a reboot jobs wait for control",
@@ -132,6 +137,7 @@ async function set(call: Invocation): Promise<void> {
       tags: Object.fromEntries(tags.filter((tag): tag is [string, string] => tag[1] !== null)),
       sshKeys: keyFiles.length > 0 ? sshKeys : before.sshKeys,
       diskPolicy: diskPolicy(call, before.diskPolicy),
+      ...installation(call),
       ...secretsPlace(call),
       ...(kept === "" ? {} : { cloudConfig: kept }),
     };
@@ -144,6 +150,14 @@ async function set(call: Invocation): Promise<void> {
 }
 
 const isNone = (words: readonly string[]): boolean => words.length === 1 && words[0] === "none";
+
+function installation({ text }: Invocation): Pick<Profile, "install"> {
+  const install = text("install");
+  if (install === undefined) return {};
+  if (install !== "disk" && install !== "none")
+    throw new Fault("invalid", `--install ${install}: write --install disk or --install none`);
+  return { install };
+}
 
 function secretsPlace({ text }: Invocation): Pick<Profile, "secrets"> {
   const secrets = text("secrets");
@@ -179,6 +193,7 @@ function show(cli: Cli, profile: Profile): void {
       ["Name", profile.name],
       ["Image", profile.image],
       ["Disk", diskText(profile.diskPolicy)],
+      ["Install", profile.install === "disk" ? "disk: boot images and state on the disk of the policy" : "none"],
       ["Secrets", profile.secrets ?? "disk"],
       ["Tags", tagText(profile)],
       ["Cmdline", profile.cmdline.join(" ")],

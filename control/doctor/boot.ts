@@ -121,12 +121,24 @@ const TROUBLE: Partial<Record<BootCode, number>> = {
   "disk-missing": READY,
   "disk-failed": READY,
   "wipe-refused": READY,
+  "install-refused": READY,
+  "install-failed": READY,
+  "slot-fell-back": READY,
   "loop-guard": READY,
 };
 /** Told of beside the cause, or after it: they count where nothing else does. */
 const WEAK: readonly BootCode[] = ["ipxe-failed", "tftp-unknown-file", "cloud-init-failed", "join-waits", "late-link"];
 /** A machine without disk is a host all the same. */
-const NO_STALL: readonly BootCode[] = ["disk-none", "disk-not-empty", "disk-missing", "disk-failed", "wipe-refused"];
+const NO_STALL: readonly BootCode[] = [
+  "disk-none",
+  "disk-not-empty",
+  "disk-missing",
+  "disk-failed",
+  "wipe-refused",
+  "install-refused",
+  "install-failed",
+  "slot-fell-back",
+];
 
 /** A machine that is refused begins again within a minute or two, and its newest boot says nothing of why. */
 const AGAIN_MS = 15 * 60_000;

@@ -132,6 +132,11 @@ export function mountBoot(mount: Mount, context: Context, power: Pick<Power, "sa
     const { mode, serial, wwn, path } = body.diskPolicy;
     if (mode === "named" && serial === undefined && wwn === undefined && path === undefined)
       throw new Fault("invalid", "a disk policy of mode named names its disk: give serial, wwn or path");
+    if (body.install === "disk" && mode === "ram")
+      throw new Fault(
+        "invalid",
+        "install: disk needs a disk policy that names a disk: the boot images and the state live there, and nothing writes a disk without one; give find-empty or named",
+      );
     checkCommandLine(body.cmdline);
     checkSshKeys(body.sshKeys);
     if (body.cloudConfig !== undefined) readOwn(body.cloudConfig);
@@ -146,7 +151,7 @@ export function mountBoot(mount: Mount, context: Context, power: Pick<Power, "sa
           type: "profile.changed",
           subject: params.name,
           actor: principal.name,
-          message: `profile ${params.name} was set (disk policy ${body.diskPolicy.name}: ${body.diskPolicy.mode})`,
+          message: `profile ${params.name} was set (disk policy ${body.diskPolicy.name}: ${body.diskPolicy.mode}${body.install === "disk" ? ", installed to it" : ""})`,
         }),
       ],
     });

@@ -58,6 +58,16 @@ export function bootTargetOf({
   };
 }
 
+/** What it boots as things are, whatever its own boots came to. */
+export function imageOfMachine(
+  store: Store,
+  { pinnedImageId, identity }: MachineRecord,
+  { image }: Profile,
+): string | undefined {
+  if (pinnedImageId !== undefined || image !== "current") return pinnedImageId ?? image;
+  return store.get<string>(keys.currentBootImage(imageArchitecture(identity.architecture) ?? "amd64"))?.value;
+}
+
 /** Machines that a person or policy decided on. All others wait, and a flood of them is no news to boot servers. */
 function decided(store: Store): MachineRecord[] {
   return store

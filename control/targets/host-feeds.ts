@@ -1,5 +1,6 @@
 // The hosts' target streams. A record wakes the hosts whose own target it changes, and no other; what it changes for all is sent to all,
 // a few at a time. Whether there is anything to send is a comparison of numbers: nothing is built, or kept, to find that out.
+import type { Profile } from "#api/boot.ts";
 import { Fault } from "#api/fault.ts";
 import type { HostTarget } from "#api/host-agents.ts";
 import type { Job } from "#api/jobs.ts";
@@ -42,6 +43,8 @@ export interface HostFeedsOptions {
 
 /** Records whose change concerns every host. */
 const EVERYWHERE: ReadonlySet<string> = new Set([keys.stack, keys.restored, keys.cluster]);
+/** What machines boot: seldom changed. */
+const IMAGES = [PREFIX.profiles, keys.currentBootImage("amd64")];
 /** Records that a build's spec is read from, all under the app's id. */
 const OF_BUILDS = [PREFIX.builds, PREFIX.buildPlans, PREFIX.buildCaches];
 
@@ -86,8 +89,13 @@ export function hostFeeds(
         if (changed.own) touch(hostId, seq);
         if (value === null) ownSeqs.delete(hostId);
         if (changed.everywhere) wakeAll(seq);
-      } else if (EVERYWHERE.has(key)) wakeAll(seq);
-      else if (key.startsWith(PREFIX.machineWipes)) touch(hostOf(key.slice(PREFIX.machineWipes.length)), seq);
+      } else if (EVERYWHERE.has(key) || IMAGES.some((prefix) => key.startsWith(prefix))) wakeAll(seq);
+      else if (key.startsWith(PREFIX.machines)) {
+        const machine = value as unknown as MachineRecord | null;
+        const profile = machine && store.get<Profile>(keys.profile(machine.profile))?.value;
+        // The image that its disk is to boot; nothing else of a machine is told its host.
+        if (profile?.install === "disk") touch(machine?.hostId, seq);
+      } else if (key.startsWith(PREFIX.machineWipes)) touch(hostOf(key.slice(PREFIX.machineWipes.length)), seq);
       else if (key.startsWith(PREFIX.machineOrders)) {
         const order = value as unknown as MachineOrder | null;
         if (order?.kind === "wipe" && isOver(order)) touch(hostOf(order.machineId), seq);

@@ -1,6 +1,7 @@
 // What one host is told to be: pure, from the store's view.
 import type { ProcessType } from "#api/apps.ts";
 import type { Artifact } from "#api/artifacts.ts";
+import type { BootImage, Profile } from "#api/boot.ts";
 import type { BuildSpec } from "#api/builds.ts";
 import { Fault } from "#api/fault.ts";
 import type { HostTarget } from "#api/host-agents.ts";
@@ -16,9 +17,10 @@ import {
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
 import { quarantineOf } from "../quarantine.ts";
-import type { ClusterSettings, HostRecord, ReleaseRecord } from "../records.ts";
+import type { ClusterSettings, HostRecord, MachineRecord, ReleaseRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
 import { wipeTasksOf } from "../wipes/record.ts";
+import { imageOfMachine } from "./boot.ts";
 import type { ClusterParts } from "./cluster-parts.ts";
 
 /** What a target holds that others know. */
@@ -99,7 +101,20 @@ export function hostTargetOf(
     ...(wipes.length > 0 ? { wipes } : {}),
     ...(stack === undefined ? {} : { stack: { ...stack, prefetch: mayBuild } }),
     ...(host.reboot === undefined ? {} : { reboot: host.reboot }),
+    ...installOf(store, host),
   };
+}
+
+/** What its disk is to boot, where its profile says that it boots from one. */
+function installOf(store: Store, { machineId }: HostRecord): Pick<HostTarget, "install"> {
+  const machine = machineId === undefined ? undefined : store.get<MachineRecord>(keys.machine(machineId))?.value;
+  const profile = machine && store.get<Profile>(keys.profile(machine.profile))?.value;
+  if (machine === undefined || profile?.install !== "disk") return {};
+  const id = imageOfMachine(store, machine, profile);
+  const image = id === undefined ? undefined : store.get<BootImage>(keys.bootImage(id))?.value;
+  if (image === undefined) return {};
+  const { kernel, initrd, squashfs, cmdline } = image;
+  return { install: { id: image.id, kernel, initrd, squashfs, cmdline: [...cmdline, ...profile.cmdline] } };
 }
 
 /** Every host whose subnet can be reached: how containers, routers and hosts find one another. */

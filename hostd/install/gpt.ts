@@ -7,10 +7,26 @@ const ENTRIES = 128;
 const ENTRY_BYTES = 128;
 const TABLE_SECTORS = (ENTRIES * ENTRY_BYTES) / SECTOR;
 
-/** EFI system partition, Linux file system. */
-const TYPES = { efi: "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", linux: "0fc63daf-8483-4772-8e79-3d69d8477de4" } as const;
+/** EFI system partition, Linux file system, and GRUB's for machines with a BIOS. */
+const TYPES = {
+  efi: "c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
+  linux: "0fc63daf-8483-4772-8e79-3d69d8477de4",
+  bios: "21686148-6449-6e6f-744e-656564454649",
+} as const;
+/** Of a disk that boots nothing yet: `int 18h`, by which a BIOS goes on with what it boots next. */
+const NOTHING_YET = "cd18";
 
-/** In the order in which they are to be written: the front last, since that is what firmware looks for. */
+/** The protective MBR, with code that a BIOS runs. */
+export function firstSector(sizeBytes: number, code: Buffer = Buffer.from(NOTHING_YET, "hex")): Buffer {
+  const mbr = Buffer.alloc(SECTOR);
+  code.copy(mbr, 0, 0, 440);
+  mbr.write("00000200eeffffff01000000", 446, "hex");
+  mbr.writeUInt32LE(Math.min(0xffffffff, Math.floor(sizeBytes / SECTOR) - 1), 458);
+  mbr.writeUInt16BE(0x55aa, 510);
+  return mbr;
+}
+
+/** All but the first sector, which comes last: without it nobody takes the rest for a table. */
 export function gptOf(parts: readonly Part[], sizeBytes: number, diskUuid: string): { at: number; bytes: Buffer }[] {
   const sectors = Math.floor(sizeBytes / SECTOR);
   const last = sectors - 1;
@@ -40,13 +56,9 @@ export function gptOf(parts: readonly Part[], sizeBytes: number, diskUuid: strin
     bytes.writeUInt32LE(crc32(bytes.subarray(0, 92)), 16);
     return bytes;
   };
-  const mbr = Buffer.alloc(SECTOR);
-  mbr.write("00000200eeffffff01000000", 446, "hex");
-  mbr.writeUInt32LE(Math.min(0xffffffff, last), 458);
-  mbr.writeUInt16BE(0x55aa, 510);
   return [
     { at: (last - TABLE_SECTORS) * SECTOR, bytes: Buffer.concat([entries, header(last, 1, last - TABLE_SECTORS)]) },
-    { at: 0, bytes: Buffer.concat([mbr, header(1, last, 2), entries]) },
+    { at: SECTOR, bytes: Buffer.concat([header(1, last, 2), entries]) },
   ];
 }
 
@@ -59,4 +71,17 @@ function guid(text: string): Buffer {
     bytes.subarray(6, 8).reverse(),
     bytes.subarray(8),
   ]);
+}
+
+/** The disk's own name in a header of the table at its front; undefined where there is none. */
+export function diskUuidOf(header: Buffer): string | undefined {
+  if (header.length < 92 || header.toString("latin1", 0, 8) !== "EFI PART") return undefined;
+  const mixed = header.subarray(56, 72);
+  const hex = Buffer.concat([
+    Buffer.from(mixed.subarray(0, 4)).reverse(),
+    Buffer.from(mixed.subarray(4, 6)).reverse(),
+    Buffer.from(mixed.subarray(6, 8)).reverse(),
+    mixed.subarray(8),
+  ]).toString("hex");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }

@@ -11,6 +11,7 @@ import { createLog, type Log } from "#lib/log.ts";
 import { causeChain } from "#lib/run.ts";
 import { formatDuration, formatSize } from "#lib/units.ts";
 import { readSeed } from "../config.ts";
+import { takeInstalled } from "../install/take.ts";
 import { containersOf, forgetUnrecorded, keepSecretsInRam } from "../secrets-in-ram.ts";
 import { STATE_LABEL } from "./disk.ts";
 import { diskOwner } from "./mark.ts";
@@ -47,7 +48,7 @@ export async function diskCommand(options: DiskCommandOptions): Promise<void> {
     await layOut({ seedFile, mountPoint, directories, log, signal });
     return;
   }
-  const { policy, owner, order, givenUp } = await readOrders(seedFile);
+  const { policy, owner, order, givenUp, take } = await readOrders(seedFile);
   const outcome: DiskOutcome = {
     at: new Date().toISOString(),
     policy: policy.name,
@@ -61,7 +62,7 @@ export async function diskCommand(options: DiskCommandOptions): Promise<void> {
   try {
     const tenths = tenthsOf((path, doing, progress) => log.info({ path, ...progress }, `state disk ${doing}`));
     const refusals: Promise<void>[] = [];
-    const { choice, disks, made, late } = await takeDisk({
+    const { choice, disks, made, late } = await take({
       policy,
       owner,
       order,
@@ -138,7 +139,7 @@ export async function laterDiskCommand(
   options: Pick<DiskCommandOptions, "seedFile" | "signal" | "log" | "runDir" | "read">,
 ): Promise<void> {
   const { seedFile, signal, log = createLog("hostd"), runDir = RUN_DIR } = options;
-  const { policy, owner, order, givenUp } = await readOrders(seedFile);
+  const { policy, owner, order, givenUp, take } = await readOrders(seedFile);
   const notes: Promise<void>[] = [];
   // Written one after the other.
   const note = (key: string, level: "info" | "warning", message: string): void => {
@@ -153,7 +154,7 @@ export async function laterDiskCommand(
       `${path}: ${tenth * 10} % ${doing} (${formatSize(bytes)}${doing === "read" ? ", all zero" : ""}), ${formatSize(bytesPerSecond)}/s, about ${formatDuration(msLeft)} left`,
     ),
   );
-  const { choice, made } = await takeDisk({
+  const { choice, made } = await take({
     policy,
     owner,
     order,
@@ -183,7 +184,8 @@ async function readOrders(seedFile: string) {
   // lsblk knows kernel names only, people name disks by-id.
   const path = name && (await realpath(name).catch(() => name));
   const policy: DiskPolicy = { ...rest, ...(path ? { path } : {}) };
-  return { policy, owner: diskOwner(seed), order: seed.wipeOrder, givenUp: seed.givenUp ?? [] };
+  const take = seed.install === "disk" ? takeInstalled : takeDisk;
+  return { policy, owner: diskOwner(seed), order: seed.wipeOrder, givenUp: seed.givenUp ?? [], take };
 }
 
 const noteRefusal = (runDir: string, machineName: string, path: string, why: string): Promise<void> =>

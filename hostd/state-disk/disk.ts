@@ -50,6 +50,8 @@ export interface Disk {
   /** The mark in its first sector; `torn`: half of one that only we can have been writing. */
   mark?: Mark | "damaged" | "torn";
   fingerprint: string;
+  /** Of the state's part of a disk that was installed to: that disk. */
+  whole?: Disk;
 }
 
 export type DiskChoice =
@@ -103,6 +105,8 @@ function markWords(disk: Disk, owner: DiskOwner): string | undefined {
   if (mark.cluster !== owner.cluster)
     return `carries the mark of another cluster, ${mark.cluster.slice(0, 12)}, machine ${whose}; not adopted`;
   if (mark.state === "wiping") return `is half wiped, by order ${mark.orderId} of machine ${whose}; not adopted`;
+  if (mark.state === "dividing")
+    return `was begun to be installed to by machine ${whose}, and its profile does not say so any more; not adopted`;
   if (mark.machineId !== owner.machineId) return `carries the mark of this cluster's machine ${whose}; not adopted`;
   if (mark.state === "ready" && !isStateDisk(disk, owner))
     return `carries this machine's mark, and holds ${disk.signature ?? "no file system"} that is not the one it was marked for; not adopted`;
@@ -128,7 +132,8 @@ export function isStateDisk(disk: Disk, owner: DiskOwner): boolean {
 function unfinished(disk: Disk, owner: DiskOwner): { begin: Beginning; orderId: string } | undefined {
   if (unfitBecause(disk) !== undefined) return undefined;
   if (disk.mark === "torn") return { begin: "finish", orderId: "" };
-  if (!isOurs(disk.mark, owner) || disk.mark.state === "ready" || disk.mark.state === "wiping") return undefined;
+  if (!isOurs(disk.mark, owner) || !(disk.mark.state === "erasing" || disk.mark.state === "formatting"))
+    return undefined;
   return { begin: disk.mark.state === "erasing" ? "erase" : "finish", orderId: disk.mark.orderId };
 }
 
@@ -194,7 +199,7 @@ export function chooseDisk(disks: readonly Disk[], policy: DiskPolicy, circumsta
   const [only, ...more] = among.filter(
     (disk) => unfitBecause(disk) === undefined && misfit(disk, policy) === undefined,
   );
-  const hint = only && more.length === 0 ? `. ${wipeHint(owner.machineName, only.path)}` : "";
+  const hint = only && more.length === 0 ? `. ${wipeHint(owner.machineName, (only.whole ?? only).path)}` : "";
   if (named !== undefined) return ram(`${seen}${hint}`, warn, "disk-not-empty");
   if (!seen) return ram("no empty disk, and no disk at all", warn, "disk-none");
   return ram(`no empty disk: ${seen}${hint}`, warn, only === undefined ? "disk-none" : "disk-not-empty");

@@ -17,9 +17,9 @@ export interface DiskOwner {
 export interface Mark extends DiskOwner {
   /**
    * erasing: a person gave it, what it held goes. formatting: all zero but for what we write. ready: a state disk. wiping: it is
-   * erased to be given away, and never taken.
+   * erased to be given away, and never taken. dividing: it is to be installed to (hostd/install), and has no whole table yet.
    */
-  state: "erasing" | "formatting" | "ready" | "wiping";
+  state: "erasing" | "formatting" | "ready" | "wiping" | "dividing";
   /** UUID of the ext4 that belongs to it. */
   fileSystem: string;
   sizeBytes: number;
@@ -27,7 +27,7 @@ export interface Mark extends DiskOwner {
   orderId: string;
 }
 
-const STATES = ["erasing", "formatting", "ready", "wiping"] as const;
+const STATES = ["erasing", "formatting", "ready", "wiping", "dividing"] as const;
 const HEAD = Buffer.from("FLYNN STATE DISK\n\x1a\x9d\xe4\x07\xb8\x5c\xf1\x2e\xa3\x66\xd9\x14\xcb\x70\x0f", "latin1");
 const TAIL = createHash("sha256").update(HEAD).digest();
 const CHECKED_BYTES = MARK_BYTES - 64;

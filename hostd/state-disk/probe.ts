@@ -110,7 +110,8 @@ export function parseBlkid(text: string): Pick<Disk, "signature" | "label" | "uu
   const fields = new Map(
     text
       .split("\n")
-      .filter((line) => line.includes("="))
+      // Of a partition blkid also says what the table has of it, which is nothing that lies on it.
+      .filter((line) => line.includes("=") && !/^(DEVNAME|PART_ENTRY_\w+)=/.test(line))
       .map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]),
   );
   const signature =

@@ -142,6 +142,15 @@ export function possibleMarks(
 /** As control and people are shown them. */
 export function shownDisks(disks: readonly Disk[], owner: DiskOwner): MachineDisk[] {
   return disks.slice(0, 64).map((disk) => ({
+    ...shownDisk(disk.whole ?? disk),
+    ...(disk.whole === undefined
+      ? { holds: diskHolds(disk, owner).slice(0, 300), standing: standingOf(disk, owner) }
+      : { holds: `is installed to; its part ${disk.path} ${diskHolds(disk, owner)}`.slice(0, 300), standing: "ours" }),
+  }));
+}
+
+function shownDisk(disk: Disk): Omit<MachineDisk, "holds" | "standing"> {
+  return {
     path: disk.path.slice(0, 128),
     ...(disk.model ? { model: disk.model.slice(0, 128) } : {}),
     ...(disk.serial ? { serial: disk.serial.slice(0, 128) } : {}),
@@ -150,10 +159,8 @@ export function shownDisks(disks: readonly Disk[], owner: DiskOwner): MachineDis
     ...(disk.links?.length ? { links: disk.links.filter((link) => link.length <= 256).slice(0, 32) } : {}),
     ...(disk.transport ? { transport: disk.transport.slice(0, 16) } : {}),
     ...(disk.media ? { media: disk.media } : {}),
-    holds: diskHolds(disk, owner).slice(0, 300),
     ...(disk.contents?.length ? { contents: disk.contents.slice(0, 32).map((line) => line.slice(0, 300)) } : {}),
-    standing: standingOf(disk, owner),
     canWipe: unfitBecause(disk) === undefined,
     fingerprint: disk.fingerprint,
-  }));
+  };
 }

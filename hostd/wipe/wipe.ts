@@ -6,7 +6,8 @@ import { ExecError, exec } from "#lib/exec.ts";
 import { formatDuration, formatSize } from "#lib/units.ts";
 import { type DiskOwner, encodeMark, fileSystemOf } from "../state-disk/mark.ts";
 import { openDirect, pageBuffer, scan } from "../state-disk/scan.ts";
-import { ARGUMENTS, type Means, meansOf, WORDS } from "./methods.ts";
+import { ARGUMENTS, meansOf, type PartMeans, WORDS } from "./methods.ts";
+import { ownErase } from "./own-erase.ts";
 
 export interface WipeOptions {
   disk: { path: string; sizeBytes: number; serial?: string; wwn?: string };
@@ -16,6 +17,8 @@ export interface WipeOptions {
   onProgress: (step: string, percent: number, progress: string) => void;
   /** Erases a part of the disk, unless by blkdiscard. */
   erasePart?: typeof discardPart;
+  /** What the disk can do by itself, unless it is asked. */
+  own?: typeof ownErase;
   now?: () => Date;
   signal: AbortSignal;
 }
@@ -25,7 +28,7 @@ const STEP_BYTES = 1 << 30;
 
 /** Throws what is to be told: what could not be done, and how much is lost. */
 export async function wipeDisk(options: WipeOptions): Promise<WipeEvidence> {
-  const { disk, task, owner, signal, erasePart = discardPart, now = () => new Date() } = options;
+  const { disk, task, owner, signal, erasePart = discardPart, own = ownErase, now = () => new Date() } = options;
   const { path, sizeBytes } = disk;
   const startedAt = now();
   const did: string[] = [];
@@ -46,16 +49,24 @@ export async function wipeDisk(options: WipeOptions): Promise<WipeEvidence> {
     const means = meansOf(task.method, options.canDiscard);
     for (const [n, one] of means.entries()) {
       const isLast = n === means.length - 1;
-      try {
-        await erase({ ...options, means: one, erasePart, onErased: (bytes) => (erased = Math.max(erased, bytes)) });
-      } catch (cause) {
-        // A means that a disk has not got leaves it as it was; the next one writes every byte.
-        if (signal.aborted || isLast || !isUnsupported(cause)) throw cause;
-        if (task.method === "secure")
-          throw new Error(`${path} has no secure erase that this host can use; --method zero writes zeros`, { cause });
-        continue;
-      }
-      did.push(WORDS[one]);
+      if (one === "own") {
+        const words = await eraseItself(options, own);
+        if (words === undefined) continue;
+        erased = sizeBytes;
+        did.push(words);
+      } else
+        try {
+          await erase({ ...options, means: one, erasePart, onErased: (bytes) => (erased = Math.max(erased, bytes)) });
+          did.push(WORDS[one]);
+        } catch (cause) {
+          // A means that a disk has not got leaves it as it was; the next one writes every byte.
+          if (signal.aborted || isLast || !isUnsupported(cause)) throw cause;
+          if (task.method === "secure" && did.length === 0)
+            throw new Error(`${path} has no secure erase that this host can use; --method zero writes zeros`, {
+              cause,
+            });
+          continue;
+        }
       const found = await readBack(options, held);
       if (found.end === "data") {
         if (isLast)
@@ -95,8 +106,25 @@ export function lost(path: string, erased: number, sizeBytes: number, stopped: b
   return `${stopped ? "stopped" : "not finished"}: ${what}`;
 }
 
+/** In words what it did; undefined when it cannot, or says so when it is asked to: the next means writes every byte. */
+async function eraseItself(
+  { disk: { path }, task, onProgress, signal }: WipeOptions,
+  own: typeof ownErase,
+): Promise<string | undefined> {
+  const offered = await own({ path, thorough: task.method === "secure", signal });
+  if (offered === undefined) return undefined;
+  onProgress(`${path}: it erases itself, which cannot be stopped`, 1, "it does not say how far it is");
+  try {
+    await offered.erase();
+    return offered.words;
+  } catch (error) {
+    if (signal.aborted || !(error instanceof ExecError)) throw error;
+    return undefined;
+  }
+}
+
 async function erase(
-  options: WipeOptions & { means: Means; erasePart: typeof discardPart; onErased: (bytes: number) => void },
+  options: WipeOptions & { means: PartMeans; erasePart: typeof discardPart; onErased: (bytes: number) => void },
 ): Promise<void> {
   const { disk, means, erasePart, onErased, onProgress, signal } = options;
   const { path, sizeBytes } = disk;
@@ -150,7 +178,7 @@ const isUnsupported = (error: unknown): boolean =>
 
 export async function discardPart(part: {
   path: string;
-  means: Means;
+  means: PartMeans;
   at: number;
   length: number;
   signal: AbortSignal;

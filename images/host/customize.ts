@@ -3,6 +3,7 @@
 import { cp, glob, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { exec } from "#lib/exec.ts";
+import { keepBootFiles } from "./boot-files.ts";
 import type { CpioEntry } from "./cpio.ts";
 import { driversOf, missingDrivers } from "./drivers.ts";
 import { type InsideOptions, inTree } from "./inside.ts";
@@ -59,6 +60,7 @@ export async function customizeTree(options: {
   await cp(join(tree, "boot", `config-${version}`), join(workDirectory, "kernel-config"));
 
   const microcode = architecture === "amd64" ? await microcodeEntries(tree) : [];
+  await keepBootFiles(tree, architecture, inside);
   await prune(tree, prunedOf(architecture));
   await cp(overlayDirectory, tree, { recursive: true, force: true });
   await writeFile(join(tree, "etc/machine-id"), ""); // empty, not absent: absent means "first boot" to systemd

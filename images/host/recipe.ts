@@ -36,6 +36,9 @@ const packages = [
   "ethtool",
   "ipmitool",
   "tpm2-tools",
+  // what disks are wiped with by themselves
+  "nvme-cli",
+  "hdparm",
   "ca-certificates",
   "openssh-server",
 ] as const;
@@ -51,13 +54,13 @@ const firmware = [
   "firmware-realtek",
 ] as const;
 
-/** What an architecture has of its own; microcode of arm64 comes with its firmware. */
+/** What an architecture has of its own; microcode of arm64 comes with its firmware, and no disk of it is installed to yet. */
 const OWN: Readonly<
   Record<
     Architecture,
     {
       base: readonly string[];
-      microcode: readonly string[];
+      packages: readonly string[];
       libraries: string;
       console: string;
       pruned: readonly string[];
@@ -66,15 +69,22 @@ const OWN: Readonly<
 > = {
   amd64: {
     base: [],
-    microcode: ["intel-microcode", "amd64-microcode"],
+    // Boot loaders of installed disks (boot-files.ts).
+    packages: ["intel-microcode", "amd64-microcode", "shim-signed", "grub-efi-amd64-signed", "grub-pc-bin"],
     libraries: "x86_64-linux-gnu",
     console: "ttyS0",
-    pruned: [],
+    pruned: [
+      "boot/{efi,grub}",
+      "etc/{default/grub*,grub.d,kernel/postinst.d/zz-update-grub,kernel/postrm.d/zz-update-grub}",
+      "usr/lib/{grub,grub-legacy,shim}",
+      "usr/share/grub",
+      "usr/{bin,sbin}/{grub-*,update-grub*,mokutil,update-secureboot-policy}",
+    ],
   },
   arm64: {
     // not usrmerge, which some package wants else, and with it all of Perl: the tree is merged from the beginning (tree.ts)
     base: ["tzdata", "usr-is-merged"],
-    microcode: [],
+    packages: [],
     libraries: "aarch64-linux-gnu",
     console: "ttyAMA0",
     // picture of boards that are no servers
@@ -89,7 +99,7 @@ export const packagesOf = (architecture: Architecture): string[] => [
   `linux-image-${architecture}`,
   ...OWN[architecture].base,
   ...packages,
-  ...OWN[architecture].microcode,
+  ...OWN[architecture].packages,
   ...firmware,
 ];
 
@@ -165,6 +175,12 @@ const pruned = [
   "usr/bin/{ctr,dnet,ovrouter,containerd-shim,containerd-shim-runc-v1,containerd-stress}",
   "usr/sbin/{ctr,dnet,ovrouter,dhclient}",
   "usr/bin/{localedef,perl5*}",
+  // hdparm itself stays: it erases disks, and sets nothing at boot
+  "etc/hdparm.conf",
+  "usr/lib/hdparm",
+  "usr/lib/pm-utils",
+  "usr/lib/systemd/system-sleep/hdparm",
+  "usr/lib/udev/{hdparm,rules.d/85-hdparm.rules}",
   // sound, picture, radio
   `${kernel}/sound`,
   `${kernel}/drivers/media`,
@@ -226,6 +242,8 @@ export const maskedUnits = [
   "ldconfig.service",
   "ssh.service", // flynn-ssh, and only with keys
   "ssh.socket",
+  "nvmefc-boot-connections.service", // disks over a network: none is used
+  "nvmf-autoconnect.service",
   "modprobe@configfs.service",
   "modprobe@dm_mod.service",
   "modprobe@drm.service",

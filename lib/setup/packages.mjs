@@ -47,7 +47,7 @@ export const DEBIAN_SETS = {
   test: [
     ...["cloud-init", "strace", "tftp-hpa", "atftp", "tftpd-hpa", "git", "openssh-server", "openssh-client", "systemd"],
     ...["python3-minimal", "python3-venv", "openipmi", "ipmitool"],
-    ...["ethtool", "smartmontools", "swtpm", "tpm2-tools"],
+    ...["ethtool", "smartmontools", "swtpm", "tpm2-tools", "grub-emu"],
   ],
   soak: [
     ...["qemu-system-arm", "qemu-efi-aarch64", "isc-dhcp-server", "python3-websockets", "qemu-user-static"],
@@ -161,7 +161,8 @@ export const PROGRAMS_OF = {
   skopeo: ["skopeo"],
   socat: ["socat"],
   strace: ["strace"],
-  "squashfs-tools": ["mksquashfs"],
+  "grub-emu": ["grub-emu"],
+  "squashfs-tools": ["mksquashfs", "unsquashfs"],
   "tftp-hpa": ["tftp"],
   "tftpd-hpa": ["in.tftpd"],
   wrk: ["wrk"],

@@ -19,8 +19,6 @@ export interface ApplianceOptions {
   /** More flags of `flynn up`. */
   flags?: readonly string[];
   stateDir?: string;
-  /** More of its environment. */
-  env?: Record<string, string>;
 }
 
 export interface Appliance {
@@ -66,7 +64,7 @@ export async function openAppliance(scope: Scope, options: ApplianceOptions = {}
   const lan = options.lan ?? (await openLan(scope));
   const stateDir = options.stateDir ?? join(scope.folder, "state");
   const home = join(scope.folder, "home");
-  const env = { ...process.env, ...options.env, HOME: home, FLYNN_HOME: home, NO_COLOR: "1" }; // HOME: git keeps its settings there
+  const env = { ...process.env, HOME: home, FLYNN_HOME: home, NO_COLOR: "1" }; // HOME: git keeps its settings there
   await mkdir(home, { recursive: true });
   const cli = [process.execPath, join(TREE, "cli/main.ts")];
   const tryFlynn: Appliance["tryFlynn"] = async (argv, { wrapper = [], ...execOptions } = {}) => {

@@ -46,6 +46,8 @@ export interface Machine extends Port {
   readonly diskFile: string | undefined;
   readonly consoleFile: string;
   powerOn(): Promise<void>;
+  /** From the next power-on; `disk`: its card boots nothing. The network comes first unless said. */
+  bootFrom(what: "network" | "disk"): void;
   /** Power cut: SIGKILL to the emulator. RAM is lost, the disk stays. */
   kill(): Promise<void>;
   /** Cut, then on again. */
@@ -81,7 +83,13 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
   const tpm = options.tpm ? await addTpm(scope, name) : undefined;
   await (await open(consoleFile, "a")).close();
   const romFile = options.romFile ?? firmware.romFile;
-  const argv = [
+  const state: { emulator?: Running; bootFrom: "network" | "disk" } = { bootFrom: "network" };
+  const cardBoot = () => {
+    if (state.bootFrom === "disk") return ",romfile=";
+    const rom = romFile === undefined ? "" : `,romfile=${romFile}`;
+    return `${firmware.bootsCard === false ? "" : ",bootindex=1"}${rom}`;
+  };
+  const argv = () => [
     firmware.emulator ?? "qemu-system-x86_64",
     ...["-name", name, "-nodefaults", "-no-user-config", "-display", "none"],
     ...["-machine", firmware.machine, "-accel", "tcg,thread=multi", "-cpu", firmware.cpu ?? X86_CPU],
@@ -100,7 +108,7 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
       "-netdev",
       `tap,id=lan,ifname=${port.device},script=no,downscript=no`,
       "-device",
-      `${nic},netdev=lan,mac=${mac}${firmware.bootsCard === false ? "" : ",bootindex=1"}${romFile === undefined ? "" : `,romfile=${romFile}`}`,
+      `${nic},netdev=lan,mac=${mac}${cardBoot()}`,
     ],
     ...(diskFile === undefined
       ? []
@@ -111,7 +119,6 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
           `${disk},drive=disk,bootindex=2`,
         ]),
   ];
-  const state: { emulator?: Running } = {};
   const isOn = () => state.emulator?.isRunning() ?? false;
   const text = () => plainText(readFileSync(consoleFile, "latin1"));
   const machine: Machine = {
@@ -124,12 +131,15 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
     cut: port.cut,
     heal: port.heal,
     isOn,
+    bootFrom(what) {
+      state.bootFrom = what;
+    },
     async powerOn() {
       if (isOn()) throw new Error(`${name} is on`);
       await tpm?.powerOn();
       const emulator = await start(
         scope,
-        argv,
+        argv(),
         { name: `${name}-qemu`, graceMs: 0 },
         { argv: lan.argv([]), forks: false },
       );

@@ -6,12 +6,13 @@ import { firmware } from "./firmware.ts";
 import { firmwareTable } from "./firmware-table.ts";
 import { fuzzLong } from "./fuzz-long.ts";
 import { imageTwice } from "./image-twice.ts";
+import { installed } from "./installed.ts";
 import { inventory } from "./inventory.ts";
 import { arm64, ownKeys } from "./kinds.ts";
 import { leak } from "./leak.ts";
 import { packets } from "./packets.ts";
 import { protocols } from "./protocols.ts";
-import { rollout } from "./rollout.ts";
+import { rescue, rollout } from "./rollout.ts";
 
 export type Figures = Record<string, number | string>;
 
@@ -23,6 +24,8 @@ export interface SoakCall {
   /** Ends when somebody stops the run. */
   signal: AbortSignal;
   say: (line: string) => void;
+  /** Written down at once: a call that is broken off, or fails in another part, has done so much. */
+  keep: (figures: Figures) => Promise<void>;
 }
 
 export interface Soak {
@@ -42,10 +45,12 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   "firmware-table": firmwareTable,
   "fuzz-long": fuzzLong,
   "image-twice": imageTwice,
+  installed,
   inventory,
   leak,
   "own-keys": ownKeys,
   packets,
   protocols,
+  rescue,
   rollout,
 };

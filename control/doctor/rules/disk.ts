@@ -37,4 +37,16 @@ export const DISK_RULES: readonly Rule[] = [
     what: `nothing was wiped: ${message}`,
     todo: `${NAMED}; order it again for the disk that is there now: flynn machine wipe`,
   })),
+  noted("install-refused", (message) => ({
+    what: `it does not boot from a disk of its own: ${message}`,
+    todo: `give it an empty disk that the policy of its profile names, or wipe one that nobody needs (flynn machine wipe), and boot it anew: flynn machine reprovision NAME; ${NAMED}`,
+  })),
+  noted("install-failed", (message) => ({
+    what: `a boot image could not be written to its disk: ${message}`,
+    todo: "see that its boot server answers and that the disk has no I/O errors; it is tried again with the next boot or reprovision, and what it booted from is as it was",
+  })),
+  noted("slot-fell-back", (message) => ({
+    what: `it went back to the other image of its disk by itself: ${message}`,
+    todo: "flynn machine console NAME shows where the boots ended; with an image that works: flynn machine reprovision NAME",
+  })),
 ];

@@ -140,6 +140,9 @@ test("every code that somebody records as trouble is one that a rule follows fro
     "disk-missing",
     "disk-failed",
     "wipe-refused",
+    "install-refused",
+    "install-failed",
+    "slot-fell-back",
   ];
   for (const code of Object.keys(BOOT_CODES) as BootCode[])
     assert.is(new RegExp(`code ${code}\\b`).test(follows), !noStall.includes(code), code);
@@ -174,7 +177,10 @@ test("what was learnt of its firmware and its order are facts beside the sentenc
 });
 
 test("what a host says of its disks is a finding of a ready host, each with what to do", () => {
-  for (const code of ["disk-none", "disk-not-empty", "disk-missing", "disk-failed", "wipe-refused"] as const) {
+  for (const code of [
+    ...(["disk-none", "disk-not-empty", "disk-missing", "disk-failed", "wipe-refused"] as const),
+    ...(["install-refused", "install-failed", "slot-fell-back"] as const),
+  ]) {
     const sequence: Sequence = {
       rule: code,
       upTo: "ready",

@@ -63,12 +63,12 @@ test("a whole mark of another version, or in a state that this one does not know
     return decodeMark(sector);
   };
   assert.equal(
-    [written(32, 1), written(36, 3), written(36, 4)],
-    [mark, { ...mark, state: "ready" }, { ...mark, state: "wiping" }],
+    [written(32, 1), written(36, 3), written(36, 4), written(36, 5)],
+    [mark, { ...mark, state: "ready" }, { ...mark, state: "wiping" }, { ...mark, state: "dividing" }],
     "as this version writes it",
   );
   for (const version of [0, 2, 0xffffffff]) assert.is(written(32, version), "damaged", `version ${version}`);
-  for (const state of [0, 5, 0xffffffff]) assert.is(written(36, state), "damaged", `state ${state}`);
+  for (const state of [0, 6, 0xffffffff]) assert.is(written(36, state), "damaged", `state ${state}`);
 });
 
 test("any byte of a mark that is changed is seen", () => {

@@ -145,9 +145,10 @@ test("a disk that is given up is not the state disk at the next boot", () =>
   }));
 
 test("by which means a disk is erased follows from the method and from what the disk has", () => {
-  assert.equal(meansOf("auto", false), ["zero"]);
-  assert.equal(meansOf("auto", true), ["discard", "zero"]);
-  assert.equal(meansOf("secure", false), ["secure", "zero"]);
+  assert.equal(meansOf("auto", false), ["own", "zero"]);
+  assert.equal(meansOf("auto", true), ["own", "discard", "zero"]);
+  assert.equal(meansOf("secure", false), ["own", "secure", "zero"]);
+  assert.equal(meansOf("zero", true), ["zero"]);
 });
 
 interface Said {

@@ -50,6 +50,8 @@ interface Case {
   cmdline?: (port: number) => string;
   /** Answers of a boot server that is asked what to boot, the last one repeated. */
   env?: ((port: number) => string)[];
+  /** The root image that GRUB of an installed disk loaded. */
+  loaded?: Buffer;
   /** What the machine's clock says. */
   clockS?: number;
   /** What the boot server's clock says; none without. */
@@ -75,6 +77,8 @@ interface Outcome {
   asked: string[];
   /** The command line that the root's programs see, once it was told. */
   cmdline: string;
+  /** The seed that the root finds. */
+  seed: string;
 }
 
 async function boot(shell: string, options: Case): Promise<Outcome> {
@@ -122,6 +126,11 @@ async function boot(shell: string, options: Case): Promise<Outcome> {
     await mkdir(at("bin"));
     await symlink("/bin/busybox", at("bin/wget"));
     await mkdir(at("dev"));
+    if (options.loaded !== undefined) {
+      await mkdir(at("slot/seed"), { recursive: true });
+      await writeFile(at("slot/root.squashfs"), options.loaded);
+      await writeFile(at("slot/seed/user-data"), "#cloud-config\n");
+    }
     await mkdir(at("sys/class/net/eth0"), { recursive: true });
     await writeFile(at("sys/class/net/eth0/address"), "52:54:00:00:00:01\n");
     await mkdir(at("sys/class/dmi/id"), { recursive: true });
@@ -138,6 +147,7 @@ async function boot(shell: string, options: Case): Promise<Outcome> {
     const harness = `. "$SCRIPT"
 panic () { echo "PANIC $*"; exit 9; }
 flynn_network () { flynn_is_up=yes; DEVICE=eth0; ROOTSERVER=127.0.0.1; }
+flynn_installed_network () { echo NETWORK-TRIED; }
 mount () { :; }
 mountpoint="$DIRECTORY/medium" LIVE_MEDIA_PATH=live
 do_netmount && echo MOUNT-ALLOWED`;
@@ -157,6 +167,8 @@ do_netmount && echo MOUNT-ALLOWED`;
       FLYNN_ASK_TRIES: "2",
       FLYNN_SYS: at("sys"),
       FLYNN_TOLD_CMDLINE: at("told-cmdline"),
+      FLYNN_LOADED: at("slot"),
+      FLYNN_SEED: at("seed"),
       FLYNN_RETRY_S: "0",
       FLYNN_WATCH_S: "1",
       FLYNN_STALL_S: "2",
@@ -181,6 +193,7 @@ do_netmount && echo MOUNT-ALLOWED`;
       clockSet: (await text("clock")).trim(),
       asked,
       cmdline: await text("told-cmdline"),
+      seed: await text("seed/user-data"),
     };
   } finally {
     server.closeAllConnections();
@@ -388,6 +401,22 @@ for (const shell of ["dash", "busybox"]) {
     const { mounted, said } = await boot(shell, { conf: "" });
     assert.not.ok(mounted);
     assert.match(said, /does not say which root image/);
+  });
+
+  test(`${under}: what GRUB loaded from an installed disk is checked and used, without asking anybody`, async () => {
+    const { mounted, fetched, said, seed, requests } = await boot(shell, { fetch: "disk:", loaded: image });
+    assert.ok(mounted, said);
+    assert.equal(fetched, image);
+    assert.is(seed, "#cloud-config\n");
+    assert.is(requests, 0);
+    assert.match(said, /root image verified: sha256 [0-9a-f]{64}[\s\S]*NETWORK-TRIED/);
+  });
+
+  test(`${under}: a root image that is damaged on the disk ends the boot before anything of it is mounted`, async () => {
+    const damaged = Buffer.concat([image.subarray(0, 1_000), Buffer.alloc(1), image.subarray(1_001)]);
+    const { mounted, said } = await boot(shell, { fetch: "disk:", loaded: damaged });
+    assert.not.ok(mounted);
+    assert.match(said, /BOOT REFUSED: the root image on this disk is damaged .*restarts in 10 seconds/);
   });
 
   test(`${under}: only an http URL that ends in .squashfs is fetched`, async () => {

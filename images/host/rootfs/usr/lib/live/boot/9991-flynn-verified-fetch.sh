@@ -14,6 +14,9 @@ FLYNN_TOLD_CMDLINE="${FLYNN_TOLD_CMDLINE:-/run/flynn-cmdline}"
 # Stands for a root URL that is asked for (images/host/uki.ts).
 FLYNN_ASKED="http://boot-server/root.squashfs"
 FLYNN_PID_FILE="${FLYNN_PID_FILE:-/run/flynn-fetch.pid}"
+# What GRUB loaded from an installed disk beside this initrd (hostd/install): the root image and the seed.
+FLYNN_LOADED="${FLYNN_LOADED:-/flynn-slot}"
+FLYNN_SEED="${FLYNN_SEED:-/run/flynn-seed}"
 
 # stdout is the last console of the kernel's list; the others (a screen beside a serial line) are written to as well.
 flynn_others ()
@@ -315,6 +318,51 @@ Select_eth_device ()
 	:
 }
 
+# Root image and seed of an installed disk are here already: nothing is fetched, and no disk is looked at. What is wrong with them ends this
+# boot, and GRUB takes the disk's other slot after some of such.
+flynn_installed ()
+{
+	flynn_file="${mountpoint}/${LIVE_MEDIA_PATH}/filesystem.squashfs"
+	panic=10
+	flynn_has_memory || {
+		flynn_refuse memory "this image needs $((MEMORY_NEED_BYTES / 1048576)) MiB of memory, the machine has $((flynn_total_kib / 1024)) MiB"
+		return 1
+	}
+	flynn_say "checking the root image of this disk"
+	flynn_sum="$(sha256sum "${FLYNN_LOADED}/root.squashfs" | cut -d' ' -f1)"
+	[ "${flynn_sum}" = "${SQUASHFS_SHA256}" ] || {
+		flynn_refuse image "the root image on this disk is damaged (sha256 ${flynn_sum}, expected ${SQUASHFS_SHA256})"
+		return 1
+	}
+	flynn_say "root image verified: sha256 ${flynn_sum}"
+	mount -t ramfs ram "${mountpoint}"
+	mkdir -p "${mountpoint}/${LIVE_MEDIA_PATH}"
+	mv "${FLYNN_LOADED}/root.squashfs" "${flynn_file}"
+	# cloud-init finds it by a link (var/lib/cloud/seed).
+	mkdir -p "${FLYNN_SEED}"
+	cp "${FLYNN_LOADED}"/seed/* "${FLYNN_SEED}/"
+}
+
+# For name servers, which nothing in the root writes down. Without an answer the boot goes on all the same.
+flynn_installed_network ()
+{
+	modprobe -q af_packet
+	udevadm settle --timeout=30
+	BOOTIF=""
+	flynn_find_ports || return 0
+	for interface in ${DEVICE}
+	do
+		ip link set "${interface}" up
+		ipconfig -t 15 "${interface}"
+		[ -e "/run/net-${interface}.conf" ] || continue
+		. "/run/net-${interface}.conf"
+		flynn_resolv_conf > /etc/resolv.conf
+		flynn_say "${interface} has address ${IPV4ADDR}"
+		return 0
+	done
+	flynn_say "no DHCP answer; the boot goes on without"
+}
+
 # Called by live-boot when fetch= is given; every other network source is refused.
 do_netmount ()
 {
@@ -327,6 +375,10 @@ do_netmount ()
 	fi
 	case "${FETCH}" in
 		http://*.squashfs)
+			;;
+		disk:)
+			flynn_installed && flynn_installed_network
+			return
 			;;
 		*)
 			flynn_refuse image "fetch= must be an http URL that ends in .squashfs"
