@@ -57,6 +57,8 @@ async function serves(
 ): Promise<void> {
   const archive = await writeAppImage(join(scope.folder, `${app}.tar`), "hello", image);
   await appliance.flynn(["create", app]);
+  // An emulated host makes its first container for minutes.
+  await appliance.flynn(["-a", app, "deploy", "set", "timeout=15m"]);
   await appliance.flynn(["-a", app, "route", "add", "http", `${app}.example`]);
   await appliance.flynn(["-a", app, "deploy", "--archive", archive.path]);
   const { body } = await appliance.api<{ items: Job[] }>("GET", `/v1/apps/${app}/jobs`);
