@@ -17,7 +17,6 @@ import type { HostRecord, MachineRecord } from "../records.ts";
 import { machinesOf, openRollout } from "../rollouts/record.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
-import { bootedAnew, type EndedBoot, endedBoot } from "./booted-anew.ts";
 import { afterDecision, lifeOf } from "./records.ts";
 import { nextOfReprovision, type ReprovisionSeen } from "./reprovision.ts";
 
@@ -154,7 +153,7 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
       hostLives: host?.value.state === "ready",
       deaf: deaf(host?.value),
       ready: machine.state === "ready" && (host === undefined || host.value.state === "ready"),
-      bootedAnew: bootedAnew((order.detail ?? {}) as EndedBoot, machine, host?.value),
+      bootedAnew: (machine.joinedBootId ?? "") !== (order.detail?.["endedBootId"] ?? ""),
       imageId: machine.imageId,
       ...(refused === undefined ? {} : { refused }),
       sinceMs: sinceMs(order, `${phase} ${order.detail?.["turn"] ?? 1}`),
@@ -227,7 +226,7 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
         step: hand?.step ?? `jobs of host ${drains?.value.name} move elsewhere`,
         detail: {
           phase: drains ? "drain" : "boot",
-          ...endedBoot(value, host?.value),
+          ...(value.joinedBootId === undefined ? {} : { endedBootId: value.joinedBootId }),
           ...(drains ? { drained: 1, cordonedBefore: drains.value.cordoned ? 1 : 0 } : {}),
           ...hand?.detail,
         },

@@ -2,7 +2,6 @@
 import type { Context } from "../context.ts";
 import { eventChanges, plainText, timelineChanges } from "../events.ts";
 import { keys } from "../keys.ts";
-import { endedBoot } from "../machine-life/booted-anew.ts";
 import { afterDecision, afterDecisionOnAll, architectureOf } from "../machine-life/records.ts";
 import { openedOrder, openOrderOf } from "../machine-orders/record.ts";
 import { bmcOf } from "../power/bmcs.ts";
@@ -106,6 +105,7 @@ function ofMachine(
     host === undefined ? [] : [{ key: host.key, value: change(host.value) }];
   const drained = hostAs((value) => ({ ...value, cordoned: true, draining: true }));
   const released = hostAs(({ draining: _, reboot: __, ...value }) => ({ ...value, cordoned: record.cordonedBefore }));
+  const ended = machine?.value.joinedBootId;
   switch (step.type) {
     case "drain":
       return { machine: { state: "draining", cordonedBefore: host?.value.cordoned ?? false }, more: drained };
@@ -120,7 +120,7 @@ function ofMachine(
           ? hostAs(({ reboot: _, ...value }) => value)
           : hostAs((value) => ({ ...value, reboot: { orderId: `${rollout.id}${isBack ? "-back" : ""}`, bootId } }));
       return {
-        machine: { state: isBack ? "back-rebooting" : "rebooting", ...endedBoot(machine?.value, host?.value) },
+        machine: { state: isBack ? "back-rebooting" : "rebooting", ...(ended ? { endedBootId: ended } : {}) },
         more: [...order, ...(machine === undefined ? [] : pinned(store, rollout, record, machine.value, isBack))],
       };
     }

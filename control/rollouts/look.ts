@@ -5,7 +5,6 @@ import type { Profile } from "#api/boot.ts";
 import { isEnded, type Job } from "#api/jobs.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
-import { bootedAnew } from "../machine-life/booted-anew.ts";
 import { lifeOf } from "../machine-life/records.ts";
 import { openOrderOf } from "../machine-orders/record.ts";
 import { bmcOf, canCycle } from "../power/bmcs.ts";
@@ -85,7 +84,7 @@ function viewOf(
   { parts, clocks }: { parts: LookParts; clocks: RolloutClocks },
 ): RolloutMachineView {
   const { store } = context;
-  const { machineId, name, stage, state, hostId, fromImageId } = record;
+  const { machineId, name, stage, state, hostId, fromImageId, endedBootId } = record;
   const machine = store.get<MachineRecord>(keys.machine(machineId))?.value;
   const host = store.get<HostRecord>(keys.host(hostId))?.value;
   const last = machine && lifeOf(store, machineId).boots.at(-1);
@@ -95,7 +94,7 @@ function viewOf(
     ready: host?.state === "ready" && machine?.state === "ready",
     drained: parts.isFree(hostId),
     imageId: machine?.imageId,
-    bootedAnew: bootedAnew(record, machine, host),
+    bootedAnew: machine?.joinedBootId !== endedBootId,
     ...(refused === undefined ? {} : { refused }),
     ...(machine && host ? cannot(context, machine, host) : {}),
     ...(openOrderOf(store, machineId) === undefined ? {} : { busy: "an order to it is not over" }),

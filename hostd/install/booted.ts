@@ -10,8 +10,7 @@ export interface BootedFrom {
   slot: Slot | undefined;
   /** `http://10.77.0.1:7780`; undefined where no word of the kernel's command line says it. */
   server: string | undefined;
-  /** What it runs: an image by its id, or a root image by its hash. */
-  imageId?: string;
+  /** The root image that it runs. */
   squashfsSha256?: string;
 }
 
@@ -26,16 +25,13 @@ export function readBoot(cmdline: string): BootedFrom {
   const server = WORDS.map((word) => word.exec(cmdline)?.[1]).find((found) => found !== undefined);
   const { slot } = slotOf(cmdline);
   const fetched = squashfsOfUrl(/(?:^|\s)fetch=(\S+)/.exec(cmdline)?.[1] ?? "");
-  return {
-    ...{ slot: slot?.slot, server },
-    ...(slot === undefined ? {} : { imageId: slot.imageId }),
-    ...(fetched === undefined ? {} : { squashfsSha256: fetched }),
-  };
+  const sha256 = fetched ?? /(?:^|\s)flynn\.squashfs=([0-9a-f]{64})(?:\s|$)/.exec(cmdline)?.[1];
+  return { ...{ slot: slot?.slot, server }, ...(sha256 === undefined ? {} : { squashfsSha256: sha256 }) };
 }
 
 /** Its root image is in this machine's memory. */
-export const runs = ({ imageId, squashfsSha256 }: BootedFrom, { id, squashfs }: InstallImage): boolean =>
-  imageId === id || squashfsSha256 === squashfs.sha256;
+export const runs = ({ squashfsSha256 }: BootedFrom, { squashfs }: InstallImage): boolean =>
+  squashfsSha256 === squashfs.sha256;
 
 /** What the disk starts its hosts with: the seed of this boot. Its one secret was used up when this host joined. */
 export async function seedFor(hostname: string, places: readonly string[]): Promise<Record<string, string>> {

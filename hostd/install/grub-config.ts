@@ -1,5 +1,6 @@
 // What GRUB reads on an installed disk: the rule of slots.ts in its language, and the words of each slot's kernel.
 import { isKernelWord } from "#api/boot.ts";
+import type { InstallImage } from "#api/host-agents.ts";
 import { type Slot, TRIES } from "./slots.ts";
 
 const ENV = "($esp)/FLYNN/GRUBENV";
@@ -69,11 +70,9 @@ exit
 }
 
 /** \`slot.cfg\` of a slot: its kernel's words. */
-export function slotConfig(
-  cmdline: readonly string[],
-  { imageId, server }: { imageId: string; server: string },
-): string {
-  const words = [...cmdline, "fetch=disk:", `flynn.image=${imageId}`, `flynn.server=${server}`];
+export function slotConfig({ id, cmdline, squashfs }: InstallImage, server: string): string {
+  const ours = ["fetch=disk:", `flynn.image=${id}`, `flynn.squashfs=${squashfs.sha256}`, `flynn.server=${server}`];
+  const words = [...cmdline, ...ours];
   const odd = words.find((word) => !isKernelWord(word));
   if (odd !== undefined) throw new Error(`${JSON.stringify(odd)} is no word for a kernel's command line`);
   return `set words="${words.join(" ")}"\n`;

@@ -131,7 +131,7 @@ async function writeSlot(options: Target & SlotContent & { slot: Slot }): Promis
       ["initrd", (await hashOf(files.initrd)) === image.initrd.sha256],
     ] as const)
       if (!sha256) throw new Error(`what was fetched is not the ${what} of image ${image.id}`);
-    await writeFile(join(staged, SLOT_FILES.words), slotConfig(image.cmdline, { imageId: image.id, server }));
+    await writeFile(join(staged, SLOT_FILES.words), slotConfig(image, server));
     const device = await deviceOf(path, part);
     onStep?.("mkfs");
     // GRUB 2.06 reads none of the features taken out.

@@ -15,7 +15,7 @@ import { addMachine, type Machine } from "../lab/qemu.ts";
 import { openScope, type Scope } from "../lab/scope.ts";
 import type { Soak } from "./soaks.ts";
 
-const BOOT_MS = 600_000;
+const BOOT_MS = 1_200_000;
 /** Three boots that come to nothing, and one that does not. */
 const BACK_MS = 1_800_000;
 const MIB = 1 << 20;

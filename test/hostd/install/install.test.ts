@@ -166,9 +166,12 @@ test("GRUB does as the rule says, and counts before it starts", () => {
   assert.match(text, /elif \[ "\$strikes" = "5" \]; then set strikes=0; set next="\$other"/);
   assert.not.match(text, /left=-1/);
   assert.ok(text.lastIndexOf("save_env") < text.indexOf("start $slot"));
-  const of = { imageId: "i-1", server: "http://10.77.0.1:7780" };
-  assert.match(slotConfig(["boot=live"], of), /^set words="boot=live fetch=disk: flynn.image=i-1 flynn.server=http:/);
-  assert.throws(() => slotConfig(['x="; reboot'], of), /no word for a kernel/);
+  const file = { sha256: "1".repeat(64), sizeBytes: 1 };
+  const image = { id: "i-1", kernel: file, initrd: file, squashfs: file, cmdline: ["boot=live"] };
+  const server = "http://10.77.0.1:7780";
+  const words = slotConfig(image, server);
+  assert.match(words, /^set words="boot=live fetch=disk: flynn.image=i-1 flynn.squashfs=1{64} flynn.server=http:/);
+  assert.throws(() => slotConfig({ ...image, cmdline: ['x="; reboot'] }, server), /no word for a kernel/);
 });
 
 test("GRUB's boot sector and core are told where they lie, and nothing else of them changes", () => {
