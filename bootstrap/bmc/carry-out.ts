@@ -4,7 +4,7 @@
 import type { OrderReport, PowerWork } from "#api/bmc-work.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import type { PowerState } from "#api/power.ts";
-import { sleep } from "#lib/time.ts";
+import { joined, sleep } from "#lib/time.ts";
 import { formatDuration } from "#lib/units.ts";
 import type { Medium } from "../media/room.ts";
 import type { Switch } from "./switch.ts";
@@ -47,6 +47,8 @@ export interface Carrying {
   media: () => Promise<Medium>;
   waits?: Waits;
   signal: AbortSignal;
+  /** The boot server stops: what is tidied up after an order waits for the next start. */
+  stopping: AbortSignal;
 }
 
 type End = Required<Pick<OrderReport, "end">> & OrderReport;
@@ -120,7 +122,7 @@ async function switchIt(work: PowerWork, carrying: Carrying): Promise<End> {
     return done(reason, "on");
   } finally {
     // At the next start it goes on, and the machine may be reading it.
-    if (signal.reason !== STOPS) await eject(device, medium, tell);
+    if (signal.reason !== STOPS) await eject(device, medium, carrying);
     await device.close();
   }
 }
@@ -153,11 +155,21 @@ async function takenOf(
   }
 }
 
-async function eject(device: Switch, medium: Medium, tell: Carrying["tell"]): Promise<void> {
+async function eject(
+  device: Switch,
+  medium: Medium,
+  { tell, stopping }: Pick<Carrying, "tell" | "stopping">,
+): Promise<void> {
   await medium.end();
-  await device.drive?.eject(medium.url, AbortSignal.timeout(EJECT_MS)).catch((error: unknown) => {
+  const limit = joined(stopping, AbortSignal.timeout(EJECT_MS));
+  try {
+    await device.drive?.eject(medium.url, limit.signal);
+  } catch (error) {
+    if (stopping.aborted) throw error;
     tell({ step: cleanText(`its ISO, which opens nothing any more, stays in its drive: ${String(error)}`, 400) });
-  });
+  } finally {
+    limit.release();
+  }
 }
 
 async function switchOnce(work: PowerWork, carrying: Carrying, medium?: Medium): Promise<End> {

@@ -84,6 +84,7 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
       },
       ...(waits === undefined ? {} : { waits }),
       signal,
+      stopping: closing.signal,
     };
     const end = await turns.run(keyOf(work.bmc), async () => {
       signal.throwIfAborted();

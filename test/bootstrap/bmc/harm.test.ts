@@ -1,4 +1,4 @@
-// time limit: 400 s
+// time limit: 300 s
 // Harm at every step of every order that a BMC carries out: it falls silent, is unplugged with its machine, control or the boot server die
 // before or after it obeyed, another order crosses, or this one is taken back. Every order ends, and nothing is switched twice.
 import { test } from "uvu";
