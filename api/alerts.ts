@@ -15,6 +15,7 @@ export const AlertKind = oneOf([
   "machine-fell-back",
   "machine-loops",
   "rogue-dhcp",
+  "bmc-factory-password",
   "certificate-ends",
   "member-certificate-ends",
   "control-certificate-ends",

@@ -22,6 +22,7 @@ export const PowerWork = Type.Object({
   hard: Type.Boolean({ description: "Its power is cut; else it is asked to shut down." }),
   boot: Type.Optional(BootDevice),
   mode: Type.Optional(BootMode),
+  turn: Type.Optional(Type.Integer({ description: "Which switching of the same order it is, from the second on." })),
   seenOff: Type.Boolean({ description: "Of a cycle: it was seen off already, so it is only to be switched on." }),
 });
 export type PowerWork = Static<typeof PowerWork>;
@@ -67,6 +68,10 @@ export const OrderReport = object({
   percent: Type.Optional(Type.Integer({ minimum: 0, maximum: 100 })),
   power: Type.Optional(PowerState),
   seenOff: Type.Optional(Type.Boolean()),
+  begins: Type.Optional(
+    Type.Boolean({ description: "Nothing was switched yet: refused with `conflict` when the order is over." }),
+  ),
+  cuts: Type.Optional(Type.Boolean({ description: "From now on it may be off, and is to come on again." })),
   end: Type.Optional(
     object({ state: oneOf(["done", "failed"]), reason: Type.String({ maxLength: 400 }), code: Type.Optional(BmcCode) }),
   ),
@@ -79,6 +84,7 @@ export const reportOrder = endpoint({
   path: "/v1/boot-servers/:id/orders/:order",
   summary: "A step or the end of an order's work; one that is over is not changed by it",
   permission: "boot",
+  faults: ["conflict"],
   params: object({ id: Id, order: Id }),
   body: OrderReport,
   reply: Nothing,

@@ -22,7 +22,20 @@ export const bootMachineOnce = endpoint({
   permission: "machine:write",
   idempotent: true,
   params: MachineParams,
-  body: object({ target: BootOnceTarget }),
+  body: object({
+    target: BootOnceTarget,
+    now: Type.Optional(
+      Type.Boolean({
+        description:
+          "Its BMC sets a network boot for once and switches it off and on. Without a BMC somebody has to, and the order waits for that.",
+      }),
+    ),
+    force: Type.Optional(
+      Type.Boolean({
+        description: "With `now`: even when it is a host that jobs run on. Without: refused while jobs run there.",
+      }),
+    ),
+  }),
   reply: MachineOrder,
   status: 202,
   faults: ["conflict"],

@@ -46,12 +46,20 @@ export const BMC_CODES = [
   "bmc-unsupported",
   "bmc-system",
   "bmc-task",
+  "bmc-media",
   "boot-override",
   "power-no-effect",
+  "media-no-effect",
   "wake-no-effect",
 ] as const;
 export type BmcCode = (typeof BMC_CODES)[number];
 export const BmcCode = oneOf(BMC_CODES);
+
+export const BootBy = oneOf(
+  ["pxe", "http", "media"],
+  "How its firmware gets to the boot server when an order switches it on for that: told to it once, each time. Left out: its own boot order, and pxe where an order needs one.",
+);
+export type BootBy = Static<typeof BootBy>;
 
 export const BmcSettings = {
   kind: BmcKind,
@@ -65,6 +73,7 @@ export const BmcSettings = {
   ),
   cipherSuite: Type.Optional(CipherSuite),
   systemId: Type.Optional(SystemId),
+  bootBy: Type.Optional(BootBy),
 };
 
 export const BmcLook = object({
@@ -154,8 +163,8 @@ export const lookAtMachineBmc = endpoint({
 export const PowerAction = oneOf(["on", "off", "cycle"]);
 export type PowerAction = Static<typeof PowerAction>;
 export const BootDevice = oneOf(
-  ["pxe", "http", "disk", "bios"],
-  "pxe: network boot. http: UEFI HTTP boot. disk: its first disk. bios: firmware set-up.",
+  ["pxe", "http", "disk", "bios", "media"],
+  "pxe: network boot. http: UEFI HTTP boot. disk: its first disk. bios: firmware set-up. media: an ISO made for this machine alone, which the boot server serves and its BMC (Redfish) puts into its virtual drive: for networks that no broadcast reaches.",
 );
 export type BootDevice = Static<typeof BootDevice>;
 export const BootMode = oneOf(["uefi", "legacy"], "How the firmware boots that once; as it is set up when left out.");

@@ -19,6 +19,7 @@ import { openImages } from "./images.ts";
 import { createInventories, type Inventories } from "./inventories.ts";
 import { listenFault } from "./listen-fault.ts";
 import { readLoaders } from "./loaders.ts";
+import { type MediaRoom, openMediaRoom } from "./media/room.ts";
 import { isProbe } from "./preflight/card.ts";
 import { type Lan, ownLan } from "./preflight/lan.ts";
 import { rootImages } from "./root-images.ts";
@@ -51,6 +52,8 @@ export interface BootServer {
   readonly inventories: Inventories;
   /** Other DHCP servers of its LAN, asked for while `run` goes on. */
   readonly lan: Lan;
+  /** ISOs of machines, for the virtual drives of their BMCs. */
+  readonly media: Pick<MediaRoom, "begin">;
   close(): Promise<void>;
 }
 
@@ -72,7 +75,10 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     const lease = leases.byAddress(ip);
     return lease?.state === "bound" && lease.expiresAtMs > steadyNow() ? lease.mac : undefined;
   };
-  const sight = createSight({ network, relays, refused, neighbours, leasedTo });
+  const key = await inventoryKey(join(stateDir, "inventory.key"));
+  const media = await openMediaRoom({ base, stateDir, ipxeDir: config.ipxeDir, bootFiles, key, log });
+  stack.defer(() => media.close());
+  const sight = createSight({ network, relays, refused, neighbours, leasedTo, vouchedFor: media.cardAt });
   const signed = (ip?: string) => {
     const card = ip === undefined ? undefined : sight.sourceOf(ip).card;
     return signedImageOf(machines.target, card === undefined ? undefined : machines.find(card), images);
@@ -123,7 +129,6 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
   });
   stack.defer(() => tftp.close());
   const inventories = createInventories({ log });
-  const key = await inventoryKey(join(stateDir, "inventory.key"));
   const inventory = createInventoryRoom({ base, key, machines, sight, timeline, inventories });
   const roots = rootImages({ tokens, images });
   const plane = createBootPlane({
@@ -138,6 +143,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     rootFrom: roots.from,
     rootDone: roots.done,
     once,
+    media,
     ...(options.controlIsThere ? { controlIsThere: options.controlIsThere } : {}),
     ran(claimed, observed, loader) {
       dhcp.ladder.progressed(claimed.mac);
@@ -153,7 +159,8 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     images,
     bootFiles,
     signed,
-    admits: sight.admits,
+    media,
+    admits: (ip) => sight.admits(ip) || (media.isOpen(ip) && !sight.isRefused(ip)),
     onBootFile: httpFileSteps(fetching),
     onTransfer: (transfer, token, ip) => {
       const boot = token ?? inventory.bootAt(ip);
@@ -169,6 +176,7 @@ export async function bootServer(options: BootServerOptions): Promise<BootServer
     dhcp,
     inventories,
     lan,
+    media,
     setTarget(target) {
       sight.setJobNetworks(target.jobNetworks ?? []);
       machines.setTarget(target);

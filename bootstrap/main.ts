@@ -43,6 +43,7 @@ run(async (signal) => {
     stateDir: config.stateDir,
     heardAt: heard.at,
     wake: (macs) => wake(macs, { from: config.address, broadcast }),
+    media: server.media,
     log,
   });
   stack.defer(() => bmcs.close());

@@ -24,6 +24,7 @@ import { registryPulls } from "./registry-pulls.ts";
 import { registryPushes } from "./registry-pushes.ts";
 import { stateCommand } from "./restore.ts";
 import { noteRestored } from "./restored.ts";
+import { hostArchitectures } from "./scheduler/architecture.ts";
 import { openSecrets, SEALING_DIRECTORY } from "./secrets.ts";
 import { unlessFull } from "./store/paused.ts";
 import { openStore } from "./store/store.ts";
@@ -62,6 +63,7 @@ async function main(signal: AbortSignal): Promise<void> {
   const images = await registry({
     address: config.registryPush,
     layersDirectory: config.registryDirectory,
+    preferred: () => hostArchitectures(store),
     directory: join(stateDir, "registry-client"),
     identity,
     caPem: authority.caPem,

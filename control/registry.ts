@@ -5,7 +5,7 @@ import { request } from "node:https";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { CONTROL_NAME } from "#api/client.ts";
-import { Fault } from "#api/fault.ts";
+import { Fault, isFault } from "#api/fault.ts";
 import { ExecError, exec } from "#lib/exec.ts";
 import { writeFileAtomic } from "#lib/files.ts";
 import { newId } from "#lib/ids.ts";
@@ -51,8 +51,10 @@ export interface RegistryOptions {
   directory: string;
   identity: { key: string; certificate: string };
   caPem: string;
-  /** Of hosts, as images name them. Of an archive with an image for each, the one for this machine is taken. */
+  /** Hosts there can be, as images name them. */
   architectures?: readonly string[];
+  /** Hosts there are. Of an archive with an image for each, the one for the first of them is taken; for this machine, if there are none. */
+  preferred?: () => readonly string[];
   imageLimits?: ImageLimits;
   /** The registry's own directory; empty or left out: layers are never collected. */
   layersDirectory?: string;
@@ -115,7 +117,8 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
         await mkdir(temporary, { recursive: true, mode: 0o700 });
         const { sizeBytes } = await takeImageArchive(archive, { file, signal, limits: imageLimits });
         const own = ["--tmpdir", temporary];
-        let pick: string[] = [];
+        const [first] = options.preferred?.() ?? [];
+        let pick = first === undefined ? [] : ["--override-arch", first];
         const inspected = (transport: string) =>
           skopeo(
             [...own, ...pick, "inspect", "--config", `${transport}:${file}`],
@@ -126,12 +129,14 @@ export async function registry(options: RegistryOptions): Promise<OwnRegistry> {
         // as what most send.
         let transport = (await firstEntry(file)) === "oci-layout" ? "oci-archive" : "docker-archive";
         const text = await inspected(transport).catch(async (error: unknown) => {
-          // An index without an image for this machine may have one for other hosts.
+          // An index without an image for the first of them may have one for others.
           for (const one of transport === "oci-archive" ? architectures : []) {
             pick = ["--override-arch", one];
             const found = await inspected(transport).catch(() => undefined);
             if (found !== undefined) return found;
           }
+          if (isFault(error) && /no image found in .*index/.test(error.message))
+            throw new Fault("invalid", `the archive has no image for linux/${architectures.join(" or linux/")}`);
           pick = [];
           transport = transport === "oci-archive" ? "docker-archive" : "oci-archive";
           return inspected(transport).catch(() => Promise.reject(error));

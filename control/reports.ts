@@ -206,7 +206,7 @@ function machineChanges(
     });
   const result: Change[] = steps.length === 0 ? [] : timelineChanges(store, at, machine.id, steps);
   if (healthy && (machine !== known || !isAsSeen(machine, store))) {
-    const { machine: ready, changes: life } = readyWith(store, machine);
+    const { machine: ready, changes: life } = readyWith(store, machine, report.facts.bootId);
     const value: MachineRecord = { ...ready, state: "ready", lastSeenAt: at.toISOString() };
     result.push({ key: keys.machine(machine.id), value }, ...life);
   } else if (machine !== known) result.push({ key: keys.machine(machine.id), value: machine });

@@ -17,6 +17,8 @@ export interface AskAnswer {
 
 export interface ControlSide {
   report(order: string, report: OrderReport, signal: AbortSignal): Promise<void>;
+  /** The same of one that is about to switch something; false when control says that the order is over. */
+  begins(order: string, report: OrderReport, signal: AbortSignal): Promise<boolean>;
   answer(ask: string, answer: AskAnswer, signal: AbortSignal): Promise<void>;
   /** The boot server's end of a console session. */
   dial(work: ConsoleWork, signal: AbortSignal): Promise<WebSocket>;

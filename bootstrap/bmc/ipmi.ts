@@ -119,7 +119,12 @@ export function ipmiSwitch({ bmc, timeoutMs = TIMEOUT_MS, program = "ipmitool" }
     async bootOnce(device: BootDevice, mode: BootMode | undefined, signal: AbortSignal): Promise<string> {
       const known = DEVICES[device];
       if (known === undefined)
-        throw trouble("bmc-unsupported", "IPMI knows no UEFI HTTP boot: order pxe, or use the BMC's Redfish");
+        throw trouble(
+          "bmc-unsupported",
+          device === "media"
+            ? "IPMI has no virtual drive: order pxe, or use the BMC's Redfish"
+            : "IPMI knows no UEFI HTTP boot: order pxe, or use the BMC's Redfish",
+        );
       const options = mode === "uefi" ? ["options=efiboot"] : [];
       await told(["chassis", "bootdev", known.word, ...options], signal);
       const reads = forcedDevice(await told(["chassis", "bootparam", "get", "5"], signal));

@@ -6,9 +6,12 @@ import type { Client } from "#api/client.ts";
 import { isFault } from "#api/fault.ts";
 import { pruneUnknown } from "#api/prune.ts";
 import type { Log } from "#lib/log.ts";
+import { joined } from "#lib/time.ts";
 import type { ControlSide } from "./control-side.ts";
 import type { BmcWorker } from "./worker.ts";
 
+/** Nobody can take back an order while control is away: then it is not asked. */
+const AGREES_MS = 5_000;
 const isWork = new Ajv({ strict: false, validateSchema: false }).compile<BmcWork>(BmcWork);
 
 export async function followBmcWork(options: {
@@ -25,6 +28,20 @@ export async function followBmcWork(options: {
         if (!isFault(error, "not-found") && !isFault(error, "invalid")) throw error;
         log.warn({ err: error, order }, "control does not take a step of an order, it is dropped");
       });
+    },
+    async begins(order, body, ended) {
+      const limit = joined(ended, AbortSignal.timeout(AGREES_MS));
+      try {
+        const begins = { ...body, begins: true };
+        await client.call(reportOrder, { params: { id, order }, body: begins, signal: limit.signal });
+      } catch (error) {
+        ended.throwIfAborted();
+        if (isFault(error, "conflict")) return false;
+        log.warn({ err: error, order }, "control is away, an order that was begun goes on");
+      } finally {
+        limit.release();
+      }
+      return true;
     },
     async answer(ask, body, ended) {
       await client.call(answerBmcAsk, { params: { id, ask }, body, signal: ended });

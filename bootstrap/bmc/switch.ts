@@ -9,5 +9,14 @@ export interface Switch {
   off(hard: boolean, signal: AbortSignal): Promise<void>;
   /** Boots this once; resolves with what was read back. */
   bootOnce(device: BootDevice, mode: BootMode | undefined, signal: AbortSignal): Promise<string>;
+  /** Its virtual CD drive; undefined where this kind of BMC has none. */
+  drive?: Drive;
   close(): Promise<void>;
+}
+
+export interface Drive {
+  /** Puts in the image at this address, and sees it in; nothing is done when it is in already. */
+  insert(url: string, signal: AbortSignal): Promise<void>;
+  /** Takes it out, if it is in. */
+  eject(url: string, signal: AbortSignal): Promise<void>;
 }

@@ -5,7 +5,8 @@ import type { BmcAccess, BmcAsk, BmcWork, PowerWork } from "#api/bmc-work.ts";
 import type { Log } from "#lib/log.ts";
 import { joined } from "#lib/time.ts";
 import { openJournal } from "../journal.ts";
-import { type Carrying, carryOut, type Waits } from "./carry-out.ts";
+import type { MediaRoom } from "../media/room.ts";
+import { type Carrying, carryOut, STOPS, type Waits } from "./carry-out.ts";
 import { type ConsoleBook, consoleBook } from "./consoles.ts";
 import { type AskAnswer, type ControlSide, reporter } from "./control-side.ts";
 import { openSwitch } from "./open.ts";
@@ -20,6 +21,8 @@ export interface BmcWorkerOptions {
   /** Monotonic time at which a card was heard last. */
   heardAt: (mac: string) => number | undefined;
   wake: (macs: readonly string[]) => Promise<void>;
+  /** ISOs of machines; without, none is made. */
+  media?: Pick<MediaRoom, "begin"> | undefined;
   open?: (bmc: BmcAccess) => Switch;
   waits?: Waits;
 }
@@ -37,7 +40,7 @@ interface Running {
 const ASK_MS = 70_000;
 
 export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
-  const { stateDir, log, heardAt, wake, open = openSwitch, waits } = options;
+  const { stateDir, log, heardAt, wake, media, open = openSwitch, waits } = options;
   const seenOff = new Set<string>();
   const orders = new Map<string, Running>();
   const asks = new Map<string, Running>();
@@ -66,16 +69,25 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
         log.info({ order: work.order, machine: work.machine, text: report.step }, "order goes on");
         tell(report);
       },
+      async begins(report) {
+        log.info({ order: work.order, machine: work.machine, text: report.step }, "order goes on");
+        await settled();
+        return control.begins(work.order, report, signal);
+      },
       async rememberOff() {
-        seenOff.add(work.order);
-        await journal.append(work.order);
+        seenOff.add(turnOf(work));
+        await journal.append(turnOf(work));
+      },
+      async media() {
+        if (media === undefined) throw trouble("bmc-unsupported", "this boot server makes no ISOs");
+        return media.begin(work.order, work.bmc.macs);
       },
       ...(waits === undefined ? {} : { waits }),
       signal,
     };
     const end = await turns.run(keyOf(work.bmc), async () => {
       signal.throwIfAborted();
-      return carryOut({ ...work, seenOff: work.seenOff || seenOff.has(work.order) }, carrying);
+      return carryOut({ ...work, seenOff: work.seenOff || seenOff.has(turnOf(work)) }, carrying);
     });
     carrying.tell(end);
     await settled();
@@ -132,7 +144,7 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
           if (still.has(id)) continue;
           stop.abort();
           running.delete(id);
-          seenOff.delete(id);
+          for (const turn of seenOff) if (turn.split("#")[0] === id) seenOff.delete(turn);
         }
       // An order that ended here stays in the table until control says that it is over: it is not begun anew.
       for (const one of work.orders)
@@ -165,13 +177,16 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
       consoles.setWork(work.consoles, side);
     },
     async close() {
-      closing.abort();
+      closing.abort(STOPS);
       await Promise.allSettled([...orders.values(), ...asks.values()].map(({ ended }) => ended));
       await consoles.close();
       await journal.close();
     },
   };
 }
+
+/** The same order may switch a machine a second time, and begins anew then. */
+const turnOf = ({ order, turn }: PowerWork): string => (turn === undefined ? order : `${order}#${turn}`);
 
 const keyOf = ({ kind, address = "", macs }: BmcAccess): string =>
   kind === "wake" ? `wake ${macs.join(" ")}` : address;

@@ -56,10 +56,25 @@ export function refusalGrub(lines: readonly string[]): string {
 const ROUNDS = 30;
 const TRIES = 24; // 720 times 5 s: an hour
 
-/** grub.cfg, the same for every machine: says who it is, as iPXE does, and asks until there is something to boot. */
-export function startGrub({ base }: { base: string }): string {
+/** More cards than that are not tried from an ISO. */
+const CARDS = 4;
+
+/**
+ * grub.cfg, the same for every machine: says who it is, as iPXE does, and asks until there is something to boot. From an ISO, whose token
+ * `media` is, GRUB has no address yet: it asks for one for one card after the other.
+ */
+export function startGrub({ base, media }: { base: string; media?: string }): string {
   const numbers = (most: number) => Array.from({ length: most }, (_, at) => at + 1).join(" ");
-  const url = `${device(base)}/boot.grub?mac=$net_default_mac&arch=$grub_cpu&platform=$grub_platform$said`;
+  const url = (mac: string) => `${device(base)}/boot.grub?mac=$${mac}&arch=$grub_cpu&platform=$grub_platform$said`;
+  const ask =
+    media === undefined
+      ? [`    source "${url("net_default_mac")}"`]
+      : Array.from({ length: CARDS }, (_, n) => [
+          `    if [ -z "$net_efinet${n}_dhcp_mac" ]; then net_dhcp efinet${n}; fi`,
+          `    if [ -n "$net_efinet${n}_dhcp_mac" ]; then`,
+          `      source "${url(`net_efinet${n}_dhcp_mac`)}&media=${word(media)}"`,
+          "    fi",
+        ]).flat();
   return script([
     "set said=",
     // A blank becomes %20; a text with anything else that is not plain in a URL is left out: never known, not misquoted.
@@ -78,7 +93,7 @@ export function startGrub({ base }: { base: string }): string {
     'if smbios --type 1 --get-string 5 --set=product; then say product "$product"; fi',
     `for round in ${numbers(ROUNDS)}; do`,
     `  for try in ${numbers(TRIES)}; do`,
-    `    source "${url}"`,
+    ...ask,
     `    sleep ${RETRY_SECONDS}`,
     "  done",
     "done",

@@ -5,12 +5,14 @@ import { metaData, type SeedFile, seedOf, userData, vendorData } from "#api/clou
 import type { Claimed, Observed } from "#api/machine-identity.ts";
 import type { Loader } from "../dhcp/loader.ts";
 import type { BootChoice } from "../identity/boot-choice.ts";
+import { identityOfQuery } from "../identity/claim.ts";
 import type { Machines } from "../identity/machines.ts";
 import type { Once } from "../identity/once.ts";
 import type { Sight, Source } from "../identity/sight.ts";
 import type { BootRecord, Tokens, Use } from "../identity/tokens.ts";
 import { whoIs } from "../identity/who.ts";
 import type { Images } from "../images.ts";
+import type { MediaRoom } from "../media/room.ts";
 import { onceIn } from "../once-in.ts";
 import { rateLimit } from "../rate.ts";
 import type { Happening, Timeline } from "../timeline.ts";
@@ -31,6 +33,8 @@ export interface BootPlaneOptions extends Pick<ScriptParts, "base" | "inventory"
   grant: (boot: BootRecord) => string;
   /** Boots that are something else once; none unless given. */
   once?: Pick<Once, "of" | "give">;
+  /** Tokens of machines' ISOs; none is good unless given. */
+  media?: Pick<MediaRoom, "claims"> | undefined;
   /** Control is heard: what it has not said of a boot did not happen. True unless given. */
   controlIsThere?: () => boolean;
   /** This loader runs on the machine: it took what DHCP offered. */
@@ -42,6 +46,8 @@ export interface BootPlaneOptions extends Pick<ScriptParts, "base" | "inventory"
 export interface BootPlane {
   /** Its card, or a relay for its network, is seen: else there is no answer at all. */
   isSeen(address: string): boolean;
+  /** Whoever shows the token of its machine's ISO is seen from then on, at this address. False: it may not. */
+  showsMedia(query: URLSearchParams, address: string): Promise<boolean>;
   /** `head`: firmware asks how long the answer will be, before it asks for it. */
   script(query: URLSearchParams, address: string, loader: Loader, head?: boolean): Promise<Answer>;
   beacon(token: string, stage: string, address: string, head?: boolean): Answer;
@@ -93,6 +99,7 @@ export function createBootPlane({
   rootFrom,
   rootDone = () => undefined,
   once = { of: () => undefined, give: async () => undefined },
+  media,
   controlIsThere = () => true,
   ran,
   nowMs = () => performance.now(),
@@ -137,6 +144,23 @@ export function createBootPlane({
 
   return {
     isSeen: who.isSeen,
+    async showsMedia(query, address) {
+      const claimed = identityOfQuery(query);
+      if (claimed === undefined || media === undefined) return false;
+      const { mac } = claimed;
+      const answer = await media.claims(query.get("media") ?? "", mac, address);
+      if (answer.ok) return true;
+      if (!refusalIsNews(mac) || !refusals.take("")) return false;
+      timeline.record({
+        claimed: { mac },
+        observed: { address },
+        stage: "refused",
+        level: "warning",
+        message: `somebody at ${address} asked to boot as card ${mac} from an ISO; refused: ${answer.why}`,
+        detail: { claimed: mac, address },
+      });
+      return false;
+    },
     async script(query, address, loader, head = false) {
       const asker = who.asks(query, address, loader);
       if (asker === undefined) return { status: 400, type: TEXT, body: "the query needs mac=aa:bb:cc:dd:ee:ff\n" };

@@ -65,8 +65,9 @@ export function refusalScript(lines: readonly string[]): string {
 }
 
 /** What iPXE runs when it was started without an answer of ours: an address for one card after the other, until one gets a script. */
-export function autoexecScript({ base }: { base: string }): string {
+export function autoexecScript({ base, media }: { base: string; media?: string }): string {
   const card = "net$" + "{card}";
+  const url = `${scriptUrl(base, `\${${card}/mac}`)}${media === undefined ? "" : `&media=${word(media)}`}`;
   return script([
     "set tries:int32 0",
     ":again",
@@ -74,7 +75,7 @@ export function autoexecScript({ base }: { base: string }): string {
     ":card",
     `isset \${${card}/mac} || goto next`,
     // Not `dhcp`: that waits up to 17 s for an IPv6 router.
-    `ifconf --configurator dhcp ${card} && chain --autofree --replace ${scriptUrl(base, `\${${card}/mac}`)} ||`,
+    `ifconf --configurator dhcp ${card} && chain --autofree --replace ${url} ||`,
     `ifclose ${card} ||`,
     "inc card",
     "goto card",

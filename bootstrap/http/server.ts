@@ -11,8 +11,8 @@ import type { Loader } from "../dhcp/loader.ts";
 import type { BootRecord } from "../identity/tokens.ts";
 import type { Artefact, Images, Transfer } from "../images.ts";
 import { listenFault } from "../listen-fault.ts";
+import type { MediaRoom } from "../media/room.ts";
 import { type RateLimit, rateLimit } from "../rate.ts";
-
 import { normaliseName } from "../tftp/files.ts";
 import { type Answer, TEXT } from "./answer.ts";
 import { type BootFileFetch, sendBootFile } from "./boot-file.ts";
@@ -25,6 +25,8 @@ export interface BootHttpOptions {
   plane: BootPlane;
   inventory: InventoryRoom;
   images: Pick<Images, "artefact">;
+  /** ISOs of machines, for BMCs' virtual drives. */
+  media?: Pick<MediaRoom, "iso"> | undefined;
   /** iPXE binaries and scripts by name, for UEFI HTTP boot. */
   bootFiles: ReadonlyMap<string, Buffer>;
   /** The signed image for whoever asks from this address. */
@@ -112,6 +114,18 @@ async function route(
   const method = request.method ?? "";
   const isHead = method === "HEAD";
   const reads = method === "GET" || isHead;
+  if (reads && parts.length === 3 && parts[0] === "m" && parts[2] === "boot.iso") {
+    const file = options.media?.iso(parts[1]!);
+    if (file === undefined) return wrong(403, "no\n", "/m/...");
+    await sendFile(request, response, { ...file, isSecret: true }, chunks);
+    return;
+  }
+  const loader = reads ? SCRIPT_PATHS.get(path) : undefined;
+  const asked = new URLSearchParams(query);
+  if (loader !== undefined && asked.has("media")) {
+    if (!limits.requests.take(from)) return tooMany(response);
+    if (!(await plane.showsMedia(asked, from))) return answer({ status: 403, type: TEXT, body: "no\n" });
+  }
   if (path !== "/healthz" && !plane.isSeen(from)) return answer({ status: 403, type: TEXT, body: "no\n" });
 
   if (reads && parts.length === 3 && parts[0] === "a" && /^sha256-[0-9a-f]{64}$/.test(parts[1]!)) {
@@ -140,8 +154,7 @@ async function route(
     if (method === "GET") options.onBootFile?.(fetch, from);
     return;
   }
-  const loader = reads ? SCRIPT_PATHS.get(path) : undefined;
-  if (loader !== undefined) return answer(await plane.script(new URLSearchParams(query), from, loader, isHead));
+  if (loader !== undefined) return answer(await plane.script(asked, from, loader, isHead));
   if (reads && parts.length === 3 && parts[0] === "e") return answer(plane.beacon(parts[1]!, parts[2]!, from, isHead));
   if (method === "GET" && parts.length === 3 && parts[0] === "s" && isSeedFile(parts[2]!)) {
     return answer(await plane.seed(parts[1]!, parts[2], from));
@@ -177,8 +190,8 @@ async function route(
       .end(isHead ? undefined : bytes);
   }
 
-  function wrong(status: number, text: string): void {
-    options.log.warn({ from, method, path: path.slice(0, 120), status }, "boot plane request refused");
+  function wrong(status: number, text: string, shown = path.slice(0, 120)): void {
+    options.log.warn({ from, method, path: shown, status }, "boot plane request refused");
     answer({ status, type: TEXT, body: text });
   }
 }

@@ -24,6 +24,8 @@ export interface Relay {
 export interface Sight {
   /** False: dropped before it is read. */
   admits(address: string): boolean;
+  /** An address of jobs, or one that is refused: never answered, whatever it shows. */
+  isRefused(address: string): boolean;
   /** As `admits`, of a DHCP packet: when it names a relay, that relay itself must have sent it. */
   admitsPacket(address: string, giaddr: string): boolean;
   /** `expected`: the card that the asker says it is; when the table disagrees it is read again first. */
@@ -42,6 +44,8 @@ export interface SightOptions {
   refused?: readonly string[];
   neighbours: Neighbours;
   leasedTo?: (address: string) => string | undefined;
+  /** The card that an address elsewhere is taken for, by the token of a machine's ISO. */
+  vouchedFor?: (address: string) => string | undefined;
   nowMs?: () => number;
 }
 
@@ -55,6 +59,7 @@ export function createSight({
   refused = [],
   neighbours,
   leasedTo = () => undefined,
+  vouchedFor = () => undefined,
   nowMs = () => performance.now(),
 }: SightOptions): Sight {
   const always = refused.flatMap((range) => parseNetwork(range) ?? []);
@@ -65,6 +70,7 @@ export function createSight({
   const admits = (address: string) => !isJob(address) && (contains(network, address) || relayOf(address) !== undefined);
   return {
     admits,
+    isRefused: isJob,
     admitsPacket(address, giaddr) {
       if (giaddr === NOBODY) return address === NOBODY || admits(address);
       if (isJob(address)) return false;
@@ -72,9 +78,12 @@ export function createSight({
     },
     sourceOf(address, expected) {
       const lease = leasedTo(address);
+      const vouched = vouchedFor(address);
       const seen = contains(network, address)
         ? { card: neighbours(address, expected) }
-        : { relay: relayOf(address)?.address };
+        : vouched === undefined
+          ? { relay: relayOf(address)?.address }
+          : { card: vouched };
       return { address, ...seen, ...(lease === undefined ? {} : { leasedTo: lease }) };
     },
     observed({ address, card, relay, leasedTo: lease }, mac) {

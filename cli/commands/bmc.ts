@@ -6,6 +6,7 @@ import { getMachine, type Machine } from "#api/machines.ts";
 import {
   type Bmc,
   type BmcLook,
+  BootBy,
   deleteMachineBmc,
   getMachineBmc,
   lookAtMachineBmc,
@@ -13,6 +14,7 @@ import {
   putMachineBmc,
 } from "#api/power.ts";
 import { withCluster } from "../clusters/connect.ts";
+import { choice } from "../machines/choice.ts";
 import { age, answer } from "../output/answer.ts";
 import { progress } from "../output/progress.ts";
 import { printFacts } from "../output/table.ts";
@@ -44,6 +46,7 @@ export const bmcCommands: readonly Command[] = [
       { name: "password-file", value: "FILE", help: "File that holds the password, - for stdin" },
       { name: "pin", value: "SHA256", help: "Accept this certificate of the Redfish service, and no other" },
       { name: "system", value: "ID", help: "Which of the Redfish service's systems it is" },
+      { name: "boot-by", value: "WAY", help: "How its firmware is told to get to the boot server: pxe, http or media" },
       { name: "cipher-suite", value: "N", help: "IPMI: 17 unless given; old BMCs want 3" },
     ],
     run: set,
@@ -85,6 +88,7 @@ function show(cli: Cli, bmc: Bmc): void {
     ["Warning", bmc.factoryPassword ? "user and password are the factory's: change them" : undefined],
     ["Certificate", bmc.pinSha256],
     ["System", bmc.systemId],
+    ["Boots by", bmc.bootBy],
     ["Cipher suite", bmc.cipherSuite === undefined ? undefined : String(bmc.cipherSuite)],
     ["Set", `${bmc.setAt} by ${bmc.setBy}`],
     ["Last look", look && `${look.message} (${age(look.at)} ago)`],
@@ -129,8 +133,10 @@ function settings(call: Invocation): Omit<PutBmc, "password"> {
   ];
   if (wake) return { kind: "wake" };
   if (user === undefined) throw new Fault("invalid", "--user: the BMC's user is needed");
+  const bootBy = choice<BootBy>(call, "boot-by", BootBy);
   const more = {
     user,
+    ...(bootBy === undefined ? {} : { bootBy }),
     ...(pin === undefined ? {} : { pinSha256: pin.replaceAll(":", "").toLowerCase() }),
     ...(system === undefined ? {} : { systemId: system }),
     ...(suite === undefined ? {} : { cipherSuite: Number(suite) }),

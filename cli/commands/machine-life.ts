@@ -53,16 +53,24 @@ export const machineLifeCommands: readonly Command[] = [
   {
     words: "machine boot-once",
     summary: "Give a machine something else at its next network boot, and at no other",
-    more: "TARGET: inventory, rescue (a root shell on its console), local-disk, or boot (its image). It waits for the boot: switch the machine on, or off and on.",
+    more: "TARGET: inventory, rescue (a root shell on its console), local-disk, or boot (its image). Its BMC switches it off and on at once; without one, or with --later, it waits for the next boot.",
     args: [MACHINE, { name: "TARGET", required: true }],
-    flags: [{ name: "wait", help: "Wait until it was given" }],
+    flags: [
+      { name: "wait", help: "Wait until it was given" },
+      { name: "later", help: "Switch nothing: it is given at the next boot, whenever that is" },
+      { name: "force", help: "Cut the power of a host that jobs run on" },
+    ],
     run: (call) =>
       withCluster(call, async (client) => {
         const { cli, args } = call;
         const [id, target] = args as [string, BootOnceTarget];
         if (!TARGETS.includes(target))
           throw new Fault("invalid", `${target} is nothing to boot: give ${TARGETS.join(", ")}`);
-        const order = await client.call(bootMachineOnce, { params: { id }, body: { target }, signal: cli.signal });
+        if (call.on("later") && call.on("force"))
+          throw new Fault("invalid", "--force: switches it now, so it does not go with --later");
+        const now = call.on("later") ? {} : { now: true };
+        const body = { target, ...now, ...(call.on("force") ? { force: true } : {}) };
+        const order = await client.call(bootMachineOnce, { params: { id }, body, signal: cli.signal });
         await shown(call, client, order, call.on("wait"));
       }),
   },

@@ -30,7 +30,11 @@ const MACHINES = { ...MACHINE, rest: true } as const;
 const DETACH: Flag = { name: "detach", help: "Do not wait for the end" };
 const FORCE: Flag = { name: "force", help: "Cut the power at once, even of a host that jobs run on" };
 const BOOT: readonly Flag[] = [
-  { name: "boot", value: "DEVICE", help: "Boot it once from pxe, http, disk or bios (needs a BMC)" },
+  {
+    name: "boot",
+    value: "DEVICE",
+    help: "Boot it once from pxe, http, disk, bios or media, an ISO of its own (needs a BMC)",
+  },
   { name: "mode", value: "MODE", help: "Boot that in mode uefi or legacy" },
 ];
 /** A BMC may take more than half a minute. */

@@ -49,6 +49,8 @@ export interface AlertView {
   reports: ReadonlyMap<string, { at: string; report: HostReport }>;
   routers: readonly RouterView[];
   machines: readonly MachineRecord[];
+  /** Machines whose BMC is set with the user and password that it left its factory with. */
+  factoryBmcs: readonly { machineId: string; address: string; user: string }[];
   /** Other DHCP servers that should not be there, by boot server; undefined of one that has not said yet. */
   lans: readonly { id: string; name: string; servers: readonly RogueDhcpServer[] | undefined }[];
   certificates: readonly Pick<Certificate, "id" | "names" | "notBefore" | "notAfter">[];

@@ -23,7 +23,7 @@ import {
   routerBehind,
   routerDown,
 } from "./rules/hosts.ts";
-import { machineLoops, rogueDhcp } from "./rules/metal.ts";
+import { bmcFactoryPassword, machineLoops, rogueDhcp } from "./rules/metal.ts";
 
 export const ALERT_RULES: readonly AlertRule[] = [
   hostLost,
@@ -37,6 +37,7 @@ export const ALERT_RULES: readonly AlertRule[] = [
   machineFellBack,
   machineLoops,
   rogueDhcp,
+  bmcFactoryPassword,
   certificateEnds,
   memberCertificateEnds,
   controlCertificateEnds,

@@ -10,6 +10,7 @@ import type { Context } from "../context.ts";
 import { releaseBefore } from "../deploy/release-before.ts";
 import { keys, PREFIX } from "../keys.ts";
 import { lastBackup } from "../last-backup.ts";
+import type { BmcRecord } from "../power/bmcs.ts";
 import type { Presence, SeenRouter } from "../presence.ts";
 import type { HostRecord, MachineRecord, MemberRecord } from "../records.ts";
 import type { LogRecord } from "../store/log.ts";
@@ -72,6 +73,10 @@ export function alertView(
       };
     }),
     machines: valuesOf<MachineRecord>(store, PREFIX.machines),
+    factoryBmcs: valuesOf<BmcRecord>(store, PREFIX.machineBmcs).flatMap(
+      ({ factoryPassword, machineId, address = "", user = "" }) =>
+        factoryPassword ? [{ machineId, address, user }] : [],
+    ),
     lans: valuesOf<MemberRecord>(store, PREFIX.bootServers).map(({ id, name }) => ({
       id,
       name,

@@ -9,15 +9,17 @@ import { newId } from "#lib/ids.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, type NewEvent, timelineChanges } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
-import { fallenBack, lifeAfter, type MachineLife } from "../machine-life/life.ts";
+import { fallenBack, isUntold, lifeAfter, type MachineLife } from "../machine-life/life.ts";
 import { guardSettings, lastGoodImage, lifeOf } from "../machine-life/records.ts";
 import { hostName } from "../names.ts";
-import type { MachineRecord } from "../records.ts";
+import type { HostRecord, MachineRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
 import { claimOf } from "./machine-decision.ts";
 import { newcomers, quietest, UNAPPROVED_MOST } from "./unapproved.ts";
 
+/** So long after control began boot servers may have to tell of boots that it did not see. */
+const LATE_MS = 10 * 60_000;
 const SEEN_EVENTS_KEPT = 20_000;
 /** That a machine still waits is written this often at most. */
 const STILL_THERE_MS = 60_000;
@@ -224,7 +226,11 @@ export function observer(context: Context): Observer {
         // The other card of a box that a person refused is no way around that.
         const isRefusedBody = rejected.some(({ identity }) => sameBody(identity, claimed));
         const auto = config.unknownMachines === "auto" && !isRefusedBody;
-        const hostAlive = bootId !== undefined && presence.aliveBeside(before.hostId, bootId);
+        const host = before.hostId === undefined ? undefined : store.get<HostRecord>(keys.host(before.hostId))?.value;
+        const hostAlive =
+          bootId !== undefined &&
+          presence.aliveBeside(before.hostId, bootId) &&
+          !(presence.nowMs() - presence.startedMs < LATE_MS && isUntold(lifeOf(store, before.id), before, host));
         known.next = machineAfter(before, { event, outcome, twin, auto, hostAlive });
         known.steps.push(event);
         touched.set(entry.key, known);

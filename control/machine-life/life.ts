@@ -22,6 +22,8 @@ export interface MachineLife {
   boots: LifeBoot[];
   /** The last boot that counts no more. */
   after?: string;
+  /** The last boot that was ready, and the kernel that its host reported. */
+  ran?: { bootId: string; kernelId: string };
 }
 
 export interface GuardSettings {
@@ -83,10 +85,21 @@ export const failedBoots = ({ boots }: MachineLife): FailedBoot[] =>
     .map(({ bootId, imageId, atMs, seen }) => ({ bootId, imageId, atMs, end: seen }));
 
 /** Nothing before this boot, and not this one, counts any more. */
-export function begunAnew({ boots, after }: MachineLife, bootId?: string): MachineLife {
+export function begunAnew({ boots, after, ran }: MachineLife, bootId?: string): MachineLife {
   const last = bootId ?? boots.at(-1)?.bootId ?? after;
-  return { boots: [], ...(last === undefined ? {} : { after: last }) };
+  return { boots: [], ...(last === undefined ? {} : { after: last }), ...(ran === undefined ? {} : { ran }) };
 }
+
+/**
+ * Its host runs another kernel than the one of the machine's last boot: a boot began that was not told of yet, as of a host that keeps its
+ * identity when control was away. Events of it that come late are of what runs.
+ */
+export const isUntold = (
+  { ran }: MachineLife,
+  machine: { bootId?: string | undefined },
+  host: { bootId?: string | undefined } | undefined,
+): boolean =>
+  ran !== undefined && ran.bootId === machine.bootId && host?.bootId !== undefined && host.bootId !== ran.kernelId;
 
 export interface FellBack {
   machine: MachineRecord;
@@ -116,7 +129,7 @@ export function fallenBack(
       reason,
       ...(found.stage === "rescue" ? { state: "failed" as const } : {}),
     },
-    life: { boots: life.boots.slice(counted + 1), after: found.after },
+    life: { ...life, boots: life.boots.slice(counted + 1), after: found.after },
     stage: found.stage,
     reason,
     detail: { to: found.stage, boots: failed.length, ...(found.imageId ? { imageId: found.imageId } : {}) },

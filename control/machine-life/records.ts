@@ -37,7 +37,11 @@ export function bootGuardOf(store: Reader, machine: MachineRecord, settings: Gua
 }
 
 /** The machine as `ready`, with the image that it was seen to work with, here and as the cluster's last. */
-export function readyWith(store: Reader, machine: MachineRecord): { machine: MachineRecord; changes: Change[] } {
+export function readyWith(
+  store: Reader,
+  machine: MachineRecord,
+  kernelId: string,
+): { machine: MachineRecord; changes: Change[] } {
   const { bootId } = machine;
   const life = lifeOf(store, machine.id);
   const imageId = life.boots.find((boot) => boot.bootId === bootId)?.imageId ?? machine.imageId;
@@ -48,9 +52,14 @@ export function readyWith(store: Reader, machine: MachineRecord): { machine: Mac
       reason: machine.fallback?.reason ?? "",
     },
     changes: [
-      ...(bootId === undefined || life.after === bootId
+      ...(bootId === undefined || (life.after === bootId && life.ran?.bootId === bootId)
         ? []
-        : [{ key: keys.machineLife(machine.id), value: begunAnew(life, bootId) }]),
+        : [
+            {
+              key: keys.machineLife(machine.id),
+              value: { ...begunAnew(life, bootId), ran: life.ran?.bootId === bootId ? life.ran : { bootId, kernelId } },
+            },
+          ]),
       ...(imageId === undefined || lastGoodImage(store, machine) === imageId
         ? []
         : [{ key: keys.lastGoodBootImage(architectureOf(machine)), value: imageId }]),

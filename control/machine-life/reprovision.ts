@@ -16,11 +16,13 @@ export interface ReprovisionSeen {
   sinceMs: number;
   drainMostMs: number;
   bootMostMs: number;
+  /** Its BMC can switch it off and on, and did not yet because it hung. */
+  mayCycle?: boolean;
 }
 
 export type ReprovisionStep =
   | { type: "wait" }
-  | { type: "reboot" | "by-hand"; words: string }
+  | { type: "reboot" | "by-hand" | "cycle"; words: string }
   | { type: "end"; state: "done" | "failed"; reason: string };
 
 export function nextOfReprovision(seen: ReprovisionSeen): ReprovisionStep {
@@ -35,6 +37,7 @@ export function nextOfReprovision(seen: ReprovisionSeen): ReprovisionStep {
     return { type: "wait" };
   }
   if (refused !== undefined) return { type: "end", state: "failed", reason: refused };
+  if (sinceMs > bootMostMs && seen.mayCycle) return { type: "cycle", words: "nothing came of its boot in time" };
   if (sinceMs > bootMostMs)
     return { type: "end", state: "failed", reason: "it did not come back in time; what it did is on its timeline" };
   return { type: "wait" };

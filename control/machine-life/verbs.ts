@@ -2,6 +2,7 @@
 // order is at stands in the order, and what follows from it is decided by a pure rule.
 
 import { Fault, isFault } from "#api/fault.ts";
+import { isEnded } from "#api/jobs.ts";
 import type { BootOnceTarget } from "#api/machine-life.ts";
 import type { MachineOrder } from "#api/machine-orders.ts";
 import { causeChain } from "#lib/run.ts";
@@ -10,17 +11,17 @@ import type { Context } from "../context.ts";
 import type { Idempotent } from "../http/idempotency-key.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { MachineOrders } from "../machine-orders/book.ts";
-import { bmcOf } from "../power/bmcs.ts";
+import { type BmcRecord, bmcOf, canCycle } from "../power/bmcs.ts";
+import { hardness, staysOff } from "../power/rules.ts";
 import type { HostRecord, MachineRecord } from "../records.ts";
 import { machinesOf, openRollout } from "../rollouts/record.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
-import { bootedAnew, type EndedBoot, endedBoot } from "./booted-anew.ts";
 import { afterDecision, lifeOf } from "./records.ts";
 import { nextOfReprovision, type ReprovisionSeen } from "./reprovision.ts";
 
 export interface MachineVerbs {
-  bootOnce(machine: Entry<MachineRecord>, target: BootOnceTarget, by: By): Promise<MachineOrder>;
+  bootOnce(machine: Entry<MachineRecord>, target: BootOnceTarget, by: By & Switching): Promise<MachineOrder>;
   reprovision(machine: Entry<MachineRecord>, by: By): Promise<MachineOrder>;
   /** Carries out what is open until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
@@ -31,16 +32,27 @@ export interface By {
   idempotent?: Idempotent;
 }
 
+export interface Switching {
+  /** By its BMC, at once. */
+  now?: boolean;
+  /** Whatever runs there. */
+  force?: boolean;
+}
+
 export interface VerbParts {
   /** No job is on that host, and none is on its way there. */
   isFree: (hostId: string) => boolean;
 }
 
+type Detail = Record<string, string | number>;
+
 const TICK_MS = 500;
+/** Its own bound comes first, and says more. */
+const QUIET_MORE_MS = 5 * 60_000;
 const ON_THE_WAY = /draining|rebooting/;
 
 export function machineVerbs(context: Context, book: MachineOrders, { isFree }: VerbParts): MachineVerbs {
-  const { store, log, config, presence } = context;
+  const { store, log, config, presence, jobs } = context;
   const hostOf = ({ hostId }: MachineRecord) =>
     hostId === undefined ? undefined : store.get<HostRecord>(keys.host(hostId));
   const approvedOnly = ({ value }: Entry<MachineRecord>): void => {
@@ -59,13 +71,20 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
   const machineOf = ({ machineId }: Pick<MachineOrder, "machineId">) =>
     store.get<MachineRecord>(keys.machine(machineId));
 
-  book.cancelsBy("boot-once", (order) => {
+  /** What it was to be given once is no more to be given. */
+  const notGiven = (order: MachineOrder): Change[] => {
     const entry = machineOf(order);
     if (entry?.value.bootOnce?.orderId !== order.id) return [];
     const { bootOnce: _, ...value } = entry.value;
     return [{ key: entry.key, value }];
-  });
-  book.cancelsBy("reprovision", (order) => released(machineOf(order)?.value, order));
+  };
+  const unlessOff = (order: MachineOrder, changes: () => Change[]): Change[] => {
+    const why = staysOff(order);
+    if (why !== undefined) throw why;
+    return changes();
+  };
+  book.cancelsBy("boot-once", (order) => unlessOff(order, () => notGiven(order)));
+  book.cancelsBy("reprovision", (order) => unlessOff(order, () => released(machineOf(order)?.value, order)));
 
   /** Why its agent cannot be told to reboot; undefined when it can. */
   const deaf = (host: HostRecord | undefined): string | undefined => {
@@ -77,10 +96,28 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
   };
 
   /** By its BMC where it has one that can, else by a person. */
-  const byHand = ({ id }: MachineRecord, why: string): { step: string; detail?: Record<string, number> } => {
+  const byHand = ({ id }: MachineRecord, why: string): { step: string; detail?: Detail } => {
     const bmc = bmcOf(store, id);
-    if (bmc === undefined || bmc.kind === "wake") return { step: `${why}: switch it off and on` };
-    return { step: `${why}: its BMC switches it off and on`, detail: { cycle: 1, hard: 1 } };
+    if (!canCycle(bmc)) return { step: `${why}: switch it off and on` };
+    return { step: `${why}: its BMC switches it off and on`, detail: { cycle: 1, hard: 1, ...bootOf(bmc) } };
+  };
+
+  /** To give it something at its next boot, at once: what its BMC is told, or that somebody has to do it. */
+  const switching = (machine: MachineRecord, force: boolean): { step: string; detail?: Detail } => {
+    const bmc = bmcOf(store, machine.id);
+    if (!canCycle(bmc)) return { step: "nobody knows a BMC of it that could: switch it off and on by hand" };
+    const host = hostOf(machine)?.value;
+    const hostLives = host !== undefined && host.state !== "lost" && machine.state !== "off";
+    const { hard } = hardness({
+      action: "cycle",
+      force,
+      jobs: hostLives ? jobs.onHost(host.id).filter((job) => !isEnded(job)).length : 0,
+      hostLives,
+      hostName: host?.name ?? machine.name,
+      ownSystem: machine.target === "local-disk",
+    });
+    const detail = { cycle: 1, hard: hard ? 1 : 0, boot: bmc.bootBy ?? "pxe" };
+    return { step: "its BMC switches it off and on", detail };
   };
 
   const clocks = new Map<string, { phase: string; atMs: number }>();
@@ -94,8 +131,13 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
   const carryOutOnce = async (order: MachineOrder): Promise<void> => {
     const machine = machineOf(order)?.value;
     if (machine === undefined) return book.end(order, { state: "failed", reason: "the machine was forgotten" });
-    if (machine.bootOnce?.orderId === order.id) return;
-    await book.end(order, { state: "done", reason: `it was given ${order.detail?.["target"]} at a boot` });
+    if (order.detail?.["cycle"] === 1) return; // its BMC has it; an ISO is taken out of its drive before the end
+    if (machine.bootOnce?.orderId !== order.id)
+      return book.end(order, { state: "done", reason: `it was given ${order.detail?.["target"]} at a boot` });
+    if (order.detail?.["cycled"] !== 1 || sinceMs(order, "cycled") <= config.rolloutBootMs) return;
+    const reason =
+      "it was switched off and on, and asked the boot server for nothing since; its timeline says how far it came";
+    await book.end(order, { state: "failed", reason }, notGiven(order));
   };
 
   const carryOutAnew = async (order: MachineOrder): Promise<void> => {
@@ -111,10 +153,11 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
       hostLives: host?.value.state === "ready",
       deaf: deaf(host?.value),
       ready: machine.state === "ready" && (host === undefined || host.value.state === "ready"),
-      bootedAnew: bootedAnew((order.detail ?? {}) as EndedBoot, machine, host?.value),
+      bootedAnew: (machine.joinedBootId ?? "") !== (order.detail?.["endedBootId"] ?? ""),
       imageId: machine.imageId,
       ...(refused === undefined ? {} : { refused }),
-      sinceMs: sinceMs(order, phase),
+      sinceMs: sinceMs(order, `${phase} ${order.detail?.["turn"] ?? 1}`),
+      mayCycle: order.detail?.["turn"] === undefined && canCycle(bmcOf(store, machine.id)),
       drainMostMs: config.rolloutDrainMs,
       bootMostMs: config.rolloutBootMs,
     };
@@ -131,20 +174,23 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
             },
           ]
         : [];
-    const hand = step.type === "by-hand" ? byHand(machine, step.words) : { step: step.words };
+    const hand = step.type === "by-hand" || step.type === "cycle" ? byHand(machine, step.words) : { step: step.words };
+    if (step.type === "cycle") hand.detail = { ...hand.detail, turn: 2, seenOff: 0, cuts: 0 };
     await book.step(order, { step: hand.step, detail: { phase: "boot", ...hand.detail } }, change);
   };
 
   return {
-    async bootOnce(entry, target, { by, idempotent }) {
+    async bootOnce(entry, target, { by, idempotent, now: isNow = false, force = false }) {
       approvedOnly(entry);
       const { value } = entry;
+      const how = isNow ? switching(value, force) : undefined;
       return book.open({
         machine: value,
         kind: "boot-once",
         actor: by,
-        step: `its next network boot is given ${target}`,
-        detail: { target },
+        step: `its next network boot is given ${target}${how === undefined ? "" : `; ${how.step}`}`,
+        detail: { target, ...how?.detail },
+        ...(how?.detail === undefined ? {} : { quietMs: config.rolloutBootMs + QUIET_MORE_MS }),
         ...(idempotent ? { idempotent } : {}),
         also: (orderId) => ({
           expect: [{ key: entry.key, version: entry.version }],
@@ -180,7 +226,7 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
         step: hand?.step ?? `jobs of host ${drains?.value.name} move elsewhere`,
         detail: {
           phase: drains ? "drain" : "boot",
-          ...endedBoot(value, host?.value),
+          ...(value.joinedBootId === undefined ? {} : { endedBootId: value.joinedBootId }),
           ...(drains ? { drained: 1, cordonedBefore: drains.value.cordoned ? 1 : 0 } : {}),
           ...hand?.detail,
         },
@@ -225,5 +271,7 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
     },
   };
 }
+
+const bootOf = ({ bootBy }: BmcRecord): Detail => (bootBy === undefined ? {} : { boot: bootBy });
 
 const WAKES = [PREFIX.machineOrders, PREFIX.machines, PREFIX.machineLives, PREFIX.hosts];

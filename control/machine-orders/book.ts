@@ -3,7 +3,6 @@
 
 import { Fault } from "#api/fault.ts";
 import { isOver, type MachineOrder, type MachineOrderKind } from "#api/machine-orders.ts";
-import { newId } from "#lib/ids.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, type NewTimelineEvent, timelineChanges } from "../events.ts";
 import type { Idempotent } from "../http/idempotency-key.ts";
@@ -18,6 +17,7 @@ import {
   type MachineOrderRecord,
   type OrderEnd,
   type OrderStep,
+  openedOrder,
   openOrderOf,
   openOrders,
   ordersOf,
@@ -67,7 +67,6 @@ export interface MachineOrders {
   run(signal: AbortSignal): Promise<void>;
 }
 
-const QUIET_MS = 5 * 60_000;
 const WORDS: Record<MachineOrderKind, string> = {
   "power-on": "switch it on",
   "power-off": "switch it off",
@@ -133,7 +132,7 @@ export function machineOrders(
   }
 
   const book: MachineOrders = {
-    async open({ machine, kind, actor, step, detail, quietMs = QUIET_MS, idempotent, also: given }) {
+    async open({ machine, kind, actor, step, detail, quietMs, idempotent, also: given }) {
       const { idempotencyKey, idempotencyHash } = idempotent ?? {};
       // Asked once more by whoever did: the order that it made, open or over.
       const made = idempotencyKey && (await store.outcome<MachineOrder>(idempotencyKey, idempotencyHash));
@@ -144,20 +143,8 @@ export function machineOrders(
           "conflict",
           `machine ${machine.name} has an order that is not over: ${before.orderedBy} ordered ${before.orderedAt} to ${WORDS[before.kind]} (${before.step}); wait for its end, or take it back: flynn machine orders ${machine.name} --cancel ${before.id}`,
         );
-      const order: MachineOrderRecord = {
-        id: newId("mo"),
-        machineId: machine.id,
-        machine: machine.name,
-        kind,
-        state: "waiting",
-        step,
-        reason: "",
-        orderedAt: now().toISOString(),
-        orderedBy: actor.slice(0, 128),
-        ...(detail === undefined ? {} : { detail }),
-        quietMs,
-        seq: store.seq + 1,
-      };
+      const at = now().toISOString();
+      const order = openedOrder({ machine, kind, actor, step, detail, quietMs, at, seq: store.seq + 1 });
       const key = keys.machineOrder(machine.id, order.id);
       const also = typeof given === "function" ? given(order.id) : given;
       const message = `${actor} ordered to ${WORDS[kind]}: ${step}`;

@@ -1,5 +1,6 @@
 // Orders to machines as the store keeps them, and the pure rules of their life: one open order a machine, steps, one end.
 import { isOver, type MachineOrder, type MachineOrderState } from "#api/machine-orders.ts";
+import { newId } from "#lib/ids.ts";
 import { plainText } from "../events.ts";
 import { keys, PREFIX } from "../keys.ts";
 import type { Entry, Reader } from "../store/entry.ts";
@@ -26,6 +27,35 @@ export interface OrderEnd {
   /** Facts of the end, such as `code` of what failed. */
   detail?: Record<string, string | number> | undefined;
 }
+
+export interface OrderOpening {
+  machine: { id: string; name: string };
+  kind: MachineOrder["kind"];
+  actor: string;
+  step: string;
+  detail?: Record<string, string | number> | undefined;
+  /** Once running it fails after so long without a step; five minutes unless given. */
+  quietMs?: number | undefined;
+  at: string;
+  seq: number;
+}
+
+const QUIET_MS = 5 * 60_000;
+
+export const openedOrder = (order: OrderOpening): MachineOrderRecord => ({
+  id: newId("mo"),
+  machineId: order.machine.id,
+  machine: order.machine.name,
+  kind: order.kind,
+  state: "waiting",
+  step: order.step,
+  reason: "",
+  orderedAt: order.at,
+  orderedBy: order.actor.slice(0, 128),
+  ...(order.detail === undefined ? {} : { detail: order.detail }),
+  quietMs: order.quietMs ?? QUIET_MS,
+  seq: order.seq,
+});
 
 export const shownOrder = ({ quietMs: _, seq: __, ...order }: MachineOrderRecord): MachineOrder => order;
 

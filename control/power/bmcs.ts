@@ -53,7 +53,7 @@ export function checkedBmc(
 ): PutBmc {
   const refuse = (field: string, message: string) =>
     new Fault("invalid", `${field}: ${message}`, { details: { field } });
-  const { kind, address, user, password, pinSha256, cipherSuite, systemId } = body;
+  const { kind, address, user, password, pinSha256, cipherSuite, systemId, bootBy } = body;
   if (kind === "wake") {
     const more = Object.keys(body).find((name) => name !== "kind");
     if (more !== undefined) throw refuse(more, "Wake-on-LAN takes nothing: it is sent to the machine's own cards");
@@ -74,12 +74,17 @@ export function checkedBmc(
     );
   if (kind === "ipmi") {
     if (pinSha256 !== undefined) throw refuse("pinSha256", "IPMI shows no certificate");
+    if (bootBy === "http" || bootBy === "media") throw refuse("bootBy", "IPMI knows pxe alone: set it with --redfish");
     if (systemId !== undefined) throw refuse("systemId", "IPMI knows one system only");
     if ((password?.length ?? 0) > IPMI_PASSWORD_MOST) throw refuse("password", "IPMI takes 20 characters at most");
     if (user.length > IPMI_USER_MOST) throw refuse("user", "IPMI takes 16 characters at most");
   } else if (cipherSuite !== undefined) throw refuse("cipherSuite", "only IPMI has those");
   return body;
 }
+
+/** True of one that can be told to switch it off and on: there, and its certificate accepted. */
+export const canCycle = (bmc: BmcRecord | undefined): bmc is BmcRecord =>
+  bmc !== undefined && bmc.kind !== "wake" && (bmc.kind !== "redfish" || bmc.pinSha256 !== undefined);
 
 const ownerOf = (machineId: string): string => `BMC of machine ${machineId}`;
 

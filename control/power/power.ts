@@ -152,14 +152,18 @@ export function power(context: Context, orders: MachineOrders): Power {
       }
       while (sawLast.size > 10_000) sawLast.delete(sawLast.keys().next().value!);
     },
-    async report(bootServerId, orderId, { step, percent, power: state, seenOff, end }) {
+    async report(bootServerId, orderId, { step, percent, power: state, seenOff, cuts, begins, end }) {
       const order = orders.allOpen().find(({ id }) => id === orderId);
-      if (order === undefined || actionOf(order) === undefined) return; // it is over: what comes late does no harm
+      if (order === undefined || actionOf(order) === undefined) {
+        if (begins) throw new Fault("conflict", `order ${orderId} is over: nothing is to be switched for it`);
+        return; // what comes late does no harm
+      }
       if (serverOf(order.machineId) !== bootServerId)
         throw new Fault("forbidden", `order ${orderId} is carried out by another boot server`);
       const also = state === undefined ? [] : powerChanges(order, state);
       if (end === undefined) {
-        await orders.step(order, { step, percent, ...(seenOff ? { detail: { seenOff: 1 } } : {}) }, also);
+        const detail = { ...(cuts ? { cuts: 1 } : {}), ...(seenOff ? { seenOff: 1 } : {}) };
+        await orders.step(order, { step, percent, ...(cuts || seenOff ? { detail } : {}) }, also);
         return;
       }
       const { state: ended, reason, code } = end;
@@ -168,6 +172,12 @@ export function power(context: Context, orders: MachineOrders): Power {
         await orders.step(order, { step: words, detail: { cycle: 0 } }, also);
         return;
       }
+      if (order.kind === "boot-once" && ended === "done") {
+        const words = `switched off and on; waits until it is given ${order.detail?.["target"]}`;
+        await orders.step(order, { step: words, detail: { cycle: 0, cycled: 1 } }, also);
+        return;
+      }
+      if (order.kind === "boot-once") also.push(...notGivenAnyMore(order, also));
       await orders.end(order, { state: ended, reason, ...(code === undefined ? {} : { detail: { code } }) }, also);
     },
     async ask(machineId, kind, signal) {
@@ -223,6 +233,16 @@ export function power(context: Context, orders: MachineOrders): Power {
       };
     },
   };
+
+  /** What it was to be given once is no more to be given. */
+  function notGivenAnyMore(order: MachineOrder, also: Change[]): Change[] {
+    const key = keys.machine(order.machineId);
+    const at = also.findIndex((change) => change.key === key);
+    const machine = at === -1 ? machineOf(order.machineId) : (also.splice(at, 1)[0]!.value as MachineRecord);
+    if (machine === undefined) return [];
+    const { bootOnce, ...value } = machine;
+    return [{ key, value: bootOnce?.orderId === order.id ? value : machine }];
+  }
 
   function powerChanges(order: MachineOrder, state: PowerState): Change[] {
     const machine = machineOf(order.machineId);

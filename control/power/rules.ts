@@ -13,9 +13,15 @@ export const KIND_OF = { on: "power-on", off: "power-off", cycle: "power-cycle" 
 const ACTIONS = new Map<MachineOrderKind, PowerAction>(
   Object.entries(KIND_OF).map(([action, kind]) => [kind, action as PowerAction]),
 );
-/** One to boot a machine anew switches it off and on where its agent cannot be told to. */
+/** One to boot something once, or anew, switches it off and on where its BMC is to do that. */
 export const actionOf = ({ kind, detail }: Pick<MachineOrder, "kind" | "detail">): PowerAction | undefined =>
-  kind === "reprovision" && detail?.["cycle"] === 1 ? "cycle" : ACTIONS.get(kind);
+  detail?.["cycle"] === 1 ? "cycle" : ACTIONS.get(kind);
+
+/** Why an order must not be taken back now; undefined when it may be. */
+export const staysOff = ({ id, machine, kind, detail }: MachineOrder): Fault | undefined =>
+  actionOf({ kind, detail }) === "cycle" && (detail?.["seenOff"] === 1 || detail?.["cuts"] === 1)
+    ? new Fault("conflict", `machine ${machine} is off for its order ${id} and is being switched on: it would stay off`)
+    : undefined;
 
 export interface Wanted {
   action: PowerAction;
@@ -45,7 +51,7 @@ export function hardness({ action, force, jobs, hostLives, hostName, ownSystem }
 export function workOf(order: MachineOrder, bmc: BmcAccess): PowerWork | undefined {
   const action = actionOf(order);
   if (action === undefined) return undefined;
-  const { boot, mode, hard, seenOff } = order.detail ?? {};
+  const { boot, mode, hard, seenOff, turn } = order.detail ?? {};
   return {
     order: order.id,
     machineId: order.machineId,
@@ -55,6 +61,7 @@ export function workOf(order: MachineOrder, bmc: BmcAccess): PowerWork | undefin
     hard: hard === 1,
     ...(boot === undefined ? {} : { boot: boot as BootDevice }),
     ...(mode === undefined ? {} : { mode: mode as BootMode }),
+    ...(typeof turn === "number" && turn > 1 ? { turn } : {}),
     seenOff: seenOff === 1,
   };
 }

@@ -2,8 +2,9 @@
 import type { Context } from "../context.ts";
 import { eventChanges, plainText, timelineChanges } from "../events.ts";
 import { keys } from "../keys.ts";
-import { endedBoot } from "../machine-life/booted-anew.ts";
 import { afterDecision, afterDecisionOnAll, architectureOf } from "../machine-life/records.ts";
+import { openedOrder, openOrderOf } from "../machine-orders/record.ts";
+import { bmcOf } from "../power/bmcs.ts";
 import type { HostRecord, MachineRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change, Commit } from "../store/store.ts";
@@ -64,7 +65,7 @@ export function turnOf(
     default: {
       const entry = store.get<RolloutMachineRecord>(keys.rolloutMachine(rollout.id, step.machineId));
       if (entry === undefined) return undefined;
-      const { machine, more } = ofMachine(store, rollout, entry.value, step);
+      const { machine, more } = ofMachine(store, rollout, entry.value, { step, at });
       const next: RolloutMachineRecord = {
         ...entry.value,
         ...machine,
@@ -96,7 +97,7 @@ function ofMachine(
   store: Context["store"],
   rollout: RolloutRecord,
   record: RolloutMachineRecord,
-  step: MachineStep,
+  { step, at }: { step: MachineStep; at: Date },
 ): { machine: Partial<RolloutMachineRecord>; more: Change[] } {
   const host = store.get<HostRecord>(keys.host(record.hostId));
   const machine = store.get<MachineRecord>(keys.machine(record.machineId));
@@ -104,6 +105,7 @@ function ofMachine(
     host === undefined ? [] : [{ key: host.key, value: change(host.value) }];
   const drained = hostAs((value) => ({ ...value, cordoned: true, draining: true }));
   const released = hostAs(({ draining: _, reboot: __, ...value }) => ({ ...value, cordoned: record.cordonedBefore }));
+  const ended = machine?.value.joinedBootId;
   switch (step.type) {
     case "drain":
       return { machine: { state: "draining", cordonedBefore: host?.value.cordoned ?? false }, more: drained };
@@ -118,7 +120,7 @@ function ofMachine(
           ? hostAs(({ reboot: _, ...value }) => value)
           : hostAs((value) => ({ ...value, reboot: { orderId: `${rollout.id}${isBack ? "-back" : ""}`, bootId } }));
       return {
-        machine: { state: isBack ? "back-rebooting" : "rebooting", ...endedBoot(machine?.value, host?.value) },
+        machine: { state: isBack ? "back-rebooting" : "rebooting", ...(ended ? { endedBootId: ended } : {}) },
         more: [...order, ...(machine === undefined ? [] : pinned(store, rollout, record, machine.value, isBack))],
       };
     }
@@ -128,9 +130,30 @@ function ofMachine(
       return { machine: { state: "back" }, more: [...released, ...unpinned(store, rollout, record)] };
     case "stuck":
       return { machine: { state: "stuck" }, more: released };
+    case "cycle":
+      return {
+        machine: { cycledIn: record.state },
+        more: machine === undefined ? [] : cycleOrder(store, machine.value, { by: `rollout ${rollout.id}`, at }),
+      };
     case "skip":
       return { machine: { state: "skipped" }, more: record.state === "waiting" ? [] : released };
   }
+}
+
+/** Its BMC switches it off and on, as by an order of a person; nothing when another order to it is open. */
+function cycleOrder(store: Context["store"], machine: MachineRecord, { by, at }: { by: string; at: Date }): Change[] {
+  if (openOrderOf(store, machine.id) !== undefined) return [];
+  const bootBy = bmcOf(store, machine.id)?.bootBy;
+  const order = openedOrder({
+    machine,
+    kind: "power-cycle",
+    actor: by,
+    step: "waits for its boot server",
+    detail: { hard: 1, ...(bootBy === undefined ? {} : { boot: bootBy }) },
+    at: at.toISOString(),
+    seq: store.seq + 1,
+  });
+  return [{ key: keys.machineOrder(machine.id, order.id), value: order }];
 }
 
 /** What it boots from now on, and everything it did counts from here. */

@@ -5,9 +5,9 @@ import type { Profile } from "#api/boot.ts";
 import { isEnded, type Job } from "#api/jobs.ts";
 import type { Context } from "../context.ts";
 import { keys, PREFIX } from "../keys.ts";
-import { bootedAnew } from "../machine-life/booted-anew.ts";
 import { lifeOf } from "../machine-life/records.ts";
 import { openOrderOf } from "../machine-orders/record.ts";
+import { bmcOf, canCycle } from "../power/bmcs.ts";
 import type { HostRecord, MachineRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
 import type { RolloutMachineRecord, RolloutRecord } from "./record.ts";
@@ -84,7 +84,7 @@ function viewOf(
   { parts, clocks }: { parts: LookParts; clocks: RolloutClocks },
 ): RolloutMachineView {
   const { store } = context;
-  const { machineId, name, stage, state, hostId, fromImageId } = record;
+  const { machineId, name, stage, state, hostId, fromImageId, endedBootId } = record;
   const machine = store.get<MachineRecord>(keys.machine(machineId))?.value;
   const host = store.get<HostRecord>(keys.host(hostId))?.value;
   const last = machine && lifeOf(store, machineId).boots.at(-1);
@@ -94,11 +94,13 @@ function viewOf(
     ready: host?.state === "ready" && machine?.state === "ready",
     drained: parts.isFree(hostId),
     imageId: machine?.imageId,
-    bootedAnew: bootedAnew(record, machine, host),
+    bootedAnew: machine?.joinedBootId !== endedBootId,
     ...(refused === undefined ? {} : { refused }),
     ...(machine && host ? cannot(context, machine, host) : {}),
     ...(openOrderOf(store, machineId) === undefined ? {} : { busy: "an order to it is not over" }),
-    sinceMs: clocks.sinceMs(machineId, state),
+    mayCycle:
+      record.cycledIn !== state && canCycle(bmcOf(store, machineId)) && openOrderOf(store, machineId) === undefined,
+    sinceMs: clocks.sinceMs(machineId, record.cycledIn === state ? `${state} again` : state),
   };
   return { id: machineId, name, stage, state, fromImageId, seen };
 }

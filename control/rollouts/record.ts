@@ -2,7 +2,6 @@
 import type { Rollout, RolloutMachine, RolloutMachineState } from "#api/rollouts.ts";
 import { hasEnded } from "#api/rollouts.ts";
 import { keys, PREFIX } from "../keys.ts";
-import type { EndedBoot } from "../machine-life/booted-anew.ts";
 import type { Entry, Reader } from "../store/entry.ts";
 
 /** Ended ones that are kept. */
@@ -17,7 +16,7 @@ export interface RolloutRecord extends Omit<Rollout, "counts" | "machines"> {
   unwellBefore: string[];
 }
 
-export interface RolloutMachineRecord extends RolloutMachine, EndedBoot {
+export interface RolloutMachineRecord extends RolloutMachine {
   /** Its place among those that are taken. */
   order: number;
   hostId: string;
@@ -25,6 +24,10 @@ export interface RolloutMachineRecord extends RolloutMachine, EndedBoot {
   fromImageId?: string;
   pinnedBefore?: string;
   cordonedBefore: boolean;
+  /** The boot that it was told to end. */
+  endedBootId?: string;
+  /** In this state its BMC switched it off and on, since it did not come back. */
+  cycledIn?: RolloutMachineState;
 }
 
 export const rolloutsOf = (store: Reader): Entry<RolloutRecord>[] => store.list<RolloutRecord>(PREFIX.rollouts);

@@ -20,6 +20,8 @@ export interface Seen {
   cannot?: string | undefined;
   /** Something else is done to it: an order of a person. */
   busy?: string | undefined;
+  /** Its BMC can switch it off and on, and did not yet in the state it is in. */
+  mayCycle?: boolean;
   /** Milliseconds in the state it is in. */
   sinceMs: number;
 }
@@ -60,7 +62,7 @@ export interface Progress {
 export type Step =
   | { type: "wait"; words: string }
   | { type: "drain" | "reboot" | "arrive" | "back" | "drain-back" | "reboot-back"; machineId: string; words: string }
-  | { type: "skip" | "stuck"; machineId: string; words: string }
+  | { type: "skip" | "stuck" | "cycle"; machineId: string; words: string }
   | { type: "stage"; stage: number; words: string }
   | { type: "turn-back"; reason: string; to: "failed" | "cancelled" }
   | { type: "end"; state: "done" | "failed" | "cancelled"; reason: string };
@@ -126,9 +128,11 @@ function onTheWay({ id, name, state, seen }: RolloutMachineView, progress: Progr
   const { imageId, drainMostMs, bootMostMs } = progress;
   const fail = (reason: string): Step => ({ type: "turn-back", reason: `${name}: ${reason}`, to: "failed" });
   if (state === "draining") {
-    if (!seen.ready) return fail("its host was lost while its jobs moved elsewhere");
-    if (seen.drained) return { type: "reboot", machineId: id, words: `told to boot ${imageId}` };
-    return seen.sinceMs > drainMostMs ? fail("its jobs did not move elsewhere in time") : undefined;
+    if (seen.ready && seen.drained) return { type: "reboot", machineId: id, words: `told to boot ${imageId}` };
+    if (seen.sinceMs <= drainMostMs) return undefined; // one that is silent for a moment comes back
+    return fail(
+      seen.ready ? "its jobs did not move elsewhere in time" : "its host was lost while its jobs moved elsewhere",
+    );
   }
   if (state !== "rebooting") return undefined;
   if (seen.refused !== undefined) return fail(seen.refused);
@@ -136,8 +140,15 @@ function onTheWay({ id, name, state, seen }: RolloutMachineView, progress: Progr
     return seen.imageId === imageId
       ? { type: "arrive", machineId: id, words: `ready with ${imageId}` }
       : fail(`it came back with ${seen.imageId ?? "another image"}`);
-  return seen.sinceMs > bootMostMs ? fail("it did not come back in time") : undefined;
+  if (seen.sinceMs <= bootMostMs) return undefined;
+  return seen.mayCycle ? cycled(id) : fail("it did not come back in time");
 }
+
+const cycled = (machineId: string): Step => ({
+  type: "cycle",
+  machineId,
+  words: "it did not come back in time: its BMC switches it off and on, once",
+});
 
 function backward(progress: Progress): Step {
   const { machines, maxUnavailable, drainMostMs, bootMostMs, goingBack } = progress;
@@ -162,6 +173,7 @@ function backward(progress: Progress): Step {
         machineId,
         words: `${seen.refused}; when the cause is gone: flynn machine approve ${name}`,
       };
+    if (seen.sinceMs > bootMostMs && seen.mayCycle) return cycled(machineId);
     if (seen.sinceMs > bootMostMs)
       return {
         type: "stuck",

@@ -7,7 +7,12 @@ import type { Mount } from "../mount.ts";
 
 export function mountMachineLife(mount: Mount, { store }: Context, verbs: MachineVerbs): void {
   mount(life.bootMachineOnce, ({ params, body, principal, idempotent }) =>
-    verbs.bootOnce(machineCalled(store, params.id), body.target, { by: principal.name, idempotent }),
+    verbs.bootOnce(machineCalled(store, params.id), body.target, {
+      by: principal.name,
+      idempotent,
+      now: body.now ?? false,
+      force: body.force ?? false,
+    }),
   );
   mount(life.reprovisionMachine, ({ params, principal, idempotent }) =>
     verbs.reprovision(machineCalled(store, params.id), { by: principal.name, idempotent }),

@@ -11,7 +11,7 @@ import type { MachineOrders } from "../machine-orders/book.ts";
 import type { Mount } from "../mount.ts";
 import { type BmcRecord, bmcOf, bmcRecord, checkedBmc, shownBmc, switchOf } from "../power/bmcs.ts";
 import type { Power } from "../power/power.ts";
-import { actionOf, hardness, KIND_OF, machineAfterPower } from "../power/rules.ts";
+import { actionOf, hardness, KIND_OF, machineAfterPower, staysOff } from "../power/rules.ts";
 import type { ClusterSettings, HostRecord, MachineRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
 
@@ -150,6 +150,11 @@ export function mountPower(context: Context, { mount, orders, power }: PowerPart
         "conflict",
         `the certificate of the BMC of machine ${machine.name} was not accepted yet: flynn machine bmc set ${machine.name} shows it and asks`,
       );
+    if (boot === "media" && record.kind !== "redfish")
+      throw new Fault(
+        "conflict",
+        `the BMC of machine ${machine.name} is spoken to by IPMI, which has no virtual drive: order pxe, or set it with --redfish`,
+      );
     if (boot !== undefined && action === "off")
       throw new Fault("invalid", "boot: only what is switched on boots", { details: { field: "boot" } });
     if (mode !== undefined && boot === undefined)
@@ -180,11 +185,8 @@ export function mountPower(context: Context, { mount, orders, power }: PowerPart
   });
   for (const kind of Object.values(KIND_OF))
     orders.cancelsBy(kind, (order) => {
-      if (order.detail?.["seenOff"] === 1)
-        throw new Fault(
-          "conflict",
-          `machine ${order.machine} is off for its order ${order.id} and is being switched on: it would stay off`,
-        );
+      const why = staysOff(order);
+      if (why !== undefined) throw why;
       return [];
     });
 }

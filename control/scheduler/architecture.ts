@@ -1,8 +1,8 @@
 // Whose processor a job's program is for. To the scheduler a host's architecture is one more tag, under a name that people cannot give:
 // so the placement scan, the blocked queue and the reasons need no rule of their own for it.
 import type { Artifact } from "#api/artifacts.ts";
-import { keys } from "../keys.ts";
-import type { ReleaseRecord } from "../records.ts";
+import { keys, PREFIX } from "../keys.ts";
+import type { HostRecord, ReleaseRecord } from "../records.ts";
 import type { Store } from "../store/store.ts";
 import type { Tags } from "./tag-classes.ts";
 
@@ -15,6 +15,16 @@ const BUILDS = "amd64";
 const BUILD = "build";
 
 export const hostTags = (tags: Tags, architecture = FIRST): Tags => ({ ...tags, [ARCHITECTURE]: architecture });
+
+/** Of the hosts there are, the most frequent first. */
+export function hostArchitectures(store: Store): string[] {
+  const counts = new Map<string, number>();
+  for (const { value } of store.list<HostRecord>(PREFIX.hosts)) {
+    const { architecture = FIRST } = value;
+    counts.set(architecture, (counts.get(architecture) ?? 0) + 1);
+  }
+  return [...counts].sort(([a, one], [b, other]) => other - one || (a < b ? -1 : 1)).map(([name]) => name);
+}
 
 /** What jobs of a release ask of a host: these tags, and the processor that its image is for. */
 export function askedTags(store: Store, tags: Tags, appId: string, releaseId: string): Tags {

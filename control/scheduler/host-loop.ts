@@ -138,8 +138,7 @@ export function createHostLoop(options: HostLoopOptions): HostLoop {
     };
   };
 
-  const isPlanned = (hostId: string): boolean =>
-    store.get<HostRecord>(keys.host(hostId))?.value.reboot !== undefined;
+  const isPlanned = (hostId: string): boolean => store.get<HostRecord>(keys.host(hostId))?.value.reboot !== undefined;
 
   let braked = false;
   const tick = (): void => {

@@ -31,14 +31,10 @@ export async function emulatorOf(options: EmulatorOptions): Promise<string | und
   const entry = await readText(join(binfmt, `qemu-${qemu}`)).catch(() => undefined);
   if (entry?.startsWith("enabled")) return undefined;
   const emulator = await onPath(`qemu-${qemu}-static`, path);
-  const missing = [
-    ...(emulator === undefined ? ["qemu-user-static"] : []),
-    ...((await onPath("proot", path)) === undefined ? ["proot"] : []),
-  ];
-  if (emulator !== undefined && missing.length === 0) return emulator;
+  if (emulator !== undefined) return emulator;
   throw new Error(
-    `an ${architecture} image on this ${machine} machine needs programs that run ${architecture}'s; install with: ` +
-      `apt-get install ${missing.join(" ")}, or build on an ${architecture} machine`,
+    `an ${architecture} image on this ${machine} machine needs a program that runs ${architecture}'s; install with: ` +
+      `apt-get install qemu-user-static, or build on an ${architecture} machine`,
   );
 }
 

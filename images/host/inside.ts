@@ -1,6 +1,7 @@
 // Runs a program inside a tree (or one that builds a tree) in mount and PID namespaces of its own: when the build is
 // interrupted the kernel ends all that it started and drops its mounts, so nothing is left to clean up.
 import { type ExecResult, exec } from "#lib/exec.ts";
+import { lending } from "./lend.ts";
 
 export interface InsideOptions {
   /** Runs what this machine cannot: a tree's programs are of another architecture (emulator.ts). */
@@ -27,19 +28,10 @@ export function contained(argv: readonly string[], options: InsideOptions): Prom
   return exec(wrapped, { env: environment, signal, timeoutMs, onOutput: onLine && lines(onLine) });
 }
 
-/**
- * proot starts each program of the tree under the emulator. It runs inside the tree, and this machine's own programs are lent to it at
- * /mnt, read-only: the system calls whose paths it does not know how to translate mean the tree's files all the same.
- */
-const EMULATED = `tree="$0" emulator="$1"; shift
-mount -o bind,ro / "$tree/mnt" && mount --rbind /proc "$tree/proc" || exit 1
-for loader in /usr/lib/*-linux-gnu/ld-linux-*.so.*; do libraries="\${loader%/*}"; done
-exec chroot "$tree" "/mnt$loader" --library-path "/mnt$libraries" /mnt/usr/bin/proot -w / -q "/mnt$emulator" "$@"`;
-
 export function inTree(tree: string, argv: readonly string[], options: InsideOptions): Promise<ExecResult> {
   const { emulator } = options;
   if (emulator === undefined) return contained(["chroot", tree, ...argv], options);
-  return contained(["sh", "-c", EMULATED, tree, emulator, ...argv], options);
+  return lending(tree, argv, emulator, (lent) => contained(lent, options));
 }
 
 function lines(onLine: (line: string) => void): (chunk: Buffer, stream: "stdout" | "stderr") => void {

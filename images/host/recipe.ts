@@ -56,10 +56,20 @@ const firmware = [
 
 /** What an architecture has of its own; microcode of arm64 comes with its firmware, and no disk of it is installed to yet. */
 const OWN: Readonly<
-  Record<Architecture, { packages: readonly string[]; libraries: string; console: string; pruned: readonly string[] }>
+  Record<
+    Architecture,
+    {
+      base: readonly string[];
+      packages: readonly string[];
+      libraries: string;
+      console: string;
+      pruned: readonly string[];
+    }
+  >
 > = {
   amd64: {
-    // Boot loaders of installed disks (boot-files.ts).
+    base: [],
+    // Microcode; boot loaders of installed disks (boot-files.ts).
     packages: ["intel-microcode", "amd64-microcode", "shim-signed", "grub-efi-amd64-signed", "grub-pc-bin"],
     libraries: "x86_64-linux-gnu",
     console: "ttyS0",
@@ -72,11 +82,14 @@ const OWN: Readonly<
     ],
   },
   arm64: {
+    // not usrmerge, which some package wants else, and with it all of Perl: the tree is merged from the beginning (tree.ts)
+    base: ["tzdata", "usr-is-merged"],
     packages: [],
     libraries: "aarch64-linux-gnu",
     console: "ttyAMA0",
     // picture of boards that are no servers
     pruned: [
+      "usr/lib/linux-image-*", // device trees: a machine's UEFI has its own
       "usr/lib/modules/*/kernel/drivers/gpu/drm/{bridge,etnaviv,exynos,hisilicon/kirin,imx,lima,mediatek,meson,msm,mxsfb,panel,panfrost,rockchip,sun4i,tegra,vc4}",
     ],
   },
@@ -84,6 +97,7 @@ const OWN: Readonly<
 
 export const packagesOf = (architecture: Architecture): string[] => [
   `linux-image-${architecture}`,
+  ...OWN[architecture].base,
   ...packages,
   ...OWN[architecture].packages,
   ...firmware,
@@ -105,6 +119,7 @@ export const prunedOf = (architecture: Architecture): string[] => [
   ...pruned,
   `usr/lib/${OWN[architecture].libraries}/perl`,
   `usr/lib/${OWN[architecture].libraries}/libperl.so*`,
+  `usr/lib/${OWN[architecture].libraries}/gconv`, // character sets of long ago
   ...OWN[architecture].pruned,
 ];
 
@@ -195,6 +210,7 @@ const pruned = [
   `${kernel}/drivers/firewire`,
   `${kernel}/drivers/pcmcia`,
   `${kernel}/drivers/gnss`,
+  `${kernel}/lib/test_*.ko`,
   `${kernel}/drivers/video/fbdev`,
   `${kernel}/net/bluetooth`,
   `${kernel}/net/mac80211`,

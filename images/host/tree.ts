@@ -12,6 +12,10 @@ const prefixOf = (architecture: Architecture) => (architecture === "amd64" ? "tr
 const treesOf = (architecture: Architecture) => new RegExp(`^${prefixOf(architecture)}[0-9a-f]+\\.tar$`);
 const KEPT_TREES = 2;
 
+/** As Debian's own installer makes it; a tree that was filled before cannot be merged without running a program of it. */
+const MERGED =
+  '--setup-hook=for each in bin lib sbin; do mkdir -p "$1/usr/$each" && ln -s "usr/$each" "$1/$each"; done';
+
 export interface TreeOptions {
   cacheDirectory: string;
   workDirectory: string;
@@ -70,6 +74,7 @@ export async function bootstrap(options: {
   const argv = [
     "mmdebstrap",
     "--mode=root",
+    ...(options.packages.includes("usr-is-merged") ? [MERGED] : []),
     ...(isEmulated ? FIRST_STAGE : ["--variant=minbase"]),
     "--format=directory",
     `--architectures=${options.architecture}`,
@@ -87,7 +92,7 @@ export async function bootstrap(options: {
     timeoutMs: 1_800_000,
     onLine: (line) => {
       const step = /^I: (.*)/.exec(line)?.[1];
-      if (step !== undefined) say(`mmdebstrap: ${step}`);
+      if (step !== undefined && !step.includes("--setup-hook")) say(`mmdebstrap: ${step}`);
     },
   });
   if (isEmulated) await secondStage({ root, workDirectory, say, run });

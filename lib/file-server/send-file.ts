@@ -14,6 +14,8 @@ export interface FileVersion {
   sizeBytes: number;
   /** The version that was hashed; another one is not served. */
   mtimeMs: number;
+  /** For whoever asked and nobody between: no cache may keep it. */
+  isSecret?: boolean;
 }
 
 export interface Sent {
@@ -29,7 +31,7 @@ export interface Sent {
 export async function sendFile(
   request: IncomingMessage,
   response: ServerResponse,
-  { sha256, sizeBytes, path, mtimeMs }: FileVersion,
+  { sha256, sizeBytes, path, mtimeMs, isSecret = false }: FileVersion,
   chunks: ChunkCache,
 ): Promise<Sent | undefined> {
   const etag = `"sha256-${sha256}"`;
@@ -37,7 +39,7 @@ export async function sendFile(
     "Content-Type": "application/octet-stream",
     etag,
     "accept-ranges": "bytes",
-    "cache-control": "public, max-age=31536000, immutable",
+    "cache-control": isSecret ? "no-store" : "public, max-age=31536000, immutable",
   };
   if (request.headers["if-none-match"] === etag) {
     response.writeHead(304, headers).end();

@@ -50,8 +50,8 @@ export const DEBIAN_SETS = {
     ...["ethtool", "smartmontools", "swtpm", "tpm2-tools", "grub-emu"],
   ],
   soak: [
-    ...["qemu-system-arm", "qemu-efi-aarch64", "isc-dhcp-server", "python3-websockets", "proot", "qemu-user-static"],
-    ...["binutils", "sbsigntool", "systemd-boot-efi"],
+    ...["qemu-system-arm", "qemu-efi-aarch64", "isc-dhcp-server", "python3-websockets", "qemu-user-static"],
+    ...["binutils", "lz4", "sbsigntool", "systemd-boot-efi"],
   ],
   bench: ["nginx", "tftpd-hpa", "wrk"],
   fresh: ["mmdebstrap", "debian-archive-keyring", "git", "procps"],
@@ -153,7 +153,6 @@ export const PROGRAMS_OF = {
   binutils: ["objcopy"],
   procps: ["ps"],
   sbsigntool: ["sbsign"],
-  proot: ["proot"],
   "python3-minimal": ["python3"],
   "isc-dhcp-server": ["dhcpd"],
   "qemu-system-arm": ["qemu-system-aarch64"],

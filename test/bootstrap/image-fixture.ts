@@ -15,6 +15,7 @@ export async function writeImage(
   root: string,
   {
     id = "img1",
+    architecture = "amd64" as BootImageManifest["architecture"],
     squashfs = Buffer.alloc(3_000_000, "squash"),
     key = generateKeyPairSync("ed25519").privateKey as KeyObject,
     publicKeyPem = "",
@@ -34,7 +35,7 @@ export async function writeImage(
     id,
     name: "host",
     createdAt: "2026-01-01T00:00:00.000Z",
-    architecture: "amd64",
+    architecture,
     kernel: file(contents.vmlinuz),
     initrd: file(contents.initrd),
     squashfs: file(squashfs),

@@ -14,6 +14,8 @@ export interface ImageOptions {
   reference: string;
   command: string[];
   files?: TarEntry[];
+  /** `bin/busybox` with what it needs; this machine's, static, without. */
+  busybox?: TarEntry[];
   env?: Record<string, string>;
   /** As Docker says it; another than amd64 makes an image this machine cannot run. */
   architecture?: string;
@@ -72,13 +74,11 @@ export function writeAppImage(path: string, app: AppName, options: Partial<Image
 
 export async function writeImageArchive(path: string, options: ImageOptions): Promise<ImageArchive> {
   const { reference, command, files = [], env = {}, architecture = "amd64", labels = {} } = options;
-  await access(BUSYBOX).catch((cause) => {
-    throw new Error(`${BUSYBOX} is missing: apt-get install busybox-static`, { cause });
-  });
+  const { busybox = await ownBusybox() } = options;
   const scratch = await mkdtemp(`${path}.`);
   try {
     const layerFile = join(scratch, "layer.tar");
-    const layer = await hashInto(layerFile, tar(rootfs(files)));
+    const layer = await hashInto(layerFile, tar(rootfs(busybox, files)));
     const config = JSON.stringify({
       architecture,
       os: "linux",
@@ -107,11 +107,18 @@ export async function writeImageArchive(path: string, options: ImageOptions): Pr
   }
 }
 
-function rootfs(files: TarEntry[]): TarEntry[] {
+async function ownBusybox(): Promise<TarEntry[]> {
+  await access(BUSYBOX).catch((cause) => {
+    throw new Error(`${BUSYBOX} is missing: apt-get install busybox-static`, { cause });
+  });
+  return [{ path: "bin/busybox", kind: "file", mode: 0o755, from: BUSYBOX }];
+}
+
+function rootfs(busybox: TarEntry[], files: TarEntry[]): TarEntry[] {
   return [
     ...["app", "bin", "etc", "proc", "sys", "dev"].map((path): TarEntry => ({ path, kind: "folder" })),
     { path: "tmp", kind: "folder", mode: 0o1777 },
-    { path: "bin/busybox", kind: "file", mode: 0o755, from: BUSYBOX },
+    ...busybox,
     ...APPLETS.map((name): TarEntry => ({ path: `bin/${name}`, kind: "link", target: "busybox" })),
     { path: "etc/passwd", kind: "file", content: "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n" },
     ...files,

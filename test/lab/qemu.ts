@@ -29,6 +29,8 @@ export interface MachineOptions {
   firmware?: FirmwareName;
   /** The card's boot ROM; what QEMU brings for it unless the firmware has its own. */
   romFile?: string;
+  /** The image in its CD drive at each power-on, which it boots from then; none without. */
+  cdrom?: () => string | undefined;
   /** What its clock says at every power-on, `2020-01-01T00:00:00`; the right time without. */
   clock?: string;
   /** A TPM 2.0 of its own (swtpm), which is the same after a power cycle. */
@@ -62,6 +64,11 @@ export interface Machine extends Port {
   consoleTail(lines: number): string[];
   waitForConsole(pattern: RegExp, timeoutMs: number): Promise<RegExpMatchArray>;
 }
+
+const cdArgv = (file: string): string[] => [
+  ...["-drive", `id=cd,if=none,media=cdrom,readonly=on,format=raw,file=${file}`],
+  ...["-device", "ide-cd,drive=cd,bootindex=0"],
+];
 
 export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions): Promise<Machine> {
   const { name, memoryMiB = 3072, cpus = 2, diskGiB = 2, nic = "virtio-net-pci", disk = "virtio-blk-pci" } = options;
@@ -137,9 +144,10 @@ export async function addMachine(scope: Scope, lan: Lan, options: MachineOptions
     async powerOn() {
       if (isOn()) throw new Error(`${name} is on`);
       await tpm?.powerOn();
+      const cd = options.cdrom?.();
       const emulator = await start(
         scope,
-        argv(),
+        [...argv(), ...(cd === undefined ? [] : cdArgv(cd))],
         { name: `${name}-qemu`, graceMs: 0 },
         { argv: lan.argv([]), forks: false },
       );

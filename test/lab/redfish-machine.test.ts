@@ -2,8 +2,9 @@
 // A machine with a Redfish BMC: sushy-tools' emulator (redfish-machine.txt, a virtual environment of its own) is the BMC, and what it is
 // told is done to an emulated machine. Orders go from the API through control and the boot server's hands to it, and the machine boots.
 import { mkdir, writeFile } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
+import { createServer, request as httpRequest, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { connect, createServer as createNetServer } from "node:net";
 import { join } from "node:path";
 import { json } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
@@ -13,7 +14,9 @@ import { getMachine } from "#api/machines.ts";
 import { lookAtMachineBmc, orderPower, putMachineBmc } from "#api/power.ts";
 import { exec } from "#lib/exec.ts";
 import { until } from "#lib/time.ts";
-import { QUICK, type World, world } from "../bootstrap/bmc/world.ts";
+import { MAC, QUICK, type World, world } from "../bootstrap/bmc/world.ts";
+import { bootMachine } from "../bootstrap/image-fixture.ts";
+import { type MediaPlane, mediaPlane } from "../bootstrap/media/plane.ts";
 import { makeCertificate } from "../control/routing/certificates.ts";
 import { freePort } from "../lib/free-port.ts";
 import { openLan } from "./network.ts";
@@ -25,7 +28,15 @@ interface Context {
   scope: Scope;
   machine: Machine;
   emulator: string;
-  told: { power_state: string; boot_device?: string; boot_mode?: string }[];
+  told: {
+    power_state: string;
+    boot_device?: string;
+    boot_mode?: string;
+    /** Path, write-protected, inserted. */
+    boot_image?: { Cd?: [string | null, boolean, boolean] };
+  }[];
+  plane: MediaPlane;
+  closing: (() => Promise<void>)[];
   notified: Server;
   it: World;
 }
@@ -33,13 +44,19 @@ interface Context {
 const PACKAGES = fileURLToPath(new URL("./redfish-machine.txt", import.meta.url));
 const SYSTEM = "27946b59-9e44-4fa7-8e91-f3527a1ef094";
 const lab = suite<Context>("redfish-machine");
+const PLANE_PORT = 7781;
 const params = { id: "metal" };
 
 lab.before(async (context) => {
   const scope = await openScope();
   context.scope = scope;
   const lan = await openLan(scope, { ip: "10.79.0.1" });
-  const machine = await addMachine(scope, lan, { name: "metal", memoryMiB: 512, diskGiB: 0 });
+  /** What its BMC has in its drive, when it told it to boot from there. */
+  const cdrom = () => {
+    const last = context.told.at(-1);
+    return last?.boot_device === "Cd" ? (last.boot_image?.Cd?.[0] ?? undefined) : undefined;
+  };
+  const machine = await addMachine(scope, lan, { name: "metal", mac: MAC, memoryMiB: 512, diskGiB: 0, cdrom });
   context.machine = machine;
   const www = join(scope.folder, "www");
   await mkdir(www);
@@ -52,6 +69,43 @@ lab.before(async (context) => {
   );
   await writeFile(join(scope.folder, "leases"), "");
   await lan.spawn(["busybox", "udhcpd", "-f", "-S", dhcp]);
+
+  // The boot plane is not on the machine's network: a wire to it, and one from the BMC, which both are routers as far as they know.
+  context.closing = [];
+  context.plane = await mediaPlane({
+    machines: [bootMachine(MAC, { target: "wait" })],
+    base: `http://10.79.0.1:${PLANE_PORT}`,
+  });
+  const { port: planePort } = context.plane;
+  const wire = join(scope.folder, "plane.sock");
+  const bridge = createNetServer((socket) => {
+    const on = connect(planePort, "127.0.0.1");
+    for (const [a, b] of [
+      [socket, on],
+      [on, socket],
+    ] as const) {
+      a.pipe(b);
+      a.on("error", () => b.destroy());
+      a.on("close", () => b.destroy());
+    }
+  });
+  await new Promise<void>((resolve) => bridge.listen(wire, resolve));
+  context.closing.push(async () => void bridge.close());
+  await lan.spawn(["socat", `TCP-LISTEN:${PLANE_PORT},bind=10.79.0.1,fork,reuseaddr`, `UNIX-CONNECT:${wire}`]);
+  const router = createServer((request, reply) => {
+    const url = new URL(request.url ?? "");
+    const { method, headers } = request;
+    const on = httpRequest({ host: "127.0.0.1", port: planePort, path: url.pathname + url.search, method, headers });
+    on.on("response", (answer) => {
+      reply.writeHead(answer.statusCode!, answer.headers);
+      answer.pipe(reply);
+    });
+    on.on("error", () => reply.destroy());
+    request.pipe(on);
+  });
+  await new Promise<void>((resolve) => router.listen(0, "127.0.0.1", resolve));
+  context.closing.push(async () => void router.close());
+  const { port: routerPort } = router.address() as AddressInfo;
 
   // The emulator says what it was told to do, and the machine does it.
   context.told = [];
@@ -109,17 +163,23 @@ lab.before(async (context) => {
     `${port}`,
     ...tls,
   ];
-  const running = await start(scope, argv, { name: "bmc", cwd: scope.folder });
+  const env = { ...process.env, http_proxy: `http://127.0.0.1:${routerPort}`, no_proxy: "127.0.0.1" };
+  const running = await start(scope, argv, { name: "bmc", cwd: scope.folder, env });
   await running.waitFor(/Running on/, 30_000);
   context.emulator = `127.0.0.1:${port}`;
-  context.it = await world({ waits: { ...QUICK, pollMs: 1_000, hardMs: 60_000, onMs: 60_000 } });
+  context.it = await world({
+    waits: { ...QUICK, pollMs: 1_000, hardMs: 60_000, onMs: 60_000, mediaMs: 120_000 },
+    media: { begin: (order, macs) => context.plane.room.begin(order, macs) },
+  });
   await context.it.startBoot();
 });
 
-lab.after(async ({ it, notified, scope }) => {
+lab.after(async ({ it, notified, scope, plane, closing }) => {
   await it?.[Symbol.asyncDispose]();
   notified?.closeAllConnections();
   notified?.close();
+  for (const close of closing ?? []) await close();
+  await plane?.[Symbol.asyncDispose]();
   await scope.close();
 });
 
@@ -161,6 +221,26 @@ lab("ordered off it is off, and its state says that it was ordered", async ({ it
   await until(() => !machine.isOn(), { what: "the machine off", timeoutMs: 10_000 });
   assert.is((await it.admin.call(getMachine, { params })).state, "off");
 });
+
+lab(
+  "ordered on from an ISO of its own it boots from that, asks as itself, and the ISO is taken out again",
+  async (context) => {
+    const { it, machine, told, plane } = context;
+    const before = told.length;
+    const order = await it.ended(
+      await it.admin.call(orderPower, { params, body: { action: "on", boot: "media", mode: "legacy" } }),
+      200_000,
+    );
+    assert.is(order.state, "done", order.reason);
+    assert.match(order.reason, `it booted from its ISO: card ${MAC}`);
+    await machine.waitForConsole(/waits for approval/, 30_000);
+    assert.ok(told.slice(before).some(({ boot_device, boot_image }) => boot_device === "Cd" && boot_image?.Cd?.[2]));
+    assert.is(told.at(-1)?.boot_image?.Cd?.[2], false, "it was taken out");
+    assert.ok(plane.events.some(({ claimed }) => claimed.mac === MAC));
+    const off = await it.ended(await it.admin.call(orderPower, { params, body: { action: "off" } }));
+    assert.is(off.state, "done", off.reason);
+  },
+);
 
 lab("a wrong password is found out at once", async ({ it, emulator }) => {
   const { pinSha256 } = (await it.admin.call(lookAtMachineBmc, { params, body: {}, timeoutMs: 90_000 })) ?? {};

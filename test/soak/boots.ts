@@ -1,10 +1,12 @@
 // Emulated machines of several kinds, each switched on for the first time: from power to a ready host over the network, with every step of
 // it on one timeline. npm test boots one kind.
+import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import type { Host } from "#api/hosts.ts";
 import type { Machine as MachineRecord, TimelineEvent } from "#api/machines.ts";
 import { until } from "#lib/time.ts";
-import { type BootImageOptions, bootImage, trustImage } from "../e2e/boot-image.ts";
+import { fetchLoaders } from "../../images/loaders.ts";
+import { type BootImageOptions, bootImage, CACHE, trustImage } from "../e2e/boot-image.ts";
 import { type Appliance, startAppliance } from "../lab/appliance.ts";
 import { addMachine, type Machine, type MachineOptions } from "../lab/qemu.ts";
 import { openScope, type Scope } from "../lab/scope.ts";
@@ -58,6 +60,12 @@ export async function booting(
   const image = await bootImage({ say, signal: scope.signal, fast: true, ...kind });
   const stateDir = join(scope.folder, "state");
   await trustImage(image, stateDir);
+  if (kind.architecture === "arm64") {
+    // Debian 12 has no iPXE for it; `flynn image build` fetches what these are.
+    const directory = join(CACHE, "loaders");
+    await fetchLoaders({ directory, workDirectory: scope.folder, say, signal: scope.signal });
+    await cp(directory, join(stateDir, "loaders"), { recursive: true });
+  }
   const net = ["--interface", "br0", "--dhcp", "full", "--dhcp-range", "10.77.0.100-10.77.0.200"];
   const appliance = await startAppliance(scope, {
     stateDir,

@@ -15,11 +15,16 @@ const ROW_MS = 150_000;
 /** EDK2 asks four times, after 4, 8 and 16 seconds; a third question says that the answers before were none. */
 const IGNORED_DISCOVERS = 3;
 const HANGING_REQUESTS = 3;
+/** What firmware says when it goes on to its next boot option. */
+const GAVE_UP = /PXE-E\d\d|failed to load Boot|No more network devices|Nothing to boot|No bootable device/;
 
 export const firmwareTable: Soak = {
   what: `${Object.keys(TABLE).length} answers of a boot server, right and wrong ones, each given to the firmware itself`,
-  covers: ["test/soak/firmware-table.ts", "test/soak/offer-rows.ts", "test/lab/firmware", "test/lab/qemu.ts"],
-  async run({ resumed, timeUp, signal, say }) {
+  covers: [
+    ...["firmware-table.ts", "offer-rows.ts"].map((name) => `test/soak/${name}`),
+    ...["firmwares.ts", "offers.ts", "office-dhcp.ts"].map((name) => `test/lab/firmware/${name}`),
+  ],
+  async run({ resumed, timeUp, signal, say, keep }) {
     const figures: Record<string, number | string> = { ...resumed };
     const wrong: string[] = [];
     const scope = await openScope({ signals: false });
@@ -35,7 +40,7 @@ export const firmwareTable: Soak = {
         try {
           const outcome = await outcomeOf(each, row);
           say(`${name}: ${outcome}`);
-          if (outcome === row.outcome) figures[name] = outcome;
+          if (outcome === row.outcome) await keep(Object.assign(figures, { [name]: outcome }));
           else wrong.push(`${name}: ${outcome} instead of ${row.outcome}`);
         } catch (error) {
           signal.throwIfAborted();
@@ -67,8 +72,9 @@ export async function outcomeOf(scope: Scope, { firmware, outcome: _, ...shape }
     const lines = server.output().split("\n");
     const count = (what: string) => lines.filter((line) => line === what).length;
     if (lines.some((line) => line === "http" || line === `tftp ${bootFile}`)) return "boots" as const;
-    if (count("4011") >= HANGING_REQUESTS) return "hangs" as const;
-    return count("discover") >= IGNORED_DISCOVERS ? ("ignored" as const) : undefined;
+    const gaveUp = GAVE_UP.test(machine.console());
+    if (count("4011") >= (gaveUp ? 1 : HANGING_REQUESTS)) return "hangs" as const;
+    return gaveUp || count("discover") >= IGNORED_DISCOVERS ? ("ignored" as const) : undefined;
   };
   const what = `what ${firmware} does`;
   return until(async () => seen(), { what, timeoutMs: ROW_MS, everyMs: 100, signal: scope.signal }).catch(

@@ -36,22 +36,26 @@ async function main(stopped: AbortSignal): Promise<number> {
   const same = left !== undefined && (await changesSince(left.commit, soak.covers)) === 0;
   if (same) console.log(`goes on: ${JSON.stringify(left.figures)}`);
   const startedMs = performance.now();
+  const minutes = () => (same ? left.minutes : 0) + (performance.now() - startedMs) / 60_000;
+  const keep = async (kept: Figures) => {
+    await mkdir(folder, { recursive: true });
+    await writeFile(file, JSON.stringify({ commit, minutes: minutes(), figures: kept } satisfies Left));
+  };
   const { done, figures } = await soak.run({
     resumed: same ? left.figures : undefined,
     timeUp: AbortSignal.timeout(CALL_MS),
     signal: AbortSignal.any([stopped, AbortSignal.timeout(LONGEST_MS)]),
     say: (line) => console.log(line),
+    keep,
   });
-  const minutes = (same ? left.minutes : 0) + (performance.now() - startedMs) / 60_000;
   if (!done) {
-    await mkdir(folder, { recursive: true });
-    await writeFile(file, JSON.stringify({ commit, minutes, figures } satisfies Left));
+    await keep(figures);
     console.log(`not done yet: ${JSON.stringify(figures)}. Go on with: npm run test:soak -- ${name}`);
     return 0;
   }
   await rm(file, { force: true });
-  await writeRow(name, { date: new Date().toISOString(), commit, minutes: Number(minutes.toFixed(1)), figures });
-  console.log(`${name} holds: ${JSON.stringify(figures)}, in ${minutes.toFixed(1)} min. Commit test/soak.json.`);
+  await writeRow(name, { date: new Date().toISOString(), commit, minutes: Number(minutes().toFixed(1)), figures });
+  console.log(`${name} holds: ${JSON.stringify(figures)}, in ${minutes().toFixed(1)} min. Commit test/soak.json.`);
   return 0;
 }
 

@@ -24,6 +24,8 @@ export interface SoakCall {
   /** Ends when somebody stops the run. */
   signal: AbortSignal;
   say: (line: string) => void;
+  /** Written down at once: a call that is broken off, or fails in another part, has done so much. */
+  keep: (figures: Figures) => Promise<void>;
 }
 
 export interface Soak {

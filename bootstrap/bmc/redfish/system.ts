@@ -4,9 +4,16 @@ import type { BootDevice, BootMode, PowerState } from "#api/power.ts";
 import type { Switch } from "../switch.ts";
 import { cleanText, trouble } from "../trouble.ts";
 import { type Json, linkAt, membersOf, textAt, textsAt } from "./answer.ts";
+import { virtualDrive } from "./drive.ts";
 import type { Session } from "./session.ts";
 
-const TARGETS: Record<BootDevice, string> = { pxe: "Pxe", http: "UefiHttp", disk: "Hdd", bios: "BiosSetup" };
+const TARGETS: Record<BootDevice, readonly string[]> = {
+  pxe: ["Pxe"],
+  http: ["UefiHttp"],
+  disk: ["Hdd"],
+  bios: ["BiosSetup"],
+  media: ["Cd", "UsbCd"],
+};
 const MODES: Record<BootMode, string> = { uefi: "UEFI", legacy: "Legacy" };
 const ON = ["On", "ForceOn", "PushPowerButton"] as const;
 const HARD = ["ForceOff", "PushPowerButton"] as const;
@@ -64,13 +71,13 @@ export function redfishSwitch(
     on: (signal) => reset(ON, signal),
     off: (hard, signal) => reset(hard ? HARD : SOFT, signal),
     async bootOnce(device, wantedMode, signal) {
-      const target = TARGETS[device];
       const { value } = await session.get(await path(signal), signal);
       const targets = textsAt(value, "Boot", "BootSourceOverrideTarget@Redfish.AllowableValues");
-      if (targets !== undefined && !targets.includes(target))
+      const target = allowed(TARGETS[device], targets);
+      if (target === undefined)
         throw trouble(
           "bmc-unsupported",
-          `the BMC at ${address} cannot boot ${target} once, only: ${cleanText(targets.join(", "))}`,
+          `the BMC at ${address} cannot boot ${TARGETS[device][0]} once, only: ${cleanText(targets?.join(", ") ?? "")}`,
         );
       const modes = textsAt(value, "Boot", "BootSourceOverrideMode@Redfish.AllowableValues");
       const mode = wantedMode === undefined ? undefined : MODES[wantedMode];
@@ -93,6 +100,7 @@ export function redfishSwitch(
       const stays = textAt(set, "Boot", "BootSourceOverrideEnabled") === "Continuous";
       return stays ? `${words}; this BMC knows no once, it stays so until it is set anew` : words;
     },
+    drive: virtualDrive(session, { address, system: path }),
     close: () => session.close(),
   };
 }

@@ -46,3 +46,25 @@ export const machineLoops: AlertRule = {
         next: `flynn machine explain ${name}`,
       })),
 };
+
+export const bmcFactoryPassword: AlertRule = {
+  kind: "bmc-factory-password",
+  raiseAfterMs: 0,
+  clearAfterMs: 0,
+  all: "flynn machine list",
+  wanted: ({ machines, factoryBmcs }) =>
+    factoryBmcs.flatMap(({ machineId, address, user }) => {
+      const machine = machines.find(({ id }) => id === machineId);
+      if (machine === undefined) return [];
+      const { id, name } = machine;
+      return [
+        {
+          subject: { kind: "machine" as const, id, name },
+          severity: "warning" as const,
+          what: `the BMC of machine ${name} has the password that it left its factory with`,
+          why: `whoever reaches ${address} and knows its maker logs in as ${user}, switches the machine and boots it from what they like. Change it at the BMC, then here`,
+          next: `flynn machine bmc set ${name}`,
+        },
+      ];
+    }),
+};

@@ -12,6 +12,8 @@ export interface RedfishFake extends AsyncDisposable {
   bmc: BmcAccess;
   /** The system as it shows it; a test changes it as it likes. */
   system: Record<string, unknown>;
+  /** Its virtual drives, by id. */
+  drives: Record<string, Record<string, unknown>>;
   /** `POST /redfish/...` of each request, in order. */
   asked: string[];
   /** Answers instead of the fake; false leaves it to the fake. */
@@ -28,6 +30,14 @@ export interface RedfishFake extends AsyncDisposable {
 }
 
 export const SYSTEM = "/redfish/v1/Systems/1";
+const MEDIA = `${SYSTEM}/VirtualMedia`;
+const mediaActions = (drive: string) =>
+  Object.fromEntries(
+    ["Insert", "Eject"].map((action) => [
+      `#VirtualMedia.${action}Media`,
+      { target: `${MEDIA}/${drive}/Actions/VirtualMedia.${action}Media` },
+    ]),
+  );
 const made: { certificate: string; key: string }[] = [];
 
 export function send(
@@ -68,6 +78,7 @@ export async function redfishFake(): Promise<RedfishFake> {
     },
     system: {
       "@odata.id": SYSTEM,
+      VirtualMedia: { "@odata.id": MEDIA },
       Id: "1",
       PowerState: "Off",
       Boot: {
@@ -82,6 +93,10 @@ export async function redfishFake(): Promise<RedfishFake> {
           "ResetType@Redfish.AllowableValues": ["On", "ForceOff", "GracefulShutdown", "ForceRestart"],
         },
       },
+    },
+    drives: {
+      Floppy: { MediaTypes: ["Floppy", "USBStick"], Inserted: false, Image: null, Actions: mediaActions("Floppy") },
+      Cd: { MediaTypes: ["CD", "DVD"], Inserted: false, Image: null, Actions: mediaActions("Cd") },
     },
     asked: [],
     before: () => false,
@@ -140,6 +155,14 @@ export async function redfishFake(): Promise<RedfishFake> {
       if (ResetType === "ForceOff" || ResetType === "GracefulShutdown") fake.system["PowerState"] = "Off";
       return send(reply, 204);
     }
+    if (method === "GET" && url === MEDIA)
+      return send(reply, 200, { Members: Object.keys(fake.drives).map((id) => ({ "@odata.id": `${MEDIA}/${id}` })) });
+    const [, id = "", action] = /VirtualMedia\/(\w+)(?:\/Actions\/VirtualMedia\.(Insert|Eject)Media)?$/.exec(url) ?? [];
+    const drive = fake.drives[id];
+    if (drive !== undefined && method === "GET") return send(reply, 200, drive, { etag: '"d"' });
+    if (drive !== undefined && (method === "PATCH" || action === "Insert")) Object.assign(drive, JSON.parse(body));
+    if (drive !== undefined && action === "Eject") Object.assign(drive, { Inserted: false, Image: null });
+    if (drive !== undefined) return send(reply, 204);
     return send(reply, 404, { error: { message: "no such thing" } });
   }
   return fake;

@@ -13,6 +13,7 @@ import type { Waits } from "../../../bootstrap/bmc/carry-out.ts";
 import { followBmcWork } from "../../../bootstrap/bmc/link.ts";
 import type { Switch } from "../../../bootstrap/bmc/switch.ts";
 import { type BmcWorker, bmcWorker } from "../../../bootstrap/bmc/worker.ts";
+import type { MediaRoom } from "../../../bootstrap/media/room.ts";
 import { type Member, type Rig, rig } from "../../control/rig.ts";
 
 export const MAC = "52:54:00:00:00:01";
@@ -22,6 +23,7 @@ export const QUICK: Waits = {
   softMs: 1_000,
   onMs: 20_000,
   wakeMs: 10_000,
+  mediaMs: 20_000,
   silentMs: 10_000,
 };
 
@@ -36,15 +38,17 @@ export interface World extends AsyncDisposable {
   /** Resolves when control knows that it is there. */
   startBoot(): Promise<void>;
   stopBoot(): Promise<void>;
-  ended(order: MachineOrder): Promise<MachineOrder>;
+  ended(order: MachineOrder, timeoutMs?: number): Promise<MachineOrder>;
 }
 
 export interface WorldOptions {
   open?: (bmc: BmcAccess) => Switch;
   waits?: Waits;
+  /** ISOs of the machine; none are made without. */
+  media?: Pick<MediaRoom, "begin">;
 }
 
-export async function world({ open, waits = QUICK }: WorldOptions = {}): Promise<World> {
+export async function world({ open, waits = QUICK, media }: WorldOptions = {}): Promise<World> {
   const control = await rig();
   const stateDir = await mkdtemp(join(tmpdir(), "flynn-bmc-"));
   const boot = await control.join("boot");
@@ -73,6 +77,7 @@ export async function world({ open, waits = QUICK }: WorldOptions = {}): Promise
         heardAt: (mac) => it.heard.get(mac),
         wake: async (macs) => void it.woken.push(...macs),
         waits,
+        media,
         ...(open === undefined ? {} : { open }),
       });
       const { signal } = stop;
@@ -93,14 +98,14 @@ export async function world({ open, waits = QUICK }: WorldOptions = {}): Promise
       await was?.ended;
       await was?.worker.close();
     },
-    ended: (order) =>
+    ended: (order, timeoutMs = 30_000) =>
       until(
         async () => {
           const params = { id: order.machineId, order: order.id };
           const now = await control.admin.call(getMachineOrder, { params });
           return isOver(now) ? now : undefined;
         },
-        { what: `the end of order ${order.id}`, timeoutMs: 30_000, everyMs: 50 },
+        { what: `the end of order ${order.id}`, timeoutMs, everyMs: 50 },
       ),
     async [Symbol.asyncDispose]() {
       await it.stopBoot();

@@ -146,6 +146,19 @@ const TABLE: Record<
     ],
     not: [{ lans: [{ id: "b-1", name: "boot", servers: [] }] }],
   },
+  "bmc-factory-password": {
+    raised: [
+      [
+        { machines: [machine({})], factoryBmcs: [{ machineId: machine({}).id, address: "10.0.0.9", user: "ADMIN" }] },
+        "warning",
+        /password that it left its factory with.*10\.0\.0\.9.*ADMIN.*flynn machine bmc set/s,
+      ],
+    ],
+    not: [
+      { machines: [machine({})] },
+      { machines: [machine({})], factoryBmcs: [{ machineId: "gone", address: "10.0.0.9", user: "ADMIN" }] },
+    ],
+  },
   "certificate-ends": {
     raised: [
       [
@@ -301,6 +314,7 @@ const SECONDS: Record<AlertKind, [raise: number, clear: number]> = {
   "machine-fell-back": [0, 0],
   "machine-loops": [0, 0],
   "rogue-dhcp": [0, 60],
+  "bmc-factory-password": [0, 0],
   "certificate-ends": [0, 0],
   "member-certificate-ends": [60, 60],
   "control-certificate-ends": [60, 60],

@@ -15,6 +15,7 @@ export const well = (over: Partial<AlertView> = {}): AlertView => ({
   routers: [],
   machines: [],
   lans: [],
+  factoryBmcs: [],
   certificates: [],
   ownCertificates: [],
   restarted: [],

@@ -36,6 +36,13 @@ for (const [claim, over, type, words] of [
     /initrd refused/,
   ],
   [
+    "what does not come back is switched by its BMC, where it has one that may",
+    { phase: "boot", ready: false, sinceMs: 2_000, mayCycle: true },
+    "cycle",
+    /nothing came of its boot/,
+  ],
+  ["and not before its time", { phase: "boot", ready: false, sinceMs: 1_000, mayCycle: true }, "wait", undefined],
+  [
     "what does not come back ends it",
     { phase: "boot", ready: false, sinceMs: 2_000 },
     "end",

@@ -77,8 +77,18 @@ const TABLE: [claim: string, Progress, type: string, words?: RegExp][] = [
     /node-1: its jobs did not move/,
   ],
   [
-    "a host that is lost meanwhile too",
-    progress([machine(1, "draining", { ready: false })]),
+    "a host that is silent for a moment meanwhile is waited for",
+    progress([machine(1, "draining", { ready: false, sinceMs: 500 })]),
+    "wait",
+  ],
+  [
+    "and not told to reboot before it is heard again",
+    progress([machine(1, "draining", { ready: false, drained: true, sinceMs: 500 })]),
+    "wait",
+  ],
+  [
+    "one that stays lost ends it",
+    progress([machine(1, "draining", { ready: false, drained: true, sinceMs: 10_000_000 })]),
     "turn-back",
     /lost while/,
   ],
@@ -101,6 +111,17 @@ const TABLE: [claim: string, Progress, type: string, words?: RegExp][] = [
     progress([machine(1, "rebooting", { ready: false, sinceMs: 2_000 })]),
     "turn-back",
     /did not come back/,
+  ],
+  [
+    "where its BMC can, it is switched off and on before that",
+    progress([machine(1, "rebooting", { ready: false, sinceMs: 2_000, mayCycle: true })]),
+    "cycle m1",
+    /its BMC switches it off and on, once/,
+  ],
+  [
+    "on its way back too",
+    progress([machine(1, "back-rebooting", { ready: false, sinceMs: 2_000, mayCycle: true })], back),
+    "cycle m1",
   ],
   [
     "a stage is well for a while before the next",

@@ -54,7 +54,7 @@ function dockerArchive(architecture = "amd64", command = "/hello"): Buffer {
 
 async function withRegistry(
   body: (rig: Rig, uploads: () => Promise<string[]>, its: { images: Registry; data: string }) => Promise<void>,
-  restMs?: number,
+  { restMs, preferred }: { restMs?: number; preferred?: () => readonly string[] } = {},
 ): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), "registry-test-"));
   let child: ChildProcess | undefined;
@@ -81,6 +81,7 @@ async function withRegistry(
       caPem: authority.caPem,
       layersDirectory: at("data"),
       restMs,
+      preferred,
     });
     assert.match(String(await images.problem()), /does not answer|undefined/);
     await until(async () => (await images.problem()) === undefined, {
@@ -160,6 +161,57 @@ test("an OCI layout, packed as a whole or not, is the same image, and is unpacke
       await rm(directory, { recursive: true, force: true });
     }
   }));
+
+/** An OCI archive with an image for each of these, as `docker buildx` writes one. */
+async function indexFor(directory: string, architectures: readonly string[]): Promise<Buffer> {
+  const layout = join(directory, `layout-${architectures.join("-")}`);
+  const manifests: object[] = [];
+  for (const architecture of architectures) {
+    const docker = join(directory, `${architecture}.tar`);
+    await writeFile(docker, dockerArchive(architecture));
+    const target = `oci:${layout}:${architecture}`;
+    await exec(["skopeo", "--tmpdir", directory, "copy", `docker-archive:${docker}`, target]);
+  }
+  const top = JSON.parse(await readFile(join(layout, "index.json"), "utf8")) as { manifests: object[] };
+  for (const [n, architecture] of architectures.entries())
+    manifests.push({ ...top.manifests[n], annotations: undefined, platform: { os: "linux", architecture } });
+  const mediaType = "application/vnd.oci.image.index.v1+json";
+  const index = JSON.stringify({ schemaVersion: 2, mediaType, manifests });
+  const digest = createHash("sha256").update(index).digest("hex");
+  await writeFile(join(layout, "blobs/sha256", digest), index);
+  const only = { mediaType, digest: `sha256:${digest}`, size: Buffer.byteLength(index) };
+  await writeFile(join(layout, "index.json"), JSON.stringify({ schemaVersion: 2, manifests: [only] }));
+  const file = `${layout}.tar`;
+  const names = ["oci-layout", "index.json", "blobs"];
+  await exec(["tar", "--create", "--file", file, "--directory", layout, ...names]);
+  return await readFile(file);
+}
+
+test("of an archive with images for several processors the one for the hosts there are is taken, else one that there is", () => {
+  let hosts: string[] = [];
+  return withRegistry(
+    async (rig) => {
+      const directory = await mkdtemp(join(tmpdir(), "index-test-"));
+      try {
+        const both = await indexFor(directory, ["amd64", "arm64"]);
+        const arm = await indexFor(directory, ["arm64"]);
+        const taken = async (archive: Buffer) => (await upload(rig, Readable.from([archive]))).architecture;
+        const own = process.arch === "arm64" ? "arm64" : "amd64";
+        assert.is(await taken(both), own, "no host yet: as this machine");
+        for (hosts of [["arm64", "amd64"], ["amd64", "arm64"], ["arm64"], ["amd64"]])
+          assert.is(await taken(both), hosts[0], hosts.join());
+        assert.is(await taken(arm), "arm64", "it has no other");
+        const neither = await indexFor(directory, ["s390x", "ppc64le"]);
+        const fault = await refusal(upload(rig, Readable.from([neither])));
+        assert.is(fault.code, "invalid");
+        assert.match(fault.message, /^the archive has no image for linux\/amd64 or linux\/arm64$/);
+      } finally {
+        await rm(directory, { recursive: true, force: true });
+      }
+    },
+    { preferred: () => hosts },
+  );
+});
 
 test("an image beyond what the app's may be is refused, and its words reach a client that is still sending", () =>
   withRegistry(async (rig, uploads) => {
@@ -242,25 +294,28 @@ test("300 MB go through without staying in memory", () =>
   }));
 
 test("a removed image is gone with its layers, one that shares them stays whole, and one that just came in is left alone", () =>
-  withRegistry(async (rig, _, { images, data }) => {
-    const signal = AbortSignal.timeout(60_000);
-    const [gone, stays] = [await upload(rig, Readable.from([dockerArchive()])), await storeOther(rig)];
-    assert.not.equal(gone.digest, stays.digest);
-    const blobs = async () =>
-      (await readdir(join(data, "docker/registry/v2/blobs/sha256"), { recursive: true })).filter((name) =>
-        name.endsWith("data"),
-      ).length;
-    const before = await blobs();
-    assert.is(before, 5, "two manifests, two configs, one layer");
-    assert.is(await images.remove(gone.repository, gone.digest, signal), true);
-    assert.is(await images.remove(gone.repository, gone.digest, signal), true, "what is gone already is gone");
-    assert.is(await blobs(), before, "layers stay until they are collected");
-    assert.is(await images.collect(signal), true);
-    assert.is(await blobs(), 3, "the shared layer stays with the image that uses it");
-    const again = await upload(rig, Readable.from([dockerArchive()]));
-    assert.is(again.digest, gone.digest, "and it can come back");
-    assert.is(await blobs(), 5);
-  }, 0));
+  withRegistry(
+    async (rig, _, { images, data }) => {
+      const signal = AbortSignal.timeout(60_000);
+      const [gone, stays] = [await upload(rig, Readable.from([dockerArchive()])), await storeOther(rig)];
+      assert.not.equal(gone.digest, stays.digest);
+      const blobs = async () =>
+        (await readdir(join(data, "docker/registry/v2/blobs/sha256"), { recursive: true })).filter((name) =>
+          name.endsWith("data"),
+        ).length;
+      const before = await blobs();
+      assert.is(before, 5, "two manifests, two configs, one layer");
+      assert.is(await images.remove(gone.repository, gone.digest, signal), true);
+      assert.is(await images.remove(gone.repository, gone.digest, signal), true, "what is gone already is gone");
+      assert.is(await blobs(), before, "layers stay until they are collected");
+      assert.is(await images.collect(signal), true);
+      assert.is(await blobs(), 3, "the shared layer stays with the image that uses it");
+      const again = await upload(rig, Readable.from([dockerArchive()]));
+      assert.is(again.digest, gone.digest, "and it can come back");
+      assert.is(await blobs(), 5);
+    },
+    { restMs: 0 },
+  ));
 
 test("an image that came in lately is not removed: its artifact may not be on record yet", () =>
   withRegistry(async (rig, _, { images }) => {
