@@ -4,65 +4,18 @@
 import type { OrderReport, PowerWork } from "#api/bmc-work.ts";
 import { Fault, isFault } from "#api/fault.ts";
 import type { PowerState } from "#api/power.ts";
-import { joined, sleep } from "#lib/time.ts";
+import { sleep } from "#lib/time.ts";
 import { formatDuration } from "#lib/units.ts";
 import type { Medium } from "../media/room.ts";
-import type { Switch } from "./switch.ts";
+import { bootFromMedia } from "./boot-media.ts";
+import { type Carrying, done, type End, WAITS, type Waits } from "./carrying.ts";
 import { cleanText, trouble, troubleCode } from "./trouble.ts";
-
-export interface Waits {
-  pollMs: number;
-  /** Until a power cut, a shutdown and a start are seen. */
-  hardMs: number;
-  softMs: number;
-  onMs: number;
-  wakeMs: number;
-  /** Until a machine that was switched on asks for its script from its ISO: firmware and a BMC that reads over the network are slow. */
-  mediaMs: number;
-  /** A BMC that does not answer is asked again for so long: many go away for a moment when the power changes. */
-  silentMs: number;
-}
-
-export const WAITS: Waits = {
-  pollMs: 2_000,
-  hardMs: 120_000,
-  softMs: 180_000,
-  onMs: 120_000,
-  wakeMs: 240_000,
-  mediaMs: 900_000,
-  silentMs: 90_000,
-};
-
-export interface Carrying {
-  open: () => Switch;
-  wake: () => Promise<void>;
-  /** Whether anything was heard of the machine since then, on the monotonic clock. */
-  heardSince: (sinceMs: number) => boolean;
-  tell: (report: OrderReport) => void;
-  /** Resolves when control agrees that it begins, or is away; false: it was taken back meanwhile, and nothing of it is to be done. */
-  begins: (report: OrderReport) => Promise<boolean>;
-  /** Resolves when it is written down that the machine was off, so that it is not switched off again. */
-  rememberOff: () => Promise<void>;
-  /** The ISO of this order's machine, served from now on until its end. */
-  media: () => Promise<Medium>;
-  waits?: Waits;
-  signal: AbortSignal;
-  /** The boot server stops: what is tidied up after an order waits for the next start. */
-  stopping: AbortSignal;
-}
-
-type End = Required<Pick<OrderReport, "end">> & OrderReport;
-
-const done = (reason: string, power?: PowerState): End => ({
-  step: reason,
-  ...(power === undefined ? {} : { power }),
-  end: { state: "done", reason },
-});
 
 /** Resolves with the end to report; throws only when the signal aborts. */
 export async function carryOut(work: PowerWork, carrying: Carrying): Promise<End> {
   try {
-    return work.bmc.kind === "wake" ? await wakeUp(work, carrying) : await switchIt(work, carrying);
+    if (work.bmc.kind === "wake") return await wakeUp(work, carrying);
+    return work.boot === "media" ? await bootFromMedia(work, carrying, switchOnce) : await switchOnce(work, carrying);
   } catch (error) {
     carrying.signal.throwIfAborted();
     const code = troubleCode(error);
@@ -97,79 +50,6 @@ async function wakeUp(
     "wake-no-effect",
     `nothing was heard of it within ${formatDuration(waits.wakeMs)} of Wake-on-LAN: switch that on in its firmware, or it boots from its disk`,
   );
-}
-
-/** Why an order's work ends when its boot server does: it goes on at the next start. */
-export const STOPS = new Error("the boot server stops");
-const EJECT_MS = 60_000;
-
-async function switchIt(work: PowerWork, carrying: Carrying): Promise<End> {
-  if (work.boot !== "media") return switchOnce(work, carrying);
-  const { waits = WAITS, signal, tell } = carrying;
-  const medium = await carrying.media();
-  const device = carrying.open();
-  let reason = "";
-  try {
-    if (work.mode !== undefined && !medium.boots.includes(work.mode === "uefi" ? "uefi" : "bios"))
-      throw trouble("bmc-unsupported", isoLacks(work.mode));
-    if (device.drive === undefined)
-      throw trouble("bmc-unsupported", "this kind of BMC has no virtual drive: use its Redfish");
-    const end = await switchOnce(work, carrying, medium);
-    if (end.end.state === "failed") return end;
-    await takenOf(medium, { tell, waitMs: waits.mediaMs, pollMs: waits.pollMs, signal });
-    const { mac, address } = medium.taken()!;
-    reason = `it booted from its ISO: card ${mac} at ${address} asked for its script`;
-    return done(reason, "on");
-  } finally {
-    // At the next start it goes on, and the machine may be reading it.
-    if (signal.reason !== STOPS) await eject(device, medium, carrying);
-    await device.close();
-  }
-}
-
-const isoLacks = (mode: "uefi" | "legacy"): string =>
-  mode === "uefi"
-    ? "the boot server has no loaders for UEFI to make an ISO of: flynn image build, and start it again"
-    : "the boot server has no ipxe.iso to make an ISO for a BIOS of: apt-get install ipxe";
-
-async function takenOf(
-  medium: Medium,
-  { tell, waitMs, pollMs, signal }: { tell: Carrying["tell"]; waitMs: number; pollMs: number; signal: AbortSignal },
-): Promise<void> {
-  const beganMs = performance.now();
-  tell({ step: "it is on; waits until it asks for its script from its ISO", power: "on" });
-  for (let toldMs = beganMs; medium.taken() === undefined; ) {
-    const nowMs = performance.now();
-    const passedMs = Math.round((nowMs - beganMs) / 1000) * 1000;
-    if (nowMs - beganMs > waitMs)
-      throw trouble(
-        "media-no-effect",
-        `it is on, and asked for no script from its ISO within ${formatDuration(waitMs)}: its BMC may not reach the boot server, or the machine has no way to it`,
-      );
-    if (nowMs - toldMs > 45_000) {
-      toldMs = nowMs;
-      tell({ step: `waits until it asks for its script from its ISO, ${formatDuration(passedMs)} so far` });
-    }
-    await sleep(pollMs, signal);
-    signal.throwIfAborted();
-  }
-}
-
-async function eject(
-  device: Switch,
-  medium: Medium,
-  { tell, stopping }: Pick<Carrying, "tell" | "stopping">,
-): Promise<void> {
-  await medium.end();
-  const limit = joined(stopping, AbortSignal.timeout(EJECT_MS));
-  try {
-    await device.drive?.eject(medium.url, limit.signal);
-  } catch (error) {
-    if (stopping.aborted) throw error;
-    tell({ step: cleanText(`its ISO, which opens nothing any more, stays in its drive: ${String(error)}`, 400) });
-  } finally {
-    limit.release();
-  }
 }
 
 async function switchOnce(work: PowerWork, carrying: Carrying, medium?: Medium): Promise<End> {

@@ -9,7 +9,7 @@ import { getMachineOrder, isOver, type MachineOrder } from "#api/machine-orders.
 import { approveMachine, getMachine } from "#api/machines.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
-import type { Waits } from "../../../bootstrap/bmc/carry-out.ts";
+import type { Waits } from "../../../bootstrap/bmc/carrying.ts";
 import { followBmcWork } from "../../../bootstrap/bmc/link.ts";
 import type { Switch } from "../../../bootstrap/bmc/switch.ts";
 import { type BmcWorker, bmcWorker } from "../../../bootstrap/bmc/worker.ts";
