@@ -169,7 +169,7 @@ function machineChanges(
   const { healthy, version } = report.engine;
   const known = machineId === undefined ? undefined : store.get<MachineRecord>(keys.machine(machineId))?.value;
   if (known === undefined) return [];
-  const anew = fromOwnDisk(known, { name, bootId: hostBootId }, report, at);
+  const anew = bootedAnew(known, { name, bootId: hostBootId }, report, at);
   const { machine } = anew;
   // A frame that says nothing new of this boot ends here: the timeline is not read every two seconds per host.
   if (changes.length === 0 && !report.events?.length && (isAsSeen(machine, store) || !healthy)) return [];
@@ -213,15 +213,23 @@ function machineChanges(
   return result;
 }
 
-/** Another boot of its kernel, from its own disk: no boot server saw it begin, and no join says so. It begins here. */
-function fromOwnDisk(
+/**
+ * Its host has an identity from before, so that no join says that it booted: the report of another boot of its kernel does. A boot from the
+ * network was seen by the boot server; one from its own disk was seen by nobody, and begins here.
+ */
+function bootedAnew(
   machine: MachineRecord,
   host: { name: string; bootId: string | undefined },
   { facts }: HostReport,
   at: Date,
 ): { machine: MachineRecord; steps: Parameters<typeof timelineChanges>[3] } {
+  if (host.bootId === undefined || host.bootId === facts.bootId) return { machine, steps: [] };
   const { slot } = facts;
-  if (slot === undefined || host.bootId === undefined || host.bootId === facts.bootId) return { machine, steps: [] };
+  if (slot === undefined) {
+    const seen = machine.bootId;
+    const isKnown = seen === undefined || seen === machine.joinedBootId;
+    return { machine: isKnown ? machine : { ...machine, joinedBootId: seen }, steps: [] };
+  }
   const bootId = newId("boot", at.getTime());
   const message = `host ${host.name} is back: it booted from its own disk, slot ${slot.slot.toUpperCase()} with image ${slot.imageId}`;
   return {

@@ -93,6 +93,13 @@ test("a host that comes back from its own disk is the same machine, with the ima
     assert.is(timeline().length, before + 2, "once");
   }));
 
+test("a host with an identity from before that booted from the network has booted anew, too", () =>
+  installed(async ({ machine, report }) => {
+    await report({ bootId: "kernel-2" });
+    assert.is(machine().joinedBootId, "boot-1");
+    assert.is(machine().imageId, "one");
+  }));
+
 test("a host is told what its disk is to boot, as its profile says, and nothing where the profile says nothing", () =>
   installed(async ({ rig, it, machineId, hostId, machine }) => {
     const { context } = rig.control;
