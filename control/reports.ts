@@ -7,7 +7,8 @@ import type { Context } from "./context.ts";
 import { eventChanges, type NewEvent, plainText, timelineChanges } from "./events.ts";
 import { isInSubnet } from "./identity/subnets.ts";
 import { keys } from "./keys.ts";
-import { readyWith } from "./machine-life/records.ts";
+import type { MachineLife } from "./machine-life/life.ts";
+import { lifeOf, readyWith } from "./machine-life/records.ts";
 import { openOrderOf } from "./machine-orders/record.ts";
 import { isSameList } from "./network/reach.ts";
 import type { HostRecord, MachineRecord } from "./records.ts";
@@ -169,7 +170,7 @@ function machineChanges(
   const { healthy, version } = report.engine;
   const known = machineId === undefined ? undefined : store.get<MachineRecord>(keys.machine(machineId))?.value;
   if (known === undefined) return [];
-  const anew = bootedAnew(known, { name, bootId: hostBootId }, report, at);
+  const anew = bootedAnew(known, { name, bootId: hostBootId, ran: () => lifeOf(store, known.id).ran }, report, at);
   const { machine } = anew;
   // A frame that says nothing new of this boot ends here: the timeline is not read every two seconds per host.
   if (changes.length === 0 && !report.events?.length && (isAsSeen(machine, store) || !healthy)) return [];
@@ -219,17 +220,21 @@ function machineChanges(
  */
 function bootedAnew(
   machine: MachineRecord,
-  host: { name: string; bootId: string | undefined },
+  host: { name: string; bootId: string | undefined; ran: () => MachineLife["ran"] },
   { facts }: HostReport,
   at: Date,
 ): { machine: MachineRecord; steps: Parameters<typeof timelineChanges>[3] } {
-  if (host.bootId === undefined || host.bootId === facts.bootId) return { machine, steps: [] };
+  const isOther = host.bootId !== undefined && host.bootId !== facts.bootId;
   const { slot } = facts;
   if (slot === undefined) {
-    const seen = machine.bootId;
-    const isKnown = seen === undefined || seen === machine.joinedBootId;
-    return { machine: isKnown ? machine : { ...machine, joinedBootId: seen }, steps: [] };
+    const { bootId: seen, joinedBootId } = machine;
+    if (host.bootId === undefined || seen === undefined || seen === joinedBootId) return { machine, steps: [] };
+    const ran = host.ran();
+    // The boot server may tell of it after its host did.
+    const isLate = ran !== undefined && ran.kernelId !== facts.bootId && ran.bootId !== seen;
+    return { machine: isOther || isLate ? { ...machine, joinedBootId: seen } : machine, steps: [] };
   }
+  if (!isOther) return { machine, steps: [] };
   const bootId = newId("boot", at.getTime());
   const message = `host ${host.name} is back: it booted from its own disk, slot ${slot.slot.toUpperCase()} with image ${slot.imageId}`;
   return {

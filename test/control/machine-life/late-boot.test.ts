@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { reportHost } from "#api/host-agents.ts";
 import { getMachine } from "#api/machines.ts";
 import { keys } from "../../../control/keys.ts";
-import type { HostRecord } from "../../../control/records.ts";
+import type { HostRecord, MachineRecord } from "../../../control/records.ts";
 import { bootIdOf, macOf, type World, world } from "../machine-world.ts";
 import { factsOf, type Member, type Rig, withRig } from "../rig.ts";
 
@@ -54,6 +54,8 @@ test("late events of the boot that a live host runs are that machine's; those of
     assert.equal(await shown(rig), ["booting", bootIdOf(903), "new"]);
     await report(host, "k2");
     assert.equal(await shown(rig), ["ready", bootIdOf(903), "new"]);
+    const joined = () => rig.store.get<MachineRecord>(machine.key)!.value.joinedBootId;
+    assert.is(joined(), bootIdOf(903), "what waits for a new boot of it has seen one");
     await boots(at, 904, "old");
     assert.equal(
       await shown(rig),
