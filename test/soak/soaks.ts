@@ -13,6 +13,7 @@ import { leak } from "./leak.ts";
 import { packets } from "./packets.ts";
 import { protocols } from "./protocols.ts";
 import { rescue, rollout } from "./rollout.ts";
+import { slots } from "./slots.ts";
 
 export type Figures = Record<string, number | string>;
 
@@ -53,4 +54,5 @@ export const SOAKS: Readonly<Record<string, Soak>> = {
   protocols,
   rescue,
   rollout,
+  slots,
 };
