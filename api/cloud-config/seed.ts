@@ -52,7 +52,7 @@ export function seedOf(
     diskPolicy,
     wipeOrder,
     ...(givenUp ? { givenUp } : {}),
-    install,
+    ...(install === undefined ? {} : { install }),
     secrets,
     sshKeys,
     own,
