@@ -1,5 +1,4 @@
 // A reboot that control orders is done once, of the boot that it names, and tried again when it fails.
-import { setImmediate } from "node:timers/promises";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { HostTarget } from "#api/host-agents.ts";
@@ -25,7 +24,7 @@ test("an order for this boot is obeyed once, however often it is told", async ()
   for (let n = 0; n < 3; n++) obey(target({ orderId: "r1", bootId: "now" }));
   await until(() => asked() === 1, { what: "the reboot", timeoutMs: 5_000, everyMs: 5 });
   for (let n = 0; n < 3; n++) obey(target({ orderId: "r1", bootId: "now" }));
-  await setImmediate();
+  await new Promise(setImmediate);
   assert.is(asked(), 1);
   stop();
 });
