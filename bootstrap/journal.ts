@@ -49,17 +49,21 @@ export async function openJournal<T>({
   let pending: { text: string; lines: number; waiters: Waiter[] } | undefined;
   let flushing: Promise<void> | undefined;
   let closed = false;
+  /** An append that failed may have left half a line. */
+  let torn = false;
 
   async function flush(): Promise<void> {
     while (pending) {
       const batch = pending;
       pending = undefined;
       try {
-        await file.appendFile(batch.text);
+        await file.appendFile(torn ? `\n${batch.text}` : batch.text);
         await file.datasync();
+        torn = false;
         lines += batch.lines;
         for (const { resolve } of batch.waiters) resolve();
       } catch (cause) {
+        torn = true;
         const error = new Error(`append to ${path}`, { cause });
         for (const { reject } of batch.waiters) reject(error);
       }
@@ -74,6 +78,7 @@ export async function openJournal<T>({
     if (lines < records.length * 4) return;
     const old = file;
     ({ file, lines } = await rewrite(path, records, openFile));
+    torn = false;
     await old.close();
   }
 

@@ -193,6 +193,36 @@ test("a record that the disk did not take is refused, and the next one is tried 
     await again.journal.close();
   }));
 
+test("what it said is kept is kept, though the disk was full for a moment before it", () =>
+  inFolder(async (path) => {
+    let isFull = false;
+    const { set, journal } = await open(path, undefined, async (file) => {
+      const handle = await openForAppending(file, "a", 0o600);
+      return {
+        // As write(2) does it: what there is room for, then no more.
+        async appendFile(text) {
+          if (!isFull) return handle.appendFile(text);
+          const whole = String(text);
+          await handle.appendFile(whole.slice(0, whole.length >> 1));
+          throw new Error("ENOSPC: no space left on device, write");
+        },
+        datasync: () => handle.datasync(),
+        close: () => handle.close(),
+      };
+    });
+    await set("before", 1);
+    isFull = true;
+    for (const name of ["refused", "refused again"])
+      assert.match(await set(name, 1).then(String, (error: Error) => error.message), /^append to /);
+    isFull = false;
+    await set("kept", 1);
+    await set("later", 1);
+    await journal.close();
+    const again = await open(path);
+    assert.equal([...again.map.keys()], ["before", "kept", "later"]);
+    await again.journal.close();
+  }));
+
 test("the file is rewritten when it is mostly history", () =>
   inFolder(async (path) => {
     const { set, journal } = await open(path, 100);
