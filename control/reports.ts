@@ -1,5 +1,6 @@
 // What follows from an agent's report: changes of jobs, of the host's own facts, and the boot steps it saw. A frame that
 // changes nothing writes nothing.
+import type { BootImage } from "#api/boot.ts";
 import type { HostReport } from "#api/host-agents.ts";
 import { isOver, type Job, type JobReport } from "#api/jobs.ts";
 import { newId } from "#lib/ids.ts";
@@ -8,7 +9,7 @@ import { eventChanges, type NewEvent, plainText, timelineChanges } from "./event
 import { isInSubnet } from "./identity/subnets.ts";
 import { keys } from "./keys.ts";
 import type { MachineLife } from "./machine-life/life.ts";
-import { lifeOf, readyWith } from "./machine-life/records.ts";
+import { architectureOf, lifeOf, readyWith } from "./machine-life/records.ts";
 import { openOrderOf } from "./machine-orders/record.ts";
 import { isSameList } from "./network/reach.ts";
 import type { HostRecord, MachineRecord } from "./records.ts";
@@ -170,7 +171,13 @@ function machineChanges(
   const { healthy, version } = report.engine;
   const known = machineId === undefined ? undefined : store.get<MachineRecord>(keys.machine(machineId))?.value;
   if (known === undefined) return [];
-  const anew = bootedAnew(known, { name, bootId: hostBootId, ran: () => lifeOf(store, known.id).ran }, report, at);
+  const ownImage = ownImageOf(store, known, report);
+  const anew = bootedAnew(
+    known,
+    { name, bootId: hostBootId, ran: () => lifeOf(store, known.id).ran, ownImage },
+    report,
+    at,
+  );
   const { machine } = anew;
   // A frame that says nothing new of this boot ends here: the timeline is not read every two seconds per host.
   if (changes.length === 0 && !report.events?.length && (isAsSeen(machine, store) || !healthy)) return [];
@@ -207,11 +214,24 @@ function machineChanges(
     });
   const result: Change[] = steps.length === 0 ? [] : timelineChanges(store, at, machine.id, steps);
   if (healthy && (machine !== known || !isAsSeen(machine, store))) {
-    const { machine: ready, changes: life } = readyWith(store, machine, report.facts.bootId);
+    const { machine: ready, changes: life } = readyWith(store, machine, report.facts.bootId, {
+      hasProven: ownImage !== "unknown",
+    });
     const value: MachineRecord = { ...ready, state: "ready", lastSeenAt: at.toISOString() };
     result.push({ key: keys.machine(machine.id), value }, ...life);
   } else if (machine !== known) result.push({ key: keys.machine(machine.id), value: machine });
   return result;
+}
+
+/** What a host says that it booted from its own disk is its word alone: an image is one that control has, of the machine's architecture. */
+function ownImageOf(
+  store: Context["store"],
+  machine: MachineRecord,
+  { facts: { slot } }: HostReport,
+): "none" | "known" | "unknown" {
+  if (slot === undefined) return "none";
+  const image = store.get<Pick<BootImage, "architecture">>(keys.bootImage(slot.imageId))?.value;
+  return image?.architecture === architectureOf(machine) ? "known" : "unknown";
 }
 
 /**
@@ -220,7 +240,12 @@ function machineChanges(
  */
 function bootedAnew(
   machine: MachineRecord,
-  host: { name: string; bootId: string | undefined; ran: () => MachineLife["ran"] },
+  host: {
+    name: string;
+    bootId: string | undefined;
+    ran: () => MachineLife["ran"];
+    ownImage: ReturnType<typeof ownImageOf>;
+  },
   { facts }: HostReport,
   at: Date,
 ): { machine: MachineRecord; steps: Parameters<typeof timelineChanges>[3] } {
@@ -236,14 +261,27 @@ function bootedAnew(
   }
   if (!isOther) return { machine, steps: [] };
   const bootId = newId("boot", at.getTime());
-  const message = `host ${host.name} is back: it booted from its own disk, slot ${slot.slot.toUpperCase()} with image ${slot.imageId}`;
+  const isUnknown = host.ownImage === "unknown";
+  const from = `host ${host.name} is back: it booted from its own disk, slot ${slot.slot.toUpperCase()}`;
+  const message = isUnknown
+    ? `${from}, and says with image ${plainText(slot.imageId, 128)}, which is none of this cluster for ${architectureOf(machine)}: that is not counted`
+    : `${from} with image ${slot.imageId}`;
   return {
     machine: {
       ...machine,
       state: machine.state === "erasing" ? "erasing" : "booting",
-      ...{ bootId, joinedBootId: bootId, imageId: slot.imageId },
+      ...{ bootId, joinedBootId: bootId },
+      ...(isUnknown ? {} : { imageId: slot.imageId }),
     },
-    steps: [{ stage: "join", bootId, message, detail: { imageId: slot.imageId, slot: slot.slot } }],
+    steps: [
+      {
+        stage: "join",
+        bootId,
+        message,
+        detail: { slot: slot.slot, ...(isUnknown ? {} : { imageId: slot.imageId }) },
+        ...(isUnknown ? { level: "warning" as const } : {}),
+      },
+    ],
   };
 }
 

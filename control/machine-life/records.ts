@@ -36,15 +36,17 @@ export function bootGuardOf(store: Reader, machine: MachineRecord, settings: Gua
   };
 }
 
-/** The machine as `ready`, with the image that it was seen to work with, here and as the cluster's last. */
+/** The machine as `ready`, with the image that it was seen to work with, here and as the cluster's last; none where it has proven none. */
 export function readyWith(
   store: Reader,
   machine: MachineRecord,
   kernelId: string,
+  { hasProven }: { hasProven: boolean },
 ): { machine: MachineRecord; changes: Change[] } {
   const { bootId } = machine;
   const life = lifeOf(store, machine.id);
-  const imageId = life.boots.find((boot) => boot.bootId === bootId)?.imageId ?? machine.imageId;
+  const booted = life.boots.find((boot) => boot.bootId === bootId)?.imageId ?? machine.imageId;
+  const imageId = hasProven ? booted : undefined;
   return {
     machine: {
       ...machine,

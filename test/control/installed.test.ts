@@ -74,7 +74,8 @@ const installed = (body: (of: Installed) => Promise<void>) =>
   });
 
 test("a host that comes back from its own disk is the same machine, with the image of that slot and a boot of its own", () =>
-  installed(async ({ machine, timeline, report }) => {
+  installed(async ({ it, machine, timeline, report }) => {
+    await it.image("two");
     const before = timeline().length;
     await report({ bootId: "kernel-2", slot: { slot: "b", imageId: "two" } });
     const { state, imageId, lastGoodImageId, bootId, joinedBootId } = machine();
@@ -92,6 +93,42 @@ test("a host that comes back from its own disk is the same machine, with the ima
     await report({ bootId: "kernel-2", slot: { slot: "b", imageId: "two" } });
     assert.is(timeline().length, before + 2, "once");
   }));
+
+for (const [what, isOfOther] of [
+  ["none of the cluster", false],
+  ["one of another architecture", true],
+] as const)
+  test(`what a host says that it booted from its disk, and is ${what}, is nobody's way back`, () =>
+    installed(async ({ rig, it, machineId, machine, timeline, report }) => {
+      const lastGood = keys.lastGoodBootImage("amd64");
+      await it.image("two");
+      if (isOfOther) {
+        await it.image("odd");
+        const { value } = rig.store.get<Record<string, unknown>>(keys.bootImage("odd"))!;
+        const change = { key: keys.bootImage("odd"), value: { ...value, architecture: "arm64" } };
+        await rig.store.commit({ actor: "test", mutations: [change] });
+      }
+      await rig.store.commit({
+        actor: "test",
+        mutations: [
+          { key: lastGood, value: "two" },
+          { key: keys.machine(machineId), value: { ...machine(), lastGoodImageId: "one" } },
+        ],
+      });
+      const before = timeline().length;
+      await report({ bootId: "kernel-2", slot: { slot: "b", imageId: "odd" } });
+      await report({ bootId: "kernel-2", slot: { slot: "b", imageId: "odd" } });
+      const { state, imageId, lastGoodImageId } = machine();
+      assert.equal({ state, imageId, lastGoodImageId }, { state: "ready", imageId: "one", lastGoodImageId: "one" });
+      assert.is(rig.store.get<string>(lastGood)?.value, "two");
+      const [told, ...more] = timeline().slice(before);
+      assert.match(told!.message, "slot B, and says with image odd, which is none of this cluster for amd64");
+      assert.is(told!.level, "warning");
+      assert.equal(
+        more.map(({ stage }) => stage),
+        ["ready"],
+      );
+    }));
 
 test("a host with an identity from before that booted from the network has booted anew, too", () =>
   installed(async ({ machine, report }) => {
