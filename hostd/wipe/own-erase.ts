@@ -31,7 +31,8 @@ export async function ownErase(options: OwnEraseOptions): Promise<OwnErase | und
   const act = async (argv: string[]): Promise<void> => void (await run(argv, { timeoutMs: ERASE_MS, signal }));
   if (/^\/dev\/nvme\d+n\d+$/.test(path)) {
     const controller = await ask(["nvme", "id-ctrl", path, "--output-format=json"]);
-    const listed = await ask(["nvme", "list-ns", path, "--output-format=json"]);
+    // Those too that are attached to no controller, or to another one.
+    const listed = await ask(["nvme", "list-ns", path, "--all", "--output-format=json"]);
     if (!canFormat(controller, listed)) return undefined;
     return {
       words: "erased by the disk itself (NVMe format)",
@@ -61,12 +62,15 @@ export async function ownErase(options: OwnEraseOptions): Promise<OwnErase | und
   };
 }
 
-/** OACS bit 1: it has the command. FNA bits 0 and 1: it takes all namespaces along, which must then be this one alone. */
+/**
+ * OACS bit 1: it has the command. FNA bits 0 and 1: it takes all namespaces along, which must then be this one alone: NN says that there can be
+ * no second one, or the list of all that are allocated has none.
+ */
 export function canFormat(controller: string | undefined, listed: string | undefined): boolean {
   try {
-    const { oacs, fna } = JSON.parse(controller ?? "{}") as { oacs?: number; fna?: number };
+    const { oacs, fna, nn } = JSON.parse(controller ?? "{}") as { oacs?: number; fna?: number; nn?: number };
     if (typeof oacs !== "number" || typeof fna !== "number" || (oacs & 2) === 0) return false;
-    if ((fna & 3) === 0) return true;
+    if ((fna & 3) === 0 || nn === 1) return true;
     const { nsid_list: namespaces } = JSON.parse(listed ?? "{}") as { nsid_list?: unknown[] };
     return namespaces?.length === 1;
   } catch {

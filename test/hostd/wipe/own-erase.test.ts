@@ -42,6 +42,20 @@ test("NVMe format is offered where it takes no other namespace along", () => {
   for (const text of [undefined, "", "no JSON", "{}", "[]"]) assert.not.ok(canFormat(text, list(1)));
 });
 
+test("NVMe format is not used where a namespace that is not attached here would go too, or may be there", async () => {
+  const offered = (controller: string, all: string | Error) => {
+    const { run } = programs({ "id-ctrl": controller, "--all": all, "list-ns": '{"nsid_list":[{"nsid":1}]}' });
+    return ownErase({ path: "/dev/nvme0n1", thorough: false, run, signal });
+  };
+  const everyOne = '{"oacs":10,"fna":3,"nn":128}';
+  assert.is(await offered(everyOne, '{"nsid_list":[{"nsid":1},{"nsid":2}]}'), undefined);
+  assert.ok(await offered(everyOne, '{"nsid_list":[{"nsid":1}]}'));
+  const cannot = new Error("Invalid Field in Command");
+  assert.is(await offered('{"oacs":2,"fna":1,"nn":32}', cannot), undefined, "it does not list those of others");
+  assert.ok(await offered('{"oacs":2,"fna":1,"nn":1}', cannot), "there can be no other");
+  assert.ok(await offered('{"oacs":2,"fna":0,"nn":32}', cannot), "it takes none along");
+});
+
 /** What was run, and answers by the words of the command. */
 function programs(answers: Record<string, string | Error>) {
   const ran: string[] = [];

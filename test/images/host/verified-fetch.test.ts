@@ -38,6 +38,20 @@ const still: Answer = (response) => {
   response.writeHead(200, { "content-length": image.length }).write(image.subarray(0, 1000));
 };
 
+const endless: Answer = (response) => {
+  const chunk = Buffer.alloc(1 << 20);
+  const more = (): void => {
+    while (!response.destroyed) if (!response.write(chunk)) return void response.once("drain", more);
+  };
+  more();
+};
+/** A byte now and then, as long as it is listened to. */
+const drip: Answer = (response) => {
+  response.writeHead(200, { "content-length": image.length });
+  const every = setInterval(() => response.write(image.subarray(0, 1)), 200);
+  response.once("close", () => clearInterval(every));
+};
+
 interface Case {
   /** Answers to the first, second, ... request; the last one is repeated. */
   answers?: Answer[];
@@ -54,6 +68,8 @@ interface Case {
   loaded?: Buffer;
   /** What the machine's clock says. */
   clockS?: number;
+  /** Seconds that a host beside it has for what it is to give in them. */
+  peerS?: number;
   /** What the boot server's clock says; none without. */
   date?: string;
 }
@@ -172,6 +188,7 @@ do_netmount && echo MOUNT-ALLOWED`;
       FLYNN_RETRY_S: "0",
       FLYNN_WATCH_S: "1",
       FLYNN_STALL_S: "2",
+      ...(options.peerS === undefined ? {} : { FLYNN_PEER_S: `${options.peerS}` }),
     };
     const argv = [
       ...["setpriv", "--bounding-set", "-sys_time", "--"],
@@ -313,6 +330,29 @@ for (const shell of ["dash", "busybox"]) {
       assert.equal(paths, ["/root.squashfs", "/own/root.squashfs"]);
       assert.is(ranges[1], first === answers[0] && said.includes("broke off") ? "bytes=1000000-" : undefined);
     }
+  });
+
+  test(`${under}: a host beside it that sends without an end fills no memory, and is left for the boot server`, async () => {
+    const answers = [endless, parts(image)];
+    const { mounted, said, fetched, paths } = await boot(shell, { cmdline: beside, answers });
+    assert.ok(mounted, said);
+    assert.ok(fetched?.equals(image));
+    assert.match(said, /the host beside it gave something else/);
+    assert.equal(paths, ["/root.squashfs", "/own/root.squashfs"]);
+  });
+
+  test(`${under}: of a boot server that sends without an end no more is taken than shows that it is another image`, async () => {
+    const { mounted, said } = await boot(shell, { answers: [endless] });
+    assert.not.ok(mounted, said);
+    assert.match(said, /BOOT REFUSED: the root image is not the one/);
+  });
+
+  test(`${under}: a host beside it that gives a byte now and then is left for the boot server`, async () => {
+    const answers = [drip, parts(image)];
+    const { mounted, said, fetched, paths } = await boot(shell, { cmdline: beside, answers, peerS: 2 });
+    assert.ok(mounted, said);
+    assert.ok(fetched?.equals(image));
+    assert.equal(paths.slice(0, 2), ["/root.squashfs", "/own/root.squashfs"]);
   });
 
   test(`${under}: a host beside it that is gone costs one try`, async () => {

@@ -8,6 +8,9 @@ FLYNN_FETCH_TRIES="${FLYNN_FETCH_TRIES:-8}"
 FLYNN_RETRY_S="${FLYNN_RETRY_S:-5}"
 FLYNN_WATCH_S="${FLYNN_WATCH_S:-5}"
 FLYNN_STALL_S="${FLYNN_STALL_S:-60}"
+# A host beside it gives this much in this time, or is left for the boot server.
+FLYNN_PEER_S="${FLYNN_PEER_S:-15}"
+FLYNN_PEER_BYTES="${FLYNN_PEER_BYTES:-$((FLYNN_PEER_S * 262144))}"
 FLYNN_DATE="${FLYNN_DATE:-date}"
 FLYNN_ASK_TRIES="${FLYNN_ASK_TRIES:-24}"
 FLYNN_TOLD_CMDLINE="${FLYNN_TOLD_CMDLINE:-/run/flynn-cmdline}"
@@ -219,11 +222,14 @@ flynn_network ()
 	return 1
 }
 
-# A line every FLYNN_WATCH_S seconds; ends a transfer that stood still for FLYNN_STALL_S (busybox wget has no read timeout).
+# A line every FLYNN_WATCH_S seconds; ends a transfer into FILE that stood still for FLYNN_STALL_S (busybox wget has no read timeout), and one
+# from a host beside it (OWN-ROOT is given) that is slower than FLYNN_PEER_BYTES in FLYNN_PEER_S: a byte now and then is no transfer.
 flynn_watch ()
 {
 	flynn_seen=-1
 	flynn_still_s=0
+	flynn_peer_s=0
+	flynn_peer_from=0
 	while sleep "${FLYNN_WATCH_S}"
 	do
 		flynn_now="$(stat -c %s "$1" 2>/dev/null || echo 0)"
@@ -232,6 +238,11 @@ flynn_watch ()
 		[ "${flynn_now}" = "${flynn_seen}" ] || flynn_still_s=0
 		flynn_seen="${flynn_now}"
 		[ "${flynn_still_s}" -lt "${FLYNN_STALL_S}" ] || kill "$(cat "${FLYNN_PID_FILE}")" 2>/dev/null
+		flynn_peer_s=$((flynn_peer_s + FLYNN_WATCH_S))
+		[ -n "$2" ] && [ "${flynn_peer_s}" -ge "${FLYNN_PEER_S}" ] || continue
+		[ "$((flynn_now - flynn_peer_from))" -ge "${FLYNN_PEER_BYTES}" ] || kill "$(cat "${FLYNN_PID_FILE}")" 2>/dev/null
+		flynn_peer_s=0
+		flynn_peer_from="${flynn_now}"
 	done
 }
 
@@ -250,7 +261,8 @@ flynn_tell_peer ()
 }
 
 # Fetches URL into FILE, on from the byte it has after a transfer that broke off. 0: it is there and it is the image of this initrd. Hashed afterwards, not on the way: busybox
-# copies four KiB at a time, and every further process in a pipe costs more than reading memory again.
+# copies four KiB at a time, and every further process in a pipe costs more than reading memory again. Of a sender without an end it takes
+# at most 512 bytes more than the image has: ulimit ends wget there.
 flynn_fetch ()
 {
 	flynn_url="$1"
@@ -261,10 +273,10 @@ flynn_fetch ()
 	for flynn_try in $(seq 1 "${FLYNN_FETCH_TRIES}")
 	do
 		flynn_say "fetching the root image ${flynn_url} (try ${flynn_try} of ${FLYNN_FETCH_TRIES})"
-		flynn_watch "${flynn_file}" &
+		flynn_watch "${flynn_file}" "${flynn_own_root}" &
 		flynn_watch_pid=$!
 		# shellcheck disable=SC2016
-		sh -c 'echo $$ > "$0"; exec wget -q -c -O "$1" "$2"' "${FLYNN_PID_FILE}" "${flynn_file}" "${flynn_url}"
+		sh -c 'echo $$ > "$0"; ulimit -f "$3" && exec wget -q -c -O "$1" "$2"' "${FLYNN_PID_FILE}" "${flynn_file}" "${flynn_url}" "$((SQUASHFS_BYTES / 512 + 1))"
 		kill "${flynn_watch_pid}" 2>/dev/null
 		wait "${flynn_watch_pid}" 2>/dev/null
 		flynn_size="$(stat -c %s "${flynn_file}")"
