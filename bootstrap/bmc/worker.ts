@@ -6,7 +6,7 @@ import type { Log } from "#lib/log.ts";
 import { joined } from "#lib/time.ts";
 import { openJournal } from "../journal.ts";
 import type { MediaRoom } from "../media/room.ts";
-import { carryOut } from "./carry-out.ts";
+import { carryOut, failed } from "./carry-out.ts";
 import { type Carrying, STOPS, type Waits } from "./carrying.ts";
 import { type ConsoleBook, consoleBook } from "./consoles.ts";
 import { type AskAnswer, type ControlSide, reporter } from "./control-side.ts";
@@ -77,7 +77,10 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
       },
       async rememberOff() {
         seenOff.add(turnOf(work));
-        await journal.append(turnOf(work));
+        await journal.append(turnOf(work)).catch((error: unknown) => {
+          log.error({ err: error, order: work.order }, "that a machine was seen off is not on disk");
+          throw error;
+        });
       },
       async media() {
         if (media === undefined) throw trouble("bmc-unsupported", "this boot server makes no ISOs");
@@ -87,10 +90,16 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
       signal,
       stopping: closing.signal,
     };
-    const end = await turns.run(keyOf(work.bmc), async () => {
-      signal.throwIfAborted();
-      return carryOut({ ...work, seenOff: work.seenOff || seenOff.has(turnOf(work)) }, carrying);
-    });
+    const end = await turns
+      .run(keyOf(work.bmc), async () => {
+        signal.throwIfAborted();
+        return carryOut({ ...work, seenOff: work.seenOff || seenOff.has(turnOf(work)) }, carrying);
+      })
+      .catch((error: unknown) => {
+        signal.throwIfAborted();
+        log.error({ err: error, order: work.order }, "an order was not carried out");
+        return failed(error);
+      });
     carrying.tell(end);
     await settled();
   }
