@@ -84,7 +84,7 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
       },
       async media() {
         if (media === undefined) throw trouble("bmc-unsupported", "this boot server makes no ISOs");
-        return media.begin(work.order, work.bmc.macs);
+        return media.begin(work.order, work.bmc.macs, work.turn);
       },
       ...(waits === undefined ? {} : { waits }),
       signal,
