@@ -68,7 +68,7 @@ async function switchOnce(work: PowerWork, carrying: Carrying, medium?: Medium):
     if (boot === undefined || overrideSet) return;
     if (medium !== undefined) {
       tell({ step: "puts its ISO into its virtual drive" });
-      await patiently(async () => device.drive?.insert(medium.url, signal), waits, signal);
+      await patiently(async () => device.drive?.insert(medium.url, carrying.putIn, signal), waits, signal);
     }
     tell({ step: `tells its firmware to boot ${boot} once` });
     const reads = await patiently(() => device.bootOnce(boot, mode, signal), waits, signal);

@@ -90,12 +90,12 @@ function fakeBmc(state: "on" | "off"): FakeBmc {
         off: (_, signal) => act("off", signal, becomes("off")),
         bootOnce: (device, _, signal) => act("override", signal, () => device),
         drive: {
-          insert: (_, signal) =>
+          insert: (_, __, signal) =>
             act("insert", signal, () => {
               if (!it.inserted) it.did.push("insert");
               it.inserted = true;
             }),
-          eject: (_, signal) =>
+          eject: (_, __, signal) =>
             act("eject", signal, () => {
               if (it.inserted) it.did.push("eject");
               it.inserted = false;
