@@ -66,12 +66,12 @@ async function takenOf(
 async function eject(
   device: Switch,
   medium: Medium,
-  { tell, stopping }: Pick<Carrying, "tell" | "stopping">,
+  { tell, putIn, stopping }: Pick<Carrying, "tell" | "putIn" | "stopping">,
 ): Promise<void> {
   await medium.end();
   const limit = joined(stopping, AbortSignal.timeout(EJECT_MS));
   try {
-    await device.drive?.eject(medium.url, limit.signal);
+    await device.drive?.eject(medium.url, putIn, limit.signal);
   } catch (error) {
     if (stopping.aborted) throw error;
     tell({ step: cleanText(`its ISO, which opens nothing any more, stays in its drive: ${String(error)}`, 400) });

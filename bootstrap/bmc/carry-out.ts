@@ -18,15 +18,20 @@ export async function carryOut(work: PowerWork, carrying: Carrying): Promise<End
     return work.boot === "media" ? await bootFromMedia(work, carrying, switchOnce) : await switchOnce(work, carrying);
   } catch (error) {
     carrying.signal.throwIfAborted();
-    const code = troubleCode(error);
-    const reason =
-      isFault(error) && error.code !== "internal" ? error.message : "the boot server failed at it; its log says how";
-    if (code === undefined && !isFault(error)) throw error;
-    return {
-      step: cleanText(reason, 400),
-      end: { state: "failed", reason: cleanText(reason, 400), ...(code ? { code } : {}) },
-    };
+    if (troubleCode(error) === undefined && !isFault(error)) throw error;
+    return failed(error);
   }
+}
+
+/** What control is told of an order that something was thrown in. */
+export function failed(error: unknown): End {
+  const code = troubleCode(error);
+  const reason =
+    isFault(error) && error.code !== "internal" ? error.message : "the boot server failed at it; its log says how";
+  return {
+    step: cleanText(reason, 400),
+    end: { state: "failed", reason: cleanText(reason, 400), ...(code ? { code } : {}) },
+  };
 }
 
 async function wakeUp(
@@ -63,7 +68,7 @@ async function switchOnce(work: PowerWork, carrying: Carrying, medium?: Medium):
     if (boot === undefined || overrideSet) return;
     if (medium !== undefined) {
       tell({ step: "puts its ISO into its virtual drive" });
-      await patiently(async () => device.drive?.insert(medium.url, signal), waits, signal);
+      await patiently(async () => device.drive?.insert(medium.url, carrying.putIn, signal), waits, signal);
     }
     tell({ step: `tells its firmware to boot ${boot} once` });
     const reads = await patiently(() => device.bootOnce(boot, mode, signal), waits, signal);
@@ -112,6 +117,12 @@ async function switchOnce(work: PowerWork, carrying: Carrying, medium?: Medium):
       `its power was ordered on and is off after ${formatDuration(waits.onMs)}, says its BMC`,
     );
   };
+  /** A machine that is off is not left off because the disk here is full: control keeps it too. */
+  const remembered = () =>
+    rememberOff().then(
+      () => "it is off",
+      () => "it is off, which could not be written down at the boot server: its log says why",
+    );
   const becomes = async (wanted: PowerState, withinMs: number): Promise<boolean> => {
     const beganMs = performance.now();
     for (let toldMs = beganMs; ; ) {
@@ -139,7 +150,7 @@ async function switchOnce(work: PowerWork, carrying: Carrying, medium?: Medium):
       return done("it is off", "off");
     }
     if (action === "on") {
-      if (state === "off" && boot !== undefined && !seenOff) await rememberOff();
+      if (state === "off" && boot !== undefined && !seenOff) tell({ step: await remembered(), power: "off" });
       if (state === "off") await on();
       else if (seenOff) return done("it is on", "on");
       else if (boot !== undefined)
@@ -153,9 +164,9 @@ async function switchOnce(work: PowerWork, carrying: Carrying, medium?: Medium):
       await off();
     }
     if (!seenOff) {
-      await rememberOff();
+      const step = await remembered();
       seenOff = true;
-      tell({ step: "it is off", power: "off", seenOff: true });
+      tell({ step, power: "off", seenOff: true });
     }
     await on();
     return done("it was off and is on again", "on");

@@ -2,7 +2,7 @@
 import type { OrderReport } from "#api/bmc-work.ts";
 import type { PowerState } from "#api/power.ts";
 import type { Medium } from "../media/room.ts";
-import type { Switch } from "./switch.ts";
+import type { PutIn, Switch } from "./switch.ts";
 
 export interface Waits {
   pollMs: number;
@@ -39,6 +39,8 @@ export interface Carrying {
   rememberOff: () => Promise<void>;
   /** The ISO of this order's machine, served from now on until its end. */
   media: () => Promise<Medium>;
+  /** The drives that its ISO was put into, kept over a restart. */
+  putIn: PutIn;
   waits?: Waits;
   signal: AbortSignal;
   /** The boot server stops: what is tidied up after an order waits for the next start. */

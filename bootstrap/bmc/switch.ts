@@ -16,7 +16,14 @@ export interface Switch {
 
 export interface Drive {
   /** Puts in the image at this address, and sees it in; nothing is done when it is in already. */
-  insert(url: string, signal: AbortSignal): Promise<void>;
+  insert(url: string, putIn: PutIn, signal: AbortSignal): Promise<void>;
   /** Takes it out, if it is in. */
-  eject(url: string, signal: AbortSignal): Promise<void>;
+  eject(url: string, putIn: PutIn, signal: AbortSignal): Promise<void>;
+}
+
+/** The drives that the order put something into: some show no address of what is in, and it may be somebody else's. */
+export interface PutIn {
+  has(drive: string): boolean;
+  /** Before it is put in. */
+  add(drive: string): unknown;
 }

@@ -6,7 +6,7 @@ import type { Log } from "#lib/log.ts";
 import { joined } from "#lib/time.ts";
 import { openJournal } from "../journal.ts";
 import type { MediaRoom } from "../media/room.ts";
-import { carryOut } from "./carry-out.ts";
+import { carryOut, failed } from "./carry-out.ts";
 import { type Carrying, STOPS, type Waits } from "./carrying.ts";
 import { type ConsoleBook, consoleBook } from "./consoles.ts";
 import { type AskAnswer, type ControlSide, reporter } from "./control-side.ts";
@@ -42,7 +42,8 @@ const ASK_MS = 70_000;
 
 export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
   const { stateDir, log, heardAt, wake, media, open = openSwitch, waits } = options;
-  const seenOff = new Set<string>();
+  /** Turns whose machine was off, and the drives that they put something into. */
+  const seen = new Set<string>();
   const orders = new Map<string, Running>();
   const asks = new Map<string, Running>();
   const turns = queues();
@@ -50,12 +51,20 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
   const consoles: ConsoleBook = consoleBook({ log });
   const journal = await openJournal<string>({
     path: join(stateDir, "orders.journal"),
-    replay: (order) => void seenOff.add(order),
-    live: () => seenOff,
+    replay: (one) => void seen.add(one),
+    live: () => seen,
     log,
   });
   let term = 0;
   let control: ControlSide;
+
+  async function remember(one: string): Promise<void> {
+    seen.add(one);
+    await journal.append(one).catch((error: unknown) => {
+      log.error({ err: error, one }, "what an order has seen is not on disk");
+      throw error;
+    });
+  }
 
   async function carry(work: PowerWork, signal: AbortSignal): Promise<void> {
     const { tell, settled } = reporter((report) => control.report(work.order, report, signal), {
@@ -75,22 +84,30 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
         await settled();
         return control.begins(work.order, report, signal);
       },
-      async rememberOff() {
-        seenOff.add(turnOf(work));
-        await journal.append(turnOf(work));
+      rememberOff: () => remember(turnOf(work)),
+      putIn: {
+        has: (drive) => seen.has(putInOf(work, drive)),
+        // With a full disk it is forgotten at a restart; that is no reason to leave a machine off.
+        add: (drive) => remember(putInOf(work, drive)).catch(() => undefined),
       },
       async media() {
         if (media === undefined) throw trouble("bmc-unsupported", "this boot server makes no ISOs");
-        return media.begin(work.order, work.bmc.macs);
+        return media.begin(work.order, work.bmc.macs, work.turn);
       },
       ...(waits === undefined ? {} : { waits }),
       signal,
       stopping: closing.signal,
     };
-    const end = await turns.run(keyOf(work.bmc), async () => {
-      signal.throwIfAborted();
-      return carryOut({ ...work, seenOff: work.seenOff || seenOff.has(turnOf(work)) }, carrying);
-    });
+    const end = await turns
+      .run(keyOf(work.bmc), async () => {
+        signal.throwIfAborted();
+        return carryOut({ ...work, seenOff: work.seenOff || seen.has(turnOf(work)) }, carrying);
+      })
+      .catch((error: unknown) => {
+        signal.throwIfAborted();
+        log.error({ err: error, order: work.order }, "an order was not carried out");
+        return failed(error);
+      });
     carrying.tell(end);
     await settled();
   }
@@ -146,7 +163,7 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
           if (still.has(id)) continue;
           stop.abort();
           running.delete(id);
-          for (const turn of seenOff) if (turn.split("#")[0] === id) seenOff.delete(turn);
+          for (const one of seen) if (one.split("#")[0] === id) seen.delete(one);
         }
       // An order that ended here stays in the table until control says that it is over: it is not begun anew.
       for (const one of work.orders)
@@ -189,6 +206,8 @@ export async function bmcWorker(options: BmcWorkerOptions): Promise<BmcWorker> {
 
 /** The same order may switch a machine a second time, and begins anew then. */
 const turnOf = ({ order, turn }: PowerWork): string => (turn === undefined ? order : `${order}#${turn}`);
+
+const putInOf = (work: PowerWork, drive: string): string => `${turnOf(work)}#in ${drive}`;
 
 const keyOf = ({ kind, address = "", macs }: BmcAccess): string =>
   kind === "wake" ? `wake ${macs.join(" ")}` : address;

@@ -1,6 +1,7 @@
-// ISOs of machines, each for one order of a BMC's virtual drive: for networks that no broadcast of ours reaches. Who has the ISO or its
-// address can pose as that machine while the order lives; so its token ends with the order, after half an hour at most, and it belongs to
-// the first address that shows it. From then on that address is taken for the machine's card, as the neighbour table's word would be.
+// ISOs of machines, each for one turn of one order of a BMC's virtual drive: for networks that no broadcast of ours reaches. Who has the
+// ISO or its address can pose as that machine while the order lives; so its token ends with the turn, after half an hour at most, and it
+// belongs to the first address that shows it. From then on that address is taken for the machine's card, until another machine shows its
+// token there, as the neighbour table's word would be.
 import { createHash, createHmac } from "node:crypto";
 import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -26,7 +27,8 @@ export interface Medium {
 }
 
 export interface MediaRoom {
-  begin(order: string, macs: readonly string[]): Promise<Medium>;
+  /** Each turn of an order has a token of its own: what was done with the one before counts for nothing. */
+  begin(order: string, macs: readonly string[], turn?: number): Promise<Medium>;
   /** The ISO that this token opens. */
   iso(token: string): FileVersion | undefined;
   /** Somebody asks for its script as this card, with a token; else why it may not. Resolves once it is on disk. */
@@ -78,11 +80,16 @@ export async function openMediaRoom({
   const folder = join(stateDir, "media");
   await rm(folder, { recursive: true, force: true });
   const open = new Map<string, Open>();
+  /** The newest is the last. */
   const claims = new Map<string, Claim>();
+  const claimed = (claim: Claim) => {
+    claims.delete(claim.order);
+    claims.set(claim.order, claim);
+  };
   const lives = ({ atMs }: Claim) => nowMs() - atMs < lifeMs;
   const journal = await openJournal<Claim>({
     path: join(stateDir, "media.journal"),
-    replay: (claim) => void claims.set(claim.order, claim),
+    replay: claimed,
     live: () => [...claims.values()].filter(lives),
     log,
   });
@@ -96,12 +103,14 @@ export async function openMediaRoom({
     return claim !== undefined && lives(claim) ? claim : undefined;
   };
   const cardAt = (address: string) => {
-    for (const claim of claims.values()) if (claim.address === address && lives(claim)) return claim.mac;
-    return undefined;
+    let card: string | undefined;
+    for (const claim of claims.values()) if (claim.address === address && lives(claim)) card = claim.mac;
+    return card;
   };
 
   return {
-    async begin(order, macs) {
+    async begin(orderId, macs, turn) {
+      const order = turn === undefined ? orderId : `${orderId}#${turn}`;
       const token = tokenOf(order);
       const ipxeIso = await readFile(join(ipxeDir, "ipxe.iso")).catch((error: NodeJS.ErrnoException) => {
         if (error.code === "ENOENT") return undefined;
@@ -142,10 +151,10 @@ export async function openMediaRoom({
       const before = claimOf(one.order);
       if (before !== undefined && (before.address !== address || before.mac !== mac))
         return { ok: false, why: `its ISO was used by card ${before.mac} at ${before.address} already` };
-      if (before !== undefined) return { ok: true };
+      if (before !== undefined && cardAt(address) === mac) return { ok: true };
       for (const [order, claim] of claims) if (!lives(claim)) claims.delete(order);
-      const claim = { order: one.order, mac, address, atMs: nowMs() };
-      claims.set(one.order, claim);
+      const claim = before ?? { order: one.order, mac, address, atMs: nowMs() };
+      claimed(claim);
       await journal.append(claim);
       return { ok: true };
     },

@@ -1,7 +1,7 @@
 // The virtual CD drive of a system, as its Redfish service has it: an image by its address is put in, read back, and taken out again. What
 // somebody else put in is left alone.
 import { sleep } from "#lib/time.ts";
-import type { Drive } from "../switch.ts";
+import type { Drive, PutIn } from "../switch.ts";
 import { cleanText, trouble } from "../trouble.ts";
 import { at, type Json, linkAt, membersOf, textAt, textsAt } from "./answer.ts";
 import type { Session } from "./session.ts";
@@ -70,9 +70,9 @@ export function virtualDrive(
   };
 
   return {
-    async insert(url, signal) {
+    async insert(url, putIn, signal) {
       const drives = await slots(signal);
-      if (drives.some(({ value }) => isFull(value) && textAt(value, "Image") === url)) return;
+      if (drives.some((slot) => holds(slot, url, putIn))) return;
       const stale = drives.find(({ value }) => isFull(value) && OURS.test(textAt(value, "Image") ?? ""));
       if (stale !== undefined) await empty(stale, signal);
       const free = stale ?? drives.find(({ value }) => !isFull(value));
@@ -81,15 +81,13 @@ export function virtualDrive(
           "bmc-media",
           `the virtual drive of the BMC at ${address} holds ${cleanText(textAt(drives[0]!.value, "Image") ?? "something")}, which is not ours: eject it at the BMC first`,
         );
+      await putIn.add(free.path);
       await act(free, "Insert", { Image: url, Inserted: true, WriteProtected: true }, signal);
-      // Some show no address of what is in.
-      const isIn = (value: Json) => isFull(value) && [url, "", undefined].includes(textAt(value, "Image") ?? undefined);
-      if (await becomes(free.path, isIn, signal)) return;
+      if (await becomes(free.path, (value) => holds({ path: free.path, value }, url, putIn), signal)) return;
       throw trouble("bmc-media", `the BMC at ${address} was told to put in an ISO, and reads back none of it`);
     },
-    async eject(url, signal) {
-      const drives = await slots(signal);
-      const ours = drives.filter(({ value }) => isFull(value) && [url, undefined].includes(textAt(value, "Image")));
+    async eject(url, putIn, signal) {
+      const ours = (await slots(signal)).filter((slot) => holds(slot, url, putIn));
       for (const slot of ours) await empty(slot, signal);
     },
   };
@@ -97,6 +95,12 @@ export function virtualDrive(
 
 const isFull = (value: Json): boolean =>
   at(value, "Inserted") === true || (at(value, "Inserted") !== false && (textAt(value, "Image") ?? "") !== "");
+
+/** Some show no address of what is in: then it is ours only where we put it in. */
+function holds({ path, value }: Slot, url: string, putIn: PutIn): boolean {
+  const image = textAt(value, "Image") ?? "";
+  return isFull(value) && (image === url || (image === "" && putIn.has(path)));
+}
 
 function isCdDrive(value: Json, path: string): boolean {
   const types = textsAt(value, "MediaTypes");

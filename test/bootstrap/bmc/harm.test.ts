@@ -90,14 +90,18 @@ function fakeBmc(state: "on" | "off"): FakeBmc {
         off: (_, signal) => act("off", signal, becomes("off")),
         bootOnce: (device, _, signal) => act("override", signal, () => device),
         drive: {
-          insert: (_, signal) =>
-            act("insert", signal, () => {
+          // It shows no address of what is in: the boot server is to know, after its restart too, that it put it in.
+          async insert(_, putIn, signal) {
+            await putIn.add("Cd");
+            await act("insert", signal, () => {
               if (!it.inserted) it.did.push("insert");
               it.inserted = true;
-            }),
-          eject: (_, signal) =>
+            });
+          },
+          eject: (_, putIn, signal) =>
             act("eject", signal, () => {
-              if (it.inserted) it.did.push("eject");
+              if (!it.inserted || !putIn.has("Cd")) return;
+              it.did.push("eject");
               it.inserted = false;
             }),
         },

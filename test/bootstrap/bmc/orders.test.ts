@@ -1,13 +1,15 @@
 // Orders to switch a machine, from the API to a real BMC (ipmi_sim) and back, and with control or boot server restarted under them.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { BmcAccess } from "#api/bmc-work.ts";
+import type { BmcAccess, OrderReport, PowerWork } from "#api/bmc-work.ts";
 import { type Fault, isFault } from "#api/fault.ts";
 import { cancelMachineOrder } from "#api/machine-orders.ts";
 import { getMachine, machineTimeline } from "#api/machines.ts";
 import { deleteMachineBmc, getMachineBmc, lookAtMachineBmc, orderPower, putMachineBmc } from "#api/power.ts";
 import { listEvents } from "#api/status.ts";
 import { until } from "#lib/time.ts";
+import { carryOut } from "../../../bootstrap/bmc/carry-out.ts";
+import type { Carrying } from "../../../bootstrap/bmc/carrying.ts";
 import type { Switch } from "../../../bootstrap/bmc/switch.ts";
 import { trouble } from "../../../bootstrap/bmc/trouble.ts";
 import { type IpmiSim, ipmiSim } from "./ipmi-sim.ts";
@@ -287,6 +289,35 @@ test("a BMC that goes away for a moment while the power changes is waited for", 
   await it.startBoot();
   const order = await it.ended(await it.admin.call(orderPower, { params, body: { action: "cycle" } }));
   assert.is(order.state, "done", order.reason);
+});
+
+test("a machine that a cycle switched off is switched on again, though the boot server's disk is full", async () => {
+  const bmc = slowBmc();
+  const reports: OrderReport[] = [];
+  const signal = AbortSignal.timeout(20_000);
+  const carrying = {
+    ...{ open: bmc.open, tell: (report) => void reports.push(report), begins: async () => true },
+    ...{ signal, stopping: signal, waits: QUICK },
+    rememberOff: () => Promise.reject(new Error("append to orders.journal")),
+  } as Partial<Carrying> as Carrying;
+  const work = { order: "mo-1", action: "cycle", hard: true, seenOff: false, bmc: { kind: "redfish", macs: [] } };
+  const { end } = await carryOut(work as unknown as PowerWork, carrying);
+  assert.equal([end.state, bmc.state], ["done", "on"]);
+  assert.ok(
+    reports.some(({ seenOff, step }) => seenOff === true && /could not be written down/.test(step)),
+    "control keeps it",
+  );
+});
+
+test("an order that the boot server itself fails at ends as failed, in words", async () => {
+  const bmc = slowBmc();
+  const open = (): Switch => ({ ...bmc.open(), power: () => Promise.reject(new TypeError("a fault of ours")) });
+  await using it = await world({ open });
+  await it.admin.call(putMachineBmc, { params, body: BMC });
+  await it.startBoot();
+  const order = await it.ended(await it.admin.call(orderPower, { params, body: { action: "on" } }));
+  assert.is(order.state, "failed");
+  assert.match(order.reason, "the boot server failed at it; its log says how");
 });
 
 test("one order at a time: a second that crosses it is refused in words", async () => {

@@ -113,4 +113,33 @@ test("a boot server that starts anew gives the same order the same ISO, and know
   assert.is((await get(plane, script(tokenOf(after.url)), { from: "127.0.0.9" })).status, 403);
 });
 
+test("an address is taken for the machine that showed its ISO there last, after a restart too", async () => {
+  await using plane = await mediaPlane({ machines: [] });
+  const one = await plane.room.begin("mo-1", [MAC]);
+  assert.ok((await plane.room.claims(tokenOf(one.url), MAC, "10.0.0.5")).ok);
+  plane.clock.nowMs += 10 * 60_000; // its lease goes to the next machine
+  const two = await plane.room.begin("mo-2", [OTHER]);
+  assert.ok((await plane.room.claims(tokenOf(two.url), OTHER, "10.0.0.5")).ok);
+  assert.is(plane.room.cardAt("10.0.0.5"), OTHER);
+  // And back again.
+  assert.ok((await plane.room.claims(tokenOf(one.url), MAC, "10.0.0.5")).ok);
+  assert.is(plane.room.cardAt("10.0.0.5"), MAC);
+  await plane.restart();
+  assert.is(plane.room.cardAt("10.0.0.5"), MAC);
+});
+
+test("an order that switches its machine a second time waits for its second boot, from whatever address", async () => {
+  await using plane = await mediaPlane({ machines: [] });
+  const first = await plane.room.begin("mo-1", [MAC]);
+  assert.ok((await plane.room.claims(tokenOf(first.url), MAC, "10.0.0.5")).ok);
+  await first.end();
+  plane.clock.nowMs += 20 * 60_000; // it hung; its BMC switches it off and on again
+  const second = await plane.room.begin("mo-1", [MAC], 2);
+  assert.is(second.taken(), undefined, "nobody asked for a script in this turn");
+  assert.is.not(second.url, first.url);
+  assert.is((await plane.room.claims(tokenOf(first.url), MAC, "10.0.0.5")).ok, false);
+  assert.equal(await plane.room.claims(tokenOf(second.url), MAC, "10.0.0.6"), { ok: true });
+  assert.is(second.taken()?.address, "10.0.0.6");
+});
+
 test.run();
