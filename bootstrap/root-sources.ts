@@ -35,6 +35,8 @@ interface Place {
 }
 
 const MOST_PLACES = 16_384;
+/** Who waits asks every few seconds; not heard for so long, it waits no more. */
+const WAITS_MS = 90_000;
 
 export function rootSources({
   ownFirst = 8,
@@ -45,6 +47,8 @@ export function rootSources({
   nowMs = () => performance.now(),
 }: RootSourcesOptions = {}): RootSources {
   const places = new Map<string, Place>();
+  /** Strangers that found no place, the first that came first, and when they asked last. */
+  const waiting = new Map<string, number>();
 
   /** How many load from where, those aside whose time is over. */
   function loads(): Map<string, number> {
@@ -57,17 +61,39 @@ export function rootSources({
     return counts;
   }
 
+  /** Strangers that wait and came before it. */
+  function ahead(mac: string): number {
+    const now = nowMs();
+    for (const [other, askedMs] of waiting) if (now - askedMs > WAITS_MS) waiting.delete(other);
+    const place = [...waiting.keys()].indexOf(mac);
+    return place < 0 ? waiting.size : place;
+  }
+
+  function wait(mac: string): void {
+    if (waiting.has(mac) || waiting.size < MOST_PLACES) waiting.set(mac, nowMs());
+  }
+
   return {
     take(mac, peers, approved = true) {
+      const before = places.get(mac);
       places.delete(mac);
       const counts = loads();
       const at = (address: string) => counts.get(address) ?? 0;
-      const give = (address: string) => places.set(mac, { address, approved, untilMs: nowMs() + holdMs });
-      const strangers = approved ? 0 : [...places.values()].filter((place) => !place.approved).length;
+      // A stranger that asks again keeps its place no longer than others keep theirs, and comes after those that wait then.
+      const isHeld = !approved && before?.approved === false && before.untilMs > nowMs();
+      const untilMs = isHeld ? before.untilMs : nowMs() + holdMs;
+      const give = (address: string): void => {
+        waiting.delete(mac);
+        places.set(mac, { address, approved, untilMs });
+      };
+      const others = () => [...places.values()].filter((place) => !place.approved).length;
+      const strangers = approved ? 0 : others() + (isHeld ? 0 : ahead(mac));
       const free = peers.filter((address) => at(address) < perPeer).sort((a, b) => at(a) - at(b));
       const ownLimit = free.length > 0 ? ownFirst : ownMost;
-      if (strangers >= strangersMost || places.size >= MOST_PLACES || (at("") >= ownLimit && free.length === 0))
+      if (strangers >= strangersMost || places.size >= MOST_PLACES || (at("") >= ownLimit && free.length === 0)) {
+        if (!approved) wait(mac);
         return { from: "nowhere", loading: places.size };
+      }
       if (at("") < ownLimit) {
         give("");
         return { from: "us" };

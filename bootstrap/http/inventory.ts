@@ -27,8 +27,8 @@ export interface InventoryRoomOptions {
   now?: () => Date;
 }
 
-/** Where the agent reports and asks; or why this machine is better left waiting in its firmware. */
-export type Offer = { url: string } | { why: string };
+/** Where the agent reports and asks, and what to call if it was not given after all; or why this machine is better left in its firmware. */
+export type Offer = { url: string; back(): void } | { why: string };
 
 export interface InventoryRoom {
   /** `ordered`: of a machine that is approved; it is asked once. */
@@ -122,9 +122,17 @@ export function createInventoryRoom({
         return { why: `${BOOTS_MOST} boots for an inventory ended without a word of its agent` };
       const given = (recent ? before.given : 0) + 1;
       const toldAtMs = Number.NEGATIVE_INFINITY;
-      const boot = { mac, imageId, address: source.address, given, givenAtMs: nowMs(), toldAtMs };
-      keep({ ...boot, ...(ordered ? { ordered } : {}) });
-      return { url: `${base}/i/${sealNonce(key, nonceOf(mac, source))}` };
+      const times = { given, givenAtMs: nowMs(), toldAtMs };
+      const boot: Boot = { mac, imageId, address: source.address, ...times, ...(ordered ? { ordered } : {}) };
+      keep(boot);
+      return {
+        url: `${base}/i/${sealNonce(key, nonceOf(mac, source))}`,
+        back() {
+          if (boots.get(mac) !== boot) return; // heard of since
+          if (before === undefined) boots.delete(mac);
+          else boots.set(mac, before);
+        },
+      };
     },
     ask(nonce, address) {
       const who = asker(nonce, address);

@@ -117,12 +117,16 @@ export function scriptAnswers({
         }
         const imageId = image.manifest.id;
         const detail = { code: "waits-for-approval", address: source.address };
-        const root = await rootFrom(image, mac, source, ordered === true);
-        if (root.from === "nowhere") return turnScript(root.loading);
+        // Before a place is taken: who is given none takes none.
         const offer = inventory.offer(claimed, source, imageId, { ordered });
         if ("why" in offer) {
           tell("wait-approval", `waiting for approval, without an inventory: ${offer.why}`, { detail });
           return scripts.wait({ base, mac, lines: waitLines(WAITS_FOR_APPROVAL, claimed) });
+        }
+        const root = await rootFrom(image, mac, source, ordered === true);
+        if (root.from === "nowhere") {
+          offer.back();
+          return turnScript(root.loading);
         }
         await spend("an inventory");
         const message = `${ordered ? "as ordered" : "waits for approval"}; given boot image ${imageId} without any secret, to say what it is made of`;

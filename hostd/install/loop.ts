@@ -19,6 +19,7 @@ import { afterReady, isFallback, type Slot, type SlotState } from "./slots.ts";
 import {
   type BootFiles,
   bootFilesIn,
+  finishInstall,
   installDisk,
   installedState,
   readState,
@@ -144,6 +145,12 @@ export function openInstalls(options: InstallsOptions): Installs {
     );
   }
 
+  /** Of a disk that booted this host, its installation is at its end, or was cut off at its last write. */
+  async function finish(on: Target): Promise<void> {
+    if (await finishInstall(on, () => bootFilesIn(places.bootFiles)))
+      tell("install", "info", `the installation to disk ${on.path}, which was cut off, is finished`);
+  }
+
   async function begin(): Promise<void> {
     const booted = await bootedFrom();
     const { slot } = booted;
@@ -156,8 +163,10 @@ export function openInstalls(options: InstallsOptions): Installs {
       return;
     }
     try {
-      if (slot !== undefined) await settle(on, slot);
-      else if (wanted !== undefined && (await installedState(on)) === undefined) await first(on, wanted, booted);
+      if (slot !== undefined) {
+        await settle(on, slot);
+        await finish(on);
+      } else if (wanted !== undefined && (await installedState(on)) === undefined) await first(on, wanted, booted);
     } finally {
       await rm(directory, { recursive: true, force: true });
     }
@@ -166,10 +175,12 @@ export function openInstalls(options: InstallsOptions): Installs {
   async function update(until: AbortSignal): Promise<void> {
     const image = wanted;
     const on = image && (await target(until));
-    const state: SlotState | undefined = on && (await installedState(on));
-    if (image === undefined || on === undefined || state === undefined) return;
+    if (image === undefined || on === undefined) return;
     const booted = await bootedFrom();
     const { slot } = booted;
+    if (slot !== undefined) await finish(on);
+    const state: SlotState | undefined = await installedState(on);
+    if (state === undefined) return;
     if (state.images[state.good] === image.id && (slot === undefined || slot === state.good)) return;
     try {
       const { trying } = await updateDisk({ ...on, ...(await content(image, booted, until)) });

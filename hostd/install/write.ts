@@ -102,6 +102,20 @@ export async function writeBoot(
   await writeAt(path, firstSector(sizeBytes, bios.code), 0);
 }
 
+/**
+ * What a power cut kept back of the first installation, when UEFI boots the disk all the same: only the first sector, for a BIOS, was missing.
+ * True if it was so.
+ */
+export async function finishInstall(target: Place, read: () => Promise<Pick<BootFiles, "bios">>): Promise<boolean> {
+  const { path, sizeBytes, layout } = target;
+  if ((await installedState(target)) !== undefined) return false;
+  await readState(target); // nothing else was to be written before it
+  const bios = biosBoot((await read()).bios, layout.bios);
+  await writeAt(path, bios.core, layout.bios.at);
+  await writeAt(path, firstSector(sizeBytes, bios.code), 0);
+  return true;
+}
+
 /** The other slot gets the image; it is tried from the next boot on. */
 export async function updateDisk(options: Target & SlotContent): Promise<SlotState> {
   const { image, onStep } = options;

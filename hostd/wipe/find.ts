@@ -3,6 +3,7 @@
 import type { WipeTask } from "#api/wipes.ts";
 import { type Disk, unfitBecause } from "../state-disk/disk.ts";
 import type { DiskOwner } from "../state-disk/mark.ts";
+import { unlockWords } from "./own-erase.ts";
 
 export type Found =
   | { do: "wipe"; disk: Disk; resumed: boolean }
@@ -32,10 +33,11 @@ export function findDisk(disks: readonly Disk[], task: WipeTask, owner: DiskOwne
   if (named !== undefined && more.length === 0) {
     // The power went when the mark was already gone: last of all, or with a whole disk that was told to forget.
     if (task.begun && named.zeroEnds) return fit(named, true);
-    return {
-      do: "fail",
-      why: `${named.path} holds something else now than when it was given up${task.begun ? " or wiped" : ""}; nothing more was erased`,
-    };
+    const why = `${named.path} holds something else now than when it was given up${task.begun ? " or wiped" : ""}; nothing more was erased`;
+    // Nothing of a locked disk is read, our mark neither.
+    const mayBeLocked = task.begun && task.method === "secure" && /^\/dev\/sd[a-z]+$/.test(named.path);
+    const locked = `. If the power went while it erased itself, ${unlockWords(named.path)}, and order it again`;
+    return { do: "fail", why: mayBeLocked ? `${why}${locked}` : why };
   }
   return {
     do: "fail",

@@ -20,6 +20,10 @@ const ERASE_MS = 24 * 3_600_000;
 /** Known, so that whoever finds a disk that lost its power meanwhile can unlock it: hdparm --security-unlock flynn. */
 const PASSWORD = "flynn";
 
+/** For people. */
+export const unlockWords = (path: string): string =>
+  `it is locked with the password "${PASSWORD}": ${["unlock", "disable"].map((act) => `hdparm --user-master u --security-${act} ${PASSWORD} ${path}`).join(", then ")}`;
+
 /** Undefined: it has none that may be used. Nothing is changed by asking. */
 export async function ownErase(options: OwnEraseOptions): Promise<OwnErase | undefined> {
   const { path, thorough, run = exec, signal } = options;

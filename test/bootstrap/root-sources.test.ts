@@ -44,6 +44,25 @@ test("machines that nobody approved never take every place", () => {
   assert.is(text(sources.take("c", [], false)), "us");
 });
 
+test("machines that nobody approved and that ask again and again give others their turn, the first that came first", () => {
+  let nowMs = 0;
+  const sources = rootSources({ ...LIMITS, holdMs: 240_000, strangersMost: 2, nowMs: () => nowMs });
+  const turns: string[] = [];
+  for (; nowMs < 600_000; nowMs += 5_000)
+    for (const mac of ["again", "and again", "one", "two", "three"])
+      if (sources.take(mac, [], false).from !== "nowhere" && !turns.includes(mac)) turns.push(mac);
+  assert.equal(turns, ["again", "and again", "one", "two", "three"]);
+});
+
+test("one that waited and is not heard of any more keeps nobody from a place", () => {
+  let nowMs = 0;
+  const sources = rootSources({ ...LIMITS, holdMs: 240_000, strangersMost: 1, nowMs: () => nowMs });
+  assert.is(text(sources.take("first", [], false)), "us");
+  assert.is(text(sources.take("gone", [], false)), "nowhere");
+  nowMs += 241_000;
+  assert.is(text(sources.take("next", [], false)), "us");
+});
+
 test("no source is ever over its limit, whatever comes and goes", () => {
   const act = fc.record({
     mac: fc.integer({ min: 0, max: 40 }),

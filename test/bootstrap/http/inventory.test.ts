@@ -20,6 +20,7 @@ import { createSight } from "../../../bootstrap/identity/sight.ts";
 import { createTokens } from "../../../bootstrap/identity/tokens.ts";
 import { openImages } from "../../../bootstrap/images.ts";
 import { createInventories, type Inventory } from "../../../bootstrap/inventories.ts";
+import type { RootSource } from "../../../bootstrap/root-sources.ts";
 import type { Happening } from "../../../bootstrap/timeline.ts";
 import { bootMachine, bootTarget, type ImageFixture, writeImage } from "../image-fixture.ts";
 
@@ -34,6 +35,8 @@ interface Rig {
   wire: { card: string | undefined };
   clock: { nowMs: number };
   sent: Inventory[];
+  /** Where root images come from, and how often that was asked. */
+  roots: { source: RootSource; taken: number };
   target(machines: BootMachine[], unknownMachines?: BootTarget["unknownMachines"]): void;
   get(path: string, body?: string): Promise<{ status: number; body: string }>;
   /** Path of the agent's address in the script that this card is given; undefined when it waits in its firmware. */
@@ -52,6 +55,7 @@ async function withRoom(work: (rig: Rig) => Promise<void>, key = KEY): Promise<v
   const events: Happening[] = [];
   const wire: Rig["wire"] = { card: MAC };
   const clock = { nowMs: 0 };
+  const roots: Rig["roots"] = { source: { from: "us" }, taken: 0 };
   const nowMs = () => clock.nowMs;
   const timeline = { record: (event: Happening) => void events.push(event) };
   const sight = createSight({
@@ -67,7 +71,10 @@ async function withRoom(work: (rig: Rig) => Promise<void>, key = KEY): Promise<v
     tokens: createTokens({ save: async () => undefined }),
     once: createOnce({ save: async () => undefined }),
     grant: () => "fjg_secret",
-    rootFrom: async () => ({ from: "us" }),
+    rootFrom: async () => {
+      roots.taken++;
+      return roots.source;
+    },
     ran: () => undefined,
   });
   const server = await bootHttpServer({
@@ -91,7 +98,7 @@ async function withRoom(work: (rig: Rig) => Promise<void>, key = KEY): Promise<v
     return /flynn\.inventory=http:\/\/127\.0\.0\.1:7780(\/i\/\S+)/.exec(body)?.[1];
   };
   try {
-    await work({ fixture, events, wire, clock, sent, target, get, inventoryPath });
+    await work({ fixture, events, wire, clock, sent, roots, target, get, inventoryPath });
   } finally {
     over.abort();
     await delivering;
@@ -267,6 +274,21 @@ test("a machine whose initrd refuses, or whose agent is never heard, waits in it
     assert.equal(given, [true, true, true, false, false]);
     clock.nowMs += 3_700_000;
     assert.ok(await inventoryPath(OTHER), "an hour later it is tried again");
+  }));
+
+test("a machine that is left waiting in its firmware takes no place from those that load an image", () =>
+  withRoom(async ({ inventoryPath, roots }) => {
+    for (let n = 0; n < 3; n++) assert.ok(await inventoryPath());
+    assert.is(await inventoryPath(), undefined);
+    assert.is(roots.taken, 3);
+  }));
+
+test("waiting for its turn to load an image is no boot that ended without a word", () =>
+  withRoom(async ({ inventoryPath, roots }) => {
+    roots.source = { from: "nowhere", loading: 8 };
+    for (let n = 0; n < 9; n++) assert.is(await inventoryPath(), undefined);
+    roots.source = { from: "us" };
+    assert.ok(await inventoryPath(), "its turn came");
   }));
 
 test("an agent that is heard may boot as often as it likes", () =>

@@ -11,9 +11,10 @@ import type { InstallImage } from "#api/host-agents.ts";
 import { silentLog } from "#lib/log.ts";
 import { until } from "#lib/time.ts";
 import { divideDisk } from "../../../hostd/install/divide.ts";
+import { firstSector } from "../../../hostd/install/gpt.ts";
 import { type Installs, openInstalls } from "../../../hostd/install/loop.ts";
 import { nextBoot, type SlotState } from "../../../hostd/install/slots.ts";
-import { installedState, readState, writeState } from "../../../hostd/install/write.ts";
+import { installedState, readState, writeAt, writeState } from "../../../hostd/install/write.ts";
 import { writeOutcome } from "../../../hostd/state-disk/outcome.ts";
 import { GIB, look, MIB, makeDisk, owner, signal, withFolder } from "../state-disk/fixture.ts";
 
@@ -24,6 +25,8 @@ interface World {
   bootsItself(): Promise<{ installs: Installs; slot: string }>;
   image(version: string): InstallImage;
   state(): Promise<SlotState>;
+  /** As a power cut leaves the disk before the last write of its first installation. */
+  cutOff(): Promise<void>;
   told: string[];
   asked: string[];
 }
@@ -90,6 +93,7 @@ async function withWorld(body: (world: World) => Promise<void>, did: "use" | "ra
           return { installs: await world.boot(words), slot: next.slot };
         },
         state: async () => (await installedState(place))!,
+        cutOff: () => writeAt(place.path, firstSector(place.sizeBytes), 0),
       };
       const { squashfs } = world.image("1");
       const fetched = `fetch=${base}/a/sha256-${squashfs.sha256}/root.squashfs ds=nocloud-net;s=${base}/s/token/`;
@@ -135,6 +139,21 @@ test("before a reboot the next image is in the other slot; ready, it is kept; th
     next.installs.ready();
     await heard(world, /^install info: slot B with image image-2 is ready and is booted from now on/);
     assert.is((await world.state()).good, "b");
+  }));
+
+test("an installation that a power cut ended at its last write is finished by the boot from it, and updates go on", () =>
+  withWorld(async (world) => {
+    await first(world);
+    await world.cutOff();
+    assert.is(await world.state(), undefined);
+    const { installs } = await world.bootsItself();
+    installs.ready();
+    await heard(world, /^install info: the installation to disk .*, which was cut off, is finished/);
+    await world.cutOff();
+    installs.setTarget({ install: world.image("2") });
+    await installs.beforeReboot(signal);
+    await heard(world, /^install info: image image-2 is written to slot B of .*; the next boot tries it/);
+    assert.is((await world.state()).trying, "b");
   }));
 
 test("an image that never becomes ready is told of by the one before it, once that is ready", () =>

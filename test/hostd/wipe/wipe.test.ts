@@ -135,6 +135,22 @@ test("a disk that holds something else than when it was given up is left alone; 
     assert.is(findDisk([], task, owner).do, "fail");
   }));
 
+test("a disk whose power went while it erased itself is locked: the order's end says its password, whole", () =>
+  withFolder(async (folder) => {
+    const disk = await used(folder);
+    const task = await taskOf(disk, { method: "secure", begun: true });
+    const locked = { ...(await look(disk)), path: "/dev/sda", serial: "S1", fingerprint: "not read", zeroEnds: false };
+    const why = (one: WipeTask, path = "/dev/sda") => {
+      const found = findDisk([{ ...locked, path }], one, owner);
+      assert.is(found.do, "fail");
+      return (found as { why: string }).why;
+    };
+    assert.match(why(task), /locked with the password "flynn": .*--security-unlock flynn \/dev\/sda, then .*-disable/);
+    assert.ok(why(task, "/dev/sdaa").length < 400, "as much as a report has room for");
+    assert.not.match(why({ ...task, begun: false }), "password");
+    assert.not.match(why({ ...task, method: "auto" }), "password", "a disk is not told to erase itself by this");
+  }));
+
 test("a disk that is given up is not the state disk at the next boot", () =>
   withFolder(async (folder) => {
     const disk = await makeDisk(join(folder, "disk"));
