@@ -36,6 +36,9 @@ export const rolloutsOf = (store: Reader): Entry<RolloutRecord>[] => store.list<
 export const openRollout = (store: Reader): Entry<RolloutRecord> | undefined =>
   rolloutsOf(store).find(({ value }) => !hasEnded(value));
 
+/** Who orders what a rollout orders. */
+export const actorOf = ({ id }: Pick<RolloutRecord, "id">): string => `rollout ${id}`;
+
 export const machinesOf = (store: Reader, id: string): Entry<RolloutMachineRecord>[] =>
   store.list<RolloutMachineRecord>(keys.rolloutMachinesOf(id)).sort((a, b) => a.value.order - b.value.order);
 
