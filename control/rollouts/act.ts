@@ -110,7 +110,8 @@ function ofMachine(
     case "drain":
       return { machine: { state: "draining", cordonedBefore: host?.value.cordoned ?? false }, more: drained };
     case "drain-back":
-      return { machine: { state: "back-draining" }, more: drained };
+      // It took jobs again in between, and a person may have closed it.
+      return { machine: { state: "back-draining", cordonedBefore: host?.value.cordoned ?? false }, more: drained };
     case "reboot":
     case "reboot-back": {
       const { bootId } = host?.value ?? {};
