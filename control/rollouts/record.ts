@@ -44,7 +44,12 @@ export const machinesOf = (store: Reader, id: string): Entry<RolloutMachineRecor
   store.list<RolloutMachineRecord>(keys.rolloutMachinesOf(id)).sort((a, b) => a.value.order - b.value.order);
 
 /** States in which a machine is drained or booted anew. */
-const UNDER_WAY: ReadonlySet<RolloutMachineState> = new Set(["draining", "rebooting", "back-draining", "back-rebooting"]);
+const UNDER_WAY: ReadonlySet<RolloutMachineState> = new Set([
+  "draining",
+  "rebooting",
+  "back-draining",
+  "back-rebooting",
+]);
 
 /** The open rollout that drains this machine or boots it anew just now, and its row of it. */
 export function underWay(

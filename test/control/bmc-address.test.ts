@@ -5,10 +5,7 @@ import { checkedBmc } from "../../control/power/bmcs.ts";
 
 const JOBS = "10.99.0.0/16";
 const set = (address: string) =>
-  checkedBmc(
-    { kind: "redfish", address, user: "root", password: "secret123" },
-    { kept: undefined, jobNetwork: JOBS },
-  );
+  checkedBmc({ kind: "redfish", address, user: "root", password: "secret123" }, { kept: undefined, jobNetwork: JOBS });
 
 for (const address of [
   ...["localhost", "localhost:7443", "LocalHost.", "bmc.localhost", "ip6-loopback", "[::1]:7443", "[::ffff:127.0.0.1]"],
@@ -21,7 +18,14 @@ for (const address of [
     assert.throws(() => set(address), /no address of a BMC/);
   });
 
-for (const address of ["10.0.0.9", "192.168.7.2:8443", "bmc-1.rack.example", "[fd12:3456::9]:443", "[2001:db8::9]", "127.0.0.1:8000"])
+for (const address of [
+  "10.0.0.9",
+  "192.168.7.2:8443",
+  "bmc-1.rack.example",
+  "[fd12:3456::9]:443",
+  "[2001:db8::9]",
+  "127.0.0.1:8000",
+])
   test(`${address} may be one`, () => {
     assert.is(set(address).address, address);
   });
