@@ -4,7 +4,7 @@
 import { Fault, isFault } from "#api/fault.ts";
 import { isEnded } from "#api/jobs.ts";
 import type { BootOnceTarget } from "#api/machine-life.ts";
-import type { MachineOrder } from "#api/machine-orders.ts";
+import { isOver, type MachineOrder } from "#api/machine-orders.ts";
 import { causeChain } from "#lib/run.ts";
 import { createWake } from "#lib/wake.ts";
 import type { Context } from "../context.ts";
@@ -14,7 +14,6 @@ import type { MachineOrders } from "../machine-orders/book.ts";
 import { type BmcRecord, bmcOf, canCycle } from "../power/bmcs.ts";
 import { hardness, staysOff } from "../power/rules.ts";
 import type { HostRecord, MachineRecord } from "../records.ts";
-import { machinesOf, openRollout } from "../rollouts/record.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
 import { afterDecision, lifeOf } from "./records.ts";
@@ -49,7 +48,6 @@ type Detail = Record<string, string | number>;
 const TICK_MS = 500;
 /** Its own bound comes first, and says more. */
 const QUIET_MORE_MS = 5 * 60_000;
-const ON_THE_WAY = /draining|rebooting/;
 
 export function machineVerbs(context: Context, book: MachineOrders, { isFree }: VerbParts): MachineVerbs {
   const { store, log, config, presence, jobs } = context;
@@ -206,14 +204,6 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
           "conflict",
           `the next boot of machine ${value.name} is ${value.target}; make it boot its image first`,
         );
-      const rollout = openRollout(store)?.value;
-      if (
-        rollout &&
-        machinesOf(store, rollout.id).some(
-          (one) => one.value.machineId === value.id && ON_THE_WAY.test(one.value.state),
-        )
-      )
-        throw new Fault("conflict", `rollout ${rollout.id} boots machine ${value.name} anew just now`);
       const host = hostOf(value);
       const why = deaf(host?.value);
       const drains = host?.value.state === "ready" ? host : undefined;
@@ -233,7 +223,7 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
         quietMs: config.rolloutDrainMs + config.rolloutBootMs,
         ...(idempotent ? { idempotent } : {}),
         also: () => ({
-          expect: [{ key: entry.key, version: entry.version }],
+          expect: [entry, ...(drains ? [drains] : [])].map(({ key, version }) => ({ key, version })),
           mutations: [
             { key: entry.key, value: machine },
             ...changes,
@@ -253,7 +243,9 @@ export function machineVerbs(context: Context, book: MachineOrders, { isFree }: 
         while (!signal.aborted) {
           const open = book.allOpen();
           for (const id of clocks.keys()) if (!open.some((order) => order.id === id)) clocks.delete(id);
-          for (const order of open) {
+          for (const { machineId, id } of open) {
+            const order = book.get(machineId, id); // as it is now: others were written meanwhile
+            if (order === undefined || isOver(order)) continue;
             try {
               if (order.kind === "boot-once") await carryOutOnce(order);
               if (order.kind === "reprovision") await carryOutAnew(order);

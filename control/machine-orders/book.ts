@@ -8,6 +8,7 @@ import { eventChanges, type NewTimelineEvent, timelineChanges } from "../events.
 import type { Idempotent } from "../http/idempotency-key.ts";
 import { keys } from "../keys.ts";
 import type { MachineRecord } from "../records.ts";
+import { refuseUnderRollout } from "../rollouts/record.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change } from "../store/store.ts";
 import { watchQuiet } from "./quiet.ts";
@@ -49,7 +50,7 @@ export interface NewOrder {
 export type Cancelling = (order: MachineOrder) => Change[];
 
 export interface MachineOrders {
-  /** Throws `conflict` while another order of the machine is open, in words that name it. */
+  /** Throws `conflict` while another order of the machine is open, or a rollout boots it anew, in words that name it. */
   open(order: NewOrder): Promise<MachineOrder>;
   /** A step of an open one. Of one that is over nothing changes, so that what comes late does no harm. */
   step(id: { machineId: string; id: string }, step: OrderStep, also?: readonly Change[]): Promise<void>;
@@ -143,6 +144,7 @@ export function machineOrders(
           "conflict",
           `machine ${machine.name} has an order that is not over: ${before.orderedBy} ordered ${before.orderedAt} to ${WORDS[before.kind]} (${before.step}); wait for its end, or take it back: flynn machine orders ${machine.name} --cancel ${before.id}`,
         );
+      refuseUnderRollout(store, machine);
       const at = now().toISOString();
       const order = openedOrder({ machine, kind, actor, step, detail, quietMs, at, seq: store.seq + 1 });
       const key = keys.machineOrder(machine.id, order.id);

@@ -1,13 +1,12 @@
 // How machines are switched, as the store keeps it: the password sealed for its machine, and opened for the boot server alone.
-import { isIPv4 } from "node:net";
 import type { BmcAccess } from "#api/bmc-work.ts";
 import { Fault } from "#api/fault.ts";
 import type { Bmc, BmcLook, PutBmc } from "#api/power.ts";
-import { isWithin } from "#lib/address-ranges.ts";
 import { keys } from "../keys.ts";
 import type { MachineRecord } from "../records.ts";
 import type { Secrets } from "../secrets.ts";
 import type { Reader } from "../store/entry.ts";
+import { whyNoBmc } from "./bmc-address.ts";
 
 export interface BmcRecord extends Omit<PutBmc, "password"> {
   machineId: string;
@@ -61,9 +60,8 @@ export function checkedBmc(
   }
   if (address === undefined) throw refuse("address", `of the BMC is needed for ${kind}`);
   if (user === undefined) throw refuse("user", `that logs in to the BMC is needed for ${kind}`);
-  const host = address.replace(/:\d+$/, "");
-  if (isIPv4(host) && isWithin([jobNetwork, "0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"], host))
-    throw refuse("address", `${host} is no address of a BMC: it is one of jobs, or of no machine`);
+  const whyNot = whyNoBmc(address, jobNetwork);
+  if (whyNot !== undefined) throw refuse("address", whyNot);
   const keeps = kept?.sealed !== undefined && kept.kind === kind && kept.address === address && kept.user === user;
   if (password === undefined && !keeps)
     throw refuse(

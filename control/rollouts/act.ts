@@ -8,7 +8,7 @@ import { bmcOf } from "../power/bmcs.ts";
 import type { HostRecord, MachineRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
 import type { Change, Commit } from "../store/store.ts";
-import { machinesOf, type RolloutMachineRecord, type RolloutRecord, rolloutsToTrim } from "./record.ts";
+import { actorOf, machinesOf, type RolloutMachineRecord, type RolloutRecord, rolloutsToTrim } from "./record.ts";
 import type { Step } from "./step.ts";
 
 type Turn = Required<Pick<Commit<undefined>, "mutations" | "expect">>;
@@ -110,7 +110,8 @@ function ofMachine(
     case "drain":
       return { machine: { state: "draining", cordonedBefore: host?.value.cordoned ?? false }, more: drained };
     case "drain-back":
-      return { machine: { state: "back-draining" }, more: drained };
+      // It took jobs again in between, and a person may have closed it.
+      return { machine: { state: "back-draining", cordonedBefore: host?.value.cordoned ?? false }, more: drained };
     case "reboot":
     case "reboot-back": {
       const { bootId } = host?.value ?? {};
@@ -133,7 +134,7 @@ function ofMachine(
     case "cycle":
       return {
         machine: { cycledIn: record.state },
-        more: machine === undefined ? [] : cycleOrder(store, machine.value, { by: `rollout ${rollout.id}`, at }),
+        more: machine === undefined ? [] : cycleOrder(store, machine.value, { by: actorOf(rollout), at }),
       };
     case "skip":
       return { machine: { state: "skipped" }, more: record.state === "waiting" ? [] : released };

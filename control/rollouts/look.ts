@@ -10,7 +10,7 @@ import { openOrderOf } from "../machine-orders/record.ts";
 import { bmcOf, canCycle } from "../power/bmcs.ts";
 import type { HostRecord, MachineRecord } from "../records.ts";
 import type { Entry } from "../store/entry.ts";
-import type { RolloutMachineRecord, RolloutRecord } from "./record.ts";
+import { actorOf, type RolloutMachineRecord, type RolloutRecord } from "./record.ts";
 import type { Progress, RolloutMachineView, Seen } from "./step.ts";
 
 export interface LookParts {
@@ -47,7 +47,7 @@ export function progressOf(
   { parts, clocks }: { parts: LookParts; clocks: RolloutClocks },
 ): Progress {
   const { config } = context;
-  const views = machines.map(({ value }) => viewOf(context, value, { parts, clocks }));
+  const views = machines.map(({ value }) => viewOf(context, { rollout, record: value }, { parts, clocks }));
   const here = views.filter(({ state }) => state === "ready");
   const jobs = here.flatMap(({ id }) => jobsOf(context, machines, id));
   const broken = newAlert(rollout, parts.alerts()) ?? brokenJob(rollout, jobs);
@@ -80,7 +80,7 @@ const isOnTheWay = (state: RolloutMachineView["state"]) => state === "draining" 
 
 function viewOf(
   context: Context,
-  record: RolloutMachineRecord,
+  { rollout, record }: { rollout: RolloutRecord; record: RolloutMachineRecord },
   { parts, clocks }: { parts: LookParts; clocks: RolloutClocks },
 ): RolloutMachineView {
   const { store } = context;
@@ -89,6 +89,9 @@ function viewOf(
   const host = store.get<HostRecord>(keys.host(hostId))?.value;
   const last = machine && lifeOf(store, machineId).boots.at(-1);
   const refused = machine?.fallback?.reason ?? (last?.refused ? last.seen : undefined);
+  const order = openOrderOf(store, machineId)?.value;
+  const away = host === undefined || host.state === "ready" ? undefined : `its host is ${host.state}`;
+  const awayMs = clocks.sinceMs(`${machineId} away`, away ?? "here");
   const seen: Seen = {
     gone: machine === undefined || host === undefined || machine.hostId !== hostId,
     ready: host?.state === "ready" && machine?.state === "ready",
@@ -97,9 +100,10 @@ function viewOf(
     bootedAnew: machine?.joinedBootId !== endedBootId,
     ...(refused === undefined ? {} : { refused }),
     ...(machine && host ? cannot(context, machine, host) : {}),
-    ...(openOrderOf(store, machineId) === undefined ? {} : { busy: "an order to it is not over" }),
-    mayCycle:
-      record.cycledIn !== state && canCycle(bmcOf(store, machineId)) && openOrderOf(store, machineId) === undefined,
+    ...(away === undefined ? {} : { away: { why: away, sinceMs: awayMs } }),
+    // Its own, that switches it off and on, is a part of the rollout.
+    ...(order === undefined || order.orderedBy === actorOf(rollout) ? {} : { busy: "an order to it is not over" }),
+    mayCycle: record.cycledIn !== state && canCycle(bmcOf(store, machineId)) && order === undefined,
     sinceMs: clocks.sinceMs(machineId, record.cycledIn === state ? `${state} again` : state),
   };
   return { id: machineId, name, stage, state, fromImageId, seen };
@@ -108,11 +112,11 @@ function viewOf(
 /** Why this machine cannot be taken now, or has to be waited for. */
 function cannot({ store, presence }: Context, machine: MachineRecord, host: HostRecord): Pick<Seen, "cannot" | "busy"> {
   const later = "it boots the image when it boots next";
-  if (host.state !== "ready") return { cannot: `its host is ${host.state}; ${later}` };
   if (machine.target !== "boot") return { cannot: `its next boot is ${machine.target}` };
   const profile = store.get<Profile>(keys.profile(machine.profile))?.value;
   if (profile !== undefined && profile.image !== "current")
     return { cannot: `its profile ${profile.name} names an image of its own` };
+  if (host.state !== "ready") return {}; // away: what its agent can is said when it is back
   const member = presence.members.get(host.id);
   if (member === undefined) return { busy: "its agent was not heard since control started" };
   if (!member.hello?.capabilities.includes("reboot"))

@@ -1,4 +1,5 @@
 // Rollouts as the store keeps them. The machines have rows of their own: of hundreds one changes at a time.
+import { Fault } from "#api/fault.ts";
 import type { Rollout, RolloutMachine, RolloutMachineState } from "#api/rollouts.ts";
 import { hasEnded } from "#api/rollouts.ts";
 import { keys, PREFIX } from "../keys.ts";
@@ -36,8 +37,39 @@ export const rolloutsOf = (store: Reader): Entry<RolloutRecord>[] => store.list<
 export const openRollout = (store: Reader): Entry<RolloutRecord> | undefined =>
   rolloutsOf(store).find(({ value }) => !hasEnded(value));
 
+/** Who orders what a rollout orders. */
+export const actorOf = ({ id }: Pick<RolloutRecord, "id">): string => `rollout ${id}`;
+
 export const machinesOf = (store: Reader, id: string): Entry<RolloutMachineRecord>[] =>
   store.list<RolloutMachineRecord>(keys.rolloutMachinesOf(id)).sort((a, b) => a.value.order - b.value.order);
+
+/** States in which a machine is drained or booted anew. */
+const UNDER_WAY: ReadonlySet<RolloutMachineState> = new Set([
+  "draining",
+  "rebooting",
+  "back-draining",
+  "back-rebooting",
+]);
+
+/** The open rollout that drains this machine or boots it anew just now, and its row of it. */
+export function underWay(
+  store: Reader,
+  machineId: string,
+): { rollout: RolloutRecord; row: Entry<RolloutMachineRecord> } | undefined {
+  const rollout = openRollout(store)?.value;
+  const row = rollout && store.get<RolloutMachineRecord>(keys.rolloutMachine(rollout.id, machineId));
+  return rollout && row && UNDER_WAY.has(row.value.state) ? { rollout, row } : undefined;
+}
+
+/** Throws `conflict` while a rollout boots the machine anew: what a person orders meanwhile would be cut short by it. */
+export function refuseUnderRollout(store: Reader, { id, name }: { id: string; name: string }): void {
+  const found = underWay(store, id);
+  if (found !== undefined)
+    throw new Fault(
+      "conflict",
+      `rollout ${found.rollout.id} boots machine ${name} anew just now; wait until it is through with it, or call it off: flynn rollout cancel ${found.rollout.id}`,
+    );
+}
 
 export function shownRollout(store: Reader, record: RolloutRecord, { whole }: { whole: boolean }): Rollout {
   const { goingBack: _, unwellBefore: __, architecture: ___, ...shown } = record;

@@ -18,6 +18,8 @@ export interface Seen {
   refused?: string | undefined;
   /** Why it cannot be told to boot anew; undefined while that is not known. */
   cannot?: string | undefined;
+  /** Its host is not well just now, and may be heard again: why, and for how long, in milliseconds. */
+  away?: { why: string; sinceMs: number } | undefined;
   /** Something else is done to it: an order of a person. */
   busy?: string | undefined;
   /** Its BMC can switch it off and on, and did not yet in the state it is in. */
@@ -72,6 +74,9 @@ const SETTLED_MS = 30_000;
 
 const DOWN: ReadonlySet<RolloutMachineState> = new Set(["draining", "rebooting", "back-draining", "back-rebooting"]);
 
+/** Their next step on the way back is a reboot. */
+const REBOOTS_NEXT: ReadonlySet<RolloutMachineState> = new Set(["rebooting", "back-draining"]);
+
 /** Nothing more comes of them in this rollout. */
 const OVER: ReadonlySet<RolloutMachineState> = new Set(["skipped", "back", "stuck"]);
 
@@ -99,9 +104,10 @@ function forward(progress: Progress): Step {
   const under = machines.filter(({ state: each }) => DOWN.has(each)).map(({ name }) => name);
   const words = (text: string): Step => ({ type: "wait", words: text });
   if (state === "paused") return words(under.length > 0 ? `paused; still on their way: ${named(under)}` : "paused");
-  const [next] = waiting;
+  const never = waiting.find(({ seen }) => seen.cannot !== undefined);
+  if (never !== undefined) return { type: "skip", machineId: never.id, words: never.seen.cannot! };
+  const next = waiting.find(({ seen }) => seen.away === undefined);
   if (next !== undefined) {
-    if (next.seen.cannot !== undefined) return { type: "skip", machineId: next.id, words: next.seen.cannot };
     if (unwell !== undefined) return bounded(progress, unwell);
     if (down >= maxUnavailable)
       return under.length > 0 ? words(`waits for ${named(under)}`) : bounded(progress, notWell(machines));
@@ -109,11 +115,32 @@ function forward(progress: Progress): Step {
     return { type: "drain", machineId: next.id, words: "its jobs move elsewhere" };
   }
   if (under.length > 0) return words(`waits for ${named(under)}`);
+  const [away] = waiting;
+  if (away !== undefined) return awaited(away, progress);
+  const few = tooFew(progress);
+  if (few !== undefined) return fail(few);
   if (down > 0) return bounded(progress, notWell(machines));
   if (unwell !== undefined) return bounded(progress, unwell);
   if (progress.gateLeftMs > 0) return words("all is well so far, and has to stay so for a while");
   if (stage + 1 < stages) return { type: "stage", stage: stage + 1, words: "the next stage begins" };
   return { type: "end", state: "done", reason: "" };
+}
+
+/** A host that is lost for a moment says nothing of the machine: the others are taken first, and it is waited for as long as a gate is. */
+function awaited({ id, name, seen }: RolloutMachineView, { gateMostMs }: Progress): Step {
+  const { why, sinceMs } = seen.away!;
+  return sinceMs <= gateMostMs
+    ? { type: "wait", words: `waits for ${name}: ${why}` }
+    : { type: "skip", machineId: id, words: `${why}; it boots the image when it boots next` };
+}
+
+/** A stage of which more than half was skipped has proven nothing. Machines that were removed do not count. */
+function tooFew({ machines, stage }: Progress): string | undefined {
+  const all = machines.filter((each) => each.stage === stage && !each.seen.gone);
+  const skipped = all.filter(({ state }) => state === "skipped");
+  if (skipped.length * 2 <= all.length) return undefined;
+  const proven = machines.filter(({ state }) => state === "ready").length;
+  return `${skipped.length} of the stage's ${all.length} machines were skipped (${named(skipped.map(({ name }) => name))}); ${proven} of all ${machines.length} proved the image`;
 }
 
 /** What is not well is waited for, and not for ever. */
@@ -128,7 +155,8 @@ function onTheWay({ id, name, state, seen }: RolloutMachineView, progress: Progr
   const { imageId, drainMostMs, bootMostMs } = progress;
   const fail = (reason: string): Step => ({ type: "turn-back", reason: `${name}: ${reason}`, to: "failed" });
   if (state === "draining") {
-    if (seen.ready && seen.drained) return { type: "reboot", machineId: id, words: `told to boot ${imageId}` };
+    if (seen.ready && seen.drained)
+      return seen.busy === undefined ? { type: "reboot", machineId: id, words: `told to boot ${imageId}` } : undefined; // such as a wipe: an order ends by itself
     if (seen.sinceMs <= drainMostMs) return undefined; // one that is silent for a moment comes back
     return fail(
       seen.ready ? "its jobs did not move elsewhere in time" : "its host was lost while its jobs moved elsewhere",
@@ -156,6 +184,7 @@ function backward(progress: Progress): Step {
   for (const machine of under) {
     const { id: machineId, state, seen, fromImageId, name } = machine;
     const from = fromImageId ?? "what it booted before";
+    if (seen.busy !== undefined && REBOOTS_NEXT.has(state)) continue; // an order ends by itself
     if (state === "draining") return { type: "back", machineId, words: "keeps what it has" };
     if (state === "rebooting") return { type: "reboot-back", machineId, words: `is to boot ${from} again` };
     if (state === "back-draining") {

@@ -8,6 +8,7 @@ import type { StreamEvent } from "#api/stream.ts";
 import { newSecret } from "#lib/ids.ts";
 import { unhurriedNow } from "#lib/time.ts";
 import { clockOff } from "../clock.ts";
+import { wishKept } from "../closed-hosts.ts";
 import type { Context } from "../context.ts";
 import { eventChanges, plainText } from "../events.ts";
 import { beatEveryMs, type HostFrames } from "../host-frames.ts";
@@ -81,11 +82,14 @@ export function mountHosts(
     version = entry.version,
   ): Promise<hosts.Host> => {
     const value = { ...entry.value, ...changed };
+    const kept =
+      changed.cordoned === undefined ? { changes: [], expect: [] } : wishKept(store, value, changed.cordoned);
     await store.commit({
       actor,
-      expect: [{ key: entry.key, version }],
+      expect: [{ key: entry.key, version }, ...kept.expect],
       mutations: [
         { key: entry.key, value },
+        ...kept.changes,
         ...eventChanges(store, now(), { type: "host.changed", subject: value.id, actor, message }),
       ],
     });

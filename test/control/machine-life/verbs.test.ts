@@ -3,12 +3,16 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { bmcWork, reportOrder } from "#api/bmc-work.ts";
-import { listHosts } from "#api/hosts.ts";
+import { cordonHost, listHosts, uncordonHost } from "#api/hosts.ts";
 import { bootMachineOnce, reprovisionMachine } from "#api/machine-life.ts";
 import { cancelMachineOrder, getMachineOrder, isOver, type MachineOrder } from "#api/machine-orders.ts";
 import { getMachine } from "#api/machines.ts";
 import { putMachineBmc } from "#api/power.ts";
 import { until } from "#lib/time.ts";
+import { keys } from "../../../control/keys.ts";
+import { machineVerbs } from "../../../control/machine-life/verbs.ts";
+import { machineOrders } from "../../../control/machine-orders/book.ts";
+import type { HostRecord, MachineRecord } from "../../../control/records.ts";
 import { type FakeMachine, macOf, type World, world } from "../machine-world.ts";
 import { type Rig, withRig } from "../rig.ts";
 
@@ -223,6 +227,43 @@ test("one with a BMC is switched off and on by it, once, and done when it is rea
       done.abort();
       await working;
     }
+  }));
+
+test("a host that a person closes to jobs while it is booted anew stays closed; one that is opened is open", () =>
+  withMachine(async (rig) => {
+    for (const [wish, isClosed] of [
+      [cordonHost, true],
+      [uncordonHost, false],
+    ] as const) {
+      const order = await anew(rig);
+      await rig.admin.call(wish, { params: { id: (await hostOf(rig)).id }, body: {} });
+      const { state, reason } = await ended(rig, order);
+      assert.is(state, "done", reason);
+      assert.is((await hostOf(rig)).cordoned, isClosed);
+    }
+  }));
+
+test("what a host became while it was being ordered is not undone by the order", () =>
+  withRig(async (rig) => {
+    const at = await world(rig);
+    await at.image("img", true);
+    const { id: machineId } = await at.approved(1);
+    const key = keys.host((await rig.join("host", { name: "node-1" })).id);
+    const host = { ...rig.store.get<HostRecord>(key)!.value, machineId, state: "ready" as const };
+    const machine = rig.store.get<MachineRecord>(keys.machine(machineId))!.value;
+    const its = { key: keys.machine(machineId), value: { ...machine, hostId: host.id, state: "ready" } };
+    await rig.store.commit({ actor: "test", mutations: [{ key, value: host }, its] });
+    const { context } = rig.control;
+    const verbs = machineVerbs(context, machineOrders(context, { monotonicMs: () => 0 }), { isFree: () => false });
+    const idempotent = { idempotencyKey: "k".repeat(20), idempotencyHash: "h" };
+    const ordered = refusal(
+      verbs.reprovision(rig.store.get<MachineRecord>(keys.machine(machineId))!, { by: "anna", idempotent }),
+    );
+    const value = { ...rig.store.get<HostRecord>(key)!.value, tags: { zone: "b" } };
+    await rig.store.commit({ actor: "bert", mutations: [{ key, value }] });
+    await ordered;
+    assert.is(rig.store.get<HostRecord>(key)!.value.tags["zone"], "b");
+    await at.stop();
   }));
 
 test.run();

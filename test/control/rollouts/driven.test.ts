@@ -5,7 +5,9 @@ import * as assert from "uvu/assert";
 import { getBootImage } from "#api/boot.ts";
 import { cordonHost, listHosts } from "#api/hosts.ts";
 import { listJobs } from "#api/jobs.ts";
+import { bootMachineOnce, reprovisionMachine } from "#api/machine-life.ts";
 import { getMachine } from "#api/machines.ts";
+import { orderPower, putMachineBmc } from "#api/power.ts";
 import {
   cancelRollout,
   getRollout,
@@ -253,6 +255,42 @@ test("a host that a person had closed stays closed, with the new image", () =>
     assert.equal(
       (await cordoned(rig)).map(({ id, draining }) => [id, draining]),
       [[params.id, undefined]],
+    );
+  }));
+
+test("a host that a person closes while a rollout boots it anew stays closed, and nothing else is ordered of it meanwhile", () =>
+  withCluster(async ({ rig, machines }) => {
+    const rollout = await begin(rig, { stages: ["all"], gateSeconds: 0 });
+    const machineId = await until(
+      async () => (await show(rig, rollout)).machines?.find(({ state }) => state === "rebooting")?.machineId,
+      { what: "one to boot anew", ...LONG },
+    );
+    const params = { id: machineId };
+    const { hostId } = await rig.admin.call(getMachine, { params });
+    await rig.admin.call(cordonHost, { params: { id: hostId! }, body: {} });
+    const bmc = { kind: "ipmi" as const, address: "10.0.0.9", user: "ops", password: "a longer word" };
+    await rig.admin.call(putMachineBmc, { params, body: bmc });
+    for (const order of [
+      rig.admin.call(bootMachineOnce, { params, body: { target: "rescue" } }),
+      rig.admin.call(reprovisionMachine, { params, body: {} }),
+      rig.admin.call(orderPower, { params, body: { action: "cycle", force: true } }),
+    ]) {
+      const why = await order.then(() => "taken", String);
+      assert.match(why, `rollout ${rollout.id} boots machine`);
+      assert.match(why, `flynn rollout cancel ${rollout.id}`);
+    }
+    const end = await until(
+      async () => {
+        const now = await show(rig, rollout);
+        return hasEnded(now) ? now : undefined;
+      },
+      { what: "the rollout to end", ...LONG },
+    );
+    assert.is(end.state, "done", end.reason);
+    await allReady(rig, "new", machines);
+    assert.equal(
+      (await cordoned(rig)).map(({ id, draining }) => [id, draining]),
+      [[hostId, undefined]],
     );
   }));
 

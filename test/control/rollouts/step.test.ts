@@ -166,9 +166,59 @@ const TABLE: [claim: string, Progress, type: string, words?: RegExp][] = [
     "turn-back",
   ],
   [
-    "a host that is lost already is left for its next boot",
-    progress([machine(1, "waiting", { ready: false, cannot: "its host is lost" })]),
+    "one that no agent could be told to reboot is left for its next boot",
+    progress([machine(1, "waiting", { cannot: "its agent is too old" })]),
     "skip m1",
+  ],
+  [
+    "a host that is lost is waited for",
+    progress([machine(1, "waiting", { ready: false, away: { why: "its host is lost", sinceMs: 900 } })]),
+    "wait",
+    /waits for node-1: its host is lost/,
+  ],
+  [
+    "the others are taken meanwhile",
+    progress([
+      machine(1, "waiting", { ready: false, away: { why: "its host is lost", sinceMs: 2_000 } }),
+      machine(2, "waiting"),
+    ]),
+    "drain m2",
+  ],
+  [
+    "lost for longer than a gate may take it is left for its next boot",
+    progress([machine(1, "waiting", { ready: false, away: { why: "its host is lost", sinceMs: 2_000 } })]),
+    "skip m1",
+    /lost; it boots the image when it boots next/,
+  ],
+  [
+    "with more than half of a stage skipped it goes back, and says how many have proven the image",
+    progress([machine(1, "ready", newOne), machine(2, "skipped", {}, 1), machine(3, "skipped", {}, 1)], {
+      ...{ stage: 1, stages: 2 },
+    }),
+    "turn-back",
+    /2 of the stage's 2 machines were skipped \(node-2, node-3\); 1 of all 3 proved the image/,
+  ],
+  ["that no machine has booted the image is no end", progress([machine(1, "skipped")]), "turn-back", /; 0 of all 1/],
+  ["half of it is enough", progress([machine(1, "ready", newOne), machine(2, "skipped")]), "end done"],
+  [
+    "machines that were removed do not count",
+    progress([
+      machine(1, "ready", newOne),
+      machine(2, "skipped", { gone: true }),
+      machine(3, "skipped", { gone: true }),
+    ]),
+    "end done",
+  ],
+  [
+    "one that is drained is not told to reboot while an order to it is open",
+    progress([machine(1, "draining", { drained: true, busy: "a wipe", sinceMs: 2_000 })]),
+    "wait",
+  ],
+  [
+    "back: nor on the way back",
+    progress([machine(1, "rebooting", { busy: "a wipe" }), machine(2, "back-draining", { busy: "a wipe" })], back),
+    "wait",
+    /waits for node-1, node-2/,
   ],
   [
     "one that a person orders about is waited for",
@@ -348,6 +398,15 @@ test("whatever becomes of machines, it ends; all have the new image or none that
     ),
     { numRuns: 500 },
   );
+});
+
+test("an image that one machine of fifty has proven is not made current because nobody was heard for a moment", () => {
+  const away = { why: "its host is lost", sinceMs: 500 };
+  const all = [machine(0, "ready", newOne), ...Array.from({ length: 49 }, (_, n) => machine(n + 1, "waiting", {}, 1))];
+  const unheard = all.map((one) => ({ ...one, seen: { ...one.seen, ready: false, away } }));
+  const at = { stage: 1, stages: 2 };
+  assert.is(nextStep(progress(unheard, { ...at, gateLeftMs: Number.POSITIVE_INFINITY })).type, "wait");
+  assert.is(nextStep(progress(all, at)).type, "drain");
 });
 
 test("a broken image never gets past its first machine", () => {
