@@ -136,8 +136,8 @@ export async function world(rig: Rig): Promise<World> {
       const { imageId } = machine;
       const bootId = bootIdOf(++boots);
       await it.tell(mac, "script", { bootId, imageId, message: `given boot image ${imageId}` });
-      one.booted.push(imageId);
       await it.tell(mac, "initrd", { bootId, imageId });
+      one.booted.push(imageId); // one that could not be told of, since control restarts, is no boot yet
       const fate = one.fates.get(imageId) ?? "ready";
       if (fate === "refuses") {
         const message = "its initrd refused to boot: too little memory";
