@@ -51,12 +51,15 @@ export async function openJournal<T>({
   let closed = false;
   /** An append that failed may have left half a line. */
   let torn = false;
+  /** A rewriting failed: whether the path still names the file that is open is not known. */
+  let moved = false;
 
   async function flush(): Promise<void> {
     while (pending) {
       const batch = pending;
       pending = undefined;
       try {
+        if (moved) await reopen();
         await file.appendFile(torn ? `\n${batch.text}` : batch.text);
         await file.datasync();
         torn = false;
@@ -72,12 +75,21 @@ export async function openJournal<T>({
     flushing = undefined;
   }
 
+  async function reopen(): Promise<void> {
+    const old = file;
+    file = await openFile(path);
+    moved = false;
+    await old.close();
+  }
+
   async function compact(): Promise<void> {
     if (lines < compactAfter) return;
     const records = [...live()];
     if (lines < records.length * 4) return;
     const old = file;
+    moved = true;
     ({ file, lines } = await rewrite(path, records, openFile));
+    moved = false;
     torn = false;
     await old.close();
   }

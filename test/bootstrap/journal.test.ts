@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import {
   appendFile,
   mkdtemp,
@@ -45,6 +46,26 @@ async function open(path: string, compactAfter?: number, openFile?: (path: strin
   };
   return { map, journal, set };
 }
+
+test("a rewriting that could not open its new file loses nothing of what is said to be kept after it", () =>
+  inFolder(async (path) => {
+    let opened = 0;
+    const openFile = async (file: string): Promise<JournalFile> => {
+      opened++;
+      if (opened === 2) throw new Error("too many open files");
+      return openForAppending(file, "a", 0o600);
+    };
+    const first = await open(path, 4, openFile);
+    for (let n = 0; n < 4; n++) await first.set("a", n);
+    await until(() => opened === 2, { what: "a rewriting", timeoutMs: 5_000, everyMs: 5 });
+    await first.set("b", 7);
+    // As a power cut would find it now.
+    assert.match(readFileSync(path, "utf8"), /\["b",7\]/);
+    await first.journal.close();
+    const second = await open(path);
+    assert.equal(Object.fromEntries(second.map), { a: 3, b: 7 });
+    await second.journal.close();
+  }));
 
 test("what was appended is there after a restart, the last value winning", () =>
   inFolder(async (path) => {
