@@ -1,4 +1,5 @@
 // A FAT12 image with a few files, which is what UEFI firmware boots from on a CD. Names are DOS's (8.3, capitals). Pure.
+import { type Folder, treeOf } from "#lib/file-tree.ts";
 
 const SECTOR = 512;
 const ROOT_ENTRIES = 64;
@@ -10,11 +11,6 @@ const CLUSTERS_MOST = 4_084;
 /** El Torito counts in 16 bits. */
 const SECTORS_MOST = 0xffff;
 const LAST = 0xfff;
-
-interface Folder {
-  folders: Map<string, Folder>;
-  files: Map<string, Buffer>;
-}
 
 /** `files`: by path, such as `EFI/BOOT/BOOTX64.EFI`. */
 export function fatImage(files: ReadonlyMap<string, Buffer>): Buffer {
@@ -65,7 +61,7 @@ export function fatImage(files: ReadonlyMap<string, Buffer>): Buffer {
       Buffer.concat(lines).copy(image, (dataAt + (first - 2) * perCluster) * SECTOR);
       return entry(name, first, 0, true);
     }),
-    ...[...folder.files].map(([name, content]) => entry(name, place(content), content.length, false)),
+    ...[...folder.files].map(([name, { content }]) => entry(name, place(content), content.length, false)),
   ];
   const entries = entriesOf(root, 0);
   if (entries.length > ROOT_ENTRIES) throw new Error("too many files for a CD's boot image");
@@ -74,27 +70,12 @@ export function fatImage(files: ReadonlyMap<string, Buffer>): Buffer {
   return image;
 }
 
-function treeOf(files: ReadonlyMap<string, Buffer>): Folder {
-  const root: Folder = { folders: new Map(), files: new Map() };
-  for (const [path, content] of files) {
-    const names = path.split("/");
-    let folder = root;
-    for (const name of names.slice(0, -1)) {
-      const next = folder.folders.get(name) ?? { folders: new Map(), files: new Map() };
-      folder.folders.set(name, next);
-      folder = next;
-    }
-    folder.files.set(names.at(-1)!, content);
-  }
-  return root;
-}
-
 const folderBytes = ({ folders, files }: Folder, clusterBytes: number): number =>
   Math.ceil(((folders.size + files.size + 2) * ENTRY) / clusterBytes) * clusterBytes;
 
 function clustersOf(folder: Folder, clusterBytes: number, isRoot: boolean): number {
   let count = isRoot ? 0 : folderBytes(folder, clusterBytes) / clusterBytes;
-  for (const content of folder.files.values()) count += Math.ceil(content.length / clusterBytes);
+  for (const { content } of folder.files.values()) count += Math.ceil(content.length / clusterBytes);
   for (const inside of folder.folders.values()) count += clustersOf(inside, clusterBytes, false);
   return count;
 }

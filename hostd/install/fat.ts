@@ -1,6 +1,8 @@
 // A FAT32 file system with a few files, made in memory and the same to the byte each time: what UEFI firmware starts from. Names are
 // 8.3, one sector is one cluster, and each file lies in one piece, so that its place on the disk is known without reading anything.
 // Microsoft, "FAT32 File System Specification" 1.03.
+import { type Folder, treeOf } from "#lib/file-tree.ts";
+
 const SECTOR = 512;
 const RESERVED = 32;
 const END_OF_CHAIN = 0x0fffffff;
@@ -17,11 +19,6 @@ export interface Fat {
   bytes: Buffer;
   /** Where each file begins in it. */
   at: ReadonlyMap<string, number>;
-}
-
-interface Folder {
-  folders: Map<string, Folder>;
-  files: Map<string, { path: string; content: Buffer }>;
 }
 
 export function makeFat({ sizeBytes, label, hiddenSectors, files }: FatOptions): Fat {
@@ -63,21 +60,6 @@ export function makeFat({ sizeBytes, label, hiddenSectors, files }: FatOptions):
   for (const copy of [0, 1])
     for (const [n, value] of fat.entries()) bytes.writeUInt32LE(value, (RESERVED + copy * fatSectors) * SECTOR + n * 4);
   return { bytes, at };
-}
-
-function treeOf(files: ReadonlyMap<string, Buffer>): Folder {
-  const root: Folder = { folders: new Map(), files: new Map() };
-  for (const [path, content] of files) {
-    const names = path.split("/");
-    let folder = root;
-    for (const name of names.slice(0, -1)) {
-      const next = folder.folders.get(name) ?? { folders: new Map(), files: new Map() };
-      folder.folders.set(name, next);
-      folder = next;
-    }
-    folder.files.set(names.at(-1)!, { path, content });
-  }
-  return root;
 }
 
 function shortName(name: string): string {
